@@ -1,0 +1,39 @@
+//! gim's wire and gimlet's own records, as types generated from `proto/proto`.
+//!
+//! Serves everything that encodes or decodes: transports, the gRPC API, the client
+//! library, the embedded storage. It holds no behaviour and knows nothing of the
+//! rest of the workspace; meaning is given to these types by their converters.
+//!
+//! The `.proto` files are the reference and carry the comments shown here. An
+//! enum's values keep gim's prefixes where gim has them (`PackageType::PtSignIn`);
+//! ours do not repeat the enum's name (`CloseCode::Idle`).
+
+/// gim's package `pb`, generation B, with gimlet's additive extension.
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::clone_on_ref_ptr,
+    missing_docs,
+    reason = "generated code"
+)]
+pub mod pb {
+    tonic::include_proto!("pb");
+}
+
+/// Records of the embedded storage (`gimlet.store.v1`).
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::clone_on_ref_ptr,
+    missing_docs,
+    reason = "generated code"
+)]
+pub mod store {
+    tonic::include_proto!("gimlet.store.v1");
+}
+
+/// Every `.proto` file of this crate as an encoded `FileDescriptorSet`, for gRPC
+/// reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
