@@ -14,7 +14,6 @@
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::clone_on_ref_ptr,
-    missing_docs,
     reason = "generated code"
 )]
 pub mod pb {
@@ -27,7 +26,6 @@ pub mod pb {
     clippy::pedantic,
     clippy::allow_attributes,
     clippy::clone_on_ref_ptr,
-    missing_docs,
     reason = "generated code"
 )]
 pub mod store {
