@@ -1,0 +1,108 @@
+//! What is handed to connections: a message ready to be shown, shared by all who get it.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::id::UserId;
+use crate::message::{Message, Profile};
+use crate::seq::Seq;
+
+/// Bytes an entry is counted as beside its content, in every bounded queue.
+const OVERHEAD: usize = 128;
+
+/// A message with its sender's profile, and one slot for its encoded form, so that a message that
+/// goes to a thousand connections is encoded once.
+#[derive(Debug)]
+pub struct Envelope {
+    /// The message.
+    pub message: Arc<Message>,
+    /// What the sender shows of itself.
+    pub profile: Arc<Profile>,
+    /// gim's `request_id` metadata, pushed along to the other members of a group; else 0.
+    pub request_id: i64,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Envelope {
+    /// Wraps a message.
+    #[must_use]
+    pub const fn new(message: Arc<Message>, profile: Arc<Profile>, request_id: i64) -> Self {
+        Self {
+            message,
+            profile,
+            request_id,
+            encoded: OnceLock::new(),
+        }
+    }
+
+    /// The encoded form, made by the wire on first use.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(self))
+    }
+
+    /// What it counts in a bounded queue, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        OVERHEAD
+            + self.message.content.len()
+            + self.message.mentions.len() * size_of::<UserId>()
+            + self.profile.nickname.len()
+            + self.profile.avatar_url.len()
+            + self.profile.extra.len()
+    }
+}
+
+/// One thing to be written to one connection.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// An inbox entry; these go out in seq order.
+    Entry {
+        /// Its place in the connection's inbox.
+        seq: Seq,
+        /// The message.
+        envelope: Arc<Envelope>,
+    },
+    /// Outside the inbox: a room's message with its seq in the room, or a non-persistent message or
+    /// broadcast with seq 0.
+    Live {
+        /// The seq the wire shows.
+        seq: Seq,
+        /// The message.
+        envelope: Arc<Envelope>,
+    },
+}
+
+impl Delivery {
+    /// The message.
+    #[must_use]
+    pub const fn envelope(&self) -> &Arc<Envelope> {
+        match self {
+            Self::Entry { envelope, .. } | Self::Live { envelope, .. } => envelope,
+        }
+    }
+}
+
+/// A message and who gets it on one node: what the logic role hands to a connect role.
+#[derive(Clone, Debug)]
+pub enum Parcel {
+    /// New inbox entries.
+    Entries {
+        /// The message.
+        envelope: Arc<Envelope>,
+        /// Each user and the entry's place in its inbox.
+        to: Vec<(UserId, Seq)>,
+    },
+    /// A non-persistent message: to whoever is connected now, except the sending device.
+    Live {
+        /// The message.
+        envelope: Arc<Envelope>,
+        /// The users.
+        to: Vec<UserId>,
+    },
+    /// A broadcast to every signed-in connection.
+    Everyone {
+        /// The message.
+        envelope: Arc<Envelope>,
+    },
+}

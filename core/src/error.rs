@@ -1,0 +1,113 @@
+//! What gimlet answers when it does not do what was asked.
+//!
+//! Three kinds of trouble are never mixed: a [`StoreError`] is a
+//! fault of an engine, a [`Refusal`] is an answer to whoever asked, and a close (in the hub) ends a
+//! connection.
+
+use std::time::Duration;
+
+use crate::id::{DeviceId, GroupId, UserId};
+use crate::store::{Kind, StoreError};
+
+/// An answer that is not the one hoped for. Its text says what was wrong and what would be right;
+/// [`code`](Self::code) is what gim's wire carries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// 10000: the token is missing, wrong, expired or revoked; sign in again.
+    #[error("unauthorized: {0}; sign in again")]
+    Unauthorized(&'static str),
+    /// 10001: the request itself is wrong; the text says how.
+    #[error("{0}")]
+    BadRequest(String),
+    /// 10010: the verification code is wrong.
+    #[error("the verification code is wrong; ask for a new one")]
+    BadCode,
+    /// 10011: only members may do this.
+    #[error("not a member of group {0}; ask a member to be added")]
+    NotInGroup(GroupId),
+    /// 10013: there is no such group.
+    #[error("no group {0}")]
+    NoSuchGroup(GroupId),
+    /// 10014: there is no such device.
+    #[error("no device {0}; call RegisterDevice first")]
+    NoSuchDevice(DeviceId),
+    /// 10015: they are friends already.
+    #[error("already friends with {0}")]
+    AlreadyFriends(UserId),
+    /// 10016: there is no such user.
+    #[error("no user {0}")]
+    NoSuchUser(UserId),
+    /// 7: a rule of the group or the server forbids it.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// 6: the client message id was used for another content.
+    #[error("this client_message_id was used for another message; use a new id for a new message")]
+    Conflict,
+    /// 8: too fast.
+    #[error("too many requests; try again in {} ms", .retry_after.as_millis())]
+    RateLimited {
+        /// When it may succeed.
+        retry_after: Duration,
+    },
+    /// 8: a bound of the server is reached; the text names it.
+    #[error("{0}")]
+    Exhausted(String),
+    /// 14: nothing was done; the same request may be repeated safely.
+    #[error("unavailable: nothing was stored; try again")]
+    Unavailable,
+    /// 4: it is not known whether it was done; repeat it with the same client message id.
+    #[error("no answer in time; repeat with the same client_message_id")]
+    Unknown,
+    /// 12: this node does not do this.
+    #[error("{0}")]
+    Unsupported(&'static str),
+    /// 2: a fault of the server that no repeat will mend.
+    #[error("internal error")]
+    Internal,
+}
+
+impl Refusal {
+    /// A wrong request, in the words given.
+    #[must_use]
+    pub fn bad(text: impl Into<String>) -> Self {
+        Self::BadRequest(text.into())
+    }
+
+    /// The code on the wire: gim's 10000 … 10016, or a standard gRPC code.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Unauthorized(_) => 10000,
+            Self::BadRequest(_) => 10001,
+            Self::BadCode => 10010,
+            Self::NotInGroup(_) => 10011,
+            Self::NoSuchGroup(_) => 10013,
+            Self::NoSuchDevice(_) => 10014,
+            Self::AlreadyFriends(_) => 10015,
+            Self::NoSuchUser(_) => 10016,
+            Self::Forbidden(_) => 7,
+            Self::Conflict => 6,
+            Self::RateLimited { .. } | Self::Exhausted(_) => 8,
+            Self::Unavailable => 14,
+            Self::Unknown => 4,
+            Self::Unsupported(_) => 12,
+            Self::Internal => 2,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error.kind {
+            Kind::Unavailable => Self::Unavailable,
+            Kind::Unknown => Self::Unknown,
+            Kind::Full => {
+                Self::Exhausted("the server's storage is full; nothing was stored".into())
+            }
+            Kind::Corrupt | Kind::Misuse => {
+                tracing::error!(error = &error as &dyn std::error::Error, "store fault");
+                Self::Internal
+            }
+        }
+    }
+}

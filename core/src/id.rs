@@ -1,0 +1,170 @@
+//! The ids of everything gimlet knows, one newtype each, so that no two can be confused.
+//!
+//! Numeric ids are 1 … 2^63−1: `int64` on gim's wire, BIGINT at rest. Only the wire converters and
+//! the stores' row mappers make them from integers.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+/// The largest numeric id: gim's wire carries `int64`.
+pub const MAX_ID: u64 = i64::MAX as u64;
+
+macro_rules! numeric_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(u64);
+
+        impl $name {
+            /// Makes the id, or `None` if the number is not in 1 … 2^63−1.
+            #[must_use]
+            pub const fn new(raw: u64) -> Option<Self> {
+                if raw == 0 || raw > MAX_ID { None } else { Some(Self(raw)) }
+            }
+
+            /// Makes the id from a wire integer, or `None` if it is zero or negative.
+            #[must_use]
+            pub fn from_wire(raw: i64) -> Option<Self> {
+                u64::try_from(raw).ok().and_then(Self::new)
+            }
+
+            /// The number.
+            #[must_use]
+            pub const fn get(self) -> u64 {
+                self.0
+            }
+
+            /// The number as gim's wire carries it.
+            #[must_use]
+            pub const fn to_wire(self) -> i64 {
+                self.0.cast_signed()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, ":{}"), self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+numeric_id!(
+    /// A user of the business backend.
+    UserId, "u"
+);
+numeric_id!(
+    /// A device: one installation of a client. It survives account switches.
+    DeviceId, "d"
+);
+numeric_id!(
+    /// A group: its messages go to every member's inbox.
+    GroupId, "g"
+);
+numeric_id!(
+    /// A room: its messages are kept briefly and go to whoever is subscribed.
+    RoomId, "r"
+);
+numeric_id!(
+    /// One connection of this process; never reused while the process lives.
+    ConnId, "c"
+);
+
+/// A message's id: a `UUIDv7`, time-ordered, made by the node that accepts the send.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId([u8; 16]);
+
+impl MessageId {
+    /// Makes a new id.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self(*Uuid::now_v7().as_bytes())
+    }
+
+    /// Wraps 16 stored bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 16 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m:{}", Uuid::from_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A node: a name that is stable across restarts, and the id of this run of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId {
+    /// The node's name: where its peers reach it, or `local` when it has none.
+    pub name: String,
+    /// Drawn at each start, so that a lease of an earlier run never counts for this one.
+    pub boot: u64,
+}
+
+impl NodeId {
+    /// A node of that name, in a run of its own.
+    #[must_use]
+    pub fn boot(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            boot: rand::random(),
+        }
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{:016x}", self.name, self.boot)
+    }
+}
+
+/// How often a device has signed in: the larger number owns the device (law 7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+/// The id of one unbroken history of a store (law 10).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// Draws a new epoch; it is never zero, which the wire reads as "none".
+    #[must_use]
+    pub fn draw() -> Self {
+        Self(rand::random::<u64>() | 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_what_int64_can_carry_above_zero() {
+        assert_eq!(UserId::new(0), None);
+        assert_eq!(UserId::from_wire(-1), None);
+        assert_eq!(UserId::from_wire(i64::MAX).map(UserId::get), Some(MAX_ID));
+        assert_eq!(UserId::new(MAX_ID + 1), None);
+        assert_eq!(format!("{:?}", DeviceId::new(7).unwrap()), "d:7");
+    }
+}

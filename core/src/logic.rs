@@ -1,0 +1,72 @@
+//! The seam between the connect and the logic role: what a connection asks on its user's behalf.
+//!
+//! In one process it is a direct call of `crate::service`; between nodes it is a gRPC client.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::envelope::Envelope;
+use crate::error::Refusal;
+use crate::id::{DeviceId, Epoch, Generation, MessageId, UserId};
+use crate::message::{Draft, Sender};
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::store::{AckMark, Head};
+
+/// A page of an inbox, ready to be shown: with its senders' present profiles.
+#[derive(Clone, Debug)]
+pub struct InboxPage {
+    /// The entries, ascending, without a hole.
+    pub items: Vec<(Seq, Arc<Envelope>)>,
+    /// Whether the inbox goes on behind the last item.
+    pub more: bool,
+    /// Where the inbox stood when the page was read.
+    pub head: Head,
+}
+
+/// The answer to a send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The entry of the sender's own copy; of the receiver's if a backend sent it to one user;
+    /// zero for what is not stored, and for a backend's send to a group.
+    pub seq: Seq,
+    /// The message.
+    pub message: MessageId,
+    /// Whether this was a repeat, and the answer is the first one's.
+    pub repeated: bool,
+}
+
+/// What connections ask of the logic role.
+#[async_trait]
+pub trait Logic: Debug + Send + Sync + 'static {
+    /// Checks the token and raises the device's generation.
+    async fn sign_in(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Generation, Refusal>;
+
+    /// The epoch of the inboxes' history.
+    async fn epoch(&self) -> Result<Epoch, Refusal>;
+
+    /// The heads of these inboxes, in the order asked.
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal>;
+
+    /// The entries of the user's inbox above `after`.
+    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal>;
+
+    /// What the devices of the user have acked.
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal>;
+
+    /// Notes acks.
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal>;
+
+    /// Sends.
+    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal>;
+
+    /// The profile of a sender, for a room's live messages.
+    async fn profile(&self, sender: Sender) -> Arc<crate::message::Profile>;
+}

@@ -1,0 +1,1 @@
+//! In-memory storage: the reference every other backend is measured by.

@@ -1,0 +1,205 @@
+//! Groups and who is in them.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::id::{GroupId, UserId};
+use crate::page::Page;
+use crate::store::{Append, Appended, RosterVersion, StoreError};
+use crate::time::Timestamp;
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Everything.
+    Admin,
+    /// Send, read, invite, and remove itself.
+    Member,
+}
+
+/// A group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its id.
+    pub id: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Where its picture is.
+    pub avatar_url: String,
+    /// What it says of itself.
+    pub introduction: String,
+    /// The business backend's own data.
+    pub extra: String,
+    /// How many members it has.
+    pub members: u64,
+    /// The version of its roster.
+    pub version: RosterVersion,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+}
+
+/// A new group with its first members.
+#[derive(Clone, Debug)]
+pub struct NewGroup {
+    /// Its id, reserved from [`SeqStore`](crate::store::SeqStore).
+    pub id: GroupId,
+    /// Its name.
+    pub name: String,
+    /// Where its picture is.
+    pub avatar_url: String,
+    /// What it says of itself.
+    pub introduction: String,
+    /// The business backend's own data.
+    pub extra: String,
+    /// Its members, without repeats.
+    pub members: Vec<(UserId, Role)>,
+    /// When it is made.
+    pub at: Timestamp,
+}
+
+/// A member of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The user.
+    pub user: UserId,
+    /// Its role.
+    pub role: Role,
+    /// What the group calls it.
+    pub remarks: String,
+    /// The business backend's own data.
+    pub extra: String,
+}
+
+/// Who is in a group, as one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roster {
+    /// The version; the members of one version never change.
+    pub version: RosterVersion,
+    /// The members, ascending by user id.
+    pub members: Arc<[(UserId, Role)]>,
+}
+
+impl Roster {
+    /// The user's role, or `None` if it is not a member.
+    #[must_use]
+    pub fn role(&self, user: UserId) -> Option<Role> {
+        let at = self
+            .members
+            .binary_search_by_key(&user, |(id, _)| *id)
+            .ok()?;
+        self.members.get(at).map(|(_, role)| *role)
+    }
+
+    /// Whether the user is the only admin.
+    #[must_use]
+    pub fn is_last_admin(&self, user: UserId) -> bool {
+        self.role(user) == Some(Role::Admin)
+            && !self
+                .members
+                .iter()
+                .any(|(id, role)| *id != user && *role == Role::Admin)
+    }
+}
+
+/// New values of a group's fields; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupEdit {
+    /// A new name.
+    pub name: Option<String>,
+    /// A new picture.
+    pub avatar_url: Option<String>,
+    /// A new introduction.
+    pub introduction: Option<String>,
+    /// New data.
+    pub extra: Option<String>,
+}
+
+/// New values of a member's fields; `None` leaves one as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberEdit {
+    /// A new role.
+    pub role: Option<Role>,
+    /// New remarks.
+    pub remarks: Option<String>,
+    /// New data.
+    pub extra: Option<String>,
+}
+
+/// A change of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GroupChange {
+    /// Sets fields of the group.
+    Edit(GroupEdit),
+    /// Adds members in the role `Member`; none of them is one yet.
+    Add(Vec<UserId>),
+    /// Removes a member.
+    Remove(UserId),
+    /// Sets fields of a member.
+    EditMember(UserId, MemberEdit),
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// It took place, and the pushes were appended with it.
+    Done {
+        /// The roster's version after it.
+        version: RosterVersion,
+        /// The outcome of each push, in order.
+        pushes: Vec<Appended>,
+    },
+    /// The roster has another version by now, or the group is gone: plan again.
+    Stale,
+}
+
+/// Groups and their rosters; the same engine as the inboxes.
+#[async_trait]
+pub trait GroupStore: Debug + Send + Sync + 'static {
+    /// Creates a group with roster version 1.
+    ///
+    /// # Errors
+    /// `Misuse` if the id is taken: ids come from [`SeqStore::reserve`](crate::store::SeqStore::reserve).
+    async fn create(&self, group: &NewGroup) -> Result<(), StoreError>;
+
+    /// The group, or `None` if there is none.
+    async fn get(&self, group: GroupId) -> Result<Option<Group>, StoreError>;
+
+    /// The whole roster as of one version, or `None` if there is no such group. It may be cached:
+    /// every use of it is checked against the version.
+    async fn roster(&self, group: GroupId) -> Result<Option<Roster>, StoreError>;
+
+    /// Up to `limit` members with an id above `after`, ascending.
+    async fn members(
+        &self,
+        group: GroupId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Member>, StoreError>;
+
+    /// Up to `limit` groups of the user with an id above `after`, ascending.
+    async fn groups_of(
+        &self,
+        user: UserId,
+        after: Option<GroupId>,
+        limit: usize,
+    ) -> Result<Page<Group>, StoreError>;
+
+    /// Makes a change and appends its pushes in one atomic, durable step, if the roster still has
+    /// version `expected`; otherwise neither. Every change raises the version by one.
+    ///
+    /// A removed member gets no entry of any group send accepted after this returns, a new one gets
+    /// all of them (law 11). The pushes follow the rules of
+    /// [`InboxStore::append`](crate::store::InboxStore::append); they carry no roster.
+    async fn update(
+        &self,
+        group: GroupId,
+        expected: RosterVersion,
+        change: &GroupChange,
+        pushes: &[Append],
+        at: Timestamp,
+    ) -> Result<Changed, StoreError>;
+}

@@ -1,0 +1,107 @@
+//! The storage seams: what gimlet asks of a database, one trait a file.
+//!
+//! **The seam follows the transaction**: what must become visible together is one method, what need
+//! not is not. The traits are small and object-safe, so that a cluster can mix engines. A decision
+//! is an enum in the `Ok`; a [`StoreError`] is a fault. Every backend keeps the laws of the crate's
+//! front page; `crate::testkit` (feature `testkit`) has a case for each promise.
+
+mod account;
+mod device;
+mod friend;
+mod group;
+mod inbox;
+mod room;
+mod route;
+mod seq;
+
+use std::sync::Arc;
+
+pub use account::{Account, AccountChange, AccountStore, NewAccount, TokenRecord};
+pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
+pub use friend::{Agreed, Friend, FriendStore, Requested};
+pub use group::{
+    Changed, Group, GroupChange, GroupEdit, GroupStore, Member, MemberEdit, NewGroup, Role, Roster,
+};
+pub use inbox::{Append, Appended, InboxStore, JobLease, JobPart, Key, RosterVersion};
+pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
+pub use route::{Claim, DeviceRoute, Route};
+pub use seq::{Head, Scope, SeqStore};
+
+/// A fault of a store: not an answer, but the lack of one.
+#[derive(Debug, thiserror::Error)]
+#[error("{op}: {kind}")]
+pub struct StoreError {
+    /// The operation, as `trait.method`.
+    pub op: &'static str,
+    /// What the caller does about it.
+    pub kind: Kind,
+    /// What the engine said.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// A fault without a cause of its own.
+    #[must_use]
+    pub const fn new(op: &'static str, kind: Kind) -> Self {
+        Self {
+            op,
+            kind,
+            source: None,
+        }
+    }
+
+    /// A fault with the engine's own error behind it.
+    pub fn with(
+        op: &'static str,
+        kind: Kind,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            op,
+            kind,
+            source: Some(source.into()),
+        }
+    }
+}
+
+/// The kinds of fault, by what the caller does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Kind {
+    /// Nothing was stored; the same call may succeed later.
+    #[error("unavailable")]
+    Unavailable,
+    /// It is not known whether the change took place: repeat it with the same key.
+    #[error("unknown outcome")]
+    Unknown,
+    /// The store is full or nearly so: nothing was stored; reads go on.
+    #[error("full")]
+    Full,
+    /// What was read makes no sense: stop using this store.
+    #[error("corrupt")]
+    Corrupt,
+    /// The call itself was wrong: a bug of the caller.
+    #[error("misuse")]
+    Misuse,
+}
+
+/// Everything a node stores into, as one value; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Stores {
+    /// Heads, floors, the epoch and id blocks.
+    pub seq: Arc<dyn SeqStore>,
+    /// The inboxes.
+    pub inbox: Arc<dyn InboxStore>,
+    /// Groups and their rosters; the same engine as `inbox`.
+    pub group: Arc<dyn GroupStore>,
+    /// Rooms and their brief history.
+    pub room: Arc<dyn RoomStore>,
+    /// Which node holds which device's connection.
+    pub route: Arc<dyn DeviceRoute>,
+    /// Registered devices, generations and acks.
+    pub device: Arc<dyn DeviceStore>,
+    /// Users and tokens of the built-in business service.
+    pub account: Arc<dyn AccountStore>,
+    /// Friends; the same engine as `inbox`.
+    pub friend: Arc<dyn FriendStore>,
+}

@@ -1,0 +1,57 @@
+//! Which node holds which device's connection.
+
+use std::fmt::Debug;
+
+use async_trait::async_trait;
+
+use crate::id::{DeviceId, Generation, NodeId, UserId};
+use crate::store::StoreError;
+
+/// A device's connection, as other nodes see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The device.
+    pub device: DeviceId,
+    /// The user it is signed in as.
+    pub user: UserId,
+    /// The sign-in it belongs to.
+    pub generation: Generation,
+    /// The node that holds the connection; the route counts while that node's lease lives.
+    pub node: NodeId,
+    /// The client's address, for `GetDevice`.
+    pub client: String,
+}
+
+/// Routes. They are hints that can be lost and rebuilt: nothing that lasts depends on them.
+#[async_trait]
+pub trait DeviceRoute: Debug + Send + Sync + 'static {
+    /// Sets the device's route if its generation is larger than the present one's, or equal on the
+    /// same node; returns the route that was displaced, of whatever user.
+    async fn claim(&self, route: &Route) -> Result<Claim, StoreError>;
+
+    /// Removes the device's route if it has exactly this generation; otherwise changes nothing
+    /// (a late close of an old connection removes nothing: law 7). Returns whether it did.
+    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError>;
+
+    /// The live routes of these users, in no particular order.
+    async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError>;
+
+    /// The live route of a device.
+    async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError>;
+
+    /// Takes or renews the node's lease. Returns `false` if the lease had run out before: the node
+    /// then registers its routes again (law 8).
+    async fn renew(&self, node: &NodeId) -> Result<bool, StoreError>;
+
+    /// Ends the node's lease: its routes count no more.
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;
+}
+
+/// What became of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// The route is set; this one was there before.
+    Claimed(Option<Route>),
+    /// A route of a larger generation is there: this connection is superseded already.
+    Superseded(Route),
+}

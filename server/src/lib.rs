@@ -1,0 +1,1 @@
+//! The gimlet server: configuration, roles, gRPC, HTTP, lifecycle and the built-in business service

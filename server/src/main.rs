@@ -1,0 +1,2 @@
+//! The gimlet binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! gimlet's embedded storage on sled: one process, one folder, nothing to install

@@ -1,0 +1,1 @@
+//! A client of gimlet over TCP or WebSocket: reconnects, resumes from its cursor, sends with ids

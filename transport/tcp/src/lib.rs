@@ -1,0 +1,1 @@
+//! TCP with gim's two-byte length frames

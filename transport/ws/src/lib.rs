@@ -1,0 +1,1 @@
+//! WebSocket: one binary message is one frame
