@@ -66,7 +66,4 @@ pub trait Logic: Debug + Send + Sync + 'static {
 
     /// Sends.
     async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal>;
-
-    /// The profile of a sender, for a room's live messages.
-    async fn profile(&self, sender: Sender) -> Arc<crate::message::Profile>;
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::envelope::Envelope;
 use crate::id::RoomId;
-use crate::message::Message;
 use crate::seq::Seq;
 use crate::store::StoreError;
 
@@ -16,7 +16,7 @@ use crate::store::StoreError;
 pub struct StreamId(pub u64);
 
 /// A message of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RoomItem {
     /// The room.
     pub room: RoomId,
@@ -24,12 +24,12 @@ pub struct RoomItem {
     pub stream: StreamId,
     /// Its place in the stream: 1, 2, 3 … for kept and live-only messages alike.
     pub seq: Seq,
-    /// The message.
-    pub message: Arc<Message>,
+    /// The message with its sender's profile as of then, shared by all who get it.
+    pub envelope: Arc<Envelope>,
 }
 
 /// What is kept of a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RoomHistory {
     /// The current stream.
     pub stream: StreamId,
@@ -58,7 +58,7 @@ pub trait RoomStore: Debug + Send + Sync + 'static {
     async fn publish(
         &self,
         room: RoomId,
-        message: Arc<Message>,
+        envelope: Arc<Envelope>,
         keep: bool,
     ) -> Result<Arc<RoomItem>, StoreError>;
 
