@@ -26,6 +26,14 @@ pub struct InboxPage {
     pub head: Head,
 }
 
+impl InboxPage {
+    /// The page covers the inbox from `from` up to here.
+    #[must_use]
+    pub fn upto(&self, from: Seq) -> Seq {
+        self.items.last().map_or(from, |(seq, _)| *seq)
+    }
+}
+
 /// The answer to a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {

@@ -1,0 +1,244 @@
+//! One signed-in connection: what its wire may ask for.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::time::Instant;
+
+use super::{Gateway, SyncFromZero};
+use crate::envelope::Envelope;
+use crate::error::Refusal;
+use crate::hub::{Handle, Identity, Work};
+use crate::id::{Epoch, RoomId};
+use crate::message::{Draft, Sender};
+use crate::logic::Sent;
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::store::{Head, RoomSink};
+
+/// Items of a room's history read at a time.
+const HISTORY_PAGE: usize = 100;
+
+/// A page for SYNC, before the wire has cut it to its frame.
+#[derive(Debug)]
+pub struct SyncPage {
+    /// The entries, ascending.
+    pub items: Vec<(Seq, Arc<Envelope>)>,
+    /// Whether the inbox goes on behind the last item.
+    pub more: bool,
+    /// Where the page is up to if all of it is sent: the last item, or where there was nothing.
+    pub upto: Seq,
+    /// The epoch of the inboxes' history.
+    pub epoch: Epoch,
+    /// Where the inbox stands.
+    pub head: Head,
+}
+
+/// A signed-in connection. Dropping it ends it: the hub, its room and its route forget it, its
+/// acks are written.
+#[derive(Debug)]
+pub struct Connection {
+    gateway: Gateway,
+    handle: Arc<Handle>,
+    fragile: bool,
+}
+
+impl Connection {
+    pub(super) const fn new(gateway: Gateway, handle: Arc<Handle>, fragile: bool) -> Self {
+        Self { gateway, handle, fragile }
+    }
+
+    /// Who it belongs to.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        self.handle.identity()
+    }
+
+    /// The connection as the hub sees it.
+    #[must_use]
+    pub const fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+
+    /// The epoch, and the largest entry this connection has heard of.
+    #[must_use]
+    pub fn head(&self) -> (Epoch, Seq) {
+        (self.gateway.known_epoch(), self.handle.head())
+    }
+
+    /// A sign of life: its inbox is compared with its cursor soon. Returns what
+    /// [`head`](Self::head) does.
+    pub fn heartbeat(&self) -> (Epoch, Seq) {
+        self.gateway.inner.heads.ask(self.identity().user);
+        self.head()
+    }
+
+    /// Reads the page that answers a SYNC from `asked`. Once the wire knows how much of it fits, it
+    /// calls [`synced`](Self::synced).
+    pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
+        self.check_owner()?;
+        let inner = &self.gateway.inner;
+        let Identity { user, device, .. } = *self.identity();
+        let from = self.sync_start(asked).await?;
+        let limit = PageLimit { items: inner.limits.page_items, bytes: inner.limits.page_bytes };
+        let _turn = inner.reads.acquire().await;
+        let mut page = inner.logic.page(user, from, limit).await?;
+        let mut upto = page.upto(from);
+        if from < asked && asked <= page.head.head {
+            // fim counts its own sends as received, so it names a seq above pushes it has missed.
+            let wanted = |seq: Seq, envelope: &Envelope| {
+                seq > asked || envelope.message.sender.device() != Some(device)
+            };
+            page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
+            while page.items.is_empty() && page.more {
+                page = inner.logic.page(user, upto, limit).await?;
+                upto = page.upto(upto);
+                page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
+            }
+            if !page.more {
+                upto = upto.max(asked);
+            }
+        }
+        let upto = upto.min(page.head.head);
+        let epoch = self.gateway.epoch().await?;
+        Ok(SyncPage { items: page.items, more: page.more, upto, epoch, head: page.head })
+    }
+
+    /// A SYNC from `asked` was answered with everything up to `upto`, and whether there is more. If
+    /// not, the connection is live from now on.
+    pub fn synced(&self, asked: Seq, upto: Seq, more: bool) {
+        self.handle.synced(asked.min(upto), upto, more);
+    }
+
+    /// Acks an entry; a number that is none of an entry served here changes nothing (law 9).
+    pub fn ack(&self, upto: Seq) {
+        if self.handle.may_ack(upto) {
+            let identity = self.identity();
+            self.gateway.inner.acks.note(identity.user, identity.device, upto);
+        }
+    }
+
+    /// Sends on the user's behalf.
+    pub async fn send(&self, draft: Draft) -> Result<Sent, Refusal> {
+        self.check_owner()?;
+        let Identity { user, device, .. } = *self.identity();
+        let sender = Sender::User { user, device: Some(device) };
+        self.gateway.inner.logic.send(sender, draft).await
+    }
+
+    /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
+    /// history follows through [`Work::Read`], then what is published; `Seq::ZERO` is live only.
+    pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
+        self.check_owner()?;
+        let inner = &self.gateway.inner;
+        let _gate = inner.rooms.gate().await;
+        let left = self.handle.enter_room(room.map(|room| (room, from)));
+        if let Some(left) = left.filter(|left| Some(*left) != room) {
+            self.gateway.leave_room(left, &self.handle).await;
+        }
+        let Some(room) = room else { return Ok(()) };
+        if inner.rooms.enter(room, &self.handle) {
+            let sink: Arc<dyn RoomSink> = inner.rooms.clone();
+            if let Err(error) = inner.room_store.subscribe(room, sink).await {
+                inner.rooms.leave(room, self.identity().conn);
+                self.handle.enter_room(None);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// What the connection's task is to do next; registers it to be woken.
+    pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
+        self.handle.poll_work(cx, now)
+    }
+
+    /// When [`poll_work`](Self::poll_work) has something to do although nothing wakes the task.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.handle.next_deadline()
+    }
+
+    /// Reads on from the inbox, and the room's history, one page each: the answer to
+    /// [`Work::Read`].
+    ///
+    /// # Errors
+    /// The store could not be read; calling it again later goes on.
+    pub async fn read(&self) -> Result<(), Refusal> {
+        self.read_inbox().await?;
+        self.read_room().await
+    }
+
+    async fn read_inbox(&self) -> Result<(), Refusal> {
+        let inner = &self.gateway.inner;
+        let _turn = inner.reads.acquire().await;
+        let Some(after) = self.handle.begin_read() else { return Ok(()) };
+        let limit = PageLimit { items: inner.limits.page_items, bytes: inner.limits.page_bytes };
+        let _reading = Reading(&self.handle);
+        let page = inner.logic.page(self.identity().user, after, limit).await?;
+        if !self.handle.fill(page.items, page.more, page.head.head) {
+            tracing::error!(user = %self.identity().user, "the inbox is shorter than it was");
+        }
+        Ok(())
+    }
+
+    async fn read_room(&self) -> Result<(), Refusal> {
+        let Some((room, from)) = self.handle.wants_history() else { return Ok(()) };
+        let history = self.gateway.inner.room_store.history(room, from, HISTORY_PAGE).await;
+        let history = history.inspect_err(|_| self.handle.history_failed())?;
+        self.handle.fill_room(room, &history.items, history.more);
+        Ok(())
+    }
+
+    /// Where the page for a SYNC from `asked` really starts.
+    async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
+        let by_ack = asked == Seq::ZERO && self.gateway.inner.from_zero != SyncFromZero::All;
+        if !by_ack && !(self.fragile && asked > Seq::ZERO) {
+            return Ok(asked);
+        }
+        let Identity { user, device, .. } = *self.identity();
+        let marks = self.gateway.inner.logic.acked(user).await?;
+        let own = marks.iter().find(|(d, _)| *d == device).map_or(Seq::ZERO, |(_, seq)| *seq);
+        let own = own.max(self.gateway.inner.acks.pending(user, device));
+        if asked > Seq::ZERO {
+            return Ok(if own > Seq::ZERO { own.min(asked) } else { asked });
+        }
+        let any = marks.iter().map(|(_, seq)| *seq).max().unwrap_or_default().max(own);
+        Ok(match self.gateway.inner.from_zero {
+            SyncFromZero::UserAck => any,
+            SyncFromZero::DeviceAck | SyncFromZero::All => own,
+        })
+    }
+
+    fn check_owner(&self) -> Result<(), Refusal> {
+        if self.handle.is_superseded() {
+            return Err(Refusal::Unauthorized("this device has signed in on a newer connection"));
+        }
+        Ok(())
+    }
+}
+
+/// A read that is abandoned half-way is tried again.
+struct Reading<'a>(&'a Handle);
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        self.0.read_failed();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let inner = &self.gateway.inner;
+        inner.hub.remove(&self.handle);
+        inner.acks.hurry();
+        let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
+        inner.tracker.spawn(async move {
+            gateway.inner.routes.release(&handle).await;
+            let _gate = gateway.inner.rooms.gate().await;
+            if let Some(room) = handle.enter_room(None) {
+                gateway.leave_room(room, &handle).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,56 @@
+//! Comparing cursors with inboxes, in batches: what finds a lost last push (law 6).
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::Inner;
+use crate::id::UserId;
+
+/// Users of one `heads` call.
+const BATCH: usize = 1_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Heads {
+    asked: Mutex<HashSet<UserId>>,
+    some: Notify,
+}
+
+impl Heads {
+    /// Compares this user's head soon.
+    pub(super) fn ask(&self, user: UserId) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(user);
+        self.some.notify_one();
+    }
+
+    fn take(&self) -> Vec<UserId> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *asked).into_iter().collect()
+    }
+}
+
+/// Gathers what is asked within `head_check` and asks the logic role once.
+pub(super) async fn run(inner: &Inner) {
+    loop {
+        tokio::select! {
+            biased;
+            () = inner.token.cancelled() => return,
+            () = inner.heads.some.notified() => {}
+        }
+        tokio::select! {
+            () = inner.token.cancelled() => return,
+            () = tokio::time::sleep(inner.limits.head_check) => {}
+        }
+        for users in inner.heads.take().chunks(BATCH) {
+            match inner.logic.heads(users).await {
+                Ok(heads) => {
+                    for (user, head) in users.iter().zip(heads) {
+                        inner.hub.hint(*user, head.head);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "heads could not be compared"),
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The connect role: what a signed-in connection can do, whatever wire it came by.
+//!
+//! A [`Gateway`] holds the hub and asks the logic role through [`Logic`]; it knows neither sockets
+//! nor databases. Its background work is three tasks: acks are written in batches, heads are
+//! compared in batches, and the node's lease is renewed.
+
+mod acks;
+mod connection;
+mod heads;
+mod rooms;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use acks::Acks;
+use heads::Heads;
+use rooms::Rooms;
+use routes::Routes;
+
+pub use connection::{Connection, SyncPage};
+
+use crate::error::Refusal;
+use crate::hub::{CloseReason, Handle, Hub, Identity};
+use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
+use crate::limits::Limits;
+use crate::logic::Logic;
+use crate::store::{DeviceRoute, RoomSink, RoomStore};
+
+/// Where a device's first page starts when its client names no seq.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncFromZero {
+    /// "This device has nothing": everything retained.
+    #[default]
+    All,
+    /// Behind what this device has acked.
+    DeviceAck,
+    /// Behind what any device of the user has acked: gim's rule.
+    UserAck,
+}
+
+/// What a client signs in with.
+#[derive(Clone, Debug)]
+pub struct SignInRequest {
+    /// The user.
+    pub user: UserId,
+    /// The device.
+    pub device: DeviceId,
+    /// Its token.
+    pub token: String,
+    /// Its address, for `GetDevice`.
+    pub client: Option<SocketAddr>,
+    /// The version of our extension it speaks; 0 is a client of gim.
+    pub protocol: u32,
+    /// A client of gim over TCP: it parses one frame per read, loses pushes behind its own sends,
+    /// and takes nothing before its first SYNC reply.
+    pub fragile: bool,
+}
+
+/// The connect role of a node; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hub: Arc<Hub>,
+    logic: Arc<dyn Logic>,
+    room_store: Arc<dyn RoomStore>,
+    rooms: Arc<Rooms>,
+    acks: Acks,
+    heads: Heads,
+    routes: Routes,
+    reads: Semaphore,
+    epoch: AtomicU64,
+    limits: Limits,
+    from_zero: SyncFromZero,
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+impl Gateway {
+    /// Starts the gateway's tasks on `tracker`; they end, after a last flush, when `token` is
+    /// cancelled.
+    #[expect(clippy::too_many_arguments, reason = "the seams of a role, named one by one")]
+    #[must_use]
+    pub fn start(
+        node: NodeId,
+        hub: Arc<Hub>,
+        logic: Arc<dyn Logic>,
+        room_store: Arc<dyn RoomStore>,
+        route: Arc<dyn DeviceRoute>,
+        limits: Limits,
+        from_zero: SyncFromZero,
+        tracker: &TaskTracker,
+        token: &CancellationToken,
+    ) -> Self {
+        let gateway = Self {
+            inner: Arc::new(Inner {
+                rooms: Arc::new(Rooms::new(Arc::clone(&hub))),
+                hub,
+                logic,
+                room_store,
+                acks: Acks::default(),
+                heads: Heads::default(),
+                routes: Routes::new(node, route),
+                reads: Semaphore::new(limits.parallel_reads),
+                epoch: AtomicU64::new(0),
+                limits,
+                from_zero,
+                tracker: tracker.clone(),
+                token: token.clone(),
+            }),
+        };
+        let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
+        tracker.spawn(async move { acks::run(&acks.inner).await });
+        tracker.spawn(async move { heads::run(&heads.inner).await });
+        tracker.spawn(async move { routes::run(&routes.inner).await });
+        gateway
+    }
+
+    /// The live connections.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.inner.hub
+    }
+
+    /// The limits it keeps.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Signs a device in: checks the token, raises the device's generation, and makes this
+    /// connection the one that is served. When it returns, an older connection of the device is
+    /// served nothing more (law 7).
+    ///
+    /// # Errors
+    /// `Unauthorized` for a wrong token, or if the device has signed in again meanwhile;
+    /// `Unavailable` and `Unknown` if the logic role could not be asked.
+    pub async fn sign_in(&self, request: SignInRequest) -> Result<Connection, Refusal> {
+        let inner = &self.inner;
+        let SignInRequest { user, device, token, client, protocol, fragile } = request;
+        let generation = inner.logic.sign_in(user, device, &token).await?;
+        let client = client.map(|addr| addr.to_string()).unwrap_or_default();
+        let conn = inner.hub.next_conn();
+        let identity = Identity { conn, user, device, generation, protocol, client };
+        let handle = Arc::new(Handle::new(identity, fragile, &inner.limits));
+        if !inner.hub.insert(&handle) {
+            return Err(Refusal::Unauthorized("this device has signed in again meanwhile"));
+        }
+        // From here on the connection leaves the hub when this value is dropped.
+        let connection = Connection::new(self.clone(), handle, fragile);
+        if !inner.routes.claim(connection.handle()).await {
+            return Err(Refusal::Unauthorized("this device has signed in elsewhere meanwhile"));
+        }
+        self.epoch().await?;
+        if let Some(head) = inner.logic.heads(&[user]).await?.first() {
+            connection.handle().start(head.head);
+        }
+        Ok(connection)
+    }
+
+    /// Closes every connection because the node goes away: each gets a time of its own to come
+    /// back, up to `spread` from now.
+    pub fn close_all(&self, spread: Duration) {
+        self.inner.hub.each_open(|handle| {
+            let after = spread.mul_f64(rand::random::<f64>());
+            handle.close(CloseReason::Shutdown { after });
+        });
+    }
+
+    /// Compares the cursors of all connections with their inboxes: after a pause of this node's
+    /// clock, or a failed call of a peer (law 6).
+    pub fn check_all(&self) {
+        self.inner.hub.each(|handle| self.inner.heads.ask(handle.identity().user));
+    }
+
+    /// Takes a connection out of a room; the caller holds the rooms' gate.
+    async fn leave_room(&self, room: RoomId, handle: &Handle) {
+        let inner = &self.inner;
+        if inner.rooms.leave(room, handle.identity().conn) {
+            let sink: Arc<dyn RoomSink> = inner.rooms.clone();
+            if let Err(error) = inner.room_store.unsubscribe(room, sink).await {
+                tracing::debug!(%error, %room, "the room's feed goes on unheard");
+            }
+        }
+    }
+
+    /// The epoch of the inboxes' history, as last heard.
+    async fn epoch(&self) -> Result<Epoch, Refusal> {
+        let known = self.inner.epoch.load(Ordering::Relaxed);
+        if known != 0 {
+            return Ok(Epoch(known));
+        }
+        let epoch = self.inner.logic.epoch().await?;
+        self.inner.epoch.store(epoch.0, Ordering::Relaxed);
+        Ok(epoch)
+    }
+
+    fn known_epoch(&self) -> Epoch {
+        Epoch(self.inner.epoch.load(Ordering::Relaxed))
+    }
+}

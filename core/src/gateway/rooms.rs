@@ -1,0 +1,79 @@
+//! Which of this node's connections are in which room.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::hub::{Handle, Hub};
+use crate::id::{ConnId, RoomId};
+use crate::store::{RoomItem, RoomSink};
+
+type Members = HashMap<ConnId, Arc<Handle>>;
+
+/// The node's subscribers. The store delivers a room's items in order; every subscriber is offered
+/// each of them under the room's own lock, so they stay in order.
+#[derive(Debug)]
+pub(super) struct Rooms {
+    hub: Arc<Hub>,
+    rooms: Mutex<HashMap<RoomId, Arc<Mutex<Members>>>>,
+    /// Held while a room is opened at or closed to the store, so that the two cannot pass each
+    /// other (gim-defects C-16, C-17).
+    gate: tokio::sync::Mutex<()>,
+}
+
+impl Rooms {
+    pub(super) fn new(hub: Arc<Hub>) -> Self {
+        Self { hub, rooms: Mutex::default(), gate: tokio::sync::Mutex::new(()) }
+    }
+
+    /// The lock under which rooms are opened and closed.
+    pub(super) async fn gate(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.gate.lock().await
+    }
+
+    /// Adds a subscriber; returns whether it is the room's first here.
+    pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
+        let mut rooms = lock(&self.rooms);
+        let members = rooms.entry(room).or_default();
+        let mut members = lock(members);
+        members.insert(handle.identity().conn, Arc::clone(handle));
+        members.len() == 1
+    }
+
+    /// Removes a subscriber; returns whether the room is empty now.
+    pub(super) fn leave(&self, room: RoomId, conn: ConnId) -> bool {
+        let mut rooms = lock(&self.rooms);
+        let Some(members) = rooms.get(&room) else { return false };
+        let mut members = lock(members);
+        let was_there = members.remove(&conn).is_some();
+        let empty = members.is_empty();
+        drop(members);
+        if empty {
+            rooms.remove(&room);
+        }
+        was_there && empty
+    }
+
+    fn members(&self, room: RoomId) -> Option<Arc<Mutex<Members>>> {
+        lock(&self.rooms).get(&room).cloned()
+    }
+}
+
+impl RoomSink for Rooms {
+    fn deliver(&self, item: &Arc<RoomItem>) {
+        if let Some(members) = self.members(item.room) {
+            let members = lock(&members);
+            self.hub.count_pushes(members.len());
+            members.values().for_each(|handle| handle.offer_room(item));
+        }
+    }
+
+    fn interrupted(&self, room: RoomId) {
+        if let Some(members) = self.members(room) {
+            lock(&members).values().for_each(|handle| handle.interrupt_room(room));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

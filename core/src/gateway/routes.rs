@@ -1,0 +1,96 @@
+//! This node's lease and the routes of its connections.
+//!
+//! Routes are hints: a store that cannot be reached never stops a sign-in. The route is registered
+//! when the store is back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Inner;
+use crate::hub::Handle;
+use crate::id::NodeId;
+use crate::store::{Claim, DeviceRoute, Route};
+
+#[derive(Debug)]
+pub(super) struct Routes {
+    node: NodeId,
+    store: Arc<dyn DeviceRoute>,
+    /// A call failed: all routes are to be registered again.
+    dirty: AtomicBool,
+}
+
+impl Routes {
+    pub(super) fn new(node: NodeId, store: Arc<dyn DeviceRoute>) -> Self {
+        Self { node, store, dirty: AtomicBool::new(true) }
+    }
+
+    /// Registers the connection; `false` if the device has a newer one elsewhere.
+    pub(super) async fn claim(&self, handle: &Handle) -> bool {
+        let identity = handle.identity();
+        let route = Route {
+            device: identity.device,
+            user: identity.user,
+            generation: identity.generation,
+            node: self.node.clone(),
+            client: identity.client.clone(),
+        };
+        match self.store.claim(&route).await {
+            Ok(Claim::Claimed(_)) => true,
+            Ok(Claim::Superseded(_)) => false,
+            Err(error) => {
+                tracing::warn!(%error, "route not registered; it will be when the store is back");
+                self.dirty.store(true, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    /// Unregisters the connection, if its route is still the present one.
+    pub(super) async fn release(&self, handle: &Handle) {
+        let identity = handle.identity();
+        if let Err(error) = self.store.release(identity.device, identity.generation).await {
+            tracing::debug!(%error, "route not released; it ends with the lease");
+        }
+    }
+}
+
+/// Renews the lease, three times in its length, and registers everything again when it had run out
+/// or a call had failed.
+pub(super) async fn run(inner: &Inner) {
+    let routes = &inner.routes;
+    let mut period = tokio::time::interval(inner.limits.lease / 3);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = inner.token.cancelled() => break,
+            _ = period.tick() => {}
+        }
+        match routes.store.renew(&routes.node).await {
+            Ok(held) => {
+                if routes.dirty.swap(false, Ordering::Relaxed) || !held {
+                    register_all(inner).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "lease not renewed");
+                routes.dirty.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+    if let Err(error) = routes.store.retire(&routes.node).await {
+        tracing::debug!(%error, "lease not ended; it runs out by itself");
+    }
+}
+
+/// Registers every connection, and compares every head: pushes may have been lost meanwhile.
+async fn register_all(inner: &Inner) {
+    let mut handles = Vec::new();
+    inner.hub.each(|handle| handles.push(Arc::clone(handle)));
+    for handle in handles {
+        if !inner.routes.claim(&handle).await {
+            handle.supersede();
+        }
+        inner.heads.ask(handle.identity().user);
+    }
+}

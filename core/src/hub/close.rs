@@ -1,0 +1,17 @@
+//! Why the hub ends a connection.
+
+use std::time::Duration;
+
+/// Why a connection is closed from the inside. The wire tells it to clients that can hear it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The device has signed in on a newer connection.
+    Superseded,
+    /// The business backend or the user took the right to be connected away; the text is theirs.
+    Revoked(String),
+    /// The node is going away; the client may come back, elsewhere or here, after this long.
+    Shutdown {
+        /// Spread over the clients, so that they do not all come at once.
+        after: Duration,
+    },
+}

@@ -1,0 +1,266 @@
+//! This node's live connections.
+//!
+//! Two sharded maps, by user and by device, under plain mutexes: nothing is awaited under them, and
+//! what is done under them is a look-up and the clone of an `Arc`. The hub decides which connection
+//! owns a device (law 7) and hands parcels to connections; it knows no socket and no store.
+
+mod close;
+mod cursor;
+mod handle;
+mod outbox;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use close::CloseReason;
+pub use handle::{Handle, Identity, Work};
+
+use crate::envelope::Parcel;
+use crate::id::{ConnId, DeviceId, UserId};
+use crate::seq::Seq;
+
+const SHARDS: usize = 64;
+
+/// The connections of one device: the owner, and older ones of clients that must not be closed.
+#[derive(Debug)]
+struct Device {
+    owner: Arc<Handle>,
+    zombies: Vec<Arc<Handle>>,
+}
+
+/// The live connections of a node.
+#[derive(Debug)]
+pub struct Hub {
+    users: Vec<Mutex<HashMap<UserId, Vec<Arc<Handle>>>>>,
+    devices: Vec<Mutex<HashMap<DeviceId, Device>>>,
+    zombies: usize,
+    next: AtomicU64,
+    connections: AtomicUsize,
+    pushed: AtomicU64,
+}
+
+impl Hub {
+    /// A hub that keeps up to `zombies` superseded connections of an old client's device open.
+    #[must_use]
+    pub fn new(zombies: usize) -> Self {
+        Self {
+            users: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            devices: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            zombies,
+            next: AtomicU64::new(1),
+            connections: AtomicUsize::new(0),
+            pushed: AtomicU64::new(0),
+        }
+    }
+
+    /// Signed-in connections that own their device.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Entries and live messages offered to connections so far.
+    #[must_use]
+    pub fn pushed(&self) -> u64 {
+        self.pushed.load(Ordering::Relaxed)
+    }
+
+    /// The user's connections on this node.
+    #[must_use]
+    pub fn of(&self, user: UserId) -> Vec<Arc<Handle>> {
+        self.user(user).get(&user).cloned().unwrap_or_default()
+    }
+
+    /// The connection that owns the device on this node.
+    #[must_use]
+    pub fn owner(&self, device: DeviceId) -> Option<Arc<Handle>> {
+        self.device(device).get(&device).map(|d| Arc::clone(&d.owner))
+    }
+
+    pub(crate) fn count_pushes(&self, n: usize) {
+        self.pushed.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn next_conn(&self) -> ConnId {
+        let raw = self.next.fetch_add(1, Ordering::Relaxed);
+        ConnId::new(raw).expect("a node does not see 2^63 connections")
+    }
+
+    /// Makes the connection the owner of its device, unless one of a larger generation is.
+    pub(crate) fn insert(&self, handle: &Arc<Handle>) -> bool {
+        let identity = handle.identity();
+        let mut closed = None;
+        let displaced = {
+            let mut devices = self.device(identity.device);
+            match devices.entry(identity.device) {
+                Entry::Vacant(place) => {
+                    place.insert(Device { owner: Arc::clone(handle), zombies: Vec::new() });
+                    None
+                }
+                Entry::Occupied(mut place) => {
+                    let device = place.get_mut();
+                    if device.owner.identity().generation > identity.generation {
+                        return false;
+                    }
+                    let old = std::mem::replace(&mut device.owner, Arc::clone(handle));
+                    if old.identity().protocol == 0 {
+                        device.zombies.push(Arc::clone(&old));
+                        if device.zombies.len() > self.zombies {
+                            closed = Some(device.zombies.remove(0));
+                        }
+                    }
+                    Some(old)
+                }
+            }
+        };
+        if let Some(old) = &displaced {
+            old.supersede();
+            self.forget_user(old);
+        }
+        if let Some(zombie) = closed {
+            zombie.close(CloseReason::Superseded);
+        }
+        self.user(identity.user)
+            .entry(identity.user)
+            .or_insert_with(|| Vec::with_capacity(1))
+            .push(Arc::clone(handle));
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        // A newer sign-in may have come between the two maps.
+        if handle.is_superseded() {
+            self.forget_user(handle);
+            return false;
+        }
+        true
+    }
+
+    /// Forgets a connection that has ended. An owner takes its zombies along. Returns whether it
+    /// was the owner.
+    pub(crate) fn remove(&self, handle: &Arc<Handle>) -> bool {
+        let id = handle.identity().device;
+        let mut zombies = Vec::new();
+        let owned = {
+            let mut devices = self.device(id);
+            let Some(device) = devices.get_mut(&id) else { return false };
+            let owned = Arc::ptr_eq(&device.owner, handle);
+            if owned {
+                zombies = std::mem::take(&mut device.zombies);
+                devices.remove(&id);
+            } else {
+                device.zombies.retain(|z| !Arc::ptr_eq(z, handle));
+            }
+            owned
+        };
+        for zombie in zombies {
+            zombie.close(CloseReason::Superseded);
+        }
+        self.forget_user(handle);
+        owned
+    }
+
+    /// Offers a parcel to the connections it is for.
+    pub fn deliver(&self, parcel: &Parcel) {
+        match parcel {
+            Parcel::Entries { envelope, to } => {
+                for &(user, seq) in to {
+                    self.each_of(user, |handle| {
+                        let own = handle.identity().sent(&envelope.message);
+                        handle.offer(seq, (!own).then(|| Arc::clone(envelope)));
+                    });
+                }
+            }
+            Parcel::Live { envelope, to } => {
+                for &user in to {
+                    self.each_of(user, |handle| {
+                        if !handle.identity().sent(&envelope.message) {
+                            handle.offer_live(Seq::ZERO, envelope);
+                        }
+                    });
+                }
+            }
+            Parcel::Everyone { envelope } => {
+                self.each(|handle| {
+                    self.pushed.fetch_add(1, Ordering::Relaxed);
+                    handle.offer_live(Seq::ZERO, envelope);
+                });
+            }
+        }
+    }
+
+    /// The user's inbox is known to reach this far.
+    pub fn hint(&self, user: UserId, head: Seq) {
+        self.each_of(user, |handle| handle.hint(head));
+    }
+
+    /// Closes the user's connection on this device, or on all its devices; returns how many.
+    pub fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> usize {
+        let mut handles = self.of(user);
+        handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
+        for handle in &handles {
+            handle.close(CloseReason::Revoked(reason.to_owned()));
+        }
+        handles.len()
+    }
+
+    /// Calls `f` for every connection that owns its device.
+    pub fn each(&self, mut f: impl FnMut(&Arc<Handle>)) {
+        for shard in &self.users {
+            let handles: Vec<_> = lock(shard).values().flatten().cloned().collect();
+            handles.iter().for_each(&mut f);
+        }
+    }
+
+    /// Calls `f` for every connection, superseded ones included.
+    pub(crate) fn each_open(&self, mut f: impl FnMut(&Arc<Handle>)) {
+        for shard in &self.devices {
+            let handles: Vec<_> = lock(shard)
+                .values()
+                .flat_map(|d| std::iter::once(&d.owner).chain(&d.zombies))
+                .cloned()
+                .collect();
+            handles.iter().for_each(&mut f);
+        }
+    }
+
+    fn each_of(&self, user: UserId, mut f: impl FnMut(&Handle)) {
+        let map = self.user(user);
+        if let Some(handles) = map.get(&user) {
+            self.pushed.fetch_add(handles.len() as u64, Ordering::Relaxed);
+            handles.iter().for_each(|handle| f(handle));
+        }
+    }
+
+    fn forget_user(&self, handle: &Arc<Handle>) {
+        let user = handle.identity().user;
+        let mut users = self.user(user);
+        if let Some(handles) = users.get_mut(&user) {
+            let before = handles.len();
+            handles.retain(|h| !Arc::ptr_eq(h, handle));
+            self.connections.fetch_sub(before - handles.len(), Ordering::Relaxed);
+            if handles.is_empty() {
+                users.remove(&user);
+            }
+        }
+    }
+
+    fn user(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<Arc<Handle>>>> {
+        lock(shard(&self.users, user.get()))
+    }
+
+    fn device(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Device>> {
+        lock(shard(&self.devices, device.get()))
+    }
+}
+
+fn shard<T>(shards: &[T], key: u64) -> &T {
+    let at = usize::try_from(key % SHARDS as u64).unwrap_or(0);
+    shards.get(at).expect("there are SHARDS shards, and the index is taken modulo SHARDS")
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,112 @@
+//! The bounded queue of one connection.
+//!
+//! A lock and a `VecDeque` that is allocated on first use: a channel per connection costs some
+//! 3.6 KB while idle. Whoever holds the handle's lock owns it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use crate::envelope::{Delivery, Envelope};
+use crate::seq::Seq;
+
+/// What waits to be written, counted in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: VecDeque<Delivery>,
+    bytes: usize,
+}
+
+impl Outbox {
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Queues it if the budget allows, or if nothing else is queued.
+    pub(super) fn push(&mut self, delivery: Delivery, budget: usize) -> bool {
+        let weight = delivery.envelope().weight();
+        if self.bytes + weight > budget && !self.queue.is_empty() {
+            return false;
+        }
+        self.bytes += weight;
+        self.queue.push_back(delivery);
+        true
+    }
+
+    /// Takes up to `max` deliveries from the front.
+    pub(super) fn take(&mut self, max: usize) -> Vec<Delivery> {
+        let n = max.min(self.queue.len());
+        let taken: Vec<_> = self.queue.drain(..n).collect();
+        self.bytes -= taken.iter().map(|d| d.envelope().weight()).sum::<usize>();
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+        taken
+    }
+
+    /// Removes the inbox entries up to `upto`: a SYNC has covered them.
+    pub(super) fn forget(&mut self, upto: Seq) {
+        self.queue.retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
+        self.bytes = self.queue.iter().map(|d| d.envelope().weight()).sum();
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// Entries that came before their predecessors. `None` is a step without a body: the device's own
+/// send, whose seq it got as the answer.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    entries: BTreeMap<Seq, Option<Arc<Envelope>>>,
+    bytes: usize,
+}
+
+impl Parked {
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Parks an entry; returns `false`, and keeps nothing of it, if a bound is reached.
+    pub(super) fn park(
+        &mut self,
+        seq: Seq,
+        envelope: Option<Arc<Envelope>>,
+        max_entries: usize,
+        max_bytes: usize,
+    ) -> bool {
+        if self.entries.contains_key(&seq) {
+            return true;
+        }
+        let weight = envelope.as_ref().map_or(0, |e| e.weight());
+        if self.entries.len() >= max_entries || self.bytes + weight > max_bytes {
+            return false;
+        }
+        self.bytes += weight;
+        self.entries.insert(seq, envelope);
+        true
+    }
+
+    /// Takes the entry of that place, and drops those before it.
+    pub(super) fn take(&mut self, seq: Seq) -> Option<Option<Arc<Envelope>>> {
+        while let Some(first) = self.entries.first_entry() {
+            if *first.key() > seq {
+                return None;
+            }
+            let (at, envelope) = first.remove_entry();
+            self.bytes -= envelope.as_ref().map_or(0, |e| e.weight());
+            if at == seq {
+                return Some(envelope);
+            }
+        }
+        None
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,89 @@
+//! A connection's place in the room it is subscribed to.
+
+use std::sync::Arc;
+
+use crate::id::RoomId;
+use crate::seq::Seq;
+use crate::store::{RoomItem, StreamId};
+
+/// Live items held while the room's history is being read, in bytes.
+const HELD_BYTES: usize = 64 * 1024;
+
+/// The subscription of one connection.
+#[derive(Debug)]
+pub(super) struct RoomCursor {
+    pub(super) room: RoomId,
+    /// The stream that `served` counts in; `None` until the first item.
+    stream: Option<StreamId>,
+    /// The last item queued.
+    served: Seq,
+    /// Live items that wait for the history; `None` once it was sent.
+    held: Option<Vec<Arc<RoomItem>>>,
+    held_bytes: usize,
+    /// Something could not be held, or the feed was interrupted: history is to be read (again)
+    /// from behind `served`.
+    replay: bool,
+}
+
+impl RoomCursor {
+    /// Subscribed, from `from` on: with history if that is not zero.
+    pub(super) fn new(room: RoomId, from: Seq) -> Self {
+        Self {
+            room,
+            stream: None,
+            served: from.prev(),
+            held: (from > Seq::ZERO).then(Vec::new),
+            held_bytes: 0,
+            replay: from > Seq::ZERO,
+        }
+    }
+
+    /// Where the history is to be read from, if it is.
+    pub(super) fn wants_history(&self) -> Option<Seq> {
+        self.replay.then(|| self.served.next())
+    }
+
+    /// The feed has a hole: read the history again. A cursor that never got anything, and asked
+    /// for no history, has nothing to catch up with.
+    pub(super) fn interrupt(&mut self) {
+        if self.stream.is_some() {
+            self.held.get_or_insert_default();
+            self.replay = true;
+        }
+    }
+
+    /// Whether a live item goes out now; if not, it is held, or was served before.
+    pub(super) fn live(&mut self, item: &Arc<RoomItem>) -> bool {
+        if let Some(held) = &mut self.held {
+            self.held_bytes += item.envelope.weight();
+            if self.held_bytes <= HELD_BYTES {
+                held.push(Arc::clone(item));
+            } else {
+                held.clear();
+            }
+            return false;
+        }
+        self.pass(item)
+    }
+
+    /// Notes an item as served; `false` if it was before. Another stream starts over.
+    pub(super) fn pass(&mut self, item: &RoomItem) -> bool {
+        let same = self.stream.is_none_or(|stream| stream == item.stream);
+        if same && item.seq <= self.served {
+            return false;
+        }
+        self.stream = Some(item.stream);
+        self.served = item.seq;
+        true
+    }
+
+    /// The history was read to its end: returns the live items held meanwhile. If they overflowed,
+    /// returns none and the history is read once more.
+    pub(super) fn end_history(&mut self) -> Vec<Arc<RoomItem>> {
+        if std::mem::take(&mut self.held_bytes) > HELD_BYTES {
+            return Vec::new();
+        }
+        self.replay = false;
+        self.held.take().unwrap_or_default()
+    }
+}

@@ -1,0 +1,225 @@
+//! The hub as its callers use it: who owns a device, and what a connection is handed.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::*;
+use crate::envelope::{Delivery, Envelope};
+use crate::id::{Generation, MessageId};
+use crate::limits::Limits;
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::time::Timestamp;
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+fn device(n: u64) -> DeviceId {
+    DeviceId::new(n).unwrap()
+}
+
+fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Handle> {
+    let identity = Identity {
+        conn: hub.next_conn(),
+        user: user(who),
+        device: device(on),
+        generation: Generation(generation),
+        protocol,
+        client: String::new(),
+    };
+    let handle = Arc::new(Handle::new(identity, false, &Limits::default()));
+    hub.insert(&handle);
+    handle
+}
+
+fn live(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Handle> {
+    let handle = connect(hub, who, on, generation, protocol);
+    handle.synced(Seq::ZERO, Seq::ZERO, false);
+    handle
+}
+
+fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
+    let sender = Sender::User { user: user(from), device: Some(device(on)) };
+    let message = Message {
+        id: MessageId::generate(),
+        sender,
+        receiver: Receiver::User(user(1)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(Bytes::from(vec![b'x'; bytes])),
+        sent_at: Timestamp(0),
+    };
+    Arc::new(Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0))
+}
+
+fn push(hub: &Hub, to: u64, seq: u64, envelope: &Arc<Envelope>) {
+    let to = vec![(user(to), Seq::new(seq))];
+    hub.deliver(&Parcel::Entries { envelope: Arc::clone(envelope), to });
+}
+
+fn work(handle: &Handle) -> Option<Work> {
+    work_at(handle, Instant::now())
+}
+
+fn work_at(handle: &Handle, now: Instant) -> Option<Work> {
+    match handle.poll_work(&Context::from_waker(Waker::noop()), now) {
+        Poll::Ready(work) => Some(work),
+        Poll::Pending => None,
+    }
+}
+
+fn seqs(handle: &Handle) -> Vec<u64> {
+    match work(handle) {
+        Some(Work::Deliver(batch)) => batch
+            .iter()
+            .map(|d| match d {
+                Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
+            })
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn entries_go_out_in_seq_order_without_repeats() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 1);
+    let e = envelope(2, 21, 10);
+    for seq in [2, 1, 3, 2, 5, 4] {
+        push(&hub, 1, seq, &e);
+    }
+    assert_eq!(seqs(&phone), [1, 2, 3, 4, 5]);
+    assert!(work(&phone).is_none());
+}
+
+#[tokio::test]
+async fn a_predecessor_that_does_not_come_is_read_from_the_inbox() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 1);
+    push(&hub, 1, 2, &envelope(2, 21, 10));
+    assert!(work(&phone).is_none(), "entry 1 may still come");
+    let later = phone.next_deadline().expect("a parked entry has a deadline");
+    assert!(matches!(work_at(&phone, later), Some(Work::Read)));
+}
+
+#[tokio::test]
+async fn the_senders_device_gets_a_step_without_a_body() {
+    let hub = Hub::new(2);
+    let (phone, laptop) = (live(&hub, 1, 11, 1, 1), live(&hub, 1, 12, 1, 1));
+    push(&hub, 1, 1, &envelope(1, 11, 10));
+    push(&hub, 1, 2, &envelope(2, 21, 10));
+    assert_eq!(seqs(&phone), [2]);
+    assert_eq!(seqs(&laptop), [1, 2]);
+}
+
+#[tokio::test]
+async fn c5_a_device_of_another_user_before_did_not_send_for_this_one() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 2, 1);
+    push(&hub, 1, 1, &envelope(9, 11, 10));
+    assert_eq!(seqs(&phone), [1]);
+}
+
+#[tokio::test]
+async fn a_slow_connection_lags_within_its_budget() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 1);
+    let e = envelope(2, 21, 10_000);
+    for seq in 1..=200 {
+        push(&hub, 1, seq, &e);
+    }
+    assert!(phone.queued_bytes() <= Limits::default().outbox_bytes);
+    let mut served = 0;
+    loop {
+        match work(&phone) {
+            Some(Work::Deliver(batch)) => served += batch.len() as u64,
+            Some(Work::Read) => break,
+            other => panic!("expected a read after {served} entries, got {other:?}"),
+        }
+    }
+    assert_eq!(phone.begin_read(), Some(Seq::new(served)), "it reads on where it stopped");
+}
+
+#[tokio::test]
+async fn c3_a_late_close_of_an_old_connection_unregisters_nothing() {
+    let hub = Hub::new(2);
+    let old = live(&hub, 1, 11, 1, 0);
+    let new = live(&hub, 1, 11, 2, 0);
+    assert!(!hub.remove(&old));
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert_eq!(seqs(&new), [1]);
+    assert_eq!(hub.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_superseded_connection_gets_nothing_more_whichever_user_it_was() {
+    let hub = Hub::new(2);
+    let old = live(&hub, 1, 11, 1, 0);
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    let new = live(&hub, 5, 11, 2, 0);
+    push(&hub, 1, 2, &envelope(2, 21, 10));
+    push(&hub, 5, 1, &envelope(2, 21, 10));
+    assert!(work(&old).is_none(), "what was queued is gone, and it stays open");
+    assert!(old.is_superseded());
+    assert_eq!(seqs(&new), [1]);
+}
+
+#[tokio::test]
+async fn an_older_sign_in_does_not_take_the_device_back() {
+    let hub = Hub::new(2);
+    let new = live(&hub, 1, 11, 2, 1);
+    let identity = Identity { generation: Generation(1), ..new.identity().clone() };
+    let late = Arc::new(Handle::new(identity, false, &Limits::default()));
+    assert!(!hub.insert(&late));
+    assert!(!new.is_superseded());
+}
+
+#[tokio::test]
+async fn clients_of_ours_are_told_and_old_ones_close_with_their_successor() {
+    let hub = Hub::new(2);
+    let ours = live(&hub, 1, 11, 1, 1);
+    let olds: Vec<_> = (2..6).map(|g| live(&hub, 1, 11, g, 0)).collect();
+    assert!(matches!(work(&ours), Some(Work::Close(CloseReason::Superseded))));
+    let closed = |h: &Handle| matches!(work(h), Some(Work::Close(_)));
+    assert_eq!(olds.iter().map(|h| closed(h)).collect::<Vec<_>>(), [true, false, false, false]);
+    assert!(hub.remove(&olds[3]));
+    assert!(olds[..3].iter().all(|h| closed(h)));
+    assert_eq!(hub.connections(), 0);
+}
+
+#[tokio::test]
+async fn without_a_sync_it_goes_live_from_where_the_inbox_stood_at_sign_in() {
+    let hub = Hub::new(2);
+    let phone = connect(&hub, 1, 11, 1, 0);
+    phone.start(Seq::new(7));
+    push(&hub, 1, 8, &envelope(2, 21, 10));
+    assert!(work(&phone).is_none());
+    let later = phone.next_deadline().expect("it goes live after a while");
+    assert!(matches!(work_at(&phone, later), Some(Work::Read)));
+    assert_eq!(phone.begin_read(), Some(Seq::new(7)));
+}
+
+#[tokio::test]
+async fn a_sync_removes_what_it_covers_from_the_queue() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 0);
+    let e = envelope(2, 21, 10);
+    (1..=3).for_each(|seq| push(&hub, 1, seq, &e));
+    phone.synced(Seq::ZERO, Seq::new(2), false);
+    assert_eq!(seqs(&phone), [3]);
+}
+
+#[tokio::test]
+async fn m9_only_numbers_of_served_entries_are_acks() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 0);
+    phone.offer_live(Seq::new(100_000), &envelope(2, 21, 10));
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert!(!phone.may_ack(Seq::new(1)), "it is still in the queue");
+    assert_eq!(seqs(&phone), [100_000, 1]);
+    assert!(phone.may_ack(Seq::new(1)));
+    assert!(!phone.may_ack(Seq::new(100_000)), "a room's number is none of the inbox");
+}
