@@ -1,1 +1,122 @@
-//! In-memory storage: the reference every other backend is measured by.
+//! In-memory storage: the reference every other backend is measured by, and what an embedded server
+//! in someone's tests runs on.
+//!
+//! Durable means: as long as this process. Several nodes may share one [`Stores`]: they are then a
+//! cluster in memory. Inboxes, keys, jobs, groups and friends are one engine behind one lock
+//! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes stand
+//! alone. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and routes
+//! live in its process.
+
+mod account;
+mod append;
+mod device;
+mod friend;
+mod group;
+mod inbox;
+mod job;
+mod key;
+mod room;
+mod route;
+mod seq;
+mod state;
+
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+pub use room::{MemoryRoom, RoomBounds};
+pub use route::MemoryRoute;
+
+use crate::page::Page;
+use crate::store::Stores;
+use crate::time::{Clock, SystemClock};
+
+/// What an inbox may hold in memory; beyond it the oldest entries go and the floor rises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Entries of one user; default 10,000.
+    pub entries: usize,
+    /// Bytes of one user's entries, each counted with its overhead; default 16 MiB. The newest entry
+    /// is kept whatever its size.
+    pub bytes: usize,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            entries: 10_000,
+            bytes: 16 << 20,
+        }
+    }
+}
+
+/// How in-memory storage is made; [`Memory::default`] is right for most.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    /// Says when keys and room messages are too old.
+    pub clock: Arc<dyn Clock>,
+    /// What an inbox may hold.
+    pub retention: Retention,
+    /// What a room keeps.
+    pub room: RoomBounds,
+    /// How long a node's lease lives without being renewed; default 15 s.
+    pub lease: Duration,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            retention: Retention::default(),
+            room: RoomBounds::default(),
+            lease: MemoryRoute::LEASE,
+        }
+    }
+}
+
+impl Memory {
+    /// A fresh, empty set of stores with an epoch of its own.
+    #[must_use]
+    pub fn stores(&self) -> Stores {
+        let engine = Arc::new(state::Engine::new(Arc::clone(&self.clock), self.retention));
+        Stores {
+            seq: Arc::clone(&engine) as _,
+            inbox: Arc::clone(&engine) as _,
+            group: Arc::clone(&engine) as _,
+            friend: engine,
+            room: Arc::new(MemoryRoom::new(Arc::clone(&self.clock), self.room)),
+            route: Arc::new(MemoryRoute::new(self.lease)),
+            device: Arc::new(device::Devices::default()),
+            account: Arc::new(account::Accounts::default()),
+        }
+    }
+}
+
+/// A fresh, empty set of stores with the default bounds.
+#[must_use]
+pub fn stores() -> Stores {
+    Memory::default().stores()
+}
+
+/// Takes a lock of this module. They are std mutexes, not tokio's: each is held for a short,
+/// computing step and never over an await.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics under this lock")
+}
+
+/// Cuts a page of at most `limit` items (at least one) off an ordered list.
+fn page<T>(mut items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+    let taken: Vec<T> = items.by_ref().take(limit.max(1)).collect();
+    Page {
+        items: taken,
+        more: items.next().is_some(),
+    }
+}
+
+/// The ids behind a page's last one.
+fn above<T>(after: Option<T>) -> (Bound<T>, Bound<T>) {
+    (
+        after.map_or(Bound::Unbounded, Bound::Excluded),
+        Bound::Unbounded,
+    )
+}

@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::id::{GroupId, MessageId, UserId};
-use crate::message::{Entry, Message};
+use crate::limits::PART;
+use crate::message::{Entry, Message, Receiver};
 use crate::page::{Page, PageLimit};
 use crate::seq::Seq;
-use crate::store::StoreError;
+use crate::store::{Kind, StoreError};
 
 /// The version of a group's roster; it grows with every change of who is a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +39,34 @@ pub struct Append {
     pub key: Option<Key>,
     /// The group and the version of its roster that the recipients were planned with.
     pub roster: Option<(GroupId, RosterVersion)>,
+}
+
+impl Append {
+    /// The group in whose order it stands: the roster's, or else the receiver. A send to more than
+    /// [`PART`](crate::limits::PART) recipients must have one.
+    #[must_use]
+    pub fn group(&self) -> Option<GroupId> {
+        match (self.roster, self.message.receiver) {
+            (Some((group, _)), _) | (None, Receiver::Group(group)) => Some(group),
+            (None, _) => None,
+        }
+    }
+
+    /// Refuses a batch in which a send has no recipient, or more than
+    /// [`PART`](crate::limits::PART) without a group: bugs of the caller that every backend names
+    /// before it stores anything.
+    pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
+        for send in batch {
+            if send.recipients.is_empty() {
+                return Err(StoreError::with(op, Kind::Misuse, "a send has no recipient"));
+            }
+            if send.recipients.len() > PART && send.group().is_none() {
+                let text = "a send to so many recipients needs a group to be ordered in";
+                return Err(StoreError::with(op, Kind::Misuse, text));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// What became of one send of a batch.

@@ -1,0 +1,130 @@
+//! Users and tokens of the built-in business service.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use crate::id::{DeviceId, UserId};
+use crate::memory::group::set;
+use crate::memory::lock;
+use crate::page::Page;
+use crate::store::{Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord};
+use crate::time::Timestamp;
+
+/// All accounts, and the one token of each device.
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    people: Mutex<People>,
+    tokens: Mutex<HashMap<DeviceId, (UserId, TokenRecord)>>,
+}
+
+#[derive(Debug, Default)]
+struct People {
+    by_id: BTreeMap<UserId, Account>,
+    by_phone: HashMap<String, UserId>,
+}
+
+impl People {
+    fn by_phone(&self, phone: &str) -> Option<&Account> {
+        self.by_id.get(self.by_phone.get(phone)?)
+    }
+}
+
+#[async_trait]
+impl AccountStore for Accounts {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+        let mut people = lock(&self.people);
+        if let Some(known) = people.by_phone(&new.phone) {
+            return Ok((known.clone(), false));
+        }
+        let account = Account {
+            user: new.user,
+            phone: new.phone.clone(),
+            nickname: String::new(),
+            sex: 0,
+            avatar_url: String::new(),
+            extra: String::new(),
+            created_at: new.at,
+            updated_at: new.at,
+        };
+        people.by_phone.insert(new.phone.clone(), new.user);
+        people.by_id.insert(new.user, account.clone());
+        Ok((account, true))
+    }
+
+    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+        Ok(lock(&self.people).by_phone(phone).cloned())
+    }
+
+    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let people = lock(&self.people);
+        let found = users.iter().filter_map(|user| people.by_id.get(user));
+        Ok(found.cloned().collect())
+    }
+
+    async fn update(
+        &self,
+        user: UserId,
+        change: &AccountChange,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut people = lock(&self.people);
+        let Some(account) = people.by_id.get_mut(&user) else {
+            return Ok(false);
+        };
+        set(&mut account.nickname, change.nickname.as_ref());
+        set(&mut account.avatar_url, change.avatar_url.as_ref());
+        set(&mut account.extra, change.extra.as_ref());
+        account.sex = change.sex.unwrap_or(account.sex);
+        account.updated_at = at;
+        Ok(true)
+    }
+
+    async fn search(
+        &self,
+        key: &str,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Account>, StoreError> {
+        let people = lock(&self.people);
+        let found = people
+            .by_id
+            .range(super::above(after))
+            .map(|(_, account)| account)
+            .filter(|it| it.phone == key || it.nickname.starts_with(key));
+        Ok(super::page(found.cloned(), limit))
+    }
+
+    async fn put_token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &TokenRecord,
+    ) -> Result<(), StoreError> {
+        // One token per device: another user's goes with the assignment.
+        lock(&self.tokens).insert(device, (user, token.clone()));
+        Ok(())
+    }
+
+    async fn token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        let tokens = lock(&self.tokens);
+        let held = tokens.get(&device).filter(|(holder, _)| *holder == user);
+        Ok(held.map(|(_, token)| token.clone()))
+    }
+
+    async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        let mut tokens = lock(&self.tokens);
+        if tokens
+            .get(&device)
+            .is_some_and(|(holder, _)| *holder == user)
+        {
+            tokens.remove(&device);
+        }
+        Ok(())
+    }
+}

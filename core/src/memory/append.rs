@@ -1,0 +1,72 @@
+//! The heart: one batch of sends becomes entries, keys and jobs under one hold of the lock.
+
+use std::sync::Arc;
+
+use crate::id::UserId;
+use crate::limits::PART;
+use crate::memory::state::State;
+use crate::message::Message;
+use crate::seq::Seq;
+use crate::store::{Append, Appended};
+use crate::time::Timestamp;
+
+impl State {
+    /// Appends the sends in order. The batch was checked: each has a first recipient.
+    pub(super) fn append(&mut self, batch: &[Append], now: Timestamp) -> Vec<Appended> {
+        batch
+            .iter()
+            .map(|send| self.append_one(send, now))
+            .collect()
+    }
+
+    fn append_one(&mut self, send: &Append, now: Timestamp) -> Appended {
+        // The key comes before the roster: a repeat of what was stored is answered like the first,
+        // whoever has joined or left since. Noted keys of this batch are found here too.
+        if let Some(key) = &send.key
+            && let Some(answer) = self.keys.find(key, now)
+        {
+            return answer;
+        }
+        if let Some((group, version)) = send.roster
+            && self.groups.get(&group).map(|it| it.group.version) != Some(version)
+        {
+            return Appended::Stale;
+        }
+        let (seqs, job) = self.store(send);
+        if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
+            self.keys.note(key, send.message.id, *answer, now);
+        }
+        Appended::Stored { seqs, job }
+    }
+
+    /// Makes the entries, or the first one and a job for the rest.
+    fn store(&mut self, send: &Append) -> (Vec<(UserId, Seq)>, bool) {
+        let all = send.recipients.len();
+        if let Some(group) = send.group()
+            && all > 1
+            && (all > PART || self.jobs.is_open(group))
+        {
+            self.jobs.open(group, &send.message, &send.recipients);
+            return (
+                self.entries(&send.message, send.recipients.iter().take(1)),
+                true,
+            );
+        }
+        (self.entries(&send.message, send.recipients.iter()), false)
+    }
+
+    /// Appends the message to these inboxes.
+    pub(super) fn entries<'a>(
+        &mut self,
+        message: &Arc<Message>,
+        users: impl Iterator<Item = &'a UserId>,
+    ) -> Vec<(UserId, Seq)> {
+        let keep = self.retention;
+        users
+            .map(|user| {
+                let inbox = self.inboxes.entry(*user).or_default();
+                (*user, inbox.push(message, keep))
+            })
+            .collect()
+    }
+}

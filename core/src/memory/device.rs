@@ -1,0 +1,96 @@
+//! Devices, their generations, and their acks.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+
+use crate::id::{DeviceId, Generation, UserId};
+use crate::memory::lock;
+use crate::seq::Seq;
+use crate::store::{AckMark, Device, DeviceInfo, DeviceStore, Kind, StoreError};
+use crate::time::Timestamp;
+
+/// A device: registered, signed in, or both.
+#[derive(Debug, Default)]
+struct Row {
+    registered: Option<(DeviceInfo, Timestamp)>,
+    user: Option<UserId>,
+    generation: Generation,
+    updated_at: Timestamp,
+}
+
+/// All devices.
+#[derive(Debug, Default)]
+pub(super) struct Devices {
+    rows: Mutex<HashMap<DeviceId, Row>>,
+    acks: Mutex<HashMap<UserId, BTreeMap<DeviceId, Seq>>>,
+}
+
+#[async_trait]
+impl DeviceStore for Devices {
+    async fn register(
+        &self,
+        id: DeviceId,
+        info: &DeviceInfo,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut rows = lock(&self.rows);
+        let row = rows.entry(id).or_default();
+        if row.registered.is_some() {
+            let text = "the device's id is taken";
+            return Err(StoreError::with("device.register", Kind::Misuse, text));
+        }
+        row.registered = Some((info.clone(), at));
+        row.updated_at = row.updated_at.max(at);
+        Ok(())
+    }
+
+    async fn get(&self, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        let rows = lock(&self.rows);
+        let found = rows.get(&device).and_then(|row| {
+            let (info, created_at) = row.registered.clone()?;
+            Some(Device {
+                id: device,
+                info,
+                user: row.user,
+                generation: row.generation,
+                created_at,
+                updated_at: row.updated_at,
+            })
+        });
+        Ok(found)
+    }
+
+    async fn raise(
+        &self,
+        sign_ins: &[(DeviceId, UserId)],
+        at: Timestamp,
+    ) -> Result<Vec<Generation>, StoreError> {
+        let mut rows = lock(&self.rows);
+        let raised = sign_ins.iter().map(|(device, user)| {
+            let row = rows.entry(*device).or_default();
+            row.generation.0 += 1;
+            row.user = Some(*user);
+            row.updated_at = at;
+            row.generation
+        });
+        Ok(raised.collect())
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), StoreError> {
+        let mut marks = lock(&self.acks);
+        for ack in acks {
+            let devices = marks.entry(ack.user).or_default();
+            let mark = devices.entry(ack.device).or_default();
+            *mark = ack.upto.max(*mark);
+        }
+        Ok(())
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, StoreError> {
+        let marks = lock(&self.acks);
+        let devices = marks.get(&user).into_iter().flatten();
+        Ok(devices.map(|(device, upto)| (*device, *upto)).collect())
+    }
+}

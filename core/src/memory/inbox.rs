@@ -1,0 +1,141 @@
+//! Inboxes: a ring of shared messages each, whose place says its seq.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::id::{GroupId, UserId};
+use crate::memory::Retention;
+use crate::memory::state::Engine;
+use crate::message::{Entry, Message};
+use crate::page::{Page, PageLimit};
+use crate::seq::Seq;
+use crate::store::{Append, Appended, Head, InboxStore, JobLease, JobPart, StoreError};
+
+/// Bytes an entry is counted as beside its content and mentions.
+const OVERHEAD: usize = 128;
+
+/// Entries removed under one hold of the lock.
+const SLICE: u64 = 1_000;
+
+/// One user's inbox. The entry at index `i` has the seq `floor + 1 + i`, so an inbox cannot have a
+/// hole (law 3).
+#[derive(Debug, Default)]
+pub(super) struct Inbox {
+    floor: Seq,
+    entries: VecDeque<Arc<Message>>,
+    bytes: usize,
+}
+
+impl Inbox {
+    pub(super) fn head(&self) -> Head {
+        Head {
+            head: self.floor.plus(self.entries.len() as u64),
+            floor: self.floor,
+        }
+    }
+
+    /// Appends an entry, lets the oldest go if there are too many, and returns the new one's seq.
+    pub(super) fn push(&mut self, message: &Arc<Message>, keep: Retention) -> Seq {
+        self.bytes += weight(message);
+        self.entries.push_back(Arc::clone(message));
+        while self.entries.len() > 1
+            && (self.entries.len() > keep.entries || self.bytes > keep.bytes)
+        {
+            self.pop();
+        }
+        self.head().head
+    }
+
+    /// Removes up to `max` entries up to and including `upto`; returns whether that was all.
+    fn trim(&mut self, upto: Seq, max: u64) -> bool {
+        for _ in 0..max {
+            if self.floor >= upto || !self.pop() {
+                return true;
+            }
+        }
+        self.floor >= upto
+    }
+
+    fn pop(&mut self) -> bool {
+        let Some(oldest) = self.entries.pop_front() else {
+            return false;
+        };
+        self.bytes = self.bytes.saturating_sub(weight(&oldest));
+        self.floor = self.floor.next();
+        true
+    }
+
+    fn after(&self, seq: Seq, limit: PageLimit) -> Page<Entry> {
+        let start = seq.max(self.floor);
+        let skip = usize::try_from(start.get() - self.floor.get()).unwrap_or(usize::MAX);
+        let mut rest = self.entries.iter().skip(skip).peekable();
+        let mut items = Vec::with_capacity(rest.len().min(limit.items));
+        let (mut seq, mut bytes) = (start, 0);
+        while items.is_empty() || (items.len() < limit.items && bytes <= limit.bytes) {
+            let Some(message) = rest.next() else { break };
+            seq = seq.next();
+            bytes += message.content.len();
+            items.push(Entry {
+                seq,
+                message: Arc::clone(message),
+            });
+        }
+        Page {
+            items,
+            more: rest.peek().is_some(),
+        }
+    }
+}
+
+fn weight(message: &Message) -> usize {
+    OVERHEAD + message.content.len() + message.mentions.len() * size_of::<UserId>()
+}
+
+#[async_trait]
+impl InboxStore for Engine {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        Append::check("inbox.append", batch)?;
+        let now = self.clock.now();
+        Ok(self.lock().append(batch, now))
+    }
+
+    async fn after(
+        &self,
+        user: UserId,
+        seq: Seq,
+        limit: PageLimit,
+    ) -> Result<Page<Entry>, StoreError> {
+        let state = self.lock();
+        let page = state.inboxes.get(&user).map(|it| it.after(seq, limit));
+        Ok(page.unwrap_or_default())
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        loop {
+            let done = match self.lock().inboxes.get_mut(&user) {
+                Some(inbox) => inbox.trim(upto, SLICE),
+                None => true,
+            };
+            if done {
+                return Ok(());
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        Ok(self.lock().jobs.claim(group))
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        Ok(self.lock().advance(lease))
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        // Bodies are shared and go with their last entry; only keys need forgetting.
+        let now = self.clock.now();
+        Ok(self.lock().keys.sweep(max, now))
+    }
+}

@@ -1,0 +1,104 @@
+//! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+use crate::id::{GroupId, UserId};
+use crate::limits::PART;
+use crate::memory::state::State;
+use crate::message::Message;
+use crate::store::{JobLease, JobPart};
+
+/// A send whose entries are being made part by part.
+#[derive(Debug)]
+struct Job {
+    number: u64,
+    generation: u64,
+    message: Arc<Message>,
+    recipients: Arc<[UserId]>,
+    done: usize,
+}
+
+/// The open jobs of all groups.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    last: u64,
+    of: HashMap<GroupId, VecDeque<Job>>,
+    /// All open jobs by number, which is their order over all groups too.
+    order: BTreeMap<u64, GroupId>,
+}
+
+impl Jobs {
+    pub(super) fn is_open(&self, group: GroupId) -> bool {
+        self.of.contains_key(&group)
+    }
+
+    /// Opens a job behind the group's others. The first recipient's entry is made by the caller.
+    pub(super) fn open(
+        &mut self,
+        group: GroupId,
+        message: &Arc<Message>,
+        recipients: &Arc<[UserId]>,
+    ) {
+        self.last += 1;
+        self.order.insert(self.last, group);
+        self.of.entry(group).or_default().push_back(Job {
+            number: self.last,
+            generation: 0,
+            message: Arc::clone(message),
+            recipients: Arc::clone(recipients),
+            done: 1,
+        });
+    }
+
+    pub(super) fn claim(&mut self, group: Option<GroupId>) -> Option<JobLease> {
+        let group = group.or_else(|| self.order.values().next().copied())?;
+        let job = self.of.get_mut(&group)?.front_mut()?;
+        job.generation += 1;
+        Some(JobLease {
+            group,
+            job: job.number,
+            generation: job.generation,
+        })
+    }
+
+    /// The job of this lease, if the lease still holds.
+    fn held(&mut self, lease: &JobLease) -> Option<&mut Job> {
+        let job = self.of.get_mut(&lease.group)?.front_mut()?;
+        (job.number == lease.job && job.generation == lease.generation).then_some(job)
+    }
+
+    /// Removes the group's oldest job.
+    fn close(&mut self, group: GroupId) {
+        if let Some(queue) = self.of.get_mut(&group) {
+            if let Some(job) = queue.pop_front() {
+                self.order.remove(&job.number);
+            }
+            if queue.is_empty() {
+                self.of.remove(&group);
+            }
+        }
+    }
+}
+
+impl State {
+    /// Makes the next part of a job's entries.
+    pub(super) fn advance(&mut self, lease: &JobLease) -> JobPart {
+        let Some(job) = self.jobs.held(lease) else {
+            return JobPart::Lost;
+        };
+        let (message, recipients) = (Arc::clone(&job.message), Arc::clone(&job.recipients));
+        let from = job.done;
+        job.done = recipients.len().min(from + PART);
+        let done = job.done == recipients.len();
+        if done {
+            self.jobs.close(lease.group);
+        }
+        let seqs = self.entries(&message, recipients.iter().skip(from).take(PART));
+        JobPart::Entries {
+            message,
+            seqs,
+            done,
+        }
+    }
+}

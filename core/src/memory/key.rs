@@ -1,0 +1,82 @@
+//! Which sends were seen, so that a repeat is answered like the first (law 4).
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::id::MessageId;
+use crate::seq::Seq;
+use crate::store::{Appended, Key};
+use crate::time::Timestamp;
+
+/// The first send of a key.
+#[derive(Debug)]
+struct First {
+    digest: [u8; 16],
+    message: MessageId,
+    seq: Seq,
+    until: Timestamp,
+}
+
+/// Keys with the ends of their windows, oldest first.
+type Queue = VecDeque<(Timestamp, Arc<[u8]>)>;
+
+/// The keys whose window has not passed.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    known: HashMap<Arc<[u8]>, First>,
+    /// The keys of each window length, oldest first. There are few lengths, so a queue each is
+    /// cheaper than one sorted set; a clock that steps back only delays the sweep.
+    queues: BTreeMap<Duration, Queue>,
+}
+
+impl Keys {
+    /// The answer to a repeat, or `None` if the key is new or its window has passed.
+    pub(super) fn find(&self, key: &Key, now: Timestamp) -> Option<Appended> {
+        let first = self.known.get(key.id.as_slice())?;
+        if first.until <= now {
+            return None;
+        }
+        if first.digest != key.digest {
+            return Some(Appended::Conflict);
+        }
+        Some(Appended::Repeated {
+            message: first.message,
+            seq: first.seq,
+        })
+    }
+
+    /// Notes the first send of a key.
+    pub(super) fn note(&mut self, key: &Key, message: MessageId, seq: Seq, now: Timestamp) {
+        let id: Arc<[u8]> = key.id.as_slice().into();
+        let until = now.after(key.window);
+        let queue = self.queues.entry(key.window).or_default();
+        queue.push_back((until, Arc::clone(&id)));
+        let first = First {
+            digest: key.digest,
+            message,
+            seq,
+            until,
+        };
+        self.known.insert(id, first);
+    }
+
+    /// Forgets up to `max` keys whose window has passed; returns how many.
+    pub(super) fn sweep(&mut self, max: usize, now: Timestamp) -> usize {
+        let mut swept = 0;
+        for queue in self.queues.values_mut() {
+            while swept < max && queue.front().is_some_and(|(until, _)| *until <= now) {
+                let Some((until, id)) = queue.pop_front() else {
+                    break;
+                };
+                // A key that was used again after its window has a later end, and stays.
+                if self.known.get(&id).is_some_and(|it| it.until == until) {
+                    self.known.remove(&id);
+                    swept += 1;
+                }
+            }
+        }
+        self.queues.retain(|_, queue| !queue.is_empty());
+        swept
+    }
+}

@@ -1,0 +1,38 @@
+//! Heads, the epoch and id blocks.
+
+use async_trait::async_trait;
+
+use crate::id::{Epoch, UserId};
+use crate::memory::state::Engine;
+use crate::store::{Head, Kind, Scope, SeqStore, StoreError};
+
+#[async_trait]
+impl SeqStore for Engine {
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        Ok(self.epoch)
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
+        let state = self.lock();
+        Ok(users.iter().map(|user| state.head(*user)).collect())
+    }
+
+    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
+        if !(1..=1_000).contains(&n) {
+            return Err(StoreError::with(
+                "seq.reserve",
+                Kind::Misuse,
+                "a block holds 1 to 1,000 numbers",
+            ));
+        }
+        let [user, device, group] = &mut self.lock().reserved;
+        let last = match scope {
+            Scope::User => user,
+            Scope::Device => device,
+            Scope::Group => group,
+        };
+        let first = *last + 1;
+        *last += n;
+        Ok(first)
+    }
+}

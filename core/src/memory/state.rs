@@ -1,0 +1,64 @@
+//! The one state of inboxes, keys, jobs, groups and friends, and the lock before it.
+//!
+//! What must become visible together is changed under one hold of the lock; that is the whole
+//! transaction machinery of in-memory storage.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::id::{Epoch, GroupId, UserId};
+use crate::memory::Retention;
+use crate::memory::friend::Tie;
+use crate::memory::group::GroupRow;
+use crate::memory::inbox::Inbox;
+use crate::memory::job::Jobs;
+use crate::memory::key::Keys;
+use crate::store::Head;
+use crate::time::Clock;
+
+/// The engine: serves `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) epoch: Epoch,
+    pub(super) clock: Arc<dyn Clock>,
+    // A std mutex: every hold is a short computation (a batch is at most 5,000 entries), and none
+    // spans an await.
+    state: Mutex<State>,
+}
+
+impl Engine {
+    pub(super) fn new(clock: Arc<dyn Clock>, retention: Retention) -> Self {
+        Self {
+            epoch: Epoch::draw(),
+            clock,
+            state: Mutex::new(State {
+                retention,
+                ..State::default()
+            }),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        super::lock(&self.state)
+    }
+}
+
+/// Everything that changes together.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) retention: Retention,
+    pub(super) inboxes: HashMap<UserId, Inbox>,
+    pub(super) keys: Keys,
+    pub(super) jobs: Jobs,
+    pub(super) groups: HashMap<GroupId, GroupRow>,
+    pub(super) memberships: HashMap<UserId, BTreeSet<GroupId>>,
+    pub(super) friends: HashMap<UserId, BTreeMap<UserId, Tie>>,
+    /// The next free number of each `Scope`, less one.
+    pub(super) reserved: [u64; 3],
+}
+
+impl State {
+    pub(super) fn head(&self, user: UserId) -> Head {
+        self.inboxes.get(&user).map(Inbox::head).unwrap_or_default()
+    }
+}
