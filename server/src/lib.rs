@@ -1,1 +1,3 @@
 //! The gimlet server: configuration, roles, gRPC, HTTP, lifecycle and the built-in business service
+
+pub mod config;

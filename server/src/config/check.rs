@@ -1,0 +1,284 @@
+//! What does not go together is refused before anything opens; what is legal but dangerous is said.
+
+use gimlet_core::limits::Limits as NodeLimits;
+
+use super::Config;
+use super::load::{ConfigError, Problem, env_name};
+use super::sections::{CodeVerifier, StorageKind};
+
+/// Something legal that an operator should know: logged loudly at start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notice(pub &'static str);
+
+/// Bytes a frame may have, less what surrounds a message's content in it: envelope, profile, seq.
+const CONTENT_MAX: usize = 60 * 1024;
+
+impl Config {
+    /// Refuses what cannot work or must not run; returns what should be said aloud.
+    pub fn check(&self) -> Result<Vec<Notice>, ConfigError> {
+        let mut problems = Vec::new();
+        self.check_roles_and_cluster(&mut problems);
+        self.check_storage(&mut problems);
+        self.check_listeners(&mut problems);
+        self.check_exposure(&mut problems);
+        self.check_limits(&mut problems);
+        if problems.is_empty() {
+            return Ok(self.notices());
+        }
+        Err(ConfigError(
+            problems.into_iter().map(Problem::Refused).collect(),
+        ))
+    }
+
+    /// Whether only this machine can reach any listener.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.listen.all().all(|(_, addr)| addr.ip().is_loopback())
+    }
+
+    fn check_roles_and_cluster(&self, problems: &mut Vec<String>) {
+        if !self.roles.all() {
+            problems.push(
+                "roles: this build runs connect, logic and business in one process only; \
+                 write roles = \"connect,logic,business\" or leave it out"
+                    .into(),
+            );
+        }
+        let set = [
+            ("cluster.advertise", self.cluster.advertise.is_some()),
+            ("cluster.logic", !self.cluster.logic.is_empty()),
+            ("cluster.business", !self.cluster.business.is_empty()),
+        ];
+        for (key, _) in set.into_iter().filter(|(_, set)| *set) {
+            problems.push(format!(
+                "{key}: this build runs as one node and does not know other nodes; leave it out"
+            ));
+        }
+    }
+
+    fn check_storage(&self, problems: &mut Vec<String>) {
+        let storage = &self.storage;
+        match storage.kind {
+            StorageKind::Mysql => problems.push(
+                "storage.kind = \"mysql\": this build has no mysql storage; write sled or memory"
+                    .into(),
+            ),
+            StorageKind::Sled if cfg!(not(feature = "sled")) => problems.push(
+                "storage.kind = \"sled\": this build has no sled storage; write memory, or build \
+                 with --features sled"
+                    .into(),
+            ),
+            StorageKind::Sled | StorageKind::Memory => {
+                let urls = [
+                    ("storage.mysql_url", storage.mysql_url.is_some()),
+                    ("storage.redis_url", storage.redis_url.is_some()),
+                ];
+                for (key, _) in urls.into_iter().filter(|(_, set)| *set) {
+                    problems.push(format!(
+                        "{key} is set, but storage.kind does not use it; leave it out"
+                    ));
+                }
+            }
+        }
+    }
+
+    fn check_listeners(&self, problems: &mut Vec<String>) {
+        let all: Vec<_> = self.listen.all().collect();
+        for (at, (key, addr)) in all.iter().enumerate() {
+            let twin = all
+                .iter()
+                .take(at)
+                .find(|(_, other)| other == addr && addr.port() != 0);
+            if let Some((other, _)) = twin {
+                problems.push(format!(
+                    "{key} and {other} are both {addr}; give each listener an address of its own"
+                ));
+            }
+        }
+        if self.listen.ws.is_some() && cfg!(not(feature = "ws")) {
+            problems.push(
+                "listen.ws: this build has no WebSocket; write off, or build with --features ws"
+                    .into(),
+            );
+        }
+        if let Some(url) = &self.http.public_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            problems.push(format!(
+                "http.public_url = \"{url}\": begin it with http:// or https://, such as \
+                 https://files.example.com"
+            ));
+        }
+    }
+
+    fn check_exposure(&self, problems: &mut Vec<String>) {
+        let open = self.listen.all().find(|(_, addr)| !addr.ip().is_loopback());
+        if let Some((key, addr)) = open
+            && self.business.code_verifier == CodeVerifier::Development
+        {
+            problems.push(format!(
+                "{key} = {addr} is reachable from outside, where the development code 000000 \
+                 would let anybody in as anybody; set {} to the http:// address of your code \
+                 checker, or to fixed:CODE for a closed test",
+                env_name("business.code_verifier")
+            ));
+        }
+        if let Some(addr) = self.listen.internal
+            && !addr.ip().is_loopback()
+            && self.cluster.secret.is_none()
+        {
+            problems.push(format!(
+                "listen.internal = {addr}: the internal services act for any user, so off \
+                 loopback they need a shared secret; set {}, or listen on 127.0.0.1",
+                env_name("cluster.secret")
+            ));
+        }
+    }
+
+    fn check_limits(&self, problems: &mut Vec<String>) {
+        let NodeLimits {
+            content,
+            page_items,
+            page_bytes,
+            send_queue,
+            send_rate,
+            send_burst,
+            parallel_reads,
+            outbox_bytes,
+            list_page,
+            group_members,
+            ..
+        } = &self.limits.node;
+        let bounds = [
+            ("content", *content, 1, CONTENT_MAX),
+            ("page_items", *page_items, 1, 50),
+            ("page_bytes", *page_bytes, 1, CONTENT_MAX),
+            ("send_queue", *send_queue, 1, 1 << 20),
+            ("send_rate", *send_rate as usize, 1, 1 << 30),
+            ("send_burst", *send_burst as usize, 1, 1 << 30),
+            ("parallel_reads", *parallel_reads, 1, 4_096),
+            ("outbox_bytes", *outbox_bytes, CONTENT_MAX, 1 << 30),
+            ("list_page", *list_page, 1, 1_000),
+            ("group_members", *group_members, 1, 1_000_000),
+        ];
+        for (name, value, min, max) in bounds {
+            if !(min..=max).contains(&value) {
+                problems.push(format!(
+                    "limits.{name} = {value} is out of range; write {min} … {max}"
+                ));
+            }
+        }
+        let spans = [
+            ("limits.idle", self.limits.idle),
+            (
+                "limits.silent_before_sign_in",
+                self.limits.silent_before_sign_in,
+            ),
+            ("limits.send_deadline", self.limits.node.send_deadline),
+            ("business.token_ttl", self.business.token_ttl),
+        ];
+        for (key, _) in spans.into_iter().filter(|(_, span)| span.is_zero()) {
+            problems.push(format!(
+                "{key} may not be zero; leave it out for the default"
+            ));
+        }
+    }
+
+    fn notices(&self) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        match &self.business.code_verifier {
+            CodeVerifier::Development => notices.push(Notice(
+                "verification codes are not checked: 000000 signs in any phone number; \
+                 every listener is on loopback",
+            )),
+            CodeVerifier::Fixed(_) => notices.push(Notice(
+                "business.code_verifier is fixed: whoever knows the code can sign in as anybody",
+            )),
+            CodeVerifier::Http(_) => {}
+        }
+        if self.compat.fixed_token {
+            notices.push(Notice(
+                "compat.fixed_token is on: every user's token is \"0\" and anybody can act as \
+                 anybody; use it for gim's old test clients only",
+            ));
+        }
+        if self.storage.kind == StorageKind::Memory {
+            notices.push(Notice(
+                "storage is in memory: everything is gone when this process ends",
+            ));
+        }
+        notices
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Role, Roles, Secret};
+    use super::*;
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = Config::default();
+        change(&mut config);
+        config.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_development_code_never_leaves_loopback() {
+        let text = refusal(|c| c.listen.tcp = "0.0.0.0:8080".parse().ok());
+        assert!(text.contains("GIMLET_BUSINESS__CODE_VERIFIER"), "{text}");
+        let mut config = Config::default();
+        config.listen.tcp = "0.0.0.0:8080".parse().ok();
+        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+        assert!(
+            config
+                .check()
+                .unwrap()
+                .iter()
+                .any(|n| n.0.contains("fixed"))
+        );
+    }
+
+    #[test]
+    fn internal_services_off_loopback_need_a_secret() {
+        let open = |c: &mut Config| {
+            c.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+            c.listen.internal = "0.0.0.0:50000".parse().ok();
+        };
+        assert!(refusal(open).contains("GIMLET_CLUSTER__SECRET"));
+        let mut config = Config::default();
+        open(&mut config);
+        config.cluster.secret = Some(Secret::new("s"));
+        assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn internal_and_clients_services_never_share_an_address() {
+        let text = refusal(|c| c.listen.internal = c.listen.grpc.first().copied());
+        assert!(
+            text.contains("listen.internal and listen.grpc are both"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn what_this_build_cannot_do_is_refused() {
+        assert!(refusal(|c| c.storage.kind = StorageKind::Mysql).contains("no mysql storage"));
+        assert!(refusal(|c| c.roles = Roles(vec![Role::Logic])).contains("one process"));
+        assert!(refusal(|c| c.cluster.advertise = Some("a:1".into())).contains("one node"));
+        assert!(refusal(|c| c.limits.node.content = 1 << 20).contains("limits.content"));
+        assert!(refusal(|c| c.http.public_url = Some("files".into())).contains("https://"));
+    }
+
+    #[test]
+    fn danger_is_said_aloud() {
+        let mut config = Config::default();
+        config.compat.fixed_token = true;
+        assert!(
+            config
+                .check()
+                .unwrap()
+                .iter()
+                .any(|n| n.0.contains("fixed_token"))
+        );
+    }
+}

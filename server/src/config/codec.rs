@@ -1,0 +1,437 @@
+//! How values are written and read: one codec a kind, from text and back.
+//!
+//! Both layers, file and environment, come through here as text, so a value means the same in each.
+//! A failed parse says what would be right; the caller adds key and value.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::sections::{
+    CodeVerifier, Direct, Durability, LogFormat, Role, Roles, StorageKind, SyncFromZero,
+};
+
+/// A value that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps it.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that needs it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Durations: `500ms`, `10s`, `11m`, `2h`, `7d`.
+pub(super) mod duration {
+    use std::time::Duration;
+
+    const UNITS: [(&str, u64); 5] = [
+        ("ms", 1),
+        ("s", 1_000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+    ];
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Duration, String> {
+        let wanted = || "write a number with a unit: 500ms, 10s, 11m, 2h, 7d".to_owned();
+        let (number, unit) = super::split(text).ok_or_else(wanted)?;
+        let (_, millis) = UNITS
+            .iter()
+            .find(|(name, _)| *name == unit)
+            .ok_or_else(wanted)?;
+        number
+            .checked_mul(*millis)
+            .map(Duration::from_millis)
+            .ok_or_else(|| "that is longer than can be counted".to_owned())
+    }
+
+    pub(in crate::config) fn show(value: &Duration) -> String {
+        let millis = value.as_millis();
+        UNITS
+            .iter()
+            .rev()
+            .find(|(_, unit)| millis.is_multiple_of(u128::from(*unit)) && millis > 0)
+            .map_or_else(
+                || "0s".to_owned(),
+                |(name, unit)| format!("{}{name}", millis / u128::from(*unit)),
+            )
+    }
+}
+
+/// Sizes: `60KiB`, `256MiB`, or a plain number of bytes.
+pub(super) mod bytes {
+    const UNITS: [(&str, u64); 4] = [
+        ("B", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+
+    pub(in crate::config) fn parse<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+        let wanted = || "write a size: 512B, 60KiB, 256MiB, 4GiB".to_owned();
+        let (number, unit) = super::split(text).ok_or_else(wanted)?;
+        let unit = if unit.is_empty() { "B" } else { unit };
+        let (_, factor) = UNITS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+            .ok_or_else(wanted)?;
+        number
+            .checked_mul(*factor)
+            .and_then(|bytes| T::try_from(bytes).ok())
+            .ok_or_else(|| "that is larger than can be counted".to_owned())
+    }
+
+    pub(in crate::config) fn show<T: Copy + TryInto<u64>>(value: &T) -> String {
+        let bytes = (*value).try_into().unwrap_or(u64::MAX);
+        UNITS
+            .iter()
+            .rev()
+            .find(|(_, unit)| bytes.is_multiple_of(*unit) && bytes > 0)
+            .map_or_else(
+                || "0B".to_owned(),
+                |(name, unit)| format!("{}{name}", bytes / unit),
+            )
+    }
+}
+
+/// Splits `60KiB` into 60 and `KiB`.
+fn split(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim();
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    Some((number.parse().ok()?, unit.trim_start()))
+}
+
+/// Whole numbers.
+pub(super) mod number {
+    use std::fmt::Display;
+    use std::str::FromStr;
+
+    pub(in crate::config) fn parse<T: FromStr>(text: &str) -> Result<T, String> {
+        text.trim()
+            .parse()
+            .map_err(|_| "write a whole number, such as 100".to_owned())
+    }
+
+    pub(in crate::config) fn show<T: Display>(value: &T) -> String {
+        value.to_string()
+    }
+}
+
+/// Switches.
+pub(super) mod switch {
+    pub(in crate::config) fn parse(text: &str) -> Result<bool, String> {
+        match text.trim() {
+            "true" | "1" => Ok(true),
+            "false" | "0" => Ok(false),
+            _ => Err("write true or false".into()),
+        }
+    }
+
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "every codec shows a reference"
+    )]
+    pub(in crate::config) fn show(value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+/// Paths.
+pub(super) mod path {
+    use std::path::PathBuf;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<PathBuf, String> {
+        if text.is_empty() {
+            return Err("write a folder, such as ./data".into());
+        }
+        Ok(PathBuf::from(text))
+    }
+
+    pub(in crate::config) fn show(value: &std::path::Path) -> String {
+        value.display().to_string()
+    }
+}
+
+/// Text that may not be empty.
+pub(super) mod text {
+    pub(in crate::config) fn parse(text: &str) -> Result<String, String> {
+        if text.trim().is_empty() {
+            return Err("it may not be empty; leave the key out for the default".into());
+        }
+        Ok(text.trim().to_owned())
+    }
+
+    pub(in crate::config) fn show(value: &str) -> String {
+        value.to_owned()
+    }
+}
+
+/// Text that is not set when it is empty.
+pub(super) mod maybe {
+    #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
+    pub(in crate::config) fn parse(text: &str) -> Result<Option<String>, String> {
+        let text = text.trim();
+        Ok((!text.is_empty()).then(|| text.to_owned()))
+    }
+
+    #[expect(clippy::ref_option, reason = "every codec shows a reference")]
+    pub(in crate::config) fn show(value: &Option<String>) -> String {
+        value.clone().unwrap_or_default()
+    }
+}
+
+/// Secrets: not set when empty, shown as `***`.
+pub(super) mod secret {
+    use super::Secret;
+
+    #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
+    pub(in crate::config) fn parse(text: &str) -> Result<Option<Secret>, String> {
+        Ok((!text.is_empty()).then(|| Secret::new(text)))
+    }
+
+    #[expect(clippy::ref_option, reason = "every codec shows a reference")]
+    pub(in crate::config) fn show(value: &Option<Secret>) -> String {
+        value.as_ref().map_or("", |_| "***").to_owned()
+    }
+}
+
+/// Lists of text, separated by commas.
+pub(super) mod list {
+    #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<String>, String> {
+        Ok(super::items(text).map(str::to_owned).collect())
+    }
+
+    pub(in crate::config) fn show(value: &[String]) -> String {
+        value.join(",")
+    }
+}
+
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+}
+
+/// Listen addresses; `off` opens none.
+pub(super) mod addr {
+    use std::net::SocketAddr;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Option<SocketAddr>, String> {
+        if text.trim() == "off" {
+            return Ok(None);
+        }
+        super::address(text).map(Some)
+    }
+
+    #[expect(clippy::ref_option, reason = "every codec shows a reference")]
+    pub(in crate::config) fn show(value: &Option<SocketAddr>) -> String {
+        value.map_or_else(|| "off".to_owned(), |addr| addr.to_string())
+    }
+}
+
+/// Several listen addresses, separated by commas; `off` opens none.
+pub(super) mod addrs {
+    use std::net::SocketAddr;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<SocketAddr>, String> {
+        if text.trim() == "off" {
+            return Ok(Vec::new());
+        }
+        let all = super::items(text)
+            .map(super::address)
+            .collect::<Result<Vec<_>, _>>()?;
+        if all.is_empty() {
+            return Err("write addresses separated by commas, or off".into());
+        }
+        Ok(all)
+    }
+
+    pub(in crate::config) fn show(value: &[SocketAddr]) -> String {
+        if value.is_empty() {
+            return "off".into();
+        }
+        let all: Vec<String> = value.iter().map(ToString::to_string).collect();
+        all.join(",")
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|p| p.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
+    text.parse().map_err(|_| {
+        "write an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 \
+         (port 0 takes a free one), or off"
+            .to_owned()
+    })
+}
+
+/// Who checks codes: nothing, `fixed:CODE`, or an HTTP address.
+pub(super) mod verifier {
+    use super::{CodeVerifier, Secret};
+
+    pub(in crate::config) fn parse(text: &str) -> Result<CodeVerifier, String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Ok(CodeVerifier::Development);
+        }
+        if let Some(code) = text.strip_prefix("fixed:") {
+            if code.is_empty() {
+                return Err("write the code behind fixed:, such as fixed:248163".into());
+            }
+            return Ok(CodeVerifier::Fixed(Secret::new(code)));
+        }
+        if text.starts_with("http://") {
+            return Ok(CodeVerifier::Http(text.to_owned()));
+        }
+        if text.starts_with("https://") {
+            return Err(
+                "this build asks verifiers over plain http only; put a local proxy that speaks \
+                 TLS in between and write its http:// address"
+                    .into(),
+            );
+        }
+        Err("write fixed:CODE or an address that begins with http://".into())
+    }
+
+    pub(in crate::config) fn show(value: &CodeVerifier) -> String {
+        match value {
+            CodeVerifier::Development => String::new(),
+            CodeVerifier::Fixed(_) => "fixed:***".into(),
+            CodeVerifier::Http(url) => url.clone(),
+        }
+    }
+}
+
+/// Values with a fixed set of names.
+pub(super) trait Choice: Copy + PartialEq + 'static {
+    const NAMES: &'static [(&'static str, Self)];
+}
+
+/// One of a fixed set of names.
+pub(super) mod choice {
+    use super::Choice;
+
+    pub(in crate::config) fn parse<T: Choice>(text: &str) -> Result<T, String> {
+        T::NAMES
+            .iter()
+            .find(|(name, _)| *name == text.trim())
+            .map(|(_, value)| *value)
+            .ok_or_else(|| {
+                let names: Vec<_> = T::NAMES.iter().map(|(name, _)| *name).collect();
+                format!("write one of: {}", names.join(", "))
+            })
+    }
+
+    pub(in crate::config) fn show<T: Choice>(value: &T) -> String {
+        T::NAMES
+            .iter()
+            .find(|(_, known)| known == value)
+            .map_or("", |(name, _)| name)
+            .to_owned()
+    }
+}
+
+macro_rules! names {
+    ($($type:ident { $($name:literal => $value:ident),+ })+) => {
+        $(impl Choice for $type {
+            const NAMES: &'static [(&'static str, Self)] = &[$(($name, Self::$value)),+];
+        })+
+    };
+}
+names! {
+    Role { "connect" => Connect, "logic" => Logic, "business" => Business }
+    StorageKind { "memory" => Memory, "sled" => Sled, "mysql" => Mysql }
+    Durability { "power" => Power, "process" => Process }
+    Direct { "anyone" => Anyone, "friends" => Friends }
+    SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
+    LogFormat { "text" => Text, "json" => Json }
+}
+
+/// Roles, separated by commas.
+pub(super) mod roles {
+    use super::{Roles, choice};
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Roles, String> {
+        let roles = super::items(text)
+            .map(choice::parse)
+            .collect::<Result<Vec<_>, _>>()?;
+        if roles.is_empty() {
+            return Err("write at least one of: connect, logic, business".into());
+        }
+        Ok(Roles(roles))
+    }
+
+    pub(in crate::config) fn show(value: &Roles) -> String {
+        let names: Vec<_> = value.0.iter().map(choice::show).collect();
+        names.join(",")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn units_go_there_and_back() {
+        for text in ["500ms", "10s", "11m", "2h", "7d", "1500ms", "0s"] {
+            assert_eq!(duration::show(&duration::parse(text).unwrap()), text);
+        }
+        assert_eq!(duration::parse("60s"), Ok(Duration::from_mins(1)));
+        for text in ["60KiB", "256MiB", "1GiB", "100B", "0B"] {
+            assert_eq!(bytes::show(&bytes::parse::<u64>(text).unwrap()), text);
+        }
+        assert_eq!(bytes::parse::<usize>("1048576"), Ok(1 << 20));
+    }
+
+    #[test]
+    fn a_bad_value_is_told_what_would_be_right() {
+        assert!(duration::parse("10").unwrap_err().contains("10s"));
+        assert!(duration::parse("-1s").unwrap_err().contains("10s"));
+        assert!(duration::parse("99999999999999999999s").is_err());
+        assert!(
+            duration::parse("9999999999999999999d")
+                .unwrap_err()
+                .contains("longer")
+        );
+        assert!(bytes::parse::<u64>("1 parsec").unwrap_err().contains("KiB"));
+        assert!(addr::parse("8080").unwrap_err().contains("127.0.0.1:8080"));
+        assert!(
+            choice::parse::<StorageKind>("Sled")
+                .unwrap_err()
+                .contains("memory, sled")
+        );
+        assert!(verifier::parse("248163").unwrap_err().contains("fixed:"));
+    }
+
+    #[test]
+    fn addresses_may_be_names_of_loopback_and_lists() {
+        assert_eq!(
+            addr::parse("localhost:1").unwrap().unwrap().to_string(),
+            "127.0.0.1:1"
+        );
+        assert_eq!(addr::parse("off").unwrap(), None);
+        assert_eq!(addrs::parse("127.0.0.1:1, [::1]:2").unwrap().len(), 2);
+        assert!(addrs::parse("").is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The layers: defaults, then the file, then the environment, and what may go wrong in each.
+
+use std::path::{Path, PathBuf};
+
+use super::nearest::nearest;
+use super::table::{SETTINGS, Setting};
+use super::{Config, Notice};
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("cannot read {}: {reason}; name an existing file with --config", .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("{} is not valid TOML: {reason}", .path.display())]
+    NotToml {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        reason: String,
+    },
+    /// A key that does not exist.
+    #[error("unknown key {key}: did you mean {meant}?")]
+    UnknownKey {
+        /// As it was written.
+        key: String,
+        /// The nearest one, written the same way.
+        meant: String,
+    },
+    /// A value that cannot be read.
+    #[error("{key} = \"{value}\" is not understood: {wanted}")]
+    BadValue {
+        /// As it was written.
+        key: String,
+        /// As it was written.
+        value: String,
+        /// What would be right.
+        wanted: String,
+    },
+    /// Values that do not go together.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Everything that is wrong with the configuration; the exit code is 64.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub Vec<Problem>);
+
+impl std::fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("bad configuration")?;
+        for problem in &self.0 {
+            write!(f, "\n  {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// What the environment's keys begin with.
+const PREFIX: &str = "GIMLET_";
+/// Keys of the tests, which are never configuration.
+const TEST_PREFIX: &str = "GIMLET_TEST_";
+
+impl Config {
+    /// Reads all layers and checks the result; also returns what an operator should know.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(Self, Vec<Notice>), ConfigError> {
+        let mut config = Self::default();
+        let mut problems = Vec::new();
+        if let Some(path) = file {
+            read_file(&mut config, path, &mut problems);
+        }
+        config.apply_env(env, &mut problems);
+        if !problems.is_empty() {
+            return Err(ConfigError(problems));
+        }
+        let notices = config.check()?;
+        Ok((config, notices))
+    }
+
+    /// Applies the text of a configuration file.
+    pub fn apply_toml(&mut self, path: &Path, text: &str) -> Result<(), ConfigError> {
+        let mut problems = Vec::new();
+        match text.parse::<toml::Table>() {
+            Ok(table) => self.apply_table(&table, &mut problems),
+            Err(error) => problems.push(Problem::NotToml {
+                path: path.to_owned(),
+                reason: error.to_string().trim_end().to_owned(),
+            }),
+        }
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError(problems))
+        }
+    }
+
+    fn apply_table(&mut self, table: &toml::Table, problems: &mut Vec<Problem>) {
+        for (key, value) in flatten(table) {
+            match find(&key) {
+                Some(setting) => match plain(&value) {
+                    Some(text) => self.apply(setting, key, text, problems),
+                    None => problems.push(Problem::BadValue {
+                        key,
+                        value: value.to_string(),
+                        wanted: "write text, a number, true or false, or a list of text".into(),
+                    }),
+                },
+                None => problems.push(unknown(&key, &key, ToOwned::to_owned)),
+            }
+        }
+    }
+
+    fn apply_env(
+        &mut self,
+        env: impl IntoIterator<Item = (String, String)>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut ours: Vec<_> = env
+            .into_iter()
+            .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX))
+            .collect();
+        ours.sort();
+        for (name, value) in ours {
+            let key = name
+                .trim_start_matches(PREFIX)
+                .replace("__", ".")
+                .to_ascii_lowercase();
+            match find(&key) {
+                Some(setting) => self.apply(setting, name, value, problems),
+                None => problems.push(unknown(&name, &key, env_name)),
+            }
+        }
+    }
+
+    fn apply(
+        &mut self,
+        setting: &Setting,
+        key: String,
+        value: String,
+        problems: &mut Vec<Problem>,
+    ) {
+        if let Err(wanted) = (setting.set)(self, &value) {
+            problems.push(Problem::BadValue { key, value, wanted });
+        }
+    }
+}
+
+fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<Problem>) {
+    match std::fs::read_to_string(path) {
+        Ok(text) => {
+            if let Err(ConfigError(found)) = config.apply_toml(path, &text) {
+                problems.extend(found);
+            }
+        }
+        Err(error) => problems.push(Problem::Unreadable {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}
+
+fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// A key's name in the environment.
+pub(super) fn env_name(key: &str) -> String {
+    format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
+}
+
+fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> Problem {
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    Problem::UnknownKey {
+        key: written.to_owned(),
+        meant: nearest(key, keys).map(spell).unwrap_or_default(),
+    }
+}
+
+/// `[a] b = 1` as `a.b`.
+fn flatten(table: &toml::Table) -> Vec<(String, toml::Value)> {
+    let mut all = Vec::new();
+    for (key, value) in table {
+        match value {
+            toml::Value::Table(inner) if inner.is_empty() => {}
+            toml::Value::Table(inner) => all.extend(
+                flatten(inner)
+                    .into_iter()
+                    .map(|(name, value)| (format!("{key}.{name}"), value)),
+            ),
+            other => all.push((key.clone(), other.clone())),
+        }
+    }
+    all
+}
+
+/// A value as the text it would be in the environment.
+fn plain(value: &toml::Value) -> Option<String> {
+    match value {
+        toml::Value::String(text) => Some(text.clone()),
+        toml::Value::Integer(number) => Some(number.to_string()),
+        toml::Value::Boolean(switch) => Some(switch.to_string()),
+        toml::Value::Array(items) => {
+            let texts: Option<Vec<_>> = items.iter().map(plain).collect();
+            texts.map(|texts| texts.join(","))
+        }
+        toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

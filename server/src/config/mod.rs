@@ -1,0 +1,126 @@
+//! Configuration: plain data in three layers, defaults < TOML file < environment.
+//!
+//! Serves everything in this crate; nothing else reads a file or the environment. A key that is not
+//! known is an error that names the nearest one, and everything is checked before anything opens.
+//! It knows no store, socket or service.
+
+mod check;
+mod codec;
+mod load;
+mod nearest;
+mod sections;
+mod table;
+
+pub use check::Notice;
+pub use codec::Secret;
+pub use load::{ConfigError, Problem};
+pub use sections::{
+    Business, Cluster, CodeVerifier, Compat, Direct, Durability, Http, Limits, Listen, Log,
+    LogFormat, Policy, Role, Roles, Stop, Storage, StorageKind, SyncFromZero,
+};
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// The commented configuration file with every key at its default: `gimlet config default`.
+pub const TEMPLATE: &str = include_str!("../../gimlet.toml");
+
+/// Everything that can be configured. `gimlet.toml` beside this crate says what each key means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where the embedded storage and uploaded files lie.
+    pub data_dir: PathBuf,
+    /// What this process does.
+    pub roles: Roles,
+    /// Where messages are kept.
+    pub storage: Storage,
+    /// Where clients and backends reach it.
+    pub listen: Listen,
+    /// The built-in business service.
+    pub business: Business,
+    /// Upload and download of files.
+    pub http: Http,
+    /// Switches for gim's old clients.
+    pub compat: Compat,
+    /// Rules that a deployment chooses.
+    pub policy: Policy,
+    /// Bounds of everything.
+    pub limits: Limits,
+    /// How it stops.
+    pub stop: Stop,
+    /// What it writes to standard error.
+    pub log: Log,
+    /// Other nodes.
+    pub cluster: Cluster,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("./data"),
+            roles: Roles::default(),
+            storage: Storage::default(),
+            listen: Listen::default(),
+            business: Business::default(),
+            http: Http::default(),
+            compat: Compat::default(),
+            policy: Policy::default(),
+            limits: Limits::default(),
+            stop: Stop::default(),
+            log: Log::default(),
+            cluster: Cluster::default(),
+        }
+    }
+}
+
+impl Config {
+    /// A whole server inside another program: in-memory storage, every listener on a free port of
+    /// loopback, no files but uploads in a temporary folder.
+    #[must_use]
+    pub fn embedded() -> Self {
+        Self {
+            storage: Storage {
+                kind: StorageKind::Memory,
+                ..Storage::default()
+            },
+            listen: Listen::any_port(),
+            ..Self::default()
+        }
+    }
+
+    /// The effective values as TOML, secrets masked: `gimlet check-config`.
+    #[must_use]
+    pub fn masked(&self) -> String {
+        let mut text = String::new();
+        let mut open = "";
+        for setting in table::SETTINGS {
+            let (section, name) = setting.key.rsplit_once('.').unwrap_or(("", setting.key));
+            if section != open {
+                let _ = write!(text, "\n[{section}]\n");
+                open = section;
+            }
+            let value = (setting.get)(self);
+            let _ = writeln!(text, "{name} = {}", toml::Value::String(value));
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked() {
+        let mut config = Config::default();
+        config.cluster.secret = Some(Secret::new("tr0ub4dor"));
+        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("248163"));
+        config.storage.mysql_url = Some(Secret::new("mysql://root:pass@db/gimlet"));
+        for text in [config.masked(), format!("{config:?}")] {
+            assert!(!text.contains("tr0ub4dor"), "{text}");
+            assert!(!text.contains("248163"), "{text}");
+            assert!(!text.contains("pass"), "{text}");
+        }
+        assert!(config.masked().contains("[cluster]\nsecret = \"***\""));
+    }
+}

@@ -1,0 +1,345 @@
+//! The sections of the configuration, as plain data with their defaults.
+//!
+//! What each key means to an operator is said once, in `gimlet.toml`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use super::codec::Secret;
+
+/// A part of the server that a process can play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Holds clients' connections.
+    Connect,
+    /// Sends, syncs, groups.
+    Logic,
+    /// Accounts.
+    Business,
+}
+
+/// The roles of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles(pub Vec<Role>);
+
+impl Default for Roles {
+    fn default() -> Self {
+        Self(vec![Role::Connect, Role::Logic, Role::Business])
+    }
+}
+
+impl Roles {
+    /// Whether all three run here.
+    #[must_use]
+    pub fn all(&self) -> bool {
+        [Role::Connect, Role::Logic, Role::Business]
+            .iter()
+            .all(|role| self.0.contains(role))
+    }
+}
+
+/// The engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StorageKind {
+    /// In this process; gone when it ends.
+    Memory,
+    /// Embedded, under the data directory.
+    Sled,
+    /// MySQL and Redis.
+    Mysql,
+}
+
+/// What "stored" survives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// A loss of power.
+    Power,
+    /// A killed process.
+    Process,
+}
+
+/// `[storage]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// The engine.
+    pub kind: StorageKind,
+    /// What an answered send survives (sled).
+    pub durability: Durability,
+    /// Free space below which sends are refused, in bytes (sled).
+    pub min_free: u64,
+    /// Address of the MySQL server.
+    pub mysql_url: Option<Secret>,
+    /// Address of the Redis server.
+    pub redis_url: Option<Secret>,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            kind: if cfg!(feature = "sled") {
+                StorageKind::Sled
+            } else {
+                StorageKind::Memory
+            },
+            durability: Durability::Power,
+            min_free: 256 << 20,
+            mysql_url: None,
+            redis_url: None,
+        }
+    }
+}
+
+/// `[listen]`: `None` or an empty list opens no such listener; port 0 takes a free one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Clients' TCP.
+    pub tcp: Option<SocketAddr>,
+    /// Clients' WebSocket.
+    pub ws: Option<SocketAddr>,
+    /// Files.
+    pub http: Option<SocketAddr>,
+    /// Clients' gRPC services, the same on each.
+    pub grpc: Vec<SocketAddr>,
+    /// Backends' gRPC services.
+    pub internal: Option<SocketAddr>,
+    /// Health and metrics.
+    pub ops: Option<SocketAddr>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            tcp: Some(loopback(8080)),
+            ws: cfg!(feature = "ws").then(|| loopback(8081)),
+            http: Some(loopback(8085)),
+            grpc: vec![loopback(50100), loopback(50200)],
+            internal: Some(loopback(50000)),
+            ops: Some(loopback(8086)),
+        }
+    }
+}
+
+impl Listen {
+    /// Every listener on a free port of loopback.
+    #[must_use]
+    pub fn any_port() -> Self {
+        Self {
+            tcp: Some(loopback(0)),
+            ws: cfg!(feature = "ws").then(|| loopback(0)),
+            http: Some(loopback(0)),
+            grpc: vec![loopback(0)],
+            internal: Some(loopback(0)),
+            ops: Some(loopback(0)),
+        }
+    }
+
+    /// Every listener with the key it is configured by.
+    pub fn all(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
+        let Self {
+            tcp,
+            ws,
+            http,
+            grpc,
+            internal,
+            ops,
+        } = self;
+        let one = |key, addr: &Option<SocketAddr>| addr.map(|addr| (key, addr));
+        grpc.iter()
+            .map(|addr| ("listen.grpc", *addr))
+            .chain(one("listen.tcp", tcp))
+            .chain(one("listen.ws", ws))
+            .chain(one("listen.http", http))
+            .chain(one("listen.internal", internal))
+            .chain(one("listen.ops", ops))
+    }
+}
+
+const fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+/// Who says whether a verification code is right.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum CodeVerifier {
+    /// The code 000000, for development on one machine.
+    #[default]
+    Development,
+    /// One code for everybody.
+    Fixed(Secret),
+    /// An HTTP address that is asked.
+    Http(String),
+}
+
+/// `[business]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Business {
+    /// Who checks codes.
+    pub code_verifier: CodeVerifier,
+    /// How long a token is good for.
+    pub token_ttl: Duration,
+}
+
+impl Default for Business {
+    fn default() -> Self {
+        Self {
+            code_verifier: CodeVerifier::Development,
+            token_ttl: Duration::from_hours(90 * 24),
+        }
+    }
+}
+
+/// `[http]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// What uploaded files' addresses begin with.
+    pub public_url: Option<String>,
+    /// Largest upload, in bytes.
+    pub upload_max: u64,
+    /// Whether uploads need no sign-in, also off loopback.
+    pub anonymous_upload: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            upload_max: 20 << 20,
+            anonymous_upload: false,
+        }
+    }
+}
+
+/// `[compat]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compat {
+    /// Hands out and accepts the token `0`, as gim did.
+    pub fixed_token: bool,
+    /// Paces frames for old TCP clients, which parse one frame per read.
+    pub tcp_pacing: bool,
+}
+
+impl Default for Compat {
+    fn default() -> Self {
+        Self {
+            fixed_token: false,
+            tcp_pacing: true,
+        }
+    }
+}
+
+/// Who may write to a user directly.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direct {
+    /// Everybody.
+    #[default]
+    Anyone,
+    /// Friends.
+    Friends,
+}
+
+/// What a SYNC from seq 0 starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncFromZero {
+    /// Everything that is kept.
+    #[default]
+    All,
+    /// What this device has acked.
+    DeviceAck,
+    /// The highest ack of the user's devices, as gim did.
+    UserAck,
+}
+
+/// `[policy]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Who may write to a user directly.
+    pub direct: Direct,
+    /// What a SYNC from seq 0 starts from.
+    pub sync_from_zero: SyncFromZero,
+}
+
+/// `[limits]`: the node's and the listeners'.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What core bounds.
+    pub node: gimlet_core::limits::Limits,
+    /// Clients' connections; 0 means as many as descriptors allow.
+    pub max_connections: usize,
+    /// Connections of one address, loopback exempt; 0 means no bound.
+    pub per_address: usize,
+    /// A connection without a packet for this long is closed.
+    pub idle: Duration,
+    /// A connection that says nothing after connecting is closed after this.
+    pub silent_before_sign_in: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            node: gimlet_core::limits::Limits::default(),
+            max_connections: 0,
+            per_address: 1_000,
+            idle: Duration::from_mins(11),
+            silent_before_sign_in: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[stop]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// How long a stop may take.
+    pub grace: Duration,
+    /// Clients are told to come back after a random part of this.
+    pub come_back: Duration,
+}
+
+impl Default for Stop {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            come_back: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The shape of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// What is written: a level, or tracing's filter syntax.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+        }
+    }
+}
+
+/// `[cluster]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// What callers of the internal services must know.
+    pub secret: Option<Secret>,
+    /// Where other nodes reach this one.
+    pub advertise: Option<String>,
+    /// Logic nodes.
+    pub logic: Vec<String>,
+    /// Business nodes.
+    pub business: Vec<String>,
+}

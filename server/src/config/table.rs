@@ -1,0 +1,83 @@
+//! Every key, once: its name, how it is read into the configuration and shown from it.
+
+use super::{Config, codec};
+
+/// One key.
+pub(super) struct Setting {
+    /// Its name in the file, with its section: `listen.tcp`.
+    pub(super) key: &'static str,
+    /// Reads it.
+    pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    /// Shows it, secrets masked.
+    pub(super) get: fn(&Config) -> String,
+}
+
+macro_rules! settings {
+    ($($key:literal: $codec:ident $($field:ident).+;)+) => {
+        /// The keys, in the order of `gimlet.toml`.
+        pub(super) const SETTINGS: &[Setting] = &[$(Setting {
+            key: $key,
+            set: |config, text| {
+                config.$($field).+ = codec::$codec::parse(text)?;
+                Ok(())
+            },
+            get: |config| codec::$codec::show(&config.$($field).+),
+        }),+];
+    };
+}
+
+settings! {
+    "data_dir": path data_dir;
+    "roles": roles roles;
+    "storage.kind": choice storage.kind;
+    "storage.durability": choice storage.durability;
+    "storage.min_free": bytes storage.min_free;
+    "storage.mysql_url": secret storage.mysql_url;
+    "storage.redis_url": secret storage.redis_url;
+    "listen.tcp": addr listen.tcp;
+    "listen.ws": addr listen.ws;
+    "listen.http": addr listen.http;
+    "listen.grpc": addrs listen.grpc;
+    "listen.internal": addr listen.internal;
+    "listen.ops": addr listen.ops;
+    "business.code_verifier": verifier business.code_verifier;
+    "business.token_ttl": duration business.token_ttl;
+    "http.public_url": maybe http.public_url;
+    "http.upload_max": bytes http.upload_max;
+    "http.anonymous_upload": switch http.anonymous_upload;
+    "compat.fixed_token": switch compat.fixed_token;
+    "compat.tcp_pacing": switch compat.tcp_pacing;
+    "policy.direct": choice policy.direct;
+    "policy.sync_from_zero": choice policy.sync_from_zero;
+    "limits.max_connections": number limits.max_connections;
+    "limits.per_address": number limits.per_address;
+    "limits.idle": duration limits.idle;
+    "limits.silent_before_sign_in": duration limits.silent_before_sign_in;
+    "limits.failed_sign_ins": number limits.node.failed_sign_ins;
+    "limits.content": bytes limits.node.content;
+    "limits.mentions": number limits.node.mentions;
+    "limits.group_members": number limits.node.group_members;
+    "limits.send_rate": number limits.node.send_rate;
+    "limits.send_burst": number limits.node.send_burst;
+    "limits.send_queue": number limits.node.send_queue;
+    "limits.send_deadline": duration limits.node.send_deadline;
+    "limits.key_window": duration limits.node.key_window;
+    "limits.legacy_window": duration limits.node.legacy_window;
+    "limits.page_items": number limits.node.page_items;
+    "limits.page_bytes": bytes limits.node.page_bytes;
+    "limits.parallel_reads": number limits.node.parallel_reads;
+    "limits.outbox_bytes": bytes limits.node.outbox_bytes;
+    "limits.sync_wait": duration limits.node.sync_wait;
+    "limits.ack_flush": duration limits.node.ack_flush;
+    "limits.profile_ttl": duration limits.node.profile_ttl;
+    "limits.profiles": number limits.node.profiles;
+    "limits.list_page": number limits.node.list_page;
+    "stop.grace": duration stop.grace;
+    "stop.come_back": duration stop.come_back;
+    "log.format": choice log.format;
+    "log.level": text log.level;
+    "cluster.secret": secret cluster.secret;
+    "cluster.advertise": maybe cluster.advertise;
+    "cluster.logic": list cluster.logic;
+    "cluster.business": list cluster.business;
+}
