@@ -1,0 +1,53 @@
+"""What the two socket transports share: a buffered socket whose reads have deadlines."""
+
+import select
+import socket
+
+from .deadline import within
+
+
+class Closed(Exception):
+    """The server closed the connection."""
+
+
+class Timeout(Exception):
+    """Nothing (more) arrived in time. What did arrive stays buffered."""
+
+
+class Stream:
+    """A blocking TCP socket; `fill` keeps what it read when the deadline passes."""
+
+    def __init__(self, address, timeout=None):
+        self.socket = socket.create_connection(address, timeout=within(timeout).left())
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.buffer = bytearray()
+
+    def write(self, data):
+        self.socket.settimeout(within(None).left())
+        try:
+            self.socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise Closed("while writing: %s" % error) from error
+
+    def fill(self, size, deadline):
+        """Reads until the buffer holds at least `size` bytes."""
+        while len(self.buffer) < size:
+            ready, _, _ = select.select([self.socket], [], [], deadline.left())
+            if not ready:
+                raise Timeout("nothing arrived within %.1f s" % deadline.seconds)
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError as error:
+                raise Closed("reset by the server") from error
+            if not data:
+                rest = len(self.buffer)
+                raise Closed("end of stream" + (" inside a frame" if rest else ""))
+            self.buffer += data
+
+    def take(self, size):
+        data = bytes(self.buffer[:size])
+        del self.buffer[:size]
+        return data
+
+    def close(self):
+        self.socket.close()

@@ -1,0 +1,116 @@
+"""Devices, sign-in by phone number, profiles and search."""
+
+import time
+
+from gimclient import messages as m
+from gimclient.cases import case
+from gimclient.device import Device, Refused, call, code_of, register
+from gimclient.world import assert_bad_request, assert_equal
+
+
+@case
+def registering_a_device_gives_a_new_id_each_time(w):
+    first, second = register(w.server), register(w.server)
+    assert first > 0 and second > 0 and first != second, (first, second)
+
+
+@case
+def registering_a_device_with_an_empty_field_is_a_bad_request(w):
+    assert_bad_request(code_of(register, w.server, type=0))
+    for field in ("brand", "model", "system_version", "sdk_version"):
+        assert_bad_request(code_of(register, w.server, **{field: ""}))
+
+
+@case
+def the_first_sign_in_makes_the_user_and_the_second_finds_it(w):
+    first = w.user()
+    assert first.user_id > 0 and first.token, first.user_id
+    assert first.is_new
+    again = w.another_device(first)
+    assert not again.is_new
+    assert again.device_id != first.device_id
+
+
+@case
+def a_wrong_code_is_refused_and_makes_no_user(w):
+    phone = w.new_phone()
+    try:
+        Device(w.server, phone, code="999999")
+    except Refused as refusal:
+        assert_equal(refusal.code, m.BAD_CODE)
+        assert refusal.message, "a refusal without a text"
+    else:
+        raise AssertionError("a wrong code was accepted")
+    assert Device(w.server, phone).is_new
+
+
+@case
+def signing_in_on_a_device_that_was_never_registered_is_refused(w):
+    code = code_of(call, w.server.business, "BusinessExt.SignIn", phone_number=w.new_phone(),
+                   code="000000", device_id=987654321)
+    assert_equal(code, m.NO_DEVICE)
+
+
+@case
+def stale_metadata_is_ignored_where_none_is_needed(w):
+    stale = [("user_id", "77"), ("device_id", "88"), ("token", "gone")]
+    device_id = call(w.server.logic, "LogicExt.RegisterDevice", stale, type=2, brand="b",
+                     model="m", system_version="1", sdk_version="1").device_id
+    answer = call(w.server.business, "BusinessExt.SignIn", stale, phone_number=w.new_phone(),
+                  code="000000", device_id=device_id)
+    assert answer.is_new and answer.token
+
+
+@case
+def the_older_service_name_signs_in_too(w):
+    answer = call(w.server.business, "UserExt.SignIn", phone_number=w.new_phone(),
+                  code="000000", device_id=register(w.server))
+    assert answer.is_new and answer.user_id > 0 and answer.token
+
+
+@case
+def both_services_are_on_both_client_ports(w):
+    user = w.user()
+    for channel in (w.server.logic, w.server.business):
+        assert_equal(user.call("BusinessExt.GetUser", channel=channel).user.user_id, user.user_id)
+        assert_equal(user.call("LogicExt.GetGroups", channel=channel).groups, [])
+
+
+@case
+def a_profile_is_what_was_last_written(w):
+    user = w.user()
+    profile = dict(nickname="Zoë 🦀", sex=2, avatar_url="http://a.example/1.png", extra="{}")
+    user.call("BusinessExt.UpdateUser", **profile)
+    found = user.call("BusinessExt.GetUser", user_id=user.user_id).user.fields()
+    assert_equal({key: found[key] for key in profile}, profile)
+    assert_equal(found["user_id"], user.user_id)
+
+
+@case
+def profile_times_are_in_seconds(w):
+    found = w.user("clock").call("BusinessExt.GetUser").user
+    for stamp in (found.create_time, found.update_time):
+        assert abs(stamp - time.time()) < 3600, stamp
+
+
+@case
+def get_user_always_answers_the_caller(w):
+    user, other = w.users(2)
+    found = user.call("BusinessExt.GetUser", user_id=other.user_id).user
+    assert_equal(found.user_id, user.user_id)
+
+
+@case
+def a_user_is_found_by_phone_number_and_by_part_of_the_nickname(w):
+    user, seeker = w.user("the unforgettable one"), w.user()
+    for key in (user.phone, "forgettable"):
+        found = seeker.call("BusinessExt.SearchUser", key=key).users
+        assert user.user_id in [each.user_id for each in found], (key, found)
+    assert_equal(seeker.call("BusinessExt.SearchUser", key="nobody-is-called-so").users, [])
+
+
+@case
+def a_search_key_of_two_letters_is_a_bad_request(w):
+    seeker = w.user()
+    assert_bad_request(seeker.code("BusinessExt.SearchUser", key=""))
+    assert_bad_request(seeker.code("BusinessExt.SearchUser", key="ab"))
