@@ -1,0 +1,227 @@
+//! The lane: forms batches, has them stored one after another, answers, and hands on the pushes.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::envelope::{Envelope, Parcel};
+use crate::error::Refusal;
+use crate::fanout::Fanout;
+use crate::limits::{Limits, PART};
+use crate::message::Receiver;
+use crate::service::job::Jobs;
+use crate::store::{Append, Appended, InboxStore};
+
+use super::ticket::Ticket;
+
+/// Batches whose pushes to other nodes may wait; beyond it they are dropped (law 6).
+const REMOTE_QUEUE: usize = 64;
+
+/// A send that waits for its batch.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) append: Append,
+    pub(super) envelope: Arc<Envelope>,
+    pub(super) ticket: Ticket,
+}
+
+impl Waiting {
+    fn entries(&self) -> usize {
+        self.append.recipients.len().min(PART)
+    }
+
+    /// Bodies stand in the rows of up to two recipients, and once otherwise.
+    fn bytes(&self) -> usize {
+        self.append.message.content.len() * self.append.recipients.len().clamp(1, 2)
+    }
+}
+
+/// How much of a batch is taken.
+#[derive(Debug, Default)]
+struct Room {
+    sends: usize,
+    entries: usize,
+    bytes: usize,
+}
+
+/// The one lane of a node.
+#[derive(Debug)]
+pub(super) struct Lane {
+    inbox: Arc<dyn InboxStore>,
+    most: Room,
+    tracker: TaskTracker,
+    fanout: Fanout,
+    jobs: Jobs,
+}
+
+impl Lane {
+    pub(super) fn new(
+        inbox: Arc<dyn InboxStore>,
+        limits: &Limits,
+        tracker: TaskTracker,
+        fanout: Fanout,
+        jobs: Jobs,
+    ) -> Self {
+        let most = Room {
+            sends: limits.batch_sends,
+            entries: limits.batch_entries,
+            bytes: limits.batch_bytes,
+        };
+        Self {
+            inbox,
+            most,
+            tracker,
+            fanout,
+            jobs,
+        }
+    }
+
+    /// Runs until the token is cancelled and the queue is empty.
+    pub(super) async fn run(self, mut waiting: mpsc::Receiver<Waiting>, token: CancellationToken) {
+        let remote = self.start_remote();
+        let mut carried = None;
+        loop {
+            let first = match carried.take() {
+                Some(first) => first,
+                None => match next(&mut waiting, &token).await {
+                    Some(first) => first,
+                    None => return,
+                },
+            };
+            let (batch, over) = self.form(first, &mut waiting);
+            carried = over;
+            if !batch.is_empty() {
+                self.commit(batch, &remote).await;
+            }
+        }
+    }
+
+    /// Pushes to other nodes go out in batch order, beside the lane: a slow route read delays
+    /// nothing but pushes. The task ends when the lane has dropped the queue.
+    fn start_remote(&self) -> mpsc::Sender<Vec<Parcel>> {
+        let (remote, mut parcels) = mpsc::channel::<Vec<Parcel>>(REMOTE_QUEUE);
+        let fanout = self.fanout.clone();
+        self.tracker.spawn(async move {
+            while let Some(parcels) = parcels.recv().await {
+                fanout.remote(parcels).await;
+            }
+        });
+        remote
+    }
+
+    /// Takes what waits, up to the bounds of a batch. What does not fit opens the next one; a send
+    /// larger than a batch is one by itself.
+    fn form(
+        &self,
+        first: Waiting,
+        waiting: &mut mpsc::Receiver<Waiting>,
+    ) -> (Vec<Waiting>, Option<Waiting>) {
+        let mut batch = Vec::new();
+        let mut taken = Room::default();
+        let mut candidate = Some(first);
+        while let Some(send) = candidate {
+            let fits = batch.is_empty()
+                || (taken.sends < self.most.sends
+                    && taken.entries + send.entries() <= self.most.entries
+                    && taken.bytes + send.bytes() <= self.most.bytes);
+            if !fits {
+                return (batch, Some(send));
+            }
+            if send.ticket.start() {
+                taken.sends += 1;
+                taken.entries += send.entries();
+                taken.bytes += send.bytes();
+                batch.push(send);
+            }
+            if taken.sends >= self.most.sends {
+                break;
+            }
+            candidate = waiting.try_recv().ok();
+        }
+        (batch, None)
+    }
+
+    /// Stores a batch; then answers; then pushes.
+    async fn commit(&self, batch: Vec<Waiting>, remote: &mpsc::Sender<Vec<Parcel>>) {
+        let mut appends = Vec::with_capacity(batch.len());
+        let mut askers = Vec::with_capacity(batch.len());
+        for send in batch {
+            appends.push(send.append);
+            askers.push((send.envelope, send.ticket));
+        }
+        let inbox = Arc::clone(&self.inbox);
+        // In a task of its own: neither a shutdown nor a panic of the store cuts the lane.
+        let stored = self.tracker.spawn(async move {
+            let outcome = inbox.append(&appends).await;
+            (appends, outcome)
+        });
+        let refusal = match stored.await {
+            Ok((appends, Ok(outcomes))) if outcomes.len() == askers.len() => {
+                self.finish(&appends, askers, outcomes, remote);
+                return;
+            }
+            Ok((_, Ok(outcomes))) => {
+                let (asked, got) = (askers.len(), outcomes.len());
+                tracing::error!(asked, got, "the store answered another number of sends");
+                Refusal::Unknown
+            }
+            Ok((_, Err(error))) => {
+                let error_chain = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error = error_chain,
+                    sends = askers.len(),
+                    "batch not stored"
+                );
+                Refusal::from(error)
+            }
+            Err(panic) => {
+                tracing::error!(%panic, "the store panicked");
+                Refusal::Unknown
+            }
+        };
+        for (_, ticket) in askers {
+            ticket.answer(Err(refusal.clone()));
+        }
+    }
+
+    fn finish(
+        &self,
+        appends: &[Append],
+        askers: Vec<(Arc<Envelope>, Ticket)>,
+        outcomes: Vec<Appended>,
+        remote: &mpsc::Sender<Vec<Parcel>>,
+    ) {
+        let mut parcels = Vec::new();
+        for ((append, (envelope, ticket)), outcome) in appends.iter().zip(askers).zip(outcomes) {
+            if let Appended::Stored { seqs, job } = &outcome {
+                if let (true, Receiver::Group(group)) = (*job, append.message.receiver) {
+                    self.jobs.wake(group);
+                }
+                parcels.push(Parcel::Entries {
+                    envelope,
+                    to: seqs.clone(),
+                });
+            }
+            ticket.answer(Ok(outcome));
+        }
+        if parcels.is_empty() {
+            return;
+        }
+        self.fanout.local(&parcels);
+        if let Err(error) = remote.try_send(parcels) {
+            tracing::warn!(%error, "pushes to other nodes dropped: their readers get it later");
+        }
+    }
+}
+
+/// The next send; once the token is cancelled the queue takes no more and runs empty.
+async fn next(waiting: &mut mpsc::Receiver<Waiting>, token: &CancellationToken) -> Option<Waiting> {
+    tokio::select! {
+        biased;
+        () = token.cancelled(), if !waiting.is_closed() => waiting.close(),
+        next = waiting.recv() => return next,
+    }
+    waiting.recv().await
+}

@@ -1,0 +1,81 @@
+//! The batcher: one ordered lane in front of the inbox store.
+//!
+//! Serves `service::send`. Sends that arrive while a batch commits form the next one, so that one
+//! commit is shared by all who wait for it; a lone send is not delayed. It knows sends and parcels,
+//! and neither groups nor users' rights.
+
+mod lane;
+mod ticket;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::envelope::Envelope;
+use crate::error::Refusal;
+use crate::fanout::Fanout;
+use crate::limits::Limits;
+use crate::service::job::Jobs;
+use crate::store::{Append, Appended, InboxStore};
+
+use lane::{Lane, Waiting};
+use ticket::Ticket;
+
+/// The door to the lane. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Batcher {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl Batcher {
+    /// Starts the lane's tasks on the tracker. When the token is cancelled the queue closes, what
+    /// waits in it is still stored, answered and delivered, and the tasks end.
+    #[must_use]
+    pub fn start(
+        inbox: Arc<dyn InboxStore>,
+        limits: &Limits,
+        tracker: &TaskTracker,
+        token: CancellationToken,
+        fanout: Fanout,
+        jobs: Jobs,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(limits.send_queue.max(1));
+        let lane = Lane::new(inbox, limits, tracker.clone(), fanout, jobs);
+        tracker.spawn(lane.run(waiting, token));
+        Self { queue }
+    }
+
+    /// Stores a send and answers when it is durable; its live push follows the answer.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if it was not stored and never will be: the queue is full, or the
+    /// deadline passed before its batch began. [`Refusal::Unknown`] if its batch had begun.
+    pub async fn append(
+        &self,
+        append: Append,
+        envelope: Arc<Envelope>,
+        deadline: Instant,
+    ) -> Result<Appended, Refusal> {
+        let (ticket, mut stub) = Ticket::new();
+        let waiting = Waiting {
+            append,
+            envelope,
+            ticket,
+        };
+        self.queue
+            .try_send(waiting)
+            .map_err(|_| Refusal::Unavailable)?;
+        match timeout_at(deadline, stub.answer()).await {
+            Ok(answer) => answer,
+            Err(_) if stub.withdraw() => Err(Refusal::Unavailable),
+            // The answer may have come in the very moment the deadline passed.
+            Err(_) => stub.answered().unwrap_or(Err(Refusal::Unknown)),
+        }
+    }
+}

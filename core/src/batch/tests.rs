@@ -1,0 +1,1 @@
+//! The batcher under load, under a store that hangs, and at shutdown.

@@ -1,0 +1,36 @@
+//! Fan-out: from stored entries to the nodes that hold their readers' connections.
+//!
+//! Serves the batcher, the job runner and the live sends. Everything here is a hint that can be
+//! lost (law 6); it knows ids and routes, and neither inboxes nor connections.
+
+mod deliver;
+mod plan;
+
+use std::fmt::Debug;
+
+pub use deliver::Fanout;
+pub use plan::{Plan, plan, users};
+
+use crate::envelope::Parcel;
+use crate::id::{DeviceId, UserId};
+
+/// The connections of this process, as the logic role sees them: the hub, or nothing.
+///
+/// Calls must not block. The sink knows its own users: a parcel may name others, who are skipped.
+pub trait LocalSink: Debug + Send + Sync + 'static {
+    /// Hands the parcel to whoever of its readers is connected here.
+    fn deliver(&self, parcel: &Parcel);
+
+    /// Closes the device's connection if it is here and signed in as this user.
+    fn disconnect(&self, user: UserId, device: DeviceId, reason: &str);
+}
+
+/// No connections in this process: a node without the connect role.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoConnections;
+
+impl LocalSink for NoConnections {
+    fn deliver(&self, _parcel: &Parcel) {}
+
+    fn disconnect(&self, _user: UserId, _device: DeviceId, _reason: &str) {}
+}

@@ -1,0 +1,189 @@
+//! The plan of a fan-out: parcels × routes → what each node is handed. Pure.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::envelope::Parcel;
+use crate::id::{NodeId, UserId};
+use crate::store::Route;
+
+/// Who hands what to whom.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// For this node, whole: it knows its own users.
+    pub local: Vec<Parcel>,
+    /// For each other node, what its users get, in the order of the parcels.
+    pub remote: BTreeMap<NodeId, Vec<Parcel>>,
+}
+
+/// The users that the parcels name, each once.
+#[must_use]
+pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
+    let mut seen = HashSet::new();
+    let named = parcels.iter().flat_map(|parcel| match parcel {
+        Parcel::Entries { to, .. } => to.iter().map(|(user, _)| *user).collect(),
+        Parcel::Live { to, .. } => to.clone(),
+        Parcel::Everyone { .. } => Vec::new(),
+    });
+    named.filter(|user| seen.insert(*user)).collect()
+}
+
+/// Plans the delivery of parcels: all of them to this node, to every other node what concerns the
+/// users routed to it, and broadcasts to all of `others`.
+#[must_use]
+pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[NodeId]) -> Plan {
+    let mut nodes: HashMap<UserId, Vec<&NodeId>> = HashMap::new();
+    for route in routes.iter().filter(|route| route.node != *here) {
+        let of_user = nodes.entry(route.user).or_default();
+        if !of_user.contains(&&route.node) {
+            of_user.push(&route.node);
+        }
+    }
+    let mut remote: BTreeMap<NodeId, Vec<Parcel>> = BTreeMap::new();
+    for parcel in &parcels {
+        match parcel {
+            Parcel::Entries { envelope, to } => {
+                for (node, to) in split(to, |(user, _)| *user, &nodes) {
+                    let envelope = Arc::clone(envelope);
+                    let part = Parcel::Entries { envelope, to };
+                    remote.entry(node.clone()).or_default().push(part);
+                }
+            }
+            Parcel::Live { envelope, to } => {
+                for (node, to) in split(to, |user| *user, &nodes) {
+                    let envelope = Arc::clone(envelope);
+                    let part = Parcel::Live { envelope, to };
+                    remote.entry(node.clone()).or_default().push(part);
+                }
+            }
+            Parcel::Everyone { .. } => {
+                for node in others.iter().filter(|node| *node != here) {
+                    remote.entry(node.clone()).or_default().push(parcel.clone());
+                }
+            }
+        }
+    }
+    Plan {
+        local: parcels,
+        remote,
+    }
+}
+
+/// The readers of one parcel, by the node that holds them.
+fn split<'n, T: Copy>(
+    to: &[T],
+    user: impl Fn(&T) -> UserId,
+    nodes: &HashMap<UserId, Vec<&'n NodeId>>,
+) -> BTreeMap<&'n NodeId, Vec<T>> {
+    let mut parts: BTreeMap<&NodeId, Vec<T>> = BTreeMap::new();
+    for item in to {
+        for node in nodes.get(&user(item)).into_iter().flatten() {
+            parts.entry(node).or_default().push(*item);
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Envelope;
+    use crate::id::{DeviceId, Generation, MessageId};
+    use crate::message::{Content, Message, Profile, Receiver, Sender};
+    use crate::seq::Seq;
+    use crate::time::Timestamp;
+
+    fn user(n: u64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    fn node(name: &str) -> NodeId {
+        NodeId {
+            name: name.into(),
+            boot: 1,
+        }
+    }
+
+    fn route(device: u64, of: u64, on: &str) -> Route {
+        Route {
+            device: DeviceId::new(device).unwrap(),
+            user: user(of),
+            generation: Generation(1),
+            node: node(on),
+            client: String::new(),
+        }
+    }
+
+    fn envelope() -> Arc<Envelope> {
+        let message = Message {
+            id: MessageId::generate(),
+            sender: Sender::System,
+            receiver: Receiver::Everyone,
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content::default(),
+            sent_at: Timestamp(0),
+        };
+        Arc::new(Envelope::new(
+            Arc::new(message),
+            Arc::new(Profile::default()),
+            0,
+        ))
+    }
+
+    fn entries(to: &[(u64, u64)]) -> Parcel {
+        Parcel::Entries {
+            envelope: envelope(),
+            to: to.iter().map(|(u, s)| (user(*u), Seq::new(*s))).collect(),
+        }
+    }
+
+    #[test]
+    fn every_node_gets_the_entries_of_its_own_users_in_order() {
+        let parcels = vec![entries(&[(1, 5), (2, 9), (3, 1)]), entries(&[(2, 10)])];
+        let routes = [
+            route(11, 1, "here"),
+            route(12, 1, "b"),
+            route(13, 2, "b"),
+            route(14, 2, "b"),
+            route(15, 2, "c"),
+        ];
+        let plan = plan(parcels, &routes, &node("here"), &[node("b"), node("c")]);
+        assert_eq!(plan.local.len(), 2);
+        let seen: Vec<(String, Vec<u64>)> = plan
+            .remote
+            .iter()
+            .map(|(node, parcels)| {
+                let seqs = parcels.iter().flat_map(|parcel| match parcel {
+                    Parcel::Entries { to, .. } => to.iter().map(|(_, s)| s.get()).collect(),
+                    _ => Vec::new(),
+                });
+                (node.name.clone(), seqs.collect())
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [("b".into(), vec![5, 9, 10]), ("c".into(), vec![9, 10])]
+        );
+    }
+
+    #[test]
+    fn a_broadcast_goes_once_to_every_other_node() {
+        let parcels = vec![Parcel::Everyone {
+            envelope: envelope(),
+        }];
+        let plan = plan(
+            parcels,
+            &[route(1, 1, "b")],
+            &node("here"),
+            &[node("b"), node("c")],
+        );
+        assert_eq!(plan.remote.values().map(Vec::len).sum::<usize>(), 2);
+    }
+
+    #[test]
+    fn users_are_asked_for_once() {
+        let parcels = [entries(&[(1, 1), (2, 1)]), entries(&[(1, 2)])];
+        assert_eq!(users(&parcels), [user(1), user(2)]);
+    }
+}

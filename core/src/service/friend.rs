@@ -1,0 +1,160 @@
+//! Friends: asking, agreeing, and what one keeps of another.
+
+use std::sync::Arc;
+
+use crate::business::UserInfo;
+use crate::error::Refusal;
+use crate::id::UserId;
+use crate::message::{Profile, Receiver, Sender};
+use crate::service::push::{SystemPush, append};
+use crate::service::{Service, check};
+use crate::store::{Agreed, Append, Friend, Requested};
+
+/// Friends listed at most; far beyond what a client shows.
+const MOST: usize = 20_000;
+
+impl Service {
+    /// `user` asks `friend`; asking again while the request is open changes nothing.
+    pub async fn add_friend(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: String,
+        description: String,
+    ) -> Result<(), Refusal> {
+        if user == friend {
+            return Err(Refusal::bad(
+                "friend_id is your own id; name the user to ask",
+            ));
+        }
+        check::text("remarks", &remarks, check::NAME)?;
+        check::text("description", &description, check::TEXT)?;
+        self.take_rate(sender(user))?;
+        if !self.inner.directory.exists(friend).await? {
+            return Err(Refusal::NoSuchUser(friend));
+        }
+        let Profile {
+            nickname,
+            avatar_url,
+            ..
+        } = Profile::clone(&*self.inner.directory.sender(sender(user)).await);
+        let push = SystemPush::AddFriend {
+            user,
+            nickname,
+            avatar_url,
+            description,
+        };
+        let this = self.clone();
+        self.complete(async move {
+            let pushes = [this.push_to(friend, &push)];
+            let at = this.inner.clock.now();
+            let friends = &this.inner.stores.friend;
+            match friends.request(user, friend, &remarks, &pushes, at).await? {
+                Requested::Asked(appended) => {
+                    this.deliver_pushes(&pushes, appended).await;
+                    Ok(())
+                }
+                Requested::Pending => Ok(()),
+                Requested::Friends => Err(Refusal::AlreadyFriends(friend)),
+            }
+        })
+        .await
+    }
+
+    /// `user` agrees to the request of `requester`; agreeing again changes nothing.
+    pub async fn agree_friend(
+        &self,
+        user: UserId,
+        requester: UserId,
+        remarks: String,
+    ) -> Result<(), Refusal> {
+        if user == requester {
+            return Err(Refusal::bad(
+                "user_id is your own id; name the user who asked",
+            ));
+        }
+        check::text("remarks", &remarks, check::NAME)?;
+        let Profile {
+            nickname,
+            avatar_url,
+            ..
+        } = Profile::clone(&*self.inner.directory.sender(sender(user)).await);
+        let push = SystemPush::AgreeAddFriend {
+            user,
+            nickname,
+            avatar_url,
+        };
+        let this = self.clone();
+        self.complete(async move {
+            let pushes = [this.push_to(requester, &push)];
+            let at = this.inner.clock.now();
+            let friends = &this.inner.stores.friend;
+            match friends
+                .agree(user, requester, &remarks, &pushes, at)
+                .await?
+            {
+                Agreed::Now(appended) => {
+                    this.deliver_pushes(&pushes, appended).await;
+                    Ok(())
+                }
+                Agreed::Before => Ok(()),
+                Agreed::NoRequest => Err(Refusal::bad(format!(
+                    "{requester} has not asked to be your friend; call AddFriend to ask"
+                ))),
+            }
+        })
+        .await
+    }
+
+    /// Sets what `user` keeps of its friend; `None` leaves a field as it is. `false` if they are
+    /// not friends: nothing was set (gim answers that like a success).
+    pub async fn set_friend(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: Option<&str>,
+        extra: Option<&str>,
+    ) -> Result<bool, Refusal> {
+        check::text_if("remarks", remarks, check::NAME)?;
+        check::text_if("extra", extra, check::TEXT)?;
+        let at = self.inner.clock.now();
+        let friends = &self.inner.stores.friend;
+        Ok(friends.set(user, friend, remarks, extra, at).await?)
+    }
+
+    /// The user's friends, ascending by id, each with what the backend says of it if it can.
+    pub async fn friends(&self, user: UserId) -> Result<Vec<(Friend, Option<UserInfo>)>, Refusal> {
+        let mut friends: Vec<Friend> = Vec::new();
+        loop {
+            let after = friends.last().map(|friend| friend.user);
+            let page = self
+                .inner
+                .stores
+                .friend
+                .friends(user, after, super::group::PAGE)
+                .await?;
+            let more = page.more && !page.items.is_empty();
+            friends.extend(page.items);
+            if !more || friends.len() >= MOST {
+                break;
+            }
+        }
+        let ids: Vec<UserId> = friends.iter().map(|friend| friend.user).collect();
+        let people = self.inner.directory.people(&ids).await.unwrap_or_default();
+        let with_info = friends.into_iter().map(|friend| {
+            let info = people.get(&friend.user).map(|person| person.info.clone());
+            (friend, info)
+        });
+        Ok(with_info.collect())
+    }
+
+    fn push_to(&self, user: UserId, push: &SystemPush) -> Append {
+        let receiver = Receiver::User(user);
+        let at = self.inner.clock.now();
+        append(&*self.inner.codec, push, receiver, Arc::from([user]), at)
+    }
+}
+
+const fn sender(user: UserId) -> Sender {
+    Sender::User { user, device: None }
+}

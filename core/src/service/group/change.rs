@@ -1,0 +1,175 @@
+//! Changing groups: a change and its pushes are one step of the store, planned again if the group
+//! has changed meanwhile, and then pushed live.
+
+use std::sync::Arc;
+
+use crate::business::UserInfo;
+use crate::error::Refusal;
+use crate::id::{GroupId, UserId};
+use crate::message::{Receiver, Sender};
+use crate::service::push::{SystemPush, append};
+use crate::service::{Service, check};
+use crate::store::{Append, Changed, GroupChange, GroupEdit, MemberEdit, Roster};
+
+use super::plan;
+
+/// How often a change is planned again.
+const PLANS: usize = 16;
+
+/// What a plan decided: a change, and who is told what.
+type Step = (GroupChange, Option<(SystemPush, Arc<[UserId]>)>);
+
+impl Service {
+    /// Sets fields of the group and tells its members; `None` leaves a field as it is.
+    pub async fn update_group(
+        &self,
+        caller: UserId,
+        group: GroupId,
+        edit: GroupEdit,
+    ) -> Result<(), Refusal> {
+        check::text_if("name", edit.name.as_deref(), check::NAME)?;
+        check::text_if("avatar_url", edit.avatar_url.as_deref(), check::URL)?;
+        check::text_if("introduction", edit.introduction.as_deref(), check::TEXT)?;
+        check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+        let operator_name = self.name_of(caller).await;
+        for _ in 0..PLANS {
+            let roster = self.inner.rosters.now(group).await?;
+            let Some(change) = plan::edit(&roster, group, caller, &edit)? else {
+                return Ok(());
+            };
+            let now = self.inner.stores.group.get(group).await?;
+            let now = now.ok_or(Refusal::NoSuchGroup(group))?;
+            let push = SystemPush::UpdateGroup {
+                operator: caller,
+                operator_name: operator_name.clone(),
+                name: edit.name.clone().unwrap_or(now.name),
+                avatar_url: edit.avatar_url.clone().unwrap_or(now.avatar_url),
+                introduction: edit.introduction.clone().unwrap_or(now.introduction),
+                extra: edit.extra.clone().unwrap_or(now.extra),
+            };
+            let told = Some((push, everyone(&roster, &[])));
+            if self.change(group, &roster, (change, told)).await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+
+    /// Adds members and tells all, the new ones too; returns who was a member before.
+    pub async fn add_members(
+        &self,
+        caller: UserId,
+        group: GroupId,
+        users: &[UserId],
+    ) -> Result<Vec<UserId>, Refusal> {
+        let most = self.inner.limits.group_members;
+        plan::within(users.len(), most)?;
+        let operator_name = self.name_of(caller).await;
+        for _ in 0..PLANS {
+            let roster = self.inner.rosters.now(group).await?;
+            let (new, already) = plan::add(&roster, group, caller, users, most)?;
+            if new.is_empty() {
+                return Ok(already);
+            }
+            let people = self.inner.directory.people(&new).await?;
+            let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());
+            for user in &new {
+                let person = people.get(user).ok_or(Refusal::NoSuchUser(*user))?;
+                members.push(person.info.clone());
+            }
+            let push = SystemPush::AddGroupMembers {
+                operator: caller,
+                operator_name: operator_name.clone(),
+                members,
+            };
+            let told = Some((push, everyone(&roster, &new)));
+            let step = (GroupChange::Add(new), told);
+            if self.change(group, &roster, step).await? {
+                return Ok(already);
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+
+    /// Removes a member and tells all, the removed one too. Who is no member stays none.
+    pub async fn remove_member(
+        &self,
+        caller: UserId,
+        group: GroupId,
+        user: UserId,
+    ) -> Result<(), Refusal> {
+        let push = SystemPush::RemoveGroupMember {
+            operator: caller,
+            operator_name: self.name_of(caller).await,
+            removed: user,
+        };
+        for _ in 0..PLANS {
+            let roster = self.inner.rosters.now(group).await?;
+            let Some(change) = plan::remove(&roster, group, caller, user)? else {
+                return Ok(());
+            };
+            let told = Some((push.clone(), everyone(&roster, &[])));
+            if self.change(group, &roster, (change, told)).await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+
+    /// Sets fields of a member; pushes nothing.
+    pub async fn update_member(
+        &self,
+        caller: UserId,
+        group: GroupId,
+        user: UserId,
+        edit: MemberEdit,
+    ) -> Result<(), Refusal> {
+        check::text_if("remarks", edit.remarks.as_deref(), check::NAME)?;
+        check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+        for _ in 0..PLANS {
+            let roster = self.inner.rosters.now(group).await?;
+            let Some(change) = plan::edit_member(&roster, group, caller, user, &edit)? else {
+                return Ok(());
+            };
+            if self.change(group, &roster, (change, None)).await? {
+                return Ok(());
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+
+    /// One attempt, finished even if the caller goes away; `false` if the group changed meanwhile.
+    async fn change(&self, group: GroupId, roster: &Roster, step: Step) -> Result<bool, Refusal> {
+        let (this, expected, (change, told)) = (self.clone(), roster.version, step);
+        self.complete(async move {
+            let at = this.inner.clock.now();
+            let pushes: Vec<Append> = told
+                .map(|(push, to)| append(&*this.inner.codec, &push, Receiver::Group(group), to, at))
+                .into_iter()
+                .collect();
+            let groups = &this.inner.stores.group;
+            let changed = groups.update(group, expected, &change, &pushes, at).await;
+            // Also after a fault: it may have taken place.
+            this.inner.rosters.forget(group).await;
+            match changed? {
+                Changed::Done { pushes: done, .. } => {
+                    this.deliver_pushes(&pushes, done).await;
+                    Ok(true)
+                }
+                Changed::Stale => Ok(false),
+            }
+        })
+        .await
+    }
+
+    async fn name_of(&self, user: UserId) -> String {
+        let sender = Sender::User { user, device: None };
+        self.inner.directory.sender(sender).await.nickname.clone()
+    }
+}
+
+/// All members, and then the new ones.
+fn everyone(roster: &Roster, new: &[UserId]) -> Arc<[UserId]> {
+    let members = roster.members.iter().map(|(user, _)| *user);
+    members.chain(new.iter().copied()).collect()
+}

@@ -1,0 +1,141 @@
+//! Groups: making and reading them. Changes are in `change`.
+
+mod change;
+mod plan;
+
+use std::collections::BTreeMap;
+
+use crate::business::UserInfo;
+use crate::error::Refusal;
+use crate::id::{GroupId, UserId};
+use crate::service::{Service, check};
+use crate::store::{Group, Member, NewGroup, Role, Scope};
+
+/// Items read at a time for a whole list.
+pub(super) const PAGE: usize = 500;
+/// Groups of one user listed at most; far beyond what a client shows.
+const MOST_GROUPS: usize = 20_000;
+
+/// A group to be made.
+#[derive(Clone, Debug, Default)]
+pub struct GroupDraft {
+    /// Its name.
+    pub name: String,
+    /// Where its picture is.
+    pub avatar_url: String,
+    /// What it says of itself.
+    pub introduction: String,
+    /// The business backend's own data.
+    pub extra: String,
+    /// Its first members beside the creator; repeats, and the creator itself, are folded.
+    pub members: Vec<UserId>,
+}
+
+impl Service {
+    /// Makes a group with the creator as its admin; pushes nothing.
+    pub async fn create_group(
+        &self,
+        creator: UserId,
+        draft: GroupDraft,
+    ) -> Result<GroupId, Refusal> {
+        let fields = [
+            ("name", &draft.name, check::NAME),
+            ("avatar_url", &draft.avatar_url, check::URL),
+            ("introduction", &draft.introduction, check::TEXT),
+            ("extra", &draft.extra, check::TEXT),
+        ];
+        for (field, value, most) in fields {
+            check::text(field, value, most)?;
+        }
+        let mut members: BTreeMap<UserId, Role> = draft
+            .members
+            .into_iter()
+            .map(|user| (user, Role::Member))
+            .collect();
+        members.remove(&creator);
+        plan::within(members.len() + 1, self.inner.limits.group_members)?;
+        let others: Vec<UserId> = members.keys().copied().collect();
+        self.require_users(&others).await?;
+        members.insert(creator, Role::Admin);
+        let stores = &self.inner.stores;
+        let number = stores.seq.reserve(Scope::Group, 1).await?;
+        let id = GroupId::new(number).ok_or(Refusal::Internal)?;
+        let group = NewGroup {
+            id,
+            name: draft.name,
+            avatar_url: draft.avatar_url,
+            introduction: draft.introduction,
+            extra: draft.extra,
+            members: members.into_iter().collect(),
+            at: self.inner.clock.now(),
+        };
+        stores.group.create(&group).await?;
+        Ok(id)
+    }
+
+    /// The group, for a member of it.
+    pub async fn group(&self, caller: UserId, group: GroupId) -> Result<Group, Refusal> {
+        let found = self.inner.stores.group.get(group).await?;
+        let found = found.ok_or(Refusal::NoSuchGroup(group))?;
+        self.require_member(caller, group).await?;
+        Ok(found)
+    }
+
+    /// The groups of a user, ascending by id.
+    pub async fn groups_of(&self, user: UserId) -> Result<Vec<Group>, Refusal> {
+        let mut groups: Vec<Group> = Vec::new();
+        loop {
+            let after = groups.last().map(|group| group.id);
+            let store = &self.inner.stores.group;
+            let page = store.groups_of(user, after, PAGE).await?;
+            let more = page.more && !page.items.is_empty();
+            groups.extend(page.items);
+            if !more || groups.len() >= MOST_GROUPS {
+                return Ok(groups);
+            }
+        }
+    }
+
+    /// The members of a group, for a member of it: ascending by id, each with what the backend
+    /// says of it if it can.
+    pub async fn members(
+        &self,
+        caller: UserId,
+        group: GroupId,
+    ) -> Result<Vec<(Member, Option<UserInfo>)>, Refusal> {
+        self.require_member(caller, group).await?;
+        let mut members: Vec<Member> = Vec::new();
+        loop {
+            let after = members.last().map(|member| member.user);
+            let store = &self.inner.stores.group;
+            let page = store.members(group, after, PAGE).await?;
+            let more = page.more && !page.items.is_empty();
+            members.extend(page.items);
+            // A group that was filled under a larger limit is shown whole.
+            if !more || members.len() >= 10 * self.inner.limits.group_members.max(PAGE) {
+                break;
+            }
+        }
+        let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
+        let people = self.inner.directory.people(&ids).await.unwrap_or_default();
+        let with_info = members.into_iter().map(|member| {
+            let info = people.get(&member.user).map(|person| person.info.clone());
+            (member, info)
+        });
+        Ok(with_info.collect())
+    }
+
+    async fn require_member(&self, caller: UserId, group: GroupId) -> Result<(), Refusal> {
+        let roster = self.inner.rosters.now(group).await?;
+        plan::role(&roster, group, caller).map(|_| ())
+    }
+
+    /// Refuses with the first of these users that does not exist.
+    async fn require_users(&self, users: &[UserId]) -> Result<(), Refusal> {
+        let people = self.inner.directory.people(users).await?;
+        match users.iter().find(|user| !people.contains_key(user)) {
+            Some(missing) => Err(Refusal::NoSuchUser(*missing)),
+            None => Ok(()),
+        }
+    }
+}

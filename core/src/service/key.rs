@@ -1,0 +1,219 @@
+//! What identifies a send, so that a repeat is answered like the first (law 4).
+
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::Limits;
+use crate::message::{Draft, Receiver, Sender};
+use crate::store::Key;
+
+/// Bytes of a client's id that fit a key.
+pub(super) const CLIENT_ID: usize = 80;
+
+/// The digest of legacy sends: their key holds all there is, so they never conflict.
+const LEGACY: [u8; 16] = [0; 16];
+
+/// The key of a draft, or `None` if nothing tells a repeat from a second message: it is not
+/// stored, or it carries neither a client id nor a request id nor a time.
+pub(super) fn key(sender: Sender, draft: &Draft, limits: &Limits) -> Option<Key> {
+    if !draft.persist {
+        return None;
+    }
+    if let Some(client_id) = &draft.client_id {
+        let mut id = Vec::with_capacity(10 + client_id.len());
+        id.push(b'c');
+        id.extend(sender_bytes(sender));
+        id.extend(client_id.as_bytes());
+        return Some(Key {
+            id,
+            digest: first_half(said(draft)),
+            window: limits.key_window,
+        });
+    }
+    // gim's clients: only users repeat without an id of their own.
+    let Sender::User { device, .. } = sender else {
+        return None;
+    };
+    let request = draft.request_id.filter(|id| *id != 0);
+    if request.is_none() && draft.sent_at.0 == 0 {
+        return None;
+    }
+    let mut hash = Sha256::new();
+    hash.update(sender_bytes(sender));
+    hash.update(device.map_or(0, crate::id::DeviceId::get).to_be_bytes());
+    hash.update([u8::from(request.is_some())]);
+    hash.update(request.unwrap_or_default().to_be_bytes());
+    hash.update(draft.sent_at.0.to_be_bytes());
+    hash.update(said(draft));
+    let mut id = vec![b'l'];
+    id.extend(hash.finalize());
+    Some(Key {
+        id,
+        digest: LEGACY,
+        window: limits.legacy_window,
+    })
+}
+
+fn sender_bytes(sender: Sender) -> [u8; 9] {
+    let (kind, id) = match sender {
+        Sender::System => (1, 0),
+        Sender::User { user, .. } => (2, user.get()),
+        Sender::Business => (3, 0),
+    };
+    let mut bytes = [kind; 9];
+    let (_, number) = bytes.split_at_mut(1);
+    number.copy_from_slice(&id.to_be_bytes());
+    bytes
+}
+
+/// A digest of what is said and to whom; not of when.
+fn said(draft: &Draft) -> [u8; 32] {
+    let (kind, id) = match draft.receiver {
+        Receiver::User(user) => (1, user.get()),
+        Receiver::Group(group) => (2, group.get()),
+        Receiver::Room(room) => (3, room.get()),
+        Receiver::Everyone => (4, 0),
+    };
+    let mut hash = Sha256::new();
+    hash.update([kind, u8::from(draft.persist)]);
+    hash.update(u64::to_be_bytes(id));
+    hash.update(draft.kind.to_be_bytes());
+    hash.update((draft.mentions.len() as u64).to_be_bytes());
+    for user in &draft.mentions {
+        hash.update(user.get().to_be_bytes());
+    }
+    hash.update(&draft.content.0);
+    hash.finalize().into()
+}
+
+fn first_half(digest: [u8; 32]) -> [u8; 16] {
+    let mut half = [0; 16];
+    half.copy_from_slice(digest.split_at(16).0);
+    half
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{DeviceId, GroupId, UserId};
+    use crate::message::Content;
+    use crate::time::Timestamp;
+
+    fn user(n: u64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    fn from(n: u64, device: u64) -> Sender {
+        Sender::User {
+            user: user(n),
+            device: DeviceId::new(device),
+        }
+    }
+
+    fn plain() -> Draft {
+        Draft {
+            receiver: Receiver::User(user(2)),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content("hi".into()),
+            sent_at: Timestamp(1_000),
+            persist: true,
+            client_id: None,
+            request_id: None,
+        }
+    }
+
+    fn of(sender: Sender, draft: &Draft) -> Key {
+        key(sender, draft, &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn a_client_id_is_the_senders_own_and_time_is_not_content() {
+        let draft = Draft {
+            client_id: Some("x".repeat(CLIENT_ID)),
+            ..plain()
+        };
+        let first = of(from(1, 1), &draft);
+        assert!(first.id.len() <= 96);
+        let later = Draft {
+            sent_at: Timestamp(2_000),
+            ..draft.clone()
+        };
+        assert_eq!(of(from(1, 2), &later), first);
+        assert_ne!(of(from(3, 1), &draft).id, first.id);
+        assert_ne!(of(Sender::Business, &draft).id, first.id);
+        let others = [
+            Draft {
+                content: Content("ho".into()),
+                ..draft.clone()
+            },
+            Draft {
+                receiver: Receiver::Group(GroupId::new(2).unwrap()),
+                ..draft.clone()
+            },
+            Draft {
+                kind: 2,
+                ..draft.clone()
+            },
+            Draft {
+                mentions: vec![user(9)],
+                ..draft.clone()
+            },
+        ];
+        for other in others {
+            let other = of(from(1, 1), &other);
+            assert_eq!(other.id, first.id);
+            assert_ne!(other.digest, first.digest);
+        }
+    }
+
+    #[test]
+    fn a_legacy_key_tells_messages_apart_and_never_conflicts() {
+        let first = of(from(1, 1), &plain());
+        assert_eq!(of(from(1, 1), &plain()), first);
+        let others = [
+            of(from(1, 2), &plain()),
+            of(
+                from(1, 1),
+                &Draft {
+                    sent_at: Timestamp(1_001),
+                    ..plain()
+                },
+            ),
+            of(
+                from(1, 1),
+                &Draft {
+                    content: Content("ho".into()),
+                    ..plain()
+                },
+            ),
+            of(
+                from(1, 1),
+                &Draft {
+                    request_id: Some(7),
+                    ..plain()
+                },
+            ),
+        ];
+        for other in others {
+            assert_ne!(other.id, first.id);
+            assert_eq!(other.digest, first.digest);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_of_itself_has_no_key() {
+        let limits = Limits::default();
+        let timeless = Draft {
+            sent_at: Timestamp(0),
+            ..plain()
+        };
+        assert_eq!(key(from(1, 1), &timeless, &limits), None);
+        assert_eq!(key(Sender::Business, &plain(), &limits), None);
+        let live = Draft {
+            persist: false,
+            client_id: Some("a".into()),
+            ..plain()
+        };
+        assert_eq!(key(from(1, 1), &live, &limits), None);
+    }
+}

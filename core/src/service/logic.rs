@@ -1,0 +1,49 @@
+//! The services as the gateway asks for them.
+
+use async_trait::async_trait;
+
+use crate::error::Refusal;
+use crate::id::{DeviceId, Epoch, Generation, UserId};
+use crate::logic::{InboxPage, Logic, Sent};
+use crate::message::{Draft, Sender};
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::service::Service;
+use crate::store::{AckMark, Head};
+
+#[async_trait]
+impl Logic for Service {
+    async fn sign_in(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Generation, Refusal> {
+        self.auth(user, device, token).await?;
+        self.inner.sign_ins.raise(device, user).await
+    }
+
+    async fn epoch(&self) -> Result<Epoch, Refusal> {
+        Ok(self.inner.stores.seq.epoch().await?)
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+        Ok(self.inner.stores.seq.heads(users).await?)
+    }
+
+    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
+        self.read_page(user, after, limit).await
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+        Ok(self.inner.stores.device.acked(user).await?)
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
+        Ok(self.inner.stores.device.ack(acks).await?)
+    }
+
+    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
+        Self::send(self, sender, draft).await
+    }
+}

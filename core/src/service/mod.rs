@@ -1,0 +1,216 @@
+//! The services: what the logic role does, one use case a file.
+//!
+//! Serves the gateway (through [`Logic`](crate::logic::Logic)) and the gRPC calls of clients and
+//! backends. It knows the store traits, the business seam and the fan-out; it knows no socket, no
+//! protobuf, and no connection.
+
+mod check;
+mod device;
+mod friend;
+mod group;
+pub mod job;
+mod key;
+mod logic;
+mod policy;
+mod push;
+pub mod rate;
+mod room;
+mod roster;
+mod send;
+mod sign_in;
+mod sync;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use group::GroupDraft;
+pub use policy::{Direct, Policy, RoomPush};
+pub use push::{PushCodec, SystemPush};
+pub use room::RoomDraft;
+
+use crate::batch::Batcher;
+use crate::business::Business;
+use crate::directory::Directory;
+use crate::error::Refusal;
+use crate::fanout::{Fanout, LocalSink};
+use crate::id::{DeviceId, NodeId, UserId};
+use crate::limits::Limits;
+use crate::peer::Peer;
+use crate::store::Stores;
+use crate::time::Clock;
+
+use job::{Jobs, Runner};
+use rate::Rate;
+use roster::Rosters;
+use sign_in::SignIns;
+
+/// How long the business backend may take to check a token.
+const AUTH_WAIT: Duration = Duration::from_secs(3);
+
+/// What a logic role is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Where everything is kept.
+    pub stores: Stores,
+    /// The node's limits.
+    pub limits: Limits,
+    /// Says what time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Who may sign in, and who users are.
+    pub business: Arc<dyn Business>,
+    /// The other nodes; [`Alone`](crate::peer::Alone) if there are none.
+    pub peer: Arc<dyn Peer>,
+    /// This node's connections; [`NoConnections`](crate::fanout::NoConnections) if it has none.
+    pub sink: Arc<dyn LocalSink>,
+    /// This node.
+    pub node: NodeId,
+    /// What the operator allows.
+    pub policy: Policy,
+    /// How system pushes look on the wire.
+    pub codec: Arc<dyn PushCodec>,
+}
+
+/// The logic role. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    stores: Stores,
+    limits: Limits,
+    clock: Arc<dyn Clock>,
+    business: Arc<dyn Business>,
+    policy: Policy,
+    codec: Arc<dyn PushCodec>,
+    directory: Directory,
+    fanout: Fanout,
+    batcher: Batcher,
+    jobs: Jobs,
+    rosters: Rosters,
+    sign_ins: SignIns,
+    rate: Rate<UserId>,
+    tracker: TaskTracker,
+}
+
+impl Service {
+    /// Starts the role's tasks on the tracker. When the token is cancelled no new sends are taken,
+    /// those that wait are finished, and the tasks end.
+    #[must_use]
+    pub fn start(parts: Parts, tracker: &TaskTracker, token: &CancellationToken) -> Self {
+        let Parts {
+            stores,
+            limits,
+            clock,
+            business,
+            peer,
+            sink,
+            node,
+            policy,
+            codec,
+        } = parts;
+        let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route));
+        let directory = Directory::new(Arc::clone(&business), &limits);
+        let jobs = Jobs::default();
+        let batcher = Batcher::start(
+            Arc::clone(&stores.inbox),
+            &limits,
+            tracker,
+            token.clone(),
+            fanout.clone(),
+            jobs.clone(),
+        );
+        let runner = Runner {
+            inbox: Arc::clone(&stores.inbox),
+            fanout: fanout.clone(),
+            directory: directory.clone(),
+            jobs: jobs.clone(),
+        };
+        tracker.spawn(runner.run(token.clone()));
+        let sign_ins = SignIns::start(
+            Arc::clone(&stores.device),
+            Arc::clone(&clock),
+            tracker,
+            token.clone(),
+        );
+        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
+        let rate = Rate::per_second(limits.send_rate, limits.send_burst);
+        Self {
+            inner: Arc::new(Inner {
+                stores,
+                limits,
+                clock,
+                business,
+                policy,
+                codec,
+                directory,
+                fanout,
+                batcher,
+                jobs,
+                rosters,
+                sign_ins,
+                rate,
+                tracker: tracker.clone(),
+            }),
+        }
+    }
+
+    /// The node's limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    /// Where everything is kept.
+    #[must_use]
+    pub fn stores(&self) -> &Stores {
+        &self.inner.stores
+    }
+
+    /// Who users are.
+    #[must_use]
+    pub fn directory(&self) -> &Directory {
+        &self.inner.directory
+    }
+
+    /// The way to connections, of this node and of others.
+    #[must_use]
+    pub fn fanout(&self) -> &Fanout {
+        &self.inner.fanout
+    }
+
+    /// Accepts the token, or refuses it with 10000; a backend that does not answer is
+    /// [`Refusal::Unavailable`].
+    pub async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        let asked = self.inner.business.auth(user, device, token);
+        timeout(AUTH_WAIT, asked)
+            .await
+            .unwrap_or(Err(Refusal::Unavailable))
+    }
+
+    /// Closes the device's connection wherever it is, so that a revocation takes effect.
+    pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
+        self.inner.fanout.disconnect(user, device, reason).await;
+    }
+
+    /// Runs a change and its pushes to the end, even if whoever asked goes away meanwhile.
+    async fn complete<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let done = self.inner.tracker.spawn(work).await;
+        done.unwrap_or_else(|panic| {
+            tracing::error!(%panic, "a change panicked");
+            Err(Refusal::Unknown)
+        })
+    }
+}

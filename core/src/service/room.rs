@@ -1,0 +1,79 @@
+//! Rooms and broadcasts: best effort, outside every inbox.
+
+use std::sync::Arc;
+
+use crate::envelope::{Envelope, Parcel};
+use crate::error::Refusal;
+use crate::id::{MessageId, RoomId, UserId};
+use crate::message::{Content, Message, Receiver, Sender};
+use crate::seq::Seq;
+use crate::service::policy::RoomPush;
+use crate::service::{Service, check};
+
+/// What is pushed to a room.
+#[derive(Clone, Debug)]
+pub struct RoomDraft {
+    /// The room; it needs no making.
+    pub room: RoomId,
+    /// Users it mentions.
+    pub mentions: Vec<UserId>,
+    /// gim's `MessageType`.
+    pub kind: i32,
+    /// The content.
+    pub content: Content,
+    /// Whether it is kept for a while, for those who subscribe later.
+    pub persist: bool,
+}
+
+impl Service {
+    /// Pushes to whoever is subscribed to the room; returns the message's place in it.
+    pub async fn push_room(&self, sender: Sender, draft: RoomDraft) -> Result<Seq, Refusal> {
+        let user = sender.user().is_some();
+        if user && self.inner.policy.room == RoomPush::Business {
+            return Err(Refusal::Forbidden(
+                "on this server only the business backend pushes to rooms",
+            ));
+        }
+        check::mentions(&self.inner.limits, draft.mentions.len())?;
+        check::content(&self.inner.limits, &draft.content)?;
+        self.take_rate(sender)?;
+        let message = Message {
+            id: MessageId::generate(),
+            sender,
+            receiver: Receiver::Room(draft.room),
+            mentions: draft.mentions,
+            kind: draft.kind,
+            content: draft.content,
+            sent_at: self.inner.clock.now(),
+        };
+        let profile = self.inner.directory.sender(sender).await;
+        let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
+        let rooms = &self.inner.stores.room;
+        let item = rooms.publish(draft.room, envelope, draft.persist).await?;
+        Ok(item.seq)
+    }
+
+    /// Pushes to every signed-in connection of every node; nothing is stored.
+    pub async fn push_all(
+        &self,
+        sender: Sender,
+        kind: i32,
+        content: Content,
+    ) -> Result<(), Refusal> {
+        check::content(&self.inner.limits, &content)?;
+        let message = Message {
+            id: MessageId::generate(),
+            sender,
+            receiver: Receiver::Everyone,
+            mentions: Vec::new(),
+            kind,
+            content,
+            sent_at: self.inner.clock.now(),
+        };
+        let profile = self.inner.directory.sender(sender).await;
+        let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
+        let parcel = Parcel::Everyone { envelope };
+        self.inner.fanout.deliver(vec![parcel]).await;
+        Ok(())
+    }
+}

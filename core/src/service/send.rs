@@ -1,0 +1,254 @@
+//! Sending: to a user or to a group, from a user or from the business backend.
+
+use std::sync::Arc;
+
+use tokio::time::{Instant, timeout_at};
+
+use crate::envelope::{Envelope, Parcel};
+use crate::error::Refusal;
+use crate::id::{GroupId, MessageId, UserId};
+use crate::logic::Sent;
+use crate::message::{Draft, Message, Receiver, Sender};
+use crate::seq::Seq;
+use crate::service::policy::Direct;
+use crate::service::{Service, check, key};
+use crate::store::{Append, Appended, Key, Roster};
+
+/// How often a group send is planned again because the roster changed meanwhile.
+const PLANS: usize = 8;
+
+/// Who gets a send, and under which roster.
+struct Readers {
+    to: Arc<[UserId]>,
+    roster: Option<(GroupId, Arc<Roster>)>,
+}
+
+impl Service {
+    /// Sends. The answer comes when the message is durable in its readers' inboxes (for a group
+    /// larger than one part: in the sender's, with the rest to follow), within the send deadline.
+    ///
+    /// A repeat of an earlier send stores nothing and is answered like the first.
+    pub async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
+        let deadline = Instant::now() + self.inner.limits.send_deadline;
+        check::draft(&self.inner.limits, &draft)?;
+        self.take_rate(sender)?;
+        let key = key::key(sender, &draft, &self.inner.limits);
+        let (receiver, persist) = (draft.receiver, draft.persist);
+        let prepare = async {
+            let readers = self.readers(sender, receiver, persist).await?;
+            Ok::<_, Refusal>((readers, self.envelope(sender, draft).await))
+        };
+        let (readers, envelope) = in_time(deadline, prepare).await?;
+        if persist {
+            self.store(sender, readers, key, envelope, deadline).await
+        } else {
+            Ok(self.push_live(readers, envelope).await)
+        }
+    }
+
+    /// Counts a request of this user against its rate.
+    pub(super) fn take_rate(&self, sender: Sender) -> Result<(), Refusal> {
+        let Some(user) = sender.user() else {
+            return Ok(());
+        };
+        self.inner
+            .rate
+            .take(user)
+            .map_err(|retry_after| Refusal::RateLimited { retry_after })
+    }
+
+    async fn readers(
+        &self,
+        sender: Sender,
+        receiver: Receiver,
+        persist: bool,
+    ) -> Result<Readers, Refusal> {
+        match receiver {
+            Receiver::User(user) => self.direct(sender, user).await,
+            Receiver::Group(group) => {
+                let roster = if persist {
+                    self.inner.rosters.get(group).await?
+                } else {
+                    // No append will check the version.
+                    self.inner.rosters.now(group).await?
+                };
+                if sender.user().is_none_or(|user| roster.role(user).is_some()) {
+                    return of_group(sender, group, roster);
+                }
+                // It may have been added since the roster was remembered.
+                of_group(sender, group, self.inner.rosters.load(group).await?)
+            }
+            Receiver::Room(_) | Receiver::Everyone => Err(Refusal::Internal),
+        }
+    }
+
+    /// A user's message goes to both ends, a backend's to the receiver alone.
+    async fn direct(&self, sender: Sender, receiver: UserId) -> Result<Readers, Refusal> {
+        let to: Arc<[UserId]> = match sender.user() {
+            Some(user) if user == receiver => Arc::from([user]),
+            Some(user) => Arc::from([user, receiver]),
+            None => Arc::from([receiver]),
+        };
+        if sender.user() != Some(receiver) {
+            if !self.inner.directory.exists(receiver).await? {
+                return Err(Refusal::NoSuchUser(receiver));
+            }
+            self.check_policy(sender, receiver).await?;
+        }
+        Ok(Readers { to, roster: None })
+    }
+
+    async fn check_policy(&self, sender: Sender, receiver: UserId) -> Result<(), Refusal> {
+        let (Direct::Friends, Some(user)) = (self.inner.policy.direct, sender.user()) else {
+            return Ok(());
+        };
+        let friends = &self.inner.stores.friend;
+        if friends.are_friends(user, receiver).await? {
+            return Ok(());
+        }
+        Err(Refusal::bad(format!(
+            "{receiver} is no friend of yours, and this server delivers between friends only; \
+             call AddFriend first"
+        )))
+    }
+
+    async fn envelope(&self, sender: Sender, draft: Draft) -> Arc<Envelope> {
+        let profile = self.inner.directory.sender(sender).await;
+        let request_id = match draft.receiver {
+            Receiver::Group(_) => draft.request_id.unwrap_or_default(),
+            _ => 0,
+        };
+        let stated = sender.user().is_some() || draft.sent_at.0 > 0;
+        let message = Message {
+            id: MessageId::generate(),
+            sender,
+            receiver: draft.receiver,
+            mentions: draft.mentions,
+            kind: draft.kind,
+            content: draft.content,
+            sent_at: if stated {
+                draft.sent_at
+            } else {
+                self.inner.clock.now()
+            },
+        };
+        Arc::new(Envelope::new(Arc::new(message), profile, request_id))
+    }
+
+    async fn store(
+        &self,
+        sender: Sender,
+        mut readers: Readers,
+        key: Option<Key>,
+        envelope: Arc<Envelope>,
+        deadline: Instant,
+    ) -> Result<Sent, Refusal> {
+        for _ in 0..PLANS {
+            let Some(group) = readers.roster.as_ref().map(|(group, _)| *group) else {
+                return self
+                    .try_store(sender, &readers, key, &envelope, deadline)
+                    .await?
+                    .ok_or(Refusal::Internal);
+            };
+            if readers.to.is_empty() {
+                return Ok(unnumbered(&envelope));
+            }
+            let sent = self
+                .try_store(sender, &readers, key.clone(), &envelope, deadline)
+                .await?;
+            if let Some(sent) = sent {
+                return Ok(sent);
+            }
+            let again = async {
+                let roster = self.inner.rosters.load(group).await?;
+                of_group(sender, group, roster)
+            };
+            readers = in_time(deadline, again).await?;
+        }
+        Err(Refusal::Unavailable)
+    }
+
+    /// One attempt; `None` if the roster has changed.
+    async fn try_store(
+        &self,
+        sender: Sender,
+        readers: &Readers,
+        key: Option<Key>,
+        envelope: &Arc<Envelope>,
+        deadline: Instant,
+    ) -> Result<Option<Sent>, Refusal> {
+        let append = Append {
+            message: Arc::clone(&envelope.message),
+            recipients: Arc::clone(&readers.to),
+            key,
+            roster: readers
+                .roster
+                .as_ref()
+                .map(|(group, roster)| (*group, roster.version)),
+        };
+        let envelope = Arc::clone(envelope);
+        let id = envelope.message.id;
+        let appended = self
+            .inner
+            .batcher
+            .append(append, envelope, deadline)
+            .await?;
+        let (seq, message, repeated) = match appended {
+            Appended::Stored { seqs, .. } => {
+                let first = seqs.first().map(|(_, seq)| *seq);
+                (first.unwrap_or_default(), id, false)
+            }
+            Appended::Repeated { message, seq } => (seq, message, true),
+            Appended::Conflict => return Err(Refusal::Conflict),
+            Appended::Stale => return Ok(None),
+        };
+        // A backend has no copy of its own in a group.
+        let own = sender.user().is_some() || readers.roster.is_none();
+        Ok(Some(Sent {
+            seq: if own { seq } else { Seq::ZERO },
+            message,
+            repeated,
+        }))
+    }
+
+    /// Pushes to whoever is connected now; nothing is stored and nothing promised.
+    async fn push_live(&self, readers: Readers, envelope: Arc<Envelope>) -> Sent {
+        let sent = unnumbered(&envelope);
+        let to = readers.to.to_vec();
+        let parcel = Parcel::Live { envelope, to };
+        self.inner.fanout.deliver(vec![parcel]).await;
+        sent
+    }
+}
+
+/// All members, the sender first; a user that is no member may not send.
+fn of_group(sender: Sender, group: GroupId, roster: Arc<Roster>) -> Result<Readers, Refusal> {
+    let members = roster.members.iter().map(|(user, _)| *user);
+    let to = match sender.user() {
+        Some(user) if roster.role(user).is_none() => return Err(Refusal::NotInGroup(group)),
+        Some(user) => std::iter::once(user)
+            .chain(members.filter(|member| *member != user))
+            .collect(),
+        None => members.collect(),
+    };
+    let roster = Some((group, roster));
+    Ok(Readers { to, roster })
+}
+
+fn unnumbered(envelope: &Envelope) -> Sent {
+    Sent {
+        seq: Seq::ZERO,
+        message: envelope.message.id,
+        repeated: false,
+    }
+}
+
+/// What comes before the append stores nothing: too late means unavailable.
+async fn in_time<T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    timeout_at(deadline, work)
+        .await
+        .unwrap_or(Err(Refusal::Unavailable))
+}

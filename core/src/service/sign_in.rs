@@ -1,0 +1,132 @@
+//! Raising generations at sign-in: those that wait while one batch commits form the next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Refusal;
+use crate::id::{DeviceId, Generation, UserId};
+use crate::store::DeviceStore;
+use crate::time::Clock;
+
+/// Sign-ins that wait; more are refused as unavailable.
+const QUEUE: usize = 8_192;
+/// Sign-ins in one step of the store.
+const BATCH: usize = 256;
+/// How long a sign-in waits for its generation.
+const WAIT: Duration = Duration::from_secs(5);
+
+type Answer = oneshot::Sender<Result<Generation, Refusal>>;
+
+#[derive(Debug)]
+struct Waiting {
+    device: DeviceId,
+    user: UserId,
+    answer: Answer,
+}
+
+/// The door to the lane of sign-ins. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct SignIns {
+    queue: mpsc::Sender<Waiting>,
+}
+
+impl SignIns {
+    pub(super) fn start(
+        devices: Arc<dyn DeviceStore>,
+        clock: Arc<dyn Clock>,
+        tracker: &TaskTracker,
+        token: CancellationToken,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let tasks = tracker.clone();
+        tracker.spawn(run(devices, clock, tasks, waiting, token));
+        Self { queue }
+    }
+
+    /// Raises the device's generation and binds it to the user.
+    pub(super) async fn raise(
+        &self,
+        device: DeviceId,
+        user: UserId,
+    ) -> Result<Generation, Refusal> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting {
+            device,
+            user,
+            answer,
+        };
+        self.queue
+            .try_send(waiting)
+            .map_err(|_| Refusal::Unavailable)?;
+        match timeout(WAIT, answered).await {
+            Ok(Ok(answer)) => answer,
+            // A generation that nobody uses costs nothing: trying again is safe.
+            Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
+        }
+    }
+}
+
+async fn run(
+    devices: Arc<dyn DeviceStore>,
+    clock: Arc<dyn Clock>,
+    tracker: TaskTracker,
+    mut waiting: mpsc::Receiver<Waiting>,
+    token: CancellationToken,
+) {
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = token.cancelled(), if !waiting.is_closed() => {
+                waiting.close();
+                continue;
+            }
+            taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+        }
+        // Who has given up is not signed in: its raise would end a newer connection for nothing.
+        batch.retain(|one| !one.answer.is_closed());
+        if batch.is_empty() {
+            continue;
+        }
+        let pairs: Vec<_> = batch.iter().map(|one| (one.device, one.user)).collect();
+        let (store, at) = (Arc::clone(&devices), clock.now());
+        // In a task of its own: a panic of the store does not end the lane.
+        let raised = tracker.spawn(async move { store.raise(&pairs, at).await });
+        let outcome = match raised.await {
+            Ok(Ok(generations)) if generations.len() == batch.len() => Ok(generations),
+            Ok(Ok(_)) | Err(_) => {
+                tracing::error!("the store did not answer all sign-ins");
+                Err(Refusal::Unavailable)
+            }
+            Ok(Err(error)) => {
+                let chain = &error as &dyn std::error::Error;
+                tracing::warn!(
+                    error = chain,
+                    sign_ins = batch.len(),
+                    "generations not raised"
+                );
+                Err(match Refusal::from(error) {
+                    Refusal::Unknown => Refusal::Unavailable,
+                    other => other,
+                })
+            }
+        };
+        match outcome {
+            Ok(generations) => {
+                for (one, generation) in batch.drain(..).zip(generations) {
+                    let _ = one.answer.send(Ok(generation));
+                }
+            }
+            Err(refusal) => {
+                for one in batch.drain(..) {
+                    let _ = one.answer.send(Err(refusal.clone()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Reading an inbox: pages with their senders' present profiles.
+
+use std::sync::Arc;
+
+use crate::envelope::Envelope;
+use crate::error::Refusal;
+use crate::id::UserId;
+use crate::logic::InboxPage;
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::service::Service;
+
+impl Service {
+    pub(super) async fn read_page(
+        &self,
+        user: UserId,
+        after: Seq,
+        limit: PageLimit,
+    ) -> Result<InboxPage, Refusal> {
+        let stores = &self.inner.stores;
+        let page = stores.inbox.after(user, after, limit).await?;
+        // Read after the page, so that it is never behind what the page shows.
+        let heads = stores.seq.heads(&[user]).await?;
+        let head = heads.first().copied().ok_or(Refusal::Internal)?;
+        let mut senders: Vec<UserId> = page
+            .items
+            .iter()
+            .filter_map(|entry| entry.message.sender.user())
+            .collect();
+        senders.sort_unstable();
+        senders.dedup();
+        let profiles = self.inner.directory.profiles(&senders).await;
+        let nobody = self.inner.directory.nobody();
+        let items = page.items.into_iter().map(|entry| {
+            let profile = entry
+                .message
+                .sender
+                .user()
+                .and_then(|user| profiles.get(&user))
+                .unwrap_or(&nobody);
+            let envelope = Envelope::new(entry.message, Arc::clone(profile), 0);
+            (entry.seq, Arc::new(envelope))
+        });
+        Ok(InboxPage {
+            items: items.collect(),
+            more: page.more,
+            head,
+        })
+    }
+}
