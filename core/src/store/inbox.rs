@@ -58,7 +58,11 @@ impl Append {
     pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
         for send in batch {
             if send.recipients.is_empty() {
-                return Err(StoreError::with(op, Kind::Misuse, "a send has no recipient"));
+                return Err(StoreError::with(
+                    op,
+                    Kind::Misuse,
+                    "a send has no recipient",
+                ));
             }
             if send.recipients.len() > PART && send.group().is_none() {
                 let text = "a send to so many recipients needs a group to be ordered in";

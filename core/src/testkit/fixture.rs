@@ -1,0 +1,98 @@
+//! What a backend brings to a case: a fresh store, and what else it can do.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::memory;
+use crate::store::Stores;
+
+/// Closes these stores and opens what they kept: the argument is the last handle to them.
+pub type Reopen = Box<dyn FnMut(Stores) -> Pin<Box<dyn Future<Output = Stores> + Send>> + Send>;
+
+/// Lets a case hold back the flush that makes a change durable.
+#[async_trait]
+pub trait HoldFlush: Send + Sync {
+    /// From now on nothing becomes durable.
+    fn hold(&self);
+
+    /// Returns as soon as a change is applied and waits for the held flush.
+    async fn reached(&self);
+
+    /// Lets everything that waits become durable.
+    fn release(&self);
+}
+
+/// A fresh store for one case.
+pub struct Fixture {
+    /// The stores.
+    pub stores: Stores,
+    /// Set by a backend that declares [`Suite::reopens`](super::Suite::reopens).
+    pub reopen: Option<Reopen>,
+    /// Set by a backend that declares [`Suite::holds`](super::Suite::holds).
+    pub hold: Option<Arc<dyn HoldFlush>>,
+    /// Dropped after the stores: a temporary folder, a private database.
+    pub guard: Box<dyn Any + Send>,
+}
+
+impl Fixture {
+    /// Stores with what has to outlive them.
+    pub fn new(stores: Stores, guard: impl Any + Send) -> Self {
+        Self {
+            stores,
+            reopen: None,
+            hold: None,
+            guard: Box::new(guard),
+        }
+    }
+
+    /// Says how the stores are closed and opened again.
+    #[must_use]
+    pub fn with_reopen(mut self, reopen: Reopen) -> Self {
+        self.reopen = Some(reopen);
+        self
+    }
+
+    /// Says how the durable flush is held.
+    #[must_use]
+    pub fn with_hold(mut self, hold: Arc<dyn HoldFlush>) -> Self {
+        self.hold = Some(hold);
+        self
+    }
+
+    /// Closes the stores and opens them again. The case must have let go of all other handles.
+    pub(super) async fn reopen(&mut self) {
+        let reopen = self
+            .reopen
+            .as_mut()
+            .expect("the backend declared it reopens");
+        // In-memory stores stand in while there are none.
+        let old = std::mem::replace(&mut self.stores, memory::stores());
+        self.stores = reopen(old).await;
+    }
+
+    /// The hook on the durable flush.
+    pub(super) fn held(&self) -> Arc<dyn HoldFlush> {
+        Arc::clone(self.hold.as_ref().expect("the backend declared it holds"))
+    }
+}
+
+impl fmt::Debug for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            stores,
+            reopen,
+            hold,
+            guard: _,
+        } = self;
+        f.debug_struct("Fixture")
+            .field("stores", stores)
+            .field("reopens", &reopen.is_some())
+            .field("holds", &hold.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,244 @@
+//! What cases are written with: small ids, short messages, and reads that check what must always
+//! hold.
+
+use std::future::Future;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
+use crate::message::{Content, Entry, Message, Receiver, Sender};
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::store::{
+    Append, Appended, GroupChange, Head, JobPart, Key, NewGroup, Role, Roster, Stores,
+};
+use crate::time::Timestamp;
+
+/// A moment; cases that need two use `later`.
+pub(super) const NOW: Timestamp = Timestamp(1_790_000_000_123);
+
+/// A moment after `NOW`.
+pub(super) const LATER: Timestamp = Timestamp(1_790_000_060_456);
+
+pub(super) fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+pub(super) fn users(range: RangeInclusive<u64>) -> Vec<UserId> {
+    range.map(user).collect()
+}
+
+pub(super) fn device(n: u64) -> DeviceId {
+    DeviceId::new(n).unwrap()
+}
+
+pub(super) fn group(n: u64) -> GroupId {
+    GroupId::new(n).unwrap()
+}
+
+pub(super) fn room(n: u64) -> RoomId {
+    RoomId::new(n).unwrap()
+}
+
+/// A message with these bytes from user 1's device 1.
+pub(super) fn message(receiver: Receiver, content: impl Into<Bytes>) -> Message {
+    Message {
+        id: MessageId::generate(),
+        sender: Sender::User {
+            user: user(1),
+            device: Some(device(1)),
+        },
+        receiver,
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(content.into()),
+        sent_at: NOW,
+    }
+}
+
+/// A send without a key or a roster.
+pub(super) fn send(recipients: &[UserId], content: impl Into<Bytes>) -> Append {
+    let receiver = Receiver::User(*recipients.last().unwrap_or(&user(1)));
+    Append {
+        message: Arc::new(message(receiver, content)),
+        recipients: recipients.into(),
+        key: None,
+        roster: None,
+    }
+}
+
+/// A send to all members of a group as of this roster.
+pub(super) fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) -> Append {
+    Append {
+        message: Arc::new(message(Receiver::Group(id), content)),
+        recipients: roster.members.iter().map(|(user, _)| *user).collect(),
+        key: None,
+        roster: Some((id, roster.version)),
+    }
+}
+
+/// The same send, recognised by this id for a day.
+pub(super) fn keyed(mut send: Append, id: &str) -> Append {
+    let mut digest = [0; 16];
+    for (at, byte) in send.message.content.0.iter().enumerate() {
+        digest[at % 16] ^= byte;
+    }
+    send.key = Some(Key {
+        id: id.as_bytes().to_vec(),
+        digest,
+        window: Duration::from_hours(24),
+    });
+    send
+}
+
+/// Appends one send.
+pub(super) async fn append(s: &Stores, send: Append) -> Appended {
+    let mut outcomes = s.inbox.append(&[send]).await.unwrap();
+    assert_eq!(outcomes.len(), 1, "one outcome per send");
+    outcomes.remove(0)
+}
+
+/// The entries of a send that was stored whole.
+pub(super) fn stored(outcome: Appended) -> Vec<(UserId, Seq)> {
+    match outcome {
+        Appended::Stored { seqs, job: false } => seqs,
+        other => panic!("not stored whole: {other:?}"),
+    }
+}
+
+/// The answer of a send that was stored, whole or as a job.
+pub(super) fn answer(outcome: &Appended) -> Seq {
+    match outcome {
+        Appended::Stored { seqs, .. } => seqs[0].1,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+/// Appends a message and returns its entries.
+pub(super) async fn put(
+    s: &Stores,
+    recipients: &[UserId],
+    content: impl Into<Bytes>,
+) -> Vec<(UserId, Seq)> {
+    stored(append(s, send(recipients, content)).await)
+}
+
+/// Where the inbox stands.
+pub(super) async fn head(s: &Stores, of: UserId) -> Head {
+    s.seq.heads(&[of]).await.unwrap()[0]
+}
+
+/// The number of the inbox's last entry.
+pub(super) async fn last(s: &Stores, of: UserId) -> u64 {
+    head(s, of).await.head.get()
+}
+
+/// One page above `after`, checked to be without a hole.
+pub(super) async fn page(s: &Stores, of: UserId, after: Seq, limit: PageLimit) -> Vec<Entry> {
+    let page = s.inbox.after(of, after, limit).await.unwrap();
+    let Some(first) = page.items.first() else {
+        assert!(!page.more, "an empty page has nothing behind it");
+        return page.items;
+    };
+    assert!(first.seq > after);
+    for (at, entry) in page.items.iter().enumerate() {
+        let want = first.seq.plus(at as u64);
+        assert_eq!(entry.seq, want, "{of}: a page has a hole (law 3)");
+    }
+    page.items
+}
+
+/// The whole inbox, page by page, checked to be contiguous from its floor to its head.
+pub(super) async fn inbox(s: &Stores, of: UserId) -> Vec<Entry> {
+    let Head { head, floor } = head(s, of).await;
+    let (mut cursor, mut all) = (floor, Vec::new());
+    loop {
+        let items = page(s, of, cursor, PageLimit::items(300)).await;
+        let Some(end) = items.last() else { break };
+        assert_eq!(items[0].seq, cursor.next(), "{of}: a hole (law 3)");
+        cursor = end.seq;
+        all.extend(items);
+    }
+    assert!(cursor >= head, "{of}: the head {head} cannot be read");
+    all
+}
+
+/// The contents of the whole inbox.
+pub(super) async fn contents(s: &Stores, of: UserId) -> Vec<String> {
+    let entries = inbox(s, of).await;
+    let texts = entries.iter().map(|it| it.message.content.0.to_vec());
+    texts.map(|it| String::from_utf8(it).unwrap()).collect()
+}
+
+/// A group with these members, the first of them its admin.
+pub(super) async fn found(s: &Stores, id: GroupId, members: &[UserId]) -> Roster {
+    let role = |at| if at == 0 { Role::Admin } else { Role::Member };
+    let new = NewGroup {
+        id,
+        name: "a group".into(),
+        avatar_url: String::new(),
+        introduction: String::new(),
+        extra: String::new(),
+        members: members
+            .iter()
+            .enumerate()
+            .map(|(at, it)| (*it, role(at)))
+            .collect(),
+        at: NOW,
+    };
+    s.group.create(&new).await.unwrap();
+    roster(s, id).await
+}
+
+pub(super) async fn roster(s: &Stores, id: GroupId) -> Roster {
+    s.group.roster(id).await.unwrap().unwrap()
+}
+
+/// Makes a change with the present roster, planning again until it takes place.
+pub(super) async fn change(s: &Stores, id: GroupId, change: &GroupChange) {
+    loop {
+        let version = roster(s, id).await.version;
+        let done = s
+            .group
+            .update(id, version, change, &[], LATER)
+            .await
+            .unwrap();
+        if matches!(done, crate::store::Changed::Done { .. }) {
+            return;
+        }
+    }
+}
+
+/// Works on the group's jobs until there are none; returns the entries made.
+pub(super) async fn work(s: &Stores, id: GroupId) -> Vec<(UserId, Seq)> {
+    let mut made = Vec::new();
+    while let Some(lease) = s.inbox.claim_job(Some(id)).await.unwrap() {
+        while let JobPart::Entries { seqs, done, .. } = s.inbox.advance_job(&lease).await.unwrap() {
+            made.extend(seqs);
+            if done {
+                break;
+            }
+        }
+    }
+    made
+}
+
+/// Runs `n` tasks at once and returns what they return, in order.
+pub(super) async fn together<T, Fut>(n: u64, task: impl Fn(u64) -> Fut) -> Vec<T>
+where
+    T: Send + 'static,
+    Fut: Future<Output = T> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for i in 0..n {
+        let one = task(i);
+        tasks.spawn(async move { (i, one.await) });
+    }
+    let mut all = tasks.join_all().await;
+    all.sort_by_key(|(i, _)| *i);
+    all.into_iter().map(|(_, it)| it).collect()
+}

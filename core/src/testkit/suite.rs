@@ -1,0 +1,147 @@
+//! Runs the cases against one backend, in the shape of `cargo test`.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+
+use super::{CONTRACT, Fixture};
+
+/// A case that takes longer hangs.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// What a case needs of the backend beside its stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Nothing,
+    Reopen,
+    Hold,
+}
+
+/// A case of the list.
+pub(super) struct Case {
+    pub(super) name: &'static str,
+    pub(super) need: Need,
+    pub(super) body: fn(Fixture) -> Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// A backend, or why it is not here.
+#[derive(Debug)]
+pub enum Backend<F> {
+    /// Makes a fresh store.
+    Ready(F),
+    /// What is missing, and how to bring it.
+    Missing(&'static str),
+}
+
+/// The suite as one backend runs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Suite {
+    name: &'static str,
+    reopens: bool,
+    holds: bool,
+}
+
+impl Suite {
+    /// The cases that every backend runs; the name stands before each of them.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            reopens: false,
+            holds: false,
+        }
+    }
+
+    /// Also runs the cases about closing and opening: fixtures have `reopen`.
+    #[must_use]
+    pub const fn reopens(mut self) -> Self {
+        self.reopens = true;
+        self
+    }
+
+    /// Also runs the cases about the durable flush: fixtures have `hold`.
+    #[must_use]
+    pub const fn holds(mut self) -> Self {
+        self.holds = true;
+        self
+    }
+
+    fn has(self, need: Need) -> bool {
+        match need {
+            Need::Nothing => true,
+            Need::Reopen => self.reopens,
+            Need::Hold => self.holds,
+        }
+    }
+
+    /// Runs the suite as the program's arguments say, and tells how it went.
+    pub fn run<F, Fut>(self, backend: Backend<F>) -> ExitCode
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Fixture> + Send,
+    {
+        let arguments = Arguments::from_args();
+        let cases = CONTRACT.iter().filter(|case| self.has(case.need));
+        let name = |case: &Case| format!("{}::{}", self.name, case.name);
+        match backend {
+            Backend::Ready(make) => {
+                let make = Arc::new(make);
+                let trials = cases.map(|case| {
+                    let make = Arc::clone(&make);
+                    Trial::test(name(case), move || {
+                        drive(case, &*make);
+                        Ok(())
+                    })
+                });
+                libtest_mimic::run(&arguments, trials.collect()).exit_code()
+            }
+            Backend::Missing(reason) => {
+                // Whoever asks for the ignored ones sees them fail, never pass in silence.
+                let trials = cases.map(|case| {
+                    Trial::test(name(case), move || Err(reason.into())).with_ignored_flag(true)
+                });
+                let shown = libtest_mimic::run(&arguments, trials.collect()).exit_code();
+                eprintln!("{}: ignored, {reason}", self.name);
+                if required() && !arguments.list {
+                    eprintln!("{}: GIMLET_TEST_REQUIRE_BACKENDS=1 wants it", self.name);
+                    return ExitCode::FAILURE;
+                }
+                shown
+            }
+        }
+    }
+}
+
+/// Runs the suite for a backend that neither reopens nor lets its flush be held.
+pub fn run<F, Fut>(name: &'static str, backend: Backend<F>) -> ExitCode
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Fixture> + Send,
+{
+    Suite::new(name).run(backend)
+}
+
+/// Whether a backend that is not here is a failure.
+fn required() -> bool {
+    std::env::var_os("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|it| it == "1")
+}
+
+/// Runs one case on a store and a runtime of its own.
+fn drive<Fut: Future<Output = Fixture>>(case: &Case, make: impl Fn() -> Fut) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let body = (case.body)(make().await);
+        assert!(
+            tokio::time::timeout(DEADLINE, body).await.is_ok(),
+            "the case did not end within {DEADLINE:?}"
+        );
+    });
+}
