@@ -1,3 +1,7 @@
 //! The gimlet server: configuration, roles, gRPC, HTTP, lifecycle and the built-in business service
 
 pub mod config;
+mod health;
+mod http;
+mod metrics;
+mod ops;

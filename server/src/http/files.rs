@@ -1,0 +1,148 @@
+//! The file service, in gim's shape: `POST /upload` and `GET /file/<name>`.
+//!
+//! It asks the business seam who may upload, and knows no message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::multipart::MultipartRejection;
+use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use gimlet_core::business::Business;
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, UserId};
+use tokio::sync::Semaphore;
+use tokio_util::io::ReaderStream;
+
+use super::folder::Folder;
+use super::kind;
+use super::upload::{self, Refused};
+
+/// A whole upload must be done within this.
+const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
+/// Uploads at a time; more are told to come back.
+const UPLOADS: usize = 32;
+/// What a multipart body may have around the file.
+const FORM: u64 = 64 * 1024;
+
+/// What the file service needs.
+#[derive(Debug)]
+pub(crate) struct Files {
+    /// Where files lie.
+    pub(crate) folder: Folder,
+    /// Who says whether a caller is signed in.
+    pub(crate) business: Arc<dyn Business>,
+    /// What files' addresses begin with, without a slash at the end.
+    pub(crate) base: String,
+    /// The largest file.
+    pub(crate) max: u64,
+    /// Whether uploads need no sign-in.
+    pub(crate) anonymous: bool,
+}
+
+struct Service {
+    files: Files,
+    places: Semaphore,
+}
+
+/// The routes of the file service.
+pub(crate) fn router(files: Files) -> Router {
+    let body = usize::try_from(files.max.saturating_add(FORM)).unwrap_or(usize::MAX);
+    Router::new()
+        .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
+        .route("/file/{name}", get(download))
+        .with_state(Arc::new(Service {
+            files,
+            places: Semaphore::new(UPLOADS),
+        }))
+}
+
+async fn upload(
+    State(service): State<Arc<Service>>,
+    headers: HeaderMap,
+    body: Result<Multipart, MultipartRejection>,
+) -> Result<Response, Refused> {
+    let files = &service.files;
+    if !files.anonymous {
+        check(&headers, files.business.as_ref()).await?;
+    }
+    let _place = service.places.try_acquire().map_err(|_| {
+        Refused::Busy("too many uploads at this moment; try again in some seconds".into())
+    })?;
+    let body = body.map_err(|error| {
+        Refused::Bad(format!(
+            "{}; send multipart/form-data with a field file",
+            error.body_text()
+        ))
+    })?;
+    let taken = upload::take(body, &files.folder, files.max);
+    let name = tokio::time::timeout(UPLOAD_TIMEOUT, taken)
+        .await
+        .map_err(|_| Refused::Bad("the upload took too long; send it again".into()))??;
+    Ok(upload::stored(format!("{}/file/{name}", files.base)))
+}
+
+/// Accepts gim's triple as headers: `user_id`, `device_id`, `token`, or with hyphens, which proxies
+/// let through.
+async fn check(headers: &HeaderMap, business: &dyn Business) -> Result<(), Refused> {
+    let field = |name: &str| {
+        headers
+            .get(name)
+            .or_else(|| headers.get(name.replace('_', "-")))
+            .and_then(|value| value.to_str().ok())
+    };
+    let number = |name| field(name).and_then(|text| text.parse::<i64>().ok());
+    let user = number("user_id").and_then(UserId::from_wire);
+    let device = number("device_id").and_then(DeviceId::from_wire);
+    let (Some(user), Some(device), Some(token)) = (user, device, field("token")) else {
+        return Err(Refused::Unauthorized(
+            "uploads need a sign-in; send the headers user-id, device-id and token".into(),
+        ));
+    };
+    match business.auth(user, device, token).await {
+        Ok(()) => Ok(()),
+        Err(refusal @ Refusal::Unauthorized(_)) => Err(Refused::Unauthorized(refusal.to_string())),
+        Err(refusal) => Err(Refused::Busy(refusal.to_string())),
+    }
+}
+
+async fn download(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<Response, Refused> {
+    let found = service
+        .files
+        .folder
+        .read(&name)
+        .await
+        .map_err(Refused::Failed)?;
+    let kind = name
+        .rsplit_once('.')
+        .and_then(|(_, ext)| kind::of_extension(ext));
+    let (Some((file, length)), Some(kind)) = (found, kind) else {
+        return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
+    };
+    let shown = if kind.inline { "inline" } else { "attachment" };
+    let headers = [
+        (header::CONTENT_TYPE, kind.mime.to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+        (header::CONTENT_DISPOSITION, shown.to_owned()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; sandbox".to_owned(),
+        ),
+        (
+            header::CACHE_CONTROL,
+            "public, max-age=31536000, immutable".to_owned(),
+        ),
+    ];
+    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Uploads and downloads through the router, in gim's shape.
+
+use axum::http::Request;
+use gimlet_core::business::UserInfo;
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
+
+use super::*;
+
+/// Lets in user 1 on device 2 with the token "t".
+#[derive(Debug)]
+struct OneUser;
+
+#[async_trait::async_trait]
+impl Business for OneUser {
+    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        if (user.get(), device.get(), token) == (1, 2, "t") {
+            return Ok(());
+        }
+        Err(Refusal::Unauthorized("the token is wrong"))
+    }
+
+    async fn users(&self, _users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        Ok(Vec::new())
+    }
+}
+
+fn service(anonymous: bool) -> Router {
+    router(Files {
+        folder: Folder::temporary(),
+        business: Arc::new(OneUser),
+        base: "http://files.example".into(),
+        max: 1_000,
+        anonymous,
+    })
+}
+
+fn form(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
+    let mut body = format!(
+        "--B\r\nContent-Disposition: form-data; name=\"{field}\"; filename=\"{name}\"\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(content);
+    body.extend_from_slice(b"\r\n--B--\r\n");
+    body
+}
+
+async fn post(
+    router: &Router,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> (StatusCode, serde_json::Value) {
+    let mut request =
+        Request::post("/upload").header("content-type", "multipart/form-data; boundary=B");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let response = router
+        .clone()
+        .oneshot(request.body(Body::from(body)).unwrap())
+        .await
+        .unwrap();
+    let status = response.status();
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    (status, serde_json::from_slice(&bytes).unwrap())
+}
+
+fn png(length: usize) -> Vec<u8> {
+    let mut content = b"\x89PNG\r\n\x1a\n".to_vec();
+    content.resize(length, 7);
+    content
+}
+
+#[tokio::test]
+async fn a_picture_comes_back_as_it_was_sent() {
+    let router = service(true);
+    let (status, answer) = post(&router, &[], form("file", "avatar.png", &png(900))).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
+    assert_eq!(
+        (&answer["code"], &answer["message"]),
+        (&0.into(), &"success".into())
+    );
+    let url = answer["data"]["url"].as_str().unwrap();
+    let path = url.strip_prefix("http://files.example").unwrap();
+    let got = router
+        .clone()
+        .oneshot(Request::get(path).body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(got.headers()["content-type"], "image/png");
+    assert_eq!(got.headers()["x-content-type-options"], "nosniff");
+    assert_eq!(
+        got.into_body().collect().await.unwrap().to_bytes(),
+        png(900)
+    );
+}
+
+#[tokio::test]
+async fn a_document_is_a_download() {
+    let router = service(true);
+    let (_, answer) = post(&router, &[], form("file", "a.pdf", b"%PDF-1.7")).await;
+    let path = answer["data"]["url"]
+        .as_str()
+        .unwrap()
+        .replace("http://files.example", "");
+    let got = router
+        .oneshot(Request::get(path).body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(got.headers()["content-disposition"], "attachment");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_upload_is_said_in_gims_shape() {
+    let router = service(true);
+    let cases = [
+        (
+            form("file", "big.png", &png(1_001)),
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "1000 bytes",
+        ),
+        (
+            form("file", "huge.png", &png(100_000)),
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "1000 bytes",
+        ),
+        (
+            form("file", "a.html", b"<html>"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "image",
+        ),
+        (
+            form("other", "a.png", &png(9)),
+            StatusCode::BAD_REQUEST,
+            "field file",
+        ),
+        (form("file", "a.png", b""), StatusCode::BAD_REQUEST, "empty"),
+        (b"--B\r\nnonsense".to_vec(), StatusCode::BAD_REQUEST, "form"),
+    ];
+    for (body, expected, word) in cases {
+        let (status, answer) = post(&router, &[], body).await;
+        assert_eq!(status, expected, "{answer}");
+        assert_eq!(
+            (&answer["code"], &answer["data"]),
+            (&1001.into(), &serde_json::Value::Null)
+        );
+        assert!(
+            answer["message"].as_str().unwrap().contains(word),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn off_loopback_an_upload_needs_a_sign_in() {
+    let router = service(false);
+    let body = || form("file", "a.png", &png(9));
+    let (status, answer) = post(&router, &[], body()).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED, "{answer}");
+    let wrong = [("user_id", "1"), ("device_id", "2"), ("token", "x")];
+    assert_eq!(
+        post(&router, &wrong, body()).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    let right = [("user_id", "1"), ("device-id", "2"), ("token", "t")];
+    assert_eq!(post(&router, &right, body()).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_name_that_the_server_did_not_make_is_not_found() {
+    let router = service(true);
+    for path in ["/file/x.png", "/file/..%2f..%2fetc%2fpasswd", "/file/%00"] {
+        let got = router
+            .clone()
+            .oneshot(Request::get(path).body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(got.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}

@@ -1,0 +1,193 @@
+//! Where uploaded files lie: a folder of files under names the server made.
+//!
+//! A file appears under its name whole and synced, or not at all. Beside in-memory storage the folder
+//! is a temporary one, made at the first upload and removed with the server.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use rand::RngExt as _;
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt as _;
+
+/// The folder of uploaded files.
+#[derive(Debug)]
+pub(crate) enum Folder {
+    /// A lasting one.
+    At(PathBuf),
+    /// One that goes with the server.
+    Temporary(OnceLock<tempfile::TempDir>),
+}
+
+/// Letters and digits of a stored file's name.
+const NAME: usize = 32;
+const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+
+impl Folder {
+    /// A folder under the data directory.
+    pub(crate) fn under(data_dir: &Path) -> Self {
+        Self::At(data_dir.join("files"))
+    }
+
+    /// A folder that goes with the server.
+    pub(crate) const fn temporary() -> Self {
+        Self::Temporary(OnceLock::new())
+    }
+
+    /// The folder, made now if it is not there.
+    fn open(&self) -> io::Result<&Path> {
+        match self {
+            Self::At(path) => {
+                std::fs::create_dir_all(path)?;
+                Ok(path)
+            }
+            Self::Temporary(place) => {
+                if let Some(dir) = place.get() {
+                    return Ok(dir.path());
+                }
+                let dir = tempfile::Builder::new().prefix("gimlet-files-").tempdir()?;
+                Ok(place.get_or_init(|| dir).path())
+            }
+        }
+    }
+
+    /// Begins a new file.
+    pub(super) async fn begin(&self) -> io::Result<Draft> {
+        let folder = self.open()?.to_owned();
+        let temporary = folder.join(format!(".{}", random_name()));
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .await?;
+        Ok(Draft {
+            folder,
+            temporary: Some(temporary),
+            file,
+        })
+    }
+
+    /// Opens a stored file for reading; `None` if the name is not one this server made, or is gone.
+    pub(super) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
+        let folder = match self {
+            Self::At(path) => path.as_path(),
+            Self::Temporary(place) => match place.get() {
+                Some(dir) => dir.path(),
+                None => return Ok(None),
+            },
+        };
+        if !is_ours(name) {
+            return Ok(None);
+        }
+        match File::open(folder.join(name)).await {
+            Ok(file) => {
+                let length = file.metadata().await?.len();
+                Ok(Some((file, length)))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// A file that is being written; removed if it is dropped before [`keep`](Self::keep).
+#[derive(Debug)]
+pub(super) struct Draft {
+    folder: PathBuf,
+    temporary: Option<PathBuf>,
+    file: File,
+}
+
+impl Draft {
+    /// Writes on.
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes).await
+    }
+
+    /// Syncs the file and gives it its name, which is returned.
+    pub(super) async fn keep(mut self, extension: &str) -> io::Result<String> {
+        self.file.flush().await?;
+        self.file.sync_all().await?;
+        let name = format!("{}.{extension}", random_name());
+        if let Some(temporary) = self.temporary.take() {
+            tokio::fs::rename(&temporary, self.folder.join(&name)).await?;
+        }
+        File::open(&self.folder).await?.sync_all().await?;
+        Ok(name)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if let Some(temporary) = self.temporary.take()
+            && let Err(error) = std::fs::remove_file(&temporary)
+        {
+            tracing::debug!(%error, "an unfinished upload stays behind");
+        }
+    }
+}
+
+/// 160 random bits: whoever knows the name may read the file, so it must not be guessed.
+fn random_name() -> String {
+    let mut rng = rand::rng();
+    (0..NAME)
+        .filter_map(|_| ALPHABET.get(rng.random_range(0..ALPHABET.len())))
+        .map(|&letter| char::from(letter))
+        .collect()
+}
+
+fn is_ours(name: &str) -> bool {
+    name.split_once('.').is_some_and(|(stem, extension)| {
+        stem.len() == NAME
+            && stem.bytes().all(|b| ALPHABET.contains(&b))
+            && super::kind::of_extension(extension).is_some()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kept_file_is_read_back_and_a_dropped_one_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::under(dir.path());
+        let mut draft = folder.begin().await.unwrap();
+        draft.write(b"abc").await.unwrap();
+        let name = draft.keep("png").await.unwrap();
+        assert_eq!(folder.read(&name).await.unwrap().unwrap().1, 3);
+        drop(folder.begin().await.unwrap());
+        let left = std::fs::read_dir(dir.path().join("files")).unwrap().count();
+        assert_eq!(left, 1);
+    }
+
+    #[tokio::test]
+    async fn only_names_this_server_made_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret.txt"), "x").unwrap();
+        let folder = Folder::under(dir.path());
+        for name in [
+            "../secret.txt",
+            "..%2fsecret.txt",
+            "secret.txt",
+            ".",
+            "",
+            "/etc/passwd",
+        ] {
+            assert!(folder.read(name).await.unwrap().is_none(), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_temporary_folder_is_made_late_and_removed_with_it() {
+        let folder = Folder::temporary();
+        assert!(folder.read("a.png").await.unwrap().is_none());
+        let draft = folder.begin().await.unwrap();
+        let path = draft.folder.clone();
+        assert!(path.exists());
+        drop(draft);
+        drop(folder);
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,157 @@
+//! One upload, from a multipart body to a stored file, and what is said when it is refused.
+
+use axum::Json;
+use axum::extract::Multipart;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::folder::{Draft, Folder};
+use super::kind::{self, Kind};
+
+/// Why an upload or download is refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// 400.
+    Bad(String),
+    /// 401.
+    Unauthorized(String),
+    /// 413.
+    TooLarge(u64),
+    /// 415.
+    Unsupported,
+    /// 503.
+    Busy(String),
+    /// 500 or 507.
+    Failed(std::io::Error),
+}
+
+/// gim's answer.
+#[derive(Serialize)]
+struct Answer {
+    code: i32,
+    message: String,
+    data: Option<Stored>,
+}
+
+#[derive(Serialize)]
+struct Stored {
+    url: String,
+}
+
+/// The code of every failed upload in gim.
+const FAILED: i32 = 1001;
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, message) = match self {
+            Self::Bad(text) => (StatusCode::BAD_REQUEST, text),
+            Self::Unauthorized(text) => (StatusCode::UNAUTHORIZED, text),
+            Self::TooLarge(max) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("the file is larger than {max} bytes; send a smaller one"),
+            ),
+            Self::Unsupported => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "this kind of file is not kept; send an image, audio, video or a common document"
+                    .into(),
+            ),
+            Self::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
+            Self::Failed(error) => {
+                tracing::error!(%error, "file storage failed");
+                if error.kind() == std::io::ErrorKind::StorageFull {
+                    (StatusCode::INSUFFICIENT_STORAGE, "the disk is full".into())
+                } else {
+                    (
+                        StatusCode::INTERNAL_SERVER_ERROR,
+                        "the file could not be stored".into(),
+                    )
+                }
+            }
+        };
+        (
+            status,
+            Json(Answer {
+                code: FAILED,
+                message,
+                data: None,
+            }),
+        )
+            .into_response()
+    }
+}
+
+/// gim's answer to a stored file.
+pub(super) fn stored(url: String) -> Response {
+    Json(Answer {
+        code: 0,
+        message: "success".into(),
+        data: Some(Stored { url }),
+    })
+    .into_response()
+}
+
+/// Takes the field `file` into the folder and returns its new name.
+pub(super) async fn take(
+    mut body: Multipart,
+    folder: &Folder,
+    max: u64,
+) -> Result<String, Refused> {
+    while let Some(field) = body.next_field().await.map_err(|e| broken(&e, max))? {
+        if field.name() == Some("file") {
+            return keep(field, folder, max).await;
+        }
+    }
+    Err(Refused::Bad(
+        "no field named file in the form; send the file as multipart field file".into(),
+    ))
+}
+
+async fn keep(mut field: Field<'_>, folder: &Folder, max: u64) -> Result<String, Refused> {
+    let name = field.file_name().unwrap_or_default().to_owned();
+    let mut head = Vec::new();
+    let mut file: Option<(Draft, Kind)> = None;
+    let mut total = 0_u64;
+    while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e, max))? {
+        total += chunk.len() as u64;
+        if total > max {
+            return Err(Refused::TooLarge(max));
+        }
+        match &mut file {
+            Some((draft, _)) => draft.write(&chunk).await.map_err(Refused::Failed)?,
+            None => {
+                head.extend_from_slice(&chunk);
+                if head.len() >= kind::HEAD {
+                    file = Some(begin(&head, &name, folder).await?);
+                }
+            }
+        }
+    }
+    let (draft, kind) = match file {
+        Some(file) => file,
+        None if head.is_empty() => {
+            return Err(Refused::Bad(
+                "the file is empty; send one with content".into(),
+            ));
+        }
+        None => begin(&head, &name, folder).await?,
+    };
+    draft.keep(kind.extension).await.map_err(Refused::Failed)
+}
+
+async fn begin(head: &[u8], name: &str, folder: &Folder) -> Result<(Draft, Kind), Refused> {
+    let seen = head.get(..kind::HEAD).unwrap_or(head);
+    let kind = kind::recognise(seen, name).ok_or(Refused::Unsupported)?;
+    let mut draft = folder.begin().await.map_err(Refused::Failed)?;
+    draft.write(head).await.map_err(Refused::Failed)?;
+    Ok((draft, kind))
+}
+
+fn broken(error: &MultipartError, max: u64) -> Refused {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Refused::TooLarge(max)
+    } else {
+        Refused::Bad(format!("the form could not be read: {}", error.body_text()))
+    }
+}

@@ -1,0 +1,141 @@
+//! What operators can count: a Prometheus recorder of this server's own, so that two servers in one
+//! process (and the program that embeds them) do not mix.
+//!
+//! Counters that core keeps are read at scrape time; requests are counted as they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics::{
+    Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
+use metrics_exporter_prometheus::{
+    Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder,
+};
+
+/// Upper bounds of the request histogram, in seconds.
+const BUCKETS: &[f64] = &[
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 5.0,
+];
+
+/// One server's metrics; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    recorder: Arc<PrometheusRecorder>,
+    handle: PrometheusHandle,
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Metrics {
+    /// A recorder with every metric described.
+    pub(crate) fn new() -> Self {
+        let builder = PrometheusBuilder::new();
+        let builder = builder
+            .set_buckets_for_metric(Matcher::Full("gimlet_request_seconds".into()), BUCKETS)
+            .expect("the list of buckets is not empty");
+        let recorder = builder.build_recorder();
+        let handle = recorder.handle();
+        let metrics = Self {
+            recorder: Arc::new(recorder),
+            handle,
+        };
+        metrics.with(describe);
+        metrics
+    }
+
+    /// Runs `f` with this recorder as the target of the `metrics` macros.
+    fn with(&self, f: impl FnOnce()) {
+        metrics::with_local_recorder(self.recorder.as_ref(), f);
+    }
+
+    /// Counts a gRPC request that was answered with `code` (0 is success).
+    pub(crate) fn request(&self, service: &str, method: &str, code: i32, took: Duration) {
+        let labels = [
+            ("service", service.to_owned()),
+            ("method", method.to_owned()),
+        ];
+        self.with(|| {
+            histogram!("gimlet_request_seconds", &labels).record(took.as_secs_f64());
+            if code != 0 {
+                let labels = [("method", method.to_owned()), ("code", code.to_string())];
+                counter!("gimlet_refusals_total", &labels).increment(1);
+            }
+        });
+    }
+
+    /// Sets a gauge to what was read elsewhere.
+    pub(crate) fn gauge(&self, name: &'static str, value: u64) {
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
+        self.with(|| gauge!(name).set(value as f64));
+    }
+
+    /// Sets a counter to what is kept elsewhere.
+    pub(crate) fn counter(&self, name: &'static str, value: u64) {
+        self.with(|| counter!(name).absolute(value));
+    }
+
+    /// Everything, as Prometheus reads it.
+    pub(crate) fn render(&self) -> String {
+        self.handle.render()
+    }
+
+    /// Folds what has gathered; called from time to time so that it does not grow.
+    pub(crate) fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+}
+
+fn describe() {
+    describe_histogram!(
+        "gimlet_request_seconds",
+        Unit::Seconds,
+        "gRPC requests, by service and method"
+    );
+    describe_counter!(
+        "gimlet_refusals_total",
+        "gRPC requests answered with a code other than 0"
+    );
+    for (name, text) in GAUGES {
+        describe_gauge!(*name, *text);
+    }
+    for (name, text) in COUNTERS {
+        describe_counter!(*name, *text);
+    }
+}
+
+/// Gauges set at scrape time.
+const GAUGES: &[(&str, &str)] = &[
+    ("gimlet_connections", "Signed-in connections"),
+    ("gimlet_ready", "1 while the server is ready"),
+];
+
+/// Counters read at scrape time.
+const COUNTERS: &[(&str, &str)] = &[(
+    "gimlet_pushed_total",
+    "Entries and live messages offered to connections",
+)];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_servers_count_apart() {
+        let (one, two) = (Metrics::new(), Metrics::new());
+        one.request("LogicExt", "SendMessage", 10_001, Duration::from_millis(3));
+        one.gauge("gimlet_connections", 3);
+        let text = one.render();
+        assert!(
+            text.contains("gimlet_refusals_total{method=\"SendMessage\",code=\"10001\"} 1"),
+            "{text}"
+        );
+        assert!(text.contains("gimlet_connections 3"), "{text}");
+        assert!(text.contains("gimlet_request_seconds_bucket"), "{text}");
+        assert!(!two.render().contains("SendMessage"));
+    }
+}

@@ -1,0 +1,102 @@
+//! The ops listener: `/healthz`, `/readyz` and `/metrics`, for probes and operators only.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use crate::health::{Health, State};
+use crate::metrics::Metrics;
+
+/// Reads the counters kept elsewhere into the metrics, just before they are rendered.
+pub(crate) type Scrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
+
+#[derive(Clone)]
+struct Ops {
+    health: Arc<Health>,
+    metrics: Metrics,
+    scrape: Scrape,
+}
+
+/// The routes of the ops listener.
+pub(crate) fn router(health: Arc<Health>, metrics: Metrics, scrape: Scrape) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render))
+        .with_state(Ops {
+            health,
+            metrics,
+            scrape,
+        })
+}
+
+async fn ready(Shared(ops): Shared<Ops>) -> (StatusCode, String) {
+    match ops.health.get() {
+        State::Ready => (StatusCode::OK, "ready\n".into()),
+        State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
+        State::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {why}\n")),
+    }
+}
+
+async fn render(Shared(ops): Shared<Ops>) -> Response {
+    ops.metrics
+        .gauge("gimlet_ready", u64::from(ops.health.get() == State::Ready));
+    (ops.scrape)(&ops.metrics);
+    let kind = (
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
+    ([kind], ops.metrics.render()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    async fn get_text(router: &Router, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_state_and_liveness_does_not() {
+        let health = Arc::new(Health::default());
+        let router = router(
+            Arc::clone(&health),
+            Metrics::new(),
+            Arc::new(|metrics: &Metrics| metrics.gauge("gimlet_connections", 7)),
+        );
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(
+            get_text(&router, "/readyz").await,
+            (unavailable, "starting\n".into())
+        );
+        health.set(State::Ready);
+        assert_eq!(get_text(&router, "/readyz").await.0, StatusCode::OK);
+        let (_, text) = get_text(&router, "/metrics").await;
+        assert!(
+            text.contains("gimlet_connections 7") && text.contains("gimlet_ready 1"),
+            "{text}"
+        );
+        health.set(State::Failed("disk".into()));
+        health.set(State::Draining);
+        assert_eq!(
+            get_text(&router, "/readyz").await,
+            (unavailable, "failed: disk\n".into())
+        );
+        assert_eq!(get_text(&router, "/healthz").await.0, StatusCode::OK);
+    }
+}
