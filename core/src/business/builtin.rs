@@ -1,1 +1,285 @@
-//! The built-in business service.
+//! The built-in business service: users by phone number, and their tokens.
+//!
+//! Serves `BusinessExt` and, as a [`Business`], every sign-in. It knows the account, device and id
+//! stores; it knows no wire. Tokens are random, kept as hashes, expire, and can be revoked.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
+
+use crate::business::{Business, CodeVerifier, UserInfo};
+use crate::error::Refusal;
+use crate::id::{DeviceId, UserId};
+use crate::message::Profile;
+use crate::service::check;
+use crate::service::rate::Rate;
+use crate::store::{
+    Account, AccountChange, AccountStore, DeviceStore, NewAccount, Scope, SeqStore, Stores,
+    TokenRecord,
+};
+use crate::time::Clock;
+
+/// How long the verifier may take.
+const VERIFY_WAIT: Duration = Duration::from_secs(5);
+/// Bytes of a verification code that is worth asking about.
+const CODE: usize = 64;
+/// Characters of a search key at least: shorter ones would list everybody.
+const KEY: usize = 3;
+/// The token of gim's test clients.
+const FIXED_TOKEN: &str = "0";
+
+/// How the built-in business service behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuiltinConfig {
+    /// How long a token is worth something; default 90 days.
+    pub token_ttl: Duration,
+    /// Hands out the token `0`, which gim's test clients carry; default off. Unsafe by nature.
+    pub fixed_token: bool,
+    /// Wrong codes in a minute for one phone; beyond it refused with 8; default 10.
+    pub failed_sign_ins: u32,
+    /// Users that a search returns at most; default 50.
+    pub search_page: usize,
+}
+
+impl Default for BuiltinConfig {
+    fn default() -> Self {
+        Self {
+            token_ttl: Duration::from_hours(90 * 24),
+            fixed_token: false,
+            failed_sign_ins: 10,
+            search_page: 50,
+        }
+    }
+}
+
+/// A request to sign in.
+#[derive(Clone)]
+pub struct SignIn {
+    /// The phone number.
+    pub phone: String,
+    /// The code that was sent to it.
+    pub code: String,
+    /// The device, which is registered.
+    pub device: DeviceId,
+}
+
+impl fmt::Debug for SignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignIn({})", self.device)
+    }
+}
+
+/// A user that has signed in.
+#[derive(Clone)]
+pub struct SignedIn {
+    /// Whether the user was made now.
+    pub is_new: bool,
+    /// The user.
+    pub user: UserId,
+    /// What the device proves itself with from now on.
+    pub token: String,
+}
+
+impl fmt::Debug for SignedIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignedIn({}, new: {})", self.user, self.is_new)
+    }
+}
+
+/// The built-in business service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Builtin {
+    accounts: Arc<dyn AccountStore>,
+    devices: Arc<dyn DeviceStore>,
+    seq: Arc<dyn SeqStore>,
+    clock: Arc<dyn Clock>,
+    verifier: Arc<dyn CodeVerifier>,
+    config: BuiltinConfig,
+    attempts: Arc<Rate<String>>,
+}
+
+impl Builtin {
+    /// The service over these stores.
+    #[must_use]
+    pub fn new(
+        stores: &Stores,
+        clock: Arc<dyn Clock>,
+        verifier: Arc<dyn CodeVerifier>,
+        config: BuiltinConfig,
+    ) -> Self {
+        let attempts = Arc::new(Rate::per_minute(config.failed_sign_ins));
+        Self {
+            accounts: Arc::clone(&stores.account),
+            devices: Arc::clone(&stores.device),
+            seq: Arc::clone(&stores.seq),
+            clock,
+            verifier,
+            config,
+            attempts,
+        }
+    }
+
+    /// Signs a device in, and makes the user if the phone number is new.
+    pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Refusal> {
+        let phone = request.phone;
+        check_phone(&phone)?;
+        self.verify(&phone, &request.code).await?;
+        let device = request.device;
+        if self.devices.get(device).await?.is_none() {
+            return Err(Refusal::NoSuchDevice(device));
+        }
+        let now = self.clock.now();
+        let (account, is_new) = match self.accounts.by_phone(&phone).await? {
+            Some(account) => (account, false),
+            None => {
+                let number = self.seq.reserve(Scope::User, 1).await?;
+                let user = UserId::new(number).ok_or(Refusal::Internal)?;
+                let at = now;
+                let new = NewAccount { user, phone, at };
+                self.accounts.find_or_create(&new).await?
+            }
+        };
+        let token = if self.config.fixed_token {
+            FIXED_TOKEN.to_owned()
+        } else {
+            hex(&rand::random::<[u8; 32]>())
+        };
+        let record = TokenRecord {
+            hash: hash(&token),
+            expires_at: now.after(self.config.token_ttl),
+        };
+        let user = account.user;
+        self.accounts.put_token(user, device, &record).await?;
+        Ok(SignedIn {
+            is_new,
+            user,
+            token,
+        })
+    }
+
+    /// Revokes the device's token. Whoever calls it then closes the device's connection.
+    pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), Refusal> {
+        Ok(self.accounts.revoke_token(user, device).await?)
+    }
+
+    /// The user.
+    pub async fn get(&self, user: UserId) -> Result<UserInfo, Refusal> {
+        let found = self.accounts.get(&[user]).await?;
+        let account = found.into_iter().next().ok_or(Refusal::NoSuchUser(user))?;
+        Ok(info(account))
+    }
+
+    /// Changes what the user shows; `None` leaves a field as it is. Whoever calls it then lets the
+    /// directory [`forget`](crate::directory::Directory::forget) the user.
+    pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), Refusal> {
+        check::text_if("nickname", change.nickname.as_deref(), check::NAME)?;
+        check::text_if("avatar_url", change.avatar_url.as_deref(), check::URL)?;
+        check::text_if("extra", change.extra.as_deref(), check::TEXT)?;
+        if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
+            return Err(Refusal::bad("sex must be 0 (unknown), 1 (male) or 2 (female)"));
+        }
+        if self.accounts.update(user, &change, self.clock.now()).await? {
+            Ok(())
+        } else {
+            Err(Refusal::NoSuchUser(user))
+        }
+    }
+
+    /// The users whose phone number is `key` or whose name begins with it.
+    pub async fn search(&self, key: &str) -> Result<Vec<UserInfo>, Refusal> {
+        if key.chars().nth(KEY - 1).is_none() {
+            return Err(Refusal::bad(format!(
+                "key must be at least {KEY} characters: a phone number, or the beginning of a name"
+            )));
+        }
+        check::text("key", key, check::NAME)?;
+        let most = self.config.search_page;
+        let page = self.accounts.search(key, None, most).await?;
+        Ok(page.items.into_iter().map(info).collect())
+    }
+
+    /// Every attempt counts until the right code is given, so that none is free while one is asked.
+    async fn verify(&self, phone: &str, code: &str) -> Result<(), Refusal> {
+        self.attempts
+            .take(phone.to_owned())
+            .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
+        if code.len() > CODE {
+            return Err(Refusal::BadCode);
+        }
+        let asked = timeout(VERIFY_WAIT, self.verifier.verify(phone, code)).await;
+        if !asked.unwrap_or(Err(Refusal::Unavailable))? {
+            return Err(Refusal::BadCode);
+        }
+        self.attempts.forget(&phone.to_owned());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Business for Builtin {
+    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        let record = self.accounts.token(user, device).await?;
+        let right = record.is_some_and(|record| {
+            let same: bool = record.hash.ct_eq(&hash(token)).into();
+            same && self.clock.now() < record.expires_at
+        });
+        if right {
+            Ok(())
+        } else {
+            Err(Refusal::Unauthorized(
+                "the token is not valid for this user and device",
+            ))
+        }
+    }
+
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        let accounts = self.accounts.get(users).await?;
+        Ok(accounts.into_iter().map(info).collect())
+    }
+}
+
+fn check_phone(phone: &str) -> Result<(), Refusal> {
+    let digits = phone.strip_prefix('+').unwrap_or(phone);
+    let right = (3..=20).contains(&phone.len())
+        && !digits.is_empty()
+        && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if right {
+        return Ok(());
+    }
+    Err(Refusal::bad(
+        "phone_number must be 3 to 20 characters: digits, with a + before them if you like",
+    ))
+}
+
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token.as_bytes()).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    nibbles
+        .filter_map(|nibble| DIGITS.get(usize::from(nibble)))
+        .collect()
+}
+
+fn info(account: Account) -> UserInfo {
+    UserInfo {
+        user: account.user,
+        profile: Profile {
+            nickname: account.nickname,
+            avatar_url: account.avatar_url,
+            extra: account.extra,
+        },
+        sex: account.sex,
+        created_at: account.created_at,
+        updated_at: account.updated_at,
+    }
+}

@@ -13,6 +13,13 @@ use crate::message::Profile;
 use crate::time::Timestamp;
 
 mod builtin;
+mod verify;
+
+#[cfg(test)]
+mod tests;
+
+pub use builtin::{Builtin, BuiltinConfig, SignIn, SignedIn};
+pub use verify::{CodeVerifier, FixedCode};
 
 /// A user as the business backend describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //! backends. It knows the store traits, the business seam and the fan-out; it knows no socket, no
 //! protobuf, and no connection.
 
-mod check;
+pub(crate) mod check;
 mod device;
 mod friend;
 mod group;

@@ -1,0 +1,200 @@
+//! The built-in business service over in-memory storage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Builtin, BuiltinConfig, Business, FixedCode, SignIn, SignedIn};
+use crate::error::Refusal;
+use crate::id::{DeviceId, UserId};
+use crate::memory;
+use crate::store::{AccountChange, DeviceInfo, Stores};
+use crate::time::{ManualClock, Timestamp};
+
+struct Town {
+    builtin: Builtin,
+    stores: Stores,
+    clock: Arc<ManualClock>,
+}
+
+async fn town(config: BuiltinConfig) -> Town {
+    let stores = memory::stores();
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let verifier = Arc::new(FixedCode::default());
+    let builtin = Builtin::new(&stores, Arc::clone(&clock) as _, verifier, config);
+    for n in 1..=3 {
+        let info = DeviceInfo {
+            kind: 1,
+            brand: "b".into(),
+            model: "m".into(),
+            system_version: "s".into(),
+            sdk_version: "k".into(),
+        };
+        let at = Timestamp(1);
+        stores.device.register(device(n), &info, at).await.unwrap();
+    }
+    Town {
+        builtin,
+        stores,
+        clock,
+    }
+}
+
+fn device(n: u64) -> DeviceId {
+    DeviceId::new(n).unwrap()
+}
+
+async fn enter(town: &Town, phone: &str, on: u64) -> Result<SignedIn, Refusal> {
+    let request = SignIn {
+        phone: phone.into(),
+        code: "000000".into(),
+        device: device(on),
+    };
+    town.builtin.sign_in(request).await
+}
+
+async fn welcome(town: &Town, who: &SignedIn, on: u64) -> bool {
+    let auth = town.builtin.auth(who.user, device(on), &who.token).await;
+    assert!(matches!(auth, Ok(()) | Err(Refusal::Unauthorized(_))));
+    auth.is_ok()
+}
+
+#[tokio::test]
+async fn a_token_opens_its_own_door_until_it_expires_or_is_revoked() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap();
+    assert!(alice.is_new);
+    assert_eq!(alice.token.len(), 64);
+    assert!(welcome(&town, &alice, 1).await);
+    assert!(!welcome(&town, &alice, 2).await);
+    let again = enter(&town, "13800000001", 2).await.unwrap();
+    assert!(!again.is_new);
+    assert_eq!(again.user, alice.user);
+    assert_ne!(again.token, alice.token);
+    town.builtin.sign_out(alice.user, device(2)).await.unwrap();
+    assert!(!welcome(&town, &again, 2).await);
+    assert!(welcome(&town, &alice, 1).await);
+    town.clock.advance(Duration::from_hours(90 * 24));
+    assert!(!welcome(&town, &alice, 1).await);
+}
+
+#[tokio::test]
+async fn another_user_on_the_device_ends_the_former_ones_token() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap();
+    let bob = enter(&town, "13800000002", 1).await.unwrap();
+    assert_ne!(alice.user, bob.user);
+    assert!(!welcome(&town, &alice, 1).await);
+    assert!(welcome(&town, &bob, 1).await);
+}
+
+#[tokio::test]
+async fn the_switch_hands_out_zero() {
+    let config = BuiltinConfig {
+        fixed_token: true,
+        ..BuiltinConfig::default()
+    };
+    let town = town(config).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap();
+    assert_eq!(alice.token, "0");
+    assert!(welcome(&town, &alice, 1).await);
+    let unknown = UserId::new(99).unwrap();
+    assert!(town.builtin.auth(unknown, device(1), "0").await.is_err());
+}
+
+#[tokio::test]
+async fn a_phone_number_is_digits() {
+    let town = town(BuiltinConfig::default()).await;
+    for wrong in ["", "+", "12", "12a45", "+ 123", "123456789012345678901"] {
+        assert_eq!(enter(&town, wrong, 1).await.unwrap_err().code(), 10001);
+    }
+    assert!(enter(&town, "+491701234567", 1).await.is_ok());
+    let no_device = enter(&town, "13800000001", 9).await.unwrap_err();
+    assert_eq!(no_device, Refusal::NoSuchDevice(device(9)));
+    let kept = town.stores.account.by_phone("13800000001").await.unwrap();
+    assert!(kept.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_codes_are_limited_per_phone() {
+    let town = town(BuiltinConfig::default()).await;
+    let wrong = |phone: &str| {
+        let request = SignIn {
+            phone: phone.into(),
+            code: "123456".into(),
+            device: device(1),
+        };
+        town.builtin.sign_in(request)
+    };
+    for _ in 0..10 {
+        assert_eq!(wrong("13800000001").await.unwrap_err(), Refusal::BadCode);
+    }
+    // Even the right code has to wait now, and others do not.
+    assert_eq!(enter(&town, "13800000001", 1).await.unwrap_err().code(), 8);
+    assert_eq!(wrong("13800000002").await.unwrap_err(), Refusal::BadCode);
+    tokio::time::advance(Duration::from_mins(1)).await;
+    assert!(enter(&town, "13800000001", 1).await.is_ok());
+    // Signing in well is not limited.
+    for _ in 0..20 {
+        assert!(enter(&town, "13800000003", 1).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn an_update_changes_what_it_names() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap().user;
+    let named = AccountChange {
+        nickname: Some("alice".into()),
+        sex: Some(2),
+        ..AccountChange::default()
+    };
+    town.builtin.update(alice, named).await.unwrap();
+    let pictured = AccountChange {
+        avatar_url: Some("http://a/b.png".into()),
+        ..AccountChange::default()
+    };
+    town.builtin.update(alice, pictured).await.unwrap();
+    let shown = town.builtin.get(alice).await.unwrap();
+    assert_eq!(shown.profile.nickname, "alice");
+    assert_eq!(shown.profile.avatar_url, "http://a/b.png");
+    assert_eq!(shown.sex, 2);
+    let too_long = AccountChange {
+        nickname: Some("x".repeat(256)),
+        ..AccountChange::default()
+    };
+    let refusal = town.builtin.update(alice, too_long).await.unwrap_err();
+    assert_eq!(refusal.code(), 10001);
+    let nobody = UserId::new(99).unwrap();
+    let refusal = town.builtin.get(nobody).await.unwrap_err();
+    assert_eq!(refusal, Refusal::NoSuchUser(nobody));
+}
+
+#[tokio::test]
+async fn a_search_needs_a_key() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap().user;
+    for short in ["", "13", "日本"] {
+        assert_eq!(town.builtin.search(short).await.unwrap_err().code(), 10001);
+    }
+    let found = town.builtin.search("13800000001").await.unwrap();
+    assert_eq!(found.iter().map(|u| u.user).collect::<Vec<_>>(), [alice]);
+    assert!(town.builtin.search("1380").await.unwrap().is_empty());
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let request = SignIn {
+        phone: "13800000001".into(),
+        code: "123456".into(),
+        device: device(1),
+    };
+    let signed = SignedIn {
+        is_new: true,
+        user: UserId::new(1).unwrap(),
+        token: "secret".into(),
+    };
+    let printed = format!("{request:?} {signed:?} {:?}", FixedCode::default());
+    for secret in ["138", "123456", "secret", "000000"] {
+        assert!(!printed.contains(secret), "{printed}");
+    }
+}
