@@ -1,1 +1,73 @@
-//! A client of gimlet over TCP or WebSocket: reconnects, resumes from its cursor, sends with ids
+//! A client of gimlet: connects over TCP or WebSocket, signs in, gets every stored message once
+//! and in order, and sends with ids so that a repeat stores nothing twice.
+//!
+//! ```no_run
+//! use gimlet_client::{Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver};
+//!
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! // Once: a device and a token, by gRPC.
+//! let api = Api::new("http://127.0.0.1:50100")?;
+//! let device_id = api.register_device("laptop").await?;
+//! let user = api.sign_in("13800000001", "000000", device_id).await?;
+//!
+//! // Then: one client for as long as the program runs.
+//! let who = Credentials { user_id: user.user_id, device_id, token: user.token };
+//! let options = Options::new("127.0.0.1:8080".parse()?, who).cursor(FileCursor::new("cursor"));
+//! let (client, mut events) = Client::connect(options).await?;
+//!
+//! while let Some(event) = events.next().await {
+//!     match event {
+//!         Event::Message(message) => println!("{:?}: {:?}", message.sender, message.content),
+//!         Event::CaughtUp { .. } => {
+//!             let sent = client.send(Receiver::User(2), Content::text("hi")).await?;
+//!             println!("stored as number {}", sent.seq);
+//!         }
+//!         other => println!("{other:?}"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What it promises:
+//! - **Each stored message once, in order, without holes**, over any number of connections and
+//!   restarts with a [`CursorStore`]. Twice only if the program dies between handling a message
+//!   and the save of the cursor (200 ms).
+//! - **A send that was answered is stored.** It is repeated with the same id, over reconnects,
+//!   until the server gives a final answer or the deadline comes.
+//! - **Everything is bounded.** While the application is slow the socket is not read; what the
+//!   server then leaves out is fetched from the inbox afterwards.
+//! - Rooms, broadcasts and messages that are not stored are best effort.
+//!
+//! The modules, inside out: `state` (the cursor's rules) and `verdict` (what to do after a
+//! connection) are pure; `send`, `room`, `outlet` and `keeper` are what outlives a connection;
+//! `link` and `greet` make a connection, `session` runs one, `engine` runs one after another;
+//! `client` is the handle. [`Api`] is apart: gRPC, for devices, friends and groups.
+
+mod api;
+mod backoff;
+mod client;
+mod cursor_store;
+mod engine;
+mod error;
+mod event;
+mod greet;
+mod keeper;
+mod link;
+mod options;
+mod outlet;
+mod raw_status;
+mod room;
+mod send;
+mod session;
+mod state;
+mod verdict;
+
+pub use api::Api;
+pub use client::{Client, Events};
+pub use cursor_store::{Cursor, CursorStore, FileCursor, MemoryCursor};
+pub use error::{ApiError, Error};
+pub use event::{Content, Event, Inbound, Push, Receiver, Sender};
+pub use gimlet_proto::pb;
+pub use options::{Credentials, Endpoint, OnSuperseded, Options};
+pub use send::{Draft, Sent};

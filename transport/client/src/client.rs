@@ -1,0 +1,239 @@
+//! The handle that an application holds, and the stream of its events.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use futures_util::Stream;
+use futures_util::future::poll_fn;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::api::Api;
+use crate::backoff::Backoff;
+use crate::cursor_store::Cursor;
+use crate::engine::{Command, Engine};
+use crate::error::Error;
+use crate::event::{Content, Event, Receiver};
+use crate::keeper::Keeper;
+use crate::options::Options;
+use crate::outlet::{Item, Outlet};
+use crate::room::Room;
+use crate::send::{Draft, Job, Progress, Sends, Sent};
+use crate::state::State;
+
+/// A handle to one client; clones are the same client.
+///
+/// The client lives until [`close`](Self::close), until its [`Events`] are dropped, or until a
+/// terminal event. Without handles it goes on receiving.
+#[derive(Clone, Debug)]
+pub struct Client {
+    commands: mpsc::Sender<Command>,
+    token: CancellationToken,
+    tracker: TaskTracker,
+    options: Arc<Options>,
+    api: Option<Api>,
+}
+
+impl Client {
+    /// Starts a client and gives its handle and its events. It connects by itself; whether that
+    /// works is told by the events, and it goes on trying.
+    ///
+    /// # Errors
+    /// If the options make no sense or the cursor cannot be read.
+    pub async fn connect(options: Options) -> Result<(Self, Events), Error> {
+        options.check()?;
+        let api = match &options.grpc {
+            Some(url) => Some(Api::new(url)?.signed_in(options.credentials.clone())),
+            None => None,
+        };
+        let start = match &options.cursor {
+            None => None,
+            Some(store) => {
+                let store = Arc::clone(store);
+                let loaded = spawn_blocking(move || store.load()).await;
+                loaded
+                    .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+                    .map_err(Error::Cursor)?
+            }
+        };
+        let start = start.unwrap_or_default();
+        let (commands, asked) = mpsc::channel(options.max_in_flight);
+        let (items_in, items) = mpsc::channel(options.event_capacity);
+        let (handled, seen) = watch::channel(start);
+        let token = CancellationToken::new();
+        let tracker = TaskTracker::new();
+        let engine = Engine {
+            token: token.clone(),
+            commands: asked,
+            outlet: Outlet::new(items_in),
+            keeper: Keeper::new(seen, options.cursor.clone(), options.ack_every),
+            state: State::new(start),
+            sends: Sends::new(options.max_in_flight, options.backoff_base),
+            room: Room::default(),
+            backoff: Backoff::new(options.backoff_base, options.backoff_cap),
+            options: options.clone(),
+        };
+        tracker.spawn(engine.run());
+        tracker.close();
+        let events = Events {
+            items,
+            handled,
+            finished: None,
+            _end: token.clone().drop_guard(),
+        };
+        let client = Self {
+            commands,
+            token,
+            tracker,
+            options: Arc::new(options),
+            api,
+        };
+        Ok((client, events))
+    }
+
+    /// Sends a message that is stored, with a new id. See [`send_draft`](Self::send_draft).
+    ///
+    /// # Errors
+    /// As [`send_draft`](Self::send_draft).
+    pub async fn send(&self, to: Receiver, content: Content) -> Result<Sent, Error> {
+        self.send_draft(Draft::new(to, content)).await
+    }
+
+    /// Sends a message and waits until it is stored, over as many connections as it takes,
+    /// always with the same id, until the deadline. Sends of one task, each awaited before the
+    /// next, are stored in that order. Dropping the future gives up waiting; a message that was
+    /// written already may still be stored.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the server said no; [`Error::Deadline`] if it said nothing final in
+    /// time; others as they are named.
+    pub async fn send_draft(&self, draft: Draft) -> Result<Sent, Error> {
+        let persist = draft.persist;
+        let data = draft.encode()?;
+        let progress = Arc::<Progress>::default();
+        let (reply, answer) = oneshot::channel();
+        let job = Job::new(data, persist, reply, Arc::clone(&progress));
+        let answered = self.ask(Command::Send(job), answer).await;
+        answered.unwrap_or_else(|| {
+            let (maybe_done, last) = progress.get();
+            Err(Error::Deadline {
+                after: self.options.deadline,
+                maybe_done,
+                last,
+            })
+        })
+    }
+
+    /// Follows a room, and no other from now on; also after reconnects, from the last message
+    /// seen. `from` is the first kept message wanted, 0 for live messages only.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], or [`Error::Deadline`] if there was no connection in time; in that
+    /// case the room is followed as soon as there is one.
+    pub async fn subscribe(&self, room: i64, from: i64) -> Result<(), Error> {
+        if room <= 0 || from < 0 {
+            let text = "a room's id starts at 1, and the first message wanted at 0";
+            return Err(Error::Invalid(text.to_owned()));
+        }
+        self.room(room, from).await
+    }
+
+    /// Follows no room.
+    ///
+    /// # Errors
+    /// As [`subscribe`](Self::subscribe).
+    pub async fn unsubscribe(&self) -> Result<(), Error> {
+        self.room(0, 0).await
+    }
+
+    async fn room(&self, id: i64, from: i64) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        let command = Command::Subscribe(Room::new(id, from, reply));
+        let answered = self.ask(command, answer).await;
+        answered.unwrap_or_else(|| {
+            Err(Error::Deadline {
+                after: self.options.deadline,
+                maybe_done: true,
+                last: None,
+            })
+        })
+    }
+
+    /// Hands a command over and waits for its answer; `None` if the deadline came first.
+    async fn ask<T>(
+        &self,
+        command: Command,
+        answer: oneshot::Receiver<Result<T, Error>>,
+    ) -> Option<Result<T, Error>> {
+        let work = async {
+            self.commands
+                .send(command)
+                .await
+                .map_err(|_| Error::Closed)?;
+            answer.await.unwrap_or(Err(Error::Closed))
+        };
+        let until = Instant::now() + self.options.deadline;
+        timeout_at(until, work).await.ok()
+    }
+
+    /// The gRPC services as this user, if the options named their address.
+    #[must_use]
+    pub const fn api(&self) -> Option<&Api> {
+        self.api.as_ref()
+    }
+
+    /// What the client was started with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Closes the connection, keeps the cursor, and ends the background task. Sends without an
+    /// answer end with [`Error::Closed`]; the server may still store those that were written.
+    pub async fn close(&self) {
+        self.token.cancel();
+        self.tracker.wait().await;
+    }
+}
+
+/// What happens, in order. An event counts as handled when the next one is asked for: the cursor
+/// moves then, so an application that dies while it handles a message gets it again.
+///
+/// Ends after a terminal event or [`Client::close`]; dropping it ends the client.
+#[derive(Debug)]
+pub struct Events {
+    items: mpsc::Receiver<Item>,
+    handled: watch::Sender<Cursor>,
+    finished: Option<Cursor>,
+    _end: DropGuard,
+}
+
+impl Events {
+    /// The next event. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Event> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Events {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        loop {
+            if let Some(mark) = self.finished.take() {
+                self.handled.send_replace(mark);
+            }
+            let Some(item) = ready!(self.items.poll_recv(cx)) else {
+                return Poll::Ready(None);
+            };
+            self.finished = item.mark;
+            if item.event.is_some() {
+                return Poll::Ready(item.event);
+            }
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What the application gets: decoded messages, and what happens to the connection.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_proto::pb;
+use prost::Message as _;
+
+use crate::options::Credentials;
+
+/// Something that happened, in order.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A connection is signed in. What was missed follows, then [`Event::CaughtUp`].
+    Connected {
+        /// The inbox's numbering.
+        epoch: u64,
+        /// The highest seq in the inbox.
+        head: i64,
+    },
+    /// Everything stored so far was given out; what follows is live. Once per connection.
+    CaughtUp {
+        /// The highest seq given out.
+        seq: i64,
+    },
+    /// A stored message, each once and in the order of its seq.
+    Message(Inbound),
+    /// A stored message of the system: friends and groups. Numbered like [`Event::Message`].
+    Push(Inbound, Push),
+    /// A message that is not stored: seq 0, best effort.
+    Live(Inbound),
+    /// A message of the subscribed room; its seq is the room's. Best effort.
+    Room(Inbound),
+    /// A message to everybody. Best effort.
+    Broadcast(Inbound),
+    /// Entries were removed by the server's retention policy before this device saw them.
+    Trimmed {
+        /// The last entry that is gone.
+        up_to: i64,
+    },
+    /// The application was so slow that this many best-effort messages were dropped.
+    Missed {
+        /// How many.
+        count: u64,
+    },
+    /// There is no connection; the client tries again by itself.
+    Disconnected {
+        /// What happened, in words.
+        reason: String,
+        /// When it tries next.
+        retry_in: Duration,
+    },
+    /// The server's storage was replaced or restored: the inbox starts over from 1. Forget what
+    /// was known by seq.
+    HistoryChanged {
+        /// The new numbering.
+        epoch: u64,
+    },
+    /// The same device signed in elsewhere. Terminal, unless configured otherwise.
+    Superseded,
+    /// The server does not accept these credentials (any more): sign in again. Terminal.
+    SignedOut {
+        /// The code of the sign-in's refusal or of the close.
+        code: i32,
+        /// The server's words.
+        message: String,
+    },
+    /// The server asked this client not to come back. Terminal.
+    TurnedAway {
+        /// The code of the close.
+        code: i32,
+        /// The server's words.
+        message: String,
+    },
+}
+
+/// Where a message goes, or went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Receiver {
+    /// A user.
+    User(i64),
+    /// A group.
+    Group(i64),
+    /// A room; 0 is everybody.
+    Room(i64),
+}
+
+/// Who a message is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sender {
+    /// The messaging system.
+    System,
+    /// A user, with the profile as the server gave it.
+    User {
+        /// The user.
+        id: i64,
+        /// The sending device, 0 if not known.
+        device_id: i64,
+        /// The user's name, may be empty.
+        nickname: String,
+        /// The user's picture, may be empty.
+        avatar_url: String,
+        /// The application's data in the profile.
+        extra: String,
+    },
+    /// The business server.
+    Business,
+}
+
+/// What a message holds.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Content {
+    /// Text.
+    Text(String),
+    /// A face.
+    Face(pb::Face),
+    /// A recording.
+    Voice(pb::Voice),
+    /// A picture.
+    Image(pb::Image),
+    /// A file.
+    File(pb::File),
+    /// A place.
+    Location(pb::Location),
+    /// Something for the program: codes from 1000 up are the application's own.
+    Command(pb::Command),
+    /// Whatever the application agreed on.
+    Custom(String),
+    /// A type this client does not know, or bytes that are not of their type.
+    Other {
+        /// The type's number.
+        kind: i32,
+        /// The bytes as they came.
+        bytes: Bytes,
+    },
+}
+
+impl Content {
+    /// Text content.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    /// The type's number and the bytes on the wire.
+    pub(crate) fn encode(&self) -> (i32, Bytes) {
+        use pb::MessageType as T;
+        let (kind, bytes) = match self {
+            Self::Text(text) => (T::MtText, pb::Text { text: text.clone() }.encode_to_vec()),
+            Self::Face(face) => (T::MtFace, face.encode_to_vec()),
+            Self::Voice(voice) => (T::MtVoice, voice.encode_to_vec()),
+            Self::Image(image) => (T::MtImage, image.encode_to_vec()),
+            Self::File(file) => (T::MtFile, file.encode_to_vec()),
+            Self::Location(place) => (T::MtLocation, place.encode_to_vec()),
+            Self::Command(command) => (T::MtCommand, command.encode_to_vec()),
+            Self::Custom(data) => {
+                let data = data.clone();
+                (T::MtCustom, pb::Custom { data }.encode_to_vec())
+            }
+            Self::Other { kind, bytes } => return (*kind, bytes.clone()),
+        };
+        (kind as i32, bytes.into())
+    }
+
+    fn decode(kind: i32, bytes: Bytes) -> Self {
+        use pb::MessageType as T;
+        let decoded = match T::try_from(kind) {
+            Ok(T::MtText) => pb::Text::decode(bytes.clone()).map(|t| Self::Text(t.text)),
+            Ok(T::MtFace) => pb::Face::decode(bytes.clone()).map(Self::Face),
+            Ok(T::MtVoice) => pb::Voice::decode(bytes.clone()).map(Self::Voice),
+            Ok(T::MtImage) => pb::Image::decode(bytes.clone()).map(Self::Image),
+            Ok(T::MtFile) => pb::File::decode(bytes.clone()).map(Self::File),
+            Ok(T::MtLocation) => pb::Location::decode(bytes.clone()).map(Self::Location),
+            Ok(T::MtCommand) => pb::Command::decode(bytes.clone()).map(Self::Command),
+            Ok(T::MtCustom) => pb::Custom::decode(bytes.clone()).map(|c| Self::Custom(c.data)),
+            Ok(T::MtUnknown) | Err(_) => return Self::Other { kind, bytes },
+        };
+        decoded.unwrap_or(Self::Other { kind, bytes })
+    }
+}
+
+/// A message that came in.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Inbound {
+    /// Its number in this user's inbox, in the room, or 0 if it was not stored.
+    pub seq: i64,
+    /// Its own id (16 bytes, a UUID), the same for all who get it; empty if it has none.
+    pub message_id: Bytes,
+    /// Who sent it.
+    pub sender: Sender,
+    /// Where it went.
+    pub receiver: Receiver,
+    /// The users it points at.
+    pub mentions: Vec<i64>,
+    /// What it holds.
+    pub content: Content,
+    /// When it was sent, milliseconds since 1970 UTC, by the sender's clock.
+    pub sent_at_ms: i64,
+    /// Whether this user sent it, from any device.
+    pub own: bool,
+    /// Whether this very device sent it, as far as the server tells.
+    pub own_device: bool,
+}
+
+/// A message of the system about friends and groups (`PushCode`).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Push {
+    /// 100: somebody asks to be a friend.
+    FriendRequest(pb::AddFriendPush),
+    /// 101: a request of this user was accepted.
+    FriendAgreed(pb::AgreeAddFriendPush),
+    /// 110: a group was changed; the receiver says which.
+    GroupUpdated(pb::UpdateGroupPush),
+    /// 120: members were added.
+    MembersAdded(pb::AddGroupMembersPush),
+    /// 121: a member was removed; it may be this user.
+    MemberRemoved(pb::RemoveGroupMemberPush),
+}
+
+impl Push {
+    fn decode(command: &pb::Command) -> Option<Self> {
+        use pb::PushCode as C;
+        let data = command.data.clone();
+        match C::try_from(command.code).ok()? {
+            C::PcAddFriend => pb::AddFriendPush::decode(data)
+                .ok()
+                .map(Self::FriendRequest),
+            C::PcAgreeAddFriend => {
+                let push = pb::AgreeAddFriendPush::decode(data).ok();
+                push.map(Self::FriendAgreed)
+            }
+            C::PcUpdateGroup => {
+                let push = pb::UpdateGroupPush::decode(data).ok();
+                push.map(Self::GroupUpdated)
+            }
+            C::PcAddGroupMembers => {
+                let push = pb::AddGroupMembersPush::decode(data).ok();
+                push.map(Self::MembersAdded)
+            }
+            C::PcRemoveGroupMember => {
+                let push = pb::RemoveGroupMemberPush::decode(data).ok();
+                push.map(Self::MemberRemoved)
+            }
+            C::PcAddDefault => None,
+        }
+    }
+}
+
+/// Makes a wire message an event, as `who` sees it.
+pub(crate) fn event(message: pb::Message, who: &Credentials) -> Event {
+    use pb::{ReceiverType, SenderType};
+    let id = message.receiver_id;
+    let receiver = match message.receiver_type() {
+        ReceiverType::RtRoom => Receiver::Room(id),
+        ReceiverType::RtGroup => Receiver::Group(id),
+        ReceiverType::RtUser | ReceiverType::RtUnknown => Receiver::User(id),
+    };
+    let from = message.sender.unwrap_or_default();
+    let own = from.sender_type() == SenderType::StUser && from.sender_id == who.user_id;
+    let own_device = own && from.device_id == who.device_id;
+    let sender = match from.sender_type() {
+        SenderType::StUser => Sender::User {
+            id: from.sender_id,
+            device_id: from.device_id,
+            nickname: from.nickname,
+            avatar_url: from.avatar_url,
+            extra: from.extra,
+        },
+        SenderType::StBusiness => Sender::Business,
+        SenderType::StSystem | SenderType::StUnknown => Sender::System,
+    };
+    let inbound = Inbound {
+        seq: message.seq,
+        message_id: message.message_id,
+        receiver,
+        mentions: message.to_user_ids,
+        content: Content::decode(message.message_type, message.message_content),
+        sent_at_ms: message.send_time,
+        own,
+        own_device,
+        sender,
+    };
+    match (receiver, &inbound.content, &inbound.sender) {
+        (Receiver::Room(0), ..) => Event::Broadcast(inbound),
+        (Receiver::Room(_), ..) => Event::Room(inbound),
+        (_, Content::Command(command), Sender::System) => match Push::decode(command) {
+            Some(push) => Event::Push(inbound, push),
+            None => Event::Message(inbound),
+        },
+        _ if inbound.seq <= 0 => Event::Live(inbound),
+        _ => Event::Message(inbound),
+    }
+}

@@ -1,0 +1,103 @@
+//! From an address to a signed-in connection.
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use gimlet_proto::pb;
+use prost::Message as _;
+use tokio::time::timeout;
+
+use crate::link::{Broken, Frames, Outgoing, connect};
+use crate::options::{Credentials, Options};
+use crate::verdict::End;
+
+/// The version of gimlet's extension that this client speaks.
+const PROTOCOL: u32 = 1;
+/// The request id of the sign-in; those of a session follow.
+pub(crate) const SIGN_IN_ID: i64 = 1;
+
+/// A connection that is signed in.
+pub(crate) struct Greeted {
+    pub(crate) frames: Frames,
+    pub(crate) out: Outgoing,
+    pub(crate) answer: pb::SignInOutput,
+}
+
+/// Connects and signs in, within `connect_timeout`.
+pub(crate) async fn greet(options: &Options) -> Result<Greeted, End> {
+    let work = sign_in(options);
+    timeout(options.connect_timeout, work)
+        .await
+        .unwrap_or_else(|_| {
+            let endpoint = &options.endpoint;
+            let wait = options.connect_timeout;
+            Err(End::Lost(format!(
+                "{endpoint} did not answer within {wait:?}"
+            )))
+        })
+}
+
+async fn sign_in(options: &Options) -> Result<Greeted, End> {
+    let (mut frames, mut out) = connect(&options.endpoint)
+        .await
+        .map_err(|error| End::Lost(format!("cannot connect to {}: {error}", options.endpoint)))?;
+    out.put(request(&options.credentials));
+    out.pump().await?;
+    loop {
+        let frame = frames.next().await.unwrap_or(Err(Broken::Ended))?;
+        let output = read(frame)?;
+        if output.r#type() == pb::PackageType::PtClose {
+            return Err(closed(output));
+        }
+        if output.request_id != SIGN_IN_ID {
+            continue;
+        }
+        if output.code != 0 {
+            return Err(End::NotSignedIn {
+                code: output.code,
+                message: output.message,
+            });
+        }
+        let answer = pb::SignInOutput::decode(output.data).map_err(|_| unreadable())?;
+        return Ok(Greeted {
+            frames,
+            out,
+            answer,
+        });
+    }
+}
+
+fn request(who: &Credentials) -> Bytes {
+    let data = pb::SignInInput {
+        device_id: who.device_id,
+        user_id: who.user_id,
+        token: who.token.clone(),
+        protocol: PROTOCOL,
+    };
+    let data = data.encode_to_vec().into();
+    input(pb::PackageType::PtSignIn, SIGN_IN_ID, data)
+}
+
+/// A packet to the server.
+pub(crate) fn input(kind: pb::PackageType, request_id: i64, data: Bytes) -> Bytes {
+    let packet = pb::Input {
+        r#type: kind.into(),
+        request_id,
+        data,
+    };
+    packet.encode_to_vec().into()
+}
+
+/// A packet from the server.
+pub(crate) fn read(frame: Bytes) -> Result<pb::Output, End> {
+    pb::Output::decode(frame).map_err(|_| unreadable())
+}
+
+/// What a `PT_CLOSE` says.
+pub(crate) fn closed(output: pb::Output) -> End {
+    End::Told(pb::CloseOutput::decode(output.data).unwrap_or_default())
+}
+
+/// The server sent what is no packet of this protocol.
+pub(crate) fn unreadable() -> End {
+    End::Lost("the server sent something that is not gim's protocol".to_owned())
+}

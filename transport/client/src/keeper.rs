@@ -1,0 +1,71 @@
+//! Carries what the application has handled to the cursor store, gathered over a moment.
+
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
+
+use crate::cursor_store::{Cursor, CursorStore};
+
+/// The handled cursor and where it is kept.
+pub(crate) struct Keeper {
+    handled: watch::Receiver<Cursor>,
+    store: Option<Arc<dyn CursorStore>>,
+    saved: Cursor,
+    every: Duration,
+    due: Option<Instant>,
+}
+
+impl Keeper {
+    pub(crate) fn new(
+        handled: watch::Receiver<Cursor>,
+        store: Option<Arc<dyn CursorStore>>,
+        every: Duration,
+    ) -> Self {
+        let saved = *handled.borrow();
+        Self {
+            handled,
+            store,
+            saved,
+            every,
+            due: None,
+        }
+    }
+
+    /// Waits for the application to handle something, once until the next [`keep`](Self::keep).
+    /// Ends only then; dropping it half-way loses nothing.
+    pub(crate) async fn noticed(&mut self) {
+        if self.due.is_some() || self.handled.changed().await.is_err() {
+            pending::<()>().await;
+        }
+        self.due = Some(Instant::now() + self.every);
+    }
+
+    /// When to call [`keep`](Self::keep), if there is something to keep.
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Saves what was handled so far, and gives it.
+    pub(crate) async fn keep(&mut self) -> Cursor {
+        self.due = None;
+        let handled = *self.handled.borrow_and_update();
+        if handled == self.saved {
+            return handled;
+        }
+        if let Some(store) = &self.store {
+            let store = Arc::clone(store);
+            match spawn_blocking(move || store.save(handled)).await {
+                Ok(Ok(())) => {}
+                // Not fatal: the price is repeated events after the next start.
+                Ok(Err(error)) => tracing::warn!(%error, "cursor not saved"),
+                Err(error) => tracing::warn!(%error, "cursor not saved: the store panicked"),
+            }
+        }
+        self.saved = handled;
+        handled
+    }
+}

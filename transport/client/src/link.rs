@@ -1,0 +1,141 @@
+//! One connection as two streams of frames, the same for TCP and WebSocket. Knows nothing of what
+//! the frames mean.
+
+use std::collections::VecDeque;
+use std::io;
+use std::pin::Pin;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::future::{poll_fn, ready};
+use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::options::Endpoint;
+
+/// The longest frame either side may send: the most that two length bytes can say.
+pub(crate) const MAX_FRAME: usize = 65_535;
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("{0}")]
+    Ws(Box<tokio_tungstenite::tungstenite::Error>),
+    #[error("the server closed the connection")]
+    Ended,
+    /// A WebSocket close frame with a number.
+    #[error("the server closed the connection: {reason} ({code})")]
+    Closed { code: u16, reason: String },
+}
+
+impl From<tokio_tungstenite::tungstenite::Error> for Broken {
+    fn from(error: tokio_tungstenite::tungstenite::Error) -> Self {
+        match error {
+            tokio_tungstenite::tungstenite::Error::Io(error) => Self::Io(error),
+            other => Self::Ws(Box::new(other)),
+        }
+    }
+}
+
+/// The frames that come in. Dropping a pending `next` loses nothing.
+pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Broken>> + Send>>;
+type FrameSink = Pin<Box<dyn Sink<Bytes, Error = Broken> + Send>>;
+
+/// The frames that go out: a queue, and the wire that takes from it.
+pub(crate) struct Outgoing {
+    queue: VecDeque<Bytes>,
+    sink: FrameSink,
+    flushed: bool,
+}
+
+impl Outgoing {
+    /// Puts a frame at the end of the queue; its bound is the caller's, who counts requests.
+    pub(crate) fn put(&mut self, frame: Bytes) {
+        self.queue.push_back(frame);
+        self.flushed = false;
+    }
+
+    /// Whether something is not on the wire yet.
+    pub(crate) const fn is_busy(&self) -> bool {
+        !self.flushed
+    }
+
+    /// Writes everything. Dropping it half-way loses nothing: the next call goes on.
+    pub(crate) async fn pump(&mut self) -> Result<(), Broken> {
+        while !self.queue.is_empty() {
+            poll_fn(|cx| self.sink.as_mut().poll_ready(cx)).await?;
+            if let Some(frame) = self.queue.pop_front() {
+                self.sink.as_mut().start_send(frame)?;
+            }
+        }
+        self.sink.flush().await?;
+        self.flushed = true;
+        Ok(())
+    }
+
+    /// Writes everything and closes the sending half.
+    pub(crate) async fn close(&mut self) -> Result<(), Broken> {
+        self.pump().await?;
+        self.sink.close().await
+    }
+}
+
+/// Connects to `endpoint`.
+pub(crate) async fn connect(endpoint: &Endpoint) -> Result<(Frames, Outgoing), Broken> {
+    let (frames, sink) = match endpoint {
+        Endpoint::Tcp(address) => tcp(TcpStream::connect(address.as_str()).await?)?,
+        Endpoint::Ws(url) => ws(url).await?,
+    };
+    let outgoing = Outgoing {
+        queue: VecDeque::new(),
+        sink,
+        flushed: true,
+    };
+    Ok((frames, outgoing))
+}
+
+fn tcp(stream: TcpStream) -> Result<(Frames, FrameSink), Broken> {
+    stream.set_nodelay(true)?;
+    let codec = LengthDelimitedCodec::builder()
+        .big_endian()
+        .length_field_length(2)
+        .max_frame_length(MAX_FRAME)
+        .new_codec();
+    let (sink, frames) = Framed::new(stream, codec).split();
+    let frames = frames.map(|frame| frame.map(BytesMut::freeze).map_err(Broken::from));
+    Ok((Box::pin(frames), Box::pin(sink.sink_map_err(Broken::from))))
+}
+
+async fn ws(url: &str) -> Result<(Frames, FrameSink), Broken> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .max_message_size(Some(MAX_FRAME))
+        .max_frame_size(Some(MAX_FRAME));
+    let (socket, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await?;
+    let (sink, frames) = socket.split();
+    let frames = frames.filter_map(|message| {
+        ready(match message {
+            Ok(Message::Binary(bytes)) => Some(Ok(bytes)),
+            Ok(Message::Text(text)) => Some(Ok(text.into())),
+            Ok(Message::Close(Some(frame))) => Some(Err(Broken::Closed {
+                code: frame.code.into(),
+                reason: frame.reason.to_string(),
+            })),
+            Ok(Message::Close(None)) => Some(Err(Broken::Ended)),
+            Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => None,
+            Err(error) => Some(Err(error.into())),
+        })
+    });
+    let sink = sink
+        .with(|frame: Bytes| {
+            ready(Ok::<_, tokio_tungstenite::tungstenite::Error>(
+                Message::Binary(frame),
+            ))
+        })
+        .sink_map_err(Broken::from);
+    Ok((Box::pin(frames), Box::pin(sink)))
+}

@@ -1,0 +1,206 @@
+//! What a client is told at the start. Every default stands here, with its unit.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cursor_store::CursorStore;
+use crate::error::Error;
+
+/// Where the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// TCP: `host:port`, resolved at each connection.
+    Tcp(String),
+    /// WebSocket: `ws://host:port/ws`. For TLS, put a proxy in front.
+    Ws(String),
+}
+
+impl FromStr for Endpoint {
+    type Err = Error;
+
+    /// Reads `ws://host:port/ws`, `tcp://host:port` or `host:port`.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.starts_with("ws://") {
+            return Ok(Self::Ws(text.to_owned()));
+        }
+        let address = text.strip_prefix("tcp://").unwrap_or(text);
+        let port = address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
+        if address.contains('/') || !matches!(port, Some(Ok(_))) {
+            return Err(Error::Invalid(format!(
+                "\"{text}\" is no address: say host:port for TCP or ws://host:port/ws"
+            )));
+        }
+        Ok(Self::Tcp(address.to_owned()))
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Ws(url) => f.write_str(url),
+        }
+    }
+}
+
+/// Who signs in: what `Api::register_device` and `Api::sign_in` gave.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user.
+    pub user_id: i64,
+    /// The device; one device is one client at a time.
+    pub device_id: i64,
+    /// The token of this user on this device.
+    pub token: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("user_id", &self.user_id)
+            .field("device_id", &self.device_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What to do when the same device signs in elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnSuperseded {
+    /// End with `Event::Superseded`: the newer one is meant to be served.
+    #[default]
+    End,
+    /// Connect again, after a delay. Two clients of one device that both do so take turns for ever.
+    TakeBack,
+}
+
+/// How a client behaves. Start from [`Options::new`] and change what differs.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Options {
+    /// Where the server listens.
+    pub endpoint: Endpoint,
+    /// Who signs in.
+    pub credentials: Credentials,
+    /// The server's gRPC address, such as `http://127.0.0.1:50100`, for `Client::api`.
+    pub grpc: Option<String>,
+    /// Where the cursor is kept between runs. `None`: nowhere, the inbox comes from its start.
+    pub cursor: Option<Arc<dyn CursorStore>>,
+    /// Time between heartbeats: 30 s. A lost push is noticed within it.
+    pub heartbeat: Duration,
+    /// How long a send or a subscription is tried, over any number of connections: 30 s.
+    pub deadline: Duration,
+    /// The longest a connection and its sign-in may take: 5 s.
+    pub connect_timeout: Duration,
+    /// Silence, while an answer is due, after which a connection counts as lost: 10 s.
+    pub answer_timeout: Duration,
+    /// How long handled messages are gathered before they are acknowledged and saved: 200 ms.
+    pub ack_every: Duration,
+    /// Events that wait for the application before the socket is no longer read: 128.
+    pub event_capacity: usize,
+    /// Sends under way at a time; more wait: 64.
+    pub max_in_flight: usize,
+    /// The first ceiling of the delay before a reconnect: 200 ms; it doubles each time.
+    pub backoff_base: Duration,
+    /// The last ceiling: 15 s.
+    pub backoff_cap: Duration,
+    /// What to do when the same device signs in elsewhere.
+    pub on_superseded: OnSuperseded,
+}
+
+impl Options {
+    /// The defaults for `credentials` at `endpoint`.
+    #[must_use]
+    pub const fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+        Self {
+            endpoint,
+            credentials,
+            grpc: None,
+            cursor: None,
+            heartbeat: Duration::from_secs(30),
+            deadline: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(10),
+            ack_every: Duration::from_millis(200),
+            event_capacity: 128,
+            max_in_flight: 64,
+            backoff_base: Duration::from_millis(200),
+            backoff_cap: Duration::from_secs(15),
+            on_superseded: OnSuperseded::End,
+        }
+    }
+
+    /// Keeps the cursor in `store`.
+    #[must_use]
+    pub fn cursor(mut self, store: impl CursorStore) -> Self {
+        self.cursor = Some(Arc::new(store));
+        self
+    }
+
+    /// What is wrong with these options, if anything is.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let who = &self.credentials;
+        for (name, id) in [("user_id", who.user_id), ("device_id", who.device_id)] {
+            if id <= 0 {
+                return Err(Error::Invalid(format!("{name} is {id}; ids start at 1")));
+            }
+        }
+        for (name, count) in [
+            ("event_capacity", self.event_capacity),
+            ("max_in_flight", self.max_in_flight),
+        ] {
+            if count == 0 {
+                return Err(Error::Invalid(format!(
+                    "{name} is 0; it must be at least 1"
+                )));
+            }
+        }
+        if self.heartbeat.is_zero() {
+            return Err(Error::Invalid("heartbeat is 0; say how long".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("endpoint", &self.endpoint)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_or_refused_with_what_would_be_right() {
+        let tcp: Endpoint = "127.0.0.1:8080".parse().unwrap();
+        assert_eq!(tcp, Endpoint::Tcp("127.0.0.1:8080".into()));
+        let same: Endpoint = "tcp://127.0.0.1:8080".parse().unwrap();
+        assert_eq!(tcp, same);
+        let ws: Endpoint = "ws://[::1]:8081/ws".parse().unwrap();
+        assert_eq!(ws, Endpoint::Ws("ws://[::1]:8081/ws".into()));
+        for bad in ["", "localhost", "host:99999", "http://host:1/x", "host:"] {
+            let error = bad.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("host:port"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_never_shown() {
+        let who = Credentials {
+            user_id: 1,
+            device_id: 2,
+            token: "secret".into(),
+        };
+        let options = Options::new(Endpoint::Tcp("a:1".into()), who);
+        assert!(!format!("{options:?}").contains("secret"));
+        options.check().unwrap();
+    }
+}

@@ -1,0 +1,134 @@
+//! The way from the connection to the application: a bounded channel, and what waits before it.
+//! While something waits, the application is slow and the session reads no more than it must.
+
+use std::collections::VecDeque;
+
+use tokio::sync::mpsc;
+
+use crate::cursor_store::Cursor;
+use crate::event::Event;
+
+/// How many events without a promise may wait before the channel.
+const MAX_BEST_EFFORT: usize = 1_024;
+
+/// An event, and where the cursor stands once it is handled.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) event: Option<Event>,
+    pub(crate) mark: Option<Cursor>,
+}
+
+/// The sending side.
+#[derive(Debug)]
+pub(crate) struct Outlet {
+    tx: mpsc::Sender<Item>,
+    waiting: VecDeque<Item>,
+    missed: u64,
+}
+
+impl Outlet {
+    pub(crate) const fn new(tx: mpsc::Sender<Item>) -> Self {
+        Self {
+            tx,
+            waiting: VecDeque::new(),
+            missed: 0,
+        }
+    }
+
+    /// Whether the application is behind by more than the channel holds.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Gives out an event, or only a mark. The caller bounds how often it does so while full.
+    pub(crate) fn put(&mut self, event: Option<Event>, mark: Option<Cursor>) {
+        let mut item = Item { event, mark };
+        if self.waiting.is_empty() {
+            match self.tx.try_send(item) {
+                Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
+                Err(mpsc::error::TrySendError::Full(back)) => item = back,
+            }
+        }
+        match self.waiting.back_mut() {
+            Some(last) if last.event.is_none() && item.event.is_none() => *last = item,
+            _ => self.waiting.push_back(item),
+        }
+    }
+
+    /// Gives out an event that may be dropped if the application is very slow.
+    pub(crate) fn put_best_effort(&mut self, event: Event, mark: Option<Cursor>) {
+        if self.waiting.len() < MAX_BEST_EFFORT {
+            self.put(Some(event), mark);
+        } else {
+            self.missed = self.missed.saturating_add(1);
+        }
+    }
+
+    /// Moves what waits into the channel as the application makes room. Dropping it half-way
+    /// loses nothing.
+    pub(crate) async fn drain(&mut self) {
+        while !self.waiting.is_empty() {
+            let Ok(permit) = self.tx.reserve().await else {
+                self.waiting.clear();
+                return;
+            };
+            if let Some(item) = self.waiting.pop_front() {
+                permit.send(item);
+            }
+        }
+        if self.missed > 0 {
+            let count = std::mem::take(&mut self.missed);
+            self.put(Some(Event::Missed { count }), None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(seq: i64) -> Cursor {
+        Cursor { epoch: 1, seq }
+    }
+
+    #[tokio::test]
+    async fn order_is_kept_and_bare_marks_fold() {
+        let (tx, mut rx) = mpsc::channel(1);
+        let mut outlet = Outlet::new(tx);
+        outlet.put(Some(Event::CaughtUp { seq: 1 }), Some(mark(1)));
+        assert!(!outlet.is_full());
+        outlet.put(None, Some(mark(2)));
+        outlet.put(None, Some(mark(3)));
+        outlet.put(Some(Event::CaughtUp { seq: 4 }), Some(mark(4)));
+        assert_eq!(outlet.waiting.len(), 2);
+        let reader = async {
+            let mut seen = Vec::new();
+            while seen.len() < 3 {
+                seen.push(rx.recv().await.unwrap().mark.unwrap().seq);
+            }
+            seen
+        };
+        let ((), seen) = tokio::join!(outlet.drain(), reader);
+        assert_eq!(seen, [1, 3, 4]);
+        assert!(!outlet.is_full());
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_counted_and_told() {
+        let (tx, mut rx) = mpsc::channel(2_000);
+        let mut outlet = Outlet::new(tx);
+        outlet.waiting.push_back(Item {
+            event: None,
+            mark: Some(mark(1)),
+        });
+        for _ in 0..MAX_BEST_EFFORT + 5 {
+            outlet.put_best_effort(Event::Superseded, None);
+        }
+        outlet.drain().await;
+        let mut last = None;
+        while let Ok(item) = rx.try_recv() {
+            last = item.event;
+        }
+        assert!(matches!(last, Some(Event::Missed { count: 6 })));
+    }
+}

@@ -1,0 +1,92 @@
+//! Keeps status numbers that tonic does not know. gim's run from 10000; tonic reads any number
+//! above 16 as "unknown" and drops the header (tonic 0.14.9, `Status::from_header_map`), so this
+//! layer copies the number to a header that survives in the status' metadata.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName};
+use http_body::{Frame, SizeHint};
+use tonic::body::Body;
+use tonic::codegen::{BoxFuture, Bytes, Service};
+use tonic::transport::{Channel, Error};
+use tonic::{Code, Status};
+
+use crate::error::ApiError;
+
+const COPY: HeaderName = HeaderName::from_static("x-raw-grpc-status");
+
+/// The error of a call, with the number that was on the wire.
+pub(crate) fn api_error(status: &Status) -> ApiError {
+    let raw = status.metadata().get(COPY.as_str());
+    let raw = raw.and_then(|value| value.to_str().ok()?.parse().ok());
+    ApiError {
+        code: raw.unwrap_or(status.code() as i32),
+        message: match status.message() {
+            "" => status.code().description().to_owned(),
+            text => text.to_owned(),
+        },
+    }
+}
+
+fn copy(headers: &mut HeaderMap) {
+    if let Some(number) = headers.get(Status::GRPC_STATUS)
+        && Code::from_bytes(number.as_bytes()) == Code::Unknown
+    {
+        let number = number.clone();
+        headers.insert(COPY, number);
+    }
+}
+
+/// A channel whose answers keep their number.
+#[derive(Clone, Debug)]
+pub(crate) struct RawStatus(pub(crate) Channel);
+
+impl Service<http::Request<Body>> for RawStatus {
+    type Response = http::Response<RawBody>;
+    type Error = Error;
+    type Future = BoxFuture<Self::Response, Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let answer = self.0.call(request);
+        Box::pin(async move {
+            let mut answer = answer.await?;
+            copy(answer.headers_mut());
+            Ok(answer.map(RawBody))
+        })
+    }
+}
+
+/// A body whose trailers keep their number.
+#[derive(Debug)]
+pub(crate) struct RawBody(Body);
+
+impl http_body::Body for RawBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut polled = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            copy(trailers);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}

@@ -1,0 +1,395 @@
+//! Own messages on their way: written, answered, repeated with the same id until the server has
+//! said what became of them. Knows no sockets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_proto::pb;
+use prost::Message as _;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::backoff::{ceiling, random_part};
+use crate::error::Error;
+use crate::event::{Content, Receiver};
+use crate::link::MAX_FRAME;
+
+/// What an `Input` adds around its data, at most: tags, type, request id, length.
+const ENVELOPE: usize = 24;
+/// The longest ceiling between two attempts on a connection that works.
+const RETRY_CAP: Duration = Duration::from_secs(2);
+
+/// A message to send.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Draft {
+    /// A user or a group. A room is written to by `Api::push_room`.
+    pub to: Receiver,
+    /// What it holds.
+    pub content: Content,
+    /// The users it points at.
+    pub mentions: Vec<i64>,
+    /// Whether to store it. If not, it goes to whoever is connected, without a promise.
+    pub persist: bool,
+    /// The id by which the server knows a repeat, at most 64 bytes. `None`: a new UUID. Give one,
+    /// kept with the message, to be able to repeat the send after a restart of the application.
+    pub id: Option<String>,
+}
+
+impl Draft {
+    /// A message that is stored, with a new id.
+    #[must_use]
+    pub const fn new(to: Receiver, content: Content) -> Self {
+        Self {
+            to,
+            content,
+            mentions: Vec::new(),
+            persist: true,
+            id: None,
+        }
+    }
+
+    /// The request on the wire. The time of sending is that of the new id.
+    pub(crate) fn encode(self) -> Result<Bytes, Error> {
+        let (receiver_type, receiver_id) = match self.to {
+            Receiver::User(id) => (pb::ReceiverType::RtUser, id),
+            Receiver::Group(id) => (pb::ReceiverType::RtGroup, id),
+            Receiver::Room(_) => {
+                let text = "a room is written to by Api::push_room, not by send";
+                return Err(Error::Invalid(text.to_owned()));
+            }
+        };
+        if receiver_id <= 0 {
+            let text = format!("the receiver's id is {receiver_id}; ids start at 1");
+            return Err(Error::Invalid(text));
+        }
+        let now = Uuid::now_v7();
+        let id = self.id.unwrap_or_else(|| now.to_string());
+        if id.is_empty() || id.len() > 64 {
+            let text = format!(
+                "the message's id has {} bytes; it must have 1 to 64",
+                id.len()
+            );
+            return Err(Error::Invalid(text));
+        }
+        let (message_type, message_content) = self.content.encode();
+        let request = pb::SendMessageReq {
+            receiver_type: receiver_type as i32,
+            receiver_id,
+            to_user_ids: self.mentions,
+            message_type,
+            message_content,
+            send_time: millis(now),
+            is_persist: self.persist,
+            client_message_id: id,
+        };
+        let len = request.encoded_len();
+        let max = MAX_FRAME - ENVELOPE;
+        if len > max {
+            return Err(Error::TooLarge { len, max });
+        }
+        Ok(request.encode_to_vec().into())
+    }
+}
+
+/// Milliseconds since 1970 UTC, from a UUID of version 7.
+fn millis(id: Uuid) -> i64 {
+    let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    i64::try_from(seconds).unwrap_or(0) * 1_000 + i64::from(nanos / 1_000_000)
+}
+
+/// The server's answer to a send: it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sent {
+    /// The number of the sender's own copy; 0 if it was not stored.
+    pub seq: i64,
+    /// The message's own id (16 bytes, a UUID), the same for all who get it.
+    pub message_id: Bytes,
+    /// Whether an earlier attempt with the same id had been stored; this is its result.
+    pub repeated: bool,
+}
+
+/// What the waiting caller can tell if the deadline comes first.
+#[derive(Debug, Default)]
+pub(crate) struct Progress(Mutex<(bool, Option<String>)>);
+
+impl Progress {
+    /// Whether it reached the wire, and what stood in the way last.
+    pub(crate) fn get(&self) -> (bool, Option<String>) {
+        self.0.lock().map_or((true, None), |state| state.clone())
+    }
+
+    fn set(&self, change: impl FnOnce(&mut (bool, Option<String>))) {
+        if let Ok(mut state) = self.0.lock() {
+            change(&mut state);
+        }
+    }
+}
+
+/// One send and who waits for it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) data: Bytes,
+    pub(crate) persist: bool,
+    pub(crate) reply: oneshot::Sender<Result<Sent, Error>>,
+    pub(crate) progress: Arc<Progress>,
+    attempts: u32,
+    not_before: Option<Instant>,
+}
+
+impl Job {
+    pub(crate) fn new(
+        data: Bytes,
+        persist: bool,
+        reply: oneshot::Sender<Result<Sent, Error>>,
+        progress: Arc<Progress>,
+    ) -> Self {
+        Self {
+            data,
+            persist,
+            reply,
+            progress,
+            attempts: 0,
+            not_before: None,
+        }
+    }
+
+    fn finish(self, result: Result<Sent, Error>) {
+        // Who no longer waits has said so by dropping the other end.
+        drop(self.reply.send(result));
+    }
+}
+
+/// Every send of a client that has no final answer.
+#[derive(Debug)]
+pub(crate) struct Sends {
+    waiting: VecDeque<Job>,
+    flying: BTreeMap<i64, Job>,
+    max: usize,
+    backoff_base: Duration,
+}
+
+impl Sends {
+    pub(crate) const fn new(max: usize, backoff_base: Duration) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            flying: BTreeMap::new(),
+            max,
+            backoff_base,
+        }
+    }
+
+    /// Whether another job may be added.
+    pub(crate) fn has_room(&mut self) -> bool {
+        if self.waiting.len() + self.flying.len() >= self.max {
+            self.waiting.retain(|job| !job.reply.is_closed());
+        }
+        self.waiting.len() + self.flying.len() < self.max
+    }
+
+    pub(crate) fn add(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Whether an answer is due on this connection.
+    pub(crate) fn are_flying(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
+    /// The data of the next send that may be written now, under `request_id` from now on.
+    pub(crate) fn write_next(&mut self, request_id: i64, now: Instant) -> Option<Bytes> {
+        self.waiting.retain(|job| !job.reply.is_closed());
+        let ready = |job: &Job| job.not_before.is_none_or(|time| time <= now);
+        let at = self.waiting.iter().position(ready)?;
+        let job = self.waiting.remove(at)?;
+        job.progress.set(|state| state.0 = true);
+        let data = job.data.clone();
+        self.flying.insert(request_id, job);
+        Some(data)
+    }
+
+    /// When the next one may be repeated, if one waits for that.
+    pub(crate) fn next_retry(&self) -> Option<Instant> {
+        self.waiting.iter().filter_map(|job| job.not_before).min()
+    }
+
+    /// Takes an answer; gives the seq of the own copy if it was stored.
+    pub(crate) fn answered(&mut self, output: &pb::Output, now: Instant) -> Option<i64> {
+        let mut job = self.flying.remove(&output.request_id)?;
+        if output.code == 0 {
+            let Ok(sent) = pb::SendMessageResp::decode(output.data.clone()) else {
+                self.again(job, "the answer could not be read", Duration::ZERO, now);
+                return None;
+            };
+            job.finish(Ok(Sent {
+                seq: sent.seq,
+                message_id: sent.message_id,
+                repeated: sent.repeated,
+            }));
+            return Some(sent.seq);
+        }
+        let wait = match pb::RefusalCode::try_from(output.code) {
+            Ok(pb::RefusalCode::DeadlineExceeded) if !job.persist => {
+                job.finish(Err(Error::Unknown));
+                return None;
+            }
+            Ok(pb::RefusalCode::Unavailable | pb::RefusalCode::DeadlineExceeded) => {
+                let most = ceiling(self.backoff_base, RETRY_CAP, job.attempts);
+                job.attempts = job.attempts.saturating_add(1);
+                Some(random_part(most))
+            }
+            Ok(pb::RefusalCode::ResourceExhausted) => retry_hint(&output.message),
+            _ => None,
+        };
+        match wait {
+            Some(wait) => self.again(job, &output.message, wait, now),
+            None => job.finish(Err(Error::Refused {
+                code: output.code,
+                message: output.message.clone(),
+            })),
+        }
+        None
+    }
+
+    fn again(&mut self, mut job: Job, why: &str, wait: Duration, now: Instant) {
+        job.progress.set(|state| state.1 = Some(why.to_owned()));
+        job.not_before = Some(now + wait);
+        self.waiting.push_back(job);
+    }
+
+    /// The connection is gone: what was written is written again on the next one, in order.
+    pub(crate) fn disconnected(&mut self, why: &str) {
+        while let Some((_, mut job)) = self.flying.pop_last() {
+            if !job.persist {
+                job.finish(Err(Error::Unknown));
+                continue;
+            }
+            job.progress.set(|state| state.1 = Some(why.to_owned()));
+            job.not_before = None;
+            self.waiting.push_front(job);
+        }
+    }
+
+    /// No more connections: everybody is told.
+    pub(crate) fn close(&mut self) {
+        let flying = std::mem::take(&mut self.flying).into_values();
+        for job in flying.chain(self.waiting.drain(..)) {
+            job.finish(Err(Error::Closed));
+        }
+    }
+}
+
+/// Reads "… in N ms" or "… in N s" out of a refusal.
+fn retry_hint(message: &str) -> Option<Duration> {
+    let mut words = message.split_ascii_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let Ok(count) = word.parse::<u32>() else {
+            continue;
+        };
+        match words
+            .peek()
+            .map(|unit| unit.trim_end_matches(['.', ',', ';']))
+        {
+            Some("ms") => return Some(Duration::from_millis(count.into())),
+            Some("s" | "seconds" | "second") => return Some(Duration::from_secs(count.into())),
+            _ => {}
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(sends: &mut Sends, name: &str) -> oneshot::Receiver<Result<Sent, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let data = Bytes::copy_from_slice(name.as_bytes());
+        sends.add(Job::new(data, true, reply, Arc::default()));
+        answer
+    }
+
+    fn output(request_id: i64, code: i32, message: &str) -> pb::Output {
+        pb::Output {
+            request_id,
+            code,
+            message: message.to_owned(),
+            ..pb::Output::default()
+        }
+    }
+
+    #[test]
+    fn a_hint_says_when_and_its_absence_says_no() {
+        let hint = |text| retry_hint(text).map(|wait| wait.as_millis());
+        assert_eq!(hint("too many requests; try again in 1500 ms"), Some(1_500));
+        assert_eq!(hint("try again in 2 s."), Some(2_000));
+        assert_eq!(hint("the group has 10000 members"), None);
+    }
+
+    #[tokio::test]
+    async fn a_lost_connection_repeats_in_order_and_first() {
+        let mut sends = Sends::new(8, Duration::from_millis(1));
+        let _waits: Vec<_> = ["a", "b", "c"].map(|name| job(&mut sends, name)).into();
+        let now = Instant::now();
+        assert_eq!(sends.write_next(1, now).unwrap(), "a");
+        assert_eq!(sends.write_next(2, now).unwrap(), "b");
+        sends.disconnected("gone");
+        for (id, name) in [(1, "a"), (2, "b"), (3, "c")] {
+            assert_eq!(sends.write_next(id, now).unwrap(), name);
+        }
+        assert!(sends.write_next(4, now).is_none());
+    }
+
+    #[tokio::test]
+    async fn answers_are_told_apart() {
+        let mut sends = Sends::new(8, Duration::from_millis(1));
+        let mut refused = job(&mut sends, "a");
+        let mut limited = job(&mut sends, "b");
+        let mut sent = job(&mut sends, "c");
+        let now = Instant::now();
+        for id in 1..=3 {
+            sends.write_next(id, now).unwrap();
+        }
+        assert_eq!(
+            sends.answered(&output(1, 10_011, "not a member"), now),
+            None
+        );
+        assert!(matches!(
+            refused.try_recv().unwrap(),
+            Err(Error::Refused { code: 10_011, .. })
+        ));
+        sends.answered(&output(2, 8, "try again in 500 ms"), now);
+        assert!(limited.try_recv().is_err());
+        assert!(sends.write_next(4, now).is_none());
+        assert_eq!(sends.next_retry(), Some(now + Duration::from_millis(500)));
+        let resp = pb::SendMessageResp {
+            seq: 5,
+            ..pb::SendMessageResp::default()
+        };
+        let done = pb::Output {
+            data: resp.encode_to_vec().into(),
+            ..output(3, 0, "")
+        };
+        assert_eq!(sends.answered(&done, now), Some(5));
+        assert_eq!(sent.try_recv().unwrap().unwrap().seq, 5);
+        assert!(!sends.are_flying());
+    }
+
+    #[test]
+    fn a_draft_that_cannot_be_sent_says_what_would_be_right() {
+        let text = |draft: Draft| draft.encode().unwrap_err().to_string();
+        let hi = || Content::text("hi");
+        assert!(text(Draft::new(Receiver::Room(1), hi())).contains("push_room"));
+        assert!(text(Draft::new(Receiver::User(0), hi())).contains("start at 1"));
+        let long = Content::text("x".repeat(70_000));
+        assert!(text(Draft::new(Receiver::User(1), long)).contains("65511"));
+        let mut draft = Draft::new(Receiver::User(1), hi());
+        draft.id = Some("x".repeat(65));
+        assert!(text(draft).contains("1 to 64"));
+    }
+}

@@ -1,0 +1,376 @@
+//! One signed-in connection, from its first SYNC to its end. Everything it learns goes into the
+//! engine's values, so that the next connection goes on where this one stopped.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use gimlet_proto::pb;
+use gimlet_proto::pb::PackageType as Kind;
+use prost::Message as _;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::cursor_store::Cursor;
+use crate::engine::{Command, Engine};
+use crate::error::Error;
+use crate::event::{self, Event};
+use crate::greet::{Greeted, SIGN_IN_ID, closed, input, read, unreadable};
+use crate::link::{Broken, Frames, Outgoing};
+use crate::state::{Page, Step};
+use crate::verdict::End;
+
+/// How long an entry may be missing before it is fetched: pushes overtake each other.
+const GAP: Duration = Duration::from_millis(50);
+/// How long to wait after a SYNC that was refused.
+const SYNC_AGAIN: Duration = Duration::from_millis(500);
+/// How long to say goodbye, and to look for the server's last words.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// What a request was about; sends are the engine's.
+#[derive(Clone, Copy, Debug)]
+enum Asked {
+    Sync,
+    Heartbeat,
+    Subscribe(i64),
+    Send,
+}
+
+/// The state that ends with the connection.
+pub(crate) struct Session<'a> {
+    engine: &'a mut Engine,
+    frames: Frames,
+    out: Outgoing,
+    requests: HashMap<i64, Asked>,
+    last_id: i64,
+    caught_up: bool,
+    acked: i64,
+    sync_at: Option<Instant>,
+    heartbeat_at: Instant,
+    /// Since when an answer is due and nothing came.
+    quiet_since: Option<Instant>,
+}
+
+impl<'a> Session<'a> {
+    pub(crate) fn new(engine: &'a mut Engine, greeted: Greeted) -> Self {
+        let heartbeat_at = Instant::now() + engine.options.heartbeat;
+        let mut session = Self {
+            engine,
+            frames: greeted.frames,
+            out: greeted.out,
+            requests: HashMap::new(),
+            last_id: SIGN_IN_ID,
+            caught_up: false,
+            acked: 0,
+            sync_at: None,
+            heartbeat_at,
+            quiet_since: None,
+        };
+        let pb::SignInOutput { epoch, head } = greeted.answer;
+        let changed = session.engine.state.signed_in(epoch, head);
+        session.note_history(changed);
+        let mark = session.engine.state.cursor();
+        let connected = Event::Connected { epoch, head };
+        session.engine.outlet.put_best_effort(connected, Some(mark));
+        session
+    }
+
+    /// Runs until the connection ends.
+    pub(crate) async fn run(mut self) -> End {
+        self.plan();
+        self.subscribe();
+        loop {
+            let end = match self.turn().await {
+                Ok(()) => continue,
+                Err(end) => end,
+            };
+            return match end {
+                End::Closed => {
+                    self.keep().await;
+                    // The server finds out anyway; this is only politeness.
+                    drop(timeout(GOODBYE, self.out.close()).await);
+                    End::Closed
+                }
+                other => other,
+            };
+        }
+    }
+
+    /// Waits for one thing to happen and deals with it.
+    async fn turn(&mut self) -> Result<(), End> {
+        self.plan();
+        let wake = self.next_wake();
+        let reading = self.is_reading();
+        let room = self.engine.sends.has_room();
+        tokio::select! {
+            biased;
+            () = self.engine.token.cancelled() => return Err(End::Closed),
+            written = self.out.pump(), if self.out.is_busy() => {
+                if let Err(broken) = written {
+                    return Err(self.last_words(broken).await);
+                }
+            }
+            () = self.engine.keeper.noticed() => {}
+            () = self.engine.outlet.drain(), if self.engine.outlet.is_full() => {}
+            Some(command) = self.engine.commands.recv(), if room => {
+                let is_room = matches!(command, Command::Subscribe(_));
+                self.engine.accept(command);
+                if is_room {
+                    self.subscribe();
+                }
+            }
+            frame = self.frames.next(), if reading => {
+                self.take(frame.unwrap_or(Err(Broken::Ended))?)?;
+            }
+            () = sleep_until(wake) => {}
+        }
+        self.check_time().await
+    }
+
+    /// Whether the socket is read: not while the application is slow, unless an answer is due to
+    /// it. Without that exception an application that sends while it handles an event would wait
+    /// for itself.
+    fn is_reading(&self) -> bool {
+        let waited_for = || self.engine.room.reply.is_some() || self.engine.sends.are_flying();
+        !self.engine.outlet.is_full() || waited_for()
+    }
+
+    /// Writes the requests whose time has come.
+    fn plan(&mut self) {
+        let now = Instant::now();
+        if self.engine.state.wants_sync() && !self.engine.outlet.is_full() {
+            let live = self.engine.state.is_live();
+            let wait = if live { GAP } else { Duration::ZERO };
+            if *self.sync_at.get_or_insert(now + wait) <= now {
+                let seq = self.engine.state.ask();
+                self.request(Asked::Sync, &pb::SyncInput { seq });
+            }
+        } else {
+            self.sync_at = None;
+        }
+        while let Some(data) = self.engine.sends.write_next(self.last_id + 1, now) {
+            self.put(Asked::Send, data);
+        }
+        if self.heartbeat_at <= now {
+            self.heartbeat_at = now + self.engine.options.heartbeat;
+            if !self
+                .requests
+                .values()
+                .any(|asked| matches!(asked, Asked::Heartbeat))
+            {
+                self.put(Asked::Heartbeat, Bytes::new());
+            }
+        }
+        if !self.is_reading() || self.requests.is_empty() {
+            self.quiet_since = None;
+        } else {
+            self.quiet_since.get_or_insert(now);
+        }
+    }
+
+    fn next_wake(&self) -> Instant {
+        let quiet = self
+            .quiet_since
+            .map(|since| since + self.engine.options.answer_timeout);
+        [
+            self.sync_at,
+            quiet,
+            self.engine.keeper.due(),
+            self.engine.sends.next_retry(),
+        ]
+        .into_iter()
+        .flatten()
+        .fold(self.heartbeat_at, Instant::min)
+    }
+
+    async fn check_time(&mut self) -> Result<(), End> {
+        let now = Instant::now();
+        if self.engine.keeper.due().is_some_and(|due| due <= now) {
+            self.keep().await;
+        }
+        let wait = self.engine.options.answer_timeout;
+        match self.quiet_since {
+            Some(since) if since + wait <= now => Err(End::Lost(format!("no answer for {wait:?}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Saves what was handled, and acknowledges it to the server.
+    async fn keep(&mut self) {
+        let Cursor { epoch, seq } = self.engine.keeper.keep().await;
+        if seq > self.acked && epoch == self.engine.state.cursor().epoch {
+            self.acked = seq;
+            let ack = pb::MessageAck {
+                device_ack: seq,
+                receive_time: 0,
+            };
+            let data = ack.encode_to_vec().into();
+            self.out.put(input(Kind::PtMessage, 0, data));
+        }
+    }
+
+    fn subscribe(&mut self) {
+        let room = &self.engine.room;
+        if room.id != 0 || room.reply.is_some() {
+            let request = pb::SubscribeRoomInput {
+                room_id: room.id,
+                seq: room.from,
+            };
+            self.request(Asked::Subscribe(request.room_id), &request);
+        }
+    }
+
+    fn request(&mut self, asked: Asked, data: &impl prost::Message) {
+        self.put(asked, data.encode_to_vec().into());
+    }
+
+    fn put(&mut self, asked: Asked, data: Bytes) {
+        let kind = match asked {
+            Asked::Sync => Kind::PtSync,
+            Asked::Heartbeat => Kind::PtHeartbeat,
+            Asked::Subscribe(_) => Kind::PtSubscribeRoom,
+            Asked::Send => Kind::PtSend,
+        };
+        self.last_id += 1;
+        self.requests.insert(self.last_id, asked);
+        self.out.put(input(kind, self.last_id, data));
+    }
+
+    /// Deals with a frame.
+    fn take(&mut self, frame: Bytes) -> Result<(), End> {
+        self.quiet_since = None;
+        let output = read(frame)?;
+        match output.r#type() {
+            Kind::PtMessage => {
+                let push = pb::MessageSend::decode(output.data).map_err(|_| unreadable())?;
+                self.pushed(push.message.unwrap_or_default());
+                Ok(())
+            }
+            Kind::PtClose => Err(closed(output)),
+            _ => self.answered(output),
+        }
+    }
+
+    fn pushed(&mut self, message: pb::Message) {
+        let is_room = message.receiver_type() == pb::ReceiverType::RtRoom;
+        if is_room || message.seq <= 0 {
+            let of_room = is_room && message.receiver_id != 0;
+            if !of_room || self.engine.room.is_news(&message) {
+                let event = event::event(message, &self.engine.options.credentials);
+                self.engine.outlet.put_best_effort(event, None);
+            }
+        } else if self.engine.outlet.is_full() {
+            self.engine.state.missed(message.seq);
+        } else {
+            let steps = self.engine.state.pushed(message);
+            self.give_out(steps);
+        }
+    }
+
+    fn answered(&mut self, output: pb::Output) -> Result<(), End> {
+        let Some(asked) = self.requests.remove(&output.request_id) else {
+            if output.r#type() == Kind::PtUnknown && output.code != 0 {
+                return Err(End::Lost(format!("not understood: {}", output.message)));
+            }
+            return Ok(());
+        };
+        match asked {
+            Asked::Send => {
+                if let Some(seq) = self.engine.sends.answered(&output, Instant::now()) {
+                    let steps = self.engine.state.sent(seq);
+                    self.give_out(steps);
+                }
+            }
+            Asked::Sync if output.code == 0 => {
+                let page = pb::SyncOutput::decode(output.data).map_err(|_| unreadable())?;
+                self.page(page);
+            }
+            Asked::Sync => {
+                tracing::debug!(code = output.code, "sync refused");
+                self.engine.state.sync_failed();
+                self.sync_at = Some(Instant::now() + SYNC_AGAIN);
+            }
+            Asked::Heartbeat if output.code == 0 => {
+                let answer = pb::HeartbeatOutput::decode(output.data).map_err(|_| unreadable())?;
+                let pb::HeartbeatOutput { epoch, head } = answer;
+                let changed = self.engine.state.heartbeat(epoch, head);
+                self.note_history(changed);
+            }
+            Asked::Heartbeat => tracing::debug!(code = output.code, "heartbeat refused"),
+            Asked::Subscribe(room) if room == self.engine.room.id => {
+                let reply = self.engine.room.reply.take();
+                let result = match output.code {
+                    0 => Ok(()),
+                    code => {
+                        self.engine.room = crate::room::Room::default();
+                        let message = output.message;
+                        Err(Error::Refused { code, message })
+                    }
+                };
+                match (reply, result) {
+                    (Some(reply), result) => drop(reply.send(result)),
+                    (None, Err(error)) => tracing::warn!(%error, "room not joined again"),
+                    (None, Ok(())) => {}
+                }
+            }
+            Asked::Subscribe(_) => {}
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, page: pb::SyncOutput) {
+        match self.engine.state.page(page) {
+            Page::HistoryChanged => self.note_history(true),
+            Page::Steps(steps) => self.give_out(steps),
+        }
+        if self.engine.state.is_live() && !self.caught_up {
+            self.caught_up = true;
+            self.engine.backoff.reset();
+            let seq = self.engine.state.cursor().seq;
+            self.engine
+                .outlet
+                .put_best_effort(Event::CaughtUp { seq }, None);
+        }
+    }
+
+    fn give_out(&mut self, steps: Vec<Step>) {
+        let epoch = self.engine.state.cursor().epoch;
+        for step in steps {
+            let seq = step.seq();
+            let event = match step {
+                Step::Deliver(message) => {
+                    Some(event::event(message, &self.engine.options.credentials))
+                }
+                Step::Trimmed(up_to) => Some(Event::Trimmed { up_to }),
+                Step::Own(_) => None,
+            };
+            self.engine.outlet.put(event, Some(Cursor { epoch, seq }));
+        }
+    }
+
+    fn note_history(&mut self, changed: bool) {
+        if changed {
+            self.acked = 0;
+            self.caught_up = false;
+            let mark = self.engine.state.cursor();
+            let event = Event::HistoryChanged { epoch: mark.epoch };
+            self.engine.outlet.put(Some(event), Some(mark));
+        }
+    }
+
+    /// Writing failed: the server may have said why before it closed.
+    async fn last_words(&mut self, broken: Broken) -> End {
+        let look = async {
+            while let Some(Ok(frame)) = self.frames.next().await {
+                match read(frame) {
+                    Ok(output) if output.r#type() == Kind::PtClose => return Some(closed(output)),
+                    Ok(_) => {}
+                    Err(_) => return None,
+                }
+            }
+            None
+        };
+        let said = timeout(GOODBYE, look).await.ok().flatten();
+        said.unwrap_or_else(|| broken.into())
+    }
+}

@@ -1,0 +1,231 @@
+//! The client's place in its inbox, as a value: which entries may be given to the application now,
+//! and when the server must be asked. Knows no sockets, clocks or channels.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use gimlet_proto::pb::{Message, SyncOutput};
+
+use crate::cursor_store::Cursor;
+
+/// Entries ahead of the cursor that are kept for their predecessors; what is beyond is fetched.
+const MAX_PARKED: usize = 32;
+
+/// What to do with one entry, or about a range of them.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly every step is a delivery")]
+pub(crate) enum Step {
+    /// Give it to the application.
+    Deliver(Message),
+    /// This client sent it and knows; only the cursor moves.
+    Own(i64),
+    /// Everything up to here was removed on the server.
+    Trimmed(i64),
+}
+
+impl Step {
+    /// Where the cursor stands after this step.
+    pub(crate) const fn seq(&self) -> i64 {
+        match self {
+            Self::Deliver(message) => message.seq,
+            Self::Own(seq) | Self::Trimmed(seq) => *seq,
+        }
+    }
+}
+
+/// What a page of SYNC brought.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Page {
+    /// The numbering is another one: everything known is void, sync from 0.
+    HistoryChanged,
+    /// Entries, in order.
+    Steps(Vec<Step>),
+}
+
+/// The cursor and what is known beyond it.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    epoch: u64,
+    /// The highest seq given out, without a hole below it.
+    cursor: i64,
+    /// The highest seq heard of.
+    seen: i64,
+    /// Entries above the cursor; `None` is an own send, known without its body.
+    parked: BTreeMap<i64, Option<Message>>,
+    /// The seq of the SYNC that is under way.
+    asked: Option<i64>,
+    /// Whether SYNC has reached the end on this connection.
+    live: bool,
+}
+
+impl State {
+    pub(crate) fn new(start: Cursor) -> Self {
+        Self {
+            epoch: start.epoch,
+            cursor: start.seq,
+            seen: start.seq,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) const fn cursor(&self) -> Cursor {
+        Cursor {
+            epoch: self.epoch,
+            seq: self.cursor,
+        }
+    }
+
+    pub(crate) const fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// The connection is gone: what was parked comes again by SYNC.
+    pub(crate) fn disconnected(&mut self) {
+        self.asked = None;
+        self.live = false;
+        self.parked.retain(|_, body| body.is_none());
+    }
+
+    /// Takes the sign-in's answer; true if the history changed.
+    pub(crate) fn signed_in(&mut self, epoch: u64, head: i64) -> bool {
+        self.history(epoch, head < self.cursor)
+    }
+
+    /// Takes a heartbeat's answer; true if the history changed. A head below the cursor means
+    /// nothing here: the server may share one reading among many heartbeats.
+    pub(crate) fn heartbeat(&mut self, epoch: u64, head: i64) -> bool {
+        let changed = self.history(epoch, false);
+        self.missed(head);
+        changed
+    }
+
+    /// An entry exists that was not taken.
+    pub(crate) fn missed(&mut self, seq: i64) {
+        self.seen = self.seen.max(seq);
+    }
+
+    /// Whether entries are known to exist above the cursor.
+    pub(crate) const fn is_behind(&self) -> bool {
+        self.seen > self.cursor
+    }
+
+    /// Whether a SYNC should be sent: at once while not live, after a moment otherwise, because
+    /// what is missing may be on its way.
+    pub(crate) const fn wants_sync(&self) -> bool {
+        self.asked.is_none() && (!self.live || self.is_behind())
+    }
+
+    /// The seq to ask from; a SYNC is under way until [`page`](Self::page) or
+    /// [`sync_failed`](Self::sync_failed).
+    pub(crate) fn ask(&mut self) -> i64 {
+        self.asked = Some(self.cursor);
+        self.cursor
+    }
+
+    /// The SYNC was refused.
+    pub(crate) fn sync_failed(&mut self) {
+        self.asked = None;
+    }
+
+    /// Takes a pushed inbox entry.
+    pub(crate) fn pushed(&mut self, message: Message) -> Vec<Step> {
+        let seq = message.seq;
+        self.park(seq, Some(message));
+        self.drain()
+    }
+
+    /// Takes the answer to an own send: the sender's own entry, which is not pushed to this device.
+    pub(crate) fn sent(&mut self, seq: i64) -> Vec<Step> {
+        self.park(seq, None);
+        self.drain()
+    }
+
+    /// Takes the answer to a SYNC.
+    pub(crate) fn page(&mut self, page: SyncOutput) -> Page {
+        let asked = self.asked.take().unwrap_or(0);
+        if self.history(page.epoch, page.epoch != 0 && page.head < asked) {
+            return Page::HistoryChanged;
+        }
+        let mut steps = Vec::with_capacity(page.messages.len());
+        if page.floor > self.cursor {
+            self.cursor = page.floor;
+            steps.push(Step::Trimmed(page.floor));
+        }
+        let empty = page.messages.is_empty();
+        for message in page.messages {
+            let seq = message.seq;
+            if seq <= self.cursor {
+                continue;
+            }
+            self.cursor = seq;
+            steps.push(match self.parked.remove(&seq) {
+                Some(None) => Step::Own(seq),
+                _ => Step::Deliver(message),
+            });
+        }
+        self.parked = self.parked.split_off(&self.cursor.saturating_add(1));
+        steps.append(&mut self.drain());
+        // A page without entries is the end, whatever it says: asking again would spin.
+        self.live = !page.has_more || empty;
+        if self.live {
+            let parked = self.parked.last_key_value().map(|(seq, _)| *seq);
+            self.seen = parked.unwrap_or(0).max(self.cursor);
+        }
+        Page::Steps(steps)
+    }
+
+    /// Adopts an epoch; on a change forgets everything and says so.
+    fn history(&mut self, epoch: u64, went_back: bool) -> bool {
+        let other = epoch != 0 && self.epoch != 0 && epoch != self.epoch;
+        if epoch != 0 {
+            self.epoch = epoch;
+        }
+        let changed = other || went_back;
+        if changed {
+            *self = Self {
+                epoch: self.epoch,
+                ..Self::default()
+            };
+        }
+        changed
+    }
+
+    fn park(&mut self, seq: i64, body: Option<Message>) {
+        if seq <= self.cursor {
+            return;
+        }
+        self.missed(seq);
+        let next = self.cursor.checked_add(1) == Some(seq);
+        if !next && self.parked.len() >= MAX_PARKED {
+            return;
+        }
+        match self.parked.entry(seq) {
+            Entry::Vacant(free) => {
+                free.insert(body);
+            }
+            // Known twice: as an own send it needs no body.
+            Entry::Occupied(mut kept) if body.is_none() => {
+                kept.insert(None);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
+
+    /// Takes out what follows the cursor without a hole.
+    fn drain(&mut self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        while let Some(entry) = self.parked.first_entry() {
+            let seq = *entry.key();
+            if self.cursor.checked_add(1) != Some(seq) {
+                break;
+            }
+            steps.push(entry.remove().map_or(Step::Own(seq), Step::Deliver));
+            self.cursor = seq;
+        }
+        self.missed(self.cursor);
+        steps
+    }
+}
+
+#[cfg(test)]
+mod tests;
