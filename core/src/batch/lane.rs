@@ -83,6 +83,10 @@ impl Lane {
         let remote = self.start_remote();
         let mut carried = None;
         loop {
+            // Also under a load that always leaves something over.
+            if token.is_cancelled() {
+                waiting.close();
+            }
             let first = match carried.take() {
                 Some(first) => first,
                 None => match next(&mut waiting, &token).await {

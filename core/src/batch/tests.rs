@@ -1,1 +1,369 @@
 //! The batcher under load, under a store that hangs, and at shutdown.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::envelope::Parcel;
+use crate::fanout::LocalSink;
+use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
+use crate::memory;
+use crate::message::{Content, Entry, Message, Profile, Receiver, Sender};
+use crate::page::{Page, PageLimit};
+use crate::peer::Alone;
+use crate::seq::Seq;
+use crate::store::{JobLease, JobPart, Kind, StoreError, Stores};
+use crate::time::Timestamp;
+
+/// What the next appends do.
+#[derive(Clone, Copy, Debug)]
+enum Mood {
+    Work,
+    Fail(Kind),
+    Panic,
+}
+
+/// A store whose appends wait for a permit, and are noted.
+#[derive(Debug)]
+struct Held {
+    inner: Arc<dyn InboxStore>,
+    permits: Semaphore,
+    entered: AtomicUsize,
+    batches: Mutex<Vec<usize>>,
+    mood: Mutex<Mood>,
+}
+
+#[async_trait]
+impl InboxStore for Held {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        self.batches.lock().unwrap().push(batch.len());
+        self.entered.fetch_add(1, Ordering::SeqCst);
+        self.permits.acquire().await.unwrap().forget();
+        let mood = *self.mood.lock().unwrap();
+        match mood {
+            Mood::Work => self.inner.append(batch).await,
+            Mood::Fail(kind) => Err(StoreError::new("inbox.append", kind)),
+            Mood::Panic => panic!("the store panics on cue"),
+        }
+    }
+
+    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<Page<Entry>, StoreError> {
+        self.inner.after(u, s, l).await
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        self.inner.trim(user, upto).await
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        self.inner.claim_job(group).await
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        self.inner.advance_job(lease).await
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        self.inner.sweep(max).await
+    }
+}
+
+/// Notes what is pushed.
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<(UserId, Seq)>>);
+
+impl LocalSink for Heard {
+    fn deliver(&self, parcel: &Parcel) {
+        if let Parcel::Entries { to, .. } = parcel {
+            self.0.lock().unwrap().extend(to);
+        }
+    }
+
+    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {}
+}
+
+struct Bench {
+    stores: Stores,
+    held: Arc<Held>,
+    heard: Arc<Heard>,
+    batcher: Batcher,
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+fn bench(limits: &Limits, permits: usize) -> Bench {
+    let stores = memory::stores();
+    let held = Arc::new(Held {
+        inner: Arc::clone(&stores.inbox),
+        permits: Semaphore::new(permits),
+        entered: AtomicUsize::new(0),
+        batches: Mutex::default(),
+        mood: Mutex::new(Mood::Work),
+    });
+    let heard = Arc::new(Heard::default());
+    let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
+    let fanout = Fanout::new(
+        NodeId::boot("here"),
+        Arc::clone(&heard) as _,
+        Arc::new(Alone),
+        Arc::clone(&stores.route),
+    );
+    let batcher = Batcher::start(
+        Arc::clone(&held) as _,
+        limits,
+        &tracker,
+        token.clone(),
+        fanout,
+        Jobs::default(),
+    );
+    Bench {
+        stores,
+        held,
+        heard,
+        batcher,
+        tracker,
+        token,
+    }
+}
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+fn message_to(to: u64, content: &str) -> (Append, Arc<Envelope>) {
+    let message = Arc::new(Message {
+        id: MessageId::generate(),
+        sender: Sender::Business,
+        receiver: Receiver::User(user(to)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(content.to_owned().into()),
+        sent_at: Timestamp(1),
+    });
+    let append = Append {
+        message: Arc::clone(&message),
+        recipients: Arc::from([user(to)]),
+        key: None,
+        roster: None,
+    };
+    let envelope = Envelope::new(message, Arc::new(Profile::default()), 0);
+    (append, Arc::new(envelope))
+}
+
+impl Bench {
+    /// Sends in a task, and returns when the send waits or is answered.
+    async fn send(&self, to: u64) -> JoinHandle<Result<Appended, Refusal>> {
+        let (append, envelope) = message_to(to, "hi");
+        let batcher = self.batcher.clone();
+        let deadline = Instant::now() + Duration::from_millis(1_500);
+        let task =
+            self.tracker
+                .spawn(async move { batcher.append(append, envelope, deadline).await });
+        // One thread: after a few turns the send is queued, and taken if the lane is free.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        task
+    }
+
+    async fn head(&self, of: u64) -> u64 {
+        let heads = self.stores.seq.heads(&[user(of)]).await.unwrap();
+        heads[0].head.get()
+    }
+
+    async fn stop(self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_send_is_not_delayed() {
+    let bench = bench(&Limits::default(), 1);
+    let began = Instant::now();
+    let answer = bench.send(1).await.await.unwrap().unwrap();
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let seqs = vec![(user(1), Seq::new(1))];
+    assert_eq!(answer, Appended::Stored { seqs, job: false });
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn sends_that_arrive_while_a_batch_commits_form_the_next() {
+    let limits = Limits {
+        batch_sends: 4,
+        ..Limits::default()
+    };
+    let bench = bench(&limits, 0);
+    let mut sends = Vec::new();
+    for _ in 0..7 {
+        sends.push(bench.send(1).await);
+    }
+    bench.held.permits.add_permits(10);
+    for send in sends {
+        assert!(send.await.unwrap().is_ok());
+    }
+    assert_eq!(*bench.held.batches.lock().unwrap(), [1, 4, 2]);
+    let heard: Vec<u64> = (bench.heard.0.lock().unwrap().iter())
+        .map(|(_, seq)| seq.get())
+        .collect();
+    assert_eq!(heard, [1, 2, 3, 4, 5, 6, 7]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_and_entries_bound_a_batch_and_a_large_send_goes_alone() {
+    let limits = Limits {
+        batch_bytes: 4,
+        batch_entries: 3,
+        ..Limits::default()
+    };
+    let bench = bench(&limits, 0);
+    let first = bench.send(1).await;
+    let mut sends = Vec::new();
+    for content in ["12345678", "12", "34", "5", "", "", ""] {
+        let (append, envelope) = message_to(1, content);
+        let (batcher, deadline) = (bench.batcher.clone(), Instant::now() + limits.send_deadline);
+        sends.push(
+            bench
+                .tracker
+                .spawn(async move { batcher.append(append, envelope, deadline).await }),
+        );
+        tokio::task::yield_now().await;
+    }
+    bench.held.permits.add_permits(10);
+    for send in std::iter::once(first).chain(sends) {
+        assert!(send.await.unwrap().is_ok());
+    }
+    assert_eq!(*bench.held.batches.lock().unwrap(), [1, 1, 2, 3, 1]);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn too_late_is_unavailable_before_the_batch_began_and_unknown_after() {
+    let bench = bench(&Limits::default(), 0);
+    let started = bench.send(1).await;
+    let waiting = bench.send(2).await;
+    assert_eq!(started.await.unwrap(), Err(Refusal::Unknown));
+    assert_eq!(waiting.await.unwrap(), Err(Refusal::Unavailable));
+    bench.held.permits.add_permits(10);
+    let later = bench.send(3).await;
+    assert!(later.await.unwrap().is_ok());
+    // What was answered as unavailable is never stored; what was unknown was stored here.
+    assert_eq!(
+        [bench.head(1).await, bench.head(2).await, bench.head(3).await],
+        [1, 0, 1]
+    );
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once() {
+    let limits = Limits {
+        send_queue: 2,
+        ..Limits::default()
+    };
+    let bench = bench(&limits, 0);
+    let began = Instant::now();
+    let taken = [bench.send(1).await, bench.send(1).await, bench.send(1).await];
+    let refused = bench.send(1).await.await.unwrap();
+    assert_eq!(refused, Err(Refusal::Unavailable));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    bench.held.permits.add_permits(10);
+    for send in taken {
+        assert!(send.await.unwrap().is_ok());
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
+    let bench = bench(&Limits::default(), 100);
+    let moods = [
+        (Mood::Fail(Kind::Unavailable), 14),
+        (Mood::Fail(Kind::Full), 8),
+        (Mood::Fail(Kind::Unknown), 4),
+        (Mood::Panic, 4),
+    ];
+    for (mood, code) in moods {
+        *bench.held.mood.lock().unwrap() = mood;
+        let refusal = bench.send(1).await.await.unwrap().unwrap_err();
+        assert_eq!(refusal.code(), code);
+    }
+    assert!(bench.heard.0.lock().unwrap().is_empty());
+    *bench.held.mood.lock().unwrap() = Mood::Work;
+    assert!(bench.send(1).await.await.unwrap().is_ok());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
+    let bench = bench(&Limits::default(), 0);
+    let sends = [bench.send(1).await, bench.send(1).await, bench.send(1).await];
+    bench.token.cancel();
+    bench.held.permits.add_permits(1);
+    // The first batch ends; then the lane learns of the shutdown.
+    while bench.held.entered.load(Ordering::SeqCst) < 2 {
+        tokio::task::yield_now().await;
+    }
+    let late = bench.send(1).await;
+    assert_eq!(late.await.unwrap(), Err(Refusal::Unavailable));
+    bench.held.permits.add_permits(10);
+    for send in sends {
+        assert!(send.await.unwrap().is_ok());
+    }
+    assert_eq!(bench.head(1).await, 3);
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_goes_away_leaves_its_send_behind() {
+    let bench = bench(&Limits::default(), 0);
+    let first = bench.send(1).await;
+    let gone = bench.send(1).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    bench.held.permits.add_permits(10);
+    assert!(first.await.unwrap().is_ok());
+    let after = bench.send(1).await;
+    assert!(after.await.unwrap().is_ok());
+    assert_eq!(bench.head(1).await, 3);
+    assert_eq!(bench.heard.0.lock().unwrap().len(), 3);
+    bench.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_order() {
+    let bench = bench(&Limits::default(), 1_000);
+    let mut sends = Vec::new();
+    for _ in 0..200 {
+        let (append, envelope) = message_to(1, "hi");
+        let batcher = bench.batcher.clone();
+        let deadline = Instant::now() + Duration::from_mins(1);
+        sends.push(
+            bench
+                .tracker
+                .spawn(async move { batcher.append(append, envelope, deadline).await }),
+        );
+    }
+    let mut seqs = Vec::new();
+    for send in sends {
+        if let Appended::Stored { seqs: stored, .. } = send.await.unwrap().unwrap() {
+            seqs.extend(stored.iter().map(|(_, seq)| seq.get()));
+        }
+    }
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
+    let heard = Arc::clone(&bench.heard);
+    bench.stop().await;
+    let heard: Vec<u64> = (heard.0.lock().unwrap().iter())
+        .map(|(_, seq)| seq.get())
+        .collect();
+    assert_eq!(heard, (1..=200).collect::<Vec<_>>());
+}
