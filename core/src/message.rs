@@ -131,6 +131,24 @@ pub struct Draft {
     pub request_id: Option<i64>,
 }
 
+impl Draft {
+    /// A stored text message to a user, without a client id; for examples and tests. The content is
+    /// the text itself, not gim's `Text`.
+    #[must_use]
+    pub fn text(to: UserId, text: &str) -> Self {
+        Self {
+            receiver: Receiver::User(to),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(Bytes::copy_from_slice(text.as_bytes())),
+            sent_at: Timestamp::default(),
+            persist: true,
+            client_id: None,
+            request_id: None,
+        }
+    }
+}
+
 /// What a user shows of itself beside a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {

@@ -13,12 +13,14 @@ use crate::message::Profile;
 use crate::time::Timestamp;
 
 mod builtin;
+mod open;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
 pub use builtin::{Builtin, BuiltinConfig, SignIn, SignedIn};
+pub use open::Open;
 pub use verify::{CodeVerifier, FixedCode};
 
 /// A user as the business backend describes it.

@@ -33,7 +33,10 @@ impl Acks {
 
     /// What this device has acked and is not yet written.
     pub(super) fn pending(&self, user: UserId, device: DeviceId) -> Seq {
-        self.lock().get(&(user, device)).copied().unwrap_or_default()
+        self.lock()
+            .get(&(user, device))
+            .copied()
+            .unwrap_or_default()
     }
 
     /// Writes soon: a connection has ended.

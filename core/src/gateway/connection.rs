@@ -8,10 +8,10 @@ use tokio::time::Instant;
 use super::{Gateway, SyncFromZero};
 use crate::envelope::Envelope;
 use crate::error::Refusal;
-use crate::hub::{Handle, Identity, Work};
+use crate::hub::{CloseReason, Handle, Identity, Work};
 use crate::id::{Epoch, RoomId};
-use crate::message::{Draft, Sender};
 use crate::logic::Sent;
+use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{Head, RoomSink};
@@ -45,7 +45,11 @@ pub struct Connection {
 
 impl Connection {
     pub(super) const fn new(gateway: Gateway, handle: Arc<Handle>, fragile: bool) -> Self {
-        Self { gateway, handle, fragile }
+        Self {
+            gateway,
+            handle,
+            fragile,
+        }
     }
 
     /// Who it belongs to.
@@ -68,6 +72,7 @@ impl Connection {
 
     /// A sign of life: its inbox is compared with its cursor soon. Returns what
     /// [`head`](Self::head) does.
+    #[must_use]
     pub fn heartbeat(&self) -> (Epoch, Seq) {
         self.gateway.inner.heads.ask(self.identity().user);
         self.head()
@@ -80,7 +85,10 @@ impl Connection {
         let inner = &self.gateway.inner;
         let Identity { user, device, .. } = *self.identity();
         let from = self.sync_start(asked).await?;
-        let limit = PageLimit { items: inner.limits.page_items, bytes: inner.limits.page_bytes };
+        let limit = PageLimit {
+            items: inner.limits.page_items,
+            bytes: inner.limits.page_bytes,
+        };
         let _turn = inner.reads.acquire().await;
         let mut page = inner.logic.page(user, from, limit).await?;
         let mut upto = page.upto(from);
@@ -101,7 +109,13 @@ impl Connection {
         }
         let upto = upto.min(page.head.head);
         let epoch = self.gateway.epoch().await?;
-        Ok(SyncPage { items: page.items, more: page.more, upto, epoch, head: page.head })
+        Ok(SyncPage {
+            items: page.items,
+            more: page.more,
+            upto,
+            epoch,
+            head: page.head,
+        })
     }
 
     /// A SYNC from `asked` was answered with everything up to `upto`, and whether there is more. If
@@ -114,7 +128,10 @@ impl Connection {
     pub fn ack(&self, upto: Seq) {
         if self.handle.may_ack(upto) {
             let identity = self.identity();
-            self.gateway.inner.acks.note(identity.user, identity.device, upto);
+            self.gateway
+                .inner
+                .acks
+                .note(identity.user, identity.device, upto);
         }
     }
 
@@ -122,7 +139,10 @@ impl Connection {
     pub async fn send(&self, draft: Draft) -> Result<Sent, Refusal> {
         self.check_owner()?;
         let Identity { user, device, .. } = *self.identity();
-        let sender = Sender::User { user, device: Some(device) };
+        let sender = Sender::User {
+            user,
+            device: Some(device),
+        };
         self.gateway.inner.logic.send(sender, draft).await
     }
 
@@ -138,7 +158,7 @@ impl Connection {
         }
         let Some(room) = room else { return Ok(()) };
         if inner.rooms.enter(room, &self.handle) {
-            let sink: Arc<dyn RoomSink> = inner.rooms.clone();
+            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.subscribe(room, sink).await {
                 inner.rooms.leave(room, self.identity().conn);
                 self.handle.enter_room(None);
@@ -151,6 +171,12 @@ impl Connection {
     /// What the connection's task is to do next; registers it to be woken.
     pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
         self.handle.poll_work(cx, now)
+    }
+
+    /// Waits for the end alone, while nothing can be written to the client; registers the task to
+    /// be woken.
+    pub fn poll_close(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        self.handle.poll_close(cx)
     }
 
     /// When [`poll_work`](Self::poll_work) has something to do although nothing wakes the task.
@@ -172,8 +198,13 @@ impl Connection {
     async fn read_inbox(&self) -> Result<(), Refusal> {
         let inner = &self.gateway.inner;
         let _turn = inner.reads.acquire().await;
-        let Some(after) = self.handle.begin_read() else { return Ok(()) };
-        let limit = PageLimit { items: inner.limits.page_items, bytes: inner.limits.page_bytes };
+        let Some(after) = self.handle.begin_read() else {
+            return Ok(());
+        };
+        let limit = PageLimit {
+            items: inner.limits.page_items,
+            bytes: inner.limits.page_bytes,
+        };
         let _reading = Reading(&self.handle);
         let page = inner.logic.page(self.identity().user, after, limit).await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
@@ -183,8 +214,15 @@ impl Connection {
     }
 
     async fn read_room(&self) -> Result<(), Refusal> {
-        let Some((room, from)) = self.handle.wants_history() else { return Ok(()) };
-        let history = self.gateway.inner.room_store.history(room, from, HISTORY_PAGE).await;
+        let Some((room, from)) = self.handle.wants_history() else {
+            return Ok(());
+        };
+        let history = self
+            .gateway
+            .inner
+            .room_store
+            .history(room, from, HISTORY_PAGE)
+            .await;
         let history = history.inspect_err(|_| self.handle.history_failed())?;
         self.handle.fill_room(room, &history.items, history.more);
         Ok(())
@@ -193,17 +231,29 @@ impl Connection {
     /// Where the page for a SYNC from `asked` really starts.
     async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
         let by_ack = asked == Seq::ZERO && self.gateway.inner.from_zero != SyncFromZero::All;
-        if !by_ack && !(self.fragile && asked > Seq::ZERO) {
+        if !by_ack && (!self.fragile || asked == Seq::ZERO) {
             return Ok(asked);
         }
         let Identity { user, device, .. } = *self.identity();
         let marks = self.gateway.inner.logic.acked(user).await?;
-        let own = marks.iter().find(|(d, _)| *d == device).map_or(Seq::ZERO, |(_, seq)| *seq);
+        let own = marks
+            .iter()
+            .find(|(d, _)| *d == device)
+            .map_or(Seq::ZERO, |(_, seq)| *seq);
         let own = own.max(self.gateway.inner.acks.pending(user, device));
         if asked > Seq::ZERO {
-            return Ok(if own > Seq::ZERO { own.min(asked) } else { asked });
+            return Ok(if own > Seq::ZERO {
+                own.min(asked)
+            } else {
+                asked
+            });
         }
-        let any = marks.iter().map(|(_, seq)| *seq).max().unwrap_or_default().max(own);
+        let any = marks
+            .iter()
+            .map(|(_, seq)| *seq)
+            .max()
+            .unwrap_or_default()
+            .max(own);
         Ok(match self.gateway.inner.from_zero {
             SyncFromZero::UserAck => any,
             SyncFromZero::DeviceAck | SyncFromZero::All => own,
@@ -212,7 +262,9 @@ impl Connection {
 
     fn check_owner(&self) -> Result<(), Refusal> {
         if self.handle.is_superseded() {
-            return Err(Refusal::Unauthorized("this device has signed in on a newer connection"));
+            return Err(Refusal::Unauthorized(
+                "this device has signed in on a newer connection",
+            ));
         }
         Ok(())
     }

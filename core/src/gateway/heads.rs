@@ -20,7 +20,10 @@ pub(super) struct Heads {
 impl Heads {
     /// Compares this user's head soon.
     pub(super) fn ask(&self, user: UserId) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(user);
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(user);
         self.some.notify_one();
     }
 

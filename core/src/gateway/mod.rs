@@ -91,7 +91,10 @@ struct Inner {
 impl Gateway {
     /// Starts the gateway's tasks on `tracker`; they end, after a last flush, when `token` is
     /// cancelled.
-    #[expect(clippy::too_many_arguments, reason = "the seams of a role, named one by one")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the seams of a role, named one by one"
+    )]
     #[must_use]
     pub fn start(
         node: NodeId,
@@ -149,19 +152,37 @@ impl Gateway {
     /// `Unavailable` and `Unknown` if the logic role could not be asked.
     pub async fn sign_in(&self, request: SignInRequest) -> Result<Connection, Refusal> {
         let inner = &self.inner;
-        let SignInRequest { user, device, token, client, protocol, fragile } = request;
+        let SignInRequest {
+            user,
+            device,
+            token,
+            client,
+            protocol,
+            fragile,
+        } = request;
         let generation = inner.logic.sign_in(user, device, &token).await?;
         let client = client.map(|addr| addr.to_string()).unwrap_or_default();
         let conn = inner.hub.next_conn();
-        let identity = Identity { conn, user, device, generation, protocol, client };
+        let identity = Identity {
+            conn,
+            user,
+            device,
+            generation,
+            protocol,
+            client,
+        };
         let handle = Arc::new(Handle::new(identity, fragile, &inner.limits));
         if !inner.hub.insert(&handle) {
-            return Err(Refusal::Unauthorized("this device has signed in again meanwhile"));
+            return Err(Refusal::Unauthorized(
+                "this device has signed in again meanwhile",
+            ));
         }
         // From here on the connection leaves the hub when this value is dropped.
         let connection = Connection::new(self.clone(), handle, fragile);
         if !inner.routes.claim(connection.handle()).await {
-            return Err(Refusal::Unauthorized("this device has signed in elsewhere meanwhile"));
+            return Err(Refusal::Unauthorized(
+                "this device has signed in elsewhere meanwhile",
+            ));
         }
         self.epoch().await?;
         if let Some(head) = inner.logic.heads(&[user]).await?.first() {
@@ -182,14 +203,16 @@ impl Gateway {
     /// Compares the cursors of all connections with their inboxes: after a pause of this node's
     /// clock, or a failed call of a peer (law 6).
     pub fn check_all(&self) {
-        self.inner.hub.each(|handle| self.inner.heads.ask(handle.identity().user));
+        self.inner
+            .hub
+            .each(|handle| self.inner.heads.ask(handle.identity().user));
     }
 
     /// Takes a connection out of a room; the caller holds the rooms' gate.
     async fn leave_room(&self, room: RoomId, handle: &Handle) {
         let inner = &self.inner;
         if inner.rooms.leave(room, handle.identity().conn) {
-            let sink: Arc<dyn RoomSink> = inner.rooms.clone();
+            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.unsubscribe(room, sink).await {
                 tracing::debug!(%error, %room, "the room's feed goes on unheard");
             }

@@ -14,7 +14,7 @@ type Members = HashMap<ConnId, Arc<Handle>>;
 #[derive(Debug)]
 pub(super) struct Rooms {
     hub: Arc<Hub>,
-    rooms: Mutex<HashMap<RoomId, Arc<Mutex<Members>>>>,
+    open: Mutex<HashMap<RoomId, Arc<Mutex<Members>>>>,
     /// Held while a room is opened at or closed to the store, so that the two cannot pass each
     /// other (gim-defects C-16, C-17).
     gate: tokio::sync::Mutex<()>,
@@ -22,7 +22,11 @@ pub(super) struct Rooms {
 
 impl Rooms {
     pub(super) fn new(hub: Arc<Hub>) -> Self {
-        Self { hub, rooms: Mutex::default(), gate: tokio::sync::Mutex::new(()) }
+        Self {
+            hub,
+            open: Mutex::default(),
+            gate: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// The lock under which rooms are opened and closed.
@@ -32,7 +36,7 @@ impl Rooms {
 
     /// Adds a subscriber; returns whether it is the room's first here.
     pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = lock(&self.open);
         let members = rooms.entry(room).or_default();
         let mut members = lock(members);
         members.insert(handle.identity().conn, Arc::clone(handle));
@@ -41,8 +45,10 @@ impl Rooms {
 
     /// Removes a subscriber; returns whether the room is empty now.
     pub(super) fn leave(&self, room: RoomId, conn: ConnId) -> bool {
-        let mut rooms = lock(&self.rooms);
-        let Some(members) = rooms.get(&room) else { return false };
+        let mut rooms = lock(&self.open);
+        let Some(members) = rooms.get(&room) else {
+            return false;
+        };
         let mut members = lock(members);
         let was_there = members.remove(&conn).is_some();
         let empty = members.is_empty();
@@ -54,7 +60,7 @@ impl Rooms {
     }
 
     fn members(&self, room: RoomId) -> Option<Arc<Mutex<Members>>> {
-        lock(&self.rooms).get(&room).cloned()
+        lock(&self.open).get(&room).cloned()
     }
 }
 
@@ -69,7 +75,9 @@ impl RoomSink for Rooms {
 
     fn interrupted(&self, room: RoomId) {
         if let Some(members) = self.members(room) {
-            lock(&members).values().for_each(|handle| handle.interrupt_room(room));
+            lock(&members)
+                .values()
+                .for_each(|handle| handle.interrupt_room(room));
         }
     }
 }

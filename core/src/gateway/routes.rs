@@ -21,7 +21,11 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(node: NodeId, store: Arc<dyn DeviceRoute>) -> Self {
-        Self { node, store, dirty: AtomicBool::new(true) }
+        Self {
+            node,
+            store,
+            dirty: AtomicBool::new(true),
+        }
     }
 
     /// Registers the connection; `false` if the device has a newer one elsewhere.
@@ -48,7 +52,11 @@ impl Routes {
     /// Unregisters the connection, if its route is still the present one.
     pub(super) async fn release(&self, handle: &Handle) {
         let identity = handle.identity();
-        if let Err(error) = self.store.release(identity.device, identity.generation).await {
+        if let Err(error) = self
+            .store
+            .release(identity.device, identity.generation)
+            .await
+        {
             tracing::debug!(%error, "route not released; it ends with the lease");
         }
     }

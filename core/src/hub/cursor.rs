@@ -72,9 +72,17 @@ impl Cursor {
         }
         if self.lagging {
             // What a read under way may not bring any more is held, so that the read can end.
-            return if self.reading.is_some() { Verdict::Ahead } else { Verdict::Drop };
+            return if self.reading.is_some() {
+                Verdict::Ahead
+            } else {
+                Verdict::Drop
+            };
         }
-        if seq == self.served.next() { Verdict::Next } else { Verdict::Ahead }
+        if seq == self.served.next() {
+            Verdict::Next
+        } else {
+            Verdict::Ahead
+        }
     }
 
     /// The entry was queued, or needs no writing.
@@ -170,7 +178,10 @@ mod tests {
         let mut cursor = Cursor::new();
         assert_eq!(cursor.offer(Seq::new(3)), Verdict::Drop);
         cursor.synced(Seq::new(2), false);
-        assert!(cursor.wants_read(), "entry 3 was pushed before the connection was live");
+        assert!(
+            cursor.wants_read(),
+            "entry 3 was pushed before the connection was live"
+        );
     }
 
     #[test]

@@ -50,7 +50,11 @@ impl Identity {
     /// in on before did not send for this one.
     #[must_use]
     pub fn sent(&self, message: &Message) -> bool {
-        message.sender == Sender::User { user: self.user, device: Some(self.device) }
+        message.sender
+            == Sender::User {
+                user: self.user,
+                device: Some(self.device),
+            }
     }
 }
 
@@ -98,7 +102,9 @@ pub struct Handle {
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Handle")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +113,11 @@ impl Handle {
         Self {
             identity,
             outbox_bytes: limits.outbox_bytes,
-            parked: (limits.parked_entries, limits.parked_bytes, limits.parked_wait),
+            parked: (
+                limits.parked_entries,
+                limits.parked_bytes,
+                limits.parked_wait,
+            ),
             sync_wait: limits.sync_wait,
             state: Mutex::new(State {
                 cursor: Cursor::new(),
@@ -161,7 +171,9 @@ impl Handle {
                 Verdict::Ahead => {
                     let (entries, bytes, wait) = self.parked;
                     if state.parked.park(seq, envelope, entries, bytes) {
-                        state.parked_until.get_or_insert_with(|| Instant::now() + wait);
+                        state
+                            .parked_until
+                            .get_or_insert_with(|| Instant::now() + wait);
                     } else {
                         Self::lag(state);
                     }
@@ -174,7 +186,10 @@ impl Handle {
     /// Offers something outside the inbox: best effort, dropped when the budget is used up.
     pub(crate) fn offer_live(&self, seq: Seq, envelope: &Arc<Envelope>) {
         self.change(|state| {
-            let delivery = Delivery::Live { seq, envelope: Arc::clone(envelope) };
+            let delivery = Delivery::Live {
+                seq,
+                envelope: Arc::clone(envelope),
+            };
             !state.superseded && state.outbox.push(delivery, self.outbox_bytes)
         });
     }
@@ -194,13 +209,15 @@ impl Handle {
 
     /// The room's feed has a hole.
     pub(crate) fn interrupt_room(&self, room: RoomId) {
-        self.change(|state| match state.room.as_mut().filter(|r| r.room == room) {
-            Some(cursor) => {
-                cursor.interrupt();
-                true
-            }
-            None => false,
-        });
+        self.change(
+            |state| match state.room.as_mut().filter(|r| r.room == room) {
+                Some(cursor) => {
+                    cursor.interrupt();
+                    true
+                }
+                None => false,
+            },
+        );
     }
 
     /// The inbox is known to reach this far.
@@ -247,7 +264,20 @@ impl Handle {
     /// When `poll_work` should be called although nothing woke it.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
-        [state.parked_until, state.live_at, state.retry_at].into_iter().flatten().min()
+        [state.parked_until, state.live_at, state.retry_at]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Waits for the end alone, while nothing can be written.
+    pub(crate) fn poll_close(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        let mut state = self.lock();
+        if let Some(reason) = state.close.clone() {
+            return Poll::Ready(reason);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     pub(crate) fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
@@ -273,14 +303,21 @@ impl Handle {
                 Delivery::Entry { seq, .. } => Some(*seq),
                 Delivery::Live { .. } => None,
             });
-            let written = if state.outbox.is_empty() { Some(state.cursor.served()) } else { last };
+            let written = if state.outbox.is_empty() {
+                Some(state.cursor.served())
+            } else {
+                last
+            };
             Self::acked_up_to(&mut state, written);
             return Poll::Ready(Work::Deliver(batch));
         }
         if state.retry_at.is_some_and(|at| at <= now) {
             state.retry_at = None;
         }
-        let history = state.room.as_ref().is_some_and(|room| room.wants_history().is_some());
+        let history = state
+            .room
+            .as_ref()
+            .is_some_and(|room| room.wants_history().is_some());
         if !state.superseded
             && state.retry_at.is_none()
             && state.outbox.is_empty()
@@ -325,7 +362,9 @@ impl Handle {
                 let own = self.identity.sent(&envelope.message);
                 // A page fits the budget, and it is read only when the outbox is empty.
                 if !own {
-                    state.outbox.push(Delivery::Entry { seq, envelope }, usize::MAX);
+                    state
+                        .outbox
+                        .push(Delivery::Entry { seq, envelope }, usize::MAX);
                 }
                 state.cursor.pass(seq);
             }
@@ -348,9 +387,13 @@ impl Handle {
             state.cursor.synced(upto, more);
             state.outbox.forget(upto);
             state.hold_live = false;
-            state.live_at = (state.cursor.phase() != Phase::Live)
-                .then(|| Instant::now() + self.sync_wait);
-            let low = if first { asked } else { state.ackable.0.min(asked) };
+            state.live_at =
+                (state.cursor.phase() != Phase::Live).then(|| Instant::now() + self.sync_wait);
+            let low = if first {
+                asked
+            } else {
+                state.ackable.0.min(asked)
+            };
             state.ackable = (low, state.ackable.1.max(upto).max(low));
             self.unpark(state);
             true
@@ -374,14 +417,13 @@ impl Handle {
         left
     }
 
-    pub(crate) fn room(&self) -> Option<RoomId> {
-        self.lock().room.as_ref().map(|room| room.room)
-    }
-
     /// Which room's history is to be read, from where.
     pub(crate) fn wants_history(&self) -> Option<(RoomId, Seq)> {
         let state = self.lock();
-        state.room.as_ref().and_then(|room| Some((room.room, room.wants_history()?)))
+        state
+            .room
+            .as_ref()
+            .and_then(|room| Some((room.room, room.wants_history()?)))
     }
 
     /// Queues a page of a room's history; on the last page, also what was published meanwhile.
@@ -390,12 +432,22 @@ impl Handle {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
-            let held = if more { Vec::new() } else { cursor.end_history() };
+            let held = if more {
+                Vec::new()
+            } else {
+                cursor.end_history()
+            };
             for item in items.iter().chain(&held) {
                 if cursor.pass(item) {
                     let envelope = Arc::clone(&item.envelope);
                     let budget = if more { usize::MAX } else { self.outbox_bytes };
-                    state.outbox.push(Delivery::Live { seq: item.seq, envelope }, budget);
+                    state.outbox.push(
+                        Delivery::Live {
+                            seq: item.seq,
+                            envelope,
+                        },
+                        budget,
+                    );
                 }
             }
             true
@@ -404,7 +456,13 @@ impl Handle {
 
     fn enqueue_room(&self, outbox: &mut Outbox, item: &RoomItem) -> bool {
         let envelope = Arc::clone(&item.envelope);
-        outbox.push(Delivery::Live { seq: item.seq, envelope }, self.outbox_bytes)
+        outbox.push(
+            Delivery::Live {
+                seq: item.seq,
+                envelope,
+            },
+            self.outbox_bytes,
+        )
     }
 
     /// Queues the next entry, or lags if the budget is used up.
@@ -416,7 +474,10 @@ impl Handle {
             }
             return;
         };
-        if state.outbox.push(Delivery::Entry { seq, envelope }, self.outbox_bytes) {
+        if state
+            .outbox
+            .push(Delivery::Entry { seq, envelope }, self.outbox_bytes)
+        {
             state.cursor.pass(seq);
         } else {
             Self::lag(state);
@@ -426,7 +487,9 @@ impl Handle {
     fn unpark(&self, state: &mut State) {
         while !state.parked.is_empty() {
             let next = state.cursor.served().next();
-            let Some(envelope) = state.parked.take(next) else { break };
+            let Some(envelope) = state.parked.take(next) else {
+                break;
+            };
             let before = state.cursor.served();
             self.enqueue(state, next, envelope);
             if state.cursor.served() == before {
@@ -454,7 +517,11 @@ impl Handle {
     /// Changes the state and, if the change says so, wakes the connection's task.
     fn change(&self, change: impl FnOnce(&mut State) -> bool) {
         let mut state = self.lock();
-        let waker = if change(&mut state) { state.waker.take() } else { None };
+        let waker = if change(&mut state) {
+            state.waker.take()
+        } else {
+            None
+        };
         drop(state);
         if let Some(waker) = waker {
             waker.wake();

@@ -21,6 +21,7 @@ pub use close::CloseReason;
 pub use handle::{Handle, Identity, Work};
 
 use crate::envelope::Parcel;
+use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, UserId};
 use crate::seq::Seq;
 
@@ -79,7 +80,9 @@ impl Hub {
     /// The connection that owns the device on this node.
     #[must_use]
     pub fn owner(&self, device: DeviceId) -> Option<Arc<Handle>> {
-        self.device(device).get(&device).map(|d| Arc::clone(&d.owner))
+        self.device(device)
+            .get(&device)
+            .map(|d| Arc::clone(&d.owner))
     }
 
     pub(crate) fn count_pushes(&self, n: usize) {
@@ -99,7 +102,10 @@ impl Hub {
             let mut devices = self.device(identity.device);
             match devices.entry(identity.device) {
                 Entry::Vacant(place) => {
-                    place.insert(Device { owner: Arc::clone(handle), zombies: Vec::new() });
+                    place.insert(Device {
+                        owner: Arc::clone(handle),
+                        zombies: Vec::new(),
+                    });
                     None
                 }
                 Entry::Occupied(mut place) => {
@@ -145,7 +151,9 @@ impl Hub {
         let mut zombies = Vec::new();
         let owned = {
             let mut devices = self.device(id);
-            let Some(device) = devices.get_mut(&id) else { return false };
+            let Some(device) = devices.get_mut(&id) else {
+                return false;
+            };
             let owned = Arc::ptr_eq(&device.owner, handle);
             if owned {
                 zombies = std::mem::take(&mut device.zombies);
@@ -229,8 +237,11 @@ impl Hub {
     fn each_of(&self, user: UserId, mut f: impl FnMut(&Handle)) {
         let map = self.user(user);
         if let Some(handles) = map.get(&user) {
-            self.pushed.fetch_add(handles.len() as u64, Ordering::Relaxed);
-            handles.iter().for_each(|handle| f(handle));
+            self.pushed
+                .fetch_add(handles.len() as u64, Ordering::Relaxed);
+            for handle in handles {
+                f(handle);
+            }
         }
     }
 
@@ -240,7 +251,8 @@ impl Hub {
         if let Some(handles) = users.get_mut(&user) {
             let before = handles.len();
             handles.retain(|h| !Arc::ptr_eq(h, handle));
-            self.connections.fetch_sub(before - handles.len(), Ordering::Relaxed);
+            self.connections
+                .fetch_sub(before - handles.len(), Ordering::Relaxed);
             if handles.is_empty() {
                 users.remove(&user);
             }
@@ -256,9 +268,21 @@ impl Hub {
     }
 }
 
+impl LocalSink for Hub {
+    fn deliver(&self, parcel: &Parcel) {
+        Self::deliver(self, parcel);
+    }
+
+    fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
+        Self::disconnect(self, user, Some(device), reason);
+    }
+}
+
 fn shard<T>(shards: &[T], key: u64) -> &T {
     let at = usize::try_from(key % SHARDS as u64).unwrap_or(0);
-    shards.get(at).expect("there are SHARDS shards, and the index is taken modulo SHARDS")
+    shards
+        .get(at)
+        .expect("there are SHARDS shards, and the index is taken modulo SHARDS")
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

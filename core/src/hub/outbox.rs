@@ -49,7 +49,8 @@ impl Outbox {
 
     /// Removes the inbox entries up to `upto`: a SYNC has covered them.
     pub(super) fn forget(&mut self, upto: Seq) {
-        self.queue.retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
+        self.queue
+            .retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
         self.bytes = self.queue.iter().map(|d| d.envelope().weight()).sum();
     }
 
@@ -58,11 +59,14 @@ impl Outbox {
     }
 }
 
-/// Entries that came before their predecessors. `None` is a step without a body: the device's own
-/// send, whose seq it got as the answer.
+/// An entry to be queued, or a step without a body: the device's own send, whose seq it got as the
+/// answer.
+pub(super) type Step = Option<Arc<Envelope>>;
+
+/// Entries that came before their predecessors.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
-    entries: BTreeMap<Seq, Option<Arc<Envelope>>>,
+    entries: BTreeMap<Seq, Step>,
     bytes: usize,
 }
 
@@ -75,7 +79,7 @@ impl Parked {
     pub(super) fn park(
         &mut self,
         seq: Seq,
-        envelope: Option<Arc<Envelope>>,
+        envelope: Step,
         max_entries: usize,
         max_bytes: usize,
     ) -> bool {
@@ -92,7 +96,7 @@ impl Parked {
     }
 
     /// Takes the entry of that place, and drops those before it.
-    pub(super) fn take(&mut self, seq: Seq) -> Option<Option<Arc<Envelope>>> {
+    pub(super) fn take(&mut self, seq: Seq) -> Option<Step> {
         while let Some(first) = self.entries.first_entry() {
             if *first.key() > seq {
                 return None;

@@ -42,7 +42,10 @@ fn live(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Han
 }
 
 fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
-    let sender = Sender::User { user: user(from), device: Some(device(on)) };
+    let sender = Sender::User {
+        user: user(from),
+        device: Some(device(on)),
+    };
     let message = Message {
         id: MessageId::generate(),
         sender,
@@ -52,12 +55,19 @@ fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
         content: Content(Bytes::from(vec![b'x'; bytes])),
         sent_at: Timestamp(0),
     };
-    Arc::new(Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0))
+    Arc::new(Envelope::new(
+        Arc::new(message),
+        Arc::new(Profile::default()),
+        0,
+    ))
 }
 
 fn push(hub: &Hub, to: u64, seq: u64, envelope: &Arc<Envelope>) {
     let to = vec![(user(to), Seq::new(seq))];
-    hub.deliver(&Parcel::Entries { envelope: Arc::clone(envelope), to });
+    hub.deliver(&Parcel::Entries {
+        envelope: Arc::clone(envelope),
+        to,
+    });
 }
 
 fn work(handle: &Handle) -> Option<Work> {
@@ -101,7 +111,9 @@ async fn a_predecessor_that_does_not_come_is_read_from_the_inbox() {
     let phone = live(&hub, 1, 11, 1, 1);
     push(&hub, 1, 2, &envelope(2, 21, 10));
     assert!(work(&phone).is_none(), "entry 1 may still come");
-    let later = phone.next_deadline().expect("a parked entry has a deadline");
+    let later = phone
+        .next_deadline()
+        .expect("a parked entry has a deadline");
     assert!(matches!(work_at(&phone, later), Some(Work::Read)));
 }
 
@@ -140,7 +152,11 @@ async fn a_slow_connection_lags_within_its_budget() {
             other => panic!("expected a read after {served} entries, got {other:?}"),
         }
     }
-    assert_eq!(phone.begin_read(), Some(Seq::new(served)), "it reads on where it stopped");
+    assert_eq!(
+        phone.begin_read(),
+        Some(Seq::new(served)),
+        "it reads on where it stopped"
+    );
 }
 
 #[tokio::test]
@@ -162,7 +178,10 @@ async fn a_superseded_connection_gets_nothing_more_whichever_user_it_was() {
     let new = live(&hub, 5, 11, 2, 0);
     push(&hub, 1, 2, &envelope(2, 21, 10));
     push(&hub, 5, 1, &envelope(2, 21, 10));
-    assert!(work(&old).is_none(), "what was queued is gone, and it stays open");
+    assert!(
+        work(&old).is_none(),
+        "what was queued is gone, and it stays open"
+    );
     assert!(old.is_superseded());
     assert_eq!(seqs(&new), [1]);
 }
@@ -171,7 +190,10 @@ async fn a_superseded_connection_gets_nothing_more_whichever_user_it_was() {
 async fn an_older_sign_in_does_not_take_the_device_back() {
     let hub = Hub::new(2);
     let new = live(&hub, 1, 11, 2, 1);
-    let identity = Identity { generation: Generation(1), ..new.identity().clone() };
+    let identity = Identity {
+        generation: Generation(1),
+        ..new.identity().clone()
+    };
     let late = Arc::new(Handle::new(identity, false, &Limits::default()));
     assert!(!hub.insert(&late));
     assert!(!new.is_superseded());
@@ -182,9 +204,15 @@ async fn clients_of_ours_are_told_and_old_ones_close_with_their_successor() {
     let hub = Hub::new(2);
     let ours = live(&hub, 1, 11, 1, 1);
     let olds: Vec<_> = (2..6).map(|g| live(&hub, 1, 11, g, 0)).collect();
-    assert!(matches!(work(&ours), Some(Work::Close(CloseReason::Superseded))));
+    assert!(matches!(
+        work(&ours),
+        Some(Work::Close(CloseReason::Superseded))
+    ));
     let closed = |h: &Handle| matches!(work(h), Some(Work::Close(_)));
-    assert_eq!(olds.iter().map(|h| closed(h)).collect::<Vec<_>>(), [true, false, false, false]);
+    assert_eq!(
+        olds.iter().map(|h| closed(h)).collect::<Vec<_>>(),
+        [true, false, false, false]
+    );
     assert!(hub.remove(&olds[3]));
     assert!(olds[..3].iter().all(|h| closed(h)));
     assert_eq!(hub.connections(), 0);
@@ -221,5 +249,8 @@ async fn m9_only_numbers_of_served_entries_are_acks() {
     assert!(!phone.may_ack(Seq::new(1)), "it is still in the queue");
     assert_eq!(seqs(&phone), [100_000, 1]);
     assert!(phone.may_ack(Seq::new(1)));
-    assert!(!phone.may_ack(Seq::new(100_000)), "a room's number is none of the inbox");
+    assert!(
+        !phone.may_ack(Seq::new(100_000)),
+        "a room's number is none of the inbox"
+    );
 }
