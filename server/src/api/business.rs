@@ -1,0 +1,240 @@
+//! `BusinessExt` and `BusinessInt`, and the same under their older names `UserExt` and `UserInt`:
+//! the built-in business service by gRPC.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use gimlet_core::business::{Builtin, Business as _, SignIn};
+use gimlet_core::error::Refusal;
+use gimlet_core::service::Service;
+use gimlet_core::service::rate::Rate;
+use gimlet_core::store::AccountChange;
+use gimlet_proto::pb::business_ext_server::BusinessExt;
+use gimlet_proto::pb::business_int_server::BusinessInt;
+use gimlet_proto::pb::user_ext_server::UserExt;
+use gimlet_proto::pb::user_int_server::UserInt;
+use gimlet_proto::pb::{self, Empty};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::convert;
+use super::guard::Caller;
+use super::status::status;
+
+/// The business role behind all four names.
+#[derive(Clone, Debug)]
+pub(super) struct Accounts {
+    builtin: Builtin,
+    service: Service,
+    /// Sign-ins of one address that did not succeed yet.
+    attempts: Arc<Rate<IpAddr>>,
+}
+
+impl Accounts {
+    pub(super) fn new(builtin: Builtin, service: Service) -> Self {
+        let attempts = Arc::new(Rate::per_minute(service.limits().failed_sign_ins));
+        Self {
+            builtin,
+            service,
+            attempts,
+        }
+    }
+
+    async fn sign_in(&self, request: Request<pb::SignInReq>) -> Result<pb::SignInResp, Refusal> {
+        let address = request.remote_addr().map(|addr| addr.ip().to_canonical());
+        let address = address.filter(|address| !address.is_loopback());
+        if let Some(address) = address {
+            self.attempts
+                .take(address)
+                .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
+        }
+        let req = request.into_inner();
+        let done = self
+            .builtin
+            .sign_in(SignIn {
+                phone: req.phone_number,
+                code: req.code,
+                device: convert::device("device_id", req.device_id)?,
+            })
+            .await?;
+        if let Some(address) = address {
+            self.attempts.forget(&address);
+        }
+        if done.is_new {
+            // Somebody may have asked for it a moment ago.
+            self.service.directory().forget(done.user).await;
+        }
+        Ok(pb::SignInResp {
+            is_new: done.is_new,
+            user_id: done.user.to_wire(),
+            token: done.token,
+        })
+    }
+
+    /// The caller: gim ignores the id in the request.
+    async fn me(&self, caller: Caller) -> Result<pb::GetUserResp, Refusal> {
+        let user = convert::user_info(self.builtin.get(caller.user).await?);
+        Ok(pb::GetUserResp { user: Some(user) })
+    }
+
+    async fn update(&self, caller: Caller, req: pb::UpdateUserReq) -> Result<Empty, Refusal> {
+        let change = AccountChange {
+            nickname: req.nickname,
+            sex: req.sex,
+            avatar_url: req.avatar_url,
+            extra: req.extra,
+        };
+        self.builtin.update(caller.user, change).await?;
+        self.service.directory().forget(caller.user).await;
+        Ok(Empty {})
+    }
+
+    async fn search(&self, req: pb::SearchUserReq) -> Result<pb::SearchUserResp, Refusal> {
+        let found = self.builtin.search(&req.key).await?;
+        let users = found.into_iter().map(convert::user_info).collect();
+        Ok(pb::SearchUserResp { users })
+    }
+
+    async fn sign_out(&self, caller: Caller) -> Result<Empty, Refusal> {
+        self.builtin.sign_out(caller.user, caller.device).await?;
+        self.service
+            .disconnect(caller.user, caller.device, "signed out")
+            .await;
+        Ok(Empty {})
+    }
+
+    async fn auth(&self, req: pb::AuthReq) -> Result<Empty, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let device = convert::device("device_id", req.device_id)?;
+        self.builtin.auth(user, device, &req.token).await?;
+        Ok(Empty {})
+    }
+
+    async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let user = convert::user_info(self.builtin.get(user).await?);
+        Ok(pb::GetUserResp { user: Some(user) })
+    }
+
+    async fn users(&self, req: pb::GetUsersReq) -> Result<pb::GetUsersResp, Refusal> {
+        let asked = convert::user_keys(req.user_ids.into_keys())?;
+        let found = self.builtin.users(&asked).await?;
+        let users = found
+            .into_iter()
+            .map(|info| (info.user.to_wire(), convert::user_info(info)))
+            .collect();
+        Ok(pb::GetUsersResp { users })
+    }
+}
+
+fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(status)
+}
+
+#[async_trait]
+impl BusinessExt for Accounts {
+    async fn sign_in(
+        &self,
+        request: Request<pb::SignInReq>,
+    ) -> Result<Response<pb::SignInResp>, Status> {
+        reply(Self::sign_in(self, request).await)
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserReq>,
+    ) -> Result<Response<pb::GetUserResp>, Status> {
+        reply(self.me(Caller::of(&request)?).await)
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<pb::UpdateUserReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        reply(self.update(caller, request.into_inner()).await)
+    }
+
+    async fn search_user(
+        &self,
+        request: Request<pb::SearchUserReq>,
+    ) -> Result<Response<pb::SearchUserResp>, Status> {
+        reply(self.search(request.into_inner()).await)
+    }
+
+    async fn sign_out(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
+        reply(Self::sign_out(self, Caller::of(&request)?).await)
+    }
+}
+
+#[async_trait]
+impl UserExt for Accounts {
+    async fn sign_in(
+        &self,
+        request: Request<pb::SignInReq>,
+    ) -> Result<Response<pb::SignInResp>, Status> {
+        BusinessExt::sign_in(self, request).await
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserReq>,
+    ) -> Result<Response<pb::GetUserResp>, Status> {
+        BusinessExt::get_user(self, request).await
+    }
+
+    async fn update_user(
+        &self,
+        request: Request<pb::UpdateUserReq>,
+    ) -> Result<Response<Empty>, Status> {
+        BusinessExt::update_user(self, request).await
+    }
+
+    async fn search_user(
+        &self,
+        request: Request<pb::SearchUserReq>,
+    ) -> Result<Response<pb::SearchUserResp>, Status> {
+        BusinessExt::search_user(self, request).await
+    }
+}
+
+#[async_trait]
+impl BusinessInt for Accounts {
+    async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
+        reply(Self::auth(self, request.into_inner()).await)
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserReq>,
+    ) -> Result<Response<pb::GetUserResp>, Status> {
+        reply(self.user(request.into_inner()).await)
+    }
+
+    async fn get_users(
+        &self,
+        request: Request<pb::GetUsersReq>,
+    ) -> Result<Response<pb::GetUsersResp>, Status> {
+        reply(self.users(request.into_inner()).await)
+    }
+}
+
+#[async_trait]
+impl UserInt for Accounts {
+    async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
+        BusinessInt::auth(self, request).await
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserReq>,
+    ) -> Result<Response<pb::GetUserResp>, Status> {
+        BusinessInt::get_user(self, request).await
+    }
+
+    async fn get_users(
+        &self,
+        request: Request<pb::GetUsersReq>,
+    ) -> Result<Response<pb::GetUsersResp>, Status> {
+        BusinessInt::get_users(self, request).await
+    }
+}

@@ -1,0 +1,60 @@
+//! `ConnectInt`: what gim's logic nodes and backends say to whoever holds a device's connection.
+
+use std::sync::Arc;
+
+use gimlet_core::envelope::{Envelope, Parcel};
+use gimlet_core::error::Refusal;
+use gimlet_core::logic::Logic as _;
+use gimlet_core::node::Node;
+use gimlet_proto::pb::connect_int_server::ConnectInt;
+use gimlet_proto::pb::{self, Empty};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::convert;
+use super::status::status;
+
+/// The internal service of the connect role.
+#[derive(Clone, Debug)]
+pub(super) struct Connect(pub(super) Node);
+
+impl Connect {
+    /// A message with a seq is a hint to look: the connection's cursor is compared with the real
+    /// head, and what it shows is read from the inbox, never taken from the call. One with seq 0 is
+    /// content of its own, shown to the user of the device. A device that is not here is no error.
+    async fn deliver(&self, req: pb::DeliverMessageReq) -> Result<(), Refusal> {
+        let device = convert::device("device_id", req.device_id)?;
+        let message = req.message_send.and_then(|send| send.message);
+        let message = message.ok_or_else(|| {
+            Refusal::bad("message_send.message is missing; send the message to deliver")
+        })?;
+        let hub = self.0.gateway().hub();
+        let Some(owner) = hub.owner(device) else {
+            return Ok(());
+        };
+        let user = owner.identity().user;
+        if message.seq == 0 {
+            let (message, profile) = convert::live(message)?;
+            let envelope = Envelope::new(Arc::new(message), Arc::new(profile), 0);
+            hub.deliver(&Parcel::Live {
+                envelope: Arc::new(envelope),
+                to: vec![user],
+            });
+            return Ok(());
+        }
+        if let Some(head) = self.0.service().heads(&[user]).await?.first() {
+            hub.hint(user, head.head);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ConnectInt for Connect {
+    async fn deliver_message(
+        &self,
+        request: Request<pb::DeliverMessageReq>,
+    ) -> Result<Response<Empty>, Status> {
+        self.deliver(request.into_inner()).await.map_err(status)?;
+        Ok(Response::new(Empty {}))
+    }
+}

@@ -1,0 +1,295 @@
+//! Between gim's gRPC messages and core's types: the only place of this crate that makes ids from
+//! wire integers. A field that cannot be right is refused by name, with what would be right.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use gimlet_core::business::UserInfo;
+use gimlet_core::envelope::Envelope;
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
+use gimlet_core::logic::Sent;
+use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use gimlet_core::seq::Seq;
+use gimlet_core::service::RoomDraft;
+use gimlet_core::store::{Device, Friend, Group, Member, Role, Route};
+use gimlet_core::time::Timestamp;
+use gimlet_proto::pb;
+
+fn id<T>(field: &str, raw: i64, make: fn(i64) -> Option<T>) -> Result<T, Refusal> {
+    make(raw).ok_or_else(|| {
+        Refusal::bad(format!("{field} is {raw}; ids are numbers from 1 upwards"))
+    })
+}
+
+pub(super) fn user(field: &str, raw: i64) -> Result<UserId, Refusal> {
+    id(field, raw, UserId::from_wire)
+}
+
+pub(super) fn users(field: &str, raw: &[i64]) -> Result<Vec<UserId>, Refusal> {
+    raw.iter().map(|&raw| user(field, raw)).collect()
+}
+
+pub(super) fn device(field: &str, raw: i64) -> Result<DeviceId, Refusal> {
+    id(field, raw, DeviceId::from_wire)
+}
+
+pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
+    id(field, raw, GroupId::from_wire)
+}
+
+pub(super) fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
+    Seq::from_wire(raw).ok_or_else(|| {
+        Refusal::bad(format!("{field} is {raw}; it is the number of the last message, or 0"))
+    })
+}
+
+/// What a send asks for.
+pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<Draft, Refusal> {
+    let receiver = match pb::ReceiverType::try_from(req.receiver_type) {
+        Ok(pb::ReceiverType::RtUser) => Receiver::User(user("receiver_id", req.receiver_id)?),
+        Ok(pb::ReceiverType::RtGroup) => Receiver::Group(group("receiver_id", req.receiver_id)?),
+        Ok(pb::ReceiverType::RtRoom) => {
+            return Err(Refusal::bad(
+                "receiver_type is 3, a room; send to rooms with PushRoom",
+            ));
+        }
+        Ok(pb::ReceiverType::RtUnknown) | Err(_) => {
+            return Err(Refusal::bad(format!(
+                "receiver_type is {}; it is 1 for a user or 2 for a group",
+                req.receiver_type
+            )));
+        }
+    };
+    Ok(Draft {
+        receiver,
+        mentions: users("to_user_ids", &req.to_user_ids)?,
+        kind: req.message_type,
+        content: Content(req.message_content),
+        sent_at: Timestamp(req.send_time),
+        persist: req.is_persist,
+        client_id: Some(req.client_message_id).filter(|id| !id.is_empty()),
+        request_id,
+    })
+}
+
+/// What a room push asks for.
+pub(super) fn room_draft(req: pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
+    Ok(RoomDraft {
+        room: id("room_id", req.room_id, RoomId::from_wire)?,
+        mentions: Vec::new(),
+        kind: req.message_type,
+        content: Content(req.message_content),
+        persist: req.is_persist,
+    })
+}
+
+pub(super) fn role(raw: i32) -> Result<Option<Role>, Refusal> {
+    match pb::MemberType::try_from(raw) {
+        Ok(pb::MemberType::GmtUnknown) => Ok(None),
+        Ok(pb::MemberType::GmtAdmin) => Ok(Some(Role::Admin)),
+        Ok(pb::MemberType::GmtMember) => Ok(Some(Role::Member)),
+        Err(_) => Err(Refusal::bad(format!(
+            "member_type is {raw}; it is 1 for an admin or 2 for a member"
+        ))),
+    }
+}
+
+pub(super) fn sent(sent: &Sent) -> pb::SendMessageResp {
+    pb::SendMessageResp {
+        seq: sent.seq.to_wire(),
+        message_id: Bytes::copy_from_slice(sent.message.as_bytes()),
+        repeated: sent.repeated,
+    }
+}
+
+/// An inbox entry as SYNC shows it: with the sender's present profile and no device.
+pub(super) fn entry(seq: Seq, envelope: &Envelope) -> pb::Message {
+    let (message, profile) = (&envelope.message, &envelope.profile);
+    let (sender_type, sender_id) = match message.sender {
+        Sender::System => (pb::SenderType::StSystem, 0),
+        Sender::User { user, .. } => (pb::SenderType::StUser, user.to_wire()),
+        Sender::Business => (pb::SenderType::StBusiness, 0),
+    };
+    let (receiver_type, receiver_id) = match message.receiver {
+        Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
+        Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
+        Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
+        Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
+    };
+    pb::Message {
+        sender: Some(pb::Sender {
+            sender_type: sender_type.into(),
+            sender_id,
+            device_id: 0,
+            avatar_url: profile.avatar_url.clone(),
+            nickname: profile.nickname.clone(),
+            extra: profile.extra.clone(),
+        }),
+        receiver_type: receiver_type.into(),
+        receiver_id,
+        to_user_ids: message.mentions.iter().map(|user| user.to_wire()).collect(),
+        message_type: message.kind,
+        message_content: message.content.0.clone(),
+        seq: seq.to_wire(),
+        send_time: message.sent_at.0,
+        status: pb::MessageStatus::MsNormal.into(),
+        message_id: Bytes::copy_from_slice(message.id.as_bytes()),
+    }
+}
+
+pub(super) fn friend((friend, info): (Friend, Option<UserInfo>)) -> pb::Friend {
+    let (profile, sex) = info.map(|info| (info.profile, info.sex)).unwrap_or_default();
+    pb::Friend {
+        user_id: friend.user.to_wire(),
+        phone_number: String::new(),
+        nickname: profile.nickname,
+        sex,
+        avatar_url: profile.avatar_url,
+        user_extra: profile.extra,
+        remarks: friend.remarks,
+        extra: friend.extra,
+    }
+}
+
+pub(super) fn group_info(group: Group) -> pb::Group {
+    pb::Group {
+        group_id: group.id.to_wire(),
+        name: group.name,
+        avatar_url: group.avatar_url,
+        introduction: group.introduction,
+        user_mum: i32::try_from(group.members).unwrap_or(i32::MAX),
+        extra: group.extra,
+        create_time: group.created_at.seconds(),
+        update_time: group.updated_at.seconds(),
+    }
+}
+
+pub(super) fn member((member, info): (Member, Option<UserInfo>)) -> pb::GroupMember {
+    let (profile, sex) = info.map(|info| (info.profile, info.sex)).unwrap_or_default();
+    let role = match member.role {
+        Role::Admin => pb::MemberType::GmtAdmin,
+        Role::Member => pb::MemberType::GmtMember,
+    };
+    pb::GroupMember {
+        user_id: member.user.to_wire(),
+        nickname: profile.nickname,
+        sex,
+        avatar_url: profile.avatar_url,
+        user_extra: profile.extra,
+        member_type: role.into(),
+        remarks: member.remarks,
+        extra: member.extra,
+    }
+}
+
+pub(super) fn user_info(info: UserInfo) -> pb::User {
+    pb::User {
+        user_id: info.user.to_wire(),
+        nickname: info.profile.nickname,
+        sex: info.sex,
+        avatar_url: info.profile.avatar_url,
+        extra: info.profile.extra,
+        create_time: info.created_at.seconds(),
+        update_time: info.updated_at.seconds(),
+    }
+}
+
+pub(super) fn device_info(device: Device, route: Option<Route>) -> pb::Device {
+    let status = i32::from(route.is_some());
+    let (conn_addr, client_addr) = route
+        .map(|route| (route.node.name, route.client))
+        .unwrap_or_default();
+    pb::Device {
+        device_id: device.id.to_wire(),
+        user_id: device.user.map_or(0, UserId::to_wire),
+        r#type: device.info.kind,
+        brand: device.info.brand,
+        model: device.info.model,
+        system_version: device.info.system_version,
+        sdk_version: device.info.sdk_version,
+        status,
+        conn_addr,
+        client_addr,
+        create_time: device.created_at.seconds(),
+        update_time: device.updated_at.seconds(),
+    }
+}
+
+/// A message that is shown as it comes, outside every inbox.
+pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> {
+    let from = message.sender.unwrap_or_default();
+    let sender = match pb::SenderType::try_from(from.sender_type) {
+        Ok(pb::SenderType::StUser) => Sender::User {
+            user: user("sender_id", from.sender_id)?,
+            device: DeviceId::from_wire(from.device_id),
+        },
+        Ok(pb::SenderType::StBusiness) => Sender::Business,
+        Ok(pb::SenderType::StSystem | pb::SenderType::StUnknown) | Err(_) => Sender::System,
+    };
+    let receiver = match pb::ReceiverType::try_from(message.receiver_type) {
+        Ok(pb::ReceiverType::RtRoom) if message.receiver_id == 0 => Receiver::Everyone,
+        Ok(pb::ReceiverType::RtRoom) => {
+            Receiver::Room(id("receiver_id", message.receiver_id, RoomId::from_wire)?)
+        }
+        Ok(pb::ReceiverType::RtGroup) => {
+            Receiver::Group(group("receiver_id", message.receiver_id)?)
+        }
+        Ok(pb::ReceiverType::RtUser | pb::ReceiverType::RtUnknown) | Err(_) => {
+            Receiver::User(user("receiver_id", message.receiver_id)?)
+        }
+    };
+    let profile = Profile {
+        nickname: from.nickname,
+        avatar_url: from.avatar_url,
+        extra: from.extra,
+    };
+    let message = Message {
+        id: MessageId::generate(),
+        sender,
+        receiver,
+        mentions: users("to_user_ids", &message.to_user_ids)?,
+        kind: message.message_type,
+        content: Content(message.message_content),
+        sent_at: Timestamp(message.send_time),
+    };
+    Ok((message, profile))
+}
+
+/// Keys of gim's map of users, in order and without repeats.
+pub(super) fn user_keys(raw: impl Iterator<Item = i64>) -> Result<Vec<UserId>, Refusal> {
+    let keys: BTreeSet<UserId> = raw.map(|raw| user("user_ids", raw)).collect::<Result<_, _>>()?;
+    Ok(keys.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_named_with_what_is_right() {
+        let said = |req: pb::SendMessageReq| draft(req, None).unwrap_err().to_string();
+        let to = |receiver_type, receiver_id| pb::SendMessageReq {
+            receiver_type,
+            receiver_id,
+            ..Default::default()
+        };
+        assert_eq!(said(to(1, 0)), "receiver_id is 0; ids are numbers from 1 upwards");
+        assert!(said(to(2, -5)).starts_with("receiver_id is -5"));
+        assert!(said(to(3, 1)).contains("PushRoom"));
+        assert!(said(to(0, 1)).starts_with("receiver_type is 0"));
+        assert!(said(to(9, 1)).starts_with("receiver_type is 9"));
+        let mentions = pb::SendMessageReq { to_user_ids: vec![1, 0], ..to(1, 1) };
+        assert!(said(mentions).starts_with("to_user_ids is 0"));
+        assert!(role(7).unwrap_err().to_string().starts_with("member_type is 7"));
+        assert!(seq("seq", -1).unwrap_err().to_string().starts_with("seq is -1"));
+    }
+
+    #[test]
+    fn an_empty_client_message_id_is_none() {
+        let req = pb::SendMessageReq { receiver_type: 1, receiver_id: 1, ..Default::default() };
+        assert_eq!(draft(req.clone(), None).unwrap().client_id, None);
+        let req = pb::SendMessageReq { client_message_id: "a".into(), ..req };
+        assert_eq!(draft(req, None).unwrap().client_id.as_deref(), Some("a"));
+    }
+}

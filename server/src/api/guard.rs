@@ -1,0 +1,215 @@
+//! Who may call: clients by their token, backends by the shared secret.
+//!
+//! A guard stands in front of one service. It puts the [`Caller`] beside the request, so a handler
+//! never sees metadata.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::service::Service;
+use http::{HeaderMap, Request, Response};
+use subtle::ConstantTimeEq as _;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+
+use super::status::status;
+use crate::config::Secret;
+
+/// Methods that need no sign-in.
+const OPEN: [&str; 3] = [
+    "/pb.LogicExt/RegisterDevice",
+    "/pb.BusinessExt/SignIn",
+    "/pb.UserExt/SignIn",
+];
+
+/// A signed-in client.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller {
+    /// The user.
+    pub(super) user: UserId,
+    /// The device it calls from.
+    pub(super) device: DeviceId,
+    /// The metadata `request_id`, if it was a number.
+    pub(super) request_id: Option<i64>,
+}
+
+impl Caller {
+    /// The caller of a guarded request.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
+        let refused = || status(Refusal::Unauthorized("no user"));
+        request.extensions().get::<Self>().copied().ok_or_else(refused)
+    }
+}
+
+/// What a guard asks for.
+#[derive(Clone, Debug)]
+pub(super) enum Gate {
+    /// `user_id`, `device_id` and `token`, as gim's clients send them.
+    Clients(Service),
+    /// `authorization: Bearer SECRET`, if a secret is configured.
+    Backends(Option<Secret>),
+}
+
+impl Gate {
+    async fn check(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
+        match self {
+            Self::Clients(_) if OPEN.contains(&path) => Ok(None),
+            Self::Clients(service) => {
+                let (caller, token) = identify(headers)?;
+                service.auth(caller.user, caller.device, token).await?;
+                Ok(Some(caller))
+            }
+            Self::Backends(None) => Ok(None),
+            Self::Backends(Some(secret)) => {
+                let given = text(headers, "authorization")
+                    .and_then(|value| value.strip_prefix("Bearer "))
+                    .unwrap_or_default();
+                if bool::from(given.as_bytes().ct_eq(secret.reveal().as_bytes())) {
+                    Ok(None)
+                } else {
+                    Err(Refusal::Unauthorized(
+                        "internal services need the metadata authorization: Bearer and the \
+                         cluster's secret",
+                    ))
+                }
+            }
+        }
+    }
+}
+
+fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
+    let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
+    let user = number("user_id").and_then(UserId::from_wire);
+    let user = user.ok_or(Refusal::Unauthorized(
+        "the metadata user_id is missing or no id",
+    ))?;
+    let device = number("device_id").and_then(DeviceId::from_wire);
+    let device = device.ok_or(Refusal::Unauthorized(
+        "the metadata device_id is missing or no id",
+    ))?;
+    let token = text(headers, "token");
+    let token = token.ok_or(Refusal::Unauthorized("the metadata token is missing"))?;
+    let request_id = number("request_id");
+    Ok((
+        Caller {
+            user,
+            device,
+            request_id,
+        },
+        token,
+    ))
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// A service behind its gate.
+#[derive(Clone, Debug)]
+pub(super) struct Guard<S> {
+    inner: S,
+    gate: Gate,
+}
+
+impl<S> Guard<S> {
+    pub(super) const fn new(inner: S, gate: Gate) -> Self {
+        Self { inner, gate }
+    }
+}
+
+impl<S: NamedService> NamedService for Guard<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> tower::Service<Request<Body>> for Guard<S>
+where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let gate = self.gate.clone();
+        // The clone is the one that is ready.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
+        Box::pin(async move {
+            match gate.check(request.uri().path(), request.headers()).await {
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        request.extensions_mut().insert(caller);
+                    }
+                    inner.call(request).await
+                }
+                Err(refusal) => Ok(status(refusal).into_http()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, value.parse().unwrap())
+        });
+        pairs.collect()
+    }
+
+    #[test]
+    fn a_caller_is_the_triple_and_says_what_is_missing() {
+        let whole = headers(&[
+            ("user_id", "7"),
+            ("device_id", "8"),
+            ("token", "t"),
+            ("request_id", "9"),
+        ]);
+        let (caller, token) = identify(&whole).unwrap();
+        assert_eq!((caller.user.get(), caller.device.get()), (7, 8));
+        assert_eq!((token, caller.request_id), ("t", Some(9)));
+        let cases = [
+            (headers(&[]), "user_id"),
+            (headers(&[("user_id", "0")]), "user_id"),
+            (headers(&[("user_id", "x")]), "user_id"),
+            (headers(&[("user_id", "1")]), "device_id"),
+            (headers(&[("user_id", "1"), ("device_id", "-1")]), "device_id"),
+            (headers(&[("user_id", "1"), ("device_id", "1")]), "token"),
+        ];
+        for (wrong, named) in cases {
+            let refusal = identify(&wrong).unwrap_err();
+            assert_eq!(refusal.code(), 10000);
+            assert!(refusal.to_string().contains(named), "{refusal}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backend_needs_the_secret_if_there_is_one() {
+        let gate = Gate::Backends(Some(Secret::new("s3")));
+        let check = |value| {
+            let (gate, headers) = (gate.clone(), headers(&[("authorization", value)]));
+            async move { gate.check("/pb.LogicInt/Sync", &headers).await.is_ok() }
+        };
+        assert!(check("Bearer s3").await);
+        assert!(!check("Bearer s4").await);
+        assert!(!check("s3").await);
+        let open = Gate::Backends(None);
+        assert!(open.check("/pb.LogicInt/Sync", &HeaderMap::new()).await.is_ok());
+    }
+}

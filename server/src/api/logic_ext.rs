@@ -1,0 +1,252 @@
+//! `LogicExt`: what clients ask by gRPC. Each method converts, asks the service, converts back.
+
+use gimlet_core::message::Sender;
+use gimlet_core::service::{GroupDraft, Service};
+use gimlet_core::store::{DeviceInfo, GroupEdit, MemberEdit};
+use gimlet_proto::pb::logic_ext_server::LogicExt;
+use gimlet_proto::pb::{self, Empty};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::convert;
+use super::guard::Caller;
+use super::status::status;
+
+/// The clients' services of the logic role.
+#[derive(Clone, Debug)]
+pub(super) struct Ext(pub(super) Service);
+
+fn empty() -> Result<Response<Empty>, Status> {
+    Ok(Response::new(Empty {}))
+}
+
+const fn sender(caller: Caller) -> Sender {
+    Sender::User {
+        user: caller.user,
+        device: Some(caller.device),
+    }
+}
+
+#[async_trait]
+impl LogicExt for Ext {
+    async fn register_device(
+        &self,
+        request: Request<pb::RegisterDeviceReq>,
+    ) -> Result<Response<pb::RegisterDeviceResp>, Status> {
+        let req = request.into_inner();
+        let info = DeviceInfo {
+            kind: req.r#type,
+            brand: req.brand,
+            model: req.model,
+            system_version: req.system_version,
+            sdk_version: req.sdk_version,
+        };
+        let device = self.0.register(&info).await.map_err(status)?;
+        Ok(Response::new(pb::RegisterDeviceResp {
+            device_id: device.to_wire(),
+        }))
+    }
+
+    async fn send_message(
+        &self,
+        request: Request<pb::SendMessageReq>,
+    ) -> Result<Response<pb::SendMessageResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let draft = convert::draft(request.into_inner(), caller.request_id).map_err(status)?;
+        let sent = self.0.send(sender(caller), draft).await.map_err(status)?;
+        Ok(Response::new(convert::sent(&sent)))
+    }
+
+    async fn push_room(
+        &self,
+        request: Request<pb::PushRoomReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let draft = convert::room_draft(request.into_inner()).map_err(status)?;
+        self.0.push_room(sender(caller), draft).await.map_err(status)?;
+        empty()
+    }
+
+    async fn add_friend(
+        &self,
+        request: Request<pb::AddFriendReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
+        self.0
+            .add_friend(caller.user, friend, req.remarks, req.description)
+            .await
+            .map_err(status)?;
+        empty()
+    }
+
+    async fn agree_add_friend(
+        &self,
+        request: Request<pb::AgreeAddFriendReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let requester = convert::user("user_id", req.user_id).map_err(status)?;
+        self.0
+            .agree_friend(caller.user, requester, req.remarks)
+            .await
+            .map_err(status)?;
+        empty()
+    }
+
+    async fn set_friend(
+        &self,
+        request: Request<pb::SetFriendReq>,
+    ) -> Result<Response<pb::SetFriendResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
+        let (remarks, extra) = (req.remarks.as_deref(), req.extra.as_deref());
+        self.0
+            .set_friend(caller.user, friend, remarks, extra)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(pb::SetFriendResp {
+            friend_id: req.friend_id,
+            remarks: req.remarks.unwrap_or_default(),
+            extra: req.extra.unwrap_or_default(),
+        }))
+    }
+
+    async fn get_friends(
+        &self,
+        request: Request<Empty>,
+    ) -> Result<Response<pb::GetFriendsResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let friends = self.0.friends(caller.user).await.map_err(status)?;
+        let friends = friends.into_iter().map(convert::friend).collect();
+        Ok(Response::new(pb::GetFriendsResp { friends }))
+    }
+
+    async fn create_group(
+        &self,
+        request: Request<pb::CreateGroupReq>,
+    ) -> Result<Response<pb::CreateGroupResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let draft = GroupDraft {
+            name: req.name,
+            avatar_url: req.avatar_url,
+            introduction: req.introduction,
+            extra: req.extra,
+            members: convert::users("member_ids", &req.member_ids).map_err(status)?,
+        };
+        let group = self.0.create_group(caller.user, draft).await.map_err(status)?;
+        Ok(Response::new(pb::CreateGroupResp {
+            group_id: group.to_wire(),
+        }))
+    }
+
+    async fn update_group(
+        &self,
+        request: Request<pb::UpdateGroupReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let edit = GroupEdit {
+            name: req.name,
+            avatar_url: req.avatar_url,
+            introduction: req.introduction,
+            extra: req.extra,
+        };
+        self.0
+            .update_group(caller.user, group, edit)
+            .await
+            .map_err(status)?;
+        empty()
+    }
+
+    async fn get_group(
+        &self,
+        request: Request<pb::GetGroupReq>,
+    ) -> Result<Response<pb::GetGroupResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let found = self.0.group(caller.user, group).await.map_err(status)?;
+        Ok(Response::new(pb::GetGroupResp {
+            group: Some(convert::group_info(found)),
+        }))
+    }
+
+    async fn get_groups(
+        &self,
+        request: Request<Empty>,
+    ) -> Result<Response<pb::GetGroupsResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let groups = self.0.groups_of(caller.user).await.map_err(status)?;
+        let groups = groups.into_iter().map(convert::group_info).collect();
+        Ok(Response::new(pb::GetGroupsResp { groups }))
+    }
+
+    async fn add_group_members(
+        &self,
+        request: Request<pb::AddGroupMembersReq>,
+    ) -> Result<Response<pb::AddGroupMembersResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let users = convert::users("user_ids", &req.user_ids).map_err(status)?;
+        let already = self
+            .0
+            .add_members(caller.user, group, &users)
+            .await
+            .map_err(status)?;
+        let user_ids = already.into_iter().map(gimlet_core::id::UserId::to_wire).collect();
+        Ok(Response::new(pb::AddGroupMembersResp { user_ids }))
+    }
+
+    async fn update_group_member(
+        &self,
+        request: Request<pb::UpdateGroupMemberReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let user = convert::user("user_id", req.user_id).map_err(status)?;
+        let role = convert::role(req.member_type.unwrap_or_default()).map_err(status)?;
+        let edit = MemberEdit {
+            role,
+            remarks: req.remarks,
+            extra: req.extra,
+        };
+        self.0
+            .update_member(caller.user, group, user, edit)
+            .await
+            .map_err(status)?;
+        empty()
+    }
+
+    async fn delete_group_member(
+        &self,
+        request: Request<pb::DeleteGroupMemberReq>,
+    ) -> Result<Response<Empty>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let user = convert::user("user_id", req.user_id).map_err(status)?;
+        self.0
+            .remove_member(caller.user, group, user)
+            .await
+            .map_err(status)?;
+        empty()
+    }
+
+    async fn get_group_members(
+        &self,
+        request: Request<pb::GetGroupMembersReq>,
+    ) -> Result<Response<pb::GetGroupMembersResp>, Status> {
+        let caller = Caller::of(&request)?;
+        let req = request.into_inner();
+        let group = convert::group("group_id", req.group_id).map_err(status)?;
+        let members = self.0.members(caller.user, group).await.map_err(status)?;
+        let members = members.into_iter().map(convert::member).collect();
+        Ok(Response::new(pb::GetGroupMembersResp { members }))
+    }
+}

@@ -1,0 +1,193 @@
+//! `LogicInt`: what business backends ask of the logic role, and what gim's connect nodes asked.
+//!
+//! gimlet's own nodes do not speak it to each other, so what only made sense between gim's nodes
+//! does nothing here, or says that it is not done.
+
+use gimlet_core::error::Refusal;
+use gimlet_core::logic::Logic as _;
+use gimlet_core::message::{Content, Sender};
+use gimlet_core::node::Node;
+use gimlet_core::page::PageLimit;
+use gimlet_core::store::AckMark;
+use gimlet_proto::pb::logic_int_server::LogicInt;
+use gimlet_proto::pb::{self, Empty};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::convert;
+use super::status::status;
+
+/// The internal services of the logic role.
+#[derive(Clone, Debug)]
+pub(super) struct Int(pub(super) Node);
+
+impl Int {
+    async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let device = convert::device("device_id", req.device_id)?;
+        self.0.service().sign_in(user, device, &req.token).await?;
+        Ok(Empty {})
+    }
+
+    /// A page from `seq`; 0 is everything that is kept.
+    async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let after = convert::seq("seq", req.seq)?;
+        let service = self.0.service();
+        let limit = PageLimit {
+            items: service.limits().page_items,
+            bytes: service.limits().page_bytes,
+        };
+        let page = service.page(user, after, limit).await?;
+        let messages = page.items.iter();
+        Ok(pb::SyncResp {
+            messages: messages.map(|(seq, envelope)| convert::entry(*seq, envelope)).collect(),
+            has_more: page.more,
+        })
+    }
+
+    /// An ack never goes past the inbox's head (law 9); 0 and less say nothing, as in gim.
+    async fn ack(&self, req: pb::MessageAckReq) -> Result<Empty, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let device = convert::device("device_id", req.device_id)?;
+        if req.device_ack <= 0 {
+            return Ok(Empty {});
+        }
+        let acked = convert::seq("device_ack", req.device_ack)?;
+        let heads = self.0.service().heads(&[user]).await?;
+        let head = heads.first().map(|head| head.head).unwrap_or_default();
+        let upto = acked.min(head);
+        let mark = AckMark { user, device, upto };
+        self.0.service().ack(&[mark]).await?;
+        Ok(Empty {})
+    }
+
+    async fn send(
+        &self,
+        req: pb::SendMessageReq,
+        request_id: Option<i64>,
+    ) -> Result<pb::SendMessageResp, Refusal> {
+        let draft = convert::draft(req, request_id)?;
+        let sent = self.0.service().send(Sender::Business, draft).await?;
+        Ok(convert::sent(&sent))
+    }
+
+    async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
+        let draft = convert::room_draft(req)?;
+        self.0.service().push_room(Sender::Business, draft).await?;
+        Ok(Empty {})
+    }
+
+    async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
+        let content = Content(req.message_content);
+        self.0
+            .service()
+            .push_all(Sender::Business, req.message_type, content)
+            .await?;
+        Ok(Empty {})
+    }
+
+    async fn device(&self, req: pb::GetDeviceReq) -> Result<pb::GetDeviceResp, Refusal> {
+        let device = convert::device("device_id", req.device_id)?;
+        let (device, route) = self.0.service().device(device).await?;
+        Ok(pb::GetDeviceResp {
+            device: Some(convert::device_info(device, route)),
+        })
+    }
+
+    async fn disconnect(&self, req: pb::DisconnectReq) -> Result<Empty, Refusal> {
+        let user = convert::user("user_id", req.user_id)?;
+        let service = self.0.service();
+        if req.device_id != 0 {
+            let device = convert::device("device_id", req.device_id)?;
+            service.disconnect(user, device, &req.reason).await;
+            return Ok(Empty {});
+        }
+        self.0.gateway().hub().disconnect(user, None, &req.reason);
+        for route in service.stores().route.of(&[user]).await? {
+            service.disconnect(user, route.device, &req.reason).await;
+        }
+        Ok(Empty {})
+    }
+}
+
+fn reply<T>(result: Result<T, Refusal>) -> Result<Response<T>, Status> {
+    result.map(Response::new).map_err(status)
+}
+
+#[async_trait]
+impl LogicInt for Int {
+    async fn conn_sign_in(
+        &self,
+        request: Request<pb::ConnSignInReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(Self::conn_sign_in(self, request.into_inner()).await)
+    }
+
+    async fn sync(&self, request: Request<pb::SyncReq>) -> Result<Response<pb::SyncResp>, Status> {
+        reply(Self::sync(self, request.into_inner()).await)
+    }
+
+    async fn message_ack(
+        &self,
+        request: Request<pb::MessageAckReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(self.ack(request.into_inner()).await)
+    }
+
+    /// Does nothing: a route ends with its connection and its generation, which this call does not
+    /// know, so it could only harm a newer connection (gim-defects C-3).
+    async fn offline(&self, _request: Request<pb::OfflineReq>) -> Result<Response<Empty>, Status> {
+        reply(Ok(Empty {}))
+    }
+
+    async fn subscribe_room(
+        &self,
+        _request: Request<pb::SubscribeRoomReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(Err(Refusal::Unsupported(
+            "a device follows a room over its own connection; send PT_SUBSCRIBE_ROOM there",
+        )))
+    }
+
+    async fn send_message(
+        &self,
+        request: Request<pb::SendMessageReq>,
+    ) -> Result<Response<pb::SendMessageResp>, Status> {
+        let request_id = request.metadata().get("request_id");
+        let request_id = request_id.and_then(|id| id.to_str().ok()?.parse().ok());
+        reply(self.send(request.into_inner(), request_id).await)
+    }
+
+    async fn push_room(
+        &self,
+        request: Request<pb::PushRoomReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(Self::push_room(self, request.into_inner()).await)
+    }
+
+    async fn push_all(&self, request: Request<pb::PushAllReq>) -> Result<Response<Empty>, Status> {
+        reply(Self::push_all(self, request.into_inner()).await)
+    }
+
+    async fn get_device(
+        &self,
+        request: Request<pb::GetDeviceReq>,
+    ) -> Result<Response<pb::GetDeviceResp>, Status> {
+        reply(self.device(request.into_inner()).await)
+    }
+
+    /// Does nothing: a stopped node's routes end with its lease (law 8).
+    async fn server_stop(
+        &self,
+        _request: Request<pb::ServerStopReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(Ok(Empty {}))
+    }
+
+    async fn disconnect(
+        &self,
+        request: Request<pb::DisconnectReq>,
+    ) -> Result<Response<Empty>, Status> {
+        reply(Self::disconnect(self, request.into_inner()).await)
+    }
+}

@@ -1,0 +1,201 @@
+//! The layer around every gRPC service: puts gim's status codes on the wire, bounds a call's time,
+//! turns a panic into an answer, and counts.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use http::{HeaderMap, Request, Response};
+use http_body_util::BodyExt as _;
+use prost::Message as _;
+use tokio::time::Instant;
+use tonic::Status;
+use tonic::body::Body;
+use tower::{Layer, Service};
+
+use super::status::CODE;
+use crate::metrics::Metrics;
+
+/// What a call may take. A send is answered long before.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+const GRPC_STATUS: &str = "grpc-status";
+
+/// Makes [`Wire`]s.
+#[derive(Clone, Debug)]
+pub(super) struct WireLayer {
+    metrics: Metrics,
+    known: Arc<HashSet<String>>,
+}
+
+impl WireLayer {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self {
+            metrics,
+            known: Arc::new(methods()),
+        }
+    }
+}
+
+/// The paths of all methods there are: what may become a metric's label.
+fn methods() -> HashSet<String> {
+    let all = prost_types::FileDescriptorSet::decode(gimlet_proto::DESCRIPTOR_SET)
+        .expect("the build script wrote it");
+    let mut paths = HashSet::new();
+    for file in &all.file {
+        for service in &file.service {
+            for method in &service.method {
+                paths.insert(format!(
+                    "/{}.{}/{}",
+                    file.package(),
+                    service.name(),
+                    method.name()
+                ));
+            }
+        }
+    }
+    paths
+}
+
+impl<S> Layer<S> for WireLayer {
+    type Service = Wire<S>;
+
+    fn layer(&self, inner: S) -> Wire<S> {
+        Wire {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// A service behind the layer.
+#[derive(Clone, Debug)]
+pub(super) struct Wire<S> {
+    inner: S,
+    layer: WireLayer,
+}
+
+impl<S> Service<Request<Body>> for Wire<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        let (layer, started) = (self.layer.clone(), Instant::now());
+        let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            let mut response = match tokio::time::timeout(DEADLINE, call).await {
+                Ok(Ok(Ok(response))) => response,
+                Ok(Err(_panic)) => {
+                    tracing::error!(path, "a call panicked");
+                    Status::unknown("internal error").into_http()
+                }
+                Err(_) => Status::deadline_exceeded("no answer in time").into_http(),
+            };
+            let code = rewrite(response.headers_mut());
+            layer.count(&path, code, started.elapsed());
+            Ok(response.map(|body| {
+                Body::new(body.map_frame(|mut frame| {
+                    if let Some(trailers) = frame.trailers_mut() {
+                        rewrite(trailers);
+                    }
+                    frame
+                }))
+            }))
+        })
+    }
+}
+
+impl WireLayer {
+    fn count(&self, path: &str, code: i32, took: Duration) {
+        let known = self.known.contains(path);
+        let names = path
+            .strip_prefix("/pb.")
+            .and_then(|names| names.split_once('/'))
+            .filter(|_| known);
+        let (service, method) = names.unwrap_or(("other", "other"));
+        self.metrics.request(service, method, code, took);
+        if code != 0 {
+            tracing::debug!(service, method, code, "refused");
+        }
+    }
+}
+
+/// Moves the private code into `grpc-status`; returns the status, 0 if there is none yet.
+fn rewrite(headers: &mut HeaderMap) -> i32 {
+    if let Some(code) = headers.remove(CODE) {
+        headers.insert(GRPC_STATUS, code);
+    }
+    headers
+        .get(GRPC_STATUS)
+        .and_then(|code| code.to_str().ok()?.parse().ok())
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_gim_is_known() {
+        let known = methods();
+        assert!(known.contains("/pb.LogicExt/SendMessage"));
+        assert!(known.contains("/pb.BusinessInt/GetUsers"));
+    }
+
+    async fn through(
+        make: impl Fn() -> Result<Response<Body>, Infallible> + Clone + Send + 'static,
+    ) -> Response<Body> {
+        let inner = tower::service_fn(move |_: Request<Body>| {
+            let make = make.clone();
+            async move { make() }
+        });
+        let layer = WireLayer::new(Metrics::new());
+        let request = Request::post("/pb.LogicExt/GetUser").body(Body::empty());
+        layer.layer(inner).call(request.unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_code_reaches_headers_and_trailers() {
+        let refused = || {
+            let refusal = gimlet_core::error::Refusal::Unauthorized("no token");
+            Ok(super::super::status::status(refusal).into_http())
+        };
+        let response = through(refused).await;
+        assert_eq!(response.headers()["grpc-status"], "10000");
+        assert!(!response.headers().contains_key(CODE));
+
+        let late = || {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("grpc-status", "2".parse().unwrap());
+            trailers.insert(CODE, "10001".parse().unwrap());
+            let frame = http_body::Frame::<bytes::Bytes>::trailers(trailers);
+            let body = http_body_util::StreamBody::new(tokio_stream::once(Ok::<_, Status>(frame)));
+            Ok(Response::new(Body::new(body)))
+        };
+        let collected = through(late).await.into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers().unwrap()["grpc-status"], "10001");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer() {
+        let response = through(|| panic!("a bug")).await;
+        assert_eq!(response.headers()["grpc-status"], "2");
+        assert_eq!(response.headers()["grpc-message"], "internal%20error");
+    }
+}
