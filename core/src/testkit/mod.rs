@@ -11,9 +11,20 @@
     reason = "a failed case should panic"
 )]
 
+mod account;
+mod device;
 mod fixture;
+mod flush;
+mod friend;
+mod group;
 mod inbox;
+mod job;
+mod key;
 mod make;
+mod races;
+mod restart;
+mod room;
+mod route;
 mod seq;
 mod suite;
 
@@ -63,5 +74,120 @@ contract! {
         trim_never_passes_the_head,
         trim_never_goes_back,
         trim_leaves_other_inboxes_alone,
+    }
+    Nothing key {
+        a_repeat_returns_the_first_result,
+        a_repeat_inside_a_batch_returns_the_first_result,
+        another_content_is_a_conflict,
+        keys_are_compared_byte_by_byte,
+        twenty_parallel_repeats_make_one_message,
+        a_repeat_is_known_after_the_roster_changed,
+        a_stale_send_leaves_its_key_unused,
+        a_repeat_of_a_job_gets_its_first_answer,
+        a_repeat_is_known_after_its_entry_was_trimmed,
+        a_key_is_forgotten_after_its_window,
+    }
+    Nothing group {
+        a_new_group_is_as_it_was_made,
+        a_missing_group_is_none,
+        a_taken_id_is_misuse,
+        members_are_paged_by_id,
+        the_groups_of_a_user_are_paged_by_id,
+        every_change_raises_the_version,
+        an_edit_leaves_unset_fields,
+        a_change_comes_with_its_pushes,
+        a_stale_change_changes_nothing,
+        a_wrong_push_stops_its_change,
+        changes_at_once_are_all_made,
+        a_stale_send_is_refused_alone,
+        a_push_to_a_large_group_is_a_job,
+    }
+    Nothing job {
+        a_large_send_is_made_in_parts,
+        one_part_is_no_job,
+        small_sends_wait_behind_a_job,
+        a_claim_is_for_the_oldest_job,
+        an_old_lease_changes_nothing,
+        many_workers_make_each_entry_once,
+        sends_during_a_job_keep_the_order,
+    }
+    Nothing races {
+        two_hundred_sends_to_one_user_leave_no_hole,
+        many_senders_and_readers_agree,
+        an_entry_is_in_all_inboxes_or_in_none,
+        recipients_agree_on_the_order,
+        a_removed_member_gets_nothing_after_the_removal,
+        a_new_member_gets_everything_after_its_addition,
+        a_change_and_its_push_are_seen_together,
+        a_roster_is_of_one_version,
+        trimming_opens_no_hole,
+    }
+    Nothing device {
+        a_registered_device_is_as_it_said,
+        each_sign_in_raises_the_generation,
+        a_device_named_twice_is_raised_twice,
+        an_unregistered_device_counts_too,
+        no_generation_is_given_twice,
+        acks_only_go_forward,
+        each_device_acks_for_itself,
+        acks_at_once_leave_the_largest,
+    }
+    Nothing account {
+        a_phone_is_one_user,
+        two_callers_with_one_phone_get_one_user,
+        users_come_in_the_order_asked,
+        an_update_leaves_unset_fields,
+        search_is_by_phone_or_beginning_of_a_name,
+        search_follows_a_change_of_name,
+        search_is_paged_by_id,
+        a_token_is_of_one_user_and_device,
+        another_users_token_for_the_device_is_removed,
+        a_revoked_token_is_gone,
+    }
+    Nothing friend {
+        a_request_comes_with_its_pushes,
+        a_request_is_made_once,
+        an_agreement_makes_both_friends,
+        mutual_requests_make_one_friendship,
+        there_is_no_agreement_without_a_request,
+        a_wrong_push_stops_its_request,
+        twenty_requests_at_once_push_once,
+        a_friend_is_kept_as_the_user_likes,
+        friends_are_paged_by_id,
+    }
+    Nothing route {
+        a_claimed_route_is_found,
+        the_larger_generation_wins,
+        a_stale_release_removes_nothing,
+        a_device_belongs_to_one_user,
+        a_route_needs_its_nodes_lease,
+        a_lease_is_of_one_run_of_a_node,
+        the_newest_of_a_storm_survives,
+    }
+    Nothing room {
+        a_stream_counts_from_one,
+        history_is_inclusive_and_paged,
+        a_silent_room_has_no_history,
+        live_only_takes_a_seq_but_is_not_kept,
+        a_sink_hears_a_room_in_order,
+        a_second_subscription_changes_nothing,
+        an_ended_subscription_hears_nothing,
+        history_and_live_leave_no_hole,
+        coming_and_going_loses_no_listener,
+    }
+    Reopen restart {
+        answered_sends_are_there,
+        the_epoch_stays_the_same,
+        keys_are_remembered,
+        reserved_numbers_go_on,
+        floors_stay,
+        generations_go_on,
+        jobs_go_on,
+        groups_stay,
+        friends_and_accounts_stay,
+    }
+    Hold flush {
+        readers_stop_at_the_durable_head,
+        a_change_is_not_seen_before_it_is_durable,
     }
 }

@@ -1,0 +1,207 @@
+//! Cases of `AccountStore`: users, search and tokens.
+
+use super::Fixture;
+use super::make::{LATER, NOW, device, together, user};
+use crate::id::UserId;
+use crate::store::{Account, AccountChange, NewAccount, Stores, TokenRecord};
+use crate::time::Timestamp;
+
+fn new(id: u64, phone: &str) -> NewAccount {
+    NewAccount {
+        user: user(id),
+        phone: phone.into(),
+        at: NOW,
+    }
+}
+
+async fn named(s: &Stores, id: u64, nickname: &str) {
+    let phone = format!("+4812345{id:04}");
+    s.account.find_or_create(&new(id, &phone)).await.unwrap();
+    let change = AccountChange {
+        nickname: Some(nickname.into()),
+        ..AccountChange::default()
+    };
+    assert!(s.account.update(user(id), &change, NOW).await.unwrap());
+}
+
+async fn found(s: &Stores, key: &str) -> Vec<u64> {
+    let page = s.account.search(key, None, 100).await.unwrap();
+    assert!(!page.more);
+    page.items.iter().map(|it| it.user.get()).collect()
+}
+
+pub(super) async fn a_phone_is_one_user(it: Fixture) {
+    let s = &it.stores.account;
+    assert_eq!(s.by_phone("+48111").await.unwrap(), None);
+    let (made, is_new) = s.find_or_create(&new(5, "+48111")).await.unwrap();
+    let want = Account {
+        user: user(5),
+        phone: "+48111".into(),
+        nickname: String::new(),
+        sex: 0,
+        avatar_url: String::new(),
+        extra: String::new(),
+        created_at: NOW,
+        updated_at: NOW,
+    };
+    assert_eq!((made, is_new), (want.clone(), true));
+    let again = s.find_or_create(&new(6, "+48111")).await.unwrap();
+    assert_eq!(again, (want.clone(), false));
+    assert_eq!(s.by_phone("+48111").await.unwrap(), Some(want));
+    assert_eq!(s.by_phone("+4811").await.unwrap(), None);
+    assert_eq!(s.get(&[user(6)]).await.unwrap(), []);
+}
+
+pub(super) async fn two_callers_with_one_phone_get_one_user(it: Fixture) {
+    let s = it.stores;
+    let made = together(32, |i| {
+        let s = s.clone();
+        async move {
+            s.account
+                .find_or_create(&new(i + 1, "+48111"))
+                .await
+                .unwrap()
+        }
+    })
+    .await;
+    assert_eq!(made.iter().filter(|(_, is_new)| *is_new).count(), 1);
+    assert!(
+        made.iter()
+            .all(|(account, _)| account.user == made[0].0.user)
+    );
+}
+
+pub(super) async fn users_come_in_the_order_asked(it: Fixture) {
+    let s = &it.stores;
+    for n in 1..=4 {
+        named(s, n, "ann").await;
+    }
+    let asked = [user(3), user(9), user(1)];
+    let accounts = s.account.get(&asked).await.unwrap();
+    let ids: Vec<_> = accounts.iter().map(|it| it.user).collect();
+    assert_eq!(ids, [user(3), user(1)], "an unknown one is left out");
+    assert_eq!(s.account.get(&[]).await.unwrap(), []);
+}
+
+/// X-8 wipes what is not sent, X-9 fails on emoji.
+pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
+    let s = &it.stores.account;
+    assert!(
+        !s.update(user(1), &AccountChange::default(), NOW)
+            .await
+            .unwrap()
+    );
+    s.find_or_create(&new(1, "+48111")).await.unwrap();
+    let full = AccountChange {
+        nickname: Some("Zoë 😀".into()),
+        sex: Some(2),
+        avatar_url: Some("https://example.org/z".into()),
+        extra: Some("{}".into()),
+    };
+    assert!(s.update(user(1), &full, NOW).await.unwrap());
+    let less = AccountChange {
+        extra: Some(String::new()),
+        ..AccountChange::default()
+    };
+    assert!(s.update(user(1), &less, LATER).await.unwrap());
+    let want = Account {
+        user: user(1),
+        phone: "+48111".into(),
+        nickname: "Zoë 😀".into(),
+        sex: 2,
+        avatar_url: "https://example.org/z".into(),
+        extra: String::new(),
+        created_at: NOW,
+        updated_at: LATER,
+    };
+    assert_eq!(
+        s.get(&[user(1)]).await.unwrap(),
+        std::slice::from_ref(&want)
+    );
+    assert_eq!(s.by_phone("+48111").await.unwrap(), Some(want));
+}
+
+/// S-10: no part of a number finds anybody.
+pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
+    let s = &it.stores;
+    for (id, name) in [
+        (1, "anna"),
+        (2, "joanna"),
+        (3, "annabel"),
+        (4, "100%_a"),
+        (5, "100xya"),
+    ] {
+        named(s, id, name).await;
+    }
+    assert_eq!(found(s, "anna").await, [1, 3]);
+    assert_eq!(found(s, "joa").await, [2]);
+    assert_eq!(found(s, "nna").await, [0; 0]);
+    assert_eq!(found(s, "+48123450002").await, [2]);
+    assert_eq!(found(s, "+4812345000").await, [0; 0]);
+    assert_eq!(found(s, "100%_").await, [4], "a name is no pattern");
+    assert_eq!(found(s, "%an").await, [0; 0]);
+}
+
+/// A changed name is found by the new one only.
+pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
+    let s = &it.stores;
+    named(s, 1, "anna").await;
+    named(s, 1, "bella").await;
+    assert_eq!(found(s, "anna").await, [0; 0]);
+    assert_eq!(found(s, "bell").await, [1]);
+}
+
+pub(super) async fn search_is_paged_by_id(it: Fixture) {
+    let s = &it.stores;
+    for n in 1..=12 {
+        named(s, n, &format!("same {}", 99 - n)).await;
+    }
+    let (mut after, mut read) = (None, Vec::<UserId>::new());
+    for (size, more) in [(5, true), (5, true), (2, false)] {
+        let page = s.account.search("same", after, 5).await.unwrap();
+        assert_eq!((page.items.len(), page.more), (size, more));
+        read.extend(page.items.iter().map(|it| it.user));
+        after = read.last().copied();
+    }
+    assert_eq!(read, super::make::users(1..=12));
+}
+
+fn token(n: u8) -> TokenRecord {
+    TokenRecord {
+        hash: [n; 32],
+        expires_at: Timestamp(LATER.0 + i64::from(n)),
+    }
+}
+
+pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
+    let s = &it.stores.account;
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
+    s.put_token(user(1), device(1), &token(1)).await.unwrap();
+    s.put_token(user(1), device(2), &token(2)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+    assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
+    assert_eq!(s.token(user(2), device(1)).await.unwrap(), None);
+    s.put_token(user(1), device(1), &token(3)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(3)));
+}
+
+/// S-14: gim leaves the former user's token for the device valid.
+pub(super) async fn another_users_token_for_the_device_is_removed(it: Fixture) {
+    let s = &it.stores.account;
+    s.put_token(user(1), device(1), &token(1)).await.unwrap();
+    s.put_token(user(1), device(2), &token(2)).await.unwrap();
+    s.put_token(user(2), device(1), &token(3)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
+    assert_eq!(s.token(user(2), device(1)).await.unwrap(), Some(token(3)));
+    assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
+}
+
+pub(super) async fn a_revoked_token_is_gone(it: Fixture) {
+    let s = &it.stores.account;
+    s.revoke_token(user(1), device(1)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1)).await.unwrap();
+    s.revoke_token(user(2), device(1)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+    s.revoke_token(user(1), device(1)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
+}

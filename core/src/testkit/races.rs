@@ -1,0 +1,319 @@
+//! Cases that try to break the laws with 64 tasks at once and readers that poll as fast as they can.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::Fixture;
+use super::make::{
+    append, change, contents, found, group, head, inbox, last, page, put, roster, send, stored,
+    to_group, together, user, users,
+};
+use crate::id::UserId;
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::store::{Appended, Changed, GroupChange, Stores};
+
+/// Messages of the race for all inboxes.
+const SENDS: u64 = 150;
+
+/// Changes of the races for a group.
+const CHANGES: u64 = 60;
+
+/// Reads an inbox as a client does, cursor in hand, until the entry `until`: no hole is stepped over
+/// and no entry comes late (laws 2 and 3).
+async fn follow(s: &Stores, who: UserId, until: u64) {
+    let mut cursor = Seq::ZERO;
+    while cursor.get() < until {
+        let before = head(s, who).await.head;
+        assert!(
+            before >= cursor,
+            "{who}: the head went behind what was given"
+        );
+        let items = page(s, who, cursor, PageLimit::items(7)).await;
+        assert!(
+            before == cursor || !items.is_empty(),
+            "{who}: the head {before} is above {cursor}, but nothing is there"
+        );
+        if let Some(first) = items.first() {
+            assert_eq!(
+                first.seq,
+                cursor.next(),
+                "{who}: an entry will come late (law 2)"
+            );
+        }
+        cursor = items.last().map_or(cursor, |it| it.seq);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// M-1 and M-2: gim gives one number twice, and shows n + 1 before n.
+pub(super) async fn two_hundred_sends_to_one_user_leave_no_hole(it: Fixture) {
+    let s = it.stores;
+    let (reader, other) = (s.clone(), s.clone());
+    let (made, (), ()) = tokio::join!(
+        together(200, |n| {
+            let s = s.clone();
+            async move { put(&s, &[user(1)], format!("{n}")).await[0].1.get() }
+        }),
+        async move { follow(&reader, user(1), 200).await },
+        async move { follow(&other, user(1), 200).await },
+    );
+    let mut made = made;
+    made.sort_unstable();
+    assert_eq!(made, (1..=200).collect::<Vec<_>>());
+    assert_eq!(inbox(&s, user(1)).await.len(), 200);
+}
+
+/// 64 tasks send batches to overlapping users, in every order of recipients.
+pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
+    let s = it.stores;
+    let readers = {
+        let s = s.clone();
+        together(4, move |n| {
+            let s = s.clone();
+            async move { follow(&s, user(n + 1), 64 * 5 * 3 / 4).await }
+        })
+    };
+    let senders = together(64, |i| {
+        let s = s.clone();
+        async move {
+            for round in 0..5 {
+                // Leaves one of users 1 to 4 out, so that each gets three of four sends.
+                let mut to: Vec<_> = users(1..=4);
+                to.remove(usize::try_from((i + round) % 4).unwrap());
+                if i % 2 == 0 {
+                    to.reverse();
+                }
+                let aside = send(&[user(10 + i), user(10 + (i + 1) % 64)], "aside");
+                let batch = [aside.clone(), send(&to, format!("{i}")), aside];
+                for outcome in s.inbox.append(&batch).await.unwrap() {
+                    stored(outcome);
+                }
+            }
+        }
+    });
+    tokio::join!(readers, senders);
+    for who in users(1..=4) {
+        assert_eq!(inbox(&s, who).await.len(), 64 * 5 * 3 / 4);
+    }
+    for who in users(10..=73) {
+        assert_eq!(inbox(&s, who).await.len(), 20);
+    }
+}
+
+/// Law 5: a message appears in all inboxes at once.
+pub(super) async fn an_entry_is_in_all_inboxes_or_in_none(it: Fixture) {
+    let s = it.stores;
+    let readers = {
+        let s = s.clone();
+        together(3, move |i| {
+            let s = s.clone();
+            async move {
+                loop {
+                    let seen = last(&s, user(i + 1)).await;
+                    for other in users(1..=3) {
+                        let there = last(&s, other).await;
+                        assert!(there >= seen, "{other} has {there}, another had {seen}");
+                    }
+                    if seen == SENDS {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+        })
+    };
+    let senders = together(SENDS, |n| {
+        let s = s.clone();
+        async move {
+            let mut to = users(1..=3);
+            to.rotate_left(usize::try_from(n % 3).unwrap());
+            put(&s, &to, "hi").await;
+        }
+    });
+    tokio::join!(readers, senders);
+}
+
+/// Messages to the same people stand in the same order in all their inboxes.
+pub(super) async fn recipients_agree_on_the_order(it: Fixture) {
+    let s = it.stores;
+    let plan = found(&s, group(1), &users(1..=5)).await;
+    together(64, |i| {
+        let (s, plan) = (s.clone(), plan.clone());
+        async move {
+            let mut send = to_group(group(1), &plan, format!("{i}"));
+            let mut to = send.recipients.to_vec();
+            to.rotate_left(usize::try_from(i % 5).unwrap());
+            send.recipients = to.into();
+            stored(append(&s, send).await);
+        }
+    })
+    .await;
+    let first = contents(&s, user(1)).await;
+    assert_eq!(first.len(), 64);
+    for who in users(2..=5) {
+        assert_eq!(contents(&s, who).await, first);
+    }
+}
+
+/// Law 11, a hundred times: nothing accepted after the removal was answered reaches the removed.
+pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture) {
+    let s = it.stores;
+    found(&s, group(1), &users(1..=4)).await;
+    for _ in 0..100 {
+        let removal = async {
+            change(&s, group(1), &GroupChange::Remove(user(4))).await;
+            last(&s, user(4)).await
+        };
+        let senders = together(4, |i| {
+            let s = s.clone();
+            async move {
+                for n in 0..4 {
+                    let plan = roster(&s, group(1)).await;
+                    let outcome = append(&s, to_group(group(1), &plan, format!("{i} {n}"))).await;
+                    assert!(matches!(outcome, Appended::Stored { .. } | Appended::Stale));
+                }
+            }
+        });
+        let (at_removal, _) = tokio::join!(removal, senders);
+        assert_eq!(last(&s, user(4)).await, at_removal);
+        change(&s, group(1), &GroupChange::Add(vec![user(4)])).await;
+    }
+}
+
+/// Law 11: a new member gets everything accepted after its addition was answered.
+pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture) {
+    let s = it.stores;
+    found(&s, group(1), &users(1..=3)).await;
+    for round in 0..50 {
+        let new = user(100 + round);
+        let added = Arc::new(AtomicBool::new(false));
+        let addition = async {
+            change(&s, group(1), &GroupChange::Add(vec![new])).await;
+            added.store(true, Ordering::SeqCst);
+        };
+        let senders = together(4, |i| {
+            let (s, added) = (s.clone(), Arc::clone(&added));
+            async move {
+                let mut after = Vec::new();
+                // A plan from before is kept in use, as a cache would.
+                let mut plan = roster(&s, group(1)).await;
+                for n in 0..4 {
+                    let was_added = added.load(Ordering::SeqCst);
+                    let content = format!("{round} {i} {n}");
+                    match append(&s, to_group(group(1), &plan, content.clone())).await {
+                        Appended::Stored { .. } if was_added => after.push(content),
+                        Appended::Stored { .. } => {}
+                        Appended::Stale => plan = roster(&s, group(1)).await,
+                        other => panic!("{other:?}"),
+                    }
+                }
+                after
+            }
+        });
+        let ((), after) = tokio::join!(addition, senders);
+        let got = contents(&s, new).await;
+        for content in after.into_iter().flatten() {
+            assert!(got.contains(&content), "{new} misses {content}");
+        }
+    }
+}
+
+/// No push is lost after its change, and none is seen before it.
+pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
+    let s = it.stores;
+    found(&s, group(1), &[user(1)]).await;
+    let writer = async {
+        for n in 1..=CHANGES {
+            let version = roster(&s, group(1)).await.version;
+            let add = GroupChange::Add(vec![user(100 + n)]);
+            let push = [send(&[user(1)], "added")];
+            let changed = s
+                .group
+                .update(group(1), version, &add, &push, super::make::NOW)
+                .await;
+            assert!(matches!(changed.unwrap(), Changed::Done { .. }));
+        }
+    };
+    let readers = together(2, |_| {
+        let s = s.clone();
+        async move {
+            loop {
+                let changes = roster(&s, group(1)).await.version.0 - 1;
+                let pushes = last(&s, user(1)).await;
+                assert!(pushes >= changes, "a change without its push");
+                let changes = s.group.get(group(1)).await.unwrap().unwrap().version.0 - 1;
+                assert!(changes >= pushes, "a push without its change");
+                if changes == CHANGES {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    tokio::join!(writer, readers);
+}
+
+/// The members of one version never change: a roster is one value.
+pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
+    let s = it.stores;
+    found(&s, group(1), &[user(1)]).await;
+    let writer = async {
+        for n in 1..=CHANGES {
+            change(&s, group(1), &GroupChange::Add(vec![user(100 + n)])).await;
+        }
+    };
+    let readers = together(4, |_| {
+        let s = s.clone();
+        async move {
+            loop {
+                let now = roster(&s, group(1)).await;
+                assert_eq!(now.members.len() as u64, now.version.0, "a torn roster");
+                if now.version.0 > CHANGES {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    tokio::join!(writer, readers);
+}
+
+/// Trimming while senders send and readers read: the floor rises, and no hole opens above it.
+pub(super) async fn trimming_opens_no_hole(it: Fixture) {
+    let s = it.stores;
+    let writer = async {
+        for n in 0..150 {
+            put(&s, &users(1..=3), format!("{n}")).await;
+        }
+    };
+    let trimmer = async {
+        loop {
+            let now = head(&s, user(1)).await;
+            assert!(now.floor <= now.head);
+            s.inbox.trim(user(1), now.head.prev().prev()).await.unwrap();
+            s.inbox.sweep(10).await.unwrap();
+            if now.head.get() == 150 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let reader = async {
+        let mut cursor = Seq::ZERO;
+        while cursor.get() < 150 {
+            let items = page(&s, user(1), cursor, PageLimit::items(5)).await;
+            if let Some(first) = items.first()
+                && first.seq != cursor.next()
+            {
+                let floor = head(&s, user(1)).await.floor;
+                assert!(first.seq.prev() <= floor, "a hole above the floor {floor}");
+            }
+            cursor = items.last().map_or(cursor, |it| it.seq);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::join!(writer, trimmer, reader);
+    assert_eq!(last(&s, user(1)).await, 150);
+    assert_eq!(inbox(&s, user(2)).await.len(), 150);
+}

@@ -1,0 +1,244 @@
+//! Cases of engines that keep what they are given: everything is there after closing and opening.
+
+use super::Fixture;
+use super::make::{
+    LATER, NOW, answer, append, change, contents, device, found, group, head, keyed, last, put,
+    roster, send, stored, to_group, user, users, work,
+};
+use crate::id::Generation;
+use crate::seq::Seq;
+use crate::store::{
+    AccountChange, Agreed, Appended, DeviceInfo, GroupChange, Head, JobPart, NewAccount, Requested,
+    Scope, TokenRecord,
+};
+
+/// Laws 1 and 3.
+pub(super) async fn answered_sends_are_there(mut it: Fixture) {
+    for round in 0..4 {
+        let s = &it.stores;
+        put(s, &users(1..=1), format!("{round}: one")).await;
+        put(s, &users(1..=2), vec![b'x'; 60 * 1024]).await;
+        put(s, &users(1..=5), format!("{round}: five")).await;
+        it.reopen().await;
+    }
+    let s = &it.stores;
+    let large = "x".repeat(60 * 1024);
+    let want: Vec<String> = (0..4)
+        .flat_map(|n| [format!("{n}: one"), large.clone(), format!("{n}: five")])
+        .collect();
+    assert_eq!(contents(s, user(1)).await, want);
+    assert_eq!(last(s, user(2)).await, 8);
+    assert_eq!(last(s, user(5)).await, 4);
+    assert_eq!(put(s, &[user(5)], "on").await, [(user(5), Seq::new(5))]);
+}
+
+/// Law 10.
+pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
+    let epoch = it.stores.seq.epoch().await.unwrap();
+    it.reopen().await;
+    assert_eq!(it.stores.seq.epoch().await.unwrap(), epoch);
+}
+
+/// Law 4: a repeat is known across restarts.
+pub(super) async fn keys_are_remembered(mut it: Fixture) {
+    let first = keyed(send(&users(1..=2), "hi"), "k");
+    stored(append(&it.stores, first.clone()).await);
+    it.reopen().await;
+    let s = &it.stores;
+    let want = Appended::Repeated {
+        message: first.message.id,
+        seq: Seq::new(1),
+    };
+    assert_eq!(append(s, keyed(send(&users(1..=2), "hi"), "k")).await, want);
+    let other = append(s, keyed(send(&users(1..=2), "ho"), "k")).await;
+    assert_eq!(other, Appended::Conflict);
+    assert_eq!(last(s, user(1)).await, 1);
+}
+
+pub(super) async fn reserved_numbers_go_on(mut it: Fixture) {
+    let mut next = 1;
+    for n in [1, 500, 3] {
+        let first = it.stores.seq.reserve(Scope::Device, n).await.unwrap();
+        assert!(first >= next, "{first} was given before");
+        next = first + n;
+        it.reopen().await;
+    }
+}
+
+/// Law 3: what retention has removed stays removed, and the numbers go on.
+pub(super) async fn floors_stay(mut it: Fixture) {
+    for _ in 0..5 {
+        put(&it.stores, &users(1..=3), "hi").await;
+    }
+    it.stores.inbox.trim(user(1), Seq::new(2)).await.unwrap();
+    it.stores.inbox.trim(user(2), Seq::new(5)).await.unwrap();
+    it.reopen().await;
+    let s = &it.stores;
+    for (who, floor) in [(1, 2), (2, 5), (3, 0)] {
+        let want = Head {
+            head: Seq::new(5),
+            floor: Seq::new(floor),
+        };
+        assert_eq!(head(s, user(who)).await, want);
+        assert_eq!(contents(s, user(who)).await.len() as u64, 5 - floor);
+    }
+    assert_eq!(put(s, &[user(2)], "on").await, [(user(2), Seq::new(6))]);
+}
+
+/// Law 7.
+pub(super) async fn generations_go_on(mut it: Fixture) {
+    let info = DeviceInfo {
+        kind: 1,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "v".into(),
+    };
+    it.stores
+        .device
+        .register(device(1), &info, NOW)
+        .await
+        .unwrap();
+    for n in 1..=3 {
+        for on in [1, 2] {
+            let raised = it
+                .stores
+                .device
+                .raise(&[(device(on), user(n))], LATER)
+                .await
+                .unwrap();
+            assert_eq!(raised, [Generation(n)]);
+        }
+        it.reopen().await;
+    }
+    let now = it.stores.device.get(device(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (now.info, now.user, now.generation.0),
+        (info, Some(user(3)), 3)
+    );
+}
+
+/// Law 5: a job that was begun is finished by whoever comes next.
+pub(super) async fn jobs_go_on(mut it: Fixture) {
+    let plan = found(&it.stores, group(1), &users(1..=2_500)).await;
+    for content in ["a", "b"] {
+        let outcome = append(&it.stores, to_group(group(1), &plan, content)).await;
+        assert!(matches!(outcome, Appended::Stored { job: true, .. }));
+        answer(&outcome);
+    }
+    let old = it.stores.inbox.claim_job(None).await.unwrap().unwrap();
+    let part = it.stores.inbox.advance_job(&old).await.unwrap();
+    assert!(matches!(part, JobPart::Entries { done: false, .. }));
+    it.reopen().await;
+    let s = &it.stores;
+    let new = s.inbox.claim_job(None).await.unwrap().unwrap();
+    assert!(new.generation > old.generation);
+    assert_eq!(s.inbox.advance_job(&old).await.unwrap(), JobPart::Lost);
+    work(s, group(1)).await;
+    let heads = s.seq.heads(&users(1..=2_500)).await.unwrap();
+    assert!(heads.iter().all(|it| it.head.get() == 2));
+    assert_eq!(contents(s, user(2_500)).await, ["a", "b"]);
+    assert_eq!(s.inbox.claim_job(None).await.unwrap(), None);
+}
+
+pub(super) async fn groups_stay(mut it: Fixture) {
+    found(&it.stores, group(1), &users(1..=5)).await;
+    change(&it.stores, group(1), &GroupChange::Remove(user(5))).await;
+    change(&it.stores, group(1), &GroupChange::Add(vec![user(9)])).await;
+    let before = (
+        it.stores.group.get(group(1)).await.unwrap(),
+        roster(&it.stores, group(1)).await,
+    );
+    it.reopen().await;
+    let s = &it.stores;
+    assert_eq!(
+        (
+            s.group.get(group(1)).await.unwrap(),
+            roster(s, group(1)).await
+        ),
+        before
+    );
+    assert_eq!(before.1.version.0, 3);
+    assert_eq!(
+        s.group
+            .groups_of(user(9), None, 9)
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    assert!(
+        s.group
+            .groups_of(user(5), None, 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert_eq!(
+        stored(append(s, to_group(group(1), &before.1, "hi")).await).len(),
+        5
+    );
+}
+
+pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
+    let s = &it.stores;
+    s.friend
+        .request(user(1), user(2), "two", &[], NOW)
+        .await
+        .unwrap();
+    s.friend
+        .agree(user(2), user(1), "one", &[], NOW)
+        .await
+        .unwrap();
+    s.friend
+        .request(user(3), user(1), "", &[], NOW)
+        .await
+        .unwrap();
+    let new = NewAccount {
+        user: user(1),
+        phone: "+48111".into(),
+        at: NOW,
+    };
+    s.account.find_or_create(&new).await.unwrap();
+    let named = AccountChange {
+        nickname: Some("Zoë".into()),
+        ..AccountChange::default()
+    };
+    s.account.update(user(1), &named, NOW).await.unwrap();
+    let token = TokenRecord {
+        hash: [7; 32],
+        expires_at: LATER,
+    };
+    s.account
+        .put_token(user(1), device(1), &token)
+        .await
+        .unwrap();
+    it.reopen().await;
+
+    let s = &it.stores;
+    assert!(s.friend.are_friends(user(1), user(2)).await.unwrap());
+    let asked = s
+        .friend
+        .request(user(3), user(1), "", &[], NOW)
+        .await
+        .unwrap();
+    assert_eq!(asked, Requested::Pending);
+    let agreed = s
+        .friend
+        .agree(user(1), user(3), "", &[], NOW)
+        .await
+        .unwrap();
+    assert_eq!(agreed, Agreed::Now(Vec::new()));
+    let account = s.account.by_phone("+48111").await.unwrap().unwrap();
+    assert_eq!((account.user, account.nickname.as_str()), (user(1), "Zoë"));
+    assert_eq!(
+        s.account.search("Zo", None, 9).await.unwrap().items,
+        [account]
+    );
+    assert_eq!(
+        s.account.token(user(1), device(1)).await.unwrap(),
+        Some(token)
+    );
+}

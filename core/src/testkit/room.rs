@@ -1,0 +1,329 @@
+//! Cases of `RoomStore`: streams, history and sinks. A sink may hear a little after `publish`
+//! returned, so cases wait for what they expect.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::Fixture;
+use super::make::{message, room, together};
+use crate::envelope::Envelope;
+use crate::id::RoomId;
+use crate::message::{Profile, Receiver};
+use crate::seq::Seq;
+use crate::store::{RoomItem, RoomSink, RoomStore};
+
+/// A sink that remembers what it heard.
+#[derive(Debug, Default)]
+struct Ear {
+    heard: Mutex<Vec<Arc<RoomItem>>>,
+    news: Notify,
+}
+
+impl RoomSink for Ear {
+    fn deliver(&self, item: &Arc<RoomItem>) {
+        self.heard.lock().unwrap().push(Arc::clone(item));
+        self.news.notify_waiters();
+    }
+
+    fn interrupted(&self, room: RoomId) {
+        panic!("{room} was interrupted");
+    }
+}
+
+impl Ear {
+    /// Waits until it has heard `n` items, and tells their seqs.
+    async fn heard(&self, n: usize) -> Vec<u64> {
+        loop {
+            let news = self.news.notified();
+            tokio::pin!(news);
+            news.as_mut().enable();
+            {
+                let heard = self.heard.lock().unwrap();
+                if heard.len() >= n {
+                    return heard.iter().map(|it| it.seq.get()).collect();
+                }
+            }
+            news.await;
+        }
+    }
+}
+
+fn envelope(id: RoomId, content: impl Into<String>) -> Arc<Envelope> {
+    let message = message(Receiver::Room(id), content.into());
+    let profile = Profile {
+        nickname: "Zoë 😀".into(),
+        ..Profile::default()
+    };
+    Arc::new(Envelope::new(Arc::new(message), Arc::new(profile), 7))
+}
+
+async fn say(rooms: &dyn RoomStore, id: RoomId, content: impl Into<String>) -> Arc<RoomItem> {
+    rooms
+        .publish(id, envelope(id, content), true)
+        .await
+        .unwrap()
+}
+
+/// The seqs that are kept at or above `from`.
+async fn kept(rooms: &dyn RoomStore, id: RoomId, from: u64) -> Vec<u64> {
+    let history = rooms.history(id, Seq::new(from), 10_000).await.unwrap();
+    assert!(!history.more);
+    history.items.iter().map(|it| it.seq.get()).collect()
+}
+
+pub(super) async fn a_stream_counts_from_one(it: Fixture) {
+    let rooms = &*it.stores.room;
+    let first = say(rooms, room(1), "1").await;
+    assert_eq!((first.room, first.seq.get()), (room(1), 1));
+    for n in 2..=5 {
+        let item = say(rooms, room(1), format!("{n}")).await;
+        assert_eq!((item.stream, item.seq.get()), (first.stream, n));
+    }
+    let other = say(rooms, room(2), "1").await;
+    assert_eq!(other.seq.get(), 1, "each room has its own");
+    assert_ne!(other.stream, first.stream);
+    let history = rooms.history(room(1), Seq::ZERO, 10).await.unwrap();
+    assert_eq!((history.stream, history.head.get()), (first.stream, 5));
+    assert_eq!(kept(rooms, room(2), 0).await, [1]);
+}
+
+/// R-6 replays one call per message, unbounded.
+pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
+    let rooms = &*it.stores.room;
+    for n in 1..=10 {
+        say(rooms, room(1), format!("{n}")).await;
+    }
+    assert_eq!(kept(rooms, room(1), 1).await, (1..=10).collect::<Vec<_>>());
+    assert_eq!(
+        kept(rooms, room(1), 8).await,
+        [8, 9, 10],
+        "from is among them"
+    );
+    assert_eq!(kept(rooms, room(1), 11).await, [0; 0]);
+    let (mut from, mut read) = (Seq::ZERO, Vec::new());
+    for (size, more) in [(4, true), (4, true), (2, false)] {
+        let page = rooms.history(room(1), from, 4).await.unwrap();
+        assert_eq!((page.items.len(), page.more), (size, more));
+        from = page.items.last().unwrap().seq.next();
+        read.extend(page.items);
+    }
+    for (n, item) in read.iter().enumerate() {
+        assert_eq!(item.seq.get(), n as u64 + 1);
+        assert_eq!(item.envelope.message.content.0, format!("{}", n + 1));
+        assert_eq!(item.envelope.profile.nickname, "Zoë 😀");
+        assert_eq!(item.room, room(1));
+    }
+}
+
+pub(super) async fn a_silent_room_has_no_history(it: Fixture) {
+    let rooms = &*it.stores.room;
+    let history = rooms.history(room(1), Seq::ZERO, 10).await.unwrap();
+    assert!(history.items.is_empty() && !history.more);
+    assert_eq!(history.head, Seq::ZERO);
+}
+
+pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: Fixture) {
+    let rooms = &*it.stores.room;
+    let ear = Arc::new(Ear::default());
+    rooms
+        .subscribe(room(1), Arc::clone(&ear) as _)
+        .await
+        .unwrap();
+    for keep in [true, false, true, false] {
+        rooms
+            .publish(room(1), envelope(room(1), "hi"), keep)
+            .await
+            .unwrap();
+    }
+    assert_eq!(ear.heard(4).await, [1, 2, 3, 4]);
+    assert_eq!(kept(rooms, room(1), 0).await, [1, 3]);
+    let history = rooms.history(room(1), Seq::new(2), 10).await.unwrap();
+    assert_eq!(history.head.get(), 4);
+    assert_eq!(history.items[0].seq.get(), 3);
+}
+
+/// in gim room messages overtake each other.
+pub(super) async fn a_sink_hears_a_room_in_order(it: Fixture) {
+    let s = it.stores;
+    let ears = [Arc::new(Ear::default()), Arc::new(Ear::default())];
+    for ear in &ears {
+        s.room
+            .subscribe(room(1), Arc::clone(ear) as _)
+            .await
+            .unwrap();
+    }
+    let said = together(64, |i| {
+        let s = s.clone();
+        async move {
+            let mut mine = Vec::new();
+            for n in 0..5 {
+                mine.push(say(&*s.room, room(1), format!("{i} {n}")).await.seq.get());
+                say(&*s.room, room(2), "aside").await;
+            }
+            assert!(mine.is_sorted());
+            mine
+        }
+    })
+    .await;
+    let mut said: Vec<_> = said.into_iter().flatten().collect();
+    said.sort_unstable();
+    let want: Vec<u64> = (1..=320).collect();
+    assert_eq!(said, want);
+    for ear in &ears {
+        assert_eq!(ear.heard(320).await, want);
+        let heard = ear.heard.lock().unwrap();
+        assert!(
+            heard.iter().all(|it| it.room == room(1)),
+            "another room's message"
+        );
+    }
+    assert_eq!(kept(&*s.room, room(1), 0).await, want);
+}
+
+pub(super) async fn a_second_subscription_changes_nothing(it: Fixture) {
+    let rooms = &*it.stores.room;
+    let (ear, other) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+    for _ in 0..3 {
+        rooms
+            .subscribe(room(1), Arc::clone(&ear) as _)
+            .await
+            .unwrap();
+    }
+    rooms
+        .subscribe(room(1), Arc::clone(&other) as _)
+        .await
+        .unwrap();
+    say(rooms, room(1), "1").await;
+    say(rooms, room(1), "2").await;
+    assert_eq!(other.heard(2).await, [1, 2]);
+    assert_eq!(ear.heard(2).await, [1, 2]);
+    // One end ends it, however often it was made.
+    rooms
+        .unsubscribe(room(1), Arc::clone(&ear) as _)
+        .await
+        .unwrap();
+    say(rooms, room(1), "3").await;
+    assert_eq!(other.heard(3).await, [1, 2, 3]);
+    assert_eq!(ear.heard(2).await, [1, 2]);
+}
+
+pub(super) async fn an_ended_subscription_hears_nothing(it: Fixture) {
+    let rooms = &*it.stores.room;
+    let (ear, witness) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+    rooms
+        .unsubscribe(room(1), Arc::clone(&ear) as _)
+        .await
+        .unwrap();
+    rooms
+        .subscribe(room(1), Arc::clone(&witness) as _)
+        .await
+        .unwrap();
+    let mut heard = 0;
+    for n in 0..50 {
+        rooms
+            .subscribe(room(1), Arc::clone(&ear) as _)
+            .await
+            .unwrap();
+        say(rooms, room(1), "in").await;
+        heard += 1;
+        ear.heard(heard).await;
+        rooms
+            .unsubscribe(room(1), Arc::clone(&ear) as _)
+            .await
+            .unwrap();
+        say(rooms, room(1), "out").await;
+        witness.heard(2 * n + 2).await;
+        assert_eq!(ear.heard(0).await.len(), heard);
+    }
+}
+
+/// Subscribe, then read the history: nothing falls between the two.
+pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
+    let s = it.stores;
+    let speaker = async {
+        for n in 1..=400 {
+            say(&*s.room, room(1), format!("{n}")).await;
+        }
+    };
+    let listeners = together(8, |i| {
+        let s = s.clone();
+        async move {
+            let ear = Arc::new(Ear::default());
+            // Each comes in at another point.
+            while s
+                .room
+                .history(room(1), Seq::ZERO, 1)
+                .await
+                .unwrap()
+                .head
+                .get()
+                < i * 20
+            {
+                tokio::task::yield_now().await;
+            }
+            s.room
+                .subscribe(room(1), Arc::clone(&ear) as _)
+                .await
+                .unwrap();
+            let mut seen = kept(&*s.room, room(1), 0).await;
+            let until = seen.last().copied().unwrap_or_default();
+            loop {
+                let live = ear.heard(0).await;
+                if until == 400 || live.last() == Some(&400) {
+                    seen.extend(live.into_iter().filter(|it| *it > until));
+                    return seen;
+                }
+                ear.heard(live.len() + 1).await;
+            }
+        }
+    });
+    let ((), seen) = tokio::join!(speaker, listeners);
+    for seen in seen {
+        assert_eq!(seen, (1..=400).collect::<Vec<_>>());
+    }
+}
+
+/// C-16, C-17: in gim a subscription that races with a push ends the process or hears nothing.
+pub(super) async fn coming_and_going_loses_no_listener(it: Fixture) {
+    let s = it.stores;
+    let talk = {
+        let s = s.clone();
+        together(2, move |_| {
+            let s = s.clone();
+            async move {
+                for _ in 0..100 {
+                    let spoken = envelope(room(1), "hi");
+                    s.room.publish(room(1), spoken, false).await.unwrap();
+                }
+            }
+        })
+    };
+    let come_and_go = together(16, |_| {
+        let s = s.clone();
+        async move {
+            for _ in 0..20 {
+                let ear = Arc::new(Ear::default());
+                s.room
+                    .subscribe(room(1), Arc::clone(&ear) as _)
+                    .await
+                    .unwrap();
+                say(&*s.room, room(1), "me").await;
+                ear.heard(1).await;
+                s.room
+                    .unsubscribe(room(1), Arc::clone(&ear) as _)
+                    .await
+                    .unwrap();
+                assert!(ear.heard(0).await.is_sorted());
+            }
+        }
+    });
+    tokio::join!(talk, come_and_go);
+    let ear = Arc::new(Ear::default());
+    s.room
+        .subscribe(room(1), Arc::clone(&ear) as _)
+        .await
+        .unwrap();
+    let last = say(&*s.room, room(1), "last").await;
+    assert_eq!(ear.heard(1).await, [last.seq.get()]);
+}
