@@ -1,1 +1,61 @@
-//! gimlet's embedded storage on sled: one process, one folder, nothing to install
+//! gimlet's embedded storage: one process, one directory, nothing to install.
+//!
+//! Serves a single node. Everything that lasts is in one [sled](https://docs.rs/sled) tree; rooms
+//! and routes, which live as long as the process, are core's in-memory ones.
+//!
+//! # What "stored" means
+//!
+//! | [`Durability`] | an answered change survives | by |
+//! |---|---|---|
+//! | `Power` (default) | a killed process and a loss of power | sled's flush, then `fsync` of every file sled wrote to |
+//! | `Process` | a killed process | sled's flush: everything is in the operating system's hands |
+//!
+//! `Power` reaches as far as `fsync` does: a drive that lies about it, or a disk that is lost, is
+//! beyond it, and it was not tried with a real power cut. For more than one disk use the cluster
+//! storage. Whatever the setting, readers see a change only when it is durable.
+//!
+//! # What to know
+//!
+//! - **One process, one directory.** A lock file says so; a second process is refused.
+//! - **Space.** sled takes several times the size of the data (about seven times was measured for
+//!   small messages) and does not give it back. Data is refused as full while less than
+//!   [`Config::min_free`] is free; reads go on.
+//! - **Failures.** After an error of the disk nothing is accepted any more, and
+//!   [`Health::failed`] returns: end the process and start it anew. What was answered is there.
+//!
+//! # How it works
+//!
+//! One thread owns all changes (`writer`): it takes what waits, applies it as one atomic batch,
+//! makes it durable once and answers everybody. Reads run on tokio's blocking threads and see one
+//! durable state (`shared`). The keys are in `key`, the records in `gimlet.store.v1`.
+//!
+//! This crate knows `gimlet-core`'s seams and its own records; no socket, no service.
+
+mod account;
+mod append;
+mod config;
+mod device;
+mod error;
+mod files;
+mod friend;
+mod gate;
+mod group;
+mod health;
+mod inbox;
+mod job;
+mod key;
+mod open;
+mod record;
+mod rows;
+mod seq;
+mod shared;
+mod store;
+mod txn;
+mod writer;
+
+pub use config::{Config, Durability};
+pub use error::OpenError;
+#[doc(hidden)]
+pub use gate::FlushGate;
+pub use health::Health;
+pub use open::{Opened, open};

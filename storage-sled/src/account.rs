@@ -1,0 +1,238 @@
+//! Users and tokens of the built-in business service.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::page::Page;
+use gimlet_core::store::{
+    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+};
+use gimlet_core::time::Timestamp;
+use gimlet_proto::store::{self, Number};
+
+use crate::error::Fault;
+use crate::rows::Rows;
+use crate::store::{Store, set};
+use crate::txn::Txn;
+use crate::writer::Weight;
+use crate::{key, record};
+
+/// Bytes of a phone number.
+const PHONE: usize = 256;
+
+fn account(user: UserId, row: store::Account) -> Account {
+    Account {
+        user,
+        phone: row.phone,
+        nickname: row.nickname,
+        sex: row.sex,
+        avatar_url: row.avatar_url,
+        extra: row.extra,
+        created_at: Timestamp(row.created_ms),
+        updated_at: Timestamp(row.updated_ms),
+    }
+}
+
+fn by_id(rows: &Rows<'_>, user: UserId) -> Result<Option<Account>, Fault> {
+    let row: Option<store::Account> = rows.get(&key::account(user))?;
+    Ok(row.map(|row| account(user, row)))
+}
+
+fn by_phone(rows: &Rows<'_>, phone: &str) -> Result<Option<Account>, Fault> {
+    match rows.get::<Number>(&key::phone(phone))? {
+        Some(user) => {
+            let found = by_id(rows, record::user(user.value)?)?;
+            found
+                .ok_or(Fault::Corrupt("a phone number of no user"))
+                .map(Some)
+        }
+        None => Ok(None),
+    }
+}
+
+fn find_or_create(txn: &mut Txn<'_>, new: &NewAccount) -> Result<(Account, bool), Fault> {
+    if new.phone.len() > PHONE {
+        return Err(Fault::Misuse("a phone number has at most 256 bytes"));
+    }
+    if let Some(known) = by_phone(&txn.rows(), &new.phone)? {
+        return Ok((known, false));
+    }
+    if txn.has(&key::account(new.user))? {
+        return Err(Fault::Misuse("the user's id is taken"));
+    }
+    let row = store::Account {
+        phone: new.phone.clone(),
+        created_ms: record::ms(new.at),
+        updated_ms: record::ms(new.at),
+        ..store::Account::default()
+    };
+    let value = new.user.get();
+    txn.put(&key::phone(&new.phone), &Number { value })?;
+    txn.put(&key::account(new.user), &row)?;
+    txn.mark(&key::nickname("", new.user))?;
+    Ok((account(new.user, row), true))
+}
+
+fn update(
+    txn: &mut Txn<'_>,
+    user: UserId,
+    change: &AccountChange,
+    at: Timestamp,
+) -> Result<bool, Fault> {
+    let name = key::account(user);
+    let Some(mut row) = txn.get::<store::Account>(&name)? else {
+        return Ok(false);
+    };
+    txn.remove(&key::nickname(&row.nickname, user))?;
+    set(&mut row.nickname, change.nickname.as_deref());
+    set(&mut row.avatar_url, change.avatar_url.as_deref());
+    set(&mut row.extra, change.extra.as_deref());
+    row.sex = change.sex.unwrap_or(row.sex);
+    row.updated_ms = record::ms(at);
+    txn.mark(&key::nickname(&row.nickname, user))?;
+    txn.put(&name, &row)?;
+    Ok(true)
+}
+
+/// The index is in the order of names, the page in the order of ids: so all that match are looked
+/// at, and one more than the page holds is kept.
+fn search(
+    rows: &Rows<'_>,
+    begin: &str,
+    after: Option<UserId>,
+    limit: usize,
+) -> Result<Page<Account>, Fault> {
+    let limit = limit.max(1);
+    let mut found = BTreeSet::new();
+    let mut keep = |user: UserId| {
+        if after.is_none_or(|after| user > after) {
+            found.insert(user);
+            if found.len() > limit + 1 {
+                found.pop_last();
+            }
+        }
+    };
+    for row in rows.scan(&key::nickname_prefix(begin), None) {
+        let user = record::key_user(&row?.0)?;
+        // A row may hold less of the name than was asked for, or the asked text in its number.
+        let known = by_id(rows, user)?;
+        if known.is_some_and(|it| it.nickname.starts_with(begin)) {
+            keep(user);
+        }
+    }
+    if let Some(row) = rows.get::<Number>(&key::phone(begin))? {
+        keep(record::user(row.value)?);
+    }
+    let more = found.len() > limit;
+    let mut items = Vec::with_capacity(found.len().min(limit));
+    for user in found.into_iter().take(limit) {
+        items.extend(by_id(rows, user)?);
+    }
+    Ok(Page { items, more })
+}
+
+fn token(rows: &Rows<'_>, user: UserId, device: DeviceId) -> Result<Option<TokenRecord>, Fault> {
+    let row: Option<store::Token> = rows.get(&key::token(device))?;
+    let row = row.filter(|it| it.user == user.get());
+    let read = row.map(|row| {
+        let hash = row.hash.as_ref().try_into();
+        Ok(TokenRecord {
+            hash: hash.map_err(|_| Fault::Corrupt("a token's hash is not 32 bytes"))?,
+            expires_at: Timestamp(row.expires_ms),
+        })
+    });
+    read.transpose()
+}
+
+#[async_trait]
+impl AccountStore for Store {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+        // The many who are known need no commit.
+        if let Some(known) = self.by_phone(&new.phone).await? {
+            return Ok((known, false));
+        }
+        let new = new.clone();
+        let create = move |txn: &mut Txn<'_>| find_or_create(txn, &new);
+        self.change("account.find_or_create", Weight::Adds, create)
+            .await
+    }
+
+    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+        let phone = phone.to_owned();
+        let read = self.read("account.by_phone", move |rows| by_phone(rows, &phone));
+        read.await
+    }
+
+    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let users = users.to_vec();
+        let read = self.read("account.get", move |rows| {
+            let found = users.iter().map(|user| by_id(rows, *user));
+            found.filter_map(Result::transpose).collect()
+        });
+        read.await
+    }
+
+    async fn update(
+        &self,
+        user: UserId,
+        change: &AccountChange,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let change = change.clone();
+        let update = move |txn: &mut Txn<'_>| update(txn, user, &change, at);
+        self.change("account.update", Weight::Adds, update).await
+    }
+
+    async fn search(
+        &self,
+        key: &str,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Account>, StoreError> {
+        let begin = key.to_owned();
+        let read = self.read("account.search", move |rows| {
+            search(rows, &begin, after, limit)
+        });
+        read.await
+    }
+
+    async fn put_token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &TokenRecord,
+    ) -> Result<(), StoreError> {
+        let row = store::Token {
+            hash: token.hash.to_vec().into(),
+            expires_ms: record::ms(token.expires_at),
+            user: user.get(),
+        };
+        // One token per device: another user's goes with it.
+        let put = self.change("account.put_token", Weight::Sets, move |txn| {
+            txn.put(&key::token(device), &row)
+        });
+        put.await
+    }
+
+    async fn token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        let read = self.read("account.token", move |rows| token(rows, user, device));
+        read.await
+    }
+
+    async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        let revoke = self.change(
+            "account.revoke_token",
+            Weight::Removes,
+            move |txn| match token(&txn.rows(), user, device)? {
+                Some(_) => txn.remove(&key::token(device)),
+                None => Ok(()),
+            },
+        );
+        revoke.await
+    }
+}

@@ -1,0 +1,151 @@
+//! The heart: sends become entries, keys and jobs in one transaction.
+
+use gimlet_core::id::UserId;
+use gimlet_core::limits::PART;
+use gimlet_core::message::Message;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, Key};
+use gimlet_proto::store::{self, entry};
+use prost::Message as _;
+
+use crate::error::Fault;
+use crate::rows::{ROW, WHOLE};
+use crate::seq::{Counter, head, set_head};
+use crate::txn::Txn;
+use crate::{job, key, record};
+
+/// Bytes of a key's id.
+const KEY: usize = 96;
+/// Recipients up to which a small message stands in its entries.
+const INLINE: usize = 2;
+
+/// Appends the sends in order.
+pub(crate) fn append(txn: &mut Txn<'_>, batch: &[Append]) -> Result<Vec<Appended>, Fault> {
+    batch.iter().map(|send| append_one(txn, send)).collect()
+}
+
+fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
+    // The key comes before the roster: a repeat of what was stored is answered like the first,
+    // whoever has joined or left since. Keys of this batch are found here too.
+    if let Some(key) = &send.key
+        && let Some(answer) = find(txn, key)?
+    {
+        return Ok(answer);
+    }
+    if let Some((group, version)) = send.roster {
+        let row: Option<store::Group> = txn.get(&key::group(group))?;
+        if row.map(|it| it.version) != Some(version.0) {
+            return Ok(Appended::Stale);
+        }
+    }
+    let (seqs, job) = store(txn, send)?;
+    if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
+        note(txn, key, &send.message, *answer)?;
+    }
+    Ok(Appended::Stored { seqs, job })
+}
+
+/// Makes the entries, or the first one and a job for the rest.
+fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool), Fault> {
+    let all = send.recipients.len();
+    if let Some(group) = send.group()
+        && all > 1
+        && (all > PART || job::is_open(txn, group)?)
+    {
+        let body = store_body(txn, &send.message, all)?;
+        job::open(txn, group, body, &send.recipients)?;
+        let first = send.recipients.iter().take(1);
+        return Ok((entries(txn, &refer(body), first)?, true));
+    }
+    let row = if all <= INLINE {
+        inline(&send.message)
+    } else {
+        None
+    };
+    let row = match row {
+        Some(row) => row,
+        None => refer(store_body(txn, &send.message, all)?),
+    };
+    Ok((entries(txn, &row, send.recipients.iter())?, false))
+}
+
+/// An entry that holds its message, if it fits a row.
+fn inline(message: &Message) -> Option<Vec<u8>> {
+    let row = value(entry::Body::Message(record::write_message(message)));
+    (row.len() <= ROW).then_some(row)
+}
+
+/// An entry that refers to a message stored once.
+pub(crate) fn refer(body: u64) -> Vec<u8> {
+    value(entry::Body::Stored(body))
+}
+
+fn value(body: entry::Body) -> Vec<u8> {
+    let row = store::Entry { body: Some(body) };
+    let mut value = vec![WHOLE];
+    row.encode(&mut value).expect("a Vec takes all of it");
+    value
+}
+
+/// Stores a message once for `refs` entries.
+fn store_body(txn: &mut Txn<'_>, message: &Message, refs: usize) -> Result<u64, Fault> {
+    let body = Counter::Bodies.take(txn, 1)?;
+    txn.put(&key::body(body), &record::write_message(message))?;
+    let refs = refs as u64;
+    txn.put(&key::body_refs(body), &store::BodyRefs { refs })?;
+    Ok(body)
+}
+
+/// Appends one entry to each of these inboxes.
+pub(crate) fn entries<'a>(
+    txn: &mut Txn<'_>,
+    row: &[u8],
+    users: impl Iterator<Item = &'a UserId>,
+) -> Result<Vec<(UserId, Seq)>, Fault> {
+    users
+        .map(|user| {
+            let mut at = head(&txn.rows(), *user)?;
+            at.head = at.head.next();
+            set_head(txn, *user, at)?;
+            txn.put_value(&key::entry(*user, at.head), row.to_vec())?;
+            Ok((*user, at.head))
+        })
+        .collect()
+}
+
+/// The answer to a repeat, or `None` if the key is new or its window has passed.
+fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
+    if key.id.len() > KEY {
+        return Err(Fault::Misuse("a key has at most 96 bytes"));
+    }
+    let Some(row) = txn.get::<store::Key>(&key::send_key(&key.id))? else {
+        return Ok(None);
+    };
+    if row.expires_ms <= record::ms(txn.now()) {
+        return Ok(None);
+    }
+    if row.digest != key.digest.as_slice() {
+        return Ok(Some(Appended::Conflict));
+    }
+    Ok(Some(Appended::Repeated {
+        message: record::message_id(&row.message)?,
+        seq: Seq::new(row.seq),
+    }))
+}
+
+/// Notes the first send of a key.
+fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(), Fault> {
+    let name = key::send_key(&key.id);
+    if let Some(former) = txn.get::<store::Key>(&name)? {
+        txn.remove(&key::expiry(former.expires_ms, &key.id))?;
+    }
+    let expires_ms = record::ms(txn.now().after(key.window));
+    let row = store::Key {
+        digest: key.digest.to_vec().into(),
+        message: message.id.as_bytes().to_vec().into(),
+        seq: seq.get(),
+        expires_ms,
+    };
+    txn.put(&name, &row)?;
+    txn.mark(&key::expiry(expires_ms, &key.id))
+}

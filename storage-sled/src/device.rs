@@ -1,0 +1,138 @@
+//! Devices, their generations, and their acks.
+
+use async_trait::async_trait;
+use gimlet_core::id::{DeviceId, Generation, UserId};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{AckMark, Device, DeviceInfo, DeviceStore, StoreError};
+use gimlet_core::time::Timestamp;
+use gimlet_proto::store::{self, Number};
+
+use crate::error::Fault;
+use crate::store::Store;
+use crate::txn::Txn;
+use crate::writer::Weight;
+use crate::{key, record};
+
+fn device(id: DeviceId, row: store::Device) -> Result<Device, Fault> {
+    Ok(Device {
+        id,
+        info: DeviceInfo {
+            kind: row.kind,
+            brand: row.brand,
+            model: row.model,
+            system_version: row.system_version,
+            sdk_version: row.sdk_version,
+        },
+        user: match row.user {
+            0 => None,
+            raw => Some(record::user(raw)?),
+        },
+        generation: Generation(row.generation),
+        created_at: Timestamp(row.created_ms),
+        updated_at: Timestamp(row.updated_ms),
+    })
+}
+
+fn register(txn: &mut Txn<'_>, id: DeviceId, info: DeviceInfo, at: Timestamp) -> Result<(), Fault> {
+    // A device that signed in without being registered keeps its generation.
+    let former: store::Device = txn.get(&key::device(id))?.unwrap_or_default();
+    if former.registered {
+        return Err(Fault::Misuse("the device's id is taken"));
+    }
+    let at = record::ms(at);
+    let row = store::Device {
+        registered: true,
+        kind: info.kind,
+        brand: info.brand,
+        model: info.model,
+        system_version: info.system_version,
+        sdk_version: info.sdk_version,
+        created_ms: at,
+        updated_ms: at.max(former.updated_ms),
+        ..former
+    };
+    txn.put(&key::device(id), &row)
+}
+
+fn raise(
+    txn: &mut Txn<'_>,
+    device: DeviceId,
+    user: UserId,
+    at: Timestamp,
+) -> Result<Generation, Fault> {
+    let name = key::device(device);
+    let mut row: store::Device = txn.get(&name)?.unwrap_or_default();
+    row.generation += 1;
+    row.user = user.get();
+    row.updated_ms = record::ms(at);
+    txn.put(&name, &row)?;
+    Ok(Generation(row.generation))
+}
+
+fn ack(txn: &mut Txn<'_>, mark: &AckMark) -> Result<(), Fault> {
+    let name = key::ack(mark.user, mark.device);
+    let former: Option<Number> = txn.get(&name)?;
+    let value = mark.upto.get();
+    if former.is_some_and(|it| it.value >= value) {
+        return Ok(());
+    }
+    txn.put(&name, &Number { value })
+}
+
+#[async_trait]
+impl DeviceStore for Store {
+    async fn register(
+        &self,
+        id: DeviceId,
+        info: &DeviceInfo,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let info = info.clone();
+        let register = move |txn: &mut Txn<'_>| register(txn, id, info, at);
+        self.change("device.register", Weight::Adds, register).await
+    }
+
+    async fn get(&self, id: DeviceId) -> Result<Option<Device>, StoreError> {
+        let read = self.read("device.get", move |rows| {
+            let row: Option<store::Device> = rows.get(&key::device(id))?;
+            let row = row.filter(|it| it.registered);
+            row.map(|row| device(id, row)).transpose()
+        });
+        read.await
+    }
+
+    async fn raise(
+        &self,
+        sign_ins: &[(DeviceId, UserId)],
+        at: Timestamp,
+    ) -> Result<Vec<Generation>, StoreError> {
+        let sign_ins = sign_ins.to_vec();
+        let change = self.change("device.raise", Weight::Sets, move |txn| {
+            let raised = sign_ins.iter();
+            raised
+                .map(|(device, user)| raise(txn, *device, *user, at))
+                .collect()
+        });
+        change.await
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), StoreError> {
+        let acks = acks.to_vec();
+        let change = self.change("device.ack", Weight::Sets, move |txn| {
+            acks.iter().try_for_each(|mark| ack(txn, mark))
+        });
+        change.await
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, StoreError> {
+        let read = self.read("device.acked", move |rows| {
+            let found = rows.scan(&key::acks(user), None).map(|found| {
+                let (name, value) = found?;
+                let row: Number = rows.decode(&name, &value)?;
+                Ok((record::key_device(&name)?, Seq::new(row.value)))
+            });
+            found.collect()
+        });
+        read.await
+    }
+}

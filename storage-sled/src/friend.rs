@@ -1,0 +1,146 @@
+//! Friends, and requests that wait for an answer.
+
+use async_trait::async_trait;
+use gimlet_core::id::UserId;
+use gimlet_core::page::Page;
+use gimlet_core::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
+use gimlet_core::time::Timestamp;
+use gimlet_proto::store;
+
+use crate::append::append;
+use crate::error::Fault;
+use crate::store::{Store, page, set};
+use crate::txn::Txn;
+use crate::writer::Weight;
+use crate::{key, record};
+
+fn row(remarks: &str, at: Timestamp) -> store::Friend {
+    store::Friend {
+        remarks: remarks.to_owned(),
+        extra: String::new(),
+        updated_ms: record::ms(at),
+    }
+}
+
+fn request(
+    txn: &mut Txn<'_>,
+    user: UserId,
+    friend: UserId,
+    asked: &store::Friend,
+    pushes: &[Append],
+) -> Result<Requested, Fault> {
+    if txn.has(&key::friend(user, friend))? {
+        return Ok(Requested::Friends);
+    }
+    let name = key::request(user, friend);
+    if txn.has(&name)? {
+        return Ok(Requested::Pending);
+    }
+    txn.put(&name, asked)?;
+    Ok(Requested::Asked(append(txn, pushes)?))
+}
+
+fn agree(
+    txn: &mut Txn<'_>,
+    user: UserId,
+    requester: UserId,
+    agreed: &store::Friend,
+    pushes: &[Append],
+) -> Result<Agreed, Fault> {
+    if txn.has(&key::friend(requester, user))? {
+        return Ok(Agreed::Before);
+    }
+    let Some(asked) = txn.get::<store::Friend>(&key::request(requester, user))? else {
+        return Ok(Agreed::NoRequest);
+    };
+    // A request of the user's own goes too: a mutual request is one friendship.
+    txn.remove(&key::request(requester, user))?;
+    txn.remove(&key::request(user, requester))?;
+    txn.put(&key::friend(requester, user), &asked)?;
+    txn.put(&key::friend(user, requester), agreed)?;
+    Ok(Agreed::Now(append(txn, pushes)?))
+}
+
+#[async_trait]
+impl FriendStore for Store {
+    async fn request(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: &str,
+        pushes: &[Append],
+        at: Timestamp,
+    ) -> Result<Requested, StoreError> {
+        Append::check("friend.request", pushes)?;
+        let (row, pushes) = (row(remarks, at), pushes.to_vec());
+        let ask = move |txn: &mut Txn<'_>| request(txn, user, friend, &row, &pushes);
+        self.change("friend.request", Weight::Adds, ask).await
+    }
+
+    async fn agree(
+        &self,
+        user: UserId,
+        requester: UserId,
+        remarks: &str,
+        pushes: &[Append],
+        at: Timestamp,
+    ) -> Result<Agreed, StoreError> {
+        Append::check("friend.agree", pushes)?;
+        let (row, pushes) = (row(remarks, at), pushes.to_vec());
+        let agree = move |txn: &mut Txn<'_>| agree(txn, user, requester, &row, &pushes);
+        self.change("friend.agree", Weight::Adds, agree).await
+    }
+
+    async fn set(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: Option<&str>,
+        extra: Option<&str>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
+        let change = self.change("friend.set", Weight::Adds, move |txn| {
+            let name = key::friend(user, friend);
+            let Some(mut row) = txn.get::<store::Friend>(&name)? else {
+                return Ok(false);
+            };
+            set(&mut row.remarks, remarks.as_deref());
+            set(&mut row.extra, extra.as_deref());
+            row.updated_ms = record::ms(at);
+            txn.put(&name, &row)?;
+            Ok(true)
+        });
+        change.await
+    }
+
+    async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {
+        let read = self.read("friend.are_friends", move |rows| {
+            rows.has(&key::friend(user, friend))
+        });
+        read.await
+    }
+
+    async fn friends(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Friend>, StoreError> {
+        let read = self.read("friend.friends", move |rows| {
+            let behind = after.map(|friend| key::friend(user, friend));
+            let behind = behind.as_ref().map(<[u8; 17]>::as_slice);
+            let friends = rows.scan(&key::friends(user), behind).map(|found| {
+                let (name, value) = found?;
+                let row: store::Friend = rows.decode(&name, &value)?;
+                Ok(Friend {
+                    user: record::key_user(&name)?,
+                    remarks: row.remarks,
+                    extra: row.extra,
+                })
+            });
+            page(friends, limit)
+        });
+        read.await
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether the storage still works. The server watches it: a storage that failed must not be used
+//! again, so the process ends and its supervisor starts it anew.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    failure: Option<Arc<str>>,
+    closed: bool,
+}
+
+/// The state of an opened directory; cheap to clone, and outlives it.
+#[derive(Clone, Debug)]
+pub struct Health {
+    state: Arc<watch::Sender<State>>,
+}
+
+impl Health {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Arc::new(watch::Sender::new(State::default())),
+        }
+    }
+
+    /// Why the storage failed, or `None` while it works. From then on every call is refused as
+    /// unavailable.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        let state = self.state.borrow();
+        state.failure.as_deref().map(str::to_owned)
+    }
+
+    /// Returns when the storage has failed, with the reason: end the process then.
+    pub async fn failed(&self) -> String {
+        let mut state = self.state.subscribe();
+        let failed = state.wait_for(|it| it.failure.is_some()).await;
+        let reason = failed.ok().and_then(|it| it.failure.clone());
+        reason.as_deref().unwrap_or("closed").to_owned()
+    }
+
+    /// Returns when every handle is gone, what was accepted is on disk, and the directory may be
+    /// opened again.
+    pub async fn closed(&self) {
+        let mut state = self.state.subscribe();
+        // An error says that the sender is gone, which `self` holds.
+        let _ = state.wait_for(|it| it.closed).await;
+    }
+
+    /// Notes the first failure and logs it.
+    pub(crate) fn fail(&self, reason: &str) {
+        let first = self.state.send_if_modified(|it| {
+            let first = it.failure.is_none();
+            if first {
+                it.failure = Some(reason.into());
+            }
+            first
+        });
+        if first {
+            tracing::error!(reason, "the storage has failed: nothing more is accepted");
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.send_modify(|it| it.closed = true);
+    }
+}

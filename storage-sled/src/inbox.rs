@@ -1,0 +1,196 @@
+//! Inboxes: pages, retention, and the sweep of keys.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gimlet_core::id::{GroupId, UserId};
+use gimlet_core::message::{Entry, Message};
+use gimlet_core::page::{Page, PageLimit};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, Head, InboxStore, JobLease, JobPart, StoreError};
+use gimlet_proto::store::{self, entry};
+
+use crate::append;
+use crate::error::Fault;
+use crate::rows::Rows;
+use crate::seq::{head, set_head};
+use crate::shared::Shared;
+use crate::store::Store;
+use crate::txn::Txn;
+use crate::writer::Weight;
+use crate::{job, key, record};
+
+/// Entries removed, or keys forgotten, in one command, so that senders come between.
+const SLICE: usize = 500;
+
+#[async_trait]
+impl InboxStore for Store {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        Append::check("inbox.append", batch)?;
+        let batch = batch.to_vec();
+        let append = move |txn: &mut Txn<'_>| append::append(txn, &batch);
+        self.change("inbox.append", Weight::Adds, append).await
+    }
+
+    async fn after(
+        &self,
+        user: UserId,
+        seq: Seq,
+        limit: PageLimit,
+    ) -> Result<Page<Entry>, StoreError> {
+        let read = move |shared: &Shared| after(shared, user, seq, limit);
+        self.with("inbox.after", read).await
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        loop {
+            let slice = move |txn: &mut Txn<'_>| trim(txn, user, upto);
+            if self.change("inbox.trim", Weight::Removes, slice).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        let claim = move |txn: &mut Txn<'_>| job::claim(txn, group);
+        self.change("inbox.claim_job", Weight::Sets, claim).await
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        let lease = lease.clone();
+        let advance = move |txn: &mut Txn<'_>| job::advance(txn, &lease);
+        self.change("inbox.advance_job", Weight::Adds, advance)
+            .await
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        // Messages stored once go with their last entry; only keys need forgetting.
+        let mut swept = 0;
+        while swept < max {
+            let slice = SLICE.min(max - swept);
+            let forget = move |txn: &mut Txn<'_>| forget_keys(txn, slice);
+            let gone = self.change("inbox.sweep", Weight::Removes, forget).await?;
+            swept += gone;
+            if gone < slice {
+                break;
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// A page of an inbox, up to its durable head.
+fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<Page<Entry>, Fault> {
+    let at = shared.durable(|rows| head(rows, user))?;
+    match shared.settled(|rows| page(rows, user, at, seq, limit))? {
+        Some(page) => Ok(page),
+        // A trim went by: read the head and the entries in one durable state.
+        None => shared.durable(|rows| {
+            let at = head(rows, user)?;
+            page(rows, user, at, seq, limit)?.ok_or(Fault::Corrupt("an inbox has a hole"))
+        }),
+    }
+}
+
+/// The entries above `seq`, or `None` if one is not there.
+fn page(
+    rows: &Rows<'_>,
+    user: UserId,
+    at: Head,
+    seq: Seq,
+    limit: PageLimit,
+) -> Result<Option<Page<Entry>>, Fault> {
+    let mut last = seq.max(at.floor);
+    if last >= at.head {
+        return Ok(Some(Page::default()));
+    }
+    let mut items = Vec::new();
+    let mut bytes = 0;
+    let prefix = key::entries(user);
+    for row in rows.scan(&prefix, Some(&key::entry(user, last))) {
+        let (name, value) = row?;
+        if record::key_number(&name)? != last.next().get() {
+            return Ok(None);
+        }
+        let Some(message) = message(rows, &name, &value)? else {
+            return Ok(None);
+        };
+        last = last.next();
+        bytes += message.content.len();
+        items.push(Entry { seq: last, message });
+        if last >= at.head || items.len() >= limit.items || bytes > limit.bytes {
+            let more = last < at.head;
+            return Ok(Some(Page { items, more }));
+        }
+    }
+    Ok(None)
+}
+
+/// The message of an entry, or `None` if it is gone with its last entry.
+fn message(rows: &Rows<'_>, name: &[u8], value: &[u8]) -> Result<Option<Arc<Message>>, Fault> {
+    let row: store::Entry = rows.decode(name, value)?;
+    let message = match row.body {
+        Some(entry::Body::Message(message)) => Some(message),
+        Some(entry::Body::Stored(body)) => match rows.get(&key::body(body)) {
+            // Its pieces go while it is read.
+            Err(Fault::Corrupt(_)) => None,
+            found => found?,
+        },
+        None => return Err(Fault::Corrupt("an entry without a message")),
+    };
+    message.map(record::read_message).transpose()
+}
+
+/// Removes a slice of the oldest entries; returns whether that was all.
+fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
+    let mut at = head(&txn.rows(), user)?;
+    let upto = upto.min(at.head);
+    if upto <= at.floor {
+        return Ok(true);
+    }
+    let to = upto.min(at.floor.plus(SLICE as u64));
+    for seq in (at.floor.get() + 1)..=to.get() {
+        let name = key::entry(user, Seq::new(seq));
+        let row: store::Entry = txn
+            .get(&name)?
+            .ok_or(Fault::Corrupt("an inbox has a hole"))?;
+        if let Some(entry::Body::Stored(body)) = row.body {
+            release(txn, body)?;
+        }
+        txn.remove(&name)?;
+    }
+    at.floor = to;
+    set_head(txn, user, at)?;
+    Ok(to == upto)
+}
+
+/// Counts one entry less for a message stored once; the last one takes it along.
+fn release(txn: &mut Txn<'_>, body: u64) -> Result<(), Fault> {
+    let name = key::body_refs(body);
+    let mut row: store::BodyRefs = txn.get(&name)?.unwrap_or_default();
+    row.refs = row.refs.saturating_sub(1);
+    if row.refs > 0 {
+        return txn.put(&name, &row);
+    }
+    txn.remove(&name)?;
+    txn.remove(&key::body(body))
+}
+
+/// Forgets keys whose window has passed, oldest first; returns how many.
+fn forget_keys(txn: &mut Txn<'_>, max: usize) -> Result<usize, Fault> {
+    let now = record::ms(txn.now());
+    let mut gone = Vec::new();
+    for row in txn.rows().scan(key::EXPIRIES, None).take(max) {
+        let name = row?.0;
+        if name.as_ref() >= key::expiries(now.saturating_add(1)).as_slice() {
+            break;
+        }
+        gone.push(name);
+    }
+    for name in &gone {
+        let id = key::expiring_key(name).ok_or(Fault::Corrupt("a key is too short"))?;
+        txn.remove(&key::send_key(id))?;
+        txn.remove(name)?;
+    }
+    Ok(gone.len())
+}

@@ -1,0 +1,142 @@
+//! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
+//!
+//! Jobs are numbered over all groups, so the first open one is the oldest. A part's entries and the
+//! job's progress are one transaction.
+
+use gimlet_core::id::{GroupId, UserId};
+use gimlet_core::limits::PART;
+use gimlet_core::store::{JobLease, JobPart};
+use gimlet_proto::store;
+
+use crate::append::{entries, refer};
+use crate::error::Fault;
+use crate::rows::Rows;
+use crate::seq::Counter;
+use crate::txn::Txn;
+use crate::{key, record};
+
+/// Recipients in a row: 500 of 8 bytes are below the size of a row.
+const CHUNK: usize = 500;
+
+/// The group's oldest open job.
+fn oldest(rows: &Rows<'_>, group: GroupId) -> Result<Option<u64>, Fault> {
+    match rows.scan(&key::open_jobs(group), None).next() {
+        Some(row) => record::key_number(&row?.0).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Whether the group has an open job.
+pub(crate) fn is_open(txn: &Txn<'_>, group: GroupId) -> Result<bool, Fault> {
+    Ok(oldest(&txn.rows(), group)?.is_some())
+}
+
+/// Opens a job behind the group's others. The first recipient's entry is made by the caller.
+pub(crate) fn open(
+    txn: &mut Txn<'_>,
+    group: GroupId,
+    body: u64,
+    recipients: &[UserId],
+) -> Result<(), Fault> {
+    let job = Counter::Jobs.take(txn, 1)?;
+    let row = store::Job {
+        group: group.get(),
+        body,
+        total: recipients.len() as u64,
+        done: 1,
+        generation: 0,
+    };
+    txn.put(&key::job(job), &row)?;
+    txn.mark(&key::open_job(group, job))?;
+    for (number, chunk) in (0..).zip(recipients.chunks(CHUNK)) {
+        let users = chunk.iter().map(|user| user.get()).collect();
+        txn.put(&key::recipients(job, number), &store::Recipients { users })?;
+    }
+    Ok(())
+}
+
+/// Claims the oldest open job of the group, or of any.
+pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<JobLease>, Fault> {
+    let found = match group {
+        Some(group) => oldest(&txn.rows(), group)?,
+        None => match txn.rows().scan(key::JOBS, None).next() {
+            Some(row) => Some(record::key_number(&row?.0)?),
+            None => None,
+        },
+    };
+    let Some(job) = found else {
+        return Ok(None);
+    };
+    let mut row: store::Job = txn
+        .get(&key::job(job))?
+        .ok_or(Fault::Corrupt("an open job has no record"))?;
+    row.generation += 1;
+    txn.put(&key::job(job), &row)?;
+    Ok(Some(JobLease {
+        group: record::group(row.group)?,
+        job,
+        generation: row.generation,
+    }))
+}
+
+/// Makes the next part of a job's entries.
+pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fault> {
+    let Some(mut row) = txn.get::<store::Job>(&key::job(lease.job))? else {
+        return Ok(JobPart::Lost);
+    };
+    if row.generation != lease.generation || row.group != lease.group.get() {
+        return Ok(JobPart::Lost);
+    }
+    let message: store::Message = txn
+        .get(&key::body(row.body))?
+        .ok_or(Fault::Corrupt("a job has no message"))?;
+    let message = record::read_message(message)?;
+    let users = next(&txn.rows(), lease.job, &row)?;
+    let seqs = entries(txn, &refer(row.body), users.iter())?;
+    row.done += users.len() as u64;
+    let done = row.done >= row.total;
+    if done {
+        close(txn, lease, &row)?;
+    } else {
+        txn.put(&key::job(lease.job), &row)?;
+    }
+    Ok(JobPart::Entries {
+        message,
+        seqs,
+        done,
+    })
+}
+
+/// The recipients of the next part.
+fn next(rows: &Rows<'_>, job: u64, row: &store::Job) -> Result<Vec<UserId>, Fault> {
+    let far = |_| Fault::Corrupt("a job's progress is out of range");
+    let from = usize::try_from(row.done).map_err(far)?;
+    let to = usize::try_from(row.total).map_err(far)?.min(from + PART);
+    let mut users = Vec::with_capacity(to.saturating_sub(from));
+    for number in from / CHUNK..to.div_ceil(CHUNK) {
+        let name = key::recipients(job, u32::try_from(number).map_err(far)?);
+        let chunk: store::Recipients = rows
+            .get(&name)?
+            .ok_or(Fault::Corrupt("a job's recipients are missing"))?;
+        let places = number * CHUNK..;
+        for (place, raw) in places.zip(chunk.users) {
+            if (from..to).contains(&place) {
+                users.push(record::user(raw)?);
+            }
+        }
+    }
+    if users.len() != to.saturating_sub(from) {
+        return Err(Fault::Corrupt("a job's recipients are cut off"));
+    }
+    Ok(users)
+}
+
+/// Removes a finished job.
+fn close(txn: &mut Txn<'_>, lease: &JobLease, row: &store::Job) -> Result<(), Fault> {
+    txn.remove(&key::job(lease.job))?;
+    txn.remove(&key::open_job(lease.group, lease.job))?;
+    for number in (0..).take_while(|number| u64::from(*number) * (CHUNK as u64) < row.total) {
+        txn.remove(&key::recipients(lease.job, number))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,301 @@
+//! The layout of the one tree: every key is a prefix byte and big-endian numbers of fixed width
+//! (texts stand last), so that sled's order is the order of the numbers. Only this file spells keys.
+//!
+//! | prefix | key after it | value | read by |
+//! |---|---|---|---|
+//! | `A` | user | `Account` | all |
+//! | `B` | body | `Message`, stored once for many entries | all; immutable |
+//! | `C` | scope (1 byte) | `Number`: the last one given out | writer |
+//! | `D` | device | `Device` | all |
+//! | `E` | user, seq | `Entry` | all, up to the durable head; immutable |
+//! | `F` | user, friend | `Friend`: they are friends | all |
+//! | `G` | group | `Group` | all |
+//! | `H` | user | `Head` | all |
+//! | `J` | job | `Job` | writer |
+//! | `K` | key of a send (text) | `Key` | writer |
+//! | `L` | job, chunk (4 bytes) | `Recipients` | writer |
+//! | `M` | group, user | `Member` | all |
+//! | `N` | first 64 bytes of the nickname, user | nothing | all |
+//! | `O` | group, job | nothing: the open jobs of a group | writer |
+//! | `P` | phone number (text) | `Number`: the user | all |
+//! | `Q` | user, asked user | `Friend`: a request not yet answered | writer |
+//! | `R` | body | `BodyRefs` | writer |
+//! | `S` | user, device | `Number`: the device's ack | all |
+//! | `T` | device | `Token` | all |
+//! | `U` | user, group | nothing: the groups of a user | all |
+//! | `V` | – | `Meta` | opening |
+//! | `X` | expiry (ms), key of a send (text) | nothing | writer |
+//! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
+//!
+//! Every number has eight bytes unless the table says otherwise. "Read by all" means: a reader must
+//! see the durable value, so the writer keeps the former one at hand until the new one is durable.
+
+use gimlet_core::id::{DeviceId, GroupId, UserId};
+use gimlet_core::seq::Seq;
+
+/// Bytes of a nickname that its index holds.
+pub(crate) const NICKNAME: usize = 64;
+
+/// A key of one number.
+pub(crate) type One = [u8; 9];
+/// A key of two numbers.
+pub(crate) type Two = [u8; 17];
+
+fn one(prefix: u8, a: u64) -> One {
+    let mut key = [prefix; 9];
+    for (to, from) in key.iter_mut().skip(1).zip(a.to_be_bytes()) {
+        *to = from;
+    }
+    key
+}
+
+fn two(prefix: u8, a: u64, b: u64) -> Two {
+    let mut key = [prefix; 17];
+    let numbers = a.to_be_bytes().into_iter().chain(b.to_be_bytes());
+    for (to, from) in key.iter_mut().skip(1).zip(numbers) {
+        *to = from;
+    }
+    key
+}
+
+fn text(prefix: u8, text: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + text.len());
+    key.push(prefix);
+    key.extend_from_slice(text);
+    key
+}
+
+/// The number that a key ends with.
+pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))
+}
+
+/// The only `Meta`.
+pub(crate) const META: &[u8] = b"V";
+
+/// A user's account.
+pub(crate) fn account(user: UserId) -> One {
+    one(b'A', user.get())
+}
+
+/// The user behind a phone number.
+pub(crate) fn phone(phone: &str) -> Vec<u8> {
+    text(b'P', phone.as_bytes())
+}
+
+/// What all index rows of nicknames that begin so have in common.
+pub(crate) fn nickname_prefix(begin: &str) -> Vec<u8> {
+    let cut = begin.as_bytes();
+    text(b'N', cut.get(..NICKNAME).unwrap_or(cut))
+}
+
+/// The index row of a user's nickname.
+pub(crate) fn nickname(name: &str, user: UserId) -> Vec<u8> {
+    let mut key = nickname_prefix(name);
+    key.extend_from_slice(&user.get().to_be_bytes());
+    key
+}
+
+/// A device's token.
+pub(crate) fn token(device: DeviceId) -> One {
+    one(b'T', device.get())
+}
+
+/// A device.
+pub(crate) fn device(device: DeviceId) -> One {
+    one(b'D', device.get())
+}
+
+/// What a device has acked of a user's inbox.
+pub(crate) fn ack(user: UserId, device: DeviceId) -> Two {
+    two(b'S', user.get(), device.get())
+}
+
+/// The acks of all devices of a user.
+pub(crate) fn acks(user: UserId) -> One {
+    one(b'S', user.get())
+}
+
+/// Where an inbox stands.
+pub(crate) fn head(user: UserId) -> One {
+    one(b'H', user.get())
+}
+
+/// An entry of an inbox.
+pub(crate) fn entry(user: UserId, seq: Seq) -> Two {
+    two(b'E', user.get(), seq.get())
+}
+
+/// All entries of an inbox.
+pub(crate) fn entries(user: UserId) -> One {
+    one(b'E', user.get())
+}
+
+/// A message that is stored once.
+pub(crate) fn body(body: u64) -> One {
+    one(b'B', body)
+}
+
+/// Who still needs such a message.
+pub(crate) fn body_refs(body: u64) -> One {
+    one(b'R', body)
+}
+
+/// A counter.
+pub(crate) const fn counter(scope: u8) -> [u8; 2] {
+    [b'C', scope]
+}
+
+/// What a key of a send stands for.
+pub(crate) fn send_key(id: &[u8]) -> Vec<u8> {
+    text(b'K', id)
+}
+
+/// The index row of a key's expiry.
+pub(crate) fn expiry(expires_ms: i64, id: &[u8]) -> Vec<u8> {
+    let mut key = expiries(expires_ms).to_vec();
+    key.extend_from_slice(id);
+    key
+}
+
+/// All expiries.
+pub(crate) const EXPIRIES: &[u8] = b"X";
+
+/// Where the expiries of one millisecond begin.
+pub(crate) fn expiries(expires_ms: i64) -> One {
+    one(b'X', u64::try_from(expires_ms).unwrap_or(0))
+}
+
+/// The key of a send that an expiry row names.
+pub(crate) fn expiring_key(row: &[u8]) -> Option<&[u8]> {
+    row.get(9..)
+}
+
+/// A fan-out job.
+pub(crate) fn job(job: u64) -> One {
+    one(b'J', job)
+}
+
+/// A piece of a job's recipients.
+pub(crate) fn recipients(job: u64, chunk: u32) -> [u8; 13] {
+    let mut key = [b'L'; 13];
+    let numbers = job.to_be_bytes().into_iter().chain(chunk.to_be_bytes());
+    for (to, from) in key.iter_mut().skip(1).zip(numbers) {
+        *to = from;
+    }
+    key
+}
+
+/// An open job of a group.
+pub(crate) fn open_job(group: GroupId, job: u64) -> Two {
+    two(b'O', group.get(), job)
+}
+
+/// The open jobs of a group.
+pub(crate) fn open_jobs(group: GroupId) -> One {
+    one(b'O', group.get())
+}
+
+/// All jobs.
+pub(crate) const JOBS: &[u8] = b"J";
+
+/// A group.
+pub(crate) fn group(group: GroupId) -> One {
+    one(b'G', group.get())
+}
+
+/// A member of a group.
+pub(crate) fn member(group: GroupId, user: UserId) -> Two {
+    two(b'M', group.get(), user.get())
+}
+
+/// The members of a group.
+pub(crate) fn members(group: GroupId) -> One {
+    one(b'M', group.get())
+}
+
+/// A group of a user.
+pub(crate) fn group_of(user: UserId, group: GroupId) -> Two {
+    two(b'U', user.get(), group.get())
+}
+
+/// The groups of a user.
+pub(crate) fn groups_of(user: UserId) -> One {
+    one(b'U', user.get())
+}
+
+/// A friend of a user.
+pub(crate) fn friend(user: UserId, friend: UserId) -> Two {
+    two(b'F', user.get(), friend.get())
+}
+
+/// The friends of a user.
+pub(crate) fn friends(user: UserId) -> One {
+    one(b'F', user.get())
+}
+
+/// A user's unanswered request.
+pub(crate) fn request(user: UserId, asked: UserId) -> Two {
+    two(b'Q', user.get(), asked.get())
+}
+
+/// A further piece of a long value.
+pub(crate) fn piece(of: &[u8], piece: u32) -> Vec<u8> {
+    let mut key = Vec::with_capacity(of.len() + 5);
+    key.push(b'Z');
+    key.extend_from_slice(of);
+    key.extend_from_slice(&piece.to_be_bytes());
+    key
+}
+
+/// Whether readers must see the former value of this row until the new one is durable.
+///
+/// Entries and messages are only ever added above what readers look at, so just their removal
+/// counts; the rest of the table is read by the writer alone.
+pub(crate) fn shows(key: &[u8], removed: bool) -> bool {
+    match key.first() {
+        Some(b'Z') => key.get(1..).is_some_and(|of| shows(of, removed)),
+        Some(b'E' | b'B') => removed,
+        Some(prefix) => b"ADFGHMNPSTU".contains(prefix),
+        None => false,
+    }
+}
+
+/// Whether values under this key may be longer than a row and are written over by other ones.
+pub(crate) fn may_shrink(key: &[u8]) -> bool {
+    key.first().is_some_and(|prefix| b"ADFGMQ".contains(prefix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_order_like_their_numbers() {
+        let user = |n| UserId::new(n).unwrap();
+        assert!(entry(user(1), Seq::new(255)) < entry(user(1), Seq::new(256)));
+        assert!(entry(user(1), Seq::new(u64::MAX)) < entry(user(2), Seq::new(1)));
+        assert!(head(user(255)) < head(user(256)));
+        assert!(recipients(1, 255) < recipients(1, 256));
+        assert_eq!(last_number(&entry(user(1), Seq::new(7))), Some(7));
+        assert_eq!(expiring_key(&expiry(5, b"abc")), Some(&b"abc"[..]));
+    }
+
+    #[test]
+    fn a_long_nickname_is_cut_and_its_user_is_still_found() {
+        let user = UserId::new(9).unwrap();
+        let name = "é".repeat(100);
+        let key = nickname(&name, user);
+        assert!(key.starts_with(&nickname_prefix(&name)));
+        assert_eq!(last_number(&key), Some(9));
+    }
+
+    #[test]
+    fn removals_of_entries_show_and_additions_do_not() {
+        let key = entry(UserId::new(1).unwrap(), Seq::new(1));
+        assert!(!shows(&key, false));
+        assert!(shows(&piece(&key, 0), true));
+        assert!(shows(&head(UserId::new(1).unwrap()), false));
+        assert!(!shows(&send_key(b"x"), true));
+    }
+}

@@ -1,0 +1,189 @@
+//! Opening a data directory: every check before sled sees it, every sync before it is used.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, RwLock};
+use std::thread::sleep;
+use std::time::Duration;
+
+use gimlet_core::id::Epoch;
+use gimlet_core::memory::{MemoryRoom, MemoryRoute, RoomBounds};
+use gimlet_core::store::Stores;
+use gimlet_core::time::{Clock, Timestamp};
+use gimlet_proto::store::Meta;
+use sled::Db;
+
+use crate::config::Config;
+use crate::error::{Fault, OpenError};
+use crate::files::{self, FORMAT, Files, unusable};
+use crate::gate::FlushGate;
+use crate::health::Health;
+use crate::key;
+use crate::rows::{Layer, Rows};
+use crate::shared::{Lock, Shared, chain};
+use crate::store::Store;
+use crate::txn::Txn;
+use crate::writer::Writer;
+
+/// How often sled's own lock is tried, and how long between.
+const TRIES: u32 = 500;
+const BETWEEN: Duration = Duration::from_millis(10);
+
+/// An opened data directory.
+#[derive(Debug)]
+pub struct Opened {
+    /// The stores; when the last clone of any of them goes, the directory is closed.
+    pub stores: Stores,
+    /// Whether it still works, and when it is closed.
+    pub health: Health,
+    /// The epoch of its history.
+    pub epoch: Epoch,
+    gate: FlushGate,
+}
+
+impl Opened {
+    /// Holds commits before they become durable: for tests of what readers may see.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn flush_gate(&self) -> FlushGate {
+        self.gate.clone()
+    }
+}
+
+/// Opens a data directory, and makes it if it is not there. It blocks: recovery reads the log.
+pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
+    let dir = config.dir.as_path();
+    let lock = files::lock(dir)?;
+    let new = files::check_format(dir)?;
+    files::delete_unfinished_snapshots(dir).map_err(|source| unusable(dir, source))?;
+    let db = open_sled(config)?;
+    let meta = meta(&db, dir, new, clock.now())?;
+    // From here on `db` and the directory entries are on disk, also what recovery has written.
+    flush(&db, dir)?;
+    let files = Files::open(dir).map_err(|source| unusable(dir, source))?;
+    if new {
+        files::finish_format(dir).map_err(|source| unusable(dir, source))?;
+    }
+
+    let health = Health::new();
+    let gate = FlushGate::default();
+    let shared = Arc::new(Shared {
+        db,
+        former: RwLock::new(Layer::new()),
+        health: health.clone(),
+        gate: gate.clone(),
+        clock: Arc::clone(&clock),
+        durability: config.durability,
+        files,
+        dir: dir.into(),
+        min_free: config.min_free,
+        lock: Lock::new(lock, health.clone()),
+    });
+    let writer = Writer::start(Arc::clone(&shared), config.queue);
+    let writer = writer.map_err(|source| unusable(dir, source))?;
+    let store = Arc::new(Store { writer, shared });
+    Ok(Opened {
+        stores: Stores {
+            seq: Arc::clone(&store) as _,
+            inbox: Arc::clone(&store) as _,
+            group: Arc::clone(&store) as _,
+            device: Arc::clone(&store) as _,
+            account: Arc::clone(&store) as _,
+            friend: store,
+            room: Arc::new(MemoryRoom::new(clock, RoomBounds::default())),
+            route: Arc::new(MemoryRoute::new(MemoryRoute::LEASE)),
+        },
+        health,
+        epoch: Epoch(meta.epoch),
+        gate,
+    })
+}
+
+/// Opens sled. We hold the directory's lock, so if sled's own lock is taken, it is by threads of an
+/// earlier opening in this process that are about to end.
+fn open_sled(config: &Config) -> Result<Db, OpenError> {
+    let dir = config.dir.as_path();
+    for _ in 0..TRIES {
+        // sled panics on some kinds of damage instead of reporting them.
+        let opened = catch_unwind(AssertUnwindSafe(|| {
+            sled::Config::new()
+                .path(dir)
+                .cache_capacity(config.cache_bytes)
+                .flush_every_ms(None)
+                .open()
+        }));
+        match opened {
+            Ok(Ok(db)) => return Ok(db),
+            Ok(Err(sled::Error::Io(error)))
+                if error.to_string().contains("could not acquire lock") =>
+            {
+                sleep(BETWEEN);
+            }
+            Ok(Err(error)) => return Err(refuse(dir, error.into())),
+            Err(_) => {
+                return Err(OpenError::Damaged {
+                    dir: dir.into(),
+                    what: "sled panicked while reading it".into(),
+                });
+            }
+        }
+    }
+    Err(OpenError::Locked {
+        dir: dir.into(),
+        holder: String::new(),
+    })
+}
+
+/// Reads what the directory says about itself, or notes it in a new one.
+fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenError> {
+    let none = Layer::new();
+    let found = Rows::new(db, &none).get::<Meta>(key::META);
+    match found.map_err(|fault| refuse(dir, fault))? {
+        Some(meta) if meta.format == FORMAT => Ok(meta),
+        Some(meta) => Err(OpenError::Format {
+            dir: dir.into(),
+            found: meta.format.to_string(),
+            ours: FORMAT,
+        }),
+        None if !new => Err(OpenError::Damaged {
+            dir: dir.into(),
+            what: "its database is empty or lacks its first record".into(),
+        }),
+        None => {
+            let meta = Meta {
+                format: FORMAT,
+                epoch: Epoch::draw().0,
+                created_ms: u64::try_from(now.0).unwrap_or(0),
+            };
+            let mut txn = Txn::new(db, now);
+            txn.put(key::META, &meta)
+                .map_err(|fault| refuse(dir, fault))?;
+            if let Some((batch, _)) = txn.finish() {
+                db.apply_batch(batch)
+                    .map_err(|error| refuse(dir, error.into()))?;
+            }
+            Ok(meta)
+        }
+    }
+}
+
+fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
+    db.flush().map_err(|error| refuse(dir, error.into()))?;
+    Ok(())
+}
+
+/// Says why sled does not open.
+fn refuse(dir: &Path, fault: Fault) -> OpenError {
+    match fault {
+        Fault::Sled(sled::Error::Io(source)) => unusable(dir, source),
+        Fault::Sled(sled::Error::Unsupported(found)) => OpenError::Format {
+            dir: dir.into(),
+            found,
+            ours: FORMAT,
+        },
+        fault => OpenError::Damaged {
+            dir: dir.into(),
+            what: chain(&fault),
+        },
+    }
+}

@@ -1,0 +1,150 @@
+//! Reading rows: the tree with a layer of other values over it.
+//!
+//! The writer reads through the changes it is about to commit, a reader through the former values of
+//! what is not durable yet; both are this. Values longer than a row are put together here.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use prost::Message;
+use sled::{IVec, Tree};
+
+use crate::error::Fault;
+use crate::key;
+
+/// The largest value of a row: sled moves nodes of larger ones to files that it never syncs.
+pub(crate) const ROW: usize = 4_096;
+
+/// The first byte of a value that stands in one row.
+pub(crate) const WHOLE: u8 = 0;
+/// The first byte of a value that goes on in this number (four bytes follow) of further rows.
+pub(crate) const PIECES: u8 = 1;
+
+/// Values that stand before those of the tree; `None` is a row that is not there.
+pub(crate) type Layer = BTreeMap<Vec<u8>, Option<IVec>>;
+
+/// The tree under a layer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows<'a> {
+    tree: &'a Tree,
+    over: &'a Layer,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) const fn new(tree: &'a Tree, over: &'a Layer) -> Self {
+        Self { tree, over }
+    }
+
+    /// The row as it is stored.
+    pub(crate) fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
+        match self.over.get(key) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.tree.get(key)?),
+        }
+    }
+
+    /// The record of this key.
+    pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
+        match self.raw(key)? {
+            Some(raw) => self.decode(key, &raw).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether there is such a row.
+    pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
+        Ok(self.raw(key)?.is_some())
+    }
+
+    /// The record in a row of this key.
+    pub(crate) fn decode<M: Message + Default>(&self, key: &[u8], raw: &[u8]) -> Result<M, Fault> {
+        match raw.split_first() {
+            Some((&WHOLE, value)) => Ok(M::decode(value)?),
+            Some((&PIECES, rest)) => Ok(M::decode(self.join(key, rest)?)?),
+            _ => Err(Fault::Corrupt("a row begins with an unknown byte")),
+        }
+    }
+
+    /// Puts a long value together.
+    fn join(&self, key: &[u8], rest: &[u8]) -> Result<Bytes, Fault> {
+        let cut = Fault::Corrupt("a long value is cut off");
+        let Some((count, first)) = rest.split_first_chunk::<4>() else {
+            return Err(cut);
+        };
+        let mut value = first.to_vec();
+        for piece in 0..u32::from_be_bytes(*count) {
+            match self.raw(&key::piece(key, piece))? {
+                Some(more) => value.extend_from_slice(&more),
+                None => return Err(cut),
+            }
+        }
+        Ok(value.into())
+    }
+
+    /// The rows whose key begins with `prefix`, ascending, behind `after` if it is given.
+    pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'a> {
+        let start = after.map_or_else(
+            || Bound::Included(prefix.to_vec()),
+            |after| Bound::Excluded(after.to_vec()),
+        );
+        let range = (start, Bound::Unbounded);
+        Scan {
+            prefix: prefix.to_vec(),
+            tree: self.tree.range(range.clone()).peekable(),
+            over: self.over.range(range).peekable(),
+        }
+    }
+}
+
+/// Rows in the order of their keys.
+pub(crate) struct Scan<'a> {
+    prefix: Vec<u8>,
+    tree: Peekable<sled::Iter>,
+    over: Peekable<std::collections::btree_map::Range<'a, Vec<u8>, Option<IVec>>>,
+}
+
+impl Scan<'_> {
+    fn step(&mut self) -> Result<Option<(IVec, IVec)>, Fault> {
+        loop {
+            let below = match self.tree.peek() {
+                Some(Ok((key, _))) => Some(key),
+                Some(Err(_)) => match self.tree.next() {
+                    Some(Err(error)) => return Err(error.into()),
+                    _ => return Ok(None),
+                },
+                None => None,
+            };
+            let above = self.over.peek().map(|(key, _)| key.as_slice());
+            let (take_above, skip_below) = match (above, below) {
+                (Some(above), Some(below)) => (above <= below.as_ref(), above == below.as_ref()),
+                (above, _) => (above.is_some(), false),
+            };
+            if skip_below {
+                self.tree.next();
+            }
+            if take_above {
+                match self.over.next() {
+                    Some((key, Some(value))) => {
+                        return Ok(Some((key.as_slice().into(), value.clone())));
+                    }
+                    _ => continue,
+                }
+            }
+            return Ok(self.tree.next().transpose()?);
+        }
+    }
+}
+
+impl Iterator for Scan<'_> {
+    type Item = Result<(IVec, IVec), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.step() {
+            Ok(Some((key, value))) if key.starts_with(&self.prefix) => Some(Ok((key, value))),
+            Ok(_) => None,
+            Err(fault) => Some(Err(fault)),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Heads, the epoch and id blocks.
+
+use async_trait::async_trait;
+use gimlet_core::id::{Epoch, UserId};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Head, Scope, SeqStore, StoreError};
+use gimlet_proto::store::{self, Meta, Number};
+
+use crate::error::Fault;
+use crate::key;
+use crate::rows::Rows;
+use crate::store::Store;
+use crate::txn::Txn;
+use crate::writer::Weight;
+
+/// A counter of the crate's own, beside those of the scopes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Counter {
+    /// Blocks of a scope.
+    Of(Scope),
+    /// Messages that are stored once.
+    Bodies,
+    /// Fan-out jobs.
+    Jobs,
+}
+
+impl Counter {
+    const fn key(self) -> [u8; 2] {
+        key::counter(match self {
+            Self::Of(Scope::User) => 1,
+            Self::Of(Scope::Device) => 2,
+            Self::Of(Scope::Group) => 3,
+            Self::Bodies => 4,
+            Self::Jobs => 5,
+        })
+    }
+
+    /// Takes `n` numbers and returns the first.
+    pub(crate) fn take(self, txn: &mut Txn<'_>, n: u64) -> Result<u64, Fault> {
+        let last = txn.get::<Number>(&self.key())?.unwrap_or_default().value;
+        let value = last
+            .checked_add(n)
+            .ok_or(Fault::Corrupt("a counter has run out"))?;
+        txn.put(&self.key(), &Number { value })?;
+        Ok(last + 1)
+    }
+}
+
+/// Where an inbox stands.
+pub(crate) fn head(rows: &Rows<'_>, user: UserId) -> Result<Head, Fault> {
+    let row: store::Head = rows.get(&key::head(user))?.unwrap_or_default();
+    Ok(Head {
+        head: Seq::new(row.head),
+        floor: Seq::new(row.floor),
+    })
+}
+
+/// Sets where an inbox stands.
+pub(crate) fn set_head(txn: &mut Txn<'_>, user: UserId, head: Head) -> Result<(), Fault> {
+    let row = store::Head {
+        head: head.head.get(),
+        floor: head.floor.get(),
+    };
+    txn.put(&key::head(user), &row)
+}
+
+#[async_trait]
+impl SeqStore for Store {
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        let meta = self.read("seq.epoch", |rows| rows.get::<Meta>(key::META));
+        let meta = meta.await?.unwrap_or_default();
+        Ok(Epoch(meta.epoch))
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
+        let users = users.to_vec();
+        let read = self.read("seq.heads", move |rows| {
+            users.iter().map(|user| head(rows, *user)).collect()
+        });
+        read.await
+    }
+
+    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
+        let take = self.change("seq.reserve", Weight::Sets, move |txn| {
+            if !(1..=1_000).contains(&n) {
+                return Err(Fault::Misuse("a block holds 1 to 1,000 numbers"));
+            }
+            Counter::Of(scope).take(txn, n)
+        });
+        take.await
+    }
+}

@@ -1,0 +1,83 @@
+//! The handle behind every trait: changes go to the writer, reads to tokio's blocking threads.
+
+use std::sync::Arc;
+
+use gimlet_core::page::Page;
+use gimlet_core::store::{Kind, StoreError};
+
+use crate::error::Fault;
+use crate::rows::Rows;
+use crate::shared::Shared;
+use crate::txn::Txn;
+use crate::writer::{Weight, Writer};
+
+/// An open directory. The traits are implemented for it, one file each; when the last handle goes,
+/// what was accepted is on disk.
+#[derive(Debug)]
+pub(crate) struct Store {
+    // The writer goes first: it waits for its thread, which holds `shared`.
+    pub(crate) writer: Writer,
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Drop for Store {
+    /// Opens the tests' gate: the writer, which is waited for next, may stand before it.
+    fn drop(&mut self) {
+        self.shared.gate.release();
+    }
+}
+
+impl Store {
+    /// Has the writer make a change, durably.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        weight: Weight,
+        change: impl FnOnce(&mut Txn<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let outcome = self.writer.change(weight, change).await;
+        outcome.map_err(|fault| fault.of(op))
+    }
+
+    /// Reads one durable state.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        read: impl FnOnce(&Rows<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.with(op, |shared| shared.durable(read)).await
+    }
+
+    /// Runs a read of several steps where it may block.
+    pub(crate) async fn with<T: Send + 'static>(
+        &self,
+        op: &'static str,
+        read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let outcome = tokio::task::spawn_blocking(move || read(&shared)).await;
+        outcome
+            .map_err(|error| StoreError::with(op, Kind::Unavailable, error))?
+            .map_err(|fault| fault.of(op))
+    }
+}
+
+/// Cuts a page of at most `limit` items (at least one) off an ordered list.
+pub(crate) fn page<T>(
+    mut items: impl Iterator<Item = Result<T, Fault>>,
+    limit: usize,
+) -> Result<Page<T>, Fault> {
+    let taken = items
+        .by_ref()
+        .take(limit.max(1))
+        .collect::<Result<_, _>>()?;
+    let more = items.next().transpose()?.is_some();
+    Ok(Page { items: taken, more })
+}
+
+/// Sets a field that is given, and leaves one that is not.
+pub(crate) fn set(field: &mut String, value: Option<&str>) {
+    if let Some(value) = value {
+        value.clone_into(field);
+    }
+}

@@ -1,0 +1,122 @@
+//! The one thread that changes the tree.
+//!
+//! It takes what waits (no timer), runs it on one transaction, applies one atomic batch, makes it
+//! durable once, lets readers see it, and then answers everybody. So a lone change is not delayed,
+//! and many share one sync.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Fault;
+use crate::shared::{Failed, Shared};
+use crate::txn::Txn;
+
+/// Commands of one commit.
+const COMMANDS: usize = 1_024;
+/// Bytes of changes after which a commit takes no further command.
+const BYTES: usize = 8 << 20;
+
+/// What a change does to the space on the disk, and so when it is refused as full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// It adds data for good.
+    Adds,
+    /// It sets a small row: a sign-in, an ack.
+    Sets,
+    /// It removes data.
+    Removes,
+}
+
+/// Runs on the transaction, and returns what answers the caller once the commit's fate is known.
+type Command = Box<dyn FnOnce(&mut Txn<'_>, &Shared) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(&Result<(), Failed>) + Send>;
+
+/// The queue to the writer's thread.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(crate) fn start(shared: Arc<Shared>, queue: usize) -> std::io::Result<Self> {
+        let (commands, waiting) = mpsc::channel(queue.max(1));
+        let thread = std::thread::Builder::new()
+            .name("gimlet-sled".into())
+            .spawn(move || run(&shared, waiting))?;
+        Ok(Self {
+            commands: Some(commands),
+            thread: Some(thread),
+        })
+    }
+
+    /// Has the writer run a change; returns when it is durable, or known to have failed.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        weight: Weight,
+        change: impl FnOnce(&mut Txn<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (answer, answered) = oneshot::channel();
+        let command: Command = Box::new(move |txn, shared| {
+            let outcome = shared
+                .room_for(weight)
+                .and_then(|()| txn.attempt(change))
+                .inspect_err(|fault| shared.notice(fault));
+            Box::new(move |commit| {
+                let outcome = match (outcome, commit) {
+                    (Ok(value), Ok(())) => Ok(value),
+                    (Ok(_), Err(failed)) => Err(failed.fault()),
+                    (Err(fault), _) => Err(fault),
+                };
+                // Nobody waits any more: the caller gave up, which does not undo the change.
+                let _ = answer.send(outcome);
+            })
+        });
+        let stopped = || Fault::Failed("the writer has stopped".into());
+        let commands = self.commands.as_ref().ok_or_else(stopped)?;
+        commands.send(command).await.map_err(|_| stopped())?;
+        let lost = |_| Fault::Unknown("the writer has stopped".into());
+        answered.await.map_err(lost)?
+    }
+}
+
+impl Drop for Writer {
+    /// Waits until what was accepted is on disk. The thread ends when the queue is closed and empty.
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the storage's writer panicked");
+        }
+    }
+}
+
+fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
+    let guard = FailOnPanic(shared);
+    while let Some(first) = waiting.blocking_recv() {
+        let mut txn = Txn::new(shared.tree(), shared.now());
+        let mut answers = vec![first(&mut txn, shared)];
+        while answers.len() < COMMANDS && txn.bytes() < BYTES {
+            let Ok(next) = waiting.try_recv() else { break };
+            answers.push(next(&mut txn, shared));
+        }
+        let outcome = shared.commit(txn);
+        for answer in answers {
+            answer(&outcome);
+        }
+    }
+    std::mem::forget(guard);
+}
+
+/// Notes the failure if the thread ends by a panic: then nothing can be stored any more.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        self.0.fail("the writer panicked");
+    }
+}
