@@ -1,0 +1,161 @@
+//! A TCP connection of frames, with no buffer of its own while it is idle.
+//!
+//! Reading goes through one scratch buffer per thread: only what was read is kept, and only until
+//! its last frame is taken. Writing gathers frames, so that many of them cost one system call
+//! (limits.md E: the call is the price, bytes are free).
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{Sink, Stream};
+use gimlet_transport::{Link, LinkError, Wire};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::frame;
+
+/// Bytes read from a socket at a time.
+const SCRATCH: usize = 16 * 1024;
+
+/// Bytes pending for the socket at which the link takes no more frames.
+const PENDING: usize = 64 * 1024;
+
+thread_local! {
+    static READ: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SCRATCH));
+}
+
+/// One TCP connection of frames.
+#[derive(Debug)]
+pub struct TcpLink {
+    stream: TcpStream,
+    input: BytesMut,
+    output: BytesMut,
+    limit: usize,
+    ended: bool,
+}
+
+impl TcpLink {
+    /// Frames over this socket; a declared length above `limit` is an error.
+    #[must_use]
+    pub fn new(stream: TcpStream, limit: usize) -> Self {
+        Self {
+            stream,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            limit: limit.min(frame::WIDEST),
+            ended: false,
+        }
+    }
+
+    /// Reads once into `input`; `ended` is set at the end of the stream. Data that came together
+    /// with the end is read first.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            let read = READ.with_borrow_mut(|scratch| {
+                scratch.clear();
+                let read = self.stream.try_read_buf(scratch);
+                self.input.extend_from_slice(scratch);
+                read
+            });
+            match read {
+                Ok(0) => self.ended = true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+            return Poll::Ready(Ok(()));
+        }
+    }
+
+    /// Writes until at most `left` bytes are pending.
+    fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<Result<(), LinkError>> {
+        while self.output.len() > left {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            self.output.advance(written);
+        }
+        if self.output.is_empty() {
+            self.output = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Stream for TcpLink {
+    type Item = Result<Bytes, LinkError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        loop {
+            match frame::take(&mut this.input, this.limit) {
+                Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
+                Ok(None) if this.ended && this.input.is_empty() => return Poll::Ready(None),
+                Ok(None) if this.ended => {
+                    this.input = BytesMut::new();
+                    return Poll::Ready(Some(Err(LinkError::Truncated)));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    // What follows cannot be told from rubbish.
+                    this.input = BytesMut::new();
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+            if let Err(error) = ready!(this.poll_fill(cx)) {
+                this.input = BytesMut::new();
+                this.ended = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
+        }
+    }
+}
+
+impl Sink<Bytes> for TcpLink {
+    type Error = LinkError;
+
+    fn poll_ready(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        if self.output.len() < PENDING {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_drain(cx, PENDING - 1)
+    }
+
+    fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), LinkError> {
+        frame::put(&mut self.output, &frame)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        self.poll_drain(cx, 0)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        ready!(self.poll_drain(cx, 0))?;
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Link for TcpLink {
+    fn wire(&self) -> Wire {
+        Wire::Tcp
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.output.is_empty()
+    }
+
+    fn release_buffers(&mut self) {
+        // Nothing is kept between frames.
+    }
+
+    fn set_close(&mut self, _code: u16, _reason: &str) {
+        // TCP carries no reason; PT_CLOSE says it to those who understand it.
+    }
+}
