@@ -1,0 +1,137 @@
+//! The HTTP request that becomes a WebSocket, and the answers to those that do not.
+
+use std::sync::Arc;
+
+use gimlet_transport::LinkError;
+use http::{HeaderValue, StatusCode, header};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+
+/// Bytes of a request's head.
+const HEAD: usize = 8 * 1024;
+
+/// The path clients connect to.
+const PATH: &str = "/ws";
+
+/// Which pages may connect.
+#[derive(Clone, Debug, Default)]
+pub enum Origins {
+    /// Any, as gim does.
+    #[default]
+    Any,
+    /// Only these, spelled as browsers send them (`https://chat.example`); clients that are no
+    /// browsers send no `Origin` and may connect.
+    Only(Arc<[String]>),
+}
+
+/// A request that was answered with 101.
+pub(crate) struct Upgraded {
+    /// The query of its URL.
+    pub(crate) query: Option<String>,
+    /// What the client sent right behind it.
+    pub(crate) tail: Vec<u8>,
+}
+
+/// Reads the request and answers it. A request that cannot become a WebSocket gets an HTTP answer
+/// that says what would be right.
+pub(crate) async fn upgrade(
+    stream: &mut TcpStream,
+    origins: &Origins,
+) -> Result<Upgraded, LinkError> {
+    let mut head = Vec::with_capacity(1024);
+    let (size, request) = loop {
+        if stream.read_buf(&mut head).await? == 0 {
+            return Err(LinkError::Truncated);
+        }
+        match Request::try_parse(&head) {
+            Ok(Some(parsed)) => break parsed,
+            Ok(None) if head.len() < HEAD => {}
+            Ok(None) => {
+                let text = "the request's head is over 8 KiB";
+                return refuse(stream, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).await;
+            }
+            Err(error) => {
+                let text = format!("{error}: connect with a WebSocket client to {PATH}");
+                return refuse(stream, StatusCode::BAD_REQUEST, &text).await;
+            }
+        }
+    };
+    if request.uri().path() != PATH {
+        let text = "nothing is here: the WebSocket is at /ws";
+        return refuse(stream, StatusCode::NOT_FOUND, text).await;
+    }
+    let response = match create_response(&request) {
+        Ok(response) => response,
+        Err(error) => {
+            let text = format!("{error}: connect with a WebSocket client");
+            return refuse(stream, StatusCode::UPGRADE_REQUIRED, &text).await;
+        }
+    };
+    if !allows(origins, request.headers().get(header::ORIGIN)) {
+        let text = "this Origin may not connect; add it to the server's list of origins";
+        return refuse(stream, StatusCode::FORBIDDEN, text).await;
+    }
+    let mut answer = Vec::new();
+    write_response(&mut answer, &response)
+        .map_err(|error| LinkError::protocol(error.to_string()))?;
+    stream.write_all(&answer).await?;
+    Ok(Upgraded {
+        query: request.uri().query().map(str::to_owned),
+        tail: head.split_off(size),
+    })
+}
+
+/// Answers with an error and ends the connection.
+pub(crate) async fn refuse<T>(
+    stream: &mut TcpStream,
+    status: StatusCode,
+    text: &str,
+) -> Result<T, LinkError> {
+    answer(stream, status, text, "").await?;
+    Err(LinkError::protocol(text))
+}
+
+/// Writes a whole HTTP answer and waits until the client has had a chance to read it: closing with
+/// unread input would reset the connection and destroy the answer on its way.
+pub(crate) async fn answer(
+    stream: &mut TcpStream,
+    status: StatusCode,
+    text: &str,
+    headers: &str,
+) -> std::io::Result<()> {
+    let upgrade = if status == StatusCode::UPGRADE_REQUIRED {
+        "Upgrade: websocket\r\n"
+    } else {
+        ""
+    };
+    let body = format!(
+        "HTTP/1.1 {status}\r\n{upgrade}{headers}Content-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
+        text.len() + 1
+    );
+    stream.write_all(body.as_bytes()).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 512];
+    let mut left = HEAD;
+    while left > 0 {
+        let read = stream.read(&mut rest).await?;
+        if read == 0 {
+            break;
+        }
+        left = left.saturating_sub(read);
+    }
+    Ok(())
+}
+
+fn allows(origins: &Origins, origin: Option<&HeaderValue>) -> bool {
+    match (origins, origin) {
+        (Origins::Any, _) | (_, None) => true,
+        (Origins::Only(list), Some(origin)) => list.iter().any(|one| {
+            origin
+                .to_str()
+                .is_ok_and(|origin| origin.eq_ignore_ascii_case(one))
+        }),
+    }
+}
