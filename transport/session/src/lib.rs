@@ -1,1 +1,32 @@
-//! The session every wire shares: from frames to requests on a gateway and back
+//! The session every wire shares: from frames to requests on a gateway and back.
+//!
+//! A wire (`gimlet-transport-tcp`, `gimlet-transport-ws`) gives links of frames ([`link`]);
+//! [`serve::accept`] takes them in, and a [`Sessions`] serves them:
+//!
+//! ```text
+//! frame ─ dispatch ─ packet ─ convert ─ request ─ session ─ gateway      (in)
+//! frame ─────────── encode ───────────────────── session ─ hub           (out)
+//! ```
+//!
+//! It knows gim's packets and core's gateway; sockets belong to the wires, stores to core.
+
+pub mod admission;
+mod close;
+mod convert;
+mod dispatch;
+mod encode;
+mod failures;
+pub mod link;
+mod page;
+mod push_codec;
+pub mod serve;
+mod session;
+mod settings;
+pub mod socket;
+mod stats;
+
+pub use link::{Greeting, Link, LinkError, Listener, Opened, Pending, UrlSignIn, Wire};
+pub use push_codec::WirePushes;
+pub use session::Sessions;
+pub use settings::SessionSettings;
+pub use stats::Stats;

@@ -1,0 +1,161 @@
+//! Who may connect: a number of connections for the node and a number for each address.
+//!
+//! Serves the accept loops of all wires, which share one [`Admission`]. Pure counting; turning a
+//! client away is the caller's.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The places for connections on this node.
+pub struct Admission {
+    places: Arc<Semaphore>,
+    per_address: usize,
+    /// A plain mutex: it is held for one map operation and never over a wait.
+    addresses: Mutex<HashMap<IpAddr, usize>>,
+}
+
+impl Admission {
+    /// `connections` places in all, `per_address` of them for one address. Loopback is exempt from
+    /// the latter: it is where proxies and tests come from.
+    #[must_use]
+    pub fn new(connections: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            per_address,
+            addresses: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// Takes a place, or says which limit is reached.
+    pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<Place, Full> {
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(Full::Node);
+        };
+        let exempt = addr.ip().to_canonical().is_loopback();
+        let address = (!exempt).then(|| address(addr.ip()));
+        if let Some(address) = address {
+            let mut addresses = self.lock();
+            let taken = addresses.entry(address).or_insert(0);
+            if *taken >= self.per_address {
+                return Err(Full::Address);
+            }
+            *taken += 1;
+        }
+        Ok(Place {
+            admission: Arc::clone(self),
+            address,
+            _permit: permit,
+        })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
+        // Counting cannot leave the map half-changed.
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leave(&self, address: IpAddr) {
+        let mut addresses = self.lock();
+        if let Some(taken) = addresses.get_mut(&address) {
+            *taken -= 1;
+            if *taken == 0 {
+                addresses.remove(&address);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Admission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admission")
+            .field("free", &self.places.available_permits())
+            .field("per_address", &self.per_address)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an address is counted as: itself, or for IPv6 its /64, which is one customer's.
+pub(crate) fn address(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => IpAddr::V4(ip),
+        IpAddr::V6(ip) => {
+            let prefix = u128::from(ip) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(prefix))
+        }
+    }
+}
+
+/// Which limit is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// The node has as many connections as it may.
+    Node,
+    /// The client's address has.
+    Address,
+}
+
+/// A place for one connection, given back when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    admission: Arc<Admission>,
+    address: Option<IpAddr>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(address) = self.address {
+            self.admission.leave(address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(addr: &str) -> SocketAddr {
+        addr.parse().unwrap()
+    }
+
+    #[test]
+    fn a_node_has_so_many_places_and_they_come_back() {
+        let admission = Admission::new(2, 10);
+        let first = admission.enter(at("127.0.0.1:1")).unwrap();
+        let _second = admission.enter(at("127.0.0.1:2")).unwrap();
+        assert_eq!(admission.enter(at("127.0.0.1:3")).unwrap_err(), Full::Node);
+        drop(first);
+        admission.enter(at("127.0.0.1:3")).unwrap();
+    }
+
+    #[test]
+    fn an_address_has_so_many_and_loopback_is_exempt() {
+        let admission = Admission::new(100, 1);
+        let first = admission.enter(at("192.0.2.1:1")).unwrap();
+        assert_eq!(
+            admission.enter(at("192.0.2.1:2")).unwrap_err(),
+            Full::Address
+        );
+        let _other = admission.enter(at("192.0.2.2:1")).unwrap();
+        let _a = admission.enter(at("127.0.0.1:1")).unwrap();
+        let _b = admission.enter(at("127.0.0.1:2")).unwrap();
+        drop(first);
+        admission.enter(at("192.0.2.1:2")).unwrap();
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_address() {
+        let admission = Admission::new(100, 1);
+        let _first = admission.enter(at("[2001:db8::1]:1")).unwrap();
+        assert_eq!(
+            admission.enter(at("[2001:db8::2]:1")).unwrap_err(),
+            Full::Address
+        );
+        admission.enter(at("[2001:db8:0:1::1]:1")).unwrap();
+    }
+}

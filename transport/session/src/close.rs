@@ -1,0 +1,111 @@
+//! Why a connection is closed, as the wire says it.
+//!
+//! The numbers and their meaning stand in `connect.ext.proto`; this maps the server's reasons onto
+//! them. The hundreds of a code say what the client does, so nobody states that twice.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_core::hub::CloseReason;
+use gimlet_proto::pb::{self, CloseCode, ComeBack};
+use prost::Message as _;
+
+use crate::encode;
+
+/// Why this connection ends, and when its client may come back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Close {
+    pub(crate) code: CloseCode,
+    pub(crate) text: String,
+    pub(crate) after: Duration,
+}
+
+impl Close {
+    pub(crate) fn new(code: CloseCode, text: impl Into<String>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+            after: Duration::ZERO,
+        }
+    }
+
+    /// The code as WebSocket carries it; what has no reason is a normal closure.
+    pub(crate) fn number(&self) -> u16 {
+        match self.code {
+            CloseCode::Unknown => 1000,
+            code => u16::try_from(i32::from(code)).unwrap_or(1000),
+        }
+    }
+
+    /// The `PT_CLOSE` frame.
+    pub(crate) fn frame(&self) -> Bytes {
+        let output = pb::CloseOutput {
+            code: self.code.into(),
+            message: self.text.clone(),
+            come_back: come_back(self.code).into(),
+            after_ms: i64::try_from(self.after.as_millis()).unwrap_or(i64::MAX),
+        };
+        let data = output.encode_to_vec().into();
+        encode::answer(pb::PackageType::PtClose.into(), 0, data)
+    }
+}
+
+impl From<CloseReason> for Close {
+    fn from(reason: CloseReason) -> Self {
+        match reason {
+            CloseReason::Superseded => Self::new(
+                CloseCode::Superseded,
+                "this device has signed in on a newer connection",
+            ),
+            CloseReason::Revoked(text) => Self::new(CloseCode::TokenRevoked, text),
+            CloseReason::Shutdown { after } => Self {
+                after,
+                ..Self::new(CloseCode::ShuttingDown, "the server is shutting down")
+            },
+        }
+    }
+}
+
+/// What the client does: the hundreds of the code say it.
+fn come_back(code: CloseCode) -> ComeBack {
+    match i32::from(code) / 100 {
+        40 => ComeBack::NowWithJitter,
+        42 => ComeBack::SignInAgain,
+        43 => ComeBack::Never,
+        _ => ComeBack::Backoff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_says_when_to_come_back() {
+        for (code, says) in [
+            (CloseCode::Unknown, ComeBack::Backoff),
+            (CloseCode::ShuttingDown, ComeBack::NowWithJitter),
+            (CloseCode::Idle, ComeBack::NowWithJitter),
+            (CloseCode::TooManyConnections, ComeBack::Backoff),
+            (CloseCode::TokenRevoked, ComeBack::SignInAgain),
+            (CloseCode::Superseded, ComeBack::Never),
+            (CloseCode::Undecodable, ComeBack::Never),
+        ] {
+            assert_eq!(come_back(code), says, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_close_is_the_golden_frame() {
+        let close = Close {
+            after: Duration::from_millis(1500),
+            ..Close::new(CloseCode::ShuttingDown, "shutting down")
+        };
+        let output = pb::Output::decode(close.frame()).unwrap();
+        assert_eq!(output.r#type, 17);
+        let data = pb::CloseOutput::decode(output.data).unwrap();
+        assert_eq!(data.code, 4000);
+        assert_eq!(data.after_ms, 1500);
+        assert_eq!(close.number(), 4000);
+    }
+}

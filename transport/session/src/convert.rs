@@ -1,0 +1,230 @@
+//! Between the wire's vocabulary and core's: packets' fields to ids, drafts and requests, and
+//! messages to what clients see.
+//!
+//! The only place of this crate that makes ids from wire integers. A field that cannot be right is
+//! refused by name, with its value and what would be right.
+
+use bytes::Bytes;
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, GroupId, MAX_ID, RoomId, UserId};
+use gimlet_core::logic::Sent;
+use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use gimlet_core::seq::Seq;
+use gimlet_core::time::Timestamp;
+use gimlet_proto::pb;
+
+use crate::link::UrlSignIn;
+
+/// Who wants to sign in.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Credentials {
+    pub(crate) user: UserId,
+    pub(crate) device: DeviceId,
+    pub(crate) token: String,
+    pub(crate) protocol: u32,
+}
+
+pub(crate) fn credentials(input: pb::SignInInput) -> Result<Credentials, Refusal> {
+    Ok(Credentials {
+        user: id("user_id", input.user_id, UserId::from_wire)?,
+        device: id("device_id", input.device_id, DeviceId::from_wire)?,
+        token: input.token,
+        protocol: input.protocol,
+    })
+}
+
+/// The sign-in of a URL, and its request id.
+pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<Credentials, Refusal>) {
+    let request_id = url.request_id.and_then(|id| id.parse().ok()).unwrap_or(0);
+    let credentials = number("user_id", &url.user_id).and_then(|user_id| {
+        credentials(pb::SignInInput {
+            user_id,
+            device_id: number("device_id", &url.device_id)?,
+            token: url.token,
+            protocol: 0,
+        })
+    });
+    (request_id, credentials)
+}
+
+fn number(field: &str, text: &str) -> Result<i64, Refusal> {
+    text.parse().map_err(|_| {
+        Refusal::bad(format!(
+            "{field} is no number; it is one from 1 to {MAX_ID}"
+        ))
+    })
+}
+
+/// A place in an inbox or a room.
+pub(crate) fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
+    Seq::from_wire(raw).ok_or_else(|| {
+        Refusal::bad(format!(
+            "{field} is {raw}; it is 0 or the number of a message"
+        ))
+    })
+}
+
+/// How far a device has received; a number that is none acks nothing.
+pub(crate) fn ack(input: &pb::MessageAck) -> Option<Seq> {
+    Seq::from_wire(input.device_ack)
+}
+
+/// Where to subscribe; `None` ends the subscription.
+pub(crate) fn subscription(
+    input: &pb::SubscribeRoomInput,
+) -> Result<(Option<RoomId>, Seq), Refusal> {
+    let room = match input.room_id {
+        0 => None,
+        raw => Some(id("room_id", raw, RoomId::from_wire)?),
+    };
+    Ok((room, seq("seq", input.seq)?))
+}
+
+/// What a client wants sent over its socket.
+pub(crate) fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
+    let mentions = request.to_user_ids.iter();
+    Ok(Draft {
+        receiver: receiver(request.receiver_type, request.receiver_id)?,
+        mentions: mentions
+            .map(|&raw| id("to_user_ids", raw, UserId::from_wire))
+            .collect::<Result<_, _>>()?,
+        kind: request.message_type,
+        content: Content(request.message_content),
+        sent_at: Timestamp(request.send_time),
+        persist: request.is_persist,
+        client_id: Some(request.client_message_id).filter(|id| !id.is_empty()),
+        request_id: None,
+    })
+}
+
+fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
+    match pb::ReceiverType::try_from(kind) {
+        Ok(pb::ReceiverType::RtUser) => {
+            id("receiver_id", raw, UserId::from_wire).map(Receiver::User)
+        }
+        Ok(pb::ReceiverType::RtGroup) => {
+            id("receiver_id", raw, GroupId::from_wire).map(Receiver::Group)
+        }
+        Ok(pb::ReceiverType::RtRoom) => Err(Refusal::bad(
+            "receiver_type is 3, a room: send to it with LogicExt.PushRoom",
+        )),
+        Ok(pb::ReceiverType::RtUnknown) | Err(_) => Err(Refusal::bad(format!(
+            "receiver_type is {kind}; it is 1 for a user or 2 for a group"
+        ))),
+    }
+}
+
+fn id<T>(field: &str, raw: i64, make: impl FnOnce(i64) -> Option<T>) -> Result<T, Refusal> {
+    make(raw).ok_or_else(|| Refusal::bad(format!("{field} is {raw}; an id is from 1 to {MAX_ID}")))
+}
+
+/// The answer to a send.
+pub(crate) fn sent(sent: &Sent) -> pb::SendMessageResp {
+    pb::SendMessageResp {
+        seq: sent.seq.to_wire(),
+        message_id: Bytes::copy_from_slice(sent.message.as_bytes()),
+        repeated: sent.repeated,
+    }
+}
+
+/// A message as a client sees it; `seq` is left for the encoder.
+pub(crate) fn message(message: &Message, profile: &Profile) -> pb::Message {
+    let (receiver_type, receiver_id) = match message.receiver {
+        Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
+        Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
+        Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
+        Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
+    };
+    pb::Message {
+        sender: Some(sender(message.sender, profile)),
+        receiver_type: receiver_type.into(),
+        receiver_id,
+        to_user_ids: message.mentions.iter().map(|user| user.to_wire()).collect(),
+        message_type: message.kind,
+        message_content: message.content.0.clone(),
+        seq: 0,
+        send_time: message.sent_at.0,
+        status: status(message).into(),
+        message_id: Bytes::copy_from_slice(message.id.as_bytes()),
+    }
+}
+
+/// What became of a message: gim leaves it out for rooms and broadcasts.
+pub(crate) const fn status(message: &Message) -> pb::MessageStatus {
+    match message.receiver {
+        Receiver::User(_) | Receiver::Group(_) => pb::MessageStatus::MsNormal,
+        Receiver::Room(_) | Receiver::Everyone => pb::MessageStatus::MsUnknown,
+    }
+}
+
+fn sender(sender: Sender, profile: &Profile) -> pb::Sender {
+    let (kind, user, device) = match sender {
+        Sender::System => (pb::SenderType::StSystem, None, None),
+        Sender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
+        Sender::Business => (pb::SenderType::StBusiness, None, None),
+    };
+    pb::Sender {
+        sender_type: kind.into(),
+        sender_id: user.map_or(0, UserId::to_wire),
+        device_id: device.map_or(0, DeviceId::to_wire),
+        avatar_url: profile.avatar_url.clone(),
+        nickname: profile.nickname.clone(),
+        extra: profile.extra.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(refused: Result<impl Sized, Refusal>) -> String {
+        let refusal = refused.err().expect("it is refused");
+        assert_eq!(refusal.code(), 10001);
+        refusal.to_string()
+    }
+
+    #[test]
+    fn a_wrong_field_is_refused_by_name_with_its_value() {
+        let request = pb::SendMessageReq {
+            receiver_type: 1,
+            receiver_id: -3,
+            ..Default::default()
+        };
+        assert_eq!(
+            text(draft(request.clone())),
+            "receiver_id is -3; an id is from 1 to 9223372036854775807"
+        );
+        let request = pb::SendMessageReq {
+            receiver_type: 9,
+            ..request
+        };
+        assert!(text(draft(request)).starts_with("receiver_type is 9;"));
+        let request = pb::SendMessageReq {
+            receiver_type: 2,
+            receiver_id: 9,
+            to_user_ids: vec![2, 0],
+            ..Default::default()
+        };
+        assert!(text(draft(request)).starts_with("to_user_ids is 0;"));
+        assert!(text(seq("seq", -1)).starts_with("seq is -1;"));
+        let input = pb::SubscribeRoomInput {
+            room_id: -1,
+            seq: 0,
+        };
+        assert!(text(subscription(&input)).starts_with("room_id is -1;"));
+        assert!(text(credentials(pb::SignInInput::default())).starts_with("user_id is 0;"));
+    }
+
+    #[test]
+    fn a_url_may_be_nonsense() {
+        let url = UrlSignIn {
+            user_id: "two".into(),
+            device_id: "7".into(),
+            token: "t".into(),
+            request_id: Some("12".into()),
+        };
+        let (request_id, refused) = url_credentials(url);
+        assert_eq!(request_id, 12);
+        assert!(text(refused).starts_with("user_id is no number;"));
+    }
+}

@@ -1,0 +1,104 @@
+//! From a frame to a packet: what the client asks, before anybody looks at its values.
+
+use bytes::Bytes;
+use gimlet_core::error::Refusal;
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message;
+
+/// One packet of a client.
+#[derive(Debug)]
+pub(crate) struct Packet {
+    /// The package type as it came; its answer has the same.
+    pub(crate) kind: i32,
+    /// The client's number for it; its answer has the same.
+    pub(crate) request_id: i64,
+    pub(crate) data: Bytes,
+}
+
+/// What a packet is about.
+#[derive(Debug)]
+pub(crate) enum Request {
+    SignIn(pb::SignInInput),
+    Sync(pb::SyncInput),
+    Heartbeat,
+    Ack(pb::MessageAck),
+    Subscribe(pb::SubscribeRoomInput),
+    Send(pb::SendMessageReq),
+}
+
+impl Packet {
+    /// Reads a frame.
+    pub(crate) fn read(frame: Bytes) -> Result<Self, Refusal> {
+        let input = pb::Input::decode(frame)
+            .map_err(|error| Refusal::bad(format!("not a packet (pb.Input): {error}")))?;
+        Ok(Self {
+            kind: input.r#type,
+            request_id: input.request_id,
+            data: input.data,
+        })
+    }
+
+    /// Its type, if it is one that clients send.
+    pub(crate) fn package(&self) -> Option<PackageType> {
+        PackageType::try_from(self.kind)
+            .ok()
+            .filter(|kind| !matches!(kind, PackageType::PtUnknown | PackageType::PtClose))
+    }
+
+    /// Reads its data.
+    pub(crate) fn request(&self) -> Result<Request, Refusal> {
+        let data = self.data.clone();
+        match self.package() {
+            Some(PackageType::PtSignIn) => read(data, "SignInInput").map(Request::SignIn),
+            Some(PackageType::PtSync) => read(data, "SyncInput").map(Request::Sync),
+            Some(PackageType::PtHeartbeat) => Ok(Request::Heartbeat),
+            Some(PackageType::PtMessage) => read(data, "MessageACK").map(Request::Ack),
+            Some(PackageType::PtSubscribeRoom) => {
+                read(data, "SubscribeRoomInput").map(Request::Subscribe)
+            }
+            Some(PackageType::PtSend) => read(data, "SendMessageReq").map(Request::Send),
+            Some(PackageType::PtUnknown | PackageType::PtClose) | None => {
+                Err(Refusal::bad(format!(
+                    "package type {} is unknown; clients send 1 (SIGN_IN), 2 (SYNC), 3 \
+                     (HEARTBEAT), 4 (MESSAGE), 5 (SUBSCRIBE_ROOM) and 16 (SEND)",
+                    self.kind
+                )))
+            }
+        }
+    }
+}
+
+fn read<M: Message + Default>(data: Bytes, name: &str) -> Result<M, Refusal> {
+    M::decode(data).map_err(|error| Refusal::bad(format!("data is not a pb.{name}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_frame_is_a_packet_of_type_0_and_no_request() {
+        let packet = Packet::read(Bytes::new()).unwrap();
+        assert_eq!((packet.kind, packet.request_id), (0, 0));
+        let refusal = packet.request().unwrap_err();
+        assert_eq!(refusal.code(), 10001);
+        assert!(refusal.to_string().starts_with("package type 0 is unknown"));
+    }
+
+    #[test]
+    fn rubbish_is_refused_and_says_what_was_expected() {
+        let refusal = Packet::read(Bytes::from_static(b"\xff\xff\xff")).unwrap_err();
+        assert!(refusal.to_string().starts_with("not a packet"));
+        let packet = Packet {
+            kind: 1,
+            request_id: 9,
+            data: Bytes::from_static(b"\x0a\xff"),
+        };
+        let refusal = packet.request().unwrap_err();
+        assert!(
+            refusal
+                .to_string()
+                .starts_with("data is not a pb.SignInInput")
+        );
+    }
+}

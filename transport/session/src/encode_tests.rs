@@ -1,0 +1,114 @@
+//! Our hand-made bytes against prost's.
+
+use std::sync::Arc;
+
+use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
+use gimlet_core::message::{Content, Receiver, Sender};
+use gimlet_core::time::Timestamp;
+
+use super::*;
+
+fn user(raw: u64) -> UserId {
+    UserId::new(raw).unwrap()
+}
+
+pub(crate) fn envelope(receiver: Receiver, sent_at: i64, content: usize) -> Envelope {
+    let message = Message {
+        id: MessageId::from_bytes([7; 16]),
+        sender: Sender::User {
+            user: user(2),
+            device: DeviceId::new(7),
+        },
+        receiver,
+        mentions: vec![user(3), user(300)],
+        kind: 1,
+        content: Content(vec![1; content].into()),
+        sent_at: Timestamp(sent_at),
+    };
+    let profile = Profile {
+        nickname: "Alice".into(),
+        avatar_url: "http://a/1.png".into(),
+        extra: String::new(),
+    };
+    Envelope::new(Arc::new(message), Arc::new(profile), 0)
+}
+
+fn expected(envelope: &Envelope, seq: u64, extended: bool) -> pb::Message {
+    let mut message = convert::message(&envelope.message, &envelope.profile);
+    message.seq = seq.try_into().unwrap();
+    if !extended {
+        message.message_id = Bytes::new();
+    }
+    message
+}
+
+#[test]
+fn pushes_are_what_prost_would_write() {
+    let receivers = [
+        Receiver::User(user(3)),
+        Receiver::Group(GroupId::new(9).unwrap()),
+        Receiver::Room(RoomId::new(u64::from(u32::MAX)).unwrap()),
+        Receiver::Everyone,
+    ];
+    for receiver in receivers {
+        for (sent_at, content) in [(0, 0), (1_652_227_200_000, 100), (-1, 20_000)] {
+            let envelope = envelope(receiver, sent_at, content);
+            for seq in [0, 1, 127, 128, 1 << 40, i64::MAX.cast_unsigned()] {
+                for request_id in [0, 1, -1, i64::MAX] {
+                    for extended in [false, true] {
+                        let message = Some(expected(&envelope, seq, extended));
+                        let output = pb::Output {
+                            r#type: 4,
+                            request_id,
+                            data: pb::MessageSend { message }.encode_to_vec().into(),
+                            ..Default::default()
+                        };
+                        let frame = push(&envelope, Seq::new(seq), request_id, extended);
+                        assert_eq!(frame.unwrap(), output.encode_to_vec());
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_for_a_client_of_gim_names_no_device() {
+    let envelope = envelope(Receiver::User(user(3)), 5, 10);
+    for extended in [false, true] {
+        let mut message = expected(&envelope, 9, extended);
+        message.sender.as_mut().unwrap().device_id = if extended { 7 } else { 0 };
+        let encoded = Encoded::page(&envelope, extended);
+        let mut buffer = BytesMut::new();
+        encoded.put(&mut buffer, Seq::new(9));
+        assert_eq!(buffer, message.encode_to_vec());
+        assert_eq!(buffer.len(), encoded.len(Seq::new(9)));
+    }
+}
+
+#[test]
+fn varints_have_the_length_they_are_written_with() {
+    for shift in 0..64 {
+        for value in [(1u64 << shift) - 1, 1 << shift] {
+            let mut buffer = BytesMut::new();
+            put_varint(&mut buffer, value);
+            assert_eq!(buffer.len(), varint_len(value), "{value}");
+        }
+    }
+    assert_eq!(varint_len(u64::MAX), 10);
+}
+
+#[test]
+fn what_fits_no_frame_goes_out_without_the_profile_or_not_at_all() {
+    let mut envelope = envelope(Receiver::User(user(3)), 5, 61_440);
+    assert!(push(&envelope, Seq::new(1), 0, true).unwrap().len() <= LARGEST_FRAME);
+    let profile = Profile {
+        extra: "x".repeat(10_000),
+        ..Profile::default()
+    };
+    envelope = Envelope::new(Arc::clone(&envelope.message), Arc::new(profile), 0);
+    let frame = push(&envelope, Seq::new(1), 0, true).unwrap();
+    assert!(frame.len() <= LARGEST_FRAME);
+    let large = self::envelope(Receiver::User(user(3)), 5, 66_000);
+    assert_eq!(push(&large, Seq::new(1), 0, true), None);
+}

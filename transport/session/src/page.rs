@@ -1,0 +1,173 @@
+//! The answer to SYNC: as much of a page as fits the frame.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use gimlet_core::gateway::SyncPage;
+use gimlet_core::seq::Seq;
+use gimlet_proto::pb;
+use prost::Message as _;
+
+use crate::encode::{self, Encoded, LARGEST_FRAME, delimited_len};
+
+/// Bytes an old TCP client can take in one read (its buffer holds 1,024 with the length).
+const FRAGILE_BODY: usize = 1_022;
+
+/// Bytes of `has_more` when it is set.
+const HAS_MORE: usize = 2;
+
+/// The frame, and what it holds.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) frame: Bytes,
+    /// Everything up to here is in it or needs no sending.
+    pub(crate) upto: Seq,
+    /// Whether there is more behind it.
+    pub(crate) more: bool,
+}
+
+/// Cuts the page to its frame, at least one message long, and encodes it.
+pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: bool) -> Answer {
+    let budget = if fragile { FRAGILE_BODY } else { LARGEST_FRAME };
+    let ours = ours(page, extended);
+    let around = ours.encoded_len();
+    let fits = |length: usize, more: bool, budget: usize| {
+        let data = length + around + if more { HAS_MORE } else { 0 };
+        encode::answer_len(request_id, data) <= budget
+    };
+    let mut data = BytesMut::new();
+    let mut upto = page.upto;
+    let mut more = page.more;
+    let mut last = None;
+    let mut items = page.items.iter().peekable();
+    while let Some((seq, envelope)) = items.next() {
+        let behind = page.more || items.peek().is_some();
+        let mut message = Encoded::page(envelope, extended);
+        if !fits(item_len(&message, *seq), behind, LARGEST_FRAME) {
+            message = Encoded::bare(envelope, extended);
+        }
+        let length = item_len(&message, *seq);
+        if !fits(length, behind, LARGEST_FRAME) {
+            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            continue;
+        }
+        if let Some(last) = last.filter(|_| !fits(data.len() + length, behind, budget)) {
+            upto = last;
+            more = true;
+            break;
+        }
+        data.reserve(length);
+        data.put_u8(0x0a);
+        encode::put_len(&mut data, message.len(*seq));
+        message.put(&mut data, *seq);
+        last = Some(*seq);
+    }
+    let rest = pb::SyncOutput {
+        has_more: more,
+        ..ours
+    };
+    data.put_slice(&rest.encode_to_vec());
+    let frame = encode::answer(pb::PackageType::PtSync.into(), request_id, data.freeze());
+    Answer { frame, upto, more }
+}
+
+/// Our own fields of the answer; a client of gim gets none.
+fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
+    if !extended {
+        return pb::SyncOutput::default();
+    }
+    pb::SyncOutput {
+        epoch: page.epoch.0,
+        head: page.head.head.to_wire(),
+        floor: page.head.floor.to_wire(),
+        ..pb::SyncOutput::default()
+    }
+}
+
+/// Bytes of a message as an item of the page.
+fn item_len(message: &Encoded, seq: Seq) -> usize {
+    1 + delimited_len(message.len(seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use gimlet_core::envelope::Envelope;
+    use gimlet_core::id::{Epoch, UserId};
+    use gimlet_core::message::Receiver;
+    use gimlet_core::store::Head;
+
+    use super::*;
+    use crate::encode::tests::envelope;
+
+    fn page(sizes: &[usize], more: bool) -> SyncPage {
+        let to = Receiver::User(UserId::new(3).unwrap());
+        let items: Vec<(Seq, Arc<Envelope>)> = (1..)
+            .zip(sizes)
+            .map(|(n, size)| {
+                (
+                    Seq::new(n),
+                    Arc::new(envelope(to, 1_652_227_200_000, *size)),
+                )
+            })
+            .collect();
+        SyncPage {
+            upto: Seq::new(items.len() as u64),
+            items,
+            more,
+            epoch: Epoch(u64::MAX),
+            head: Head {
+                head: Seq::new(1000),
+                floor: Seq::ZERO,
+            },
+        }
+    }
+
+    fn read(answer: &Answer) -> pb::SyncOutput {
+        let output = pb::Output::decode(answer.frame.clone()).unwrap();
+        assert_eq!((output.r#type, output.request_id, output.code), (2, 9, 0));
+        pb::SyncOutput::decode(output.data).unwrap()
+    }
+
+    #[test]
+    fn a_page_that_fits_is_sent_whole() {
+        let answer = answer(&page(&[10, 10, 10], false), 9, true, false);
+        let output = read(&answer);
+        assert_eq!(output.messages.len(), 3);
+        assert_eq!(
+            (output.has_more, output.head, output.epoch),
+            (false, 1000, u64::MAX)
+        );
+        assert_eq!((answer.upto, answer.more), (Seq::new(3), false));
+    }
+
+    #[test]
+    fn a_page_is_cut_where_the_frame_ends_and_not_before() {
+        for size in 0..1200 {
+            let sizes = vec![size; 20];
+            for (extended, fragile, budget) in [(false, true, 1022), (true, false, 65_535)] {
+                let page = page(&sizes, false);
+                let answer = answer(&page, 9, extended, fragile);
+                let output = read(&answer);
+                let sent = output.messages.len();
+                assert!(sent == 1 || answer.frame.len() <= budget, "{size}");
+                assert_eq!(answer.upto, Seq::new(sent as u64));
+                assert_eq!(output.has_more, sent < 20);
+                assert_eq!(output.has_more, answer.more);
+                let next = item_len(&Encoded::page(&page.items[0].1, extended), Seq::new(20));
+                assert!(
+                    sent == 20 || answer.frame.len() + next + 2 > budget,
+                    "{size}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_message_fits_and_one_that_cannot_is_left_out() {
+        let answer = self::answer(&page(&[61_440, 10], false), 9, true, false);
+        assert_eq!(read(&answer).messages.len(), 2);
+        let answer = self::answer(&page(&[66_000, 10], false), 9, true, false);
+        assert_eq!(read(&answer).messages.len(), 1);
+        assert_eq!(answer.upto, Seq::new(2));
+    }
+}

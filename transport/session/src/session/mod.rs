@@ -1,0 +1,251 @@
+//! One client connection, whatever its wire: a single task that reads packets, asks the gateway,
+//! and writes answers and pushes.
+//!
+//! There is no second task and no channel: [`step`] polls everything the connection waits for, in
+//! one place, and hands out one packet at a time; [`requests`] answers it. A client that does not
+//! read does not stop us reading its acks, and one that does not write still gets its pushes; what
+//! is buffered for it is bounded by the link, and beyond that by the hub.
+
+mod requests;
+mod step;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+use gimlet_core::gateway::{Connection, Gateway};
+use gimlet_proto::pb::CloseCode;
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tracing::Instrument as _;
+
+use self::step::Step;
+use self::work::Backlog;
+use crate::close::Close;
+use crate::dispatch::Packet;
+use crate::failures::Failures;
+use crate::link::{Greeting, Link, LinkError, Opened};
+use crate::serve::Serve;
+use crate::settings::SessionSettings;
+use crate::stats::Stats;
+
+/// Serves connections: what all sessions of a node share.
+#[derive(Debug)]
+pub struct Sessions {
+    gateway: Gateway,
+    settings: SessionSettings,
+    failures: Failures,
+    stats: Stats,
+    stop: CancellationToken,
+}
+
+impl Sessions {
+    /// Sessions on this gateway. When `stop` is cancelled, connections that have not signed in are
+    /// closed; those that have are closed by [`Gateway::close_all`], which is called after it.
+    #[must_use]
+    pub fn new(gateway: Gateway, settings: SessionSettings, stop: CancellationToken) -> Self {
+        Self {
+            gateway,
+            failures: Failures::new(settings.failed_sign_ins),
+            settings,
+            stats: Stats::default(),
+            stop,
+        }
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}
+
+impl<L: Link> Serve<L> for Sessions {
+    async fn serve(&self, opened: Opened<L>, addr: SocketAddr) {
+        let span = tracing::debug_span!(
+            "connection",
+            peer = %addr,
+            conn = tracing::field::Empty,
+            user = tracing::field::Empty,
+            device = tracing::field::Empty,
+        );
+        let Opened { link, greeting } = opened;
+        self.stats.opened.fetch_add(1, Ordering::Relaxed);
+        Session::new(self, link, addr)
+            .run(greeting)
+            .instrument(span)
+            .await;
+        self.stats.closed.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// How a session ends.
+#[derive(Debug)]
+enum End {
+    /// The client has gone, or its socket has failed.
+    Gone(Option<LinkError>),
+    /// The server closes it.
+    Close(Box<Close>),
+}
+
+impl End {
+    fn close(code: CloseCode, text: impl Into<String>) -> Self {
+        Self::Close(Box::new(Close::new(code, text)))
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::TooLarge { .. } => Self::close(CloseCode::FrameTooLarge, error.to_string()),
+            error => Self::Gone(Some(error)),
+        }
+    }
+}
+
+/// How far a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It has not tried to sign in.
+    Silent,
+    /// It has.
+    Open,
+    /// It has ended its side: nothing more will be read.
+    Ended,
+}
+
+/// One connection. Small on purpose: what only busy connections need is boxed in `backlog`.
+struct Session<'s, L> {
+    shared: &'s Sessions,
+    link: L,
+    addr: SocketAddr,
+    connection: Option<Arc<Connection>>,
+    /// It speaks our extension.
+    extended: bool,
+    /// It is a client of gim over TCP and gets one frame at a time.
+    fragile: bool,
+    stage: Stage,
+    /// Packets of it that could not be read.
+    undecodable: u8,
+    /// Packets handled since the last flush.
+    unflushed: u8,
+    /// When something came in; until it has tried to sign in, when it connected.
+    heard: Instant,
+    /// A fragile client gets no push before this.
+    hold: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
+    /// The packet that is to be answered next.
+    packet: Option<Box<Packet>>,
+    backlog: Option<Box<Backlog>>,
+    /// Set until it has signed in.
+    stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl<'s, L: Link> Session<'s, L> {
+    fn new(shared: &'s Sessions, link: L, addr: SocketAddr) -> Self {
+        let heard = Instant::now();
+        let silent = heard + shared.settings.silent;
+        Self {
+            shared,
+            link,
+            addr,
+            connection: None,
+            extended: false,
+            fragile: false,
+            stage: Stage::Silent,
+            undecodable: 0,
+            unflushed: 0,
+            heard,
+            hold: None,
+            timer: Box::pin(tokio::time::sleep_until(silent)),
+            packet: None,
+            backlog: None,
+            stop: Some(Box::pin(shared.stop.clone().cancelled_owned())),
+        }
+    }
+
+    async fn run(mut self, greeting: Greeting) {
+        let end = match greeting {
+            Greeting::BySignIn => Ok(()),
+            Greeting::FromUrl(url) => Box::pin(self.sign_in_by_url(*url)).await,
+        };
+        let end = match end {
+            Ok(()) => self.serve().await,
+            Err(end) => end,
+        };
+        Box::pin(self.finish(end)).await;
+    }
+
+    async fn serve(&mut self) -> End {
+        loop {
+            match poll_fn(|cx| self.poll_step(cx)).await {
+                Step::Packet(packet) => {
+                    if let Err(end) = self.handle(packet).await {
+                        return end;
+                    }
+                }
+                Step::End(end) => return end,
+            }
+        }
+    }
+
+    /// Queues a frame. A fragile client gets nothing more for a moment.
+    fn write(&mut self, frame: Bytes) -> Result<(), End> {
+        self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
+        self.link.start_send_unpin(frame)?;
+        if self.fragile {
+            self.hold = Some(Instant::now() + self.shared.settings.pace_wait);
+        }
+        Ok(())
+    }
+
+    /// Says goodbye as far as the client can hear it, and lets go.
+    async fn finish(mut self, end: End) {
+        let linger = self.shared.settings.linger;
+        match end {
+            End::Gone(None) => tracing::debug!("the client has gone"),
+            End::Gone(Some(error)) => {
+                tracing::debug!(
+                    error = &error as &dyn std::error::Error,
+                    "the connection is lost"
+                );
+                return;
+            }
+            End::Close(close) => {
+                tracing::debug!(code = close.number(), text = close.text, "closing");
+                if timeout(linger, self.last_answers()).await.is_err() {
+                    tracing::debug!("sends were still waiting for their answers");
+                }
+                if self.extended && self.link.start_send_unpin(close.frame()).is_err() {
+                    return;
+                }
+                self.link.set_close(close.number(), &close.text);
+            }
+        }
+        // The hub forgets the connection now; the socket may take its time.
+        self.connection = None;
+        self.backlog = None;
+        if timeout(linger, self.link.close()).await.is_err() {
+            tracing::debug!("the client did not let go");
+        }
+    }
+
+    /// Writes the answers to sends that are under way: the client would have to ask again.
+    async fn last_answers(&mut self) {
+        let Some(backlog) = self.backlog.as_mut() else {
+            return;
+        };
+        while let Some(answer) = backlog.next_answer().await {
+            if self.link.feed(answer).await.is_err() {
+                return;
+            }
+        }
+    }
+}

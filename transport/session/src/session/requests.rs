@@ -1,0 +1,254 @@
+//! The answer to each packet.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use futures_util::SinkExt as _;
+use gimlet_core::error::Refusal;
+use gimlet_core::gateway::{Connection, SignInRequest};
+use gimlet_core::seq::Seq;
+use gimlet_proto::pb::{self, CloseCode, PackageType};
+use prost::Message as _;
+use tokio::time::Instant;
+
+use super::{End, Session, Stage};
+use crate::admission;
+use crate::convert::{self, Credentials};
+use crate::dispatch::{Packet, Request};
+use crate::link::{Link, UrlSignIn, Wire};
+use crate::{encode, page};
+
+impl<L: Link> Session<'_, L> {
+    /// Answers a packet.
+    pub(super) async fn handle(&mut self, packet: Box<Packet>) -> Result<(), End> {
+        let request = packet.request();
+        let (kind, id) = (packet.kind, packet.request_id);
+        drop(packet);
+        let connection = match (&request, &self.connection) {
+            (Ok(Request::SignIn(_)), _) => None,
+            (_, None) if kind != PackageType::PtSignIn as i32 => {
+                let refusal = Refusal::Unauthorized("nobody has signed in on this connection");
+                return self.refuse(kind, id, &refusal);
+            }
+            (_, connection) => connection.clone(),
+        };
+        // Boxed: what is waited for only now and then must not make every connection larger.
+        let answered = match (request, connection) {
+            (Ok(Request::SignIn(input)), _) => {
+                self.nudge().await;
+                Box::pin(self.sign_in(id, convert::credentials(input))).await
+            }
+            (Ok(Request::Sync(input)), Some(connection)) => {
+                self.nudge().await;
+                Box::pin(self.sync(id, input.seq, connection)).await
+            }
+            (Ok(Request::Subscribe(input)), Some(connection)) => {
+                self.nudge().await;
+                Box::pin(self.subscribe(id, input, connection)).await
+            }
+            (Ok(Request::Heartbeat), Some(connection)) => self.heartbeat(id, &connection),
+            (Ok(Request::Send(request)), Some(connection)) => {
+                self.send(id, request, connection);
+                Ok(())
+            }
+            // Acks have no answer; they are taken where packets are read.
+            (Ok(_), _) => Ok(()),
+            (Err(refusal), _) => Err(Answer::Refused(refusal)),
+        };
+        match answered {
+            Ok(()) => Ok(()),
+            Err(Answer::Refused(refusal)) => self.refuse(kind, id, &refusal),
+            Err(Answer::End(end)) => Err(end),
+        }
+    }
+
+    /// Signs in with what the URL said. Clients that do so expect no answer; a refusal is said.
+    pub(super) async fn sign_in_by_url(&mut self, url: UrlSignIn) -> Result<(), End> {
+        let (id, credentials) = convert::url_credentials(url);
+        match self.admit(credentials).await {
+            Ok(_) => self.stopping(),
+            Err(refusal) => self.refuse(PackageType::PtSignIn.into(), id, &refusal),
+        }
+    }
+
+    async fn sign_in(
+        &mut self,
+        id: i64,
+        credentials: Result<Credentials, Refusal>,
+    ) -> Result<(), Answer> {
+        let connection = self.admit(credentials).await?;
+        let data = if self.extended {
+            let (epoch, head) = connection.head();
+            let output = pb::SignInOutput {
+                epoch: epoch.0,
+                head: head.to_wire(),
+            };
+            output.encode_to_vec().into()
+        } else {
+            Bytes::new()
+        };
+        self.answer(PackageType::PtSignIn, id, data)?;
+        Ok(self.stopping()?)
+    }
+
+    /// Makes this the connection of that device, instead of what it was before.
+    async fn admit(
+        &mut self,
+        credentials: Result<Credentials, Refusal>,
+    ) -> Result<Arc<Connection>, Refusal> {
+        if self.stage == Stage::Silent {
+            self.stage = Stage::Open;
+            self.heard = Instant::now();
+        }
+        let Credentials {
+            user,
+            device,
+            token,
+            protocol,
+        } = credentials?;
+        let address = admission::address(self.addr.ip());
+        self.shared.failures.check(address)?;
+        let fragile = protocol == 0 && self.link.wire() == Wire::Tcp && self.shared.settings.pace;
+        let request = SignInRequest {
+            user,
+            device,
+            token,
+            client: Some(self.addr),
+            protocol,
+            fragile,
+        };
+        let signed_in = self.shared.gateway.sign_in(request).await;
+        let connection = Arc::new(signed_in.inspect_err(|refusal| {
+            if matches!(refusal, Refusal::Unauthorized(_)) {
+                self.shared.failures.note(address);
+            }
+            tracing::debug!(%user, %device, %refusal, "sign-in refused");
+        })?);
+        let span = tracing::Span::current();
+        span.record("conn", tracing::field::display(connection.identity().conn));
+        span.record("user", tracing::field::display(user));
+        span.record("device", tracing::field::display(device));
+        tracing::debug!(protocol, "signed in");
+        self.backlog = None;
+        self.stop = None;
+        self.extended = protocol > 0;
+        self.fragile = fragile;
+        self.connection = Some(Arc::clone(&connection));
+        Ok(connection)
+    }
+
+    /// Who signs in while the server stops was not told to go by the hub.
+    fn stopping(&self) -> Result<(), End> {
+        if self.shared.stop.is_cancelled() {
+            return Err(End::close(
+                CloseCode::ShuttingDown,
+                "the server is shutting down",
+            ));
+        }
+        Ok(())
+    }
+
+    async fn sync(
+        &mut self,
+        id: i64,
+        asked: i64,
+        connection: Arc<Connection>,
+    ) -> Result<(), Answer> {
+        let asked = convert::seq("seq", asked)?;
+        let page = connection.sync(asked).await?;
+        if connection.handle().is_superseded() {
+            return Err(
+                Refusal::Unauthorized("this device has signed in on a newer connection").into(),
+            );
+        }
+        let answer = page::answer(&page, id, self.extended, self.fragile);
+        self.write(answer.frame)?;
+        connection.synced(asked, answer.upto, answer.more);
+        if let Some(backlog) = self.backlog.as_mut() {
+            backlog.forget(answer.upto);
+        }
+        Ok(())
+    }
+
+    async fn subscribe(
+        &mut self,
+        id: i64,
+        input: pb::SubscribeRoomInput,
+        connection: Arc<Connection>,
+    ) -> Result<(), Answer> {
+        let (room, from) = convert::subscription(&input)?;
+        connection.subscribe(room, from).await?;
+        self.answer(PackageType::PtSubscribeRoom, id, Bytes::new())
+    }
+
+    fn heartbeat(&mut self, id: i64, connection: &Connection) -> Result<(), Answer> {
+        let (epoch, head) = connection.heartbeat();
+        let data = if self.extended {
+            let output = pb::HeartbeatOutput {
+                epoch: epoch.0,
+                head: Seq::to_wire(head),
+            };
+            output.encode_to_vec().into()
+        } else {
+            Bytes::new()
+        };
+        self.answer(PackageType::PtHeartbeat, id, data)
+    }
+
+    /// Starts a send; its answer is written in turn.
+    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: Arc<Connection>) {
+        let kind = PackageType::PtSend.into();
+        let draft = convert::draft(request);
+        self.backlog.get_or_insert_default().answer(async move {
+            let sent = match draft {
+                Ok(draft) => connection.send(draft).await,
+                Err(refusal) => Err(refusal),
+            };
+            match sent {
+                Ok(sent) => {
+                    let data = convert::sent(&sent).encode_to_vec();
+                    encode::answer(kind, id, data.into())
+                }
+                Err(refusal) => encode::refusal(kind, id, &refusal),
+            }
+        });
+    }
+
+    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), Answer> {
+        Ok(self.write(encode::answer(kind.into(), id, data))?)
+    }
+
+    fn refuse(&mut self, kind: i32, id: i64, refusal: &Refusal) -> Result<(), End> {
+        self.write(encode::refusal(kind, id, refusal))
+    }
+
+    /// Gives the socket what is pending before something else is waited for.
+    async fn nudge(&mut self) {
+        poll_fn(|cx| {
+            // A failure shows again where output is flushed.
+            let _ = self.link.poll_flush_unpin(cx);
+            Poll::Ready(())
+        })
+        .await;
+    }
+}
+
+/// Why a packet has no good answer.
+enum Answer {
+    Refused(Refusal),
+    End(End),
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<End> for Answer {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}

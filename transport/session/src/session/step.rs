@@ -1,0 +1,377 @@
+//! What a connection does next: everything it waits for is polled here, in a fixed order.
+//!
+//! Answers to sends, then pushes, then the next packet, then the socket's output, then the clock.
+//! Output is flushed when there is nothing more to read at once, so that the answers to many
+//! packets leave in one write.
+
+use std::future::Future as _;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use gimlet_core::envelope::Delivery;
+use gimlet_core::hub::Work;
+use gimlet_proto::pb::{CloseCode, PackageType};
+use tokio::time::Instant;
+
+use super::{End, Session, Stage};
+use crate::close::Close;
+use crate::dispatch::{Packet, Request};
+use crate::link::{Link, LinkError};
+use crate::{convert, encode};
+
+/// Packets handled at most before their answers are flushed.
+const TURN: u8 = 32;
+
+/// Acks handled in a row before others get their turn.
+const ACKS: usize = 64;
+
+/// What the connection does next.
+pub(super) enum Step {
+    /// Answer this packet.
+    Packet(Box<Packet>),
+    /// End.
+    End(End),
+}
+
+impl From<End> for Step {
+    fn from(end: End) -> Self {
+        Self::End(end)
+    }
+}
+
+/// Whether the hub was asked for everything it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hub {
+    /// It will wake us, and its deadlines are ours.
+    Asked,
+    /// Something else has to happen first.
+    Later,
+}
+
+impl<L: Link> Session<'_, L> {
+    pub(super) fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            let step = self.poll_once(cx);
+            match step {
+                Ok(Poll::Ready(Some(packet))) => return Poll::Ready(Step::Packet(packet)),
+                // A deadline has passed: look at everything again.
+                Ok(Poll::Ready(None)) => {}
+                Ok(Poll::Pending) => return Poll::Pending,
+                Err(end) => return Poll::Ready(end.into()),
+            }
+        }
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Box<Packet>>>, End> {
+        if let Some(stop) = self.stop.as_mut()
+            && stop.as_mut().poll(cx).is_ready()
+        {
+            return Err(End::close(
+                CloseCode::ShuttingDown,
+                "the server is shutting down",
+            ));
+        }
+        self.write_answers(cx)?;
+        let hub = self.write_pushes(cx)?;
+        if self.unflushed < TURN
+            && let Poll::Ready(packet) = self.poll_packet(cx)?
+        {
+            self.unflushed += 1;
+            return Ok(Poll::Ready(Some(packet)));
+        }
+        if !self.link.is_flushed() {
+            // Pending or not: the socket wakes us when it can go on.
+            if let Poll::Ready(Err(error)) = self.link.poll_flush_unpin(cx) {
+                return Err(error.into());
+            }
+        }
+        if self.unflushed >= TURN {
+            self.unflushed = 0;
+            cx.waker().wake_by_ref();
+            return Ok(Poll::Pending);
+        }
+        self.unflushed = 0;
+        if self.stage == Stage::Ended
+            && self.packet.is_none()
+            && self.backlog_in_flight() == 0
+            && self.link.is_flushed()
+        {
+            return Err(End::Gone(None));
+        }
+        if self
+            .backlog
+            .as_ref()
+            .is_some_and(|backlog| backlog.is_empty())
+        {
+            self.backlog = None;
+            self.link.release_buffers();
+        }
+        Ok(self.poll_clock(cx, hub)?.map(|()| None))
+    }
+
+    /// Writes the answers of sends, in the order of their packets. The sends go on even while there
+    /// is no room for an answer.
+    fn write_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
+        loop {
+            let Some(backlog) = self.backlog.as_mut().filter(|b| b.in_flight() > 0) else {
+                return Ok(());
+            };
+            if backlog.poll_answer(cx).is_pending() || self.poll_room(cx)?.is_pending() {
+                return Ok(());
+            }
+            let answer = self
+                .backlog
+                .as_mut()
+                .and_then(|backlog| backlog.take_answer());
+            if let Some(answer) = answer {
+                self.write(answer)?;
+            }
+        }
+    }
+
+    pub(super) fn backlog_in_flight(&self) -> usize {
+        self.backlog
+            .as_ref()
+            .map_or(0, |backlog| backlog.in_flight())
+    }
+
+    /// Whether another frame may be written. To a fragile client one frame is written at a time.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, LinkError> {
+        let room = if self.fragile {
+            self.link.poll_flush_unpin(cx)
+        } else {
+            self.link.poll_ready_unpin(cx)
+        };
+        match room {
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => Ok(Poll::Pending),
+        }
+    }
+
+    /// Writes what the hub has for this connection, as long as there is room.
+    fn write_pushes(&mut self, cx: &mut Context<'_>) -> Result<Hub, End> {
+        let Some(connection) = self.connection.clone() else {
+            return Ok(Hub::Later);
+        };
+        if self.stage == Stage::Ended {
+            return Ok(Hub::Later);
+        }
+        if let Some(backlog) = self.backlog.as_mut() {
+            backlog.poll_read(cx);
+            if backlog.has_pushes() && connection.handle().is_superseded() {
+                backlog.drop_pushes();
+            }
+        }
+        let now = Instant::now();
+        loop {
+            let held = self.hold.is_some_and(|until| now < until);
+            if held || self.poll_room(cx)?.is_pending() {
+                // Even who cannot be written to must hear that it is over.
+                if let Poll::Ready(reason) = connection.poll_close(cx) {
+                    return Err(End::Close(Box::new(Close::from(reason))));
+                }
+                return Ok(Hub::Later);
+            }
+            if let Some(push) = self
+                .backlog
+                .as_mut()
+                .and_then(|backlog| backlog.next_push())
+            {
+                self.push(&push)?;
+                continue;
+            }
+            match connection.poll_work(cx, now) {
+                Poll::Ready(Work::Deliver(deliveries)) => {
+                    self.backlog.get_or_insert_default().push_all(deliveries);
+                }
+                Poll::Ready(Work::Read) => {
+                    let backlog = self.backlog.get_or_insert_default();
+                    backlog.read(&connection);
+                    if backlog.poll_read(cx) {
+                        if let Poll::Ready(reason) = connection.poll_close(cx) {
+                            return Err(End::Close(Box::new(Close::from(reason))));
+                        }
+                        return Ok(Hub::Later);
+                    }
+                }
+                Poll::Ready(Work::Close(reason)) => {
+                    return Err(End::Close(Box::new(Close::from(reason))));
+                }
+                Poll::Pending => return Ok(Hub::Asked),
+            }
+        }
+    }
+
+    fn push(&mut self, push: &Delivery) -> Result<(), End> {
+        let (Delivery::Entry { seq, envelope } | Delivery::Live { seq, envelope }) = push;
+        let own = self
+            .connection
+            .as_ref()
+            .map(|connection| connection.identity().user);
+        let request_id = if envelope.message.sender.user() == own {
+            0
+        } else {
+            envelope.request_id
+        };
+        let frame = encode::push(envelope, *seq, request_id, self.extended);
+        let Some(frame) = frame else {
+            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            return Ok(());
+        };
+        self.write(frame)
+    }
+
+    /// The next packet that can be answered now. Acks, which have no answer, are taken on the way.
+    fn poll_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<Box<Packet>>, End> {
+        let mut acks = 0;
+        loop {
+            if let Some(packet) = self.packet.take() {
+                if self.poll_may_answer(cx, &packet)?.is_pending() {
+                    self.packet = Some(packet);
+                    return Ok(Poll::Pending);
+                }
+                return Ok(Poll::Ready(packet));
+            }
+            if self.stage == Stage::Ended {
+                return Ok(Poll::Pending);
+            }
+            if acks == ACKS {
+                cx.waker().wake_by_ref();
+                return Ok(Poll::Pending);
+            }
+            let frame = match self.link.poll_next_unpin(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Some(frame)) => frame?,
+                Poll::Ready(None) => {
+                    self.stage = Stage::Ended;
+                    self.heard = Instant::now();
+                    return Ok(Poll::Pending);
+                }
+            };
+            self.shared.stats.frames_in.fetch_add(1, Ordering::Relaxed);
+            self.hold = None;
+            if self.stage == Stage::Open {
+                self.heard = Instant::now();
+            }
+            match Packet::read(frame) {
+                Ok(packet) if self.ack(&packet) => acks += 1,
+                Ok(packet) => self.packet = Some(Box::new(packet)),
+                Err(refusal) => {
+                    acks += 1;
+                    self.unreadable(&refusal)?;
+                }
+            }
+        }
+    }
+
+    /// Takes an ack; `false` if the packet is none that needs no answer.
+    fn ack(&self, packet: &Packet) -> bool {
+        let Some(connection) = &self.connection else {
+            return false;
+        };
+        if packet.package() != Some(PackageType::PtMessage) {
+            return false;
+        }
+        match packet.request() {
+            Ok(Request::Ack(ack)) => {
+                if let Some(seq) = convert::ack(&ack) {
+                    connection.ack(seq);
+                }
+            }
+            Ok(_) => {}
+            Err(refusal) => tracing::debug!(%refusal, "an ack that is none"),
+        }
+        true
+    }
+
+    /// Answers a frame that is no packet; the last of a few closes the connection.
+    fn unreadable(&mut self, refusal: &gimlet_core::error::Refusal) -> Result<(), End> {
+        self.undecodable += 1;
+        self.shared
+            .stats
+            .undecodable
+            .fetch_add(1, Ordering::Relaxed);
+        self.write(encode::refusal(PackageType::PtUnknown.into(), 0, refusal))?;
+        if self.undecodable >= self.shared.settings.undecodable {
+            let text = format!("{} packets could not be read", self.undecodable);
+            return Err(End::close(CloseCode::Undecodable, text));
+        }
+        Ok(())
+    }
+
+    /// Sends may be under way together; everything else waits until those before it are answered.
+    /// Nothing is answered without room for the answer.
+    fn poll_may_answer(&mut self, cx: &mut Context<'_>, packet: &Packet) -> Result<Poll<()>, End> {
+        let in_flight = self.backlog_in_flight();
+        let most = match packet.package() {
+            Some(PackageType::PtSend) => self.shared.settings.in_flight,
+            _ => 1,
+        };
+        if in_flight >= most.max(1) {
+            return Ok(Poll::Pending);
+        }
+        Ok(self.poll_room(cx)?)
+    }
+
+    /// Waits for the next deadline; ready when one has passed and things are to be looked at again.
+    fn poll_clock(&mut self, cx: &mut Context<'_>, hub: Hub) -> Result<Poll<()>, End> {
+        let now = Instant::now();
+        let patience = self.patience(now)?;
+        let work = match (hub, self.connection.as_ref()) {
+            (Hub::Asked, Some(connection)) => connection.next_deadline(),
+            _ => None,
+        };
+        if self.hold.is_some_and(|until| until <= now) {
+            self.hold = None;
+        }
+        let next = [Some(patience), work, self.hold]
+            .into_iter()
+            .flatten()
+            .min();
+        let next = next.unwrap_or(patience);
+        // A timer that is early costs one more turn; moving it at each packet costs more.
+        if next < self.timer.deadline() || self.timer.is_elapsed() {
+            self.timer.as_mut().reset(next);
+        }
+        Ok(self.timer.as_mut().poll(cx))
+    }
+
+    /// When the connection is given up if nothing comes in.
+    fn patience(&self, now: Instant) -> Result<Instant, End> {
+        let settings = &self.shared.settings;
+        if self.stage == Stage::Ended {
+            let until = self.heard + settings.silent;
+            return if now < until {
+                Ok(until)
+            } else {
+                Err(End::Gone(None))
+            };
+        }
+        if self.stage == Stage::Silent {
+            let until = self.heard + settings.silent;
+            return if now < until {
+                Ok(until)
+            } else {
+                let text = "nobody has signed in on this connection; send SIGN_IN first";
+                Err(End::close(CloseCode::SignInTooLate, text))
+            };
+        }
+        let idle = settings.idle(self.link.wire());
+        let until = self.heard + idle;
+        if now < until {
+            return Ok(until);
+        }
+        // An old client takes the end of a superseded connection for its present one's: it stays.
+        let superseded = |c: &Arc<_>| gimlet_core::gateway::Connection::handle(c).is_superseded();
+        if self.connection.as_ref().is_some_and(superseded) {
+            return Ok(now + idle);
+        }
+        Err(End::close(
+            CloseCode::Idle,
+            "nothing came in for too long; send heartbeats",
+        ))
+    }
+}

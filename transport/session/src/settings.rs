@@ -1,0 +1,57 @@
+//! What a session allows: each with its unit, its default and what happens at it.
+
+use std::time::Duration;
+
+use crate::link::Wire;
+
+/// The settings of all sessions of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSettings {
+    /// A connection that has not tried to sign in closes after this. Default 10 s.
+    pub silent: Duration,
+    /// A TCP connection closes when nothing came in for this long. Default 11 min, as in gim.
+    pub idle_tcp: Duration,
+    /// The same for WebSocket. Default 12 min, as in gim.
+    pub idle_ws: Duration,
+    /// Sends of one connection that wait for their answers; at it the socket is not read.
+    /// Default 64.
+    pub in_flight: usize,
+    /// Packets that could not be read; the last one closes the connection. Default 3.
+    pub undecodable: u8,
+    /// Failed sign-ins of one address in a minute; at it further ones are refused with code 8 until
+    /// the minute is over. Default 10.
+    pub failed_sign_ins: u32,
+    /// Whether TCP clients without a protocol version get one frame per write, paced, and small
+    /// SYNC pages, because they parse one frame per read (gim's fim). Default on.
+    pub pace: bool,
+    /// How long such a client gets nothing more after a frame, unless a packet comes from it.
+    /// Default 50 ms.
+    pub pace_wait: Duration,
+    /// How long a connection that is being closed may take to let go. Default 1 s.
+    pub linger: Duration,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self {
+            silent: Duration::from_secs(10),
+            idle_tcp: Duration::from_mins(11),
+            idle_ws: Duration::from_mins(12),
+            in_flight: 64,
+            undecodable: 3,
+            failed_sign_ins: 10,
+            pace: true,
+            pace_wait: Duration::from_millis(50),
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+impl SessionSettings {
+    pub(crate) const fn idle(&self, wire: Wire) -> Duration {
+        match wire {
+            Wire::Tcp => self.idle_tcp,
+            Wire::WebSocket => self.idle_ws,
+        }
+    }
+}
