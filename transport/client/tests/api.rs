@@ -1,0 +1,128 @@
+//! gRPC answers whose number is none of gRPC's own reach the caller as they were sent.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use gimlet_client::{Api, ApiError, Client, Credentials, Error, Options};
+use http::{HeaderMap, HeaderValue};
+use http_body::Frame;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::server::NamedService;
+
+/// Refuses everything: with the headers for one method, after them for the others.
+#[derive(Clone)]
+struct Refusing;
+
+impl NamedService for Refusing {
+    const NAME: &'static str = "pb.LogicExt";
+}
+
+struct Trailers(Option<HeaderMap>);
+
+impl http_body::Body for Trailers {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+}
+
+impl Service<http::Request<Body>> for Refusing {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let (code, early) = match request.uri().path() {
+            "/pb.LogicExt/AddFriend" => ("10015", true),
+            "/pb.LogicExt/GetFriends" => ("10000", false),
+            _ => ("14", true),
+        };
+        let mut status = HeaderMap::new();
+        status.insert("grpc-status", HeaderValue::from_static(code));
+        status.insert("grpc-message", HeaderValue::from_static("no%20way"));
+        let user = request.headers().get("user_id");
+        assert_eq!(user.map(HeaderValue::as_bytes), Some(&b"1"[..]));
+        let mut response = http::Response::new(Body::empty());
+        let kind = HeaderValue::from_static("application/grpc");
+        response.headers_mut().insert("content-type", kind);
+        if early {
+            response.headers_mut().extend(status);
+        } else {
+            *response.body_mut() = Body::new(Trailers(Some(status)));
+        }
+        ready(Ok(response))
+    }
+}
+
+fn who() -> Credentials {
+    Credentials {
+        user_id: 1,
+        device_id: 2,
+        token: "t".into(),
+    }
+}
+
+#[tokio::test]
+async fn numbers_beyond_grpc_arrive_as_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let server = tonic::transport::Server::builder().add_service(Refusing);
+    let stopped = stop.clone().cancelled_owned();
+    tasks.spawn(server.serve_with_incoming_shutdown(incoming, stopped));
+
+    let api = Api::new(&format!("http://{address}"))
+        .unwrap()
+        .signed_in(who());
+    let refused = |code| ApiError {
+        code,
+        message: "no way".into(),
+    };
+    assert_eq!(api.add_friend(2, "").await, Err(refused(10_015)));
+    assert_eq!(api.friends().await, Err(refused(10_000)));
+    assert_eq!(api.groups().await, Err(refused(14)));
+    drop(api);
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_14() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let api = Api::new(&format!("http://{address}")).unwrap();
+    assert_eq!(api.register_device("x").await.unwrap_err().code, 14);
+}
+
+#[tokio::test]
+async fn addresses_and_ids_that_cannot_be_are_refused_at_the_start() {
+    for bad in ["", "127.0.0.1:50100", "https://x:1", "http://"] {
+        let error = Api::new(bad).unwrap_err().to_string();
+        assert!(error.contains("http://host:port"), "{bad}: {error}");
+    }
+    let mut nobody = who();
+    nobody.user_id = 0;
+    let options = Options::new("127.0.0.1:1".parse().unwrap(), nobody);
+    let error = Client::connect(options).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid(text) if text.contains("user_id is 0")));
+}
