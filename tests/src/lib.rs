@@ -1,1 +1,5 @@
-//! Whole-system tests of gimlet
+//! Whole-system tests of gimlet: real processes, real sockets, and a judge of every answered send.
+
+pub mod ledger;
+pub mod process;
+pub mod raw;

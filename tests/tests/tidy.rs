@@ -1,5 +1,9 @@
 //! The rules of the house that a compiler does not know.
-#![expect(clippy::unwrap_used, reason = "a broken rule should panic")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a broken rule should panic"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,13 +22,23 @@ const EDGES: &[(&str, &[&str])] = &[
 ];
 
 /// What `core` must not know.
-const NOT_IN_CORE: &[&str] = &["sled", "sqlx", "redis", "prost", "tonic", "tokio-tungstenite"];
+const NOT_IN_CORE: &[&str] = &[
+    "sled",
+    "sqlx",
+    "redis",
+    "prost",
+    "tonic",
+    "tokio-tungstenite",
+];
 
 /// Longer files need a line `//! Long because …` that says why.
 const LONG: usize = 600;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 fn manifests() -> BTreeMap<String, toml::Table> {
@@ -36,7 +50,10 @@ fn manifests() -> BTreeMap<String, toml::Table> {
         .map(|member| {
             let path = root().join(member.as_str().unwrap()).join("Cargo.toml");
             let manifest: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
-            (manifest["package"]["name"].as_str().unwrap().to_owned(), manifest)
+            (
+                manifest["package"]["name"].as_str().unwrap().to_owned(),
+                manifest,
+            )
         })
         .collect()
 }
@@ -70,7 +87,9 @@ fn sources() -> Vec<(PathBuf, String)> {
 fn who_may_know_whom() {
     let manifests = manifests();
     for (name, allowed) in EDGES {
-        let Some(manifest) = manifests.get(*name) else { continue };
+        let Some(manifest) = manifests.get(*name) else {
+            continue;
+        };
         for dependency in dependencies(manifest) {
             let ours = manifests.contains_key(&dependency);
             assert!(
@@ -80,15 +99,24 @@ fn who_may_know_whom() {
         }
     }
     for dependency in dependencies(&manifests["gimlet-core"]) {
-        assert!(!NOT_IN_CORE.contains(&dependency.as_str()), "core must not know {dependency}");
+        assert!(
+            !NOT_IN_CORE.contains(&dependency.as_str()),
+            "core must not know {dependency}"
+        );
     }
 }
 
 #[test]
 fn every_crate_keeps_the_workspace_lints() {
     for (name, manifest) in manifests() {
-        let kept = manifest.get("lints").and_then(|l| l.get("workspace")?.as_bool());
-        assert_eq!(kept, Some(true), "{name} must have `[lints] workspace = true`");
+        let kept = manifest
+            .get("lints")
+            .and_then(|l| l.get("workspace")?.as_bool());
+        assert_eq!(
+            kept,
+            Some(true),
+            "{name} must have `[lints] workspace = true`"
+        );
     }
 }
 
@@ -96,7 +124,10 @@ fn every_crate_keeps_the_workspace_lints() {
 fn every_file_says_what_it_is_and_is_short_enough_to_read() {
     for (path, text) in sources() {
         let shown = path.display();
-        assert!(text.starts_with("//!"), "{shown} must open with a `//!` line that says what it is");
+        assert!(
+            text.starts_with("//!"),
+            "{shown} must open with a `//!` line that says what it is"
+        );
         let lines = text.lines().count();
         assert!(
             lines <= LONG || text.contains("//! Long because"),
@@ -109,20 +140,37 @@ fn every_file_says_what_it_is_and_is_short_enough_to_read() {
 fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     for (path, text) in sources() {
         let shown = path.display().to_string();
-        let reads_the_wire = ["transport/", "server/", "tests/", "core/src/id.rs", "core/src/seq.rs"];
+        let reads_the_wire = [
+            "transport/",
+            "server/",
+            "tests/",
+            "core/src/id.rs",
+            "core/src/seq.rs",
+        ];
         if !reads_the_wire.iter().any(|place| shown.contains(place)) {
-            assert!(!text.contains("::from_wire("), "{shown} must not read wire integers");
+            assert!(
+                !text.contains("::from_wire("),
+                "{shown} must not read wire integers"
+            );
         }
     }
 }
 
 #[test]
 fn nothing_is_left_for_later() {
-    let words = [["TO", "DO"].concat(), ["FIX", "ME"].concat(), ["un", "implemented!("].concat()];
+    let words = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["un", "implemented!("].concat(),
+    ];
     let attributes = [["#[ig", "nore"].concat(), ["should_", "panic]"].concat()];
     for (path, text) in sources() {
         for word in words.iter().chain(&attributes) {
-            assert!(!text.contains(word.as_str()), "{} has `{word}`", path.display());
+            assert!(
+                !text.contains(word.as_str()),
+                "{} has `{word}`",
+                path.display()
+            );
         }
     }
 }

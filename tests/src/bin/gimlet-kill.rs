@@ -1,0 +1,294 @@
+//! Kills the server under load, again and again, and looks for every answered send after each start.
+//!
+//! `cargo run --release -p gimlet-tests --bin gimlet-kill -- --kills 300`. One kill in three comes
+//! within 300 ms of a start, so also while the database recovers; the others after at least
+//! `--between` answered sends. Every fiftieth body is 60 KiB. Ends with 1 if a promise was broken.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use gimlet_client::{Api, Credentials};
+use gimlet_proto::pb::{self, PackageType, ReceiverType};
+use gimlet_tests::ledger::Ledger;
+use gimlet_tests::process::{Ports, Process, binary};
+use gimlet_tests::raw::{Raw, Reader, Writer};
+use prost::Message as _;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::{Instant, sleep, timeout};
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The folder of gimlet's data; kept if a promise was broken.
+#[derive(Debug, Parser)]
+#[command(about = "Kills the server under load and judges what is left")]
+struct Args {
+    /// How often to kill.
+    #[arg(long, default_value_t = 300)]
+    kills: u64,
+    /// Answered sends between two kills, at least (but for the early ones).
+    #[arg(long, default_value_t = 100)]
+    between: u64,
+    /// `power` or `process`.
+    #[arg(long, default_value = "power")]
+    durability: String,
+    /// The server; by default the `gimlet` beside this program.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+}
+
+/// Sends under way on one connection.
+const IN_FLIGHT: usize = 16;
+const USERS: usize = 4;
+
+/// A send, kept until it is answered.
+#[derive(Clone)]
+struct Sending {
+    request: pb::SendMessageReq,
+    readers: Vec<i64>,
+}
+
+/// The sends of a connection that wait for an answer, by request id.
+type Waiting = Mutex<HashMap<i64, Sending>>;
+
+struct World {
+    users: Vec<Credentials>,
+    group: i64,
+    ledger: Mutex<Ledger>,
+    /// By user: sends that a kill left without an answer. They are repeated with their ids.
+    unanswered: Vec<Mutex<Vec<Sending>>>,
+    /// Answered since the last start.
+    answered: AtomicU64,
+    made: AtomicU64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("gimlet-kill: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<bool> {
+    let binary = args.binary.map_or_else(binary, Ok)?;
+    let folder = tempfile::tempdir()?;
+    let ports = Ports::free();
+    let extra = [
+        ("GIMLET_STORAGE__DURABILITY", args.durability.as_str()),
+        ("GIMLET_LIMITS__SEND_RATE", "1000000"),
+        ("GIMLET_LIMITS__SEND_BURST", "1000000"),
+    ];
+    let spawn = || Process::spawn(&binary, folder.path(), ports, &extra);
+    let mut server = spawn()?;
+    server.ready().await?;
+    let world = Arc::new(World::new(ports).await?);
+    let (mut early, mut slowest) = (0, Duration::ZERO);
+    for kill in 1..=args.kills {
+        let load = world.load(ports);
+        if kill % 3 == 0 {
+            early += 1;
+            server.kill()?;
+            load.abort();
+            server = spawn()?;
+            sleep(Duration::from_millis(rand::random_range(0..300))).await;
+        } else {
+            let enough = async {
+                while world.answered.load(Ordering::Relaxed) < args.between {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_mins(1), enough)
+                .await
+                .map_err(|_| "no sends were answered")?;
+            sleep(Duration::from_millis(rand::random_range(0..50))).await;
+        }
+        server.kill()?;
+        load.await.ok();
+        let start = Instant::now();
+        server = spawn()?;
+        server
+            .ready()
+            .await
+            .map_err(|error| format!("kill {kill}: {error}"))?;
+        slowest = slowest.max(start.elapsed());
+        world.look(ports).await?;
+        let verdict = world.ledger.lock().await.verdict();
+        if !verdict.clean() || kill % 25 == 0 || kill == args.kills {
+            println!("{kill} kills: {verdict:?}");
+        }
+        if !verdict.clean() {
+            println!("the data is left in {}", folder.keep().display());
+            return Ok(false);
+        }
+    }
+    println!(
+        "{} kills, {early} of them within 300 ms of a start; slowest start {slowest:?}; durability {}",
+        args.kills, args.durability
+    );
+    Ok(true)
+}
+
+impl World {
+    async fn new(ports: Ports) -> Result<Self> {
+        let api = Api::new(&format!("http://{}", ports.grpc))?;
+        let mut users = Vec::new();
+        for n in 0..USERS {
+            let device_id = api.register_device("kill").await?;
+            let phone = format!("1380000000{n}");
+            let signed_in = api.sign_in(&phone, "000000", device_id).await?;
+            let token = signed_in.token.clone();
+            users.push(Credentials {
+                user_id: signed_in.user_id,
+                device_id,
+                token,
+            });
+        }
+        let first = users.first().ok_or("no users")?.clone();
+        let others: Vec<i64> = users.iter().skip(1).map(|user| user.user_id).collect();
+        let group = api.signed_in(first).create_group("all", &others).await?;
+        Ok(Self {
+            users,
+            group,
+            ledger: Mutex::default(),
+            unanswered: (0..USERS).map(|_| Mutex::default()).collect(),
+            answered: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+        })
+    }
+
+    /// Everybody sends, until the server is gone.
+    #[expect(clippy::disallowed_methods, reason = "the handle is awaited after the kill")]
+    fn load(self: &Arc<Self>, ports: Ports) -> tokio::task::JoinHandle<()> {
+        self.answered.store(0, Ordering::Relaxed);
+        let world = Arc::clone(self);
+        tokio::spawn(async move {
+            let senders = (0..USERS).map(|n| {
+                let world = Arc::clone(&world);
+                async move { world.send_from(n, ports).await }
+            });
+            futures_util::future::join_all(senders).await;
+        })
+    }
+
+    async fn send_from(&self, n: usize, ports: Ports) {
+        let Some(who) = self.users.get(n) else { return };
+        let Ok(raw) = Raw::sign_in(ports.tcp, who).await else {
+            return;
+        };
+        let slots = Semaphore::new(IN_FLIGHT);
+        let waiting = Mutex::new(HashMap::new());
+        let Raw { reader, writer } = raw;
+        tokio::join!(
+            async {
+                let _ = self.write(n, writer, &slots, &waiting).await;
+                slots.close();
+            },
+            async {
+                let _ = self.read(reader, &slots, &waiting).await;
+                slots.close();
+            },
+        );
+        if let Some(unanswered) = self.unanswered.get(n) {
+            unanswered
+                .lock()
+                .await
+                .extend(waiting.into_inner().into_values());
+        }
+    }
+
+    async fn write(
+        &self,
+        n: usize,
+        mut writer: Writer,
+        slots: &Semaphore,
+        waiting: &Waiting,
+    ) -> Result<()> {
+        loop {
+            slots.acquire().await?.forget();
+            let made = self.made.fetch_add(1, Ordering::Relaxed);
+            let again = match self.unanswered.get(n) {
+                Some(unanswered) => unanswered.lock().await.pop(),
+                None => None,
+            };
+            let send = again.unwrap_or_else(|| self.make(n, made));
+            let request = send.request.encode_to_vec();
+            let id = i64::try_from(made)? + 1;
+            waiting.lock().await.insert(id, send);
+            writer.write(PackageType::PtSend, id, request).await?;
+        }
+    }
+
+    /// A new send of the user: every fourth to the group, every fiftieth with a body of 60 KiB.
+    fn make(&self, n: usize, made: u64) -> Sending {
+        let size = if made.is_multiple_of(50) {
+            60 * 1024 - 8
+        } else {
+            rand::random_range(0..400)
+        };
+        let mut content = made.to_be_bytes().to_vec();
+        content.extend((0..size).map(|_| rand::random::<u8>()));
+        let id = |n: usize| self.users.get(n % USERS).map_or(0, |user| user.user_id);
+        let (kind, receiver_id, readers) = if made.is_multiple_of(4) {
+            let all = self.users.iter().map(|user| user.user_id).collect();
+            (ReceiverType::RtGroup, self.group, all)
+        } else {
+            (ReceiverType::RtUser, id(n + 1), vec![id(n), id(n + 1)])
+        };
+        let request = pb::SendMessageReq {
+            receiver_type: kind as i32,
+            receiver_id,
+            message_type: 1,
+            message_content: content.into(),
+            send_time: 1,
+            is_persist: true,
+            client_message_id: format!("kill-{made}"),
+            ..pb::SendMessageReq::default()
+        };
+        Sending { request, readers }
+    }
+
+    async fn read(&self, mut reader: Reader, slots: &Semaphore, waiting: &Waiting) -> Result<()> {
+        loop {
+            let output = reader.next().await?;
+            if output.r#type != PackageType::PtSend as i32 {
+                continue;
+            }
+            let Some(send) = waiting.lock().await.remove(&output.request_id) else {
+                return Err("an answer to nothing".into());
+            };
+            slots.add_permits(1);
+            if output.code == 0 {
+                let answer = pb::SendMessageResp::decode(output.data)?;
+                let content = &send.request.message_content;
+                self.ledger
+                    .lock()
+                    .await
+                    .answered(&answer.message_id, content, &send.readers);
+                self.answered.fetch_add(1, Ordering::Relaxed);
+            } else if !matches!(output.code, 4 | 8 | 14) {
+                eprintln!("a send was refused: {} {}", output.code, output.message);
+            }
+        }
+    }
+
+    /// Reads what is new in every inbox.
+    async fn look(&self, ports: Ports) -> Result<()> {
+        for who in &self.users {
+            let mut raw = Raw::sign_in(ports.tcp, who).await?;
+            let from = self.ledger.lock().await.seen(who.user_id);
+            let entries = raw.sync(from).await?;
+            self.ledger.lock().await.read(who.user_id, &entries);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,162 @@
+//! A gimlet process of our own: started on free loopback ports, killed or stopped by its id.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Below the range the system takes client ports from, so that no client of ours can be on one.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// How long a start may take: an embedded database that was killed recovers first.
+const START: Duration = Duration::from_secs(30);
+
+/// The addresses one process listens on; they stay the same across restarts.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// Clients over TCP.
+    pub tcp: SocketAddr,
+    /// Clients over WebSocket.
+    pub ws: SocketAddr,
+    /// Clients' gRPC.
+    pub grpc: SocketAddr,
+    /// Backends' gRPC.
+    pub internal: SocketAddr,
+    /// Uploads.
+    pub http: SocketAddr,
+    /// Health.
+    pub ops: SocketAddr,
+}
+
+impl Ports {
+    /// Six free ports.
+    ///
+    /// # Panics
+    /// If a hundred tries find none.
+    #[must_use]
+    pub fn free() -> Self {
+        Self {
+            tcp: free(),
+            ws: free(),
+            grpc: free(),
+            internal: free(),
+            http: free(),
+            ops: free(),
+        }
+    }
+}
+
+fn free() -> SocketAddr {
+    (0..100)
+        .map(|_| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))))
+        .find(|addr| TcpListener::bind(addr).is_ok())
+        .expect("a free port among a hundred")
+}
+
+/// A running server. Dropping it kills it.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    /// Where it listens.
+    pub ports: Ports,
+}
+
+impl Process {
+    /// Starts the binary over a data folder; `extra` is more of its environment.
+    pub fn spawn(
+        binary: &Path,
+        data: &Path,
+        ports: Ports,
+        extra: &[(&str, &str)],
+    ) -> io::Result<Self> {
+        let child = Command::new(binary)
+            .env("GIMLET_DATA_DIR", data)
+            .env("GIMLET_STORAGE__KIND", "sled")
+            .env("GIMLET_LISTEN__TCP", ports.tcp.to_string())
+            .env("GIMLET_LISTEN__WS", ports.ws.to_string())
+            .env("GIMLET_LISTEN__GRPC", ports.grpc.to_string())
+            .env("GIMLET_LISTEN__INTERNAL", ports.internal.to_string())
+            .env("GIMLET_LISTEN__HTTP", ports.http.to_string())
+            .env("GIMLET_LISTEN__OPS", ports.ops.to_string())
+            .env("GIMLET_LOG__LEVEL", "error")
+            .envs(extra.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()?;
+        Ok(Self { child, ports })
+    }
+
+    /// Waits until it accepts clients.
+    ///
+    /// # Errors
+    /// It ended, or did not listen in time.
+    pub async fn ready(&mut self) -> io::Result<()> {
+        let until = Instant::now() + START;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!(
+                    "the server ended at its start: {status}"
+                )));
+            }
+            let both = async {
+                TcpStream::connect(self.ports.tcp).await?;
+                TcpStream::connect(self.ports.grpc).await
+            };
+            match timeout(Duration::from_secs(1), both).await {
+                Ok(Ok(_)) => return Ok(()),
+                _ if Instant::now() > until => {
+                    return Err(io::Error::other("the server did not listen in time"));
+                }
+                _ => sleep_until(Instant::now() + Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// The `gimlet` binary: the one named by `GIMLET_TEST_BINARY`, or the one beside this program.
+///
+/// # Errors
+/// There is none: build it first.
+pub fn binary() -> io::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("GIMLET_TEST_BINARY") {
+        return Ok(named.into());
+    }
+    let mut folder = std::env::current_exe()?;
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let binary = folder.join("gimlet");
+    if binary.exists() {
+        Ok(binary)
+    } else {
+        let text = format!(
+            "{} is not built: cargo build -p gimlet-server",
+            binary.display()
+        );
+        Err(io::Error::new(io::ErrorKind::NotFound, text))
+    }
+}

@@ -1,0 +1,120 @@
+//! A client that does just what it is told: no reconnect, no retry, no cursor of its own.
+//!
+//! The judge's eyes: the client library would hide what the judge wants to see.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_client::Credentials;
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
+
+/// How long an answer may take.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// A connection over TCP.
+#[derive(Debug)]
+pub struct Raw {
+    /// What comes.
+    pub reader: Reader,
+    /// What goes.
+    pub writer: Writer,
+}
+
+/// The receiving half.
+#[derive(Debug)]
+pub struct Reader(BufReader<OwnedReadHalf>);
+
+/// The sending half.
+#[derive(Debug)]
+pub struct Writer(OwnedWriteHalf);
+
+impl Raw {
+    /// Connects and signs in, as a client that speaks our extension.
+    pub async fn sign_in(tcp: SocketAddr, who: &Credentials) -> io::Result<Self> {
+        let stream = timeout(ANSWER, TcpStream::connect(tcp)).await??;
+        stream.set_nodelay(true)?;
+        let (read, write) = stream.into_split();
+        let mut raw = Self {
+            reader: Reader(BufReader::new(read)),
+            writer: Writer(write),
+        };
+        let sign_in = pb::SignInInput {
+            device_id: who.device_id,
+            user_id: who.user_id,
+            token: who.token.clone(),
+            protocol: 1,
+        };
+        raw.ask(PackageType::PtSignIn, 1, sign_in.encode_to_vec())
+            .await?;
+        Ok(raw)
+    }
+
+    /// Everything in the inbox above `seq`, page by page.
+    pub async fn sync(&mut self, mut seq: i64) -> io::Result<Vec<pb::Message>> {
+        let mut all = Vec::new();
+        loop {
+            let input = pb::SyncInput { seq };
+            let output = self
+                .ask(PackageType::PtSync, 2, input.encode_to_vec())
+                .await?;
+            let page = pb::SyncOutput::decode(output.data)?;
+            seq = page.messages.last().map_or(seq, |message| message.seq);
+            all.extend(page.messages);
+            if !page.has_more {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Sends one packet and waits for its answer; pushes that come meanwhile are dropped.
+    async fn ask(&mut self, kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<pb::Output> {
+        self.writer.write(kind, id, data).await?;
+        loop {
+            let output = self.reader.next().await?;
+            if output.r#type == kind as i32 {
+                if output.code != 0 {
+                    let text = format!("{kind:?}: {} {}", output.code, output.message);
+                    return Err(io::Error::other(text));
+                }
+                return Ok(output);
+            }
+        }
+    }
+}
+
+impl Reader {
+    /// The next packet.
+    pub async fn next(&mut self) -> io::Result<pb::Output> {
+        timeout(ANSWER, async {
+            let length = self.0.read_u16().await?;
+            let mut body = vec![0; usize::from(length)];
+            self.0.read_exact(&mut body).await?;
+            Ok(pb::Output::decode(Bytes::from(body))?)
+        })
+        .await?
+    }
+}
+
+impl Writer {
+    /// Writes one packet.
+    pub async fn write(&mut self, kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<()> {
+        let body = pb::Input {
+            r#type: kind as i32,
+            request_id: id,
+            data: data.into(),
+        };
+        let body = body.encode_to_vec();
+        let length = u16::try_from(body.len()).map_err(io::Error::other)?;
+        let mut frame = Vec::with_capacity(2 + body.len());
+        frame.extend_from_slice(&length.to_be_bytes());
+        frame.extend_from_slice(&body);
+        self.0.write_all(&frame).await
+    }
+}
