@@ -80,24 +80,31 @@ impl Lane {
 
     /// Runs until the token is cancelled and the queue is empty.
     pub(super) async fn run(self, mut waiting: mpsc::Receiver<Waiting>, token: CancellationToken) {
-        let remote = self.start_remote();
-        let mut carried = None;
+        let mut pushes = Pushes {
+            fanout: self.fanout.clone(),
+            remote: self.start_remote(),
+            parcels: Vec::new(),
+        };
+        let mut carried: Option<Waiting> = None;
         loop {
             // Also under a load that always leaves something over.
             if token.is_cancelled() {
                 waiting.close();
             }
-            let first = match carried.take() {
-                Some(first) => first,
-                None => match next(&mut waiting, &token).await {
-                    Some(first) => first,
-                    None => return,
-                },
+            let at_once = carried.take().or_else(|| waiting.try_recv().ok());
+            let first = if let Some(first) = at_once {
+                first
+            } else {
+                pushes.deliver();
+                let Some(first) = next(&mut waiting, &token).await else {
+                    return;
+                };
+                first
             };
             let (batch, over) = self.form(first, &mut waiting);
             carried = over;
             if !batch.is_empty() {
-                self.commit(batch, &remote).await;
+                self.commit(batch, &mut pushes).await;
             }
         }
     }
@@ -147,8 +154,9 @@ impl Lane {
         (batch, None)
     }
 
-    /// Stores a batch; then answers; then pushes.
-    async fn commit(&self, batch: Vec<Waiting>, remote: &mpsc::Sender<Vec<Parcel>>) {
+    /// Stores a batch and answers; its pushes follow while the next one commits, or at once if
+    /// there is none.
+    async fn commit(&self, batch: Vec<Waiting>, pushes: &mut Pushes) {
         let mut appends = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
         for send in batch {
@@ -161,9 +169,10 @@ impl Lane {
             let outcome = inbox.append(&appends).await;
             (appends, outcome)
         });
+        pushes.deliver();
         let refusal = match stored.await {
             Ok((appends, Ok(outcomes))) if outcomes.len() == askers.len() => {
-                self.finish(&appends, askers, outcomes, remote);
+                pushes.parcels = self.finish(&appends, askers, outcomes);
                 return;
             }
             Ok((_, Ok(outcomes))) => {
@@ -195,8 +204,7 @@ impl Lane {
         appends: &[Append],
         askers: Vec<(Arc<Envelope>, Ticket)>,
         outcomes: Vec<Appended>,
-        remote: &mpsc::Sender<Vec<Parcel>>,
-    ) {
+    ) -> Vec<Parcel> {
         let mut parcels = Vec::new();
         for ((append, (envelope, ticket)), outcome) in appends.iter().zip(askers).zip(outcomes) {
             if let Appended::Stored { seqs, job } = &outcome {
@@ -210,11 +218,27 @@ impl Lane {
             }
             ticket.answer(Ok(outcome));
         }
+        parcels
+    }
+}
+
+/// The pushes of the batch that was stored last, and where they go.
+#[derive(Debug)]
+struct Pushes {
+    fanout: Fanout,
+    remote: mpsc::Sender<Vec<Parcel>>,
+    parcels: Vec<Parcel>,
+}
+
+impl Pushes {
+    /// Hands them on; does not wait.
+    fn deliver(&mut self) {
+        let parcels = std::mem::take(&mut self.parcels);
         if parcels.is_empty() {
             return;
         }
         self.fanout.local(&parcels);
-        if let Err(error) = remote.try_send(parcels) {
+        if let Err(error) = self.remote.try_send(parcels) {
             tracing::warn!(%error, "pushes to other nodes dropped: their readers get it later");
         }
     }

@@ -161,9 +161,9 @@ impl Bench {
         let (append, envelope) = message_to(to, "hi");
         let batcher = self.batcher.clone();
         let deadline = Instant::now() + Duration::from_millis(1_500);
-        let task =
-            self.tracker
-                .spawn(async move { batcher.append(append, envelope, deadline).await });
+        let task = self
+            .tracker
+            .spawn(async move { batcher.append(append, envelope, deadline).await });
         // One thread: after a few turns the send is queued, and taken if the lane is free.
         for _ in 0..10 {
             tokio::task::yield_now().await;
@@ -257,7 +257,11 @@ async fn too_late_is_unavailable_before_the_batch_began_and_unknown_after() {
     assert!(later.await.unwrap().is_ok());
     // What was answered as unavailable is never stored; what was unknown was stored here.
     assert_eq!(
-        [bench.head(1).await, bench.head(2).await, bench.head(3).await],
+        [
+            bench.head(1).await,
+            bench.head(2).await,
+            bench.head(3).await
+        ],
         [1, 0, 1]
     );
     bench.stop().await;
@@ -271,7 +275,11 @@ async fn a_full_queue_refuses_at_once() {
     };
     let bench = bench(&limits, 0);
     let began = Instant::now();
-    let taken = [bench.send(1).await, bench.send(1).await, bench.send(1).await];
+    let taken = [
+        bench.send(1).await,
+        bench.send(1).await,
+        bench.send(1).await,
+    ];
     let refused = bench.send(1).await.await.unwrap();
     assert_eq!(refused, Err(Refusal::Unavailable));
     assert_eq!(began.elapsed(), Duration::ZERO);
@@ -305,7 +313,11 @@ async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
     let bench = bench(&Limits::default(), 0);
-    let sends = [bench.send(1).await, bench.send(1).await, bench.send(1).await];
+    let sends = [
+        bench.send(1).await,
+        bench.send(1).await,
+        bench.send(1).await,
+    ];
     bench.token.cancel();
     bench.held.permits.add_permits(1);
     // The first batch ends; then the lane learns of the shutdown.

@@ -3,7 +3,6 @@
 //! Serves `BusinessExt` and, as a [`Business`], every sign-in. It knows the account, device and id
 //! stores; it knows no wire. Tokens are random, kept as hashes, expire, and can be revoked.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::time::timeout;
 
-use crate::business::{Business, CodeVerifier, UserInfo};
+use crate::business::{Business, CodeVerifier, SignIn, SignedIn, UserInfo};
 use crate::error::Refusal;
 use crate::id::{DeviceId, UserId};
 use crate::message::Profile;
@@ -54,40 +53,6 @@ impl Default for BuiltinConfig {
             failed_sign_ins: 10,
             search_page: 50,
         }
-    }
-}
-
-/// A request to sign in.
-#[derive(Clone)]
-pub struct SignIn {
-    /// The phone number.
-    pub phone: String,
-    /// The code that was sent to it.
-    pub code: String,
-    /// The device, which is registered.
-    pub device: DeviceId,
-}
-
-impl fmt::Debug for SignIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignIn({})", self.device)
-    }
-}
-
-/// A user that has signed in.
-#[derive(Clone)]
-pub struct SignedIn {
-    /// Whether the user was made now.
-    pub is_new: bool,
-    /// The user.
-    pub user: UserId,
-    /// What the device proves itself with from now on.
-    pub token: String,
-}
-
-impl fmt::Debug for SignedIn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SignedIn({}, new: {})", self.user, self.is_new)
     }
 }
 
@@ -134,15 +99,14 @@ impl Builtin {
             return Err(Refusal::NoSuchDevice(device));
         }
         let now = self.clock.now();
-        let (account, is_new) = match self.accounts.by_phone(&phone).await? {
-            Some(account) => (account, false),
-            None => {
-                let number = self.seq.reserve(Scope::User, 1).await?;
-                let user = UserId::new(number).ok_or(Refusal::Internal)?;
-                let at = now;
-                let new = NewAccount { user, phone, at };
-                self.accounts.find_or_create(&new).await?
-            }
+        let (account, is_new) = if let Some(account) = self.accounts.by_phone(&phone).await? {
+            (account, false)
+        } else {
+            let number = self.seq.reserve(Scope::User, 1).await?;
+            let user = UserId::new(number).ok_or(Refusal::Internal)?;
+            let at = now;
+            let new = NewAccount { user, phone, at };
+            self.accounts.find_or_create(&new).await?
         };
         let token = if self.config.fixed_token {
             FIXED_TOKEN.to_owned()
@@ -181,9 +145,15 @@ impl Builtin {
         check::text_if("avatar_url", change.avatar_url.as_deref(), check::URL)?;
         check::text_if("extra", change.extra.as_deref(), check::TEXT)?;
         if change.sex.is_some_and(|sex| !(0..=2).contains(&sex)) {
-            return Err(Refusal::bad("sex must be 0 (unknown), 1 (male) or 2 (female)"));
+            return Err(Refusal::bad(
+                "sex must be 0 (unknown), 1 (male) or 2 (female)",
+            ));
         }
-        if self.accounts.update(user, &change, self.clock.now()).await? {
+        if self
+            .accounts
+            .update(user, &change, self.clock.now())
+            .await?
+        {
             Ok(())
         } else {
             Err(Refusal::NoSuchUser(user))

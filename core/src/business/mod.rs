@@ -14,13 +14,15 @@ use crate::time::Timestamp;
 
 mod builtin;
 mod open;
+mod sign_in;
 mod verify;
 
 #[cfg(test)]
 mod tests;
 
-pub use builtin::{Builtin, BuiltinConfig, SignIn, SignedIn};
+pub use builtin::{Builtin, BuiltinConfig};
 pub use open::Open;
+pub use sign_in::{SignIn, SignedIn};
 pub use verify::{CodeVerifier, FixedCode};
 
 /// A user as the business backend describes it.

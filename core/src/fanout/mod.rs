@@ -6,6 +6,9 @@
 mod deliver;
 mod plan;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Debug;
 
 pub use deliver::Fanout;

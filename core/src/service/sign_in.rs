@@ -23,7 +23,7 @@ const WAIT: Duration = Duration::from_secs(5);
 type Answer = oneshot::Sender<Result<Generation, Refusal>>;
 
 #[derive(Debug)]
-struct Waiting {
+struct Entrant {
     device: DeviceId,
     user: UserId,
     answer: Answer,
@@ -32,7 +32,7 @@ struct Waiting {
 /// The door to the lane of sign-ins. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct SignIns {
-    queue: mpsc::Sender<Waiting>,
+    queue: mpsc::Sender<Entrant>,
 }
 
 impl SignIns {
@@ -42,9 +42,9 @@ impl SignIns {
         tracker: &TaskTracker,
         token: CancellationToken,
     ) -> Self {
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (queue, entrants) = mpsc::channel(QUEUE);
         let tasks = tracker.clone();
-        tracker.spawn(run(devices, clock, tasks, waiting, token));
+        tracker.spawn(run(devices, clock, tasks, entrants, token));
         Self { queue }
     }
 
@@ -55,13 +55,13 @@ impl SignIns {
         user: UserId,
     ) -> Result<Generation, Refusal> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting {
+        let entrant = Entrant {
             device,
             user,
             answer,
         };
         self.queue
-            .try_send(waiting)
+            .try_send(entrant)
             .map_err(|_| Refusal::Unavailable)?;
         match timeout(WAIT, answered).await {
             Ok(Ok(answer)) => answer,
@@ -75,18 +75,18 @@ async fn run(
     devices: Arc<dyn DeviceStore>,
     clock: Arc<dyn Clock>,
     tracker: TaskTracker,
-    mut waiting: mpsc::Receiver<Waiting>,
+    mut entrants: mpsc::Receiver<Entrant>,
     token: CancellationToken,
 ) {
     let mut batch = Vec::new();
     loop {
         tokio::select! {
             biased;
-            () = token.cancelled(), if !waiting.is_closed() => {
-                waiting.close();
+            () = token.cancelled(), if !entrants.is_closed() => {
+                entrants.close();
                 continue;
             }
-            taken = waiting.recv_many(&mut batch, BATCH) => if taken == 0 { return },
+            count = entrants.recv_many(&mut batch, BATCH) => if count == 0 { return },
         }
         // Who has given up is not signed in: its raise would end a newer connection for nothing.
         batch.retain(|one| !one.answer.is_closed());

@@ -31,6 +31,7 @@ impl Service {
         check::text_if("avatar_url", edit.avatar_url.as_deref(), check::URL)?;
         check::text_if("introduction", edit.introduction.as_deref(), check::TEXT)?;
         check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+        self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
         for _ in 0..PLANS {
             let roster = self.inner.rosters.now(group).await?;
@@ -64,6 +65,7 @@ impl Service {
     ) -> Result<Vec<UserId>, Refusal> {
         let most = self.inner.limits.group_members;
         plan::within(users.len(), most)?;
+        self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
         for _ in 0..PLANS {
             let roster = self.inner.rosters.now(group).await?;
@@ -98,6 +100,7 @@ impl Service {
         group: GroupId,
         user: UserId,
     ) -> Result<(), Refusal> {
+        self.take_rate(sender(caller))?;
         let push = SystemPush::RemoveGroupMember {
             operator: caller,
             operator_name: self.name_of(caller).await,
@@ -126,6 +129,7 @@ impl Service {
     ) -> Result<(), Refusal> {
         check::text_if("remarks", edit.remarks.as_deref(), check::NAME)?;
         check::text_if("extra", edit.extra.as_deref(), check::TEXT)?;
+        self.take_rate(sender(caller))?;
         for _ in 0..PLANS {
             let roster = self.inner.rosters.now(group).await?;
             let Some(change) = plan::edit_member(&roster, group, caller, user, &edit)? else {
@@ -163,9 +167,13 @@ impl Service {
     }
 
     async fn name_of(&self, user: UserId) -> String {
-        let sender = Sender::User { user, device: None };
-        self.inner.directory.sender(sender).await.nickname.clone()
+        let profile = self.inner.directory.sender(sender(user)).await;
+        profile.nickname.clone()
     }
+}
+
+const fn sender(user: UserId) -> Sender {
+    Sender::User { user, device: None }
 }
 
 /// All members, and then the new ones.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use crate::business::UserInfo;
 use crate::error::Refusal;
 use crate::id::{GroupId, UserId};
+use crate::message::Sender;
 use crate::service::{Service, check};
 use crate::store::{Group, Member, NewGroup, Role, Scope};
 
@@ -47,6 +48,11 @@ impl Service {
         for (field, value, most) in fields {
             check::text(field, value, most)?;
         }
+        let sender = Sender::User {
+            user: creator,
+            device: None,
+        };
+        self.take_rate(sender)?;
         let mut members: BTreeMap<UserId, Role> = draft
             .members
             .into_iter()

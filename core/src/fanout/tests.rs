@@ -1,0 +1,195 @@
+//! Delivery to this node and to others.
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::envelope::Envelope;
+use crate::id::{Generation, MessageId, NodeId};
+use crate::memory;
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::peer::{Alone, Peer};
+use crate::seq::Seq;
+use crate::store::{Claim, DeviceRoute, Kind, Route, StoreError};
+use crate::time::Timestamp;
+
+/// Routes that fail, and count how often they are asked.
+#[derive(Debug, Default)]
+struct Broken(Mutex<usize>);
+
+#[async_trait]
+impl DeviceRoute for Broken {
+    async fn claim(&self, _: &Route) -> Result<Claim, StoreError> {
+        Err(StoreError::new("route.claim", Kind::Unavailable))
+    }
+
+    async fn release(&self, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
+        Err(StoreError::new("route.release", Kind::Unavailable))
+    }
+
+    async fn of(&self, _: &[UserId]) -> Result<Vec<Route>, StoreError> {
+        *self.0.lock().unwrap() += 1;
+        Err(StoreError::new("route.of", Kind::Unavailable))
+    }
+
+    async fn device(&self, _: DeviceId) -> Result<Option<Route>, StoreError> {
+        Err(StoreError::new("route.device", Kind::Unavailable))
+    }
+
+    async fn renew(&self, _: &NodeId) -> Result<bool, StoreError> {
+        Err(StoreError::new("route.renew", Kind::Unavailable))
+    }
+
+    async fn retire(&self, _: &NodeId) -> Result<(), StoreError> {
+        Err(StoreError::new("route.retire", Kind::Unavailable))
+    }
+}
+
+/// Two other nodes, and what they were handed.
+#[derive(Debug, Default)]
+struct Neighbours {
+    parcels: Mutex<Vec<(String, usize)>>,
+    closed: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Peer for Neighbours {
+    async fn nodes(&self) -> Vec<NodeId> {
+        vec![node("b"), node("c")]
+    }
+
+    async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+        let noted = (node.name.clone(), parcels.len());
+        self.parcels.lock().unwrap().push(noted);
+        node.name != "c"
+    }
+
+    async fn disconnect(&self, node: &NodeId, _: UserId, _: DeviceId, _: &str) {
+        self.closed.lock().unwrap().push(node.name.clone());
+    }
+}
+
+/// Counts parcels.
+#[derive(Debug, Default)]
+struct Count(Mutex<usize>);
+
+impl LocalSink for Count {
+    fn deliver(&self, _: &Parcel) {
+        *self.0.lock().unwrap() += 1;
+    }
+
+    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {
+        *self.0.lock().unwrap() += 100;
+    }
+}
+
+fn node(name: &str) -> NodeId {
+    NodeId {
+        name: name.into(),
+        boot: 1,
+    }
+}
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+fn device(n: u64) -> DeviceId {
+    DeviceId::new(n).unwrap()
+}
+
+fn entry(to: u64) -> Parcel {
+    let message = Message {
+        id: MessageId::generate(),
+        sender: Sender::System,
+        receiver: Receiver::User(user(to)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content::default(),
+        sent_at: Timestamp(0),
+    };
+    let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
+    Parcel::Entries {
+        envelope: Arc::new(envelope),
+        to: vec![(user(to), Seq::new(1))],
+    }
+}
+
+async fn routed() -> Arc<dyn DeviceRoute> {
+    let routes = memory::stores().route;
+    for (n, on) in [(1, "here"), (2, "b"), (3, "c")] {
+        assert!(routes.renew(&node(on)).await.is_ok());
+        let route = Route {
+            device: device(n),
+            user: user(n),
+            generation: Generation(1),
+            node: node(on),
+            client: String::new(),
+        };
+        routes.claim(&route).await.unwrap();
+    }
+    routes
+}
+
+#[tokio::test]
+async fn parcels_go_where_their_readers_are_and_one_absent_node_stops_nobody() {
+    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+    let fanout = Fanout::new(
+        node("here"),
+        Arc::clone(&sink) as _,
+        Arc::clone(&peer) as _,
+        routed().await,
+    );
+    fanout
+        .deliver(vec![entry(1), entry(3), entry(2), entry(3)])
+        .await;
+    assert_eq!(*sink.0.lock().unwrap(), 4);
+    let handed = peer.parcels.lock().unwrap().clone();
+    assert_eq!(handed, [("b".to_owned(), 1), ("c".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_device_is_closed_where_it_is_and_everywhere_if_that_is_not_known() {
+    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+    let fanout = |routes| {
+        Fanout::new(
+            node("here"),
+            Arc::clone(&sink) as _,
+            Arc::clone(&peer) as _,
+            routes,
+        )
+    };
+    let routes = routed().await;
+    for n in 1..=3 {
+        let fanout = fanout(Arc::clone(&routes));
+        fanout.disconnect(user(n), device(n), "revoked").await;
+    }
+    assert_eq!(*peer.closed.lock().unwrap(), ["b", "c"]);
+    let blind = fanout(Arc::new(Broken::default()));
+    blind.disconnect(user(1), device(1), "revoked").await;
+    assert_eq!(*peer.closed.lock().unwrap(), ["b", "c", "b", "c"]);
+    assert_eq!(*sink.0.lock().unwrap(), 400);
+}
+
+#[tokio::test]
+async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
+    let (sink, routes) = (Arc::new(Count::default()), Arc::new(Broken::default()));
+    let fanout = |peer| {
+        Fanout::new(
+            node("here"),
+            Arc::clone(&sink) as _,
+            peer,
+            Arc::clone(&routes) as _,
+        )
+    };
+    let parcels = || vec![entry(1), entry(2)];
+    fanout(Arc::new(Alone)).deliver(parcels()).await;
+    assert_eq!(*routes.0.lock().unwrap(), 0);
+    // Broken routes cost the readers elsewhere some time, and those here nothing.
+    let peer = Arc::new(Neighbours::default());
+    fanout(Arc::clone(&peer) as _).deliver(parcels()).await;
+    assert_eq!(*routes.0.lock().unwrap(), 1);
+    assert!(peer.parcels.lock().unwrap().is_empty());
+    assert_eq!(*sink.0.lock().unwrap(), 4);
+}

@@ -1,1 +1,0 @@
-//! The services over in-memory storage.

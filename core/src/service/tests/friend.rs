@@ -1,0 +1,87 @@
+//! Friends: asking, agreeing, and who hears of it.
+
+use super::*;
+
+impl World {
+    async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
+        let (remarks, text) = (format!("for {whom}"), "it is me".to_owned());
+        self.service
+            .add_friend(user(by), user(whom), remarks, text)
+            .await
+    }
+
+    async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
+        self.service
+            .agree_friend(user(by), user(to), String::new())
+            .await
+    }
+
+    async fn friends_of(&self, n: u64) -> Vec<u64> {
+        let friends = self.service.friends(user(n)).await.unwrap();
+        friends
+            .iter()
+            .map(|(friend, _)| friend.user.get())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn asking_is_heard_by_the_asked_and_agreeing_by_the_asker() {
+    let world = world();
+    world.ask(1, 2).await.unwrap();
+    world.ask(1, 2).await.unwrap();
+    assert_eq!(world.pushes(2).await, ["100"]);
+    let told = &world.texts(2).await[0];
+    assert!(told.contains("name1") && told.contains("it is me"));
+    assert!(world.friends_of(1).await.is_empty());
+    world.agree(2, 1).await.unwrap();
+    world.agree(2, 1).await.unwrap();
+    assert_eq!(world.pushes(1).await, ["101"]);
+    assert_eq!(world.friends_of(1).await, [2]);
+    assert_eq!(world.friends_of(2).await, [1]);
+    assert_eq!(world.ask(1, 2).await, Err(Refusal::AlreadyFriends(user(2))));
+    assert_eq!(world.ask(2, 1).await, Err(Refusal::AlreadyFriends(user(1))));
+    assert_eq!(world.heard.entries(), [(2, 1), (1, 1)]);
+    let friends = world.service.friends(user(1)).await.unwrap();
+    assert_eq!(friends[0].0.remarks, "for 2");
+    assert_eq!(friends[0].1.as_ref().unwrap().profile.nickname, "name2");
+}
+
+#[tokio::test]
+async fn x1_two_who_ask_each_other_become_friends() {
+    let world = world();
+    world.ask(1, 2).await.unwrap();
+    world.ask(2, 1).await.unwrap();
+    world.agree(2, 1).await.unwrap();
+    assert_eq!(world.friends_of(1).await, [2]);
+    assert_eq!(world.friends_of(2).await, [1]);
+    world.agree(1, 2).await.unwrap();
+    assert_eq!(world.ask(1, 2).await, Err(Refusal::AlreadyFriends(user(2))));
+}
+
+#[tokio::test]
+async fn one_asks_others_that_exist() {
+    let world = world();
+    assert_eq!(world.ask(1, 1).await.unwrap_err().code(), 10001);
+    let unknown = world.ask(1, 9_999).await;
+    assert_eq!(unknown, Err(Refusal::NoSuchUser(user(9_999))));
+    assert_eq!(world.agree(1, 2).await.unwrap_err().code(), 10001);
+    assert_eq!(world.agree(1, 1).await.unwrap_err().code(), 10001);
+}
+
+#[tokio::test]
+async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
+    let world = world();
+    world.ask(1, 2).await.unwrap();
+    world.agree(2, 1).await.unwrap();
+    let service = &world.service;
+    let (one, two) = (user(1), user(2));
+    assert!(service.set_friend(one, two, None, Some("x")).await.unwrap());
+    let kept = service.friends(one).await.unwrap().remove(0).0;
+    assert_eq!((&*kept.remarks, &*kept.extra), ("for 2", "x"));
+    let stranger = service.set_friend(one, user(3), Some("a"), None).await;
+    assert_eq!(stranger, Ok(false));
+    let long = "x".repeat(2_000);
+    let refusal = service.set_friend(one, two, None, Some(&long)).await;
+    assert_eq!(refusal.unwrap_err().code(), 10001);
+}

@@ -1,0 +1,131 @@
+//! Signing in, devices, rooms and broadcasts, revocation, and the directory.
+
+use super::*;
+use crate::id::{Generation, RoomId};
+use crate::store::{AckMark, DeviceInfo};
+
+#[tokio::test]
+async fn every_sign_in_raises_the_generation() {
+    let world = world();
+    let enter = |who, on| world.service.sign_in(user(who), device(on), "right");
+    assert_eq!(enter(1, 1).await, Ok(Generation(1)));
+    assert_eq!(enter(2, 1).await, Ok(Generation(2)));
+    assert_eq!(enter(1, 2).await, Ok(Generation(1)));
+    let wrong = world.service.sign_in(user(1), device(1), "wrong").await;
+    assert_eq!(wrong.unwrap_err().code(), 10000);
+    let many = futures_util::future::join_all((0..100).map(|_| enter(1, 3))).await;
+    let raised: HashSet<_> = many.into_iter().map(Result::unwrap).collect();
+    assert_eq!(raised.len(), 100);
+    world.token.cancel();
+    world.tracker.close();
+    world.tracker.wait().await;
+    assert_eq!(enter(1, 1).await, Err(Refusal::Unavailable));
+}
+
+#[tokio::test]
+async fn a_device_is_registered_and_found() {
+    let world = world();
+    let info = DeviceInfo {
+        kind: 5,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "k".into(),
+    };
+    let first = world.service.register(&info).await.unwrap();
+    let second = world.service.register(&info).await.unwrap();
+    assert_ne!(first, second);
+    let (found, route) = world.service.device(first).await.unwrap();
+    assert_eq!((found.info, route), (info, None));
+    let missing = world.service.device(device(99)).await.unwrap_err();
+    assert_eq!(missing, Refusal::NoSuchDevice(device(99)));
+}
+
+#[tokio::test]
+async fn acks_go_forward() {
+    let world = world();
+    let mark = |upto| AckMark {
+        user: user(1),
+        device: device(1),
+        upto: Seq::new(upto),
+    };
+    world.service.ack(&[mark(5), mark(3)]).await.unwrap();
+    world.service.ack(&[mark(4)]).await.unwrap();
+    let acked = world.service.acked(user(1)).await.unwrap();
+    assert_eq!(acked, [(device(1), Seq::new(5))]);
+}
+
+#[tokio::test]
+async fn a_room_numbers_its_messages_and_may_be_the_backends() {
+    let draft = |persist| RoomDraft {
+        room: RoomId::new(1).unwrap(),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content("hi".into()),
+        persist,
+    };
+    let open = world();
+    let push = |sender, persist| open.service.push_room(sender, draft(persist));
+    assert_eq!(push(from(1), true).await, Ok(Seq::new(1)));
+    assert_eq!(push(Sender::Business, false).await, Ok(Seq::new(2)));
+    assert!(open.inbox(1).await.is_empty());
+    let policy = Policy {
+        room: RoomPush::Business,
+        ..Policy::default()
+    };
+    let closed = world_of(memory::stores(), Limits::default(), policy);
+    let refused = closed.service.push_room(from(1), draft(true)).await;
+    assert_eq!(refused.unwrap_err().code(), 7);
+    let backend = closed
+        .service
+        .push_room(Sender::Business, draft(true))
+        .await;
+    assert!(backend.is_ok());
+}
+
+#[tokio::test]
+async fn a_broadcast_is_one_parcel() {
+    let world = world();
+    let content = Content("all".into());
+    let push = world.service.push_all(Sender::Business, 1, content);
+    push.await.unwrap();
+    let parcels = world.heard.parcels.lock().unwrap();
+    let [Parcel::Everyone { envelope }] = &parcels[..] else {
+        panic!("one broadcast, not {parcels:?}");
+    };
+    assert_eq!(envelope.message.receiver, Receiver::Everyone);
+    assert_eq!(envelope.message.sent_at, Timestamp(5_000));
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_the_connection() {
+    let world = world();
+    world
+        .service
+        .disconnect(user(1), device(1), "revoked")
+        .await;
+    let closed = world.heard.closed.lock().unwrap();
+    assert_eq!(*closed, [(user(1), device(1))]);
+}
+
+#[tokio::test]
+async fn the_directory_asks_once_for_many() {
+    let world = world();
+    let directory = world.service.directory();
+    let askers = (0..20).map(|_| directory.person(user(1)));
+    for person in futures_util::future::join_all(askers).await {
+        assert!(person.unwrap().is_some());
+    }
+    assert_eq!(*world.backend.asked.lock().unwrap(), 1);
+    let users: Vec<UserId> = (1..=100).map(user).collect();
+    assert_eq!(directory.profiles(&users).await.len(), 100);
+    assert_eq!(directory.profiles(&users).await.len(), 100);
+    assert_eq!(*world.backend.asked.lock().unwrap(), 2);
+    assert!(!directory.exists(user(9_999)).await.unwrap());
+    assert!(!directory.exists(user(9_999)).await.unwrap());
+    assert_eq!(*world.backend.asked.lock().unwrap(), 3);
+    *world.backend.down.lock().unwrap() = true;
+    assert_eq!(directory.exists(user(500)).await, Err(Refusal::Unavailable));
+    *world.backend.down.lock().unwrap() = false;
+    assert_eq!(directory.exists(user(500)).await, Ok(true));
+}
