@@ -19,10 +19,12 @@ sys.dont_write_bytecode = True
 
 import topics  # noqa: E402
 from gimclient.cases import CASES  # noqa: E402
+from gimclient.deadline import Deadline  # noqa: E402
 from gimclient.server import Server  # noqa: E402
 from gimclient.world import World  # noqa: E402
 
 CASE_SECONDS = 60
+RUN_SECONDS = 900
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -37,12 +39,15 @@ def raise_overdue(_signal, _frame):
 class Tally:
     def __init__(self):
         self.passed = self.failed = 0
+        self._run = Deadline(RUN_SECONDS)
 
     def check(self, name, action):
         """Runs one action as a case and prints its line; tells whether it passed."""
         began = time.monotonic()
         signal.alarm(CASE_SECONDS)
         try:
+            if self._run.passed():
+                raise Overdue("not run: all cases together took longer than %d s" % RUN_SECONDS)
             action()
         except (Exception, Overdue) as error:  # a case may fail in any way
             signal.alarm(0)
