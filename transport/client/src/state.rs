@@ -10,6 +10,9 @@ use crate::cursor_store::Cursor;
 
 /// Entries ahead of the cursor that are kept for their predecessors; what is beyond is fetched.
 const MAX_PARKED: usize = 32;
+/// Own sends ahead of the cursor that are remembered, without their bodies, so that they do not
+/// come back as messages; they gather while a slow application lets the inbox wait.
+const MAX_OWN: usize = 1_024;
 
 /// What to do with one entry, or about a range of them.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,7 +199,8 @@ impl State {
         }
         self.missed(seq);
         let next = self.cursor.checked_add(1) == Some(seq);
-        if !next && self.parked.len() >= MAX_PARKED {
+        let bound = if body.is_some() { MAX_PARKED } else { MAX_OWN };
+        if !next && self.parked.len() >= bound {
             return;
         }
         match self.parked.entry(seq) {

@@ -202,6 +202,18 @@ async fn a_send_without_a_server_ends_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn dropping_the_events_ends_the_client() {
+    let fake = Fake::tcp().await;
+    let (client, events) = client(fake.options()).await;
+    let mut conn = fake.live().await;
+    drop(events);
+    assert!(conn.next().await.is_none());
+    let error = client.send(BOB, Content::text("hi")).await.unwrap_err();
+    assert!(matches!(error, Error::Closed));
+    client.close().await;
+}
+
+#[tokio::test]
 async fn a_refused_token_is_the_end() {
     let fake = Fake::tcp().await;
     let (client, mut events) = client(fake.options()).await;

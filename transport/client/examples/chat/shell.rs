@@ -34,7 +34,8 @@ pub(crate) struct Shell {
     pub(crate) outbox: VecDeque<Draft>,
     sending: Option<Sending>,
     pub(crate) done: bool,
-    was_connected: bool,
+    /// Whether the account was just made anew, and no connection has accepted it yet.
+    renewed: bool,
     last_trouble: String,
 }
 
@@ -55,7 +56,7 @@ impl Shell {
             outbox: VecDeque::new(),
             sending: None,
             done: false,
-            was_connected: false,
+            renewed: false,
             last_trouble: String::new(),
         };
         shell.introduce().await?;
@@ -84,6 +85,7 @@ impl Shell {
 
     async fn sign_in_again(&mut self) -> Outcome {
         self.who = account::sign_in(&self.args, &self.api).await?;
+        self.renewed = true;
         self.api = self.api.signed_in(self.who.clone());
         Ok(())
     }
@@ -94,7 +96,6 @@ impl Shell {
         let mut options = Options::new(self.args.endpoint()?, self.who.clone()).cursor(cursor);
         options.deadline = Duration::from_mins(1);
         options.backoff_cap = Duration::from_secs(3);
-        self.was_connected = false;
         self.online = Some(Client::connect(options).await?);
         Ok(())
     }
@@ -168,7 +169,7 @@ impl Shell {
     async fn on_event(&mut self, event: Event) -> Outcome {
         match event {
             Event::Connected { .. } => {
-                self.was_connected = true;
+                self.renewed = false;
                 self.last_trouble.clear();
                 say("* connected");
             }
@@ -191,7 +192,8 @@ impl Shell {
                 say("* this account is open in another window now; this one ends");
                 self.done = true;
             }
-            Event::SignedOut { .. } if !self.was_connected => {
+            // A server that lost its accounts, such as one in memory that was restarted.
+            Event::SignedOut { code: 10_000, .. } if !self.renewed => {
                 self.go_offline().await;
                 self.sign_in_again().await?;
                 self.go_online().await?;
