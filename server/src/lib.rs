@@ -1,8 +1,39 @@
-//! The gimlet server: configuration, roles, gRPC, HTTP, lifecycle and the built-in business service
+//! The gimlet server: configuration, roles, gRPC, HTTP, life, and the built-in business service.
+//!
+//! It is the binary `gimlet`, and a whole server inside another program, for its tests above all.
+//! With the default features off it has in-memory storage and nothing else:
+//!
+//! ```
+//! use gimlet_server::{Config, Server};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = Server::start(Config::embedded()).await?;
+//! println!("clients connect to {:?}", server.addrs().tcp);
+//! println!("and call gRPC on {:?}", server.addrs().grpc);
+//! server.stop().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The stages are `Config` → [`build`] (binds, opens) → [`App`] (addresses) → [`App::run`]. This is
+//! the only crate that names both a storage engine and a wire.
 
 mod api;
+mod app;
 pub mod config;
 mod health;
 mod http;
+mod lifecycle;
+mod listeners;
 mod metrics;
 mod ops;
+mod server;
+mod storage;
+mod verifier;
+
+pub use app::{App, StartError, build};
+pub use config::Config;
+pub use lifecycle::RunError;
+pub use listeners::Addrs;
+pub use server::Server;

@@ -110,15 +110,30 @@ fn describe() {
 
 /// Gauges set at scrape time.
 const GAUGES: &[(&str, &str)] = &[
-    ("gimlet_connections", "Signed-in connections"),
+    (
+        "gimlet_connections",
+        "Signed-in connections that are served",
+    ),
+    ("gimlet_sockets", "Clients' connections, signed in or not"),
     ("gimlet_ready", "1 while the server is ready"),
+    ("gimlet_uptime_seconds", "Seconds since the start"),
 ];
 
 /// Counters read at scrape time.
-const COUNTERS: &[(&str, &str)] = &[(
-    "gimlet_pushed_total",
-    "Entries and live messages offered to connections",
-)];
+const COUNTERS: &[(&str, &str)] = &[
+    ("gimlet_opened_total", "Clients' connections opened"),
+    ("gimlet_closed_total", "Clients' connections closed"),
+    ("gimlet_frames_in_total", "Frames received from clients"),
+    (
+        "gimlet_frames_out_total",
+        "Frames written to clients: answers and pushes",
+    ),
+    ("gimlet_undecodable_total", "Frames that were no packets"),
+    (
+        "gimlet_pushed_total",
+        "Entries and live messages offered to connections",
+    ),
+];
 
 #[cfg(test)]
 mod tests {

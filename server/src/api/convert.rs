@@ -17,9 +17,8 @@ use gimlet_core::time::Timestamp;
 use gimlet_proto::pb;
 
 fn id<T>(field: &str, raw: i64, make: fn(i64) -> Option<T>) -> Result<T, Refusal> {
-    make(raw).ok_or_else(|| {
-        Refusal::bad(format!("{field} is {raw}; ids are numbers from 1 upwards"))
-    })
+    make(raw)
+        .ok_or_else(|| Refusal::bad(format!("{field} is {raw}; ids are numbers from 1 upwards")))
 }
 
 pub(super) fn user(field: &str, raw: i64) -> Result<UserId, Refusal> {
@@ -40,7 +39,9 @@ pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
 
 pub(super) fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
     Seq::from_wire(raw).ok_or_else(|| {
-        Refusal::bad(format!("{field} is {raw}; it is the number of the last message, or 0"))
+        Refusal::bad(format!(
+            "{field} is {raw}; it is the number of the last message, or 0"
+        ))
     })
 }
 
@@ -139,7 +140,9 @@ pub(super) fn entry(seq: Seq, envelope: &Envelope) -> pb::Message {
 }
 
 pub(super) fn friend((friend, info): (Friend, Option<UserInfo>)) -> pb::Friend {
-    let (profile, sex) = info.map(|info| (info.profile, info.sex)).unwrap_or_default();
+    let (profile, sex) = info
+        .map(|info| (info.profile, info.sex))
+        .unwrap_or_default();
     pb::Friend {
         user_id: friend.user.to_wire(),
         phone_number: String::new(),
@@ -166,7 +169,9 @@ pub(super) fn group_info(group: Group) -> pb::Group {
 }
 
 pub(super) fn member((member, info): (Member, Option<UserInfo>)) -> pb::GroupMember {
-    let (profile, sex) = info.map(|info| (info.profile, info.sex)).unwrap_or_default();
+    let (profile, sex) = info
+        .map(|info| (info.profile, info.sex))
+        .unwrap_or_default();
     let role = match member.role {
         Role::Admin => pb::MemberType::GmtAdmin,
         Role::Member => pb::MemberType::GmtMember,
@@ -258,7 +263,9 @@ pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> 
 
 /// Keys of gim's map of users, in order and without repeats.
 pub(super) fn user_keys(raw: impl Iterator<Item = i64>) -> Result<Vec<UserId>, Refusal> {
-    let keys: BTreeSet<UserId> = raw.map(|raw| user("user_ids", raw)).collect::<Result<_, _>>()?;
+    let keys: BTreeSet<UserId> = raw
+        .map(|raw| user("user_ids", raw))
+        .collect::<Result<_, _>>()?;
     Ok(keys.into_iter().collect())
 }
 
@@ -274,22 +281,45 @@ mod tests {
             receiver_id,
             ..Default::default()
         };
-        assert_eq!(said(to(1, 0)), "receiver_id is 0; ids are numbers from 1 upwards");
+        assert_eq!(
+            said(to(1, 0)),
+            "receiver_id is 0; ids are numbers from 1 upwards"
+        );
         assert!(said(to(2, -5)).starts_with("receiver_id is -5"));
         assert!(said(to(3, 1)).contains("PushRoom"));
         assert!(said(to(0, 1)).starts_with("receiver_type is 0"));
         assert!(said(to(9, 1)).starts_with("receiver_type is 9"));
-        let mentions = pb::SendMessageReq { to_user_ids: vec![1, 0], ..to(1, 1) };
+        let mentions = pb::SendMessageReq {
+            to_user_ids: vec![1, 0],
+            ..to(1, 1)
+        };
         assert!(said(mentions).starts_with("to_user_ids is 0"));
-        assert!(role(7).unwrap_err().to_string().starts_with("member_type is 7"));
-        assert!(seq("seq", -1).unwrap_err().to_string().starts_with("seq is -1"));
+        assert!(
+            role(7)
+                .unwrap_err()
+                .to_string()
+                .starts_with("member_type is 7")
+        );
+        assert!(
+            seq("seq", -1)
+                .unwrap_err()
+                .to_string()
+                .starts_with("seq is -1")
+        );
     }
 
     #[test]
     fn an_empty_client_message_id_is_none() {
-        let req = pb::SendMessageReq { receiver_type: 1, receiver_id: 1, ..Default::default() };
+        let req = pb::SendMessageReq {
+            receiver_type: 1,
+            receiver_id: 1,
+            ..Default::default()
+        };
         assert_eq!(draft(req.clone(), None).unwrap().client_id, None);
-        let req = pb::SendMessageReq { client_message_id: "a".into(), ..req };
+        let req = pb::SendMessageReq {
+            client_message_id: "a".into(),
+            ..req
+        };
         assert_eq!(draft(req, None).unwrap().client_id.as_deref(), Some("a"));
     }
 }

@@ -42,7 +42,11 @@ impl Caller {
     /// The caller of a guarded request.
     pub(super) fn of<T>(request: &tonic::Request<T>) -> Result<Self, Status> {
         let refused = || status(Refusal::Unauthorized("no user"));
-        request.extensions().get::<Self>().copied().ok_or_else(refused)
+        request
+            .extensions()
+            .get::<Self>()
+            .copied()
+            .ok_or_else(refused)
     }
 }
 
@@ -189,7 +193,10 @@ mod tests {
             (headers(&[("user_id", "0")]), "user_id"),
             (headers(&[("user_id", "x")]), "user_id"),
             (headers(&[("user_id", "1")]), "device_id"),
-            (headers(&[("user_id", "1"), ("device_id", "-1")]), "device_id"),
+            (
+                headers(&[("user_id", "1"), ("device_id", "-1")]),
+                "device_id",
+            ),
             (headers(&[("user_id", "1"), ("device_id", "1")]), "token"),
         ];
         for (wrong, named) in cases {
@@ -210,6 +217,10 @@ mod tests {
         assert!(!check("Bearer s4").await);
         assert!(!check("s3").await);
         let open = Gate::Backends(None);
-        assert!(open.check("/pb.LogicInt/Sync", &HeaderMap::new()).await.is_ok());
+        assert!(
+            open.check("/pb.LogicInt/Sync", &HeaderMap::new())
+                .await
+                .is_ok()
+        );
     }
 }

@@ -62,7 +62,10 @@ impl LogicExt for Ext {
     ) -> Result<Response<Empty>, Status> {
         let caller = Caller::of(&request)?;
         let draft = convert::room_draft(request.into_inner()).map_err(status)?;
-        self.0.push_room(sender(caller), draft).await.map_err(status)?;
+        self.0
+            .push_room(sender(caller), draft)
+            .await
+            .map_err(status)?;
         empty()
     }
 
@@ -136,7 +139,11 @@ impl LogicExt for Ext {
             extra: req.extra,
             members: convert::users("member_ids", &req.member_ids).map_err(status)?,
         };
-        let group = self.0.create_group(caller.user, draft).await.map_err(status)?;
+        let group = self
+            .0
+            .create_group(caller.user, draft)
+            .await
+            .map_err(status)?;
         Ok(Response::new(pb::CreateGroupResp {
             group_id: group.to_wire(),
         }))
@@ -198,7 +205,10 @@ impl LogicExt for Ext {
             .add_members(caller.user, group, &users)
             .await
             .map_err(status)?;
-        let user_ids = already.into_iter().map(gimlet_core::id::UserId::to_wire).collect();
+        let user_ids = already
+            .into_iter()
+            .map(gimlet_core::id::UserId::to_wire)
+            .collect();
         Ok(Response::new(pb::AddGroupMembersResp { user_ids }))
     }
 

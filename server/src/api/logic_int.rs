@@ -40,7 +40,9 @@ impl Int {
         let page = service.page(user, after, limit).await?;
         let messages = page.items.iter();
         Ok(pb::SyncResp {
-            messages: messages.map(|(seq, envelope)| convert::entry(*seq, envelope)).collect(),
+            messages: messages
+                .map(|(seq, envelope)| convert::entry(*seq, envelope))
+                .collect(),
             has_more: page.more,
         })
     }

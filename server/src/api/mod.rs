@@ -138,7 +138,15 @@ fn builder(health: HealthServer<impl Health>) -> RoutesBuilder {
     let mut routes = Routes::builder();
     routes
         .add_service(health)
-        .add_service(reflection().build_v1().expect("the build script wrote the set"))
-        .add_service(reflection().build_v1alpha().expect("the build script wrote the set"));
+        .add_service(
+            reflection()
+                .build_v1()
+                .expect("the build script wrote the set"),
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()
+                .expect("the build script wrote the set"),
+        );
     routes
 }

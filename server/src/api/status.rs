@@ -24,6 +24,8 @@ pub(super) fn status(refusal: Refusal) -> Status {
         return Status::new(Code::from_i32(code), refusal.to_string());
     }
     let mut status = Status::new(Code::Unknown, refusal.to_string());
-    status.metadata_mut().insert(CODE, MetadataValue::from(code));
+    status
+        .metadata_mut()
+        .insert(CODE, MetadataValue::from(code));
     status
 }

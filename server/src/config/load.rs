@@ -175,7 +175,7 @@ fn find(key: &str) -> Option<&'static Setting> {
 }
 
 /// A key's name in the environment.
-pub(super) fn env_name(key: &str) -> String {
+pub(crate) fn env_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
 

@@ -13,6 +13,7 @@ mod table;
 
 pub use check::Notice;
 pub use codec::Secret;
+pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
     Business, Cluster, CodeVerifier, Compat, Direct, Durability, Http, Limits, Listen, Log,

@@ -30,10 +30,10 @@ const UPLOADS: usize = 32;
 const FORM: u64 = 64 * 1024;
 
 /// What the file service needs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Files {
     /// Where files lie.
-    pub(crate) folder: Folder,
+    pub(crate) folder: Arc<Folder>,
     /// Who says whether a caller is signed in.
     pub(crate) business: Arc<dyn Business>,
     /// What files' addresses begin with, without a slash at the end.

@@ -27,7 +27,7 @@ impl Business for OneUser {
 
 fn service(anonymous: bool) -> Router {
     router(Files {
-        folder: Folder::temporary(),
+        folder: Arc::new(Folder::temporary()),
         business: Arc::new(OneUser),
         base: "http://files.example".into(),
         max: 1_000,

@@ -1,0 +1,146 @@
+//! The command line: what is to be done, with the configuration it is to be done with.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use gimlet_server::Config;
+use gimlet_server::config::TEMPLATE;
+
+/// An instant-messaging server. Without a command it serves: alone, on an embedded database under
+/// ./data, reachable from this machine only.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gimlet",
+    version,
+    after_help = "Every key of the configuration can also be set \
+    in the environment: [listen] tcp is GIMLET_LISTEN__TCP."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Verb>,
+    #[command(flatten)]
+    file: File,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Runs the server.
+    Serve(File),
+    /// Checks the configuration and prints what would be in force, secrets masked.
+    CheckConfig(File),
+    /// About the configuration.
+    Config {
+        #[command(subcommand)]
+        command: About,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum About {
+    /// Prints a configuration file with every key, its default, and what it means.
+    Default,
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// A configuration file (TOML); the environment wins over it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Serve.
+    Serve(Box<Config>),
+    /// Print this.
+    Print(String),
+}
+
+/// Words for whoever typed, instead of anything to do.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// The words.
+    pub(crate) text: String,
+    /// Whether they were asked for.
+    pub(crate) help: bool,
+}
+
+/// Reads arguments and environment. Environment that is not UTF-8 cannot be ours.
+pub(crate) fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> Result<Command, Shown> {
+    let cli = Cli::try_parse_from(args).map_err(|error| Shown {
+        text: error.render().to_string(),
+        help: !error.use_stderr(),
+    })?;
+    let env = env
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let load = |file: File| {
+        let file = file.config.or(cli.file.config.clone());
+        Config::load(file.as_deref(), env).map_err(|error| Shown {
+            text: error.to_string(),
+            help: false,
+        })
+    };
+    match cli.command {
+        None => Ok(Command::Serve(Box::new(load(File { config: None })?.0))),
+        Some(Verb::Serve(file)) => Ok(Command::Serve(Box::new(load(file)?.0))),
+        Some(Verb::CheckConfig(file)) => {
+            let (config, notices) = load(file)?;
+            let mut text = String::new();
+            for notice in notices {
+                text.push_str(&format!("# note: {}\n", notice.0));
+            }
+            text.push_str(&config.masked());
+            Ok(Command::Print(text))
+        }
+        Some(Verb::Config {
+            command: About::Default,
+        }) => Ok(Command::Print(TEMPLATE.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(args: &[&str], env: &[(&str, &str)]) -> Result<Command, Shown> {
+        let args = std::iter::once(&"gimlet").chain(args).map(OsString::from);
+        parse(args, env.iter().map(|(k, v)| (k.into(), v.into())))
+    }
+
+    #[test]
+    fn alone_it_serves() {
+        for args in [&[][..], &["serve"]] {
+            assert!(matches!(run(args, &[]), Ok(Command::Serve(_))));
+        }
+    }
+
+    #[test]
+    fn check_config_shows_what_is_in_force_and_default_the_template() {
+        let Ok(Command::Print(text)) = run(&["check-config"], &[("GIMLET_LOG__LEVEL", "debug")])
+        else {
+            panic!("it prints");
+        };
+        assert!(
+            text.contains("level = \"debug\"") && text.contains("# note: "),
+            "{text}"
+        );
+        let Ok(Command::Print(text)) = run(&["config", "default"], &[]) else {
+            panic!("it prints");
+        };
+        assert_eq!(text, TEMPLATE);
+    }
+
+    #[test]
+    fn mistakes_are_told_and_help_is_not_one() {
+        let shown = run(&["serve"], &[("GIMLET_LISTEN__TPC", "x")]).unwrap_err();
+        assert!(shown.text.contains("did you mean GIMLET_LISTEN__TCP?") && !shown.help);
+        assert!(!run(&["serv"], &[]).unwrap_err().help);
+        assert!(run(&["--help"], &[]).unwrap_err().help);
+    }
+}

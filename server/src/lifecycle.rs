@@ -1,0 +1,251 @@
+//! Running and stopping: not ready → stop accepting → tell clients → drain → release → flush → end.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gimlet_transport::serve::{AcceptLimits, accept};
+use gimlet_transport_tcp::TcpFrames;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::app::App;
+use crate::health::State;
+use crate::http;
+use crate::http::files;
+use crate::listeners::Listeners;
+use crate::metrics::Metrics;
+use crate::ops;
+
+/// The longest frame there is: two bytes of length.
+const FRAME_MAX: usize = 65_535;
+/// How often metrics are folded.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Why a running server ended other than by being stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The storage failed: what was answered is stored, nothing more is accepted.
+    #[error("the storage has failed: {0}; look at the disk, then start gimlet again")]
+    Storage(String),
+    /// A gRPC listener failed.
+    #[error("a gRPC listener has failed")]
+    Grpc(#[from] tonic::transport::Error),
+}
+
+/// What runs: the tasks, and where one that dies reports.
+struct Running {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    died: mpsc::Sender<RunError>,
+}
+
+impl App {
+    /// Serves until `shutdown` is cancelled or something it cannot do without fails, then stops in
+    /// order, within the configured grace.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
+        let (died, mut deaths) = mpsc::channel(1);
+        let running = Running {
+            tasks: TaskTracker::new(),
+            stop: self.stop.clone(),
+            died,
+        };
+        let ops_stop = CancellationToken::new();
+        let ops_tasks = TaskTracker::new();
+        let (reporter, reporting) = tonic_health::server::health_reporter();
+        self.start_ops(&ops_tasks, &ops_stop);
+        self.start_grpc(&running, reporting);
+        self.start_clients(&running);
+        self.health.set(State::Ready);
+        set_serving(&reporter, ServingStatus::Serving).await;
+
+        let outcome = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => Ok(()),
+            reason = self.watch.failed() => Err(RunError::Storage(reason)),
+            Some(error) = deaths.recv() => Err(error),
+        };
+        if let Err(error) = &outcome {
+            self.health.set(State::Failed(error.to_string()));
+        }
+        self.health.set(State::Draining);
+        set_serving(&reporter, ServingStatus::NotServing).await;
+        self.drain(running, (ops_tasks, ops_stop)).await;
+        outcome
+    }
+
+    async fn drain(
+        self,
+        running: Running,
+        (ops_tasks, ops_stop): (TaskTracker, CancellationToken),
+    ) {
+        let until = Instant::now() + self.config.stop.grace;
+        tracing::info!(
+            connections = self.node.gateway().hub().connections(),
+            "stopping"
+        );
+        running.stop.cancel();
+        self.node.gateway().close_all(self.config.stop.come_back);
+        running.tasks.close();
+        if timeout_at(until, running.tasks.wait()).await.is_err() {
+            tracing::warn!("some connections did not end within stop.grace");
+        }
+        if timeout_at(until.max(Instant::now() + LAST), self.node.stop())
+            .await
+            .is_err()
+        {
+            tracing::error!("the node did not stop in time");
+        }
+        // The last to go, so that probes see it drain; what it holds keeps the storage open.
+        ops_stop.cancel();
+        ops_tasks.close();
+        ops_tasks.wait().await;
+        let watch = self.watch.clone();
+        drop((self, running));
+        if timeout_at(until.max(Instant::now() + LAST), watch.closed())
+            .await
+            .is_err()
+        {
+            tracing::warn!("the storage is still in use; what was answered is on disk");
+        }
+        tracing::info!("stopped");
+    }
+
+    fn start_clients(&mut self, running: &Running) {
+        let limits = AcceptLimits::default();
+        let Listeners { tcp, ws, http, .. } = &mut self.listeners;
+        if let Some(listener) = tcp.take() {
+            running.tasks.spawn(accept(
+                TcpFrames::new(listener, FRAME_MAX),
+                Arc::clone(&self.sessions),
+                Arc::clone(&self.admission),
+                limits.clone(),
+                running.tasks.clone(),
+                running.stop.clone(),
+            ));
+        }
+        #[cfg(feature = "ws")]
+        if let Some(listener) = ws.take() {
+            use gimlet_transport_ws::{Origins, WsFrames};
+            running.tasks.spawn(accept(
+                WsFrames::new(listener, FRAME_MAX, Origins::Any),
+                Arc::clone(&self.sessions),
+                Arc::clone(&self.admission),
+                limits,
+                running.tasks.clone(),
+                running.stop.clone(),
+            ));
+        }
+        #[cfg(not(feature = "ws"))]
+        drop((ws.take(), limits));
+        if let Some(listener) = http.take() {
+            let router = files::router(self.files.clone());
+            running.tasks.spawn(http::serve(
+                listener,
+                router,
+                running.tasks.clone(),
+                running.stop.clone(),
+            ));
+        }
+    }
+
+    fn start_grpc(
+        &mut self,
+        running: &Running,
+        health: tonic_health::pb::health_server::HealthServer<
+            impl tonic_health::pb::health_server::Health,
+        >,
+    ) {
+        let clients = self.api.clients(health.clone());
+        for listener in std::mem::take(&mut self.listeners.grpc) {
+            self.spawn_grpc(running, listener, clients.clone());
+        }
+        if let Some(listener) = self.listeners.internal.take() {
+            let backends = self
+                .api
+                .backends(self.config.cluster.secret.clone(), health);
+            self.spawn_grpc(running, listener, backends);
+        }
+    }
+
+    fn spawn_grpc(&self, running: &Running, listener: TcpListener, routes: tonic::service::Routes) {
+        let (api, stop, died) = (self.api.clone(), running.stop.clone(), running.died.clone());
+        running.tasks.spawn(async move {
+            if let Err(error) = api.serve(listener, routes, stop).await {
+                // One death is enough to end everything.
+                let _ = died.try_send(error.into());
+            }
+        });
+    }
+
+    fn start_ops(&mut self, tasks: &TaskTracker, stop: &CancellationToken) {
+        let (metrics, ended) = (self.metrics.clone(), stop.clone());
+        tasks.spawn(async move {
+            while tokio::time::timeout(UPKEEP, ended.cancelled())
+                .await
+                .is_err()
+            {
+                metrics.upkeep();
+            }
+        });
+        if let Some(listener) = self.listeners.ops.take() {
+            let router = ops::router(
+                Arc::clone(&self.health),
+                self.metrics.clone(),
+                self.scrape(),
+            );
+            tasks.spawn(http::serve(listener, router, tasks.clone(), stop.clone()));
+        }
+    }
+
+    /// Reads the counters that core and the sessions keep.
+    fn scrape(&self) -> ops::Scrape {
+        let (hub, sessions) = (
+            Arc::clone(self.node.gateway().hub()),
+            Arc::clone(&self.sessions),
+        );
+        let started = Instant::now();
+        Arc::new(move |metrics: &Metrics| {
+            let stats = sessions.stats();
+            let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+            let (opened, closed) = (read(&stats.opened), read(&stats.closed));
+            metrics.gauge("gimlet_connections", hub.connections() as u64);
+            metrics.gauge("gimlet_sockets", opened.saturating_sub(closed));
+            metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
+            metrics.counter("gimlet_opened_total", opened);
+            metrics.counter("gimlet_closed_total", closed);
+            metrics.counter("gimlet_pushed_total", hub.pushed());
+            metrics.counter("gimlet_frames_in_total", read(&stats.frames_in));
+            metrics.counter("gimlet_frames_out_total", read(&stats.frames_out));
+            metrics.counter("gimlet_undecodable_total", read(&stats.undecodable));
+        })
+    }
+}
+
+/// What flushing and closing get even when draining has used up the grace.
+const LAST: Duration = Duration::from_secs(5);
+
+async fn set_serving(reporter: &HealthReporter, status: ServingStatus) {
+    // The empty name is the server as a whole.
+    for name in SERVICES {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+/// What the gRPC health service answers for.
+const SERVICES: [&str; 9] = [
+    "",
+    "pb.LogicExt",
+    "pb.BusinessExt",
+    "pb.UserExt",
+    "pb.LogicInt",
+    "pb.ConnectInt",
+    "pb.BusinessInt",
+    "pb.UserInt",
+    "gimlet",
+];

@@ -1,0 +1,47 @@
+//! The door for embedding: a whole server inside another program.
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::app::{StartError, build};
+use crate::config::Config;
+use crate::lifecycle::RunError;
+use crate::listeners::Addrs;
+
+/// A running server. Dropping it stops it too, without waiting.
+#[derive(Debug)]
+pub struct Server {
+    addrs: Addrs,
+    stop: DropGuard,
+    running: JoinHandle<Result<(), RunError>>,
+}
+
+impl Server {
+    /// Starts a server on the current tokio runtime; when it returns, every listener is open.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let app = build(config).await?;
+        let addrs = app.addrs().clone();
+        let stop = CancellationToken::new();
+        let running = TaskTracker::new().spawn(app.run(stop.clone()));
+        Ok(Self {
+            addrs,
+            stop: stop.drop_guard(),
+            running,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn addrs(&self) -> &Addrs {
+        &self.addrs
+    }
+
+    /// Stops it in order and waits for the end.
+    pub async fn stop(self) -> Result<(), RunError> {
+        drop(self.stop);
+        self.running
+            .await
+            .unwrap_or_else(|panic| Err(RunError::Storage(format!("the server panicked: {panic}"))))
+    }
+}
