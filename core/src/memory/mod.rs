@@ -19,6 +19,8 @@ mod room;
 mod route;
 mod seq;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard};

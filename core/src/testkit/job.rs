@@ -208,9 +208,17 @@ pub(super) async fn sends_during_a_job_keep_the_order(it: Fixture) {
             for n in 0..10 {
                 answer(&append(&sending, to_group(group(1), &sender, format!("{n}"))).await);
                 stored(append(&sending, send(&[user(9_999)], "aside")).await);
+                tokio::task::yield_now().await;
             }
         },
-        async move { work(&worker, group(1)).await },
+        async move {
+            let mut made = Vec::new();
+            for _ in 0..20 {
+                made.extend(work(&worker, group(1)).await);
+                tokio::task::yield_now().await;
+            }
+            made
+        },
     );
     work(&s, group(1)).await;
     let one = contents(&s, user(2)).await;

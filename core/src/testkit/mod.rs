@@ -21,6 +21,7 @@ mod inbox;
 mod job;
 mod key;
 mod make;
+mod model;
 mod races;
 mod restart;
 mod room;
@@ -110,6 +111,10 @@ contract! {
         an_old_lease_changes_nothing,
         many_workers_make_each_entry_once,
         sends_during_a_job_keep_the_order,
+    }
+    Nothing model {
+        a_random_history_goes_as_in_memory,
+        another_random_history_goes_as_in_memory,
     }
     Nothing races {
         two_hundred_sends_to_one_user_leave_no_hole,

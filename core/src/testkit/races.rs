@@ -1,7 +1,7 @@
 //! Cases that try to break the laws with 64 tasks at once and readers that poll as fast as they can.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Fixture;
 use super::make::{
@@ -156,26 +156,36 @@ pub(super) async fn recipients_agree_on_the_order(it: Fixture) {
     }
 }
 
+/// Waits until this many sends were begun, so that what follows happens in their midst.
+async fn begun(sends: &AtomicU64, n: u64) {
+    while sends.load(Ordering::SeqCst) < n {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Law 11, a hundred times: nothing accepted after the removal was answered reaches the removed.
 pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &users(1..=4)).await;
-    for _ in 0..100 {
-        let removal = async {
-            change(&s, group(1), &GroupChange::Remove(user(4))).await;
-            last(&s, user(4)).await
-        };
+    for round in 0..100 {
+        let sends = Arc::new(AtomicU64::new(0));
         let senders = together(4, |i| {
-            let s = s.clone();
+            let (s, sends) = (s.clone(), Arc::clone(&sends));
             async move {
                 for n in 0..4 {
                     let plan = roster(&s, group(1)).await;
+                    sends.fetch_add(1, Ordering::SeqCst);
                     let outcome = append(&s, to_group(group(1), &plan, format!("{i} {n}"))).await;
                     assert!(matches!(outcome, Appended::Stored { .. } | Appended::Stale));
                 }
             }
         });
-        let (at_removal, _) = tokio::join!(removal, senders);
+        let removal = async {
+            begun(&sends, 1 + round % 12).await;
+            change(&s, group(1), &GroupChange::Remove(user(4))).await;
+            last(&s, user(4)).await
+        };
+        let (_, at_removal) = tokio::join!(senders, removal);
         assert_eq!(last(&s, user(4)).await, at_removal);
         change(&s, group(1), &GroupChange::Add(vec![user(4)])).await;
     }
@@ -188,18 +198,16 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
     for round in 0..50 {
         let new = user(100 + round);
         let added = Arc::new(AtomicBool::new(false));
-        let addition = async {
-            change(&s, group(1), &GroupChange::Add(vec![new])).await;
-            added.store(true, Ordering::SeqCst);
-        };
+        let sends = Arc::new(AtomicU64::new(0));
         let senders = together(4, |i| {
-            let (s, added) = (s.clone(), Arc::clone(&added));
+            let (s, added, sends) = (s.clone(), Arc::clone(&added), Arc::clone(&sends));
             async move {
                 let mut after = Vec::new();
                 // A plan from before is kept in use, as a cache would.
                 let mut plan = roster(&s, group(1)).await;
-                for n in 0..4 {
+                for n in 0..5 {
                     let was_added = added.load(Ordering::SeqCst);
+                    sends.fetch_add(1, Ordering::SeqCst);
                     let content = format!("{round} {i} {n}");
                     match append(&s, to_group(group(1), &plan, content.clone())).await {
                         Appended::Stored { .. } if was_added => after.push(content),
@@ -211,7 +219,12 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
                 after
             }
         });
-        let ((), after) = tokio::join!(addition, senders);
+        let addition = async {
+            begun(&sends, 1 + round % 12).await;
+            change(&s, group(1), &GroupChange::Add(vec![new])).await;
+            added.store(true, Ordering::SeqCst);
+        };
+        let (after, ()) = tokio::join!(senders, addition);
         let got = contents(&s, new).await;
         for content in after.into_iter().flatten() {
             assert!(got.contains(&content), "{new} misses {content}");
@@ -233,6 +246,7 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
                 .update(group(1), version, &add, &push, super::make::NOW)
                 .await;
             assert!(matches!(changed.unwrap(), Changed::Done { .. }));
+            tokio::task::yield_now().await;
         }
     };
     let readers = together(2, |_| {
@@ -251,7 +265,7 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
             }
         }
     });
-    tokio::join!(writer, readers);
+    tokio::join!(readers, writer);
 }
 
 /// The members of one version never change: a roster is one value.
@@ -261,6 +275,7 @@ pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
     let writer = async {
         for n in 1..=CHANGES {
             change(&s, group(1), &GroupChange::Add(vec![user(100 + n)])).await;
+            tokio::task::yield_now().await;
         }
     };
     let readers = together(4, |_| {
@@ -276,7 +291,7 @@ pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
             }
         }
     });
-    tokio::join!(writer, readers);
+    tokio::join!(readers, writer);
 }
 
 /// Trimming while senders send and readers read: the floor rises, and no hole opens above it.
@@ -285,6 +300,7 @@ pub(super) async fn trimming_opens_no_hole(it: Fixture) {
     let writer = async {
         for n in 0..150 {
             put(&s, &users(1..=3), format!("{n}")).await;
+            tokio::task::yield_now().await;
         }
     };
     let trimmer = async {

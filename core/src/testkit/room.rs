@@ -244,6 +244,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
     let speaker = async {
         for n in 1..=400 {
             say(&*s.room, room(1), format!("{n}")).await;
+            tokio::task::yield_now().await;
         }
     };
     let listeners = together(8, |i| {
@@ -278,7 +279,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
             }
         }
     });
-    let ((), seen) = tokio::join!(speaker, listeners);
+    let (seen, ()) = tokio::join!(listeners, speaker);
     for seen in seen {
         assert_eq!(seen, (1..=400).collect::<Vec<_>>());
     }

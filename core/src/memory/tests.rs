@@ -1,0 +1,202 @@
+//! What in-memory storage adds to the contract: its bounds, and that they follow the clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Memory, Retention, RoomBounds};
+use crate::envelope::Envelope;
+use crate::id::{MessageId, RoomId, UserId};
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::page::PageLimit;
+use crate::seq::Seq;
+use crate::store::{Append, Appended, Key, RoomSink, Stores};
+use crate::time::{ManualClock, Timestamp};
+
+fn me() -> UserId {
+    UserId::new(1).unwrap()
+}
+
+fn room(n: u64) -> RoomId {
+    RoomId::new(n).unwrap()
+}
+
+fn message(size: usize) -> Arc<Message> {
+    Arc::new(Message {
+        id: MessageId::generate(),
+        sender: Sender::System,
+        receiver: Receiver::User(me()),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(vec![b'x'; size].into()),
+        sent_at: Timestamp(0),
+    })
+}
+
+fn send(size: usize) -> Append {
+    Append {
+        message: message(size),
+        recipients: [me()].into(),
+        key: None,
+        roster: None,
+    }
+}
+
+/// The head and floor of the inbox, checked against what can be read.
+async fn span(s: &Stores) -> (u64, u64) {
+    let head = s.seq.heads(&[me()]).await.unwrap()[0];
+    let all = PageLimit::items(usize::MAX);
+    let page = s.inbox.after(me(), Seq::ZERO, all).await.unwrap();
+    assert_eq!(page.items[0].seq, head.floor.next());
+    assert_eq!(page.items.last().unwrap().seq, head.head);
+    (head.floor.get(), head.head.get())
+}
+
+#[tokio::test]
+async fn the_oldest_entries_go_beyond_the_count() {
+    let s = Memory {
+        retention: Retention {
+            entries: 10,
+            ..Retention::default()
+        },
+        ..Memory::default()
+    }
+    .stores();
+    for n in 1..=25 {
+        s.inbox.append(&[send(10)]).await.unwrap();
+        assert_eq!(span(&s).await, (25_u64.min(n).saturating_sub(10), n));
+    }
+}
+
+#[tokio::test]
+async fn the_oldest_entries_go_beyond_the_bytes() {
+    let s = Memory {
+        retention: Retention {
+            bytes: 10_000,
+            ..Retention::default()
+        },
+        ..Memory::default()
+    }
+    .stores();
+    for _ in 0..5 {
+        s.inbox.append(&[send(3_000)]).await.unwrap();
+    }
+    assert_eq!(span(&s).await, (2, 5));
+    // The newest entry is kept whatever its size: what was answered can be read.
+    s.inbox.append(&[send(60_000)]).await.unwrap();
+    assert_eq!(span(&s).await, (5, 6));
+    s.inbox.append(&[send(10)]).await.unwrap();
+    assert_eq!(span(&s).await, (6, 7));
+}
+
+#[tokio::test]
+async fn a_key_lasts_as_long_as_its_window() {
+    let clock = Arc::new(ManualClock::default());
+    let s = Memory {
+        clock: Arc::clone(&clock) as _,
+        ..Memory::default()
+    }
+    .stores();
+    let keyed = |window| {
+        let mut send = send(1);
+        send.key = Some(Key {
+            id: vec![1],
+            digest: [0; 16],
+            window,
+        });
+        [send]
+    };
+    let minute = Duration::from_mins(1);
+    s.inbox.append(&keyed(minute)).await.unwrap();
+    clock.advance(Duration::from_millis(59_999));
+    assert_eq!(s.inbox.sweep(9).await.unwrap(), 0);
+    let again = s.inbox.append(&keyed(minute)).await.unwrap();
+    assert!(matches!(again[0], Appended::Repeated { .. }));
+    clock.advance(Duration::from_millis(1));
+    // Over without a sweep, and the sweep that comes late leaves the new one alone.
+    let anew = s.inbox.append(&keyed(minute)).await.unwrap();
+    assert!(matches!(anew[0], Appended::Stored { .. }));
+    assert_eq!(s.inbox.sweep(9).await.unwrap(), 0);
+    let again = s.inbox.append(&keyed(minute)).await.unwrap();
+    assert!(matches!(again[0], Appended::Repeated { .. }));
+    clock.advance(minute);
+    assert_eq!(s.inbox.sweep(9).await.unwrap(), 1);
+}
+
+#[derive(Debug)]
+struct Deaf;
+
+impl RoomSink for Deaf {
+    fn deliver(&self, _item: &Arc<crate::store::RoomItem>) {}
+    fn interrupted(&self, _room: RoomId) {}
+}
+
+fn rooms(bounds: RoomBounds) -> (Stores, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let memory = Memory {
+        clock: Arc::clone(&clock) as _,
+        room: bounds,
+        ..Memory::default()
+    };
+    (memory.stores(), clock)
+}
+
+async fn say(s: &Stores, to: RoomId, size: usize) -> Arc<crate::store::RoomItem> {
+    let profile = Arc::new(Profile::default());
+    let envelope = Arc::new(Envelope::new(message(size), profile, 0));
+    s.room.publish(to, envelope, true).await.unwrap()
+}
+
+async fn kept(s: &Stores, of: RoomId) -> Vec<u64> {
+    let history = s.room.history(of, Seq::ZERO, 10_000).await.unwrap();
+    history.items.iter().map(|it| it.seq.get()).collect()
+}
+
+#[tokio::test]
+async fn a_room_keeps_the_newest_by_count_bytes_and_age() {
+    let (s, clock) = rooms(RoomBounds {
+        messages: 10,
+        bytes: 10_000,
+        age: Duration::from_secs(10),
+    });
+    for _ in 0..15 {
+        say(&s, room(1), 1).await;
+    }
+    assert_eq!(kept(&s, room(1)).await, (6..=15).collect::<Vec<_>>());
+    for _ in 0..3 {
+        say(&s, room(1), 4_000).await;
+    }
+    assert_eq!(kept(&s, room(1)).await, [17, 18]);
+    clock.advance(Duration::from_secs(9));
+    say(&s, room(1), 1).await;
+    clock.advance(Duration::from_secs(1));
+    assert_eq!(kept(&s, room(1)).await, [19]);
+}
+
+#[tokio::test]
+async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
+    let bounds = RoomBounds::default();
+    let (s, clock) = rooms(bounds);
+    let first = say(&s, room(1), 1).await;
+    let heard = say(&s, room(2), 1).await;
+    s.room.subscribe(room(2), Arc::new(Deaf)).await.unwrap();
+    clock.advance(Duration::from_millis(119_999));
+    assert_eq!(
+        say(&s, room(1), 1).await.stream,
+        first.stream,
+        "not idle yet"
+    );
+    clock.advance(bounds.age);
+    say(&s, room(3), 1).await;
+    say(&s, room(3), 1).await;
+    clock.advance(bounds.age);
+    say(&s, room(4), 1).await;
+    let back = say(&s, room(1), 1).await;
+    assert_ne!(back.stream, first.stream);
+    assert_eq!(back.seq.get(), 1);
+    let on = say(&s, room(2), 1).await;
+    assert_eq!(
+        (on.stream, on.seq.get()),
+        (heard.stream, 2),
+        "someone listens"
+    );
+}
