@@ -78,10 +78,9 @@ impl<L: Link> Serve<L> for Sessions {
         );
         let Opened { link, greeting } = opened;
         self.stats.opened.fetch_add(1, Ordering::Relaxed);
-        Session::new(self, link, addr)
-            .run(greeting)
-            .instrument(span)
-            .await;
+        // Boxed: the task's own memory would hold it more than once while it is moved.
+        let mut session = Box::new(Session::new(self, link, addr));
+        session.run(greeting).instrument(span).await;
         self.stats.closed.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -171,7 +170,7 @@ impl<'s, L: Link> Session<'s, L> {
         }
     }
 
-    async fn run(mut self, greeting: Greeting) {
+    async fn run(&mut self, greeting: Greeting) {
         let end = match greeting {
             Greeting::BySignIn => Ok(()),
             Greeting::FromUrl(url) => Box::pin(self.sign_in_by_url(*url)).await,
@@ -207,7 +206,7 @@ impl<'s, L: Link> Session<'s, L> {
     }
 
     /// Says goodbye as far as the client can hear it, and lets go.
-    async fn finish(mut self, end: End) {
+    async fn finish(&mut self, end: End) {
         let linger = self.shared.settings.linger;
         match end {
             End::Gone(None) => tracing::debug!("the client has gone"),

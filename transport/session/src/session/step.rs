@@ -56,7 +56,7 @@ impl<L: Link> Session<'_, L> {
             let step = self.poll_once(cx);
             match step {
                 Ok(Poll::Ready(Some(packet))) => return Poll::Ready(Step::Packet(packet)),
-                // A deadline has passed: look at everything again.
+                // A deadline has passed, or an ack came: look at everything again.
                 Ok(Poll::Ready(None)) => {}
                 Ok(Poll::Pending) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end.into()),
@@ -75,11 +75,16 @@ impl<L: Link> Session<'_, L> {
         }
         self.write_answers(cx)?;
         let hub = self.write_pushes(cx)?;
+        let held = self.hold.is_some();
         if self.unflushed < TURN
             && let Poll::Ready(packet) = self.poll_packet(cx)?
         {
             self.unflushed += 1;
             return Ok(Poll::Ready(Some(packet)));
+        }
+        if held && self.hold.is_none() {
+            // An ack came: a fragile client is ready for the next push.
+            return Ok(Poll::Ready(None));
         }
         if !self.link.is_flushed() {
             // Pending or not: the socket wakes us when it can go on.

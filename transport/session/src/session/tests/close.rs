@@ -1,0 +1,199 @@
+//! When a connection ends, and what its client is told.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::*;
+use crate::link::LinkError;
+
+fn told(outputs: &[pb::Output]) -> pb::CloseOutput {
+    let output = outputs.last().expect("a PT_CLOSE");
+    assert_eq!(output.r#type, CLOSE);
+    pb::CloseOutput::decode(output.data.clone()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stays_silent_is_closed_after_ten_seconds() {
+    let house = house();
+    let mut client = house.connect(Wire::WebSocket);
+    let start = Instant::now();
+    client.send(HEARTBEAT, &pb::Empty {});
+    let (outputs, close) = client.closed().await;
+    assert_eq!(
+        outputs.len(),
+        1,
+        "the answer to the heartbeat, and no PT_CLOSE"
+    );
+    assert_eq!(close.unwrap().0, 4100);
+    assert_eq!(start.elapsed().as_secs(), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_failed_to_sign_in_stays_until_the_idle_limit() {
+    let house = house();
+    let mut client = house.connect(Wire::Tcp);
+    client.sign_in(2, 7, "wrong", 0).await;
+    let start = Instant::now();
+    client.closed().await;
+    assert_eq!(start.elapsed().as_secs(), 11 * 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_packet_keeps_a_connection_and_silence_ends_it() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_mins(11)).await;
+        client.send(
+            MESSAGE,
+            &pb::MessageAck {
+                device_ack: 0,
+                receive_time: 0,
+            },
+        );
+    }
+    let start = Instant::now();
+    let (outputs, close) = client.closed().await;
+    assert_eq!(start.elapsed().as_secs(), 12 * 60);
+    let told = told(&outputs);
+    assert_eq!(told.code(), pb::CloseCode::Idle);
+    assert_eq!(told.come_back(), pb::ComeBack::NowWithJitter);
+    assert_eq!(close.unwrap().0, 4001);
+    assert_eq!(house.node.gateway().hub().connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_third_frame_that_is_no_packet_closes() {
+    let house = house();
+    let mut client = house.client(2, 7).await;
+    for _ in 0..3 {
+        client.frame(&b"\xff\xff"[..]);
+    }
+    let (outputs, _) = client.closed().await;
+    assert_eq!(outputs.len(), 4);
+    for output in &outputs[..3] {
+        assert_eq!(
+            (output.r#type, output.request_id, output.code),
+            (0, 0, 10001)
+        );
+    }
+    assert_eq!(told(&outputs).code(), pb::CloseCode::Undecodable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_frame_over_the_limit_closes_and_says_so_to_who_can_hear_it() {
+    let too_large = || LinkError::TooLarge {
+        declared: 70_000,
+        limit: 65_535,
+    };
+    let house = house();
+    let mut ours = house.client(2, 7).await;
+    ours.fail(too_large());
+    let (outputs, _) = ours.closed().await;
+    assert_eq!(told(&outputs).code(), pb::CloseCode::FrameTooLarge);
+    let mut gims = house.connect(Wire::Tcp);
+    gims.sign_in(3, 8, "t", 0).await;
+    gims.fail(too_large());
+    assert_eq!(gims.closed().await.0, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_connection_of_the_device_ends_the_older_one() {
+    let house = house();
+    let mut old = house.live(2, 7).await;
+    let mut new = house.live(2, 7).await;
+    let (outputs, close) = old.closed().await;
+    assert_eq!(told(&outputs).code(), pb::CloseCode::Superseded);
+    assert_eq!(close.unwrap().0, 4300);
+    house.store(3, 2, "hi").await;
+    assert_eq!(new.pushed().await.seq, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_clients_superseded_connection_stays_open_without_an_idle_limit() {
+    let house = house();
+    let mut old = house.connect(Wire::Tcp);
+    old.sign_in(2, 7, "t", 0).await;
+    old.sync(0).await;
+    let mut new = house.connect(Wire::Tcp);
+    new.sign_in(2, 7, "t", 0).await;
+    new.sync(0).await;
+    for _ in 0..10 {
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        new.heartbeat().await;
+    }
+    house.store(3, 2, "hi").await;
+    assert_eq!(new.pushed().await.seq, 1);
+    old.send(SYNC, &pb::SyncInput { seq: 0 });
+    assert_eq!(
+        old.output().await.code,
+        10000,
+        "nothing is served here any more"
+    );
+    new.hang_up();
+    assert_eq!(old.closed().await.0, [], "it ends with its successor");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_disconnected_hears_it_even_without_reading() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    client.stop_reading();
+    for n in 0..40 {
+        house
+            .store(3, 2, &format!("{n}{}", "x".repeat(20_000)))
+            .await;
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let hub = house.node.gateway().hub();
+    assert_eq!(hub.disconnect(user(2), None, "signed out"), 1);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(hub.connections(), 0, "it is not served any more");
+    client.read_again();
+    let (outputs, _) = client.closed().await;
+    let told = told(&outputs);
+    assert_eq!(told.code(), pb::CloseCode::TokenRevoked);
+    assert_eq!(
+        (told.message.as_str(), told.come_back()),
+        ("signed out", pb::ComeBack::SignInAgain)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
+    let house = house();
+    let mut signed_in = house.live(2, 7).await;
+    let mut silent = house.connect(Wire::WebSocket);
+    let id = signed_in.send(SEND, &to_user(3, "hi"));
+    while signed_in.untaken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    house.stop.cancel();
+    house.node.gateway().close_all(Duration::from_secs(5));
+    let (outputs, _) = signed_in.closed().await;
+    assert_eq!(
+        (outputs[0].r#type, outputs[0].request_id, outputs[0].code),
+        (SEND, id, 0)
+    );
+    let told = told(&outputs);
+    assert_eq!(told.code(), pb::CloseCode::ShuttingDown);
+    assert!((0..=5000).contains(&told.after_ms));
+    assert_eq!(silent.closed().await.1.unwrap().0, 4000);
+    house.tasks.close();
+    house.tasks.wait().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_is_small() {
+    let house = house();
+    let (link, _client) = link::link(Wire::Tcp);
+    let addr = ([127, 0, 0, 1], 9).into();
+    let opened = Opened {
+        link,
+        greeting: Greeting::BySignIn,
+    };
+    let size = size_of_val(&house.sessions.serve(opened, addr));
+    println!("a session takes {size} bytes");
+    assert!(size <= 1000, "{size}");
+}

@@ -1,0 +1,184 @@
+//! Who reads slowly, who writes fast, and who takes one frame at a time.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_still_heard_and_holds_a_bounded_amount() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    client.stop_reading();
+    let large = "x".repeat(20_000);
+    for n in 0..100 {
+        house.store(3, 2, &format!("{n:03}{large}")).await;
+    }
+    client.send(
+        MESSAGE,
+        &pb::MessageAck {
+            device_ack: 1,
+            receive_time: 0,
+        },
+    );
+    client.send(
+        MESSAGE,
+        &pb::MessageAck {
+            device_ack: 2,
+            receive_time: 0,
+        },
+    );
+    while client.untaken() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(client.held() < 128 * 1024, "{}", client.held());
+    let owner = house
+        .node
+        .gateway()
+        .hub()
+        .owner(DeviceId::new(7).unwrap())
+        .unwrap();
+    assert!(owner.queued_bytes() <= 256 * 1024);
+    client.read_again();
+    for n in 0..100 {
+        let push = client.pushed().await;
+        assert_eq!(push.seq, n + 1);
+        assert!(
+            push.message_content
+                .starts_with(format!("{n:03}").as_bytes())
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_of_a_client_that_does_not_read_wait_and_are_answered_in_the_end() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    house.store(3, 2, &"x".repeat(50_000)).await;
+    client.pushed().await;
+    client.stop_reading();
+    let asked: Vec<i64> = (0..50)
+        .map(|_| client.send(SYNC, &pb::SyncInput { seq: 0 }))
+        .collect();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(client.untaken() > 40, "the socket is not read any more");
+    assert!(client.held() < 128 * 1024);
+    client.read_again();
+    for id in asked {
+        assert_eq!(client.output().await.request_id, id);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_pushes_leave_in_few_writes() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    client.stop_reading();
+    for n in 0..50 {
+        house.store(3, 2, &format!("text {n}")).await;
+    }
+    client.read_again();
+    let mut writes = Vec::new();
+    while writes.iter().map(Vec::len).sum::<usize>() < 50 {
+        writes.push(client.write().await.unwrap());
+    }
+    assert!(writes.len() <= 5, "{} writes", writes.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_tcp_client_gets_one_frame_a_write_and_the_next_after_a_packet_or_a_moment() {
+    let house = house();
+    let mut client = house.connect(Wire::Tcp);
+    client.sign_in(2, 7, "t", 0).await;
+    client.sync(0).await;
+    let start = Instant::now();
+    for n in 0..4 {
+        house.store(3, 2, &format!("text {n}")).await;
+    }
+    for n in 1..=4 {
+        let write = client.write().await.unwrap();
+        assert_eq!(write.len(), 1, "one frame, one write");
+        let output = pb::Output::decode(write[0].clone()).unwrap();
+        assert_eq!(message(&output).seq, n);
+        let waited = start.elapsed();
+        if n == 3 {
+            // An ack brings the next one at once.
+            client.send(
+                MESSAGE,
+                &pb::MessageAck {
+                    device_ack: 3,
+                    receive_time: 0,
+                },
+            );
+        } else if n == 4 {
+            assert!(waited < Duration::from_millis(200), "{waited:?}");
+        }
+    }
+    assert!(start.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_tcp_client_gets_no_push_before_its_first_sync_reply() {
+    let house = house();
+    let mut client = house.connect(Wire::Tcp);
+    client.sign_in(2, 7, "t", 0).await;
+    let sender = Sender::Business;
+    let mut draft = Draft::text(user(2), "live only");
+    draft.persist = false;
+    house.node.service().send(sender, draft).await.unwrap();
+    client.sync(0).await;
+    let push = client.pushed().await;
+    assert_eq!((push.seq, push.message_content), (0, "live only".into()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_sign_in_sync_and_subscribe_are_answered_in_order() {
+    let house = house();
+    let mut client = house.connect(Wire::Tcp);
+    client.send(
+        SIGN_IN,
+        &pb::SignInInput {
+            device_id: 7,
+            user_id: 2,
+            token: "t".into(),
+            protocol: 0,
+        },
+    );
+    client.send(SYNC, &pb::SyncInput { seq: 0 });
+    client.send(SUBSCRIBE, &pb::SubscribeRoomInput { room_id: 1, seq: 0 });
+    for (kind, id) in [(SIGN_IN, 1), (SYNC, 2), (SUBSCRIBE, 3)] {
+        let write = client.write().await.unwrap();
+        assert_eq!(write.len(), 1);
+        let output = pb::Output::decode(write[0].clone()).unwrap();
+        assert_eq!(
+            (output.r#type, output.request_id, output.code),
+            (kind, id, 0)
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_with_the_end_of_the_stream_is_still_done() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    house.store(3, 2, "hi").await;
+    client.pushed().await;
+    client.send(SEND, &to_user(3, "last words"));
+    client.send(
+        MESSAGE,
+        &pb::MessageAck {
+            device_ack: 1,
+            receive_time: 0,
+        },
+    );
+    client.hang_up();
+    let (outputs, _) = client.closed().await;
+    assert_eq!(outputs.len(), 1);
+    assert_eq!((outputs[0].r#type, outputs[0].code), (SEND, 0));
+    house.tasks.close();
+    house.tasks.wait().await;
+    house.node.stop().await;
+    let acked = house.stores.device.acked(user(2)).await.unwrap();
+    assert_eq!(acked, [(DeviceId::new(7).unwrap(), Seq::new(1))]);
+}

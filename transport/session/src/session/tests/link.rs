@@ -1,0 +1,240 @@
+//! A link in memory, and the client at its other end.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use gimlet_proto::pb;
+use prost::Message as _;
+use tokio::sync::Notify;
+
+use crate::link::{Link, LinkError, Wire};
+
+/// Bytes pending at which the link takes no more frames.
+const PENDING: usize = 64 * 1024;
+
+#[derive(Default)]
+struct State {
+    to_server: VecDeque<Result<Bytes, LinkError>>,
+    ended: bool,
+    /// Frames the server has written and not flushed.
+    pending: Vec<Bytes>,
+    /// What the client got, one item a write.
+    writes: VecDeque<Vec<Bytes>>,
+    /// The client does not read.
+    deaf: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    close: Option<(u16, String)>,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+pub(super) struct MemoryLink {
+    shared: Arc<Shared>,
+    wire: Wire,
+}
+
+/// The client's end.
+pub(super) struct Client {
+    shared: Arc<Shared>,
+    next_id: i64,
+    unread: VecDeque<Bytes>,
+}
+
+pub(super) fn link(wire: Wire) -> (MemoryLink, Client) {
+    let shared = Arc::new(Shared::default());
+    let link = MemoryLink {
+        shared: Arc::clone(&shared),
+        wire,
+    };
+    let client = Client {
+        shared,
+        next_id: 1,
+        unread: VecDeque::new(),
+    };
+    (link, client)
+}
+
+impl Stream for MemoryLink {
+    type Item = Result<Bytes, LinkError>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let mut state = self.shared.lock();
+        match state.to_server.pop_front() {
+            Some(frame) => Poll::Ready(Some(frame)),
+            None if state.ended => Poll::Ready(None),
+            None => {
+                state.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Sink<Bytes> for MemoryLink {
+    type Error = LinkError;
+
+    fn poll_ready(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        let pending: usize = self.shared.lock().pending.iter().map(Bytes::len).sum();
+        if pending < PENDING {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush(cx)
+    }
+
+    fn start_send(self: Pin<&mut Self>, frame: Bytes) -> Result<(), LinkError> {
+        self.shared.lock().pending.push(frame);
+        Ok(())
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        let mut state = self.shared.lock();
+        if state.pending.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        if state.deaf {
+            state.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let write = std::mem::take(&mut state.pending);
+        state.writes.push_back(write);
+        drop(state);
+        self.shared.changed.notify_one();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
+        std::task::ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Link for MemoryLink {
+    fn wire(&self) -> Wire {
+        self.wire
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.shared.lock().pending.is_empty()
+    }
+
+    fn release_buffers(&mut self) {}
+
+    fn set_close(&mut self, code: u16, reason: &str) {
+        self.shared.lock().close = Some((code, reason.to_owned()));
+    }
+}
+
+impl Drop for MemoryLink {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_one();
+    }
+}
+
+impl Client {
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.shared.lock();
+        change(&mut state);
+        let wakers = [state.reader.take(), state.writer.take()];
+        drop(state);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    pub(super) fn frame(&self, frame: impl Into<Bytes>) {
+        let frame = frame.into();
+        self.change(|state| state.to_server.push_back(Ok(frame)));
+    }
+
+    pub(super) fn fail(&self, error: LinkError) {
+        self.change(|state| state.to_server.push_back(Err(error)));
+    }
+
+    /// Sends a packet; returns its request id.
+    pub(super) fn send(&mut self, kind: i32, data: &impl prost::Message) -> i64 {
+        let request_id = self.next_id;
+        self.next_id += 1;
+        let input = pb::Input {
+            r#type: kind,
+            request_id,
+            data: data.encode_to_vec().into(),
+        };
+        self.frame(input.encode_to_vec());
+        request_id
+    }
+
+    pub(super) fn hang_up(&self) {
+        self.change(|state| state.ended = true);
+    }
+
+    pub(super) fn stop_reading(&self) {
+        self.change(|state| state.deaf = true);
+    }
+
+    pub(super) fn read_again(&self) {
+        self.change(|state| state.deaf = false);
+    }
+
+    /// Packets the server has not taken.
+    pub(super) fn untaken(&self) -> usize {
+        self.shared.lock().to_server.len()
+    }
+
+    /// Bytes the server holds for this client.
+    pub(super) fn held(&self) -> usize {
+        self.shared.lock().pending.iter().map(Bytes::len).sum()
+    }
+
+    /// What one write brought; `None` when the connection is closed.
+    pub(super) async fn write(&mut self) -> Option<Vec<Bytes>> {
+        loop {
+            {
+                let mut state = self.shared.lock();
+                if let Some(write) = state.writes.pop_front() {
+                    return Some(write);
+                }
+                if state.closed {
+                    return None;
+                }
+            }
+            self.shared.changed.notified().await;
+        }
+    }
+
+    pub(super) async fn next(&mut self) -> Option<pb::Output> {
+        while self.unread.is_empty() {
+            let write = self.write().await?;
+            self.unread.extend(write);
+        }
+        let frame = self.unread.pop_front()?;
+        Some(pb::Output::decode(frame).unwrap())
+    }
+
+    pub(super) async fn output(&mut self) -> pb::Output {
+        self.next().await.expect("the connection is open")
+    }
+
+    /// Waits until the server has closed; returns the last outputs and the close frame.
+    pub(super) async fn closed(&mut self) -> (Vec<pb::Output>, Option<(u16, String)>) {
+        let mut outputs = Vec::new();
+        while let Some(output) = self.next().await {
+            outputs.push(output);
+        }
+        (outputs, self.shared.lock().close.clone())
+    }
+}

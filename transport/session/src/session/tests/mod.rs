@@ -1,0 +1,185 @@
+//! Sessions over links in memory and a node in memory: what clients are answered, and when a
+//! connection ends. The clock is paused, so waiting costs nothing.
+
+mod close;
+mod flow;
+mod link;
+mod requests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use gimlet_core::business::{Business, UserInfo};
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::memory;
+use gimlet_core::message::{Draft, Profile, Sender};
+use gimlet_core::node::{Node, NodeBuilder};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::Stores;
+use gimlet_core::time::Timestamp;
+use gimlet_proto::pb;
+use prost::Message as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::link::Client;
+use super::Sessions;
+use crate::WirePushes;
+use crate::link::{Greeting, Opened, Wire};
+use crate::serve::Serve;
+use crate::settings::SessionSettings;
+
+const SIGN_IN: i32 = 1;
+const SYNC: i32 = 2;
+const HEARTBEAT: i32 = 3;
+const MESSAGE: i32 = 4;
+const SUBSCRIBE: i32 = 5;
+const SEND: i32 = 16;
+const CLOSE: i32 = 17;
+
+/// Accepts the token `t` and knows everybody.
+#[derive(Debug)]
+struct Doorman;
+
+#[async_trait]
+impl Business for Doorman {
+    async fn auth(&self, _user: UserId, _device: DeviceId, token: &str) -> Result<(), Refusal> {
+        if token == "t" {
+            return Ok(());
+        }
+        Err(Refusal::Unauthorized("the token is wrong"))
+    }
+
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        let info = |user: &UserId| UserInfo {
+            user: *user,
+            profile: Profile::default(),
+            sex: 0,
+            created_at: Timestamp::default(),
+            updated_at: Timestamp::default(),
+        };
+        Ok(users.iter().map(info).collect())
+    }
+}
+
+struct House {
+    stores: Stores,
+    node: Node,
+    sessions: Arc<Sessions>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+fn house() -> House {
+    let stores = memory::stores();
+    let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Doorman));
+    builder.codec = Arc::new(WirePushes);
+    let node = builder.start();
+    let stop = CancellationToken::new();
+    let settings = SessionSettings::default();
+    let sessions = Sessions::new(node.gateway().clone(), settings, stop.clone());
+    House {
+        stores,
+        node,
+        sessions: Arc::new(sessions),
+        stop,
+        tasks: TaskTracker::new(),
+    }
+}
+
+fn user(raw: u64) -> UserId {
+    UserId::new(raw).unwrap()
+}
+
+impl House {
+    fn connect_with(&self, wire: Wire, greeting: Greeting) -> Client {
+        let (link, client) = link::link(wire);
+        let sessions = Arc::clone(&self.sessions);
+        self.tasks.spawn(async move {
+            let addr = ([127, 0, 0, 1], 9).into();
+            sessions.serve(Opened { link, greeting }, addr).await;
+        });
+        client
+    }
+
+    fn connect(&self, wire: Wire) -> Client {
+        self.connect_with(wire, Greeting::BySignIn)
+    }
+
+    /// A signed-in client over WebSocket that speaks our extension.
+    async fn client(&self, user: i64, device: i64) -> Client {
+        let mut client = self.connect(Wire::WebSocket);
+        assert_eq!(client.sign_in(user, device, "t", 1).await.code, 0);
+        client
+    }
+
+    /// The same, and live.
+    async fn live(&self, user: i64, device: i64) -> Client {
+        let mut client = self.client(user, device).await;
+        client.sync(0).await;
+        client
+    }
+
+    async fn store(&self, from: u64, to: u64, text: &str) -> Seq {
+        let sender = Sender::User {
+            user: user(from),
+            device: None,
+        };
+        let mut draft = Draft::text(user(to), text);
+        draft.client_id = Some(format!("{text:.40}"));
+        self.node.service().send(sender, draft).await.unwrap().seq
+    }
+}
+
+impl Client {
+    async fn sign_in(&mut self, user: i64, device: i64, token: &str, protocol: u32) -> pb::Output {
+        let input = pb::SignInInput {
+            device_id: device,
+            user_id: user,
+            token: token.into(),
+            protocol,
+        };
+        let id = self.send(SIGN_IN, &input);
+        let output = self.output().await;
+        assert_eq!((output.r#type, output.request_id), (SIGN_IN, id));
+        output
+    }
+
+    async fn sync(&mut self, seq: i64) -> pb::SyncOutput {
+        let id = self.send(SYNC, &pb::SyncInput { seq });
+        let output = self.output().await;
+        assert_eq!((output.r#type, output.request_id), (SYNC, id));
+        assert_eq!(output.code, 0, "{}", output.message);
+        pb::SyncOutput::decode(output.data).unwrap()
+    }
+
+    async fn heartbeat(&mut self) -> pb::Output {
+        let id = self.send(HEARTBEAT, &pb::Empty {});
+        let output = self.output().await;
+        assert_eq!((output.r#type, output.request_id), (HEARTBEAT, id));
+        output
+    }
+
+    async fn pushed(&mut self) -> pb::Message {
+        message(&self.output().await)
+    }
+}
+
+fn message(output: &pb::Output) -> pb::Message {
+    assert_eq!(output.r#type, MESSAGE, "{output:?}");
+    let push = pb::MessageSend::decode(output.data.clone()).unwrap();
+    push.message.unwrap()
+}
+
+fn to_user(to: i64, text: &str) -> pb::SendMessageReq {
+    pb::SendMessageReq {
+        receiver_type: 1,
+        receiver_id: to,
+        message_type: 1,
+        message_content: text.as_bytes().to_vec().into(),
+        is_persist: true,
+        client_message_id: text.into(),
+        ..Default::default()
+    }
+}
