@@ -101,6 +101,50 @@ pub(super) async fn a_taken_id_is_misuse(it: Fixture) {
     );
 }
 
+pub(super) async fn one_of_many_creations_wins(it: Fixture) {
+    let s = it.stores;
+    let made = together(16, |i| {
+        let s = s.clone();
+        async move {
+            let mut new = plain(1);
+            new.members = vec![(user(10 + i), Role::Admin)];
+            s.group.create(&new).await.map_err(|refused| refused.kind)
+        }
+    })
+    .await;
+    assert_eq!(made.iter().filter(|it| it.is_ok()).count(), 1);
+    assert!(
+        made.iter()
+            .all(|it| matches!(it, Ok(()) | Err(Kind::Misuse)))
+    );
+    let winner = made.iter().position(Result::is_ok).unwrap() as u64;
+    assert_eq!(
+        *roster(&s, group(1)).await.members,
+        [(user(10 + winner), Role::Admin)]
+    );
+    for i in 0..16 {
+        let of = s.group.groups_of(user(10 + i), None, 9).await.unwrap();
+        assert_eq!(of.items.len(), usize::from(i == winner));
+    }
+}
+
+/// The largest group there may be.
+pub(super) async fn ten_thousand_members_are_one_roster(it: Fixture) {
+    let s = &it.stores;
+    let plan = found(s, group(1), &users(1..=10_000)).await;
+    assert_eq!(plan.members.len(), 10_000);
+    assert!(plan.members.is_sorted_by_key(|(who, _)| *who));
+    change(s, group(1), &GroupChange::Remove(user(5_000))).await;
+    assert_eq!(s.group.get(group(1)).await.unwrap().unwrap().members, 9_999);
+    let plan = roster(s, group(1)).await;
+    let outcome = append(s, to_group(group(1), &plan, "hi")).await;
+    assert!(matches!(outcome, Appended::Stored { job: true, .. }));
+    assert_eq!(super::make::work(s, group(1)).await.len(), 9_998);
+    let heads = s.seq.heads(&users(1..=10_000)).await.unwrap();
+    assert_eq!(heads.iter().filter(|it| it.head.get() == 1).count(), 9_999);
+    assert_eq!(heads[4_999].head.get(), 0);
+}
+
 pub(super) async fn members_are_paged_by_id(it: Fixture) {
     let s = &it.stores;
     let mut members: Vec<_> = (1..=25).map(|n| user(n * 3)).collect();

@@ -107,6 +107,26 @@ pub(super) async fn a_full_batch_is_one_step(it: Fixture) {
     assert_eq!(contents(s, user(300)).await, want);
 }
 
+/// A batch at its limit of bytes: 4 MiB of the largest messages.
+pub(super) async fn a_batch_of_large_messages_is_one_step(it: Fixture) {
+    let s = &it.stores;
+    let batch: Vec<Append> = (0..68_u8)
+        .map(|n| send(&users(1..=u64::from(n % 3) + 1), vec![n; 60 * 1024]))
+        .collect();
+    for outcome in s.inbox.append(&batch).await.unwrap() {
+        stored(outcome);
+    }
+    let read = inbox(s, user(1)).await;
+    assert_eq!(read.len(), 68);
+    for (entry, sent) in read.iter().zip(&batch) {
+        assert!(
+            entry.message == sent.message,
+            "{} came back changed",
+            entry.seq
+        );
+    }
+}
+
 pub(super) async fn entries_are_what_was_sent(it: Fixture) {
     let s = &it.stores;
     let senders = [
@@ -151,14 +171,17 @@ pub(super) async fn entries_are_what_was_sent(it: Fixture) {
 pub(super) async fn any_content_comes_back(it: Fixture) {
     let s = &it.stores;
     let large: Vec<u8> = (0..60 * 1024_u32).map(|n| (n % 251) as u8).collect();
-    let contents: [Vec<u8>; 6] = [
+    let mut contents: Vec<Vec<u8>> = vec![
         Vec::new(),
         vec![0; 10],
         "😀 łódź 𝕏".into(),
         vec![0xff, 0x00, 0xfe, 0xc0],
-        vec![b'x'; 4096],
         large,
     ];
+    // Around the sizes at which an engine may cut a body in pieces.
+    for size in [255, 256, 4_095, 4_096, 4_097, 8_192, 12_289] {
+        contents.push((0..size).map(|n: u32| (n % 253) as u8).collect());
+    }
     let recipients = [users(1..=1), users(2..=3), users(4..=6)];
     for to in &recipients {
         for content in &contents {
@@ -361,4 +384,29 @@ pub(super) async fn trim_leaves_other_inboxes_alone(it: Fixture) {
     }
     put(s, &users(1..=5), "again").await;
     assert_eq!(contents(s, user(3)).await, ["again"]);
+}
+
+/// However long it is, and while someone goes on sending to it.
+pub(super) async fn a_long_inbox_is_trimmed_whole(it: Fixture) {
+    let s = &it.stores;
+    let batch: Vec<Append> = (0..500).map(|_| send(&users(1..=3), "hi")).collect();
+    for _ in 0..5 {
+        s.inbox.append(&batch).await.unwrap();
+    }
+    let trim = async { s.inbox.trim(user(1), Seq::new(2_490)).await.unwrap() };
+    let on = async {
+        for _ in 0..10 {
+            put(s, &[user(1)], "on").await;
+        }
+    };
+    tokio::join!(trim, on);
+    let want = Head {
+        head: Seq::new(2_510),
+        floor: Seq::new(2_490),
+    };
+    assert_eq!(head(s, user(1)).await, want);
+    assert_eq!(inbox(s, user(1)).await.len(), 20);
+    assert_eq!(last(s, user(2)).await, 2_500);
+    while s.inbox.sweep(1_000).await.unwrap() > 0 {}
+    assert_eq!(inbox(s, user(3)).await.len(), 2_500);
 }

@@ -63,6 +63,7 @@ contract! {
         a_send_to_nobody_is_misuse,
         a_large_send_needs_a_group,
         a_full_batch_is_one_step,
+        a_batch_of_large_messages_is_one_step,
         entries_are_what_was_sent,
         any_content_comes_back,
         one_two_and_three_recipients_read_the_same,
@@ -75,6 +76,7 @@ contract! {
         trim_never_passes_the_head,
         trim_never_goes_back,
         trim_leaves_other_inboxes_alone,
+        a_long_inbox_is_trimmed_whole,
     }
     Nothing key {
         a_repeat_returns_the_first_result,
@@ -92,6 +94,8 @@ contract! {
         a_new_group_is_as_it_was_made,
         a_missing_group_is_none,
         a_taken_id_is_misuse,
+        one_of_many_creations_wins,
+        ten_thousand_members_are_one_roster,
         members_are_paged_by_id,
         the_groups_of_a_user_are_paged_by_id,
         every_change_raises_the_version,
