@@ -1,0 +1,38 @@
+//! A killed process loses nothing that it answered: a few kills, in seconds. The example of the same
+//! name does it as often as it is told to.
+
+mod killing;
+
+use std::process::ExitCode;
+
+use gimlet_storage_sled::Durability;
+use killing::Task;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    if let Some(code) = killing::victim() {
+        return code;
+    }
+    let trial = |name: &str, durability| {
+        Trial::test(name, move || {
+            let task = Task {
+                kills: 10,
+                durability,
+                seed: 1,
+                verbose: false,
+            };
+            let summary = killing::run(&task);
+            println!("{summary:?}");
+            if summary.wrong.is_empty() {
+                Ok(())
+            } else {
+                Err(summary.wrong.join("; ").into())
+            }
+        })
+    };
+    let trials = vec![
+        trial("power_loses_nothing_to_kills", Durability::Power),
+        trial("process_loses_nothing_to_kills", Durability::Process),
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}

@@ -1,0 +1,298 @@
+//! What must be true of what a killed process leaves.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Appended, JobPart, NewGroup, Role, Stores};
+use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_storage_sled::{Config, Durability, Opened, open};
+use tokio::runtime::Runtime;
+
+use super::plan::{CROWD, Name, SENDERS, USERS, large_group, small_group, user};
+use super::{Said, Summary};
+
+/// What is wrong, in words.
+type Verdict<T = ()> = Result<T, String>;
+
+/// Where the entries of each send were found.
+type Found = BTreeMap<Name, Vec<(UserId, Seq)>>;
+
+/// Opens what is left after each kill.
+pub(crate) struct Checker {
+    dir: PathBuf,
+    runtime: Runtime,
+    known: Known,
+}
+
+/// What was found so far.
+#[derive(Default)]
+struct Known {
+    /// How far each inbox was checked.
+    checked: BTreeMap<UserId, Seq>,
+    /// The answered sends with their seqs.
+    answered: BTreeMap<Name, Vec<(u64, u64)>>,
+}
+
+impl Checker {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.into(),
+            runtime: Runtime::new().expect("a runtime"),
+            known: Known::default(),
+        }
+    }
+
+    /// Makes the groups.
+    pub(crate) fn prepare(&self) {
+        let it = self.open().expect("a new directory opens");
+        self.runtime.block_on(async {
+            for (id, members) in [small_group(), large_group()] {
+                let group = NewGroup {
+                    id,
+                    name: "group".into(),
+                    avatar_url: String::new(),
+                    introduction: String::new(),
+                    extra: String::new(),
+                    members: members.into_iter().map(|it| (it, Role::Member)).collect(),
+                    at: Timestamp(1),
+                };
+                it.stores.group.create(&group).await.expect("it is made");
+            }
+        });
+        self.close(it);
+    }
+
+    /// Checks what a run has left, and returns what is wrong.
+    pub(crate) fn check(&mut self, run: u64, said: &Said, summary: &mut Summary) -> Verdict {
+        let it = self.open()?;
+        let check = self.known.check(&it.stores, run, said, summary);
+        let verdict = self.runtime.block_on(check);
+        self.close(it);
+        verdict
+    }
+
+    /// Reads everything once more from the start, and returns what is wrong.
+    pub(crate) fn everything(&mut self, summary: &mut Summary) -> Verdict {
+        let it = self.open()?;
+        let verdict = self.runtime.block_on(async {
+            self.known.checked.clear();
+            let found = self.known.read_on(&it.stores, summary).await?;
+            let answered = &self.known.answered;
+            answered
+                .iter()
+                .try_for_each(|(name, seqs)| is_there(&found, *name, seqs))
+        });
+        self.close(it);
+        verdict
+    }
+
+    fn open(&self) -> Verdict<Opened> {
+        let config = Config {
+            // Nobody kills the check.
+            durability: Durability::Process,
+            min_free: 0,
+            ..Config::new(&self.dir)
+        };
+        let opened = open(&config, Arc::new(SystemClock));
+        opened.map_err(|error| format!("it does not open: {error}"))
+    }
+
+    /// Waits until the directory may be opened again.
+    fn close(&self, it: Opened) {
+        let health = it.health.clone();
+        drop(it);
+        self.runtime.block_on(health.closed());
+    }
+}
+
+impl Known {
+    async fn check(
+        &mut self,
+        stores: &Stores,
+        run: u64,
+        said: &Said,
+        summary: &mut Summary,
+    ) -> Verdict {
+        nothing_shown_is_gone(stores, said).await?;
+        generations_go_on(stores, said).await?;
+        let repeated = ask_again(stores, run, said, summary).await?;
+        finish_jobs(stores).await?;
+        let found = self.read_on(stores, summary).await?;
+        let answered = said.answered.iter().map(|((sender, number), seqs)| {
+            let (sender, number) = (*sender, *number);
+            (
+                Name {
+                    run,
+                    sender,
+                    number,
+                },
+                seqs.clone(),
+            )
+        });
+        for (name, seqs) in answered.chain(repeated) {
+            is_there(&found, name, &seqs)?;
+            self.answered.insert(name, seqs);
+        }
+        Ok(())
+    }
+
+    /// Reads what has come to all inboxes since the last time; every send found must be whole.
+    async fn read_on(&mut self, stores: &Stores, summary: &mut Summary) -> Verdict<Found> {
+        let users: Vec<_> = (1..=USERS + CROWD).map(user).collect();
+        let heads = stores.seq.heads(&users).await.map_err(|e| e.to_string())?;
+        let mut found = Found::new();
+        for (who, head) in users.into_iter().zip(heads) {
+            let mut last = self.checked.get(&who).copied().unwrap_or_default();
+            while last < head.head {
+                let page = stores.inbox.after(who, last, PageLimit::items(500)).await;
+                for entry in page.map_err(|e| format!("{who}: {e}"))?.items {
+                    if entry.seq != last.next() {
+                        return Err(format!("{who}: {:?} follows {last:?}", entry.seq));
+                    }
+                    last = entry.seq;
+                    summary.entries += 1;
+                    let content = &entry.message.content.0;
+                    match Name::of(content) {
+                        Some(name) if name.content() == *content => {
+                            found.entry(name).or_default().push((who, last));
+                        }
+                        _ => return Err(format!("{who} {last:?}: not what was sent")),
+                    }
+                }
+            }
+            if last > head.head {
+                return Err(format!(
+                    "{who}: the head went from {last:?} to {:?}",
+                    head.head
+                ));
+            }
+            self.checked.insert(who, last);
+        }
+        for (name, places) in &found {
+            let mut users: Vec<_> = places.iter().map(|(who, _)| *who).collect();
+            let mut recipients = name.recipients();
+            users.sort();
+            recipients.sort();
+            if users != recipients {
+                return Err(format!("{name:?}: to {recipients:?}, found with {users:?}"));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Law 1: what was shown was durable.
+async fn nothing_shown_is_gone(stores: &Stores, said: &Said) -> Verdict {
+    for (who, seen) in &said.seen {
+        let head = stores.seq.heads(&[user(*who)]).await;
+        let head = head.map_err(|e| e.to_string())?[0].head;
+        if head.get() < *seen {
+            return Err(format!(
+                "u:{who} was shown {seen}, and its head is {head:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Law 7: no generation is given twice.
+async fn generations_go_on(stores: &Stores, said: &Said) -> Verdict {
+    for (device, given) in &said.raised {
+        let device = DeviceId::new(*device).expect("a device's number");
+        let raised = stores
+            .device
+            .raise(&[(device, user(1))], Timestamp(1))
+            .await;
+        let raised = raised.map_err(|e| e.to_string())?[0].0;
+        if raised <= *given {
+            return Err(format!("{device} was given {given}, and then {raised}"));
+        }
+    }
+    Ok(())
+}
+
+/// Law 4: each sender asks again for its last answered send, and for the one that was under way.
+/// Returns the answers to the latter.
+async fn ask_again(
+    stores: &Stores,
+    run: u64,
+    said: &Said,
+    summary: &mut Summary,
+) -> Verdict<Vec<(Name, Vec<(u64, u64)>)>> {
+    let mut asked = Vec::new();
+    for sender in 0..SENDERS {
+        let mine = said.answered.range((sender, 0)..=(sender, u64::MAX));
+        let last = mine.last();
+        if let Some(((_, number), seqs)) = last {
+            let name = Name {
+                run,
+                sender,
+                number: *number,
+            };
+            let first = seqs[0].1;
+            match append(stores, name).await? {
+                Appended::Repeated { seq, .. } if seq.get() == first => {}
+                other => return Err(format!("{name:?} was answered {first}, now {other:?}")),
+            }
+        }
+        let number = last.map_or(0, |((_, number), _)| number + 1);
+        let name = Name {
+            run,
+            sender,
+            number,
+        };
+        let seq = match append(stores, name).await? {
+            Appended::Stored { seqs, .. } => seqs[0].1,
+            Appended::Repeated { seq, .. } => {
+                summary.repeated.1 += 1;
+                seq
+            }
+            other => return Err(format!("{name:?}: {other:?}")),
+        };
+        summary.repeated.0 += 1;
+        asked.push((name, vec![(name.recipients()[0].get(), seq.get())]));
+    }
+    Ok(asked)
+}
+
+async fn append(stores: &Stores, name: Name) -> Verdict<Appended> {
+    let outcome = stores.inbox.append(&[name.send()]).await;
+    outcome
+        .map(|mut it| it.remove(0))
+        .map_err(|e| e.to_string())
+}
+
+/// Law 5: what was begun is finished by whoever comes next.
+async fn finish_jobs(stores: &Stores) -> Verdict {
+    while let Some(lease) = stores
+        .inbox
+        .claim_job(None)
+        .await
+        .map_err(|e| e.to_string())?
+    {
+        let part = stores.inbox.advance_job(&lease).await;
+        if part.map_err(|e| e.to_string())? == JobPart::Lost {
+            return Err(format!("{lease:?} was lost with nobody else there"));
+        }
+    }
+    Ok(())
+}
+
+/// The send has these entries.
+fn is_there(found: &Found, name: Name, seqs: &[(u64, u64)]) -> Verdict {
+    let places = found
+        .get(&name)
+        .ok_or_else(|| format!("{name:?} is gone"))?;
+    for (who, seq) in seqs {
+        if !places.contains(&(user(*who), Seq::new(*seq))) {
+            return Err(format!(
+                "{name:?} was answered {seqs:?}, found at {places:?}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Kills a writing process again and again, and checks after each kill that nothing answered is
+//! gone. Shared by the test (a few kills) and the example (as many as asked for).
+//!
+//! This program is its own victim: started with [`WRITER`] it opens the directory, sends without
+//! end and says what was answered; otherwise it starts victims, kills them at random moments, opens
+//! what they leave, and checks it against what they said.
+
+#![expect(clippy::indexing_slicing, reason = "a failed check should panic")]
+
+mod check;
+mod plan;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use gimlet_storage_sled::Durability;
+use tokio::time::Instant;
+
+use check::Checker;
+use plan::mix;
+
+/// The first argument of a victim; its directory, run and durability follow.
+pub(crate) const WRITER: &str = "writer";
+
+/// Answered sends after which a victim may be killed.
+const ANSWERED: u64 = 100;
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// How many kills.
+    pub(crate) kills: u32,
+    /// What the victims promise.
+    pub(crate) durability: Durability,
+    /// Where the random numbers begin.
+    pub(crate) seed: u64,
+    /// Whether to tell of every kill.
+    pub(crate) verbose: bool,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Kills.
+    pub(crate) kills: u32,
+    /// Kills within 300 ms of a start.
+    pub(crate) early: u32,
+    /// Kills with the flush held.
+    pub(crate) held: u32,
+    /// Answered sends.
+    pub(crate) answered: u64,
+    /// Sends that were asked again after a kill, and of them those that had been stored.
+    pub(crate) repeated: (u64, u64),
+    /// Entries read and compared.
+    pub(crate) entries: u64,
+    /// What was wrong.
+    pub(crate) wrong: Vec<String>,
+}
+
+/// Runs a victim if the program was started as one.
+pub(crate) fn victim() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(WRITER) {
+        return None;
+    }
+    let dir = arguments.next().expect("a directory");
+    let run = arguments.next().expect("a run").parse().expect("a number");
+    let durability = match arguments.next().as_deref() {
+        Some("process") => Durability::Process,
+        _ => Durability::Power,
+    };
+    writer::write(dir.as_ref(), run, durability);
+    Some(ExitCode::SUCCESS)
+}
+
+/// When a victim is killed.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    /// This long after its start, whatever it does.
+    After(Duration),
+    /// When it has said that many times that a send was answered.
+    Answered(u64),
+    /// When its flush is held and readers have looked.
+    Held,
+}
+
+/// What a victim has said.
+#[derive(Debug, Default)]
+struct Said {
+    /// The seqs of the answered sends, by sender and number.
+    answered: BTreeMap<(u64, u64), Vec<(u64, u64)>>,
+    /// The largest head that a reader was shown, by user.
+    seen: BTreeMap<u64, u64>,
+    /// The largest generation of each device.
+    raised: BTreeMap<u64, u64>,
+    held: bool,
+}
+
+/// Kills, and checks.
+pub(crate) fn run(task: &Task) -> Summary {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let mut summary = Summary::default();
+    let mut checker = Checker::new(dir.path());
+    checker.prepare();
+    for run in 0..task.kills {
+        let random = mix(task.seed, u64::from(run));
+        let moment = match run % 3 {
+            0 => Moment::After(Duration::from_micros(random % 300_000)),
+            1 if run % 4 == 0 => Moment::Held,
+            _ => Moment::Answered(ANSWERED + random % 200),
+        };
+        let said = live(dir.path(), run, task, moment);
+        summary.kills += 1;
+        summary.answered += said.answered.len() as u64;
+        summary.early += u32::from(matches!(moment, Moment::After(_)));
+        summary.held += u32::from(matches!(moment, Moment::Held));
+        let wrong = checker.check(u64::from(run), &said, &mut summary).err();
+        if task.verbose || wrong.is_some() {
+            let answered = said.answered.len();
+            println!("kill {run}: {moment:?}, {answered} answered, {wrong:?}");
+        }
+        if let Some(wrong) = wrong {
+            // What follows would only repeat it.
+            summary.wrong.push(format!("kill {run}: {wrong}"));
+            break;
+        }
+    }
+    if summary.wrong.is_empty() {
+        let wrong = checker.everything(&mut summary);
+        summary.wrong.extend(wrong.err());
+    }
+    summary
+}
+
+/// Starts a victim, kills it at its moment, and returns what it has said.
+fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
+    let durability = match task.durability {
+        Durability::Power => "power",
+        Durability::Process => "process",
+    };
+    let hold = if matches!(moment, Moment::Held) {
+        "hold"
+    } else {
+        "go"
+    };
+    let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
+        .arg(WRITER)
+        .arg(dir)
+        .arg(run.to_string())
+        .arg(durability)
+        .arg(hold)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("this program starts");
+    let lines = listen(&mut child);
+    let mut said = Said::default();
+    let started = Instant::now();
+    loop {
+        let line = match moment {
+            Moment::After(span) => lines.recv_timeout(span.saturating_sub(started.elapsed())),
+            Moment::Answered(_) | Moment::Held => {
+                lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            }
+        };
+        match line {
+            Ok(line) => said.hear(&line),
+            // Its time has come, or it has ended by itself: the check will find why.
+            Err(_) => break,
+        }
+        let over = match moment {
+            Moment::After(span) => started.elapsed() >= span,
+            Moment::Answered(count) => said.answered.len() as u64 >= count,
+            Moment::Held => said.held,
+        };
+        if over {
+            break;
+        }
+    }
+    child.kill().expect("the victim is ours");
+    child.wait().expect("the victim is ours");
+    // What it said before it died still stands in the pipe.
+    for line in lines {
+        said.hear(&line);
+    }
+    said
+}
+
+/// Hands on the lines of a victim; one that it could not end is not among them.
+fn listen(child: &mut Child) -> Receiver<String> {
+    let stdout = child.stdout.take().expect("it was asked for");
+    let (tell, lines) = channel();
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(stdout);
+        let mut line = String::new();
+        while pipe.read_line(&mut line).is_ok_and(|read| read > 0) && line.ends_with('\n') {
+            if tell.send(std::mem::take(&mut line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}
+
+impl Said {
+    fn hear(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        let word = words.next();
+        let mut numbers = words.map(|it| it.parse::<u64>().expect("a number"));
+        let mut next = || numbers.next().expect("another number");
+        match word {
+            Some("sent") => {
+                let name = (next(), next());
+                let mut seqs = Vec::new();
+                while let Some(user) = numbers.next() {
+                    seqs.push((user, numbers.next().expect("a seq for every user")));
+                }
+                self.answered.insert(name, seqs);
+            }
+            Some("seen") => {
+                let (user, head) = (next(), next());
+                let most = self.seen.entry(user).or_default();
+                *most = head.max(*most);
+            }
+            Some("raised") => {
+                let (device, generation) = (next(), next());
+                let most = self.raised.entry(device).or_default();
+                *most = generation.max(*most);
+            }
+            Some("held") => self.held = true,
+            _ => panic!("a victim says only these: {line}"),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What each send is, as a function of its name: so that a check needs to be told the name only.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::id::{GroupId, MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::store::{Append, Key, RosterVersion};
+use gimlet_core::time::Timestamp;
+
+/// Users who send to each other.
+pub(crate) const USERS: u64 = 40;
+/// Members of the large group, whose sends become jobs: these many users behind the others.
+pub(crate) const CROWD: u64 = 1_200;
+/// Senders at work at once.
+pub(crate) const SENDERS: u64 = 16;
+
+/// A send's name: the run it belongs to, its sender, and its number there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Name {
+    pub(crate) run: u64,
+    pub(crate) sender: u64,
+    pub(crate) number: u64,
+}
+
+/// Mixes two numbers into a random one (splitmix64).
+pub(crate) fn mix(a: u64, b: u64) -> u64 {
+    let mut z = a
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .wrapping_add(b)
+        .wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+pub(crate) fn user(n: u64) -> UserId {
+    UserId::new(n).expect("a user's number")
+}
+
+pub(crate) fn small_group() -> (GroupId, Vec<UserId>) {
+    let id = GroupId::new(1).expect("a group's number");
+    (id, (1..=30).map(user).collect())
+}
+
+pub(crate) fn large_group() -> (GroupId, Vec<UserId>) {
+    let id = GroupId::new(2).expect("a group's number");
+    (id, (1..=CROWD).map(|n| user(USERS + n)).collect())
+}
+
+impl Name {
+    fn random(self) -> u64 {
+        mix(mix(self.run, self.sender), self.number)
+    }
+
+    /// Everything that content of this name begins with.
+    fn words(self) -> [u8; 24] {
+        let mut words = [0; 24];
+        let numbers = [self.run, self.sender, self.number];
+        let bytes = numbers.into_iter().flat_map(u64::to_be_bytes);
+        for (to, from) in words.iter_mut().zip(bytes) {
+            *to = from;
+        }
+        words
+    }
+
+    /// The name that content begins with.
+    pub(crate) fn of(content: &[u8]) -> Option<Self> {
+        let (words, _) = content.as_chunks::<8>();
+        let mut numbers = words.iter().map(|it| u64::from_be_bytes(*it));
+        Some(Self {
+            run: numbers.next()?,
+            sender: numbers.next()?,
+            number: numbers.next()?,
+        })
+    }
+
+    /// One in twenty is as large as content may be, three in twenty are of several rows.
+    pub(crate) fn content(self) -> Vec<u8> {
+        let random = mix(self.random(), 1);
+        let size = match random % 20 {
+            0 => 60 * 1024,
+            1..=3 => 3_000 + usize::try_from(random % 20_000).expect("a small number"),
+            _ => 24 + usize::try_from(random % 300).expect("a small number"),
+        };
+        let mut content = self.words().to_vec();
+        let mut block = random;
+        while content.len() < size {
+            block = mix(block, 2);
+            content.extend_from_slice(&block.to_be_bytes());
+        }
+        content.truncate(size);
+        content
+    }
+
+    /// One, two or many recipients, a small group, or now and then a large one.
+    fn target(self) -> (Vec<UserId>, Option<GroupId>) {
+        let random = self.random();
+        let at = |step: u64| user(1 + (random / 100 + step) % USERS);
+        match random % 100 {
+            0 => {
+                let (group, members) = large_group();
+                (members, Some(group))
+            }
+            1..=9 => {
+                let (group, members) = small_group();
+                (members, Some(group))
+            }
+            10..=29 => (vec![at(0)], None),
+            30..=39 => ((0..3 + random % 17).map(at).collect(), None),
+            _ => (vec![at(0), at(1)], None),
+        }
+    }
+
+    pub(crate) fn recipients(self) -> Vec<UserId> {
+        self.target().0
+    }
+
+    /// The send itself.
+    pub(crate) fn send(self) -> Append {
+        let (recipients, group) = self.target();
+        let receiver = group.map_or(Receiver::User(recipients[0]), Receiver::Group);
+        Append {
+            message: Arc::new(Message {
+                id: MessageId::generate(),
+                sender: Sender::Business,
+                receiver,
+                mentions: Vec::new(),
+                kind: 1,
+                content: Content(self.content().into()),
+                sent_at: Timestamp(0),
+            }),
+            recipients: recipients.into(),
+            key: Some(Key {
+                id: self.words().to_vec(),
+                digest: [7; 16],
+                window: Duration::from_hours(168),
+            }),
+            roster: group.map(|group| (group, RosterVersion(1))),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The victim: senders, readers, sign-ins and a worker for jobs, all at once, until it is killed.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gimlet_core::id::DeviceId;
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Appended, JobPart, Stores};
+use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_storage_sled::{Config, Durability, FlushGate, open};
+use tokio::task::JoinSet;
+
+use super::plan::{Name, SENDERS, USERS, user};
+
+/// Answers after which a victim that is to hold its flush does so.
+const HOLD: u64 = 120;
+
+/// Writes until it is killed.
+pub(crate) fn write(dir: &Path, run: u64, durability: Durability) {
+    let hold = std::env::args().any(|it| it == "hold");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let config = Config {
+            durability,
+            min_free: 0,
+            ..Config::new(dir)
+        };
+        let it = open(&config, Arc::new(SystemClock)).expect("the directory opens");
+        let answers = Arc::new(AtomicU64::new(0));
+        let mut tasks = JoinSet::new();
+        for sender in 0..SENDERS {
+            tasks.spawn(send(it.stores.clone(), run, sender, Arc::clone(&answers)));
+        }
+        for part in 0..4 {
+            tasks.spawn(read(it.stores.clone(), part));
+        }
+        tasks.spawn(sign_in(it.stores.clone()));
+        tasks.spawn(work(it.stores.clone()));
+        if hold {
+            tasks.spawn(stop(it.stores.clone(), it.flush_gate(), answers));
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("no task panics");
+        }
+    });
+}
+
+/// Says a line, whole.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).expect("somebody listens");
+    out.flush().expect("somebody listens");
+}
+
+async fn send(stores: Stores, run: u64, sender: u64, answers: Arc<AtomicU64>) {
+    for number in 0.. {
+        let name = Name {
+            run,
+            sender,
+            number,
+        };
+        let outcome = stores.inbox.append(&[name.send()]).await;
+        let outcome = outcome.expect("it is stored").remove(0);
+        let Appended::Stored { seqs, .. } = outcome else {
+            panic!("a new send is stored: {outcome:?}");
+        };
+        let mut line = format!("sent {sender} {number}");
+        for (user, seq) in seqs {
+            write!(line, " {} {seq}", user.get()).expect("a String takes it");
+        }
+        say(&(line + "\n"));
+        answers.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows some inboxes, and says how far it was shown.
+async fn read(stores: Stores, part: u64) {
+    let mut cursors = vec![Seq::ZERO; usize::try_from(USERS).expect("a small number")];
+    loop {
+        for (n, cursor) in (1..).zip(&mut cursors) {
+            if n % 4 == part {
+                *cursor = look(&stores, n, *cursor).await;
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Reads a page and says where it ends.
+async fn look(stores: &Stores, n: u64, cursor: Seq) -> Seq {
+    let page = stores.inbox.after(user(n), cursor, PageLimit::items(50));
+    let page = page.await.expect("it is read");
+    for (entry, want) in page.items.iter().zip(cursor.get() + 1..) {
+        assert_eq!(entry.seq.get(), want, "no hole is stepped over");
+    }
+    let Some(last) = page.items.last() else {
+        return cursor;
+    };
+    say(&format!("seen {n} {}\n", last.seq));
+    last.seq
+}
+
+async fn sign_in(stores: Stores) {
+    for n in 0.. {
+        let device = DeviceId::new(1 + n % 5).expect("a device's number");
+        let sign_in = [(device, user(1))];
+        let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+        let raised = raised.expect("it is raised");
+        say(&format!("raised {} {}\n", device.get(), raised[0].0));
+    }
+}
+
+/// Advances jobs; it claims each part anew, as a worker that takes over does.
+async fn work(stores: Stores) {
+    loop {
+        let lease = stores.inbox.claim_job(None).await.expect("it is asked");
+        match lease {
+            Some(lease) => {
+                let part = stores.inbox.advance_job(&lease).await;
+                assert_ne!(part.expect("it advances"), JobPart::Lost);
+            }
+            None => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// Holds the flush, lets every reader look again, and says so.
+async fn stop(stores: Stores, gate: FlushGate, answers: Arc<AtomicU64>) {
+    while answers.load(Ordering::Relaxed) < HOLD {
+        tokio::task::yield_now().await;
+    }
+    gate.hold();
+    gate.reached().await;
+    for n in 1..=USERS {
+        let head = stores.seq.heads(&[user(n)]).await.expect("it is read");
+        say(&format!("seen {n} {}\n", head[0].head));
+        look(&stores, n, head[0].head.prev()).await;
+    }
+    say("held\n");
+}
