@@ -54,7 +54,8 @@ pub enum Error {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({code})")]
 pub struct ApiError {
-    /// `grpc-status` as sent: 14 if the server cannot be reached, gim's numbers from 10000 up.
+    /// `grpc-status` as sent, gim's numbers from 10000 up; 14 if the server cannot be reached, 4 if
+    /// the connection broke or the time ran out, so that it may have been done.
     pub code: i32,
     /// The server's words, or the transport's.
     pub message: String,

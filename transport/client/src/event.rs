@@ -296,3 +296,6 @@ pub(crate) fn event(message: pb::Message, who: &Credentials) -> Event {
         _ => Event::Message(inbound),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 //! above 16 as "unknown" and drops the header (tonic 0.14.9, `Status::from_header_map`), so this
 //! layer copies the number to a header that survives in the status' metadata.
 
+use std::error::Error as _;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -16,12 +17,17 @@ use crate::error::ApiError;
 
 const COPY: HeaderName = HeaderName::from_static("x-raw-grpc-status");
 
-/// The error of a call, with the number that was on the wire.
+/// The error of a call, with the number that was on the wire. A connection that broke and a time
+/// that ran out are 4: nobody knows whether it was done.
 pub(crate) fn api_error(status: &Status) -> ApiError {
     let raw = status.metadata().get(COPY.as_str());
-    let raw = raw.and_then(|value| value.to_str().ok()?.parse().ok());
+    let raw: Option<i32> = raw.and_then(|value| value.to_str().ok()?.parse().ok());
+    let here = match (status.code(), status.source()) {
+        (Code::Unknown, Some(_)) | (Code::Cancelled, _) => Code::DeadlineExceeded,
+        (code, _) => code,
+    };
     ApiError {
-        code: raw.unwrap_or(status.code() as i32),
+        code: raw.unwrap_or(here as i32),
         message: match status.message() {
             "" => status.code().description().to_owned(),
             text => text.to_owned(),

@@ -77,8 +77,8 @@ pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
 /// An error of a call, in words that say what to do.
 pub(crate) fn explain(args: &Args, error: &ApiError) -> String {
     match error.code {
-        14 | 4 | 1 => format!(
-            "no server answers at {}: start one with `cargo run --release`, or say --grpc",
+        14 | 4 => format!(
+            "the server does not answer at {}: start one with `cargo run --release`, or say --grpc",
             args.grpc
         ),
         10_010 => format!("the code {} is not accepted: say --code", args.code),

@@ -42,6 +42,7 @@ pub(crate) struct Shell {
 impl Shell {
     /// Signs in, or takes the account kept from last time, and connects.
     pub(crate) async fn start(args: Args) -> Outcome<Self> {
+        args.endpoint()?;
         let nobody = Api::new(&args.grpc)?;
         let who = account::open(&args, &nobody).await?;
         let mut shell = Self {
@@ -196,6 +197,9 @@ impl Shell {
             Event::SignedOut { code: 10_000, .. } if !self.renewed => {
                 self.go_offline().await;
                 self.sign_in_again().await?;
+                if let Err(error) = account::name(&self.args, &self.api).await {
+                    say(&format!("* {}", account::explain(&self.args, &error)));
+                }
                 self.go_online().await?;
             }
             Event::SignedOut { message, .. } | Event::TurnedAway { message, .. } => {
@@ -314,7 +318,7 @@ impl Shell {
 
 fn text_of(draft: &Draft) -> String {
     match &draft.content {
-        Content::Text(text) => text.clone(),
+        Content::Text(text) => view::clean(text),
         _ => String::new(),
     }
 }
