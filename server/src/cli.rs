@@ -1,6 +1,7 @@
 //! The command line: what is to be done, with the configuration it is to be done with.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -93,7 +94,7 @@ pub(crate) fn parse(
             let (config, notices) = load(file)?;
             let mut text = String::new();
             for notice in notices {
-                text.push_str(&format!("# note: {}\n", notice.0));
+                let _ = writeln!(text, "# note: {}", notice.0);
             }
             text.push_str(&config.masked());
             Ok(Command::Print(text))

@@ -16,11 +16,7 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Command::Serve(config)) => serve(*config),
-        Ok(Command::Print(text)) => {
-            hello::say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(Shown { text, help: true }) => {
+        Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
             hello::say(&text);
             ExitCode::SUCCESS
         }

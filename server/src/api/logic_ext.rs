@@ -15,8 +15,8 @@ use super::status::status;
 #[derive(Clone, Debug)]
 pub(super) struct Ext(pub(super) Service);
 
-fn empty() -> Result<Response<Empty>, Status> {
-    Ok(Response::new(Empty {}))
+fn empty() -> Response<Empty> {
+    Response::new(Empty {})
 }
 
 const fn sender(caller: Caller) -> Sender {
@@ -66,7 +66,7 @@ impl LogicExt for Ext {
             .push_room(sender(caller), draft)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn add_friend(
@@ -80,7 +80,7 @@ impl LogicExt for Ext {
             .add_friend(caller.user, friend, req.remarks, req.description)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn agree_add_friend(
@@ -94,7 +94,7 @@ impl LogicExt for Ext {
             .agree_friend(caller.user, requester, req.remarks)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn set_friend(
@@ -166,7 +166,7 @@ impl LogicExt for Ext {
             .update_group(caller.user, group, edit)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn get_group(
@@ -230,7 +230,7 @@ impl LogicExt for Ext {
             .update_member(caller.user, group, user, edit)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn delete_group_member(
@@ -245,7 +245,7 @@ impl LogicExt for Ext {
             .remove_member(caller.user, group, user)
             .await
             .map_err(status)?;
-        empty()
+        Ok(empty())
     }
 
     async fn get_group_members(

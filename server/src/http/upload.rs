@@ -118,14 +118,13 @@ async fn keep(mut field: Field<'_>, folder: &Folder, max: u64) -> Result<String,
         if total > max {
             return Err(Refused::TooLarge(max));
         }
-        match &mut file {
-            Some((draft, _)) => draft.write(&chunk).await.map_err(Refused::Failed)?,
-            None => {
-                head.extend_from_slice(&chunk);
-                if head.len() >= kind::HEAD {
-                    file = Some(begin(&head, &name, folder).await?);
-                }
-            }
+        if let Some((draft, _)) = &mut file {
+            draft.write(&chunk).await.map_err(Refused::Failed)?;
+            continue;
+        }
+        head.extend_from_slice(&chunk);
+        if head.len() >= kind::HEAD {
+            file = Some(begin(&head, &name, folder).await?);
         }
     }
     let (draft, kind) = match file {
