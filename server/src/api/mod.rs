@@ -10,8 +10,6 @@ mod guard;
 mod logic_ext;
 mod logic_int;
 mod status;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use std::time::Duration;
