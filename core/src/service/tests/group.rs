@@ -253,3 +253,29 @@ async fn x4_concurrent_changes_all_take_place() {
     assert_eq!(now.members, 11);
     assert_eq!(world.pushes(1).await.len(), 10);
 }
+
+#[tokio::test]
+async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
+    let stores = memory::stores();
+    let one = world_of(stores.clone(), Limits::default(), Policy::default());
+    let two = world_of(stores, Limits::default(), Policy::default());
+    let group = one.group([1, 2, 3]).await;
+    let typing = || Draft {
+        persist: false,
+        ..to_group(group, "typing")
+    };
+    two.service.send(from(3), typing()).await.unwrap();
+    one.service
+        .remove_member(user(1), group, user(3))
+        .await
+        .unwrap();
+    let out = Refusal::NotInGroup(group);
+    assert_eq!(two.service.send(from(3), typing()).await, Err(out.clone()));
+    assert_eq!(two.service.members(user(3), group).await, Err(out.clone()));
+    two.service.send(from(1), typing()).await.unwrap();
+    let parcels = two.heard.parcels.lock().unwrap();
+    let Some(Parcel::Live { to, .. }) = parcels.last() else {
+        panic!("a live push, not {parcels:?}");
+    };
+    assert_eq!(*to, [user(1), user(2)]);
+}
