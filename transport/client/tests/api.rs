@@ -107,9 +107,10 @@ async fn numbers_beyond_grpc_arrive_as_sent() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_14() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    // Bound and not listening: nobody else gets the port meanwhile.
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = port.local_addr().unwrap();
     let api = Api::new(&format!("http://{address}")).unwrap();
     assert_eq!(api.register_device("x").await.unwrap_err().code, 14);
 }

@@ -9,7 +9,8 @@ use fake::{
 };
 use gimlet_client::pb::PackageType as Kind;
 use gimlet_client::{
-    Content, Cursor, CursorStore as _, Error, Event, FileCursor, OnSuperseded, Receiver, pb,
+    Content, Cursor, CursorStore as _, Endpoint, Error, Event, FileCursor, OnSuperseded, Receiver,
+    pb,
 };
 use prost::Message as _;
 
@@ -185,7 +186,11 @@ async fn refusals_are_repeated_or_given_back_by_what_they_mean() {
 
 #[tokio::test]
 async fn a_send_without_a_server_ends_at_its_deadline() {
-    let mut options = Fake::tcp().await.options();
+    // Bound and not listening: nobody else gets the port meanwhile.
+    let port = tokio::net::TcpSocket::new_v4().unwrap();
+    port.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = port.local_addr().unwrap().to_string();
+    let mut options = fake::options(Endpoint::Tcp(address));
     options.deadline = Duration::from_millis(50);
     let (client, _events) = client(options).await;
     let error = client.send(BOB, Content::text("hi")).await.unwrap_err();

@@ -28,6 +28,19 @@ pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
         .expect("it should have come by now")
 }
 
+/// Options of user 1 on device 11, quick to come back.
+pub(crate) fn options(endpoint: Endpoint) -> Options {
+    let who = Credentials {
+        user_id: 1,
+        device_id: 11,
+        token: "token".into(),
+    };
+    let mut options = Options::new(endpoint, who);
+    options.backoff_base = Duration::from_millis(5);
+    options.ack_every = Duration::from_millis(5);
+    options
+}
+
 /// A listener.
 pub(crate) struct Fake {
     listener: TcpListener,
@@ -53,20 +66,11 @@ impl Fake {
     /// Options of a client of this server: user 1, device 11, quick to come back.
     pub(crate) fn options(&self) -> Options {
         let address = self.listener.local_addr().unwrap();
-        let endpoint = if self.ws {
+        options(if self.ws {
             Endpoint::Ws(format!("ws://{address}/ws"))
         } else {
             Endpoint::Tcp(address.to_string())
-        };
-        let who = Credentials {
-            user_id: 1,
-            device_id: 11,
-            token: "token".into(),
-        };
-        let mut options = Options::new(endpoint, who);
-        options.backoff_base = Duration::from_millis(5);
-        options.ack_every = Duration::from_millis(5);
-        options
+        })
     }
 
     /// The next connection.
