@@ -34,6 +34,9 @@ pub struct TcpLink {
     input: BytesMut,
     output: BytesMut,
     limit: usize,
+    /// The client has ended its side.
+    heard_end: bool,
+    /// Nothing more is handed out.
     ended: bool,
 }
 
@@ -46,11 +49,12 @@ impl TcpLink {
             input: BytesMut::new(),
             output: BytesMut::new(),
             limit: limit.min(frame::WIDEST),
+            heard_end: false,
             ended: false,
         }
     }
 
-    /// Reads once into `input`; `ended` is set at the end of the stream. Data that came together
+    /// Reads once into `input`; `heard_end` is set at the end of the stream. Data that came together
     /// with the end is read first.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
@@ -62,13 +66,20 @@ impl TcpLink {
                 read
             });
             match read {
-                Ok(0) => self.ended = true,
+                Ok(0) => self.heard_end = true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Poll::Ready(Err(error)),
             }
             return Poll::Ready(Ok(()));
         }
+    }
+
+    /// Hands out the error, if there is one, and nothing after it.
+    fn end(&mut self, error: Option<LinkError>) -> Poll<Option<Result<Bytes, LinkError>>> {
+        self.ended = true;
+        self.input = BytesMut::new();
+        Poll::Ready(error.map(Err))
     }
 
     /// Writes until at most `left` bytes are pending.
@@ -92,26 +103,23 @@ impl Stream for TcpLink {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
         loop {
             match frame::take(&mut this.input, this.limit) {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
-                Ok(None) if this.ended && this.input.is_empty() => return Poll::Ready(None),
-                Ok(None) if this.ended => {
-                    this.input = BytesMut::new();
-                    return Poll::Ready(Some(Err(LinkError::Truncated)));
+                Ok(None) if this.heard_end => {
+                    let truncated = !this.input.is_empty();
+                    return this.end(truncated.then_some(LinkError::Truncated));
                 }
                 Ok(None) => {}
-                Err(error) => {
-                    // What follows cannot be told from rubbish.
-                    this.input = BytesMut::new();
-                    this.ended = true;
-                    return Poll::Ready(Some(Err(error)));
-                }
+                // What follows cannot be told from rubbish.
+                Err(error) => return this.end(Some(error)),
             }
             if let Err(error) = ready!(this.poll_fill(cx)) {
-                this.input = BytesMut::new();
-                this.ended = true;
-                return Poll::Ready(Some(Err(error.into())));
+                this.heard_end = true;
+                return this.end(Some(error.into()));
             }
         }
     }
@@ -138,6 +146,13 @@ impl Sink<Bytes> for TcpLink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         ready!(self.poll_drain(cx, 0))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        // A socket closed with unread input resets, which can destroy the last frames on their way.
+        while !self.heard_end {
+            if ready!(self.poll_fill(cx)).is_err() {
+                break;
+            }
+            self.input = BytesMut::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

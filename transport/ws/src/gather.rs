@@ -66,6 +66,21 @@ impl Gather {
         self.poll_drain(cx, PENDING - 1)
     }
 
+    /// Writes what is pending, ends our side, and waits for the client to end its own: a socket
+    /// closed with unread input resets, which can destroy the last frames on their way.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx, 0))?;
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        loop {
+            let mut scratch = [0; 512];
+            let mut rest = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest));
+            if read.is_err() || rest.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
     /// Writes until at most `left` bytes are pending.
     fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         while self.output.len() > left {

@@ -126,10 +126,12 @@ impl Sink<Bytes> for WsLink {
                 Err(error) => return Poll::Ready(ended_by(error).map_or(Ok(()), Err)),
             }
         }
-        match ready!(Pin::new(&mut this.stream).poll_close(cx)) {
-            Ok(()) => Poll::Ready(Ok(())),
-            Err(error) => Poll::Ready(ended_by(error).map_or(Ok(()), Err)),
+        if let Err(error) = ready!(Pin::new(&mut this.stream).poll_close(cx))
+            && let Some(error) = ended_by(error)
+        {
+            return Poll::Ready(Err(error));
         }
+        this.stream.get_mut().poll_end(cx).map_err(LinkError::from)
     }
 }
 

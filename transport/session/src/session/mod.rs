@@ -12,7 +12,7 @@ mod step;
 mod tests;
 mod work;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -68,7 +68,7 @@ impl Sessions {
 }
 
 impl<L: Link> Serve<L> for Sessions {
-    async fn serve(&self, opened: Opened<L>, addr: SocketAddr) {
+    fn serve(&self, opened: Opened<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send {
         let span = tracing::debug_span!(
             "connection",
             peer = %addr,
@@ -78,10 +78,12 @@ impl<L: Link> Serve<L> for Sessions {
         );
         let Opened { link, greeting } = opened;
         self.stats.opened.fetch_add(1, Ordering::Relaxed);
-        // Boxed: the task's own memory would hold it more than once while it is moved.
+        // Boxed, and before anything is waited for: the task would hold it more than once.
         let mut session = Box::new(Session::new(self, link, addr));
-        session.run(greeting).instrument(span).await;
-        self.stats.closed.fetch_add(1, Ordering::Relaxed);
+        async move {
+            session.run(greeting).instrument(span).await;
+            self.stats.closed.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -186,7 +188,14 @@ impl<'s, L: Link> Session<'s, L> {
         loop {
             match poll_fn(|cx| self.poll_step(cx)).await {
                 Step::Packet(packet) => {
-                    if let Err(end) = self.handle(packet).await {
+                    let handled = self.handle(&packet);
+                    drop(packet);
+                    let slow = match handled {
+                        Ok(None) => continue,
+                        Ok(Some(slow)) => slow,
+                        Err(end) => return end,
+                    };
+                    if let Err(end) = slow.await {
                         return end;
                     }
                 }

@@ -1,6 +1,7 @@
 //! The answer to each packet.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -21,41 +22,50 @@ use crate::link::{Link, UrlSignIn, Wire};
 use crate::{encode, page};
 
 impl<L: Link> Session<'_, L> {
-    /// Answers a packet.
-    pub(super) async fn handle(&mut self, packet: Box<Packet>) -> Result<(), End> {
-        let request = packet.request();
+    /// Answers a packet at once, or returns what has to be waited for.
+    pub(super) fn handle(&mut self, packet: &Packet) -> Result<Option<Slow<'_>>, End> {
         let (kind, id) = (packet.kind, packet.request_id);
-        drop(packet);
-        let connection = match (&request, &self.connection) {
-            (Ok(Request::SignIn(_)), _) => None,
-            (_, None) if kind != PackageType::PtSignIn as i32 => {
+        let request = packet.request();
+        let slow = match (request, self.connection.clone()) {
+            (Ok(Request::SignIn(input)), _) => Asked::SignIn(convert::credentials(input)),
+            (Err(refusal), None) if kind == PackageType::PtSignIn as i32 => {
+                self.refuse(kind, id, &refusal)?;
+                return Ok(None);
+            }
+            (_, None) => {
                 let refusal = Refusal::Unauthorized("nobody has signed in on this connection");
-                return self.refuse(kind, id, &refusal);
+                self.refuse(kind, id, &refusal)?;
+                return Ok(None);
             }
-            (_, connection) => connection.clone(),
-        };
-        // Boxed: what is waited for only now and then must not make every connection larger.
-        let answered = match (request, connection) {
-            (Ok(Request::SignIn(input)), _) => {
-                self.nudge().await;
-                Box::pin(self.sign_in(id, convert::credentials(input))).await
-            }
-            (Ok(Request::Sync(input)), Some(connection)) => {
-                self.nudge().await;
-                Box::pin(self.sync(id, input.seq, connection)).await
-            }
+            (Ok(Request::Sync(input)), Some(connection)) => Asked::Sync(input, connection),
             (Ok(Request::Subscribe(input)), Some(connection)) => {
-                self.nudge().await;
-                Box::pin(self.subscribe(id, input, connection)).await
+                Asked::Subscribe(input, connection)
             }
-            (Ok(Request::Heartbeat), Some(connection)) => self.heartbeat(id, &connection),
+            (Ok(Request::Heartbeat), Some(connection)) => {
+                self.heartbeat(id, &connection)?;
+                return Ok(None);
+            }
             (Ok(Request::Send(request)), Some(connection)) => {
                 self.send(id, request, connection);
-                Ok(())
+                return Ok(None);
             }
             // Acks have no answer; they are taken where packets are read.
-            (Ok(_), _) => Ok(()),
-            (Err(refusal), _) => Err(Answer::Refused(refusal)),
+            (Ok(Request::Ack(_)), Some(_)) => return Ok(None),
+            (Err(refusal), Some(_)) => {
+                self.refuse(kind, id, &refusal)?;
+                return Ok(None);
+            }
+        };
+        // Boxed: what is waited for only now and then must not make every connection larger.
+        Ok(Some(Box::pin(self.ask(kind, id, slow))))
+    }
+
+    async fn ask(&mut self, kind: i32, id: i64, asked: Asked) -> Result<(), End> {
+        self.nudge().await;
+        let answered = match asked {
+            Asked::SignIn(credentials) => self.sign_in(id, credentials).await,
+            Asked::Sync(input, connection) => self.sync(id, input.seq, connection).await,
+            Asked::Subscribe(input, connection) => self.subscribe(id, input, connection).await,
         };
         match answered {
             Ok(()) => Ok(()),
@@ -180,10 +190,10 @@ impl<L: Link> Session<'_, L> {
     ) -> Result<(), Answer> {
         let (room, from) = convert::subscription(&input)?;
         connection.subscribe(room, from).await?;
-        self.answer(PackageType::PtSubscribeRoom, id, Bytes::new())
+        Ok(self.answer(PackageType::PtSubscribeRoom, id, Bytes::new())?)
     }
 
-    fn heartbeat(&mut self, id: i64, connection: &Connection) -> Result<(), Answer> {
+    fn heartbeat(&mut self, id: i64, connection: &Connection) -> Result<(), End> {
         let (epoch, head) = connection.heartbeat();
         let data = if self.extended {
             let output = pb::HeartbeatOutput {
@@ -216,8 +226,8 @@ impl<L: Link> Session<'_, L> {
         });
     }
 
-    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), Answer> {
-        Ok(self.write(encode::answer(kind.into(), id, data))?)
+    fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), End> {
+        self.write(encode::answer(kind.into(), id, data))
     }
 
     fn refuse(&mut self, kind: i32, id: i64, refusal: &Refusal) -> Result<(), End> {
@@ -233,6 +243,16 @@ impl<L: Link> Session<'_, L> {
         })
         .await;
     }
+}
+
+/// What a packet waits for.
+type Slow<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
+
+/// What the gateway has to be asked before there is an answer.
+enum Asked {
+    SignIn(Result<Credentials, Refusal>),
+    Sync(pb::SyncInput, Arc<Connection>),
+    Subscribe(pb::SubscribeRoomInput, Arc<Connection>),
 }
 
 /// Why a packet has no good answer.

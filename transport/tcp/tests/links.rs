@@ -1,0 +1,207 @@
+//! Links over loopback sockets, and the accept loop around them.
+#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use gimlet_transport::admission::Admission;
+use gimlet_transport::serve::{self, AcceptLimits, Serve};
+use gimlet_transport::{Link, LinkError, Listener, Opened, Pending, Sessions, Wire};
+use gimlet_transport_tcp::{TcpFrames, TcpLink};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const LIMIT: usize = 65_535;
+
+async fn pair(limit: usize) -> (TcpLink, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut frames = TcpFrames::new(listener, limit);
+    let client = TcpStream::connect(frames.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (pending, _) = frames.accept().await.unwrap();
+    (pending.open().await.unwrap().link, client)
+}
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap();
+    [&length.to_be_bytes(), body].concat()
+}
+
+#[tokio::test]
+async fn frames_arrive_whole_wherever_the_network_cuts_them() {
+    let (mut link, mut client) = pair(LIMIT).await;
+    let bytes = [frame(b"one"), frame(b""), frame(&[7; 40])].concat();
+    for cut in 0..=bytes.len() {
+        client.write_all(&bytes[..cut]).await.unwrap();
+        tokio::task::yield_now().await;
+        client.write_all(&bytes[cut..]).await.unwrap();
+        for body in [&b"one"[..], b"", &[7; 40]] {
+            assert_eq!(link.next().await.unwrap().unwrap(), body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_comes_with_the_end_of_the_stream_is_read() {
+    let (mut link, mut client) = pair(LIMIT).await;
+    client
+        .write_all(&[frame(b"last"), frame(b"words")].concat())
+        .await
+        .unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(link.next().await.unwrap().unwrap(), "last");
+    assert_eq!(link.next().await.unwrap().unwrap(), "words");
+    assert!(link.next().await.is_none());
+    assert!(link.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_inside_a_frame_is_truncated() {
+    for part in [&[0][..], &[0, 5], &[0, 5, 1, 2]] {
+        let (mut link, mut client) = pair(LIMIT).await;
+        client.write_all(part).await.unwrap();
+        client.shutdown().await.unwrap();
+        assert!(matches!(link.next().await, Some(Err(LinkError::Truncated))));
+        assert!(link.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_declared_length_over_the_limit_ends_the_link_and_the_goodbye_arrives() {
+    let (mut link, mut client) = pair(100).await;
+    let lie = [vec![0, 101], vec![1; 50_000]].concat();
+    client.write_all(&lie).await.unwrap();
+    let error = link.next().await.unwrap().unwrap_err();
+    assert!(matches!(
+        error,
+        LinkError::TooLarge {
+            declared: 101,
+            limit: 100
+        }
+    ));
+    assert!(link.next().await.is_none());
+    link.start_send_unpin(Bytes::from_static(b"bye")).unwrap();
+    let closing = TaskTracker::new().spawn(async move { link.close().await });
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, frame(b"bye"));
+    drop(client);
+    closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_slow_reader_gets_everything_and_little_is_held_for_it() {
+    const FRAMES: usize = 400;
+    let (mut link, mut client) = pair(LIMIT).await;
+    let writing = TaskTracker::new().spawn(async move {
+        for n in 0..FRAMES {
+            let body = vec![u8::try_from(n % 251).unwrap(); 60_000];
+            link.feed(body.into()).await.unwrap();
+        }
+        link.flush().await.unwrap();
+        assert!(link.is_flushed());
+        link
+    });
+    let mut length = [0; 2];
+    let mut body = vec![0; 60_000];
+    for n in 0..FRAMES {
+        client.read_exact(&mut length).await.unwrap();
+        assert_eq!(usize::from(u16::from_be_bytes(length)), body.len());
+        client.read_exact(&mut body).await.unwrap();
+        assert!(body.iter().all(|byte| usize::from(*byte) == n % 251));
+    }
+    writing.await.unwrap();
+}
+
+/// Sends every frame back.
+#[derive(Debug)]
+struct Echo;
+
+impl<L: Link> Serve<L> for Echo {
+    async fn serve(&self, opened: Opened<L>, _addr: SocketAddr) {
+        let mut link = opened.link;
+        assert_eq!(link.wire(), Wire::Tcp);
+        while let Some(Ok(frame)) = link.next().await {
+            if link.send(frame).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+struct Served {
+    addr: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+async fn echo(connections: usize) -> Served {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(serve::accept(
+        TcpFrames::new(listener, LIMIT),
+        Arc::new(Echo),
+        Admission::new(connections, 1000),
+        AcceptLimits::default(),
+        tasks.clone(),
+        stop.clone(),
+    ));
+    Served { addr, stop, tasks }
+}
+
+async fn echoes(client: &mut TcpStream) -> bool {
+    let sent = frame(b"hello");
+    let mut got = vec![0; sent.len()];
+    client.write_all(&sent).await.is_ok()
+        && client.read_exact(&mut got).await.is_ok()
+        && got == sent
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_turned_away_and_a_place_comes_back() {
+    let served = echo(1).await;
+    let mut first = TcpStream::connect(served.addr).await.unwrap();
+    assert!(echoes(&mut first).await);
+    let mut second = TcpStream::connect(served.addr).await.unwrap();
+    assert!(!echoes(&mut second).await);
+    assert!(echoes(&mut first).await, "the first is not disturbed");
+    drop(first);
+    let mut again = TcpStream::connect(served.addr).await.unwrap();
+    while !echoes(&mut again).await {
+        again = TcpStream::connect(served.addr).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_accept_loop_stops_and_connections_are_waited_for() {
+    let served = echo(10).await;
+    let mut client = TcpStream::connect(served.addr).await.unwrap();
+    assert!(echoes(&mut client).await);
+    served.stop.cancel();
+    served.tasks.close();
+    while TcpStream::connect(served.addr).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(echoes(&mut client).await, "what is open goes on");
+    drop(client);
+    served.tasks.wait().await;
+}
+
+#[test]
+fn an_idle_connections_task_is_small() {
+    fn size<'a, F>(_: impl Fn(&'a Sessions, Opened<TcpLink>, SocketAddr) -> F) -> usize {
+        size_of::<F>()
+    }
+    let size = size(<Sessions as Serve<TcpLink>>::serve);
+    println!(
+        "the task of a TCP session takes {size} bytes, its link {}",
+        size_of::<TcpLink>()
+    );
+    assert!(size <= 500, "{size}");
+}

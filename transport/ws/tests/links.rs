@@ -1,0 +1,311 @@
+//! WebSocket over loopback sockets: the upgrade, frames both ways, pings and closing.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test should panic"
+)]
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use gimlet_transport::{
+    Greeting, Link, LinkError, Listener, Opened, Pending, Wire,
+    admission::Admission,
+    serve::{self, AcceptLimits, Serve},
+};
+use gimlet_transport_ws::{Origins, WsFrames, WsLink};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+const LIMIT: usize = 65_535;
+
+async fn listen(limit: usize, origins: Origins) -> (WsFrames, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let frames = WsFrames::new(listener, limit, origins);
+    let addr = frames.local_addr().unwrap();
+    (frames, addr)
+}
+
+async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
+    let (mut frames, addr) = listen(limit, Origins::Any).await;
+    let url = format!("ws://{addr}/ws{query}");
+    let client = TaskTracker::new().spawn(async move { connect_async(url).await.unwrap().0 });
+    let (pending, _) = frames.accept().await.unwrap();
+    let opened = pending.open().await.unwrap();
+    (opened, client.await.unwrap())
+}
+
+/// Sends a raw request; returns what the server said and how it sees it.
+async fn request(head: &str, origins: Origins) -> (String, Result<Opened<WsLink>, LinkError>) {
+    let (mut frames, addr) = listen(LIMIT, origins).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    let (pending, _) = frames.accept().await.unwrap();
+    let opened = pending.open().await;
+    let refused = opened.is_err();
+    let mut answer = vec![0; 4096];
+    let mut length = 0;
+    loop {
+        let read = client.read(&mut answer[length..]).await.unwrap();
+        length += read;
+        if read == 0 || (!refused && answer[..length].ends_with(b"\r\n\r\n")) {
+            break;
+        }
+    }
+    answer.truncate(length);
+    (String::from_utf8(answer).unwrap(), opened)
+}
+
+fn upgrade(path: &str, more: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+    )
+}
+
+#[tokio::test]
+async fn the_upgrade_is_at_ws_and_nowhere_else() {
+    let (answer, opened) = request(&upgrade("/ws?a=b", ""), Origins::Any).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
+    assert!(matches!(opened.unwrap().greeting, Greeting::BySignIn));
+    for path in ["/", "/wss", "/ws/", "/other?path=/ws"] {
+        let (answer, opened) = request(&upgrade(path, ""), Origins::Any).await;
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        assert!(
+            answer.ends_with("nothing is here: the WebSocket is at /ws\n"),
+            "{answer}"
+        );
+        assert!(opened.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
+    let plain = "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n";
+    let (answer, _) = request(plain, Origins::Any).await;
+    assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
+    assert!(answer.contains("Upgrade: websocket\r\n"), "{answer}");
+    for nonsense in ["POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", "\0\x01\x02\r\n\r\n"] {
+        let (answer, opened) = request(nonsense, Origins::Any).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(opened.is_err());
+    }
+    let long = upgrade("/ws", &format!("X: {}\r\n", "x".repeat(9000)));
+    let (answer, _) = request(&long, Origins::Any).await;
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let (answer, opened) = request("GET /ws HT", Origins::Any).await;
+    assert_eq!(answer, "");
+    assert!(matches!(opened, Err(LinkError::Truncated)));
+}
+
+#[tokio::test]
+async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
+    let origins = || Origins::Only(Arc::new(["https://chat.example".to_owned()]));
+    for (header, status) in [
+        ("Origin: https://chat.example\r\n", "101"),
+        ("", "101"),
+        ("Origin: https://evil.example\r\n", "403"),
+        ("Origin: null\r\n", "403"),
+    ] {
+        let (answer, _) = request(&upgrade("/ws", header), origins()).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{header}: {answer}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_url_may_bring_a_sign_in() {
+    let (opened, _client) = pair(LIMIT, "?user_id=2&device_id=7&token=t").await;
+    let Greeting::FromUrl(sign_in) = opened.greeting else {
+        panic!("all three are there");
+    };
+    assert_eq!(
+        (sign_in.user_id.as_str(), sign_in.token.as_str()),
+        ("2", "t")
+    );
+}
+
+#[tokio::test]
+async fn messages_are_frames_both_ways_in_every_size() {
+    let (opened, mut client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    assert_eq!(link.wire(), Wire::WebSocket);
+    for size in [0, 1, 125, 126, 1000, 1024, 1025, 65_535] {
+        let body = Bytes::from(vec![b'x'; size]);
+        client.send(Message::Binary(body.clone())).await.unwrap();
+        assert_eq!(link.next().await.unwrap().unwrap(), body);
+        let text = "y".repeat(size);
+        client
+            .send(Message::Text(text.as_str().into()))
+            .await
+            .unwrap();
+        assert_eq!(link.next().await.unwrap().unwrap(), text);
+        link.send(body.clone()).await.unwrap();
+        assert!(link.is_flushed());
+        assert_eq!(client.next().await.unwrap().unwrap(), Message::Binary(body));
+    }
+}
+
+#[tokio::test]
+async fn pings_are_answered_and_are_no_frames() {
+    let (opened, mut client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    client
+        .send(Message::Ping("are you there".into()))
+        .await
+        .unwrap();
+    let reading = TaskTracker::new().spawn(async move { link.next().await });
+    assert_eq!(
+        client.next().await.unwrap().unwrap(),
+        Message::Pong("are you there".into())
+    );
+    client.send(Message::Binary("frame".into())).await.unwrap();
+    assert_eq!(reading.await.unwrap().unwrap().unwrap(), "frame");
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_is_refused_by_its_declared_length() {
+    let (opened, mut client) = pair(100, "").await;
+    let mut link = opened.link;
+    client
+        .feed(Message::Binary(vec![0; 101].into()))
+        .await
+        .unwrap();
+    client.flush().await.unwrap();
+    let error = link.next().await.unwrap().unwrap_err();
+    assert!(matches!(
+        error,
+        LinkError::TooLarge {
+            declared: 101,
+            limit: 100
+        }
+    ));
+    assert!(link.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_close_carries_its_code_and_reason() {
+    let (opened, mut client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    let reason = "ä".repeat(100);
+    link.set_close(4300, &reason);
+    link.start_send_unpin(Bytes::from_static(b"last")).unwrap();
+    let closing = TaskTracker::new().spawn(async move { link.close().await });
+    assert_eq!(
+        client.next().await.unwrap().unwrap(),
+        Message::Binary("last".into())
+    );
+    let Message::Close(Some(close)) = client.next().await.unwrap().unwrap() else {
+        panic!("a close frame");
+    };
+    assert_eq!(close.code, CloseCode::Library(4300));
+    assert_eq!(
+        close.reason.as_str(),
+        "ä".repeat(61),
+        "cut between characters"
+    );
+    while client.next().await.is_some() {}
+    drop(client);
+    closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_closes_gets_its_close_back() {
+    let (opened, mut client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    client.send(Message::Binary("last".into())).await.unwrap();
+    client.close(None).await.unwrap();
+    assert_eq!(link.next().await.unwrap().unwrap(), "last");
+    assert!(link.next().await.is_none());
+    let closing = TaskTracker::new().spawn(async move { link.close().await });
+    while let Some(message) = client.next().await {
+        assert!(message.unwrap().is_close());
+    }
+    drop(client);
+    closing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_just_goes_is_a_plain_end() {
+    let (opened, client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    drop(client);
+    assert!(
+        link.next()
+            .await
+            .is_none_or(|error| matches!(error, Err(LinkError::Io(_))))
+    );
+    assert!(link.next().await.is_none());
+}
+
+/// Drops what it is given.
+#[derive(Debug)]
+struct Busy;
+
+impl<L: Link> Serve<L> for Busy {
+    async fn serve(&self, opened: Opened<L>, _addr: SocketAddr) {
+        let mut link = opened.link;
+        while let Some(Ok(_)) = link.next().await {}
+    }
+}
+
+async fn serve(connections: usize, handshake: Duration) -> SocketAddr {
+    let (frames, addr) = listen(LIMIT, Origins::Any).await;
+    let limits = AcceptLimits {
+        handshake,
+        ..AcceptLimits::default()
+    };
+    let tasks = TaskTracker::new();
+    let admission = Admission::new(connections, 1000);
+    let stop = CancellationToken::new();
+    tasks.spawn(serve::accept(
+        frames,
+        Arc::new(Busy),
+        admission,
+        limits,
+        tasks.clone(),
+        stop,
+    ));
+    addr
+}
+
+#[tokio::test]
+async fn a_handshake_has_a_time_limit() {
+    let addr = serve(10, Duration::from_millis(50)).await;
+    let mut client = TcpStream::connect(addr).await.unwrap();
+    client.write_all(b"GET /ws HTTP/1.1\r\n").await.unwrap();
+    let mut got = Vec::new();
+    client.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, b"");
+}
+
+#[tokio::test]
+async fn who_finds_no_place_is_told_when_to_come_back() {
+    let addr = serve(1, Duration::from_secs(5)).await;
+    let first = connect_async(format!("ws://{addr}/ws")).await.unwrap();
+    let mut second = TcpStream::connect(addr).await.unwrap();
+    second
+        .write_all(upgrade("/ws", "").as_bytes())
+        .await
+        .unwrap();
+    second.shutdown().await.unwrap();
+    let mut answer = String::new();
+    second.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(answer.contains("Retry-After: 5\r\n"), "{answer}");
+    drop(first);
+}
