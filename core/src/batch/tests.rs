@@ -321,9 +321,10 @@ async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
     bench.token.cancel();
     bench.held.permits.add_permits(1);
     // The first batch ends; then the lane learns of the shutdown.
-    while bench.held.entered.load(Ordering::SeqCst) < 2 {
+    for _ in 0..100 {
         tokio::task::yield_now().await;
     }
+    assert_eq!(bench.held.entered.load(Ordering::SeqCst), 2);
     let late = bench.send(1).await;
     assert_eq!(late.await.unwrap(), Err(Refusal::Unavailable));
     bench.held.permits.add_permits(10);
