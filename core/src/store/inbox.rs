@@ -43,7 +43,7 @@ pub struct Append {
 
 impl Append {
     /// The group in whose order it stands: the roster's, or else the receiver. A send to more than
-    /// [`PART`](crate::limits::PART) recipients must have one.
+    /// [`PART`] recipients must have one.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
         match (self.roster, self.message.receiver) {
@@ -53,7 +53,7 @@ impl Append {
     }
 
     /// Refuses a batch in which a send has no recipient, or more than
-    /// [`PART`](crate::limits::PART) without a group: bugs of the caller that every backend names
+    /// [`PART`] without a group: bugs of the caller that every backend names
     /// before it stores anything.
     pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
         for send in batch {
@@ -140,7 +140,7 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// not the group's is `Stale`, and so is one whose group does not exist; the check is part of the
     /// same step (law 11).
     ///
-    /// A send with more than [`PART`](crate::limits::PART) recipients, or to a group that has an open job, is
+    /// A send with more than [`PART`] recipients, or to a group that has an open job, is
     /// stored as a fan-out job: its key, its body, the recipients and the first recipient's entry
     /// now, the rest by [`advance_job`](Self::advance_job).
     ///
@@ -166,7 +166,7 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// A claim takes the job from its former holder.
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError>;
 
-    /// Makes the next part of a job's entries, at most [`PART`](crate::limits::PART) of them, and notes the
+    /// Makes the next part of a job's entries, at most [`PART`] of them, and notes the
     /// progress, in one atomic, durable step.
     async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError>;
 
