@@ -20,7 +20,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        let settled = tokio::time::timeout(Duration::from_secs(60), all).await;
+        let settled = tokio::time::timeout(Duration::from_mins(1), all).await;
         settled.expect("the runner finishes its jobs");
     }
 }
