@@ -224,7 +224,7 @@ impl Connection {
             .history(room, from, HISTORY_PAGE)
             .await;
         let history = history.inspect_err(|_| self.handle.history_failed())?;
-        self.handle.fill_room(room, &history.items, history.more);
+        self.handle.fill_room(room, &history);
         Ok(())
     }
 

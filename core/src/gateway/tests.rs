@@ -314,6 +314,18 @@ async fn r6_history_and_live_meet_without_hole_or_repeat() {
     assert_eq!(next(&bob, 141).await, (20..=160).collect::<Vec<_>>());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_place_in_a_lost_stream_of_a_room_starts_over() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    publish(&node, 1, true).await;
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    bob.subscribe(RoomId::new(1), Seq::new(500)).await.unwrap();
+    assert_eq!(next(&bob, 1).await, [1], "500 was in a stream that is gone");
+    publish(&node, 1, true).await;
+    assert_eq!(next(&bob, 1).await, [2]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn c16_c17_subscribing_races_with_pushing() {
     let stores = memory::stores();
@@ -321,7 +333,7 @@ async fn c16_c17_subscribing_races_with_pushing() {
     let (bob, _) = live(&node, 2, 21, 0).await;
     let pusher = {
         let node = node.clone();
-        tokio::task::spawn(async move {
+        tokio_util::task::TaskTracker::new().spawn(async move {
             for _ in 0..500 {
                 publish(&node, 1, false).await;
             }

@@ -20,7 +20,7 @@ use crate::id::{ConnId, DeviceId, Generation, RoomId, UserId};
 use crate::limits::Limits;
 use crate::message::{Message, Sender};
 use crate::seq::Seq;
-use crate::store::RoomItem;
+use crate::store::{RoomHistory, RoomItem};
 
 /// Deliveries handed to the writer at a time.
 const TAKE: usize = 64;
@@ -427,11 +427,20 @@ impl Handle {
     }
 
     /// Queues a page of a room's history; on the last page, also what was published meanwhile.
-    pub(crate) fn fill_room(&self, room: RoomId, items: &[Arc<RoomItem>], more: bool) {
+    pub(crate) fn fill_room(&self, room: RoomId, history: &RoomHistory) {
+        let RoomHistory {
+            stream,
+            head,
+            ref items,
+            more,
+        } = *history;
         self.change(|state| {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
+            if !cursor.meets(stream, head) {
+                return true;
+            }
             let held = if more {
                 Vec::new()
             } else {

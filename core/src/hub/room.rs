@@ -77,6 +77,19 @@ impl RoomCursor {
         true
     }
 
+    /// The history was read and stands at `head` of `stream`. A place in another stream, or beyond
+    /// the end of this one, is worth nothing: what is kept is read from its start. Returns whether
+    /// the items just read are still the ones to send.
+    pub(super) fn meets(&mut self, stream: StreamId, head: Seq) -> bool {
+        let other = self.stream.is_some_and(|known| known != stream);
+        let lost = self.served > Seq::ZERO && (other || self.served > head);
+        self.stream = Some(stream);
+        if lost {
+            self.served = Seq::ZERO;
+        }
+        !lost
+    }
+
     /// The history was read to its end: returns the live items held meanwhile. If they overflowed,
     /// returns none and the history is read once more.
     pub(super) fn end_history(&mut self) -> Vec<Arc<RoomItem>> {
