@@ -16,6 +16,8 @@ mod convert;
 mod dispatch;
 mod encode;
 mod failures;
+#[cfg(test)]
+mod golden_tests;
 pub mod link;
 mod page;
 mod push_codec;

@@ -22,7 +22,7 @@ const FINAL_BINARY: u8 = 0x82;
 
 /// A TCP socket with gathered writes.
 #[derive(Debug)]
-pub struct Gather {
+pub(crate) struct Gather {
     stream: TcpStream,
     output: BytesMut,
 }

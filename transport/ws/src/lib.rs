@@ -9,7 +9,6 @@ mod listener;
 mod query;
 mod upgrade;
 
-pub use gather::Gather;
 pub use link::WsLink;
 pub use listener::{WsFrames, WsPending};
 pub use upgrade::Origins;
