@@ -238,7 +238,7 @@ async fn set_serving(reporter: &HealthReporter, status: ServingStatus) {
 }
 
 /// What the gRPC health service answers for.
-const SERVICES: [&str; 9] = [
+const SERVICES: [&str; 8] = [
     "",
     "pb.LogicExt",
     "pb.BusinessExt",
@@ -247,5 +247,4 @@ const SERVICES: [&str; 9] = [
     "pb.ConnectInt",
     "pb.BusinessInt",
     "pb.UserInt",
-    "gimlet",
 ];

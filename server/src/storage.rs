@@ -38,6 +38,10 @@ impl Watch {
     }
 
     /// Returns when everything is on disk and the engine closed; all handles must be gone before.
+    #[cfg_attr(
+        not(feature = "sled"),
+        expect(clippy::unused_async, reason = "only engines on disk have to wait")
+    )]
     pub(crate) async fn closed(&self) {
         match self {
             Self::Memory => {}
@@ -48,6 +52,10 @@ impl Watch {
 }
 
 /// Opens the engine.
+#[cfg_attr(
+    not(feature = "sled"),
+    expect(clippy::unused_async, reason = "only engines on disk have to wait")
+)]
 pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
     match config.storage.kind {
         StorageKind::Memory => {

@@ -1,4 +1,8 @@
 //! The binary from outside: how it starts, refuses, and ends.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed test should panic, its helpers too"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;

@@ -202,6 +202,17 @@ impl Config {
                  anybody; use it for gim's old test clients only",
             ));
         }
+        if self
+            .listen
+            .http
+            .is_some_and(|addr| addr.ip().is_unspecified())
+            && self.http.public_url.is_none()
+        {
+            notices.push(Notice(
+                "http.public_url is not set: the addresses of uploaded files will not be reachable; \
+                 set it to what clients reach the http listener by",
+            ));
+        }
         if self.storage.kind == StorageKind::Memory {
             notices.push(Notice(
                 "storage is in memory: everything is gone when this process ends",

@@ -94,3 +94,39 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         tracing::debug!(%peer, %error, "http connection ended");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// What a client that sends `bytes` and then nothing gets back before the end.
+    async fn answer(bytes: &[u8]) -> Vec<u8> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        tracker.spawn(serve(listener, router, tracker.clone(), stop.clone()));
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        client.write_all(bytes).await.unwrap();
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        stop.cancel();
+        tracker.close();
+        tracker.wait().await;
+        got
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_or_half_a_header_is_not_waited_for() {
+        assert_eq!(answer(b"").await, b"");
+        let half = answer(b"GET / HTTP/1.1\r\nHost: x").await;
+        assert!(!half.starts_with(b"HTTP/1.1 200"));
+        let whole = answer(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(
+            whole.ends_with(b"hello"),
+            "and an idle connection is closed in the end"
+        );
+    }
+}

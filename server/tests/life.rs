@@ -1,0 +1,189 @@
+//! A server's life as its clients see it: told when it stops, refused what is left of it.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test should panic, its helpers too"
+)]
+
+use gimlet_proto::pb;
+use gimlet_proto::pb::business_ext_client::BusinessExtClient;
+use gimlet_proto::pb::connect_int_client::ConnectIntClient;
+use gimlet_proto::pb::logic_ext_client::LogicExtClient;
+use gimlet_proto::pb::logic_int_client::LogicIntClient;
+use gimlet_server::{Config, Server};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+/// A signed-in connection that speaks our extension.
+struct Connection {
+    stream: TcpStream,
+    user_id: i64,
+    device_id: i64,
+}
+
+impl Connection {
+    async fn open(server: &Server, phone: &str) -> Self {
+        let url = format!("http://{}", server.addrs().grpc[0]);
+        let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
+        let device = pb::RegisterDeviceReq {
+            r#type: 1,
+            brand: "b".into(),
+            model: "m".into(),
+            system_version: "s".into(),
+            sdk_version: "1".into(),
+        };
+        let device_id = logic
+            .register_device(device)
+            .await
+            .unwrap()
+            .into_inner()
+            .device_id;
+        let mut business = BusinessExtClient::connect(url).await.unwrap();
+        let request = pb::SignInReq {
+            phone_number: phone.into(),
+            code: "000000".into(),
+            device_id,
+        };
+        let user = business.sign_in(request).await.unwrap().into_inner();
+        let stream = TcpStream::connect(server.addrs().tcp.unwrap())
+            .await
+            .unwrap();
+        let mut connection = Self {
+            stream,
+            user_id: user.user_id,
+            device_id,
+        };
+        let sign_in = pb::SignInInput {
+            device_id,
+            user_id: user.user_id,
+            token: user.token,
+            protocol: 1,
+        };
+        connection
+            .write(pb::PackageType::PtSignIn, sign_in.encode_to_vec())
+            .await;
+        assert_eq!(connection.read().await.unwrap().code, 0);
+        connection.write(pb::PackageType::PtSync, Vec::new()).await;
+        assert_eq!(connection.read().await.unwrap().code, 0);
+        connection
+    }
+
+    async fn write(&mut self, kind: pb::PackageType, data: Vec<u8>) {
+        let input = pb::Input {
+            r#type: kind.into(),
+            request_id: 1,
+            data: data.into(),
+        };
+        let body = input.encode_to_vec();
+        let length = u16::try_from(body.len()).unwrap();
+        self.stream.write_u16(length).await.unwrap();
+        self.stream.write_all(&body).await.unwrap();
+    }
+
+    /// The next packet; `None` at the end.
+    async fn read(&mut self) -> Option<pb::Output> {
+        let length = self.stream.read_u16().await.ok()?;
+        let mut body = vec![0; usize::from(length)];
+        self.stream.read_exact(&mut body).await.unwrap();
+        Some(pb::Output::decode(body.as_slice()).unwrap())
+    }
+
+    async fn read_close(&mut self) -> pb::CloseOutput {
+        let told = self.read().await.unwrap();
+        assert_eq!(told.r#type(), pb::PackageType::PtClose);
+        let close = pb::CloseOutput::decode(told.data).unwrap();
+        assert!(self.read().await.is_none(), "and then it is closed");
+        close
+    }
+}
+
+#[tokio::test]
+async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let tcp = server.addrs().tcp.unwrap();
+    let mut connection = Connection::open(&server, "13800000001").await;
+    let (stopped, close) = tokio::join!(server.stop(), connection.read_close());
+    stopped?;
+    assert_eq!(close.code(), pb::CloseCode::ShuttingDown);
+    assert_eq!(close.come_back(), pb::ComeBack::NowWithJitter);
+    assert!((0..=3_000).contains(&close.after_ms), "{}", close.after_ms);
+    assert!(TcpStream::connect(tcp).await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_dropped_server_stops_too() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let mut connection = Connection::open(&server, "13800000001").await;
+    drop(server);
+    assert_eq!(
+        connection.read_close().await.code(),
+        pb::CloseCode::ShuttingDown
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_backend_disconnects_a_user() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let internal = format!("http://{}", server.addrs().internal.unwrap());
+    let mut backend = LogicIntClient::connect(internal).await?;
+    for whole_user in [false, true] {
+        let mut connection = Connection::open(&server, "13800000001").await;
+        let device = pb::GetDeviceReq {
+            device_id: connection.device_id,
+        };
+        let device = backend
+            .get_device(device)
+            .await?
+            .into_inner()
+            .device
+            .unwrap();
+        assert_eq!((device.user_id, device.status), (connection.user_id, 1));
+        assert_eq!(
+            device.client_addr,
+            connection.stream.local_addr()?.to_string()
+        );
+        let request = pb::DisconnectReq {
+            user_id: connection.user_id,
+            device_id: if whole_user { 0 } else { connection.device_id },
+            reason: "banned".into(),
+        };
+        backend.disconnect(request).await?;
+        let close = connection.read_close().await;
+        assert!(close.message.contains("banned"), "{}", close.message);
+    }
+    server.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let mut connection = Connection::open(&server, "13800000001").await;
+    let internal = format!("http://{}", server.addrs().internal.unwrap());
+    let mut backend = ConnectIntClient::connect(internal).await?;
+    let deliver = |seq, words: &'static str| pb::DeliverMessageReq {
+        device_id: connection.device_id,
+        message_send: Some(pb::MessageSend {
+            message: Some(pb::Message {
+                receiver_type: pb::ReceiverType::RtUser.into(),
+                receiver_id: connection.user_id,
+                message_content: words.into(),
+                seq,
+                ..Default::default()
+            }),
+        }),
+    };
+    let (forged, live) = (deliver(1_000, "forged"), deliver(0, "live"));
+    backend.deliver_message(forged).await?;
+    backend.deliver_message(live).await?;
+    let push = connection.read().await.unwrap();
+    let push = pb::MessageSend::decode(push.data)?.message.unwrap();
+    assert_eq!((&*push.message_content, push.seq), (b"live".as_slice(), 0));
+    server.stop().await?;
+    Ok(())
+}
