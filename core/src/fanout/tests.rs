@@ -41,6 +41,10 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.renew", Kind::Unavailable))
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        Err(StoreError::new("route.nodes", Kind::Unavailable))
+    }
+
     async fn retire(&self, _: &NodeId) -> Result<(), StoreError> {
         Err(StoreError::new("route.retire", Kind::Unavailable))
     }
@@ -64,6 +68,8 @@ impl Peer for Neighbours {
         self.parcels.lock().unwrap().push(noted);
         node.name != "c"
     }
+
+    async fn supersede(&self, _: &NodeId, _: DeviceId, _: Generation) {}
 
     async fn disconnect(&self, node: &NodeId, _: UserId, _: DeviceId, _: &str) {
         self.closed.lock().unwrap().push(node.name.clone());

@@ -33,6 +33,7 @@ use crate::hub::{CloseReason, Handle, Hub, Identity};
 use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
 use crate::limits::Limits;
 use crate::logic::Logic;
+use crate::peer::Peer;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
 /// Where a device's first page starts when its client names no seq.
@@ -102,6 +103,7 @@ impl Gateway {
         logic: Arc<dyn Logic>,
         room_store: Arc<dyn RoomStore>,
         route: Arc<dyn DeviceRoute>,
+        peer: Arc<dyn Peer>,
         limits: Limits,
         from_zero: SyncFromZero,
         tracker: &TaskTracker,
@@ -115,7 +117,7 @@ impl Gateway {
                 room_store,
                 acks: Acks::default(),
                 heads: Heads::default(),
-                routes: Routes::new(node, route),
+                routes: Routes::new(node, route, peer),
                 reads: Semaphore::new(limits.parallel_reads),
                 epoch: AtomicU64::new(0),
                 limits,

@@ -9,26 +9,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::Inner;
 use crate::hub::Handle;
 use crate::id::NodeId;
+use crate::peer::Peer;
 use crate::store::{Claim, DeviceRoute, Route};
 
 #[derive(Debug)]
 pub(super) struct Routes {
     node: NodeId,
     store: Arc<dyn DeviceRoute>,
+    peer: Arc<dyn Peer>,
     /// A call failed: all routes are to be registered again.
     dirty: AtomicBool,
 }
 
 impl Routes {
-    pub(super) fn new(node: NodeId, store: Arc<dyn DeviceRoute>) -> Self {
+    pub(super) fn new(node: NodeId, store: Arc<dyn DeviceRoute>, peer: Arc<dyn Peer>) -> Self {
         Self {
             node,
             store,
+            peer,
             dirty: AtomicBool::new(true),
         }
     }
 
-    /// Registers the connection; `false` if the device has a newer one elsewhere.
+    /// Registers the connection, and tells the node that held an older one; `false` if the device
+    /// has a newer one elsewhere.
     pub(super) async fn claim(&self, handle: &Handle) -> bool {
         let identity = handle.identity();
         let route = Route {
@@ -39,7 +43,14 @@ impl Routes {
             client: identity.client.clone(),
         };
         match self.store.claim(&route).await {
-            Ok(Claim::Claimed(_)) => true,
+            Ok(Claim::Claimed(before)) => {
+                if let Some(old) = before.filter(|old| old.node != self.node) {
+                    self.peer
+                        .supersede(&old.node, old.device, identity.generation)
+                        .await;
+                }
+                true
+            }
             Ok(Claim::Superseded(_)) => false,
             Err(error) => {
                 tracing::warn!(%error, "route not registered; it will be when the store is back");

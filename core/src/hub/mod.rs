@@ -22,7 +22,7 @@ pub use handle::{Handle, Identity, Work};
 
 use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
-use crate::id::{ConnId, DeviceId, UserId};
+use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::seq::Seq;
 
 const SHARDS: usize = 64;
@@ -196,6 +196,16 @@ impl Hub {
                     handle.offer_live(Seq::ZERO, envelope);
                 });
             }
+        }
+    }
+
+    /// The device has signed in elsewhere with this generation: an older connection of it here is
+    /// served nothing more (law 7).
+    pub fn supersede(&self, device: DeviceId, generation: Generation) {
+        let older = |h: &Arc<Handle>| h.identity().generation < generation;
+        if let Some(handle) = self.owner(device).filter(older) {
+            handle.supersede();
+            self.forget_user(&handle);
         }
     }
 

@@ -146,6 +146,17 @@ impl DeviceRoute for MemoryRoute {
         Ok(held)
     }
 
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        let now = Instant::now();
+        let table = lock(&self.table);
+        Ok(table
+            .ends
+            .keys()
+            .filter(|node| table.lives(node, now))
+            .cloned()
+            .collect())
+    }
+
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
         lock(&self.table).forget(node);
         Ok(())

@@ -43,6 +43,9 @@ pub trait DeviceRoute: Debug + Send + Sync + 'static {
     /// then registers its routes again (law 8).
     async fn renew(&self, node: &NodeId) -> Result<bool, StoreError>;
 
+    /// The nodes whose lease lives, in no particular order: the connect nodes there are.
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError>;
+
     /// Ends the node's lease: its routes count no more.
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;
 }

@@ -126,6 +126,19 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     assert_eq!(of(s, &[7]).await, [(1, 1), (2, 1)]);
 }
 
+/// The connect nodes there are: those whose lease lives.
+pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: Fixture) {
+    let s = &it.stores;
+    assert_eq!(s.route.nodes().await.unwrap(), []);
+    let (a, b) = (node(s, "a:1").await, node(s, "b#2").await);
+    s.route.renew(&a).await.unwrap();
+    let mut nodes = s.route.nodes().await.unwrap();
+    nodes.sort();
+    assert_eq!(nodes, [a.clone(), b.clone()]);
+    s.route.retire(&a).await.unwrap();
+    assert_eq!(s.route.nodes().await.unwrap(), [b]);
+}
+
 /// Law 8: the lease of an earlier run of a node never counts for this one.
 pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
     let s = &it.stores;

@@ -1,0 +1,326 @@
+//! What is published in the rooms this node has subscribed to.
+//!
+//! One connection hears for all rooms. It is rebuilt when it breaks or falls silent; then every
+//! room is subscribed to again and every sink is told that it may have missed something. A gap in
+//! a room's numbers is told as well.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::try_join_all;
+use gimlet_core::id::RoomId;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{RoomItem, RoomSink, StreamId};
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::keys::Keys;
+use super::wire::{Ear, Listener};
+use crate::error::Fault;
+use crate::record;
+
+/// How often the connection is asked for a sign of life.
+const PING: Duration = Duration::from_secs(2);
+/// The first and the longest wait before it is connected again.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Rooms subscribed to at a time.
+const TOGETHER: usize = 256;
+
+/// The node's subscriptions. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Feed {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    keys: Keys,
+    deadline: Duration,
+    // A std mutex: items are handed out under it, and sinks must not block.
+    rooms: Mutex<HashMap<RoomId, Subscribed>>,
+    /// The connection, held while it is being made and while subscriptions change on it.
+    ear: Arc<tokio::sync::Mutex<Option<Ear>>>,
+    broken: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Subscribed {
+    sinks: Vec<Arc<dyn RoomSink>>,
+    last: Option<(StreamId, Seq)>,
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed")
+            .field("rooms", &self.inner.lock().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Feed {
+    pub(super) fn new(keys: Keys, deadline: Duration) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                keys,
+                deadline,
+                rooms: Mutex::default(),
+                ear: Arc::default(),
+                broken: Notify::new(),
+            }),
+        }
+    }
+
+    /// Adds a sink; returns when everything published from now on will reach it.
+    pub(super) async fn subscribe(
+        &self,
+        room: RoomId,
+        sink: &Arc<dyn RoomSink>,
+    ) -> Result<(), Fault> {
+        let inner = &self.inner;
+        let ear = timeout(inner.deadline, inner.ear.lock());
+        let ear = ear.await.map_err(|_| Fault::Down)?;
+        if !inner.add(room, sink) {
+            return Ok(());
+        }
+        let subscribing = async {
+            let ear = ear.as_ref().ok_or(Fault::Down)?;
+            let channel = inner.keys.channel(room);
+            let done = timeout(inner.deadline, ear.subscribe(&channel)).await;
+            Ok(done.map_err(|_| Fault::Down)??)
+        };
+        let done: Result<(), Fault> = subscribing.await;
+        if done.is_err() {
+            inner.remove(room, sink);
+            inner.broken.notify_one();
+        }
+        done
+    }
+
+    /// Removes a sink; nothing is delivered to it after this returns.
+    pub(super) async fn unsubscribe(&self, room: RoomId, sink: &Arc<dyn RoomSink>) {
+        let inner = &self.inner;
+        if !inner.remove(room, sink) {
+            return;
+        }
+        let Ok(ear) = timeout(inner.deadline, inner.ear.lock()).await else {
+            // The connection is being made anew, with the rooms that are left.
+            return;
+        };
+        if inner.lock().contains_key(&room) {
+            return;
+        }
+        if let Some(ear) = ear.as_ref() {
+            let channel = inner.keys.channel(room);
+            let done = timeout(inner.deadline, ear.unsubscribe(&channel)).await;
+            if !matches!(done, Ok(Ok(()))) {
+                inner.broken.notify_one();
+            }
+        }
+    }
+
+    /// Keeps the connection until it is told to stop. The first connection is waited for by
+    /// whoever subscribes before it is there.
+    pub(super) fn hear(
+        &self,
+        listener: Listener,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let inner = Arc::clone(&self.inner);
+        let first = Arc::clone(&inner.ear).try_lock_owned().ok();
+        async move {
+            stop.run_until_cancelled(inner.keep(listener, first)).await;
+        }
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Subscribed>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a sink; returns whether it is the room's first.
+    fn add(&self, room: RoomId, sink: &Arc<dyn RoomSink>) -> bool {
+        let mut rooms = self.lock();
+        let sinks = &mut rooms.entry(room).or_default().sinks;
+        if !sinks.iter().any(|known| same(known, sink)) {
+            sinks.push(Arc::clone(sink));
+            return sinks.len() == 1;
+        }
+        false
+    }
+
+    /// Removes a sink; returns whether it was the room's last.
+    fn remove(&self, room: RoomId, sink: &Arc<dyn RoomSink>) -> bool {
+        let mut rooms = self.lock();
+        let Some(subscribed) = rooms.get_mut(&room) else {
+            return false;
+        };
+        subscribed.sinks.retain(|known| !same(known, sink));
+        let empty = subscribed.sinks.is_empty();
+        if empty {
+            rooms.remove(&room);
+        }
+        empty
+    }
+
+    async fn keep(
+        self: Arc<Self>,
+        listener: Listener,
+        mut held: Option<OwnedMutexGuard<Option<Ear>>>,
+    ) {
+        let (mut wait, mut first) = (BACKOFF.0, true);
+        loop {
+            let mut slot = match held.take() {
+                Some(slot) => slot,
+                None => Arc::clone(&self.ear).lock_owned().await,
+            };
+            *slot = None;
+            let connected = timeout(self.deadline * 4, self.connect(&listener)).await;
+            let Ok(Ok(ear)) = connected else {
+                tracing::debug!("the feed of rooms has no connection; it tries again");
+                // Whoever subscribes meanwhile waits no longer than its own deadline.
+                sleep(wait).await;
+                wait = (wait * 2).min(BACKOFF.1);
+                held = Some(slot);
+                continue;
+            };
+            *slot = Some(ear.clone());
+            drop(slot);
+            if !first {
+                self.interrupt_all();
+            }
+            (wait, first) = (BACKOFF.0, false);
+            self.until_broken(&ear).await;
+            tracing::warn!("the feed of rooms broke; it is connected again");
+        }
+    }
+
+    /// Connects and subscribes to every room there is.
+    async fn connect(self: &Arc<Self>, listener: &Listener) -> Result<Ear, Fault> {
+        let heard = Arc::downgrade(self);
+        let hear = move |push: PushInfo| {
+            if let Some(inner) = heard.upgrade() {
+                inner.hear(&push);
+            }
+            Ok(())
+        };
+        let ear = listener.connect(hear).await?;
+        let rooms: Vec<RoomId> = self.lock().keys().copied().collect();
+        for some in rooms.chunks(TOGETHER) {
+            let channels = some.iter().map(|room| self.keys.channel(*room));
+            let subscribing = channels.map(|channel| {
+                let ear = ear.clone();
+                async move { ear.subscribe(&channel).await }
+            });
+            try_join_all(subscribing).await?;
+        }
+        Ok(ear)
+    }
+
+    async fn until_broken(&self, ear: &Ear) {
+        loop {
+            tokio::select! {
+                () = self.broken.notified() => return,
+                () = sleep(PING) => {}
+            }
+            if !matches!(timeout(self.deadline * 2, ear.ping()).await, Ok(Ok(()))) {
+                return;
+            }
+        }
+    }
+
+    fn interrupt_all(&self) {
+        let rooms = self.lock();
+        for (room, subscribed) in rooms.iter() {
+            for sink in &subscribed.sinks {
+                sink.interrupted(*room);
+            }
+        }
+    }
+
+    fn hear(&self, push: &PushInfo) {
+        match (&push.kind, push.data.as_slice()) {
+            (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(payload)]) => {
+                if let Some(room) = self.keys.room_of(channel) {
+                    self.deliver(room, payload);
+                }
+            }
+            (PushKind::Disconnection, _) => self.broken.notify_one(),
+            // The slot has moved to another node of the cluster.
+            (PushKind::SUnsubscribe, [Value::BulkString(channel), ..]) => {
+                let room = self.keys.room_of(channel);
+                if room.is_some_and(|room| self.lock().contains_key(&room)) {
+                    self.broken.notify_one();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn deliver(&self, room: RoomId, payload: &[u8]) {
+        let Some((stream, seq, message)) = parse(payload) else {
+            tracing::warn!(%room, "something unreadable was published in a room");
+            return;
+        };
+        let mut rooms = self.lock();
+        let Some(subscribed) = rooms.get_mut(&room) else {
+            return;
+        };
+        let missed = match subscribed.last {
+            Some((last, before)) if last == stream => seq > before.next(),
+            Some(_) => seq > Seq::ZERO.next(),
+            None => false,
+        };
+        subscribed.last = Some((stream, seq));
+        if missed {
+            subscribed.sinks.iter().for_each(|it| it.interrupted(room));
+        }
+        let envelope = match record::decode_envelope(Bytes::copy_from_slice(message)) {
+            Ok(envelope) => Arc::new(envelope),
+            Err(error) => {
+                tracing::warn!(%room, %error, "a room's message was left out");
+                return;
+            }
+        };
+        let item = Arc::new(RoomItem {
+            room,
+            stream,
+            seq,
+            envelope,
+        });
+        subscribed.sinks.iter().for_each(|it| it.deliver(&item));
+    }
+}
+
+/// Splits what the publish script puts together: stream, seq, message.
+fn parse(payload: &[u8]) -> Option<(StreamId, Seq, &[u8])> {
+    let mut parts = payload.splitn(3, |byte| *byte == b':');
+    let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
+    let (stream, seq) = (StreamId(number()?), Seq::new(number()?));
+    Some((stream, seq, parts.next()?))
+}
+
+/// Whether two handles are of one sink.
+fn same(a: &Arc<dyn RoomSink>, b: &Arc<dyn RoomSink>) -> bool {
+    // The data pointers alone: one type's vtable may have several addresses.
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_payload_has_three_parts() {
+        let parsed = parse(b"18446744073709551615:7:a:b").unwrap();
+        assert_eq!(parsed, (StreamId(u64::MAX), Seq::new(7), b"a:b".as_slice()));
+        assert_eq!(parse(b"1:2:").unwrap().2, b"");
+        for bad in [b"".as_slice(), b"1", b"1:2", b"x:2:m", b"1:-2:m"] {
+            assert_eq!(parse(bad), None);
+        }
+    }
+}

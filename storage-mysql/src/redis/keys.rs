@@ -1,0 +1,81 @@
+//! The only place that spells a Redis key.
+//!
+//! What stands in braces is the hash tag: keys with the same tag are in one slot of a Redis
+//! Cluster, so that one script may touch them.
+//!
+//! | key | what |
+//! |---|---|
+//! | `{d:7}` | a device's route |
+//! | `{u:1}:routes` | the routes of a user's devices, by device |
+//! | `{n:name#boot}:lease` | a node's lease |
+//! | `{nodes}` | the nodes that took one |
+//! | `nodes` | the connect nodes that took a lease, each as `boot#name` |
+//! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
+//! | `{r:5}:live` | the channel of a room |
+
+use gimlet_core::id::{DeviceId, NodeId, RoomId, UserId};
+
+/// Spells keys, behind the prefix of this cluster.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    prefix: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Self {
+        // A brace in the prefix would be the hash tag, and put everything into one slot.
+        Self {
+            prefix: prefix.replace(['{', '}'], "_"),
+        }
+    }
+
+    pub(super) fn device(&self, device: DeviceId) -> String {
+        format!("{}{{d:{}}}", self.prefix, device.get())
+    }
+
+    pub(super) fn routes(&self, user: UserId) -> String {
+        format!("{}{{u:{}}}:routes", self.prefix, user.get())
+    }
+
+    pub(super) fn lease(&self, node: &NodeId) -> String {
+        format!("{}{{n:{node}}}:lease", self.prefix)
+    }
+
+    pub(super) fn nodes(&self) -> String {
+        format!("{}nodes", self.prefix)
+    }
+
+    pub(super) fn nodes(&self) -> String {
+        format!("{}{{nodes}}", self.prefix)
+    }
+
+    pub(super) fn room(&self, room: RoomId, part: &str) -> String {
+        format!("{}{{r:{}}}:{part}", self.prefix, room.get())
+    }
+
+    pub(super) fn channel(&self, room: RoomId) -> String {
+        self.room(room, "live")
+    }
+
+    /// The room of a channel.
+    pub(super) fn room_of(&self, channel: &[u8]) -> Option<RoomId> {
+        let rest = channel.strip_prefix(self.prefix.as_bytes())?;
+        let id = rest.strip_prefix(b"{r:")?.strip_suffix(b"}:live")?;
+        RoomId::new(std::str::from_utf8(id).ok()?.parse().ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_channel_leads_back_to_its_room() {
+        let (keys, room) = (Keys::new("a{b}:"), RoomId::new(42).unwrap());
+        let channel = keys.channel(room);
+        assert_eq!(channel, "a_b_:{r:42}:live");
+        assert_eq!(keys.room_of(channel.as_bytes()), Some(room));
+        assert_eq!(keys.room_of(b"a_b_:{r:0}:live"), None);
+        assert_eq!(Keys::new("x:").room_of(channel.as_bytes()), None);
+    }
+}

@@ -1,0 +1,28 @@
+-- Lets a room's oldest messages go while there are too many, or they are too old.
+-- `marks` holds "time:weight" of each kept message, oldest first.
+local function trim(meta, kept, marks, messages, bytes, age)
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local count = redis.call('XLEN', kept)
+    if count == 0 then
+        redis.call('DEL', marks)
+        redis.call('HSET', meta, 'bytes', 0)
+        return now
+    end
+    local held = tonumber(redis.call('HGET', meta, 'bytes') or '0')
+    local left = count
+    while left > 0 do
+        local mark = redis.call('LINDEX', marks, 0)
+        if not mark then break end
+        local at, weight = string.match(mark, '^(%d+):(%d+)$')
+        if left <= messages and held <= bytes and tonumber(at) + age > now then break end
+        redis.call('LPOP', marks)
+        held = held - tonumber(weight)
+        left = left - 1
+    end
+    if left < count then
+        redis.call('XTRIM', kept, 'MAXLEN', left)
+        redis.call('HSET', meta, 'bytes', held)
+    end
+    return now
+end

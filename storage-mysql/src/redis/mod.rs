@@ -1,0 +1,61 @@
+//! What lives: routes, leases, rooms. Nothing that lasts depends on it.
+//!
+//! `wire` sends commands to one Redis or to a Redis Cluster, and stops asking for a moment when no
+//! answer comes; `feed` is the one connection that hears what is published in rooms.
+
+mod feed;
+mod keys;
+mod room;
+mod route;
+mod wire;
+
+use std::sync::Arc;
+
+use gimlet_core::store::{DeviceRoute, RoomStore};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::config::RedisConfig;
+use crate::error::OpenError;
+
+/// What Redis serves.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) room: Arc<dyn RoomStore>,
+    pub(crate) route: Arc<dyn DeviceRoute>,
+}
+
+/// The background work of one opened Redis; it ends with its last owner.
+#[derive(Debug)]
+struct Background {
+    tasks: TaskTracker,
+    _stop: DropGuard,
+}
+
+/// Prepares the connections; Redis may come later, and go and come.
+pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
+    let wire = wire::Wire::open(config).map_err(OpenError::RedisAddress)?;
+    let keys = keys::Keys::new(&config.prefix);
+    let stop = CancellationToken::new();
+    let background = Background {
+        tasks: TaskTracker::new(),
+        _stop: stop.clone().drop_guard(),
+    };
+    let feed = feed::Feed::new(keys.clone(), config.deadline);
+    let hearing = feed.hear(wire.listener(), stop);
+    background.tasks.spawn(hearing);
+    Ok(Served {
+        room: Arc::new(room::Rooms {
+            wire: wire.clone(),
+            keys: keys.clone(),
+            bounds: config.room,
+            feed,
+            _background: background,
+        }),
+        route: Arc::new(route::Routes {
+            wire,
+            keys,
+            lease: config.lease,
+        }),
+    })
+}

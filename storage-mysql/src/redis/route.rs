@@ -1,0 +1,307 @@
+//! Which node holds which device's connection.
+//!
+//! The device's key is the authority: a script compares generations there. Each user has an index
+//! of its devices' routes for the fan-out; it follows the device's key, and whoever finds that it
+//! was overtaken takes its own entry out again. A route counts while its node's lease lives.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
+use gimlet_core::store::{Claim, DeviceRoute, Route, StoreError};
+use redis::{Script, cmd};
+
+use super::keys::Keys;
+use super::wire::Wire;
+use crate::error::Fault;
+
+/// What is left behind by nodes that died goes after this; a living connection is far shorter.
+const LIFE: Duration = Duration::from_hours(30 * 24);
+
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
+static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
+static INDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/index.lua")));
+static UNINDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/unindex.lua")));
+
+/// The routes.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) wire: Wire,
+    pub(super) keys: Keys,
+    pub(super) lease: Duration,
+}
+
+/// The beginning of a route's record: what tells one claim from another.
+fn prefix(route: &Route) -> String {
+    let NodeId { name, boot } = &route.node;
+    format!("{}:{boot:x}:{}:{name}", route.generation.0, name.len())
+}
+
+fn encode(route: &Route) -> String {
+    format!("{}{}:{}", prefix(route), route.user.get(), route.client)
+}
+
+fn decode(device: DeviceId, record: &str) -> Option<Route> {
+    let (generation, rest) = record.split_once(':')?;
+    let (boot, rest) = rest.split_once(':')?;
+    let (len, rest) = rest.split_once(':')?;
+    let (name, rest) = rest.split_at_checked(len.parse().ok()?)?;
+    let (user, client) = rest.split_once(':')?;
+    Some(Route {
+        device,
+        user: UserId::new(user.parse().ok()?)?,
+        generation: Generation(generation.parse().ok()?),
+        node: NodeId {
+            name: name.to_owned(),
+            boot: u64::from_str_radix(boot, 16).ok()?,
+        },
+        client: client.to_owned(),
+    })
+}
+
+/// A node as the list of nodes has it.
+fn name(node: &NodeId) -> String {
+    format!("{:x}:{}", node.boot, node.name)
+}
+
+fn node(name: &str) -> Option<NodeId> {
+    let (boot, name) = name.split_once(':')?;
+    Some(NodeId {
+        name: name.to_owned(),
+        boot: u64::from_str_radix(boot, 16).ok()?,
+    })
+}
+
+impl Routes {
+    async fn claim(&self, route: &Route) -> Result<Claim, Fault> {
+        let (record, life) = (encode(route), LIFE.as_millis().to_string());
+        let mut call = CLAIM.prepare_invoke();
+        call.key(self.keys.device(route.device))
+            .arg(&record)
+            .arg(route.generation.0)
+            .arg(prefix(route))
+            .arg(&life);
+        let (set, other): (u8, String) = self.wire.script(&call).await?;
+        let other = decode(route.device, &other);
+        if set == 0 {
+            let stands = other.ok_or(Fault::Corrupt("redis gave a route another shape"))?;
+            return Ok(Claim::Superseded(stands));
+        }
+        let mut call = INDEX.prepare_invoke();
+        call.key(self.keys.routes(route.user))
+            .arg(route.device.get())
+            .arg(&record)
+            .arg(route.generation.0)
+            .arg(&life);
+        let _: u8 = self.wire.script(&call).await?;
+        if let Some(displaced) = &other
+            && displaced.user != route.user
+        {
+            self.unindex(displaced.user, route.device, displaced.generation)
+                .await?;
+        }
+        // Between the two steps a newer claim may have come and gone past this index.
+        let get = cmd("GET").arg(self.keys.device(route.device)).take();
+        let stands: Option<String> = self.wire.command(&get).await?;
+        if stands.as_ref() != Some(&record) {
+            let stands = stands.and_then(|it| decode(route.device, &it));
+            let same_user = stands.is_some_and(|it| it.user == route.user);
+            if !same_user {
+                self.unindex(route.user, route.device, route.generation)
+                    .await?;
+            }
+        }
+        Ok(Claim::Claimed(other))
+    }
+
+    async fn unindex(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> Result<(), Fault> {
+        let mut call = UNINDEX.prepare_invoke();
+        call.key(self.keys.routes(user))
+            .arg(device.get())
+            .arg(generation.0);
+        let _: u8 = self.wire.script(&call).await?;
+        Ok(())
+    }
+
+    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, Fault> {
+        let mut call = RELEASE.prepare_invoke();
+        call.key(self.keys.device(device)).arg(generation.0);
+        let removed: String = self.wire.script(&call).await?;
+        let Some(route) = decode(device, &removed) else {
+            return Ok(false);
+        };
+        self.unindex(route.user, device, generation).await?;
+        Ok(true)
+    }
+
+    async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, Fault> {
+        let reads = users.iter();
+        let reads = reads.map(|user| cmd("HGETALL").arg(self.keys.routes(*user)).take());
+        let indexes: Vec<HashMap<u64, String>> = self.wire.commands(reads.collect()).await?;
+        let mut routes = Vec::new();
+        for (user, index) in users.iter().zip(&indexes) {
+            let found = index.iter().filter_map(|(device, record)| {
+                let route = decode(DeviceId::new(*device)?, record)?;
+                (route.user == *user).then_some(route)
+            });
+            routes.extend(found);
+        }
+        self.living(routes).await
+    }
+
+    /// Leaves out the routes of nodes whose lease has ended.
+    async fn living(&self, mut routes: Vec<Route>) -> Result<Vec<Route>, Fault> {
+        let nodes: HashSet<&NodeId> = routes.iter().map(|it| &it.node).collect();
+        let nodes: Vec<NodeId> = nodes.into_iter().cloned().collect();
+        let alive = self.alive(&nodes).await?;
+        let alive = nodes.iter().zip(alive).filter(|(_, alive)| *alive);
+        let alive: HashSet<&NodeId> = alive.map(|(node, _)| node).collect();
+        routes.retain(|it| alive.contains(&it.node));
+        Ok(routes)
+    }
+
+    async fn device(&self, device: DeviceId) -> Result<Option<Route>, Fault> {
+        let get = cmd("GET").arg(self.keys.device(device)).take();
+        let record: Option<String> = self.wire.command(&get).await?;
+        let route = record.and_then(|it| decode(device, &it));
+        Ok(self.living(route.into_iter().collect()).await?.pop())
+    }
+
+    async fn renew(&self, node: &NodeId) -> Result<bool, Fault> {
+        // The old value comes with the new one's setting: no moment in between.
+        let set = cmd("SET")
+            .arg(self.keys.lease(node))
+            .arg(1)
+            .arg("PX")
+            .arg(u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX))
+            .arg("GET")
+            .take();
+        let before: Option<String> = self.wire.command(&set).await?;
+        if before.is_none() {
+            let add = cmd("SADD").arg(self.keys.nodes()).arg(spell(node)).take();
+            let _: i64 = self.wire.command(&add).await?;
+        }
+        Ok(before.is_some())
+    }
+
+    /// The nodes that took a lease and hold it still; the others are forgotten on the way.
+    async fn nodes(&self) -> Result<Vec<NodeId>, Fault> {
+        let read = cmd("SMEMBERS").arg(self.keys.nodes()).take();
+        let all: Vec<String> = self.wire.command(&read).await?;
+        let all: Vec<NodeId> = all.iter().filter_map(|it| read_node(it)).collect();
+        let reads = all.iter();
+        let reads = reads.map(|node| cmd("EXISTS").arg(self.keys.lease(node)).take());
+        let alive: Vec<bool> = self.wire.commands(reads.collect()).await?;
+        let mut living = Vec::new();
+        for (node, alive) in all.into_iter().zip(alive) {
+            if alive {
+                living.push(node);
+            } else {
+                let gone = cmd("SREM").arg(self.keys.nodes()).arg(spell(&node)).take();
+                let _: i64 = self.wire.command(&gone).await?;
+            }
+        }
+        Ok(living)
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), Fault> {
+        let del = cmd("DEL").arg(self.keys.lease(node)).take();
+        self.wire.command(&del).await
+    }
+}
+
+/// A node as the set of nodes has it: the boot first, because a name may hold anything.
+fn spell(node: &NodeId) -> String {
+    format!("{:016x}#{}", node.boot, node.name)
+}
+
+fn read_node(text: &str) -> Option<NodeId> {
+    let (boot, name) = text.split_once('#')?;
+    Some(NodeId {
+        name: name.to_owned(),
+        boot: u64::from_str_radix(boot, 16).ok()?,
+    })
+}
+
+#[async_trait]
+impl DeviceRoute for Routes {
+    async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
+        let done = Self::claim(self, route).await;
+        done.map_err(|fault| fault.of("route.claim"))
+    }
+
+    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError> {
+        let done = Self::release(self, device, generation).await;
+        done.map_err(|fault| fault.of("route.release"))
+    }
+
+    async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError> {
+        let read = Self::of(self, users).await;
+        read.map_err(|fault| fault.of("route.of"))
+    }
+
+    async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError> {
+        let read = Self::device(self, device).await;
+        read.map_err(|fault| fault.of("route.device"))
+    }
+
+    async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
+        let done = Self::renew(self, node).await;
+        done.map_err(|fault| fault.of("route.renew"))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        let read = Self::nodes(self).await;
+        read.map_err(|fault| fault.of("route.nodes"))
+    }
+
+    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
+        let read = Self::nodes(self).await;
+        read.map_err(|fault| fault.of("route.nodes"))
+    }
+
+    async fn retire(&self, node: &NodeId) -> Result<(), StoreError> {
+        let done = Self::retire(self, node).await;
+        done.map_err(|fault| fault.of("route.retire"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_comes_back() {
+        let it = NodeId {
+            name: "[::1]:9000".into(),
+            boot: 0,
+        };
+        assert_eq!(node(&name(&it)), Some(it));
+        assert_eq!(node("x"), None);
+    }
+
+    #[test]
+    fn a_route_comes_back() {
+        let route = Route {
+            device: DeviceId::new(7).unwrap(),
+            user: UserId::new(1).unwrap(),
+            generation: Generation(12),
+            node: NodeId {
+                name: "ünode:[::1]:9000".into(),
+                boot: u64::MAX,
+            },
+            client: "[2001:db8::1]:65535".into(),
+        };
+        assert_eq!(decode(route.device, &encode(&route)), Some(route.clone()));
+        assert!(encode(&route).starts_with(&prefix(&route)));
+        assert_eq!(decode(route.device, "12:ff:999:x"), None);
+        assert_eq!(decode(route.device, ""), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! The way to Redis: one server, or the nodes of a cluster.
+//!
+//! Commands of all tasks share one connection. When no answer comes, nobody is made to wait for
+//! the next moment: calls fail at once until Redis is asked again.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::cluster_async::ClusterConnection;
+use redis::io::tcp::TcpSettings;
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
+    ProtocolVersion, PushInfo, RedisError, RedisResult, ScriptInvocation,
+};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, timeout};
+
+use crate::config::RedisConfig;
+use crate::error::Fault;
+
+/// How long Redis is not asked after no answer came.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Commands in one write to one server.
+const PIPELINE: usize = 500;
+
+/// The shared connection for commands. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    way: Way,
+    addresses: Vec<ConnectionInfo>,
+    deadline: Duration,
+    /// Redis is not asked before this.
+    closed_until: Mutex<Option<Instant>>,
+}
+
+enum Way {
+    One(ConnectionManager),
+    Cluster(OnceCell<ClusterConnection>),
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire")
+            .field("cluster", &matches!(self.inner.way, Way::Cluster(_)))
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection to run one command on.
+enum Conn {
+    One(ConnectionManager),
+    Cluster(ClusterConnection),
+}
+
+impl Wire {
+    pub(super) fn open(config: &RedisConfig) -> RedisResult<Self> {
+        let addresses = config
+            .url
+            .split(',')
+            .map(|url| address(url.trim()))
+            .collect::<RedisResult<Vec<_>>>()?;
+        let way = match addresses.as_slice() {
+            [one] => {
+                let settings = ConnectionManagerConfig::new()
+                    .set_number_of_retries(1)
+                    .set_min_delay(Duration::from_millis(20))
+                    .set_connection_timeout(Some(config.deadline))
+                    .set_response_timeout(Some(config.deadline));
+                let client = Client::open(one.clone())?;
+                Way::One(ConnectionManager::new_lazy_with_config(client, settings)?)
+            }
+            _ => Way::Cluster(OnceCell::new()),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                way,
+                addresses,
+                deadline: config.deadline,
+                closed_until: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Runs one command.
+    pub(super) async fn command<T: FromRedisValue + Send + Sync>(&self, command: &Cmd) -> Result<T, Fault> {
+        self.guarded(async {
+            match self.conn().await? {
+                Conn::One(mut conn) => command.query_async(&mut conn).await,
+                Conn::Cluster(mut conn) => command.query_async(&mut conn).await,
+            }
+        })
+        .await
+    }
+
+    /// Runs many commands, and returns their answers in order.
+    pub(super) async fn commands<T: FromRedisValue + Send + Sync>(
+        &self,
+        commands: Vec<Cmd>,
+    ) -> Result<Vec<T>, Fault> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.guarded(async {
+            match self.conn().await? {
+                Conn::One(conn) => {
+                    let mut answers = Vec::with_capacity(commands.len());
+                    for chunk in commands.chunks(PIPELINE) {
+                        let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
+                        for command in chunk {
+                            pipeline.add_command(command.clone());
+                        }
+                        let part: Vec<T> = pipeline.query_async(&mut conn.clone()).await?;
+                        answers.extend(part);
+                    }
+                    Ok(answers)
+                }
+                // Their keys are in many slots: each goes its own way.
+                Conn::Cluster(conn) => {
+                    let all = commands.iter().map(|command| {
+                        let mut conn = conn.clone();
+                        async move { command.query_async::<T>(&mut conn).await }
+                    });
+                    try_join_all(all).await
+                }
+            }
+        })
+        .await
+    }
+
+    /// Runs a script.
+    pub(super) async fn script<T: FromRedisValue + Send + Sync>(
+        &self,
+        script: &ScriptInvocation<'_>,
+    ) -> Result<T, Fault> {
+        self.guarded(async {
+            match self.conn().await? {
+                Conn::One(mut conn) => script.invoke_async(&mut conn).await,
+                Conn::Cluster(mut conn) => script.invoke_async(&mut conn).await,
+            }
+        })
+        .await
+    }
+
+    /// What the feed connects with.
+    pub(super) fn listener(&self) -> Listener {
+        Listener {
+            addresses: self.inner.addresses.clone(),
+            deadline: self.inner.deadline,
+        }
+    }
+
+    async fn conn(&self) -> RedisResult<Conn> {
+        match &self.inner.way {
+            Way::One(manager) => Ok(Conn::One(manager.clone())),
+            Way::Cluster(cell) => {
+                let conn = cell.get_or_try_init(|| async {
+                    let client = cluster(&self.inner.addresses, self.inner.deadline).build()?;
+                    client.get_async_connection().await
+                });
+                conn.await.cloned().map(Conn::Cluster)
+            }
+        }
+    }
+
+    /// Runs a call within its time, unless Redis failed a moment ago.
+    async fn guarded<T>(
+        &self,
+        call: impl Future<Output = RedisResult<T>> + Send,
+    ) -> Result<T, Fault> {
+        if self.closed().is_some_and(|until| Instant::now() < until) {
+            return Err(Fault::Down);
+        }
+        // A command that timed out may run later; callers know.
+        let done = timeout(self.inner.deadline, call).await;
+        let (silent, answer) = match done {
+            Ok(Ok(answer)) => (false, Ok(answer)),
+            Ok(Err(error)) => (is_silence(&error), Err(Fault::Redis(error))),
+            Err(_) => (true, Err(Fault::Unknown("no answer from redis in time".into()))),
+        };
+        *self.lock() = silent.then(|| Instant::now() + PAUSE);
+        answer
+    }
+
+    fn closed(&self) -> Option<Instant> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Instant>> {
+        let closed = &self.inner.closed_until;
+        closed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// No server answered, as opposed to an answer that is an error.
+fn is_silence(error: &RedisError) -> bool {
+    error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
+}
+
+fn address(url: &str) -> RedisResult<ConnectionInfo> {
+    let info = url.into_connection_info()?;
+    let tcp = TcpSettings::default().set_nodelay(true);
+    Ok(info.set_tcp_settings(tcp))
+}
+
+fn cluster(addresses: &[ConnectionInfo], deadline: Duration) -> ClusterClientBuilder {
+    ClusterClient::builder(addresses.to_vec())
+        .connection_timeout(deadline)
+        .response_timeout(deadline)
+        .tcp_settings(TcpSettings::default().set_nodelay(true))
+}
+
+/// Connects the feed: a connection of its own, which speaks RESP3.
+#[derive(Clone)]
+pub(super) struct Listener {
+    addresses: Vec<ConnectionInfo>,
+    deadline: Duration,
+}
+
+/// The feed's connection.
+#[derive(Clone)]
+pub(super) enum Ear {
+    One(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Listener {
+    /// Connects; what is pushed goes to `hear`, which must not block.
+    pub(super) async fn connect(
+        &self,
+        hear: impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + 'static,
+    ) -> RedisResult<Ear> {
+        if let [one] = self.addresses.as_slice() {
+            let redis = one.redis_settings().clone();
+            let redis = redis.set_protocol(ProtocolVersion::RESP3);
+            let client = Client::open(one.clone().set_redis_settings(redis))?;
+            let settings = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.deadline))
+                .set_response_timeout(Some(self.deadline))
+                .set_push_sender(hear);
+            let conn = client.get_multiplexed_async_connection_with_config(&settings);
+            return conn.await.map(Ear::One);
+        }
+        let client = cluster(&self.addresses, self.deadline)
+            .use_protocol(ProtocolVersion::RESP3)
+            .push_sender(hear)
+            .build()?;
+        client.get_async_connection().await.map(Ear::Cluster)
+    }
+}
+
+impl Ear {
+    /// Subscribes to a channel; returns when Redis has confirmed it.
+    pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<()> {
+        match self.clone() {
+            Self::One(mut conn) => redis::cmd("SSUBSCRIBE").arg(channel).query_async(&mut conn).await,
+            Self::Cluster(mut conn) => conn.ssubscribe(channel).await,
+        }
+    }
+
+    /// Ends a subscription.
+    pub(super) async fn unsubscribe(&self, channel: &str) -> RedisResult<()> {
+        match self.clone() {
+            Self::One(mut conn) => {
+                redis::cmd("SUNSUBSCRIBE").arg(channel).query_async(&mut conn).await
+            }
+            Self::Cluster(mut conn) => conn.sunsubscribe(channel).await,
+        }
+    }
+
+    /// Asks for a sign of life.
+    pub(super) async fn ping(&self) -> RedisResult<()> {
+        let ping = redis::cmd("PING");
+        match self.clone() {
+            Self::One(mut conn) => ping.query_async(&mut conn).await,
+            Self::Cluster(mut conn) => ping.query_async(&mut conn).await,
+        }
+    }
+}
