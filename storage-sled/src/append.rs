@@ -10,7 +10,7 @@ use prost::Message as _;
 
 use crate::error::Fault;
 use crate::rows::{ROW, WHOLE};
-use crate::seq::{Counter, head, set_head};
+use crate::seq::{Counter, set_head, take_head};
 use crate::txn::Txn;
 use crate::{job, key, record};
 
@@ -104,7 +104,7 @@ pub(crate) fn entries<'a>(
 ) -> Result<Vec<(UserId, Seq)>, Fault> {
     users
         .map(|user| {
-            let mut at = head(&txn.rows(), *user)?;
+            let mut at = take_head(txn, *user)?;
             at.head = at.head.next();
             set_head(txn, *user, at)?;
             txn.put_value(&key::entry(*user, at.head), row.to_vec())?;

@@ -13,7 +13,7 @@ use gimlet_proto::store::{self, entry};
 use crate::append;
 use crate::error::Fault;
 use crate::rows::Rows;
-use crate::seq::{head, set_head};
+use crate::seq::{head, set_head, take_head};
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::txn::Txn;
@@ -143,7 +143,7 @@ fn message(rows: &Rows<'_>, name: &[u8], value: &[u8]) -> Result<Option<Arc<Mess
 
 /// Removes a slice of the oldest entries; returns whether that was all.
 fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
-    let mut at = head(&txn.rows(), user)?;
+    let mut at = take_head(txn, user)?;
     let upto = upto.min(at.head);
     if upto <= at.floor {
         return Ok(true);

@@ -48,11 +48,21 @@ impl Counter {
 
 /// Where an inbox stands.
 pub(crate) fn head(rows: &Rows<'_>, user: UserId) -> Result<Head, Fault> {
-    let row: store::Head = rows.get(&key::head(user))?.unwrap_or_default();
-    Ok(Head {
+    let row: Option<store::Head> = rows.get(&key::head(user))?;
+    Ok(read_head(row.unwrap_or_default()))
+}
+
+/// Where an inbox stands, which is about to change.
+pub(crate) fn take_head(txn: &mut Txn<'_>, user: UserId) -> Result<Head, Fault> {
+    let row: Option<store::Head> = txn.take(&key::head(user))?;
+    Ok(read_head(row.unwrap_or_default()))
+}
+
+const fn read_head(row: store::Head) -> Head {
+    Head {
         head: Seq::new(row.head),
         floor: Seq::new(row.floor),
-    })
+    }
 }
 
 /// Sets where an inbox stands.

@@ -85,6 +85,19 @@ impl<'a> Txn<'a> {
         self.rows().get(key)
     }
 
+    /// As [`get`](Self::get), for a record of one row that is about to be set: what is read is kept
+    /// for readers, and need not be read again.
+    pub(crate) fn take<M: Message + Default>(&mut self, key: &[u8]) -> Result<Option<M>, Fault> {
+        let raw = if let Some(value) = self.changes.get(key) {
+            value.clone()
+        } else {
+            let raw = self.tree.get(key)?;
+            self.former.insert(key.to_vec(), raw.clone());
+            raw
+        };
+        raw.map(|raw| self.rows().decode(key, &raw)).transpose()
+    }
+
     /// Whether there is such a row, with the changes so far.
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
         self.rows().has(key)
@@ -173,5 +186,93 @@ impl<'a> Txn<'a> {
             }
         }
         Some((batch, self.former))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_proto::store::{Friend, Number};
+
+    use super::*;
+
+    fn tree(test: impl FnOnce(&Tree)) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::Config::new().path(dir.path()).flush_every_ms(None);
+        test(&db.open().unwrap());
+    }
+
+    fn commit(tree: &Tree, change: impl FnOnce(&mut Txn<'_>)) -> Layer {
+        let mut txn = Txn::new(tree, Timestamp(0));
+        change(&mut txn);
+        let (batch, former) = txn.finish().unwrap();
+        tree.apply_batch(batch).unwrap();
+        former
+    }
+
+    fn friend(length: usize) -> Friend {
+        Friend {
+            remarks: "x".repeat(length),
+            ..Friend::default()
+        }
+    }
+
+    #[test]
+    fn a_command_that_fails_leaves_only_the_others() {
+        tree(|tree| {
+            let mut txn = Txn::new(tree, Timestamp(0));
+            let number = |value| Number { value };
+            txn.attempt(|txn| txn.put(b"C1", &number(1))).unwrap();
+            let failed = txn.attempt(|txn| {
+                txn.put(b"C1", &number(2))?;
+                txn.put(b"C2", &number(3))?;
+                txn.remove(b"C1")?;
+                Err::<(), _>(Fault::Misuse("on purpose"))
+            });
+            assert!(failed.is_err());
+            assert_eq!(txn.get::<Number>(b"C1").unwrap(), Some(number(1)));
+            assert!(!txn.has(b"C2").unwrap());
+        });
+    }
+
+    #[test]
+    fn long_values_come_back_and_leave_nothing_behind() {
+        tree(|tree| {
+            for length in [0, 4_000, ROW - 1, ROW, ROW + 1, 9_000, 60_000, 5_000, 1] {
+                commit(tree, |txn| txn.put(b"F1", &friend(length)).unwrap());
+                let none = Layer::new();
+                let found = Rows::new(tree, &none).get::<Friend>(b"F1").unwrap();
+                assert_eq!(found, Some(friend(length)));
+                let rows = tree.iter().map(Result::unwrap);
+                assert!(rows.into_iter().all(|(_, value)| value.len() <= ROW));
+            }
+            commit(tree, |txn| txn.put(b"F1", &friend(30_000)).unwrap());
+            commit(tree, |txn| txn.remove(b"F1").unwrap());
+            assert!(tree.is_empty());
+        });
+    }
+
+    #[test]
+    fn the_former_values_are_the_state_before() {
+        tree(|tree| {
+            commit(tree, |txn| {
+                txn.put(b"F1", &friend(10_000)).unwrap();
+                txn.put(b"F3", &friend(3)).unwrap();
+            });
+            let former = commit(tree, |txn| {
+                txn.put(b"F1", &friend(1)).unwrap();
+                txn.put(b"F2", &friend(2)).unwrap();
+                txn.remove(b"F3").unwrap();
+            });
+            let lengths = |layer: &Layer| {
+                let rows = Rows::new(tree, layer);
+                let found = rows.scan(b"F", None).map(|row| {
+                    let (key, value) = row.unwrap();
+                    rows.decode::<Friend>(&key, &value).unwrap().remarks.len()
+                });
+                found.collect::<Vec<_>>()
+            };
+            assert_eq!(lengths(&former), [10_000, 3]);
+            assert_eq!(lengths(&Layer::new()), [1, 2]);
+        });
     }
 }

@@ -261,6 +261,27 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
 }
 
 #[tokio::test]
+async fn after_an_error_of_the_disk_nothing_is_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let it = opened(dir.path());
+    put(&it.stores, b"hi").await;
+    // Syncing looks into this folder: without it a commit fails between applied and durable.
+    fs::remove_dir(dir.path().join("blobs")).unwrap();
+    let batch = [send(b"more".to_vec())];
+    let error = it.stores.inbox.append(&batch).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unknown);
+    assert!(it.health.failed().await.contains("No such file"));
+    let error = it.stores.inbox.append(&batch).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable);
+    let user = UserId::new(1).unwrap();
+    let error = it.stores.seq.heads(&[user]).await.unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable);
+    close(it).await;
+    let it = opened(dir.path());
+    assert_eq!(contents(&it.stores).await[0], b"hi");
+}
+
+#[tokio::test]
 async fn large_messages_stay_out_of_files_that_are_never_synced() {
     let dir = tempfile::tempdir().unwrap();
     let it = opened(dir.path());
