@@ -42,10 +42,6 @@ impl Keys {
     }
 
     pub(super) fn nodes(&self) -> String {
-        format!("{}nodes", self.prefix)
-    }
-
-    pub(super) fn nodes(&self) -> String {
         format!("{}{{nodes}}", self.prefix)
     }
 

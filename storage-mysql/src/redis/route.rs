@@ -184,50 +184,44 @@ impl Routes {
             .arg("GET")
             .take();
         let before: Option<String> = self.wire.command(&set).await?;
-        if before.is_none() {
-            let add = cmd("SADD").arg(self.keys.nodes()).arg(spell(node)).take();
-            let _: i64 = self.wire.command(&add).await?;
-        }
+        // Each time: the list of nodes may have been lost, or tidied at the wrong moment.
+        let add = cmd("SADD").arg(self.keys.nodes()).arg(name(node)).take();
+        let _: u64 = self.wire.command(&add).await?;
         Ok(before.is_some())
     }
 
     /// The nodes that took a lease and hold it still; the others are forgotten on the way.
     async fn nodes(&self) -> Result<Vec<NodeId>, Fault> {
-        let read = cmd("SMEMBERS").arg(self.keys.nodes()).take();
-        let all: Vec<String> = self.wire.command(&read).await?;
-        let all: Vec<NodeId> = all.iter().filter_map(|it| read_node(it)).collect();
-        let reads = all.iter();
-        let reads = reads.map(|node| cmd("EXISTS").arg(self.keys.lease(node)).take());
-        let alive: Vec<bool> = self.wire.commands(reads.collect()).await?;
-        let mut living = Vec::new();
-        for (node, alive) in all.into_iter().zip(alive) {
-            if alive {
-                living.push(node);
-            } else {
-                let gone = cmd("SREM").arg(self.keys.nodes()).arg(spell(&node)).take();
-                let _: i64 = self.wire.command(&gone).await?;
-            }
+        let list = cmd("SMEMBERS").arg(self.keys.nodes()).take();
+        let names: Vec<String> = self.wire.command(&list).await?;
+        let nodes: Vec<NodeId> = names.iter().filter_map(|it| node(it)).collect();
+        let alive = self.alive(&nodes).await?;
+        let (mut living, mut dead) = (Vec::new(), Vec::new());
+        for (node, alive) in nodes.into_iter().zip(alive) {
+            if alive { &mut living } else { &mut dead }.push(node);
+        }
+        if !dead.is_empty() {
+            let dead: Vec<String> = dead.iter().map(name).collect();
+            let remove = cmd("SREM").arg(self.keys.nodes()).arg(dead).take();
+            let _: u64 = self.wire.command(&remove).await?;
         }
         Ok(living)
     }
 
+    /// Whether each node's lease lives.
+    async fn alive(&self, nodes: &[NodeId]) -> Result<Vec<bool>, Fault> {
+        let reads = nodes.iter();
+        let reads = reads.map(|node| cmd("EXISTS").arg(self.keys.lease(node)).take());
+        self.wire.commands(reads.collect()).await
+    }
+
     async fn retire(&self, node: &NodeId) -> Result<(), Fault> {
         let del = cmd("DEL").arg(self.keys.lease(node)).take();
-        self.wire.command(&del).await
+        let _: u64 = self.wire.command(&del).await?;
+        let remove = cmd("SREM").arg(self.keys.nodes()).arg(name(node)).take();
+        let _: u64 = self.wire.command(&remove).await?;
+        Ok(())
     }
-}
-
-/// A node as the set of nodes has it: the boot first, because a name may hold anything.
-fn spell(node: &NodeId) -> String {
-    format!("{:016x}#{}", node.boot, node.name)
-}
-
-fn read_node(text: &str) -> Option<NodeId> {
-    let (boot, name) = text.split_once('#')?;
-    Some(NodeId {
-        name: name.to_owned(),
-        boot: u64::from_str_radix(boot, 16).ok()?,
-    })
 }
 
 #[async_trait]
@@ -255,11 +249,6 @@ impl DeviceRoute for Routes {
     async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
         let done = Self::renew(self, node).await;
         done.map_err(|fault| fault.of("route.renew"))
-    }
-
-    async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
-        let read = Self::nodes(self).await;
-        read.map_err(|fault| fault.of("route.nodes"))
     }
 
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {

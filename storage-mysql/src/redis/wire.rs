@@ -91,7 +91,10 @@ impl Wire {
     }
 
     /// Runs one command.
-    pub(super) async fn command<T: FromRedisValue + Send + Sync>(&self, command: &Cmd) -> Result<T, Fault> {
+    pub(super) async fn command<T: FromRedisValue + Send + Sync>(
+        &self,
+        command: &Cmd,
+    ) -> Result<T, Fault> {
         self.guarded(async {
             match self.conn().await? {
                 Conn::One(mut conn) => command.query_async(&mut conn).await,
@@ -184,7 +187,10 @@ impl Wire {
         let (silent, answer) = match done {
             Ok(Ok(answer)) => (false, Ok(answer)),
             Ok(Err(error)) => (is_silence(&error), Err(Fault::Redis(error))),
-            Err(_) => (true, Err(Fault::Unknown("no answer from redis in time".into()))),
+            Err(_) => (
+                true,
+                Err(Fault::Unknown("no answer from redis in time".into())),
+            ),
         };
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
         answer
@@ -261,7 +267,12 @@ impl Ear {
     /// Subscribes to a channel; returns when Redis has confirmed it.
     pub(super) async fn subscribe(&self, channel: &str) -> RedisResult<()> {
         match self.clone() {
-            Self::One(mut conn) => redis::cmd("SSUBSCRIBE").arg(channel).query_async(&mut conn).await,
+            Self::One(mut conn) => {
+                redis::cmd("SSUBSCRIBE")
+                    .arg(channel)
+                    .query_async(&mut conn)
+                    .await
+            }
             Self::Cluster(mut conn) => conn.ssubscribe(channel).await,
         }
     }
@@ -270,7 +281,10 @@ impl Ear {
     pub(super) async fn unsubscribe(&self, channel: &str) -> RedisResult<()> {
         match self.clone() {
             Self::One(mut conn) => {
-                redis::cmd("SUNSUBSCRIBE").arg(channel).query_async(&mut conn).await
+                redis::cmd("SUNSUBSCRIBE")
+                    .arg(channel)
+                    .query_async(&mut conn)
+                    .await
             }
             Self::Cluster(mut conn) => conn.sunsubscribe(channel).await,
         }

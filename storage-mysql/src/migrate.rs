@@ -1,0 +1,45 @@
+//! The schema: ordered migrations from `sql/migrations`, embedded in the program.
+
+use sqlx::migrate::Migrator;
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use crate::config::MysqlConfig;
+use crate::error::OpenError;
+use crate::mysql;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
+
+/// Brings the database's tables up to this version. Nothing happens to tables that are; several
+/// nodes may call it at once.
+pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
+    let connecting = mysql::options(&config.url)?;
+    let mut conn = connecting.connect().await.map_err(OpenError::Mysql)?;
+    MIGRATIONS.run_direct(None, &mut conn, false).await?;
+    conn.close().await.map_err(OpenError::Mysql)
+}
+
+/// How many migrations of this version the database lacks; an error if it has others.
+pub async fn pending(config: &MysqlConfig) -> Result<usize, OpenError> {
+    let connecting = mysql::options(&config.url)?;
+    let mut conn = connecting.connect().await.map_err(OpenError::Mysql)?;
+    let there = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'")
+        .fetch_optional(&mut conn)
+        .await
+        .map_err(OpenError::Mysql)?;
+    let mut applied = Vec::new();
+    if there.is_some() {
+        let sql = "SELECT version FROM _sqlx_migrations WHERE success = TRUE";
+        applied = sqlx::query_scalar::<_, i64>(sql)
+            .fetch_all(&mut conn)
+            .await
+            .map_err(OpenError::Mysql)?;
+    }
+    conn.close().await.map_err(OpenError::Mysql)?;
+    let ours: Vec<i64> = MIGRATIONS.iter().map(|it| it.version).collect();
+    if let Some(newer) = applied.iter().find(|it| !ours.contains(it)) {
+        return Err(OpenError::Schema(format!(
+            "migration {newer} is of a newer version"
+        )));
+    }
+    Ok(ours.iter().filter(|it| !applied.contains(it)).count())
+}

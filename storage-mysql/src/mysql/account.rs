@@ -1,0 +1,247 @@
+//! Users and tokens of the built-in business service.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::page::Page;
+use gimlet_core::store::{
+    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+};
+use gimlet_core::time::Timestamp;
+use sqlx::Row as _;
+use sqlx::mysql::MySqlRow;
+
+use super::db::{Db, Once, Pace};
+use super::session::{Session, fixed, text, time, user as user_id};
+use crate::error::Fault;
+
+/// The columns of an account, as `read` reads them.
+macro_rules! columns {
+    () => {
+        "SELECT user_id, phone, nickname, sex, avatar_url, extra, created_at, updated_at FROM account "
+    };
+}
+
+fn read(row: &MySqlRow) -> Result<Account, Fault> {
+    Ok(Account {
+        user: user_id(row, 0)?,
+        phone: text(row, 1)?,
+        nickname: text(row, 2)?,
+        sex: row.try_get(3)?,
+        avatar_url: text(row, 4)?,
+        extra: text(row, 5)?,
+        created_at: time(row, 6)?,
+        updated_at: time(row, 7)?,
+    })
+}
+
+async fn by_phone(session: &mut Session, phone: &str) -> Result<Option<Account>, Fault> {
+    let sql = concat!(columns!(), "WHERE phone = ?");
+    let row = session.row(sqlx::query(sql).bind(phone.as_bytes())).await?;
+    row.as_ref().map(read).transpose()
+}
+
+async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Account, bool), Fault> {
+    if let Some(known) = by_phone(session, &new.phone).await? {
+        return Ok((known, false));
+    }
+    let sql = "INSERT INTO account (user_id, phone, nickname, sex, avatar_url, extra, created_at, \
+               updated_at) VALUES (?, ?, '', 0, '', '', ?, ?)";
+    let insert = sqlx::query(sql)
+        .bind(new.user.get())
+        .bind(new.phone.as_bytes())
+        .bind(new.at.0)
+        .bind(new.at.0);
+    // Two at once: the second meets the first's row, and looks again.
+    session.run(insert).await?;
+    let account = Account {
+        user: new.user,
+        phone: new.phone.clone(),
+        nickname: String::new(),
+        sex: 0,
+        avatar_url: String::new(),
+        extra: String::new(),
+        created_at: new.at,
+        updated_at: new.at,
+    };
+    Ok((account, true))
+}
+
+/// The key as the beginning of a LIKE pattern; `|` takes a character's meaning away.
+fn pattern(key: &str) -> String {
+    let mut pattern = String::with_capacity(key.len() + 1);
+    for c in key.chars() {
+        if matches!(c, '|' | '%' | '_') {
+            pattern.push('|');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+#[async_trait]
+impl AccountStore for Db {
+    async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
+        let new = Arc::new(new.clone());
+        self.change("account.find_or_create", Pace::Prompt, move |session| {
+            let new = Arc::clone(&new);
+            async move { find_or_create(session, &new).await }.boxed()
+        })
+        .await
+    }
+
+    async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError> {
+        let phone: Arc<str> = phone.into();
+        self.once("account.by_phone", Once::Read, move |session| {
+            let phone = Arc::clone(&phone);
+            async move { by_phone(session, &phone).await }.boxed()
+        })
+        .await
+    }
+
+    async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError> {
+        let mut numbers: Vec<u64> = users.iter().map(|it| it.get()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let read = self.once("account.get", Once::Read, move |session| {
+            let numbers = numbers.clone();
+            async move {
+                let head = concat!(columns!(), "WHERE user_id IN (");
+                let rows = session.rows_in(head, &numbers, ")").await?;
+                let accounts = rows.iter().map(|row| read(row).map(|it| (it.user, it)));
+                accounts.collect::<Result<HashMap<_, _>, _>>()
+            }
+            .boxed()
+        });
+        let accounts = read.await?;
+        let found = users.iter().filter_map(|it| accounts.get(it).cloned());
+        Ok(found.collect())
+    }
+
+    async fn update(
+        &self,
+        user: UserId,
+        change: &AccountChange,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let change = change.clone();
+        self.once("account.update", Once::Repeatable, move |session| {
+            let change = change.clone();
+            async move {
+                let sql = "UPDATE account SET nickname = COALESCE(?, nickname), \
+                           sex = COALESCE(?, sex), avatar_url = COALESCE(?, avatar_url), \
+                           extra = COALESCE(?, extra), updated_at = ? WHERE user_id = ?";
+                let update = sqlx::query(sql)
+                    .bind(change.nickname)
+                    .bind(change.sex)
+                    .bind(change.avatar_url)
+                    .bind(change.extra)
+                    .bind(at.0)
+                    .bind(user.get());
+                Ok(session.run(update).await?.rows_affected() > 0)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn search(
+        &self,
+        key: &str,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Account>, StoreError> {
+        let (key, after, limit) = (key.to_owned(), after.map_or(0, UserId::get), limit.max(1));
+        self.once("account.search", Once::Read, move |session| {
+            let key = key.clone();
+            async move {
+                // One index each; the two together would read the whole table.
+                let sql = concat!(
+                    "(",
+                    columns!(),
+                    "WHERE nickname LIKE ? ESCAPE '|' AND user_id > ? ORDER BY user_id LIMIT ?) \
+                     UNION (",
+                    columns!(),
+                    "WHERE phone = ? AND user_id > ?) ORDER BY user_id LIMIT ?"
+                );
+                let most = limit as u64 + 1;
+                let select = sqlx::query(sql)
+                    .bind(pattern(&key))
+                    .bind(after)
+                    .bind(most)
+                    .bind(key.as_bytes())
+                    .bind(after)
+                    .bind(most);
+                super::page(&session.rows(select).await?, limit, read)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn put_token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &TokenRecord,
+    ) -> Result<(), StoreError> {
+        let token = token.clone();
+        self.once("account.put_token", Once::Repeatable, move |session| {
+            let token = token.clone();
+            async move {
+                // One token per device: another user's goes with the assignment.
+                let sql = "INSERT INTO device_token (device_id, user_id, hash, expires_at) \
+                           VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
+                           user_id = VALUES(user_id), hash = VALUES(hash), \
+                           expires_at = VALUES(expires_at)";
+                let upsert = sqlx::query(sql)
+                    .bind(device.get())
+                    .bind(user.get())
+                    .bind(token.hash.as_slice())
+                    .bind(token.expires_at.0);
+                session.run(upsert).await.map(|_| ())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn token(
+        &self,
+        user: UserId,
+        device: DeviceId,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.once("account.token", Once::Read, move |session| {
+            async move {
+                let sql = "SELECT hash, expires_at FROM device_token \
+                           WHERE device_id = ? AND user_id = ?";
+                let select = sqlx::query(sql).bind(device.get()).bind(user.get());
+                let Some(row) = session.row(select).await? else {
+                    return Ok(None);
+                };
+                Ok(Some(TokenRecord {
+                    hash: fixed(&row, 0)?,
+                    expires_at: time(&row, 1)?,
+                }))
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
+        self.once("account.revoke_token", Once::Repeatable, move |session| {
+            async move {
+                let sql = "DELETE FROM device_token WHERE device_id = ? AND user_id = ?";
+                let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
+                session.run(delete).await.map(|_| ())
+            }
+            .boxed()
+        })
+        .await
+    }
+}

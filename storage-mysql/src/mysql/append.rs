@@ -1,0 +1,351 @@
+//! The heart: one batch of sends, in one transaction, in a few statements.
+//!
+//! The order of the locks is the same for everyone: keys, groups, the job counter, heads; each
+//! ascending. Before any seq is taken it is decided which sends are stored at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gimlet_core::id::{MessageId, UserId};
+use gimlet_core::message::Message;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, Key, RosterVersion};
+use gimlet_core::time::Timestamp;
+
+use super::decide::{self, First, Known, Verdict};
+use super::session::{Session, bytes, fixed, group, message_id, number, signed, user};
+use super::{cut, job};
+use crate::error::Fault;
+use crate::record;
+
+/// Up to so many recipients the body stands in their inbox rows: a page is then one range scan.
+const INLINE: usize = 2;
+
+/// Where an entry's body is.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    /// In the entry.
+    Inline(Arc<[u8]>),
+    /// In the row of this message.
+    Shared(MessageId),
+}
+
+impl Body {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Inline(body) => 48 + body.len(),
+            Self::Shared(_) => 48,
+        }
+    }
+}
+
+/// An entry to be stored.
+pub(super) type NewEntry = (UserId, Seq, Body);
+
+/// Appends a batch within the transaction of this session.
+pub(super) async fn append(
+    session: &mut Session,
+    batch: &[Append],
+    now: Timestamp,
+) -> Result<Vec<Appended>, Fault> {
+    let mut known = Known {
+        keys: lock_keys(session, batch, now).await?,
+        ..Known::default()
+    };
+    look_at_groups(session, batch, &mut known).await?;
+    let verdicts = decide::decide(batch, &mut known);
+    let counts = decide::counts(batch, &verdicts);
+    if counts.is_empty() {
+        return Ok(outcomes(&verdicts, &[], batch));
+    }
+    let jobs = job::number_jobs(session, &verdicts).await?;
+    let mut next = take_seqs(session, &counts).await?;
+    let mut seqs: Vec<Vec<(UserId, Seq)>> = Vec::with_capacity(batch.len());
+    let mut entries: Vec<NewEntry> = Vec::new();
+    let mut shared = Vec::new();
+    for (send, verdict) in batch.iter().zip(&verdicts) {
+        let users = decide::now(send, verdict);
+        let mut own = Vec::with_capacity(users.len());
+        let body = verdict.stores().then(|| body(send, verdict, &mut shared));
+        for (user, body) in users.iter().zip(body.into_iter().cycle()) {
+            let seq = next.take(*user)?;
+            own.push((*user, seq));
+            entries.push((*user, seq, body));
+        }
+        seqs.push(own);
+    }
+    put_bodies(session, &shared).await?;
+    put_entries(session, entries).await?;
+    job::open(session, batch, &verdicts, jobs).await?;
+    note_keys(session, batch, &seqs, now).await?;
+    Ok(outcomes(&verdicts, &seqs, batch))
+}
+
+/// Where a send's body goes; one that many share is put on the list.
+fn body<'a>(
+    send: &'a Append,
+    verdict: &Verdict,
+    shared: &mut Vec<(&'a Arc<Message>, usize)>,
+) -> Body {
+    if send.recipients.len() <= INLINE && *verdict == Verdict::Whole {
+        return Body::Inline(record::encode(&send.message).into());
+    }
+    shared.push((&send.message, send.recipients.len()));
+    Body::Shared(send.message.id)
+}
+
+fn outcomes(verdicts: &[Verdict], seqs: &[Vec<(UserId, Seq)>], batch: &[Append]) -> Vec<Appended> {
+    let answer = |at: usize| seqs.get(at).and_then(|it| it.first()).map(|(_, seq)| *seq);
+    let outcome = |(at, verdict): (usize, &Verdict)| match verdict {
+        Verdict::Answer(answer) => answer.clone(),
+        Verdict::Like(first) => Appended::Repeated {
+            message: batch
+                .get(*first)
+                .map(|it| it.message.id)
+                .expect("an index of this batch"),
+            seq: answer(*first).expect("what is stored has an answer"),
+        },
+        Verdict::Whole | Verdict::Job => Appended::Stored {
+            seqs: seqs.get(at).cloned().unwrap_or_default(),
+            job: *verdict == Verdict::Job,
+        },
+    };
+    verdicts.iter().enumerate().map(outcome).collect()
+}
+
+/// The distinct keys of a batch, ascending, each with its first send.
+fn keys(batch: &[Append]) -> BTreeMap<&[u8], (&Key, MessageId)> {
+    let mut keys = BTreeMap::new();
+    for send in batch {
+        if let Some(key) = &send.key {
+            keys.entry(key.id.as_slice())
+                .or_insert((key, send.message.id));
+        }
+    }
+    keys
+}
+
+/// Locks the rows of all keys, making those that are missing, and reads the ones that count.
+///
+/// An upsert that changes nothing instead of `INSERT IGNORE`: it locks a row that is there for
+/// itself at once (two repeats that share a lock and both want more deadlock), and it ignores
+/// nothing else.
+async fn lock_keys(
+    session: &mut Session,
+    batch: &[Append],
+    now: Timestamp,
+) -> Result<std::collections::HashMap<Vec<u8>, First>, Fault> {
+    let keys: Vec<_> = keys(batch).into_values().collect();
+    for piece in cut::filled(keys.len()) {
+        let mut insert = sqlx::query(cut::text(
+            "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
+            "(?, ?, ?, 0, ?)",
+            piece.size(),
+            " ON DUPLICATE KEY UPDATE id = id",
+        ));
+        for (at, _) in piece.rows() {
+            let (key, message) = keys.get(at).expect("a piece of these");
+            insert = insert
+                .bind(key.id.as_slice())
+                .bind(key.digest.as_slice())
+                .bind(message.as_bytes().as_slice())
+                .bind(now.after(key.window).0);
+        }
+        session.run(insert).await?;
+    }
+    let mut known = std::collections::HashMap::new();
+    for piece in cut::filled(keys.len()) {
+        let mut select = sqlx::query(cut::text(
+            "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
+             WHERE id IN (",
+            "?",
+            piece.size(),
+            ") FOR UPDATE",
+        ));
+        for (at, _) in piece.rows() {
+            let (key, _) = keys.get(at).expect("a piece of these");
+            select = select.bind(key.id.as_slice());
+        }
+        for row in session.rows(select).await? {
+            let seq = Seq::new(number(&row, 3)?);
+            // Nobody's answer yet, or nobody's any more: the next send is the first.
+            if seq == Seq::ZERO || signed(&row, 4)? <= now.0 {
+                continue;
+            }
+            let first = First {
+                digest: fixed(&row, 1)?,
+                message: message_id(&row, 2)?,
+                seq,
+            };
+            known.insert(bytes(&row, 0)?, first);
+        }
+    }
+    Ok(known)
+}
+
+/// Locks the groups of the batch, and reads their versions and whether they have an open job.
+async fn look_at_groups(
+    session: &mut Session,
+    batch: &[Append],
+    known: &mut Known,
+) -> Result<(), Fault> {
+    let groups: BTreeSet<u64> = batch
+        .iter()
+        .filter_map(|it| it.group().map(|group| group.get()))
+        .collect();
+    let groups: Vec<u64> = groups.into_iter().collect();
+    let head = "SELECT group_id, version FROM group_info FORCE INDEX (PRIMARY) WHERE group_id IN (";
+    for row in session.rows_in(head, &groups, ") FOR UPDATE").await? {
+        let version = RosterVersion(number(&row, 1)?);
+        known.rosters.insert(group(&row, 0)?, version);
+    }
+    let head = "SELECT DISTINCT group_id FROM fanout_job WHERE group_id IN (";
+    for row in session.rows_in(head, &groups, ")").await? {
+        known.busy.insert(group(&row, 0)?);
+    }
+    Ok(())
+}
+
+/// The next seq of each user.
+#[derive(Debug)]
+pub(super) struct Next(BTreeMap<UserId, Seq>);
+
+impl Next {
+    pub(super) fn take(&mut self, user: UserId) -> Result<Seq, Fault> {
+        let next = self.0.get_mut(&user);
+        let next = next.ok_or(Fault::Corrupt("a head that was just raised is not there"))?;
+        let seq = *next;
+        *next = seq.next();
+        Ok(seq)
+    }
+}
+
+/// Raises each head by its count and returns the first of the new seqs; the heads stay locked
+/// until the commit, so nobody else's entry comes between (laws 2 and 3).
+pub(super) async fn take_seqs(
+    session: &mut Session,
+    counts: &BTreeMap<UserId, u64>,
+) -> Result<Next, Fault> {
+    let rows: Vec<(u64, u64)> = counts.iter().map(|(it, n)| (it.get(), *n)).collect();
+    for piece in cut::filled(rows.len()) {
+        let mut upsert = sqlx::query(cut::text(
+            "INSERT INTO inbox_head (user_id, seq, floor) VALUES ",
+            "(?, ?, 0)",
+            piece.size(),
+            " ON DUPLICATE KEY UPDATE seq = seq + VALUES(seq)",
+        ));
+        for (at, filling) in piece.rows() {
+            let (user, n) = rows.get(at).copied().expect("a piece of these");
+            upsert = upsert.bind(user).bind(if filling { 0 } else { n });
+        }
+        session.run(upsert).await?;
+    }
+    let users: Vec<u64> = rows.iter().map(|(user, _)| *user).collect();
+    let head = "SELECT user_id, seq FROM inbox_head FORCE INDEX (PRIMARY) WHERE user_id IN (";
+    let mut next = BTreeMap::new();
+    for row in session.rows_in(head, &users, ") FOR UPDATE").await? {
+        let user = user(&row, 0)?;
+        let n = counts.get(&user).copied().unwrap_or_default();
+        next.insert(user, Seq::new(number(&row, 1)? - n).next());
+    }
+    Ok(Next(next))
+}
+
+/// Stores bodies that many share, with the number of entries that will name them.
+async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) -> Result<(), Fault> {
+    let records: Vec<_> = bodies
+        .iter()
+        .map(|(message, refs)| (message.id, *refs as u64, record::encode(message)))
+        .collect();
+    let weight = |at: usize| records.get(at).map_or(0, |(_, _, body)| body.len());
+    for piece in cut::exact(records.len(), session.packet, weight) {
+        let mut insert = sqlx::query(cut::text(
+            "INSERT INTO message (message_id, refs, body) VALUES ",
+            "(?, ?, ?)",
+            piece.size(),
+            // The same message sent once more: more entries name it.
+            " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
+        ));
+        for (at, _) in piece.rows() {
+            let (id, refs, body) = records.get(at).expect("a piece of these");
+            insert = insert
+                .bind(id.as_bytes().as_slice())
+                .bind(*refs)
+                .bind(body.as_slice());
+        }
+        session.run(insert).await?;
+    }
+    Ok(())
+}
+
+/// Stores entries. A seq that is taken is an error of the server, never overwritten.
+pub(super) async fn put_entries(
+    session: &mut Session,
+    mut entries: Vec<NewEntry>,
+) -> Result<(), Fault> {
+    entries.sort_unstable_by_key(|(user, seq, _)| (*user, *seq));
+    let weight = |at: usize| entries.get(at).map_or(0, |(_, _, body)| body.weight());
+    for piece in cut::exact(entries.len(), session.packet, weight) {
+        let mut insert = sqlx::query(cut::text(
+            "INSERT INTO inbox (user_id, seq, shared, body) VALUES ",
+            "(?, ?, ?, ?)",
+            piece.size(),
+            "",
+        ));
+        for (at, _) in piece.rows() {
+            let (user, seq, body) = entries.get(at).expect("a piece of these");
+            insert = insert.bind(user.get()).bind(seq.get());
+            insert = match body {
+                Body::Inline(body) => insert.bind(None::<&[u8]>).bind(Some(&**body)),
+                Body::Shared(id) => insert
+                    .bind(Some(id.as_bytes().as_slice()))
+                    .bind(None::<&[u8]>),
+            };
+        }
+        session.run(insert).await.map_err(taken)?;
+    }
+    Ok(())
+}
+
+fn taken(fault: Fault) -> Fault {
+    if fault.is_duplicate() {
+        return Fault::Corrupt("a seq above the head is taken: the head went backwards");
+    }
+    fault
+}
+
+/// Notes the answers under the keys of what was stored.
+async fn note_keys(
+    session: &mut Session,
+    batch: &[Append],
+    seqs: &[Vec<(UserId, Seq)>],
+    now: Timestamp,
+) -> Result<(), Fault> {
+    let mut firsts = BTreeMap::new();
+    for (send, seqs) in batch.iter().zip(seqs) {
+        if let (Some(key), Some((_, answer))) = (&send.key, seqs.first()) {
+            firsts.insert(key.id.as_slice(), (key, send.message.id, *answer));
+        }
+    }
+    let rows: Vec<_> = firsts.into_values().collect();
+    for piece in cut::filled(rows.len()) {
+        let mut upsert = sqlx::query(cut::text(
+            "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
+            "(?, ?, ?, ?, ?)",
+            piece.size(),
+            " ON DUPLICATE KEY UPDATE digest = VALUES(digest), message_id = VALUES(message_id), \
+             seq = VALUES(seq), expires_at = VALUES(expires_at)",
+        ));
+        for (at, _) in piece.rows() {
+            let (key, message, answer) = rows.get(at).expect("a piece of these");
+            upsert = upsert
+                .bind(key.id.as_slice())
+                .bind(key.digest.as_slice())
+                .bind(message.as_bytes().as_slice())
+                .bind(answer.get())
+                .bind(now.after(key.window).0);
+        }
+        session.run(upsert).await?;
+    }
+    Ok(())
+}

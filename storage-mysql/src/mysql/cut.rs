@@ -1,0 +1,145 @@
+//! How many rows stand in one statement.
+//!
+//! A statement's text depends on its number of rows alone, and each text is prepared once per
+//! connection. So there are few sizes, and at most 1,000 rows. Where a repeated row changes
+//! nothing, the last piece is filled up to the next size; where it would, the rest is cut into
+//! smaller sizes.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use sqlx::AssertSqlSafe;
+
+/// The sizes, each about half of the one before.
+const SIZES: [usize; 11] = [1_000, 500, 250, 125, 64, 32, 16, 8, 4, 2, 1];
+
+/// The rows of one statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Piece {
+    range: Range<usize>,
+    size: usize,
+}
+
+impl Piece {
+    /// Rows in the statement, filling included.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The index of each row, and whether it only fills the statement up.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (usize, bool)> + use<> {
+        let filling = self.size - self.range.len();
+        let last = self.range.end - 1;
+        let own = self.range.clone().map(|at| (at, false));
+        own.chain((0..filling).map(move |_| (last, true)))
+    }
+}
+
+/// Cuts rows whose repetition changes nothing: at most two statements a thousand rows.
+pub(super) fn filled(rows: usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut at = 0;
+    while at < rows {
+        let rest = rows - at;
+        let next = SIZES.iter().rev().find(|size| **size >= rest).copied();
+        let size = match next {
+            // Filling up by more than a fifth costs more than another statement.
+            Some(size) if size - rest <= size / 5 || pieces.len() % 2 == 1 || rest < 32 => size,
+            _ => largest(rest),
+        };
+        let end = rows.min(at + size);
+        pieces.push(Piece {
+            range: at..end,
+            size,
+        });
+        at = end;
+    }
+    pieces
+}
+
+/// Cuts rows that must not be repeated, none of the statements above `most` bytes if it can be.
+pub(super) fn exact(rows: usize, most: usize, weight: impl Fn(usize) -> usize) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    while from < rows {
+        let (mut end, mut bytes) = (from, 0);
+        while end < rows && end - from < SIZES[0] {
+            bytes += weight(end);
+            if bytes > most && end > from {
+                break;
+            }
+            end += 1;
+        }
+        while from < end {
+            let size = largest(end - from);
+            pieces.push(Piece {
+                range: from..from + size,
+                size,
+            });
+            from += size;
+        }
+    }
+    pieces
+}
+
+/// The largest size of at most `rows`, which is above zero.
+fn largest(rows: usize) -> usize {
+    let fitting = SIZES.iter().find(|size| **size <= rows);
+    fitting.copied().unwrap_or(1)
+}
+
+/// A statement with `row` repeated: nothing in it comes from outside.
+pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSqlSafe<String> {
+    let mut sql = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
+    sql.push_str(head);
+    for at in 0..count {
+        if at > 0 {
+            sql.push(',');
+        }
+        sql.push_str(row);
+    }
+    sql.write_str(tail).expect("a String takes all");
+    AssertSqlSafe(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(pieces: &[Piece]) -> Vec<usize> {
+        let rows = pieces.iter().flat_map(Piece::rows);
+        rows.filter(|(_, filling)| !filling)
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    #[test]
+    fn every_row_stands_in_one_statement() {
+        for rows in 0..3_500 {
+            let all: Vec<usize> = (0..rows).collect();
+            let (filled, exact) = (filled(rows), exact(rows, usize::MAX, |_| 1));
+            assert_eq!(covered(&filled), all);
+            assert_eq!(covered(&exact), all);
+            let thousands = rows.div_ceil(1_000);
+            assert!(filled.len() <= thousands + 1, "{rows}: {filled:?}");
+            assert!(exact.len() <= thousands + 8, "{rows}: {exact:?}");
+            for piece in filled.iter().chain(&exact) {
+                assert!(SIZES.contains(&piece.size()));
+                assert_eq!(piece.rows().count(), piece.size());
+            }
+            assert!(
+                exact
+                    .iter()
+                    .all(|it| it.rows().all(|(_, filling)| !filling))
+            );
+        }
+    }
+
+    #[test]
+    fn heavy_rows_stand_in_smaller_statements() {
+        let pieces = exact(10, 100, |_| 60);
+        assert_eq!(pieces.len(), 10);
+        let pieces = exact(10, 100, |at| if at == 0 { 500 } else { 10 });
+        assert_eq!(covered(&pieces), (0..10).collect::<Vec<_>>());
+    }
+}

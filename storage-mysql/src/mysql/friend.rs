@@ -1,0 +1,176 @@
+//! Friends: one row in each direction, asked or agreed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use gimlet_core::id::UserId;
+use gimlet_core::page::Page;
+use gimlet_core::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
+use gimlet_core::time::Timestamp;
+use sqlx::Row as _;
+
+use super::append;
+use super::db::{Db, Once, Pace};
+use super::session::{Session, text, user as user_id};
+use crate::error::Fault;
+
+/// What a user keeps of another, if anything: whether they are friends. The row is locked.
+async fn tie(session: &mut Session, user: UserId, other: UserId) -> Result<Option<bool>, Fault> {
+    let sql = "SELECT agreed FROM friend WHERE user_id = ? AND friend_id = ? FOR UPDATE";
+    let select = sqlx::query(sql).bind(user.get()).bind(other.get());
+    let row = session.row(select).await?;
+    let agreed = row.map(|row| row.try_get::<u8, _>(0)).transpose()?;
+    Ok(agreed.map(|it| it == 1))
+}
+
+#[async_trait]
+impl FriendStore for Db {
+    async fn request(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: &str,
+        pushes: &[Append],
+        at: Timestamp,
+    ) -> Result<Requested, StoreError> {
+        Append::check("friend.request", pushes)?;
+        let now = self.now();
+        let (remarks, pushes): (Arc<str>, Arc<[Append]>) = (remarks.into(), pushes.into());
+        self.change("friend.request", Pace::Prompt, move |session| {
+            let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
+            async move {
+                match tie(session, user, friend).await? {
+                    Some(true) => return Ok(Requested::Friends),
+                    Some(false) => return Ok(Requested::Pending),
+                    None => {}
+                }
+                // Two at once: the second meets the first's row, and looks again.
+                let sql = "INSERT INTO friend (user_id, friend_id, agreed, remarks, extra, \
+                           updated_at) VALUES (?, ?, 0, ?, '', ?)";
+                let insert = sqlx::query(sql)
+                    .bind(user.get())
+                    .bind(friend.get())
+                    .bind(&*remarks)
+                    .bind(at.0);
+                session.run(insert).await?;
+                append::append(session, &pushes, now)
+                    .await
+                    .map(Requested::Asked)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn agree(
+        &self,
+        user: UserId,
+        requester: UserId,
+        remarks: &str,
+        pushes: &[Append],
+        at: Timestamp,
+    ) -> Result<Agreed, StoreError> {
+        Append::check("friend.agree", pushes)?;
+        let now = self.now();
+        let (remarks, pushes): (Arc<str>, Arc<[Append]>) = (remarks.into(), pushes.into());
+        self.change("friend.agree", Pace::Prompt, move |session| {
+            let (remarks, pushes) = (Arc::clone(&remarks), Arc::clone(&pushes));
+            async move {
+                match tie(session, requester, user).await? {
+                    None => return Ok(Agreed::NoRequest),
+                    Some(true) => return Ok(Agreed::Before),
+                    Some(false) => {}
+                }
+                let sql = "UPDATE friend SET agreed = 1, updated_at = ? \
+                           WHERE user_id = ? AND friend_id = ?";
+                let update = sqlx::query(sql)
+                    .bind(at.0)
+                    .bind(requester.get())
+                    .bind(user.get());
+                session.run(update).await?;
+                // Overwrites a request of the user's own: a mutual request is one friendship.
+                let sql = "INSERT INTO friend (user_id, friend_id, agreed, remarks, extra, \
+                           updated_at) VALUES (?, ?, 1, ?, '', ?) ON DUPLICATE KEY UPDATE \
+                           agreed = 1, remarks = VALUES(remarks), extra = '', \
+                           updated_at = VALUES(updated_at)";
+                let upsert = sqlx::query(sql)
+                    .bind(user.get())
+                    .bind(requester.get())
+                    .bind(&*remarks)
+                    .bind(at.0);
+                session.run(upsert).await?;
+                append::append(session, &pushes, now).await.map(Agreed::Now)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn set(
+        &self,
+        user: UserId,
+        friend: UserId,
+        remarks: Option<&str>,
+        extra: Option<&str>,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
+        self.once("friend.set", Once::Repeatable, move |session| {
+            let (remarks, extra) = (remarks.clone(), extra.clone());
+            async move {
+                let sql = "UPDATE friend SET remarks = COALESCE(?, remarks), \
+                           extra = COALESCE(?, extra), updated_at = ? \
+                           WHERE user_id = ? AND friend_id = ? AND agreed = 1";
+                let update = sqlx::query(sql)
+                    .bind(remarks)
+                    .bind(extra)
+                    .bind(at.0)
+                    .bind(user.get())
+                    .bind(friend.get());
+                Ok(session.run(update).await?.rows_affected() > 0)
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {
+        self.once("friend.are_friends", Once::Read, move |session| {
+            async move {
+                let sql = "SELECT 1 FROM friend \
+                           WHERE user_id = ? AND friend_id = ? AND agreed = 1";
+                let select = sqlx::query(sql).bind(user.get()).bind(friend.get());
+                Ok(session.row(select).await?.is_some())
+            }
+            .boxed()
+        })
+        .await
+    }
+
+    async fn friends(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<Friend>, StoreError> {
+        let (after, limit) = (after.map_or(0, UserId::get), limit.max(1));
+        self.once("friend.friends", Once::Read, move |session| {
+            async move {
+                let sql = "SELECT friend_id, remarks, extra FROM friend WHERE user_id = ? \
+                           AND friend_id > ? AND agreed = 1 ORDER BY friend_id LIMIT ?";
+                let select = sqlx::query(sql).bind(user.get()).bind(after);
+                let rows = session.rows(select.bind(limit as u64 + 1)).await?;
+                super::page(&rows, limit, |row| {
+                    Ok(Friend {
+                        user: user_id(row, 0)?,
+                        remarks: text(row, 1)?,
+                        extra: text(row, 2)?,
+                    })
+                })
+            }
+            .boxed()
+        })
+        .await
+    }
+}

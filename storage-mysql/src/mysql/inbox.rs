@@ -1,0 +1,225 @@
+//! Inboxes: pages, retention, and the doors to `append` and `job`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use gimlet_core::id::{GroupId, UserId};
+use gimlet_core::message::Entry;
+use gimlet_core::page::{Page, PageLimit};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, InboxStore, JobLease, JobPart, StoreError};
+use gimlet_core::time::Timestamp;
+use sqlx::Row as _;
+
+use super::db::{Db, Once, Pace};
+use super::session::{Session, bytes, number};
+use super::{append, cut, job};
+use crate::error::Fault;
+use crate::record;
+
+/// Entries or keys removed in one transaction.
+const SLICE: u64 = 1_000;
+
+#[async_trait]
+impl InboxStore for Db {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        Append::check("inbox.append", batch)?;
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (batch, now): (Arc<[Append]>, _) = (batch.into(), self.now());
+        self.change("inbox.append", Pace::Prompt, move |session| {
+            let batch = Arc::clone(&batch);
+            async move { append::append(session, &batch, now).await }.boxed()
+        })
+        .await
+    }
+
+    async fn after(
+        &self,
+        user: UserId,
+        seq: Seq,
+        limit: PageLimit,
+    ) -> Result<Page<Entry>, StoreError> {
+        self.once("inbox.after", Once::Read, move |session| {
+            page(session, user, seq, limit).boxed()
+        })
+        .await
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        loop {
+            let done = self.change("inbox.trim", Pace::Slow, move |session| {
+                trim(session, user, upto).boxed()
+            });
+            if done.await? {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        self.change("inbox.claim_job", Pace::Prompt, move |session| {
+            job::claim(session, group).boxed()
+        })
+        .await
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        let lease = lease.clone();
+        self.change("inbox.advance_job", Pace::Prompt, move |session| {
+            let lease = lease.clone();
+            async move { job::advance(session, &lease).await }.boxed()
+        })
+        .await
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        // Bodies go with their last entry, in `trim`; only keys need forgetting.
+        let (now, mut left) = (self.now(), max as u64);
+        while left > 0 {
+            let slice = left.min(SLICE);
+            let sweeping = self.change("inbox.sweep", Pace::Slow, move |session| {
+                sweep(session, now, slice).boxed()
+            });
+            let (found, removed) = sweeping.await?;
+            left -= removed.min(left);
+            if found < slice {
+                break;
+            }
+        }
+        Ok(max - usize::try_from(left).unwrap_or(max))
+    }
+}
+
+async fn page(
+    session: &mut Session,
+    user: UserId,
+    seq: Seq,
+    limit: PageLimit,
+) -> Result<Page<Entry>, Fault> {
+    let items = limit.items.max(1);
+    // Entries and their head are one commit, and one statement sees one moment: what it returns is
+    // without a hole and never above the head.
+    let sql = "SELECT i.seq, i.body, m.body FROM inbox i \
+               LEFT JOIN message m ON m.message_id = i.shared \
+               WHERE i.user_id = ? AND i.seq > ? ORDER BY i.seq LIMIT ?";
+    let select = sqlx::query(sql)
+        .bind(user.get())
+        .bind(seq.get())
+        .bind(items as u64 + 1);
+    let rows = session.rows(select).await?;
+    let (mut page, mut taken) = (Page::default(), 0);
+    for row in &rows {
+        if page.items.len() == items || taken > limit.bytes {
+            page.more = true;
+            break;
+        }
+        let body = match row.try_get_unchecked::<Option<Vec<u8>>, _>(1)? {
+            Some(body) => body,
+            None => row
+                .try_get_unchecked::<Option<Vec<u8>>, _>(2)?
+                .ok_or(Fault::Corrupt("an entry's message is not there"))?,
+        };
+        let message = record::decode(body)?;
+        taken += message.content.len();
+        page.items.push(Entry {
+            seq: Seq::new(number(row, 0)?),
+            message: Arc::new(message),
+        });
+    }
+    Ok(page)
+}
+
+/// Removes one slice of entries; returns whether that was all.
+async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fault> {
+    let sql = "SELECT seq, floor FROM inbox_head WHERE user_id = ? FOR UPDATE";
+    let Some(row) = session.row(sqlx::query(sql).bind(user.get())).await? else {
+        return Ok(true);
+    };
+    let (head, floor) = (number(&row, 0)?, number(&row, 1)?);
+    let upto = upto.get().min(head);
+    if upto <= floor {
+        return Ok(true);
+    }
+    let end = upto.min(floor + SLICE);
+    let sql = "SELECT shared FROM inbox \
+               WHERE user_id = ? AND seq > ? AND seq <= ? AND shared IS NOT NULL";
+    let select = sqlx::query(sql).bind(user.get()).bind(floor).bind(end);
+    let mut shared: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for row in session.rows(select).await? {
+        *shared.entry(bytes(&row, 0)?).or_default() += 1;
+    }
+    let sql = "DELETE FROM inbox WHERE user_id = ? AND seq <= ?";
+    session
+        .run(sqlx::query(sql).bind(user.get()).bind(end))
+        .await?;
+    let sql = "UPDATE inbox_head SET floor = ? WHERE user_id = ?";
+    session
+        .run(sqlx::query(sql).bind(end).bind(user.get()))
+        .await?;
+    release(session, &shared.into_iter().collect::<Vec<_>>()).await?;
+    Ok(end == upto)
+}
+
+/// Takes these numbers of entries off their bodies, and removes bodies that no entry names.
+async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(), Fault> {
+    for piece in cut::filled(shared.len()) {
+        let mut update = sqlx::query(cut::text(
+            "INSERT INTO message (message_id, refs, body) VALUES ",
+            "(?, ?, '')",
+            piece.size(),
+            " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
+        ));
+        for (at, filling) in piece.rows() {
+            let (id, entries) = shared.get(at).expect("a piece of these");
+            update = update
+                .bind(id.as_slice())
+                .bind(if filling { 0 } else { -entries });
+        }
+        session.run(update).await?;
+        let mut delete = sqlx::query(cut::text(
+            "DELETE FROM message WHERE refs <= 0 AND message_id IN (",
+            "?",
+            piece.size(),
+            ")",
+        ));
+        for (at, _) in piece.rows() {
+            let (id, _) = shared.get(at).expect("a piece of these");
+            delete = delete.bind(id.as_slice());
+        }
+        session.run(delete).await?;
+    }
+    Ok(())
+}
+
+/// Forgets up to `max` keys whose window has passed; returns how many were found and removed.
+async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, u64), Fault> {
+    // Found without locks, then removed by the key that senders lock as well: so the two cannot
+    // meet in opposite order.
+    let sql = "SELECT id FROM send_key WHERE expires_at <= ? ORDER BY expires_at LIMIT ?";
+    let rows = session.rows(sqlx::query(sql).bind(now.0).bind(max)).await?;
+    let mut ids = Vec::with_capacity(rows.len());
+    for row in &rows {
+        ids.push(bytes(row, 0)?);
+    }
+    ids.sort_unstable();
+    let mut removed = 0;
+    for piece in cut::filled(ids.len()) {
+        let mut delete = sqlx::query(cut::text(
+            "DELETE FROM send_key WHERE expires_at <= ? AND id IN (",
+            "?",
+            piece.size(),
+            ")",
+        ));
+        delete = delete.bind(now.0);
+        for (at, _) in piece.rows() {
+            let id = ids.get(at).expect("a piece of these");
+            delete = delete.bind(id.as_slice());
+        }
+        removed += session.run(delete).await?.rows_affected();
+    }
+    Ok((rows.len() as u64, removed))
+}

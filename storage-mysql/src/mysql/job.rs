@@ -1,0 +1,172 @@
+//! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
+//!
+//! A job's row is locked for as long as a step of it takes, so the entries of a part and the
+//! progress are one commit, and a claim waits for the step that runs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gimlet_core::id::{GroupId, UserId};
+use gimlet_core::limits::PART;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, JobLease, JobPart};
+
+use super::append::{Body, put_entries, take_seqs};
+use super::decide::Verdict;
+use super::seq;
+use super::session::{Session, bytes, group, message_id, number};
+use crate::error::Fault;
+use crate::record;
+
+/// Bytes of recipients in one statement.
+const RECIPIENTS: usize = 1 << 20;
+
+/// Takes numbers for the batch's jobs and returns the first. Done under the locks of the groups,
+/// so that numbers follow the order in which a group's sends are stored.
+pub(super) async fn number_jobs(session: &mut Session, verdicts: &[Verdict]) -> Result<u64, Fault> {
+    let jobs = verdicts.iter().filter(|it| **it == Verdict::Job).count();
+    if jobs == 0 {
+        return Ok(0);
+    }
+    seq::take(session, seq::JOBS, jobs as u64).await
+}
+
+/// Stores the batch's jobs with their recipients. The first one's entry is made by the caller.
+pub(super) async fn open(
+    session: &mut Session,
+    batch: &[Append],
+    verdicts: &[Verdict],
+    first: u64,
+) -> Result<(), Fault> {
+    let sends = batch.iter().zip(verdicts);
+    let jobs = sends.filter(|(_, verdict)| **verdict == Verdict::Job);
+    for (job, (send, _)) in (first..).zip(jobs) {
+        let group = send.group().ok_or(Fault::Misuse("a job without a group"))?;
+        let sql = "INSERT INTO fanout_job (job, group_id, generation, message_id, done, total) \
+                   VALUES (?, ?, 0, ?, 1, ?)";
+        let insert = sqlx::query(sql)
+            .bind(job)
+            .bind(group.get())
+            .bind(send.message.id.as_bytes().as_slice())
+            .bind(send.recipients.len() as u64);
+        session.run(insert).await?;
+        let rest = send.recipients.get(1..).unwrap_or_default();
+        let parts: Vec<(u64, Vec<u8>)> = (0..)
+            .map(|part| 1 + part * PART as u64)
+            .zip(rest.chunks(PART).map(pack))
+            .collect();
+        let weight = |at: usize| parts.get(at).map_or(0, |(_, users)| users.len());
+        for piece in super::cut::exact(parts.len(), RECIPIENTS, weight) {
+            let mut insert = sqlx::query(super::cut::text(
+                "INSERT INTO fanout_part (job, start, users) VALUES ",
+                "(?, ?, ?)",
+                piece.size(),
+                "",
+            ));
+            for (at, _) in piece.rows() {
+                let (start, users) = parts.get(at).expect("a piece of these");
+                insert = insert.bind(job).bind(*start).bind(users.as_slice());
+            }
+            session.run(insert).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Claims the oldest open job of this group, or of any.
+pub(super) async fn claim(
+    session: &mut Session,
+    of: Option<GroupId>,
+) -> Result<Option<JobLease>, Fault> {
+    let select = match of {
+        Some(of) => sqlx::query(
+            "SELECT job, group_id, generation FROM fanout_job FORCE INDEX (fanout_job_group) \
+             WHERE group_id = ? ORDER BY job LIMIT 1 FOR UPDATE",
+        )
+        .bind(of.get()),
+        None => sqlx::query(
+            "SELECT job, group_id, generation FROM fanout_job FORCE INDEX (PRIMARY) \
+             ORDER BY job LIMIT 1 FOR UPDATE",
+        ),
+    };
+    let Some(row) = session.row(select).await? else {
+        return Ok(None);
+    };
+    let lease = JobLease {
+        group: group(&row, 1)?,
+        job: number(&row, 0)?,
+        generation: number(&row, 2)? + 1,
+    };
+    let sql = "UPDATE fanout_job SET generation = ? WHERE job = ?";
+    let update = sqlx::query(sql).bind(lease.generation).bind(lease.job);
+    session.run(update).await?;
+    Ok(Some(lease))
+}
+
+/// Makes the next part of a job's entries and notes the progress.
+pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<JobPart, Fault> {
+    let sql = "SELECT generation, message_id, done, total FROM fanout_job WHERE job = ? FOR UPDATE";
+    let Some(row) = session.row(sqlx::query(sql).bind(lease.job)).await? else {
+        return Ok(JobPart::Lost);
+    };
+    if number(&row, 0)? != lease.generation {
+        return Ok(JobPart::Lost);
+    }
+    let (message, from, total) = (message_id(&row, 1)?, number(&row, 2)?, number(&row, 3)?);
+    let sql = "SELECT body FROM message WHERE message_id = ?";
+    let select = sqlx::query(sql).bind(message.as_bytes().as_slice());
+    let body = session.row(select).await?;
+    let body = body.ok_or(Fault::Corrupt("a job's message is not there"))?;
+    let sql = "SELECT users FROM fanout_part WHERE job = ? AND start = ?";
+    let select = sqlx::query(sql).bind(lease.job).bind(from);
+    let users = session.row(select).await?;
+    let users = users.ok_or(Fault::Corrupt("a job's recipients are not there"))?;
+    let users = unpack(&bytes(&users, 0)?)?;
+
+    let mut counts: BTreeMap<UserId, u64> = BTreeMap::new();
+    for user in &users {
+        *counts.entry(*user).or_default() += 1;
+    }
+    let mut next = take_seqs(session, &counts).await?;
+    let mut seqs: Vec<(UserId, Seq)> = Vec::with_capacity(users.len());
+    for user in users {
+        seqs.push((user, next.take(user)?));
+    }
+    let entries = seqs.iter();
+    let entries = entries.map(|(user, seq)| (*user, *seq, Body::Shared(message)));
+    put_entries(session, entries.collect()).await?;
+
+    let made = from + seqs.len() as u64;
+    let done = made >= total;
+    let progress = if done {
+        sqlx::query("DELETE FROM fanout_job WHERE job = ?").bind(lease.job)
+    } else {
+        let sql = "UPDATE fanout_job SET done = ? WHERE job = ?";
+        sqlx::query(sql).bind(made).bind(lease.job)
+    };
+    session.run(progress).await?;
+    let sql = "DELETE FROM fanout_part WHERE job = ? AND start = ?";
+    session
+        .run(sqlx::query(sql).bind(lease.job).bind(from))
+        .await?;
+    Ok(JobPart::Entries {
+        message: Arc::new(record::decode(bytes(&body, 0)?)?),
+        seqs,
+        done,
+    })
+}
+
+fn pack(users: &[UserId]) -> Vec<u8> {
+    users.iter().flat_map(|it| it.get().to_be_bytes()).collect()
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<UserId>, Fault> {
+    let (ids, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        return Err(Fault::Corrupt("a job's recipients are cut off"));
+    }
+    ids.iter()
+        .map(|id| UserId::new(u64::from_be_bytes(*id)))
+        .collect::<Option<_>>()
+        .ok_or(Fault::Corrupt("a job has a recipient out of range"))
+}

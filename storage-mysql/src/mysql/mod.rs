@@ -1,0 +1,40 @@
+//! What lasts: inboxes, keys, jobs, groups, friends, devices, accounts.
+//!
+//! Each trait has a file, and each change is one transaction (`Db::change`), except those of one
+//! statement that may be repeated (`Db::once`). The append of a batch is in `append`, with its
+//! decisions apart in `decide`.
+
+mod account;
+mod append;
+mod cut;
+mod db;
+mod decide;
+mod device;
+mod friend;
+mod group;
+mod inbox;
+mod job;
+mod open;
+mod seq;
+mod session;
+
+pub(crate) use db::Db;
+pub(crate) use open::{open, options};
+
+use gimlet_core::page::Page;
+use sqlx::mysql::MySqlRow;
+
+use crate::error::Fault;
+
+/// A page of at most `limit` of these rows; one row more was asked for.
+fn page<T>(
+    rows: &[MySqlRow],
+    limit: usize,
+    read: impl Fn(&MySqlRow) -> Result<T, Fault>,
+) -> Result<Page<T>, Fault> {
+    let items: Result<Vec<T>, Fault> = rows.iter().take(limit).map(read).collect();
+    Ok(Page {
+        items: items?,
+        more: rows.len() > limit,
+    })
+}

@@ -1,0 +1,120 @@
+//! Heads, the epoch and id blocks.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt as _;
+use gimlet_core::id::{Epoch, UserId};
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Head, Kind, Scope, SeqStore, StoreError};
+use tokio::time::Instant;
+
+use super::db::{Db, Once};
+use super::session::{Session, number, user};
+use crate::error::Fault;
+
+/// How long an epoch that was read is believed: an operator's change shows within this.
+const EPOCH_AGE: Duration = Duration::from_secs(2);
+
+/// The counter of fan-out jobs; the others are of a `Scope`.
+pub(super) const JOBS: u8 = 4;
+
+/// The epoch as last read.
+#[derive(Debug, Default)]
+pub(super) struct EpochCell(Mutex<Option<(Instant, Epoch)>>);
+
+impl EpochCell {
+    fn get(&self) -> Option<Epoch> {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .filter(|(read, _)| read.elapsed() < EPOCH_AGE)
+            .map(|(_, epoch)| epoch)
+    }
+
+    fn set(&self, epoch: Epoch) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), epoch));
+    }
+}
+
+/// Draws the epoch of a new store; one that is there stays.
+pub(super) async fn settle_epoch(session: &mut Session) -> Result<(), Fault> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('epoch', ?) \
+               ON DUPLICATE KEY UPDATE name = name";
+    session.run(sqlx::query(sql).bind(Epoch::draw().0)).await?;
+    Ok(())
+}
+
+/// Raises a counter and returns the first of `n` new numbers.
+pub(super) async fn take(session: &mut Session, scope: u8, n: u64) -> Result<u64, Fault> {
+    let sql = "UPDATE counter SET value = LAST_INSERT_ID(value + ?) WHERE scope = ?";
+    let done = session.run(sqlx::query(sql).bind(n).bind(scope)).await?;
+    if done.rows_affected() == 0 {
+        return Err(Fault::Corrupt("a counter is missing"));
+    }
+    Ok(done.last_insert_id() - n + 1)
+}
+
+#[async_trait]
+impl SeqStore for Db {
+    async fn epoch(&self) -> Result<Epoch, StoreError> {
+        if let Some(epoch) = self.epoch_cell().get() {
+            return Ok(epoch);
+        }
+        let read = self.once("seq.epoch", Once::Read, |session| {
+            async move {
+                let sql = "SELECT value FROM meta WHERE name = 'epoch'";
+                let row = session.row(sqlx::query(sql)).await?;
+                let row = row.ok_or(Fault::Corrupt("the store has no epoch"))?;
+                number(&row, 0).map(Epoch)
+            }
+            .boxed()
+        });
+        let epoch = read.await?;
+        self.epoch_cell().set(epoch);
+        Ok(epoch)
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
+        let mut numbers: Vec<u64> = users.iter().map(|it| it.get()).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        let read = self.once("seq.heads", Once::Read, move |session| {
+            let numbers = numbers.clone();
+            async move {
+                let head = "SELECT user_id, seq, floor FROM inbox_head WHERE user_id IN (";
+                let mut heads = HashMap::new();
+                for row in session.rows_in(head, &numbers, ")").await? {
+                    let head = Head {
+                        head: Seq::new(number(&row, 1)?),
+                        floor: Seq::new(number(&row, 2)?),
+                    };
+                    heads.insert(user(&row, 0)?, head);
+                }
+                Ok(heads)
+            }
+            .boxed()
+        });
+        let heads = read.await?;
+        let known = users.iter().map(|it| heads.get(it).copied());
+        Ok(known.map(Option::unwrap_or_default).collect())
+    }
+
+    async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {
+        if !(1..=1_000).contains(&n) {
+            let text = "a block holds 1 to 1,000 numbers";
+            return Err(StoreError::with("seq.reserve", Kind::Misuse, text));
+        }
+        let scope = match scope {
+            Scope::User => 1,
+            Scope::Device => 2,
+            Scope::Group => 3,
+        };
+        // Run twice it skips numbers, which it may.
+        self.once("seq.reserve", Once::Repeatable, move |session| {
+            take(session, scope, n).boxed()
+        })
+        .await
+    }
+}

@@ -1,0 +1,150 @@
+//! One connection at work: runs statements, counts them, and reads rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
+use gimlet_core::time::Timestamp;
+use sqlx::mysql::{MySqlArguments, MySqlQueryResult, MySqlRow};
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+use sqlx::{MySql, Row as _, SqlSafeStr};
+
+use super::cut;
+use crate::error::Fault;
+
+/// A statement with its values.
+pub(super) type Statement<'q> = Query<'q, MySql, MySqlArguments>;
+
+/// A connection of the pool, for one piece of work.
+#[derive(Debug)]
+pub(crate) struct Session {
+    conn: PoolConnection<MySql>,
+    statements: Arc<AtomicU64>,
+    /// Bytes of bodies in one statement.
+    pub(super) packet: usize,
+}
+
+impl Session {
+    pub(super) fn new(
+        conn: PoolConnection<MySql>,
+        statements: Arc<AtomicU64>,
+        packet: usize,
+    ) -> Self {
+        Self {
+            conn,
+            statements,
+            packet,
+        }
+    }
+
+    /// Runs a statement that changes something.
+    pub(super) async fn run(
+        &mut self,
+        statement: Statement<'_>,
+    ) -> Result<MySqlQueryResult, Fault> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        Ok(statement.execute(&mut *self.conn).await?)
+    }
+
+    /// Runs a statement that reads.
+    pub(super) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<MySqlRow>, Fault> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        Ok(statement.fetch_all(&mut *self.conn).await?)
+    }
+
+    /// Runs a statement that reads at most one row.
+    pub(super) async fn row(
+        &mut self,
+        statement: Statement<'_>,
+    ) -> Result<Option<MySqlRow>, Fault> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        Ok(statement.fetch_optional(&mut *self.conn).await?)
+    }
+
+    /// Runs a statement without values, by the text protocol.
+    pub(super) async fn plain(&mut self, sql: impl SqlSafeStr) -> Result<(), Fault> {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+        sqlx::raw_sql(sql).execute(&mut *self.conn).await?;
+        Ok(())
+    }
+
+    /// Reads the rows of these numbers: `head` ends before the list, `tail` follows it.
+    pub(super) async fn rows_in(
+        &mut self,
+        head: &str,
+        numbers: &[u64],
+        tail: &str,
+    ) -> Result<Vec<MySqlRow>, Fault> {
+        let mut found = Vec::with_capacity(numbers.len());
+        for piece in cut::filled(numbers.len()) {
+            let mut statement = sqlx::query(cut::text(head, "?", piece.size(), tail));
+            for (at, _) in piece.rows() {
+                statement = statement.bind(numbers.get(at).copied());
+            }
+            found.append(&mut self.rows(statement).await?);
+        }
+        Ok(found)
+    }
+
+    /// Closes the connection instead of giving it back: the server then ends what was begun.
+    pub(super) fn discard(self) {
+        drop(self.conn.detach());
+    }
+}
+
+/// A column as a number.
+pub(super) fn number(row: &MySqlRow, at: usize) -> Result<u64, Fault> {
+    Ok(row.try_get::<u64, _>(at)?)
+}
+
+/// A column as a number that may be negative.
+pub(super) fn signed(row: &MySqlRow, at: usize) -> Result<i64, Fault> {
+    Ok(row.try_get::<i64, _>(at)?)
+}
+
+/// A column as a time.
+pub(super) fn time(row: &MySqlRow, at: usize) -> Result<Timestamp, Fault> {
+    signed(row, at).map(Timestamp)
+}
+
+/// A column as bytes.
+pub(super) fn bytes(row: &MySqlRow, at: usize) -> Result<Vec<u8>, Fault> {
+    Ok(row.try_get_unchecked::<Vec<u8>, _>(at)?)
+}
+
+/// A column as bytes of a known number.
+pub(super) fn fixed<const N: usize>(row: &MySqlRow, at: usize) -> Result<[u8; N], Fault> {
+    let bytes = bytes(row, at)?;
+    bytes
+        .try_into()
+        .map_err(|_| Fault::Corrupt("a column of fixed width has another width"))
+}
+
+/// A column as a text.
+pub(super) fn text(row: &MySqlRow, at: usize) -> Result<String, Fault> {
+    // By its bytes: with a binary collation, servers disagree on what kind of column it is.
+    String::from_utf8(bytes(row, at)?).map_err(|_| Fault::Corrupt("a text is not UTF-8"))
+}
+
+const BAD_ID: Fault = Fault::Corrupt("an id is out of range");
+
+/// A column as a user.
+pub(super) fn user(row: &MySqlRow, at: usize) -> Result<UserId, Fault> {
+    UserId::new(number(row, at)?).ok_or(BAD_ID)
+}
+
+/// A column as a device.
+pub(super) fn device(row: &MySqlRow, at: usize) -> Result<DeviceId, Fault> {
+    DeviceId::new(number(row, at)?).ok_or(BAD_ID)
+}
+
+/// A column as a group.
+pub(super) fn group(row: &MySqlRow, at: usize) -> Result<GroupId, Fault> {
+    GroupId::new(number(row, at)?).ok_or(BAD_ID)
+}
+
+/// A column as a message's id.
+pub(super) fn message_id(row: &MySqlRow, at: usize) -> Result<MessageId, Fault> {
+    fixed(row, at).map(MessageId::from_bytes)
+}

@@ -1,0 +1,52 @@
+//! How long to wait before the next try, and when to stop trying.
+
+use std::time::Duration;
+
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+
+/// Tries in all: conflicts between transactions are settled long before.
+const TRIES: u32 = 8;
+
+/// The longest first wait; it doubles with each try.
+const FIRST: Duration = Duration::from_millis(4);
+
+/// Waits between tries, longer each time and by chance, so that two that met do not meet again.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    tries: u32,
+}
+
+impl Backoff {
+    /// Waits for the next try; `false` if there is none, or no time for it.
+    pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
+        self.tries += 1;
+        if self.tries >= TRIES {
+            return false;
+        }
+        let longest = FIRST * (1 << self.tries);
+        let pause = longest.mul_f64(rand::rng().random_range(0.2..1.0));
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn it_gives_up() {
+        let mut backoff = Backoff::default();
+        let far = Instant::now() + Duration::from_hours(1);
+        let mut tries = 1;
+        while backoff.wait(far).await {
+            tries += 1;
+        }
+        assert_eq!(tries, TRIES);
+        assert!(!Backoff::default().wait(Instant::now()).await);
+    }
+}

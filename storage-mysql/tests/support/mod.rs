@@ -1,0 +1,113 @@
+//! A database and a Redis prefix of its own for each test, on the servers that the environment
+//! names: `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`; `tests/backends/with` brings both.
+
+#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
+#![allow(
+    dead_code,
+    clippy::allow_attributes,
+    reason = "each test program uses a part of this"
+)]
+
+use std::sync::Arc;
+
+use gimlet_core::time::{Clock, SystemClock};
+use gimlet_storage_mysql::{Config, Opened, migrate, open};
+use sqlx::{Connection as _, MySqlConnection};
+
+/// Says how to bring the servers.
+pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
+                           tests/backends/with, which brings both servers";
+
+/// The two servers.
+#[derive(Clone, Debug)]
+pub(crate) struct Servers {
+    pub(crate) mysql: String,
+    pub(crate) redis: String,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told where the servers are"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|it| !it.is_empty())
+}
+
+/// The servers of the environment, if both are there.
+pub(crate) fn servers() -> Option<Servers> {
+    Some(Servers {
+        mysql: variable("GIMLET_TEST_MYSQL")?,
+        redis: variable("GIMLET_TEST_REDIS")?,
+    })
+}
+
+/// Whether servers that are not there are a failure.
+pub(crate) fn required() -> bool {
+    variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|it| it == "1")
+}
+
+/// A database of its own; it is dropped with this.
+#[derive(Debug)]
+pub(crate) struct Place {
+    server: String,
+    name: String,
+    pub(crate) config: Config,
+}
+
+impl Place {
+    /// A fresh, migrated database.
+    pub(crate) async fn new(servers: &Servers) -> Self {
+        let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
+        let mut conn = MySqlConnection::connect(&servers.mysql).await.unwrap();
+        let sql = format!("CREATE DATABASE {name}");
+        let create = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+        create.execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+        let mut config = Config::new(url(&servers.mysql, &name), servers.redis.clone());
+        config.redis.prefix = format!("{name}:");
+        config.mysql.relaxed_durability = true;
+        migrate(&config.mysql).await.unwrap();
+        Self {
+            server: servers.mysql.clone(),
+            name,
+            config,
+        }
+    }
+
+    /// Opens it.
+    pub(crate) async fn open(&self) -> Opened {
+        self.open_at(Arc::new(SystemClock)).await
+    }
+
+    /// Opens it with a clock.
+    pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Opened {
+        open(&self.config, clock).await.unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let (server, name) = (self.server.clone(), self.name.clone());
+        // Not on the test's runtime: that one may be going down.
+        let dropping = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build();
+            runtime.unwrap().block_on(async {
+                if let Ok(mut conn) = MySqlConnection::connect(&server).await {
+                    let sql = format!("DROP DATABASE {name}");
+                    let drop = sqlx::raw_sql(sqlx::AssertSqlSafe(sql));
+                    let _ = drop.execute(&mut conn).await;
+                }
+            });
+        });
+        let _ = dropping.join();
+    }
+}
+
+/// The address with another database.
+pub(crate) fn url(server: &str, database: &str) -> String {
+    let (base, query) = server.split_once('?').unwrap_or((server, ""));
+    let (host, _) = base.rsplit_once('/').unwrap();
+    format!("{host}/{database}?{query}")
+}
