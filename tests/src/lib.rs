@@ -3,3 +3,5 @@
 pub mod ledger;
 pub mod process;
 pub mod raw;
+pub mod scenario;
+pub mod slow;

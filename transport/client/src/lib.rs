@@ -71,3 +71,9 @@ pub use event::{Content, Event, Inbound, Push, Receiver, Sender};
 pub use gimlet_proto::pb;
 pub use options::{Credentials, Endpoint, OnSuperseded, Options};
 pub use send::{Draft, Sent};
+
+/// For tests that call gRPC by hand: no part of the promised interface.
+#[doc(hidden)]
+pub mod raw {
+    pub use crate::raw_status::{RawStatus, api_error};
+}

@@ -19,7 +19,7 @@ const COPY: HeaderName = HeaderName::from_static("x-raw-grpc-status");
 
 /// The error of a call, with the number that was on the wire. A connection that broke and a time
 /// that ran out are 4: nobody knows whether it was done.
-pub(crate) fn api_error(status: &Status) -> ApiError {
+pub fn api_error(status: &Status) -> ApiError {
     let raw = status.metadata().get(COPY.as_str());
     let raw: Option<i32> = raw.and_then(|value| value.to_str().ok()?.parse().ok());
     let here = match (status.code(), status.source()) {
@@ -46,7 +46,7 @@ fn copy(headers: &mut HeaderMap) {
 
 /// A channel whose answers keep their number.
 #[derive(Clone, Debug)]
-pub(crate) struct RawStatus(pub(crate) Channel);
+pub struct RawStatus(pub Channel);
 
 impl Service<http::Request<Body>> for RawStatus {
     type Response = http::Response<RawBody>;
@@ -69,7 +69,7 @@ impl Service<http::Request<Body>> for RawStatus {
 
 /// A body whose trailers keep their number.
 #[derive(Debug)]
-pub(crate) struct RawBody(Body);
+pub struct RawBody(Body);
 
 impl http_body::Body for RawBody {
     type Data = Bytes;

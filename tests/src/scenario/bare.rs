@@ -1,0 +1,278 @@
+//! A connection that does just what it is told, over either wire: for packets that no client
+//! library would write, and to see every frame as it comes.
+
+use std::collections::VecDeque;
+use std::io;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use futures_util::{SinkExt as _, StreamExt as _};
+use gimlet_client::{Credentials, pb};
+use pb::PackageType as Kind;
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message as WsMessage;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+
+use super::{Wire, World, soon};
+
+/// The bytes of a packet, without a frame around them.
+#[must_use]
+pub fn packet(kind: i32, request_id: i64, data: &impl prost::Message) -> Vec<u8> {
+    let input = pb::Input {
+        r#type: kind,
+        request_id,
+        data: data.encode_to_vec().into(),
+    };
+    input.encode_to_vec()
+}
+
+#[derive(Debug)]
+enum Line {
+    Tcp(TcpStream, BytesMut),
+    Ws(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
+}
+
+/// A bare connection.
+#[derive(Debug)]
+pub struct Bare {
+    line: Line,
+    /// Pushes that came while an answer was waited for.
+    pushes: VecDeque<pb::Message>,
+    /// The last thing the server said before it closed.
+    close: Option<pb::CloseOutput>,
+}
+
+impl Bare {
+    /// Connects over the world's wire.
+    pub async fn connect(world: &World) -> Self {
+        match world.wire() {
+            Wire::Tcp => Self::tcp(world).await,
+            Wire::Ws => Self::ws(world, "").await,
+        }
+    }
+
+    /// Connects over TCP.
+    pub async fn tcp(world: &World) -> Self {
+        let stream = TcpStream::connect(world.tcp())
+            .await
+            .expect("the server listens");
+        stream.set_nodelay(true).expect("a socket");
+        Self::over(Line::Tcp(stream, BytesMut::new()))
+    }
+
+    /// Connects over WebSocket, with this query.
+    pub async fn ws(world: &World, query: &str) -> Self {
+        let addr = world.addrs().ws.expect("embedded servers listen on it");
+        let url = format!("ws://{addr}/ws{query}");
+        let config = WebSocketConfig::default();
+        let (stream, _) = connect_async_with_config(url, Some(config), true)
+            .await
+            .expect("the server upgrades");
+        Self::over(Line::Ws(Box::new(stream)))
+    }
+
+    const fn over(line: Line) -> Self {
+        Self {
+            line,
+            pushes: VecDeque::new(),
+            close: None,
+        }
+    }
+
+    /// Writes one frame with these bytes.
+    pub async fn writes(&mut self, body: &[u8]) {
+        let written = self.try_write(body).await;
+        written.unwrap_or_else(|error| panic!("cannot write: {error}"));
+    }
+
+    /// Writes one frame; the server may have closed.
+    pub async fn try_write(&mut self, body: &[u8]) -> io::Result<()> {
+        match &mut self.line {
+            Line::Tcp(..) => {
+                let length = u16::try_from(body.len()).map_err(io::Error::other)?;
+                let mut frame = length.to_be_bytes().to_vec();
+                frame.extend_from_slice(body);
+                self.try_write_bytes(&frame).await
+            }
+            Line::Ws(stream) => {
+                let message = WsMessage::binary(body.to_vec());
+                stream.send(message).await.map_err(io::Error::other)
+            }
+        }
+    }
+
+    /// Writes several frames, over TCP in one write.
+    pub async fn writes_at_once(&mut self, bodies: &[Vec<u8>]) {
+        if let Line::Ws(stream) = &mut self.line {
+            for body in bodies {
+                let fed = stream.feed(WsMessage::binary(body.clone())).await;
+                fed.expect("an open connection");
+            }
+            stream.flush().await.expect("an open connection");
+            return;
+        }
+        let mut bytes = Vec::new();
+        for body in bodies {
+            let length = u16::try_from(body.len()).expect("a frame that fits");
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(body);
+        }
+        let written = self.try_write_bytes(&bytes).await;
+        written.expect("an open connection");
+    }
+
+    /// Writes bytes as they are; TCP only.
+    pub async fn try_write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.line {
+            Line::Tcp(stream, _) => stream.write_all(bytes).await,
+            Line::Ws(_) => panic!("bytes without a frame are for TCP"),
+        }
+    }
+
+    /// Sends a packet.
+    pub async fn says(&mut self, kind: Kind, id: i64, data: &impl prost::Message) {
+        self.writes(&packet(kind.into(), id, data)).await;
+    }
+
+    /// Sends a packet and waits for its answer; pushes stay for [`Self::pushed`].
+    pub async fn asks(&mut self, kind: Kind, id: i64, data: &impl prost::Message) -> pb::Output {
+        self.says(kind, id, data).await;
+        self.answer().await
+    }
+
+    /// The next answer; pushes stay for [`Self::pushed`].
+    pub async fn answer(&mut self) -> pb::Output {
+        loop {
+            let output = self.next().await;
+            let output =
+                output.unwrap_or_else(|| panic!("closed before an answer: {:?}", self.close));
+            if output.r#type != i32::from(Kind::PtMessage) {
+                return output;
+            }
+            self.pushes.push_back(message(output));
+        }
+    }
+
+    /// Signs in, as a client of this protocol number, and demands that it works.
+    pub async fn signs_in(&mut self, who: &Credentials, protocol: u32) -> pb::Output {
+        let output = self.tries_to_sign_in(who, protocol).await;
+        assert_eq!(output.code, 0, "sign-in: {}", output.message);
+        output
+    }
+
+    /// Signs in and gives the answer.
+    pub async fn tries_to_sign_in(&mut self, who: &Credentials, protocol: u32) -> pb::Output {
+        self.asks(Kind::PtSignIn, 1, &sign_in(who, protocol)).await
+    }
+
+    /// One page of the inbox.
+    pub async fn page(&mut self, seq: i64) -> pb::SyncOutput {
+        let output = self.asks(Kind::PtSync, 2, &pb::SyncInput { seq }).await;
+        assert_eq!(output.code, 0, "sync: {}", output.message);
+        pb::SyncOutput::decode(output.data).expect("a page")
+    }
+
+    /// Everything above a seq, page by page.
+    pub async fn syncs(&mut self, mut seq: i64) -> Vec<pb::Message> {
+        let mut all = Vec::new();
+        loop {
+            let page = self.page(seq).await;
+            seq = page.messages.last().map_or(seq, |last| last.seq);
+            all.extend(page.messages);
+            if !page.has_more {
+                return all;
+            }
+        }
+    }
+
+    /// Says up to where it has received.
+    pub async fn acks(&mut self, seq: i64) {
+        let ack = pb::MessageAck {
+            device_ack: seq,
+            receive_time: 1,
+        };
+        self.says(Kind::PtMessage, 3, &ack).await;
+    }
+
+    /// A heartbeat's answer.
+    pub async fn beats(&mut self) -> pb::Output {
+        self.asks(Kind::PtHeartbeat, 4, &pb::Empty {}).await
+    }
+
+    /// The next push.
+    pub async fn pushed(&mut self) -> pb::Message {
+        if let Some(push) = self.pushes.pop_front() {
+            return push;
+        }
+        let output = self.next().await;
+        let output = output.unwrap_or_else(|| panic!("closed before a push: {:?}", self.close));
+        assert_eq!(output.r#type(), Kind::PtMessage, "a push: {output:?}");
+        message(output)
+    }
+
+    /// The pushes that have come so far.
+    pub fn pushes(&mut self) -> Vec<pb::Message> {
+        self.pushes.drain(..).collect()
+    }
+
+    /// Waits for the end, and gives what the server said about it.
+    pub async fn ends(&mut self) -> Option<pb::CloseOutput> {
+        while let Some(output) = self.next().await {
+            if output.r#type() == Kind::PtMessage {
+                self.pushes.push_back(message(output));
+            }
+        }
+        self.close.clone()
+    }
+
+    /// The next packet; `None` when the server has closed.
+    pub async fn next(&mut self) -> Option<pb::Output> {
+        let frame = soon("a frame", self.frame()).await?;
+        let output = pb::Output::decode(frame).expect("an Output");
+        if output.r#type() == Kind::PtClose {
+            self.close = pb::CloseOutput::decode(output.data.clone()).ok();
+        }
+        Some(output)
+    }
+
+    async fn frame(&mut self) -> Option<Bytes> {
+        match &mut self.line {
+            Line::Tcp(stream, read) => loop {
+                if let Some(head) = read.first_chunk::<2>() {
+                    let length = usize::from(u16::from_be_bytes(*head));
+                    if read.len() >= 2 + length {
+                        read.advance(2);
+                        return Some(read.split_to(length).freeze());
+                    }
+                }
+                if stream.read_buf(read).await.unwrap_or(0) == 0 {
+                    return None;
+                }
+            },
+            Line::Ws(stream) => loop {
+                match stream.next().await {
+                    Some(Ok(WsMessage::Binary(body))) => return Some(body),
+                    Some(Ok(WsMessage::Close(_)) | Err(_)) | None => return None,
+                    Some(Ok(_)) => {}
+                }
+            },
+        }
+    }
+}
+
+/// A sign-in packet's data.
+pub(crate) fn sign_in(who: &Credentials, protocol: u32) -> pb::SignInInput {
+    pb::SignInInput {
+        device_id: who.device_id,
+        user_id: who.user_id,
+        token: who.token.clone(),
+        protocol,
+    }
+}
+
+fn message(output: pb::Output) -> pb::Message {
+    let push = pb::MessageSend::decode(output.data).expect("a push");
+    push.message.expect("a push with a message")
+}

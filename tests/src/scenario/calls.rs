@@ -1,0 +1,60 @@
+//! gRPC by hand: what the client library does not offer, and what backends call. Codes are the
+//! numbers that were on the wire.
+
+use gimlet_client::raw::{RawStatus, api_error};
+use gimlet_client::{ApiError, Credentials, pb};
+use gimlet_server::Addrs;
+use pb::business_ext_client::BusinessExtClient;
+use pb::logic_ext_client::LogicExtClient;
+use pb::logic_int_client::LogicIntClient;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
+
+/// The services of one server.
+#[derive(Clone, Debug)]
+pub struct Calls {
+    /// What clients call.
+    pub logic: LogicExtClient<RawStatus>,
+    /// Accounts.
+    pub business: BusinessExtClient<RawStatus>,
+    /// What backends call.
+    pub backend: LogicIntClient<RawStatus>,
+}
+
+impl Calls {
+    /// Connects to a server.
+    pub async fn to(addrs: &Addrs) -> Self {
+        let front = addrs.grpc.first().expect("embedded servers listen on it");
+        let front = RawStatus(connect(front).await);
+        let back = addrs.internal.expect("embedded servers listen on it");
+        Self {
+            logic: LogicExtClient::new(front.clone()),
+            business: BusinessExtClient::new(front),
+            backend: LogicIntClient::new(RawStatus(connect(&back).await)),
+        }
+    }
+
+    /// A request as `who`.
+    #[must_use]
+    pub fn signed<T>(who: &Credentials, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let metadata = request.metadata_mut();
+        metadata.insert("user_id", who.user_id.into());
+        metadata.insert("device_id", who.device_id.into());
+        let token = who.token.parse().expect("a token is plain letters");
+        metadata.insert("token", token);
+        request
+    }
+
+    /// The answer, or the error with its number.
+    pub fn answer<T>(answered: Result<Response<T>, Status>) -> Result<T, ApiError> {
+        answered
+            .map(Response::into_inner)
+            .map_err(|status| api_error(&status))
+    }
+}
+
+async fn connect(addr: &std::net::SocketAddr) -> Channel {
+    let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("a good address");
+    endpoint.connect().await.expect("the server listens")
+}

@@ -1,0 +1,95 @@
+//! One cell of the matrix: which storage, and which wire clients use.
+
+use std::fmt;
+use std::sync::Mutex;
+
+use gimlet_server::Config;
+use gimlet_server::config::StorageKind;
+
+use super::World;
+
+/// Where the server keeps everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In its process.
+    Memory,
+    /// On disk, in a folder of its own.
+    Sled,
+}
+
+/// How clients connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// gim's framing over TCP.
+    Tcp,
+    /// WebSocket.
+    Ws,
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "memory",
+            Self::Sled => "sled",
+        })
+    }
+}
+
+impl fmt::Display for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "tcp",
+            Self::Ws => "ws",
+        })
+    }
+}
+
+/// A storage and a wire, and the world that a story made of them.
+#[derive(Debug)]
+pub struct Cell {
+    /// The storage.
+    pub store: Store,
+    /// The wire.
+    pub wire: Wire,
+    world: Mutex<Option<World>>,
+}
+
+impl Cell {
+    /// A cell without a world yet.
+    #[must_use]
+    pub const fn new(store: Store, wire: Wire) -> Self {
+        Self {
+            store,
+            wire,
+            world: Mutex::new(None),
+        }
+    }
+
+    /// Starts a server with the defaults.
+    pub async fn start(&self) -> World {
+        self.start_with(|_| {}).await
+    }
+
+    /// Starts a server with other settings.
+    pub async fn start_with(&self, change: impl FnOnce(&mut Config)) -> World {
+        let mut config = Config::embedded();
+        config.storage.kind = match self.store {
+            Store::Memory => StorageKind::Memory,
+            Store::Sled => StorageKind::Sled,
+        };
+        change(&mut config);
+        let world = World::start(self.store, self.wire, config).await;
+        if let Ok(mut kept) = self.world.lock() {
+            *kept = Some(world.clone());
+        }
+        world
+    }
+
+    /// Stops the server of the story, if one was started.
+    pub async fn end(&self) {
+        let world = self.world.lock().ok().and_then(|mut world| world.take());
+        if let Some(world) = world {
+            world.stops().await;
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! A group, and what a device can do with it.
+
+use gimlet_client::{ApiError, Receiver};
+
+use super::{Addressee, Device, Person};
+
+/// A group.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// Its id.
+    pub id: i64,
+}
+
+impl Addressee for Group {
+    fn receiver(&self) -> Receiver {
+        Receiver::Group(self.id)
+    }
+}
+
+impl Device {
+    /// Creates a group with these members besides the user of this device.
+    pub async fn creates_a_group(&self, members: &[&Person]) -> Group {
+        let ids: Vec<i64> = members.iter().map(|member| member.id).collect();
+        self.creates_a_group_of(&ids).await
+    }
+
+    /// The same by ids.
+    pub async fn creates_a_group_of(&self, members: &[i64]) -> Group {
+        let created = self.api().create_group("team", members).await;
+        let id = created.unwrap_or_else(|error| panic!("{}: no group: {error}", self.name()));
+        Group { id }
+    }
+
+    /// Adds somebody to a group.
+    pub async fn adds(&self, whom: &Person, to: &Group) -> Vec<i64> {
+        let added = self.api().add_group_members(to.id, &[whom.id]).await;
+        added.unwrap_or_else(|error| panic!("{} cannot add {}: {error}", self.name(), whom.name))
+    }
+
+    /// Removes somebody from a group.
+    pub async fn removes(&self, whom: &Person, from: &Group) {
+        let removed = self.tries_to_remove(whom, from).await;
+        removed.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), whom.name));
+    }
+
+    /// Tries to remove somebody from a group.
+    pub async fn tries_to_remove(&self, whom: &Person, from: &Group) -> Result<(), ApiError> {
+        self.api().remove_group_member(from.id, whom.id).await
+    }
+}

@@ -1,0 +1,84 @@
+//! A cable between clients and the server: it can be cut, and plugged into another server, while
+//! clients go on using one address.
+
+use std::net::SocketAddr;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// A TCP relay on a free port of loopback. Dropping it cuts everything.
+#[derive(Debug)]
+pub struct Relay {
+    addr: SocketAddr,
+    /// Where it leads, and how often it was cut.
+    plug: watch::Sender<(Option<SocketAddr>, u64)>,
+    _stop: DropGuard,
+}
+
+impl Relay {
+    /// A relay that leads nowhere yet.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let addr = listener.local_addr().expect("a bound socket");
+        let (plug, plugged) = watch::channel((None, 0));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let inner = (tasks.clone(), stop.clone());
+        tasks.spawn(async move {
+            let (tasks, stop) = inner;
+            while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+                if let Ok((stream, _)) = accepted {
+                    let (plugged, stop) = (plugged.clone(), stop.clone());
+                    tasks.spawn(
+                        async move { stop.run_until_cancelled(join(stream, plugged)).await },
+                    );
+                }
+            }
+        });
+        Self {
+            addr,
+            plug,
+            _stop: stop.drop_guard(),
+        }
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Leads to another server from now on, or nowhere; what is connected is cut.
+    pub fn lead(&self, to: Option<SocketAddr>) {
+        self.plug.send_modify(|(target, cuts)| {
+            *target = to;
+            *cuts += 1;
+        });
+    }
+
+    /// Cuts every connection; new ones lead where they did before.
+    pub fn cut(&self) {
+        self.plug.send_modify(|(_, cuts)| *cuts += 1);
+    }
+}
+
+async fn join(mut client: TcpStream, mut plugged: watch::Receiver<(Option<SocketAddr>, u64)>) {
+    let Some(target) = plugged.borrow_and_update().0 else {
+        return;
+    };
+    let carry = async {
+        let mut server = TcpStream::connect(target).await?;
+        for stream in [&client, &server] {
+            stream.set_nodelay(true)?;
+        }
+        copy_bidirectional(&mut client, &mut server).await
+    };
+    tokio::select! {
+        biased;
+        _ = plugged.changed() => {}
+        _ = carry => {}
+    }
+}

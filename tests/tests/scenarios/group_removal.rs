@@ -1,0 +1,136 @@
+//! Law 11: a removed member gets nothing that was accepted after the removal was answered, and a
+//! new one everything after its addition was.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use gimlet_client::pb;
+use gimlet_tests::scenario::{Cell, Device, Group, soon};
+use prost::Message as _;
+use tokio::sync::watch;
+
+use crate::{On, Scenario, stories};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    stories!(group_removal, On::Every => [
+        nothing_is_accepted_for_a_member_after_its_removal_was_answered,
+    ])
+}
+
+/// How often the member goes and comes.
+const ROUNDS: u64 = 100;
+
+/// What the senders know when they begin to send.
+#[derive(Default)]
+struct Known {
+    /// Odd: the member was added and that was answered; even: removed, and answered.
+    phase: AtomicU64,
+    /// Whether a change is under way: then either is right.
+    changing: AtomicBool,
+    done: AtomicBool,
+    /// How many sends were noted.
+    noted: watch::Sender<u64>,
+    /// Texts of messages that the member must have, and of those it must not.
+    must: Mutex<BTreeSet<String>>,
+    must_not: Mutex<BTreeSet<String>>,
+}
+
+impl Known {
+    /// Waits until a send has begun and ended between two changes.
+    async fn waits_for_a_send(&self) {
+        let mut noted = self.noted.subscribe();
+        soon("a send", noted.changed()).await.unwrap();
+    }
+}
+
+async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &Cell) {
+    let world = cell
+        .start_with(|config| {
+            config.limits.node.send_rate = 1_000_000;
+            config.limits.node.send_burst = 1_000_000;
+        })
+        .await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let carol = world.absent("Carol").await;
+    let group = alice.phone.creates_a_group(&[&bob, &carol]).await;
+    let known = Known::default();
+    known.phase.store(1, Ordering::SeqCst);
+    let changes = async {
+        for _ in 0..ROUNDS {
+            known.changing.store(true, Ordering::SeqCst);
+            alice.phone.removes(&carol, &group).await;
+            known.phase.fetch_add(1, Ordering::SeqCst);
+            known.changing.store(false, Ordering::SeqCst);
+            known.waits_for_a_send().await;
+            known.changing.store(true, Ordering::SeqCst);
+            alice.phone.adds(&carol, &group).await;
+            known.phase.fetch_add(1, Ordering::SeqCst);
+            known.changing.store(false, Ordering::SeqCst);
+            known.waits_for_a_send().await;
+        }
+        known.done.store(true, Ordering::SeqCst);
+    };
+    let ((), sent, more) = tokio::join!(
+        changes,
+        keeps_sending(&alice.phone, &group, &known),
+        keeps_sending(&bob.phone, &group, &known),
+    );
+    assert!(
+        sent > ROUNDS && more > ROUNDS,
+        "the senders were there: {sent}, {more}"
+    );
+    let has = inbox_of(&carol.phone).await;
+    let (must, must_not) = (known.must.lock().unwrap(), known.must_not.lock().unwrap());
+    assert!(
+        !must.is_empty() && !must_not.is_empty(),
+        "both kinds were sent"
+    );
+    let lost: Vec<_> = must.difference(&has).collect();
+    assert!(
+        lost.is_empty(),
+        "sent while a member, and not received: {lost:?}"
+    );
+    let leaked: Vec<_> = must_not.intersection(&has).collect();
+    assert!(
+        leaked.is_empty(),
+        "sent after the removal was answered: {leaked:?}"
+    );
+}
+
+/// Sends all the time, and notes what the member must and must not get of it.
+async fn keeps_sending(device: &Device, group: &Group, known: &Known) -> u64 {
+    let mut sent = 0;
+    while !known.done.load(Ordering::SeqCst) {
+        let text = format!("{} {sent}", device.who.user_id);
+        let before = known.phase.load(Ordering::SeqCst);
+        let quiet = !known.changing.load(Ordering::SeqCst);
+        device.sends(&text).to(group).await;
+        sent += 1;
+        let still = before == known.phase.load(Ordering::SeqCst);
+        let still_quiet = !known.changing.load(Ordering::SeqCst);
+        if !quiet || !still || !still_quiet {
+            continue;
+        }
+        let list = if before % 2 == 1 {
+            &known.must
+        } else {
+            &known.must_not
+        };
+        list.lock().unwrap().insert(text);
+        known.noted.send_modify(|noted| *noted += 1);
+    }
+    sent
+}
+
+async fn inbox_of(device: &Device) -> BTreeSet<String> {
+    let mut bare = device.world().bare().await;
+    bare.signs_in(&device.who, 1).await;
+    let texts = bare
+        .syncs(0)
+        .await
+        .into_iter()
+        .filter(|m| m.message_type == 1)
+        .map(|message| pb::Text::decode(message.message_content).unwrap().text);
+    texts.collect()
+}

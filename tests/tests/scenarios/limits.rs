@@ -1,0 +1,146 @@
+//! Bounds: what happens at them, and that the rest goes on.
+
+use std::future::IntoFuture as _;
+
+use gimlet_client::pb::{self, PackageType, SendMessageReq};
+use gimlet_tests::scenario::{Cell, packet};
+use prost::Message as _;
+
+use crate::{On, Scenario, stories};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    stories!(limits, On::Every => [
+        who_sends_too_fast_is_told_when_to_go_on,
+        the_library_waits_and_goes_on_by_itself,
+        hundreds_of_sends_in_one_write_are_answered_in_order,
+        a_full_group_is_full,
+        who_guesses_tokens_is_stopped,
+    ])
+}
+
+fn send(to: i64, text: &str) -> SendMessageReq {
+    SendMessageReq {
+        receiver_type: pb::ReceiverType::RtUser.into(),
+        receiver_id: to,
+        message_type: pb::MessageType::MtText.into(),
+        message_content: pb::Text {
+            text: text.to_owned(),
+        }
+        .encode_to_vec()
+        .into(),
+        is_persist: true,
+        client_message_id: text.to_owned(),
+        ..SendMessageReq::default()
+    }
+}
+
+/// S-9.
+async fn who_sends_too_fast_is_told_when_to_go_on(cell: &Cell) {
+    let world = cell
+        .start_with(|config| {
+            config.limits.node.send_rate = 1;
+            config.limits.node.send_burst = 3;
+        })
+        .await;
+    let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
+    let mut bare = world.bare().await;
+    bare.signs_in(&alice.phone.who, 1).await;
+    let mut codes = Vec::new();
+    for n in 0..5 {
+        let output = bare
+            .asks(PackageType::PtSend, n, &send(bob.id, &format!("{n}")))
+            .await;
+        if output.code != 0 {
+            assert!(
+                output.message.contains("try again in"),
+                "{}",
+                output.message
+            );
+        }
+        codes.push(output.code);
+    }
+    assert_eq!(codes, [0, 0, 0, 8, 8]);
+    // Others have a rate of their own.
+    bob.phone.sends("not me").to(&bob).await;
+}
+
+async fn the_library_waits_and_goes_on_by_itself(cell: &Cell) {
+    let world = cell
+        .start_with(|config| {
+            config.limits.node.send_rate = 20;
+            config.limits.node.send_burst = 5;
+        })
+        .await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let sends = (0..10).map(|n| alice.phone.sends(format!("{n}")).to(&bob).into_future());
+    let sent = futures_util::future::join_all(sends).await;
+    let mut seqs: Vec<i64> = sent.iter().map(|sent| sent.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=10).collect::<Vec<_>>());
+}
+
+async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
+    let mut bare = world.bare().await;
+    bare.signs_in(&alice.phone.who, 1).await;
+    // Far more than may be in flight at a time.
+    let sends = (1..=300).map(|n| {
+        packet(
+            PackageType::PtSend.into(),
+            n,
+            &send(bob.id, &format!("{n}")),
+        )
+    });
+    bare.writes_at_once(&sends.collect::<Vec<_>>()).await;
+    for n in 1..=300 {
+        let output = bare.answer().await;
+        assert_eq!(
+            (output.request_id, output.code),
+            (n, 0),
+            "{}",
+            output.message
+        );
+        let sent = pb::SendMessageResp::decode(output.data).unwrap();
+        assert_eq!(sent.seq, n);
+    }
+    for n in 1..=300 {
+        bob.phone.receives(format!("{n}")).at(n).await;
+    }
+}
+
+async fn a_full_group_is_full(cell: &Cell) {
+    let world = cell
+        .start_with(|config| config.limits.node.group_members = 3)
+        .await;
+    let alice = world.person("Alice").await;
+    let (bob, carol) = (world.absent("Bob").await, world.absent("Carol").await);
+    let dave = world.absent("Dave").await;
+    let group = alice.phone.creates_a_group(&[&bob, &carol]).await;
+    let api = alice.phone.api();
+    let refused = api
+        .add_group_members(group.id, &[dave.id])
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code, 8);
+    assert!(refused.message.contains('3'), "{refused}");
+    let refused = api.create_group("x", &[bob.id, carol.id, dave.id]).await;
+    assert_eq!(refused.unwrap_err().code, 8);
+    assert_eq!(api.group_members(group.id).await.unwrap().len(), 3);
+}
+
+/// C-22: by user or address, whichever is first.
+async fn who_guesses_tokens_is_stopped(cell: &Cell) {
+    let world = cell
+        .start_with(|config| config.limits.node.failed_sign_ins = 3)
+        .await;
+    let alice = world.absent("Alice").await;
+    let mut bare = world.bare().await;
+    let mut codes = Vec::new();
+    for n in 0..5 {
+        let mut who = alice.phone.who.clone();
+        who.token = format!("guess {n}");
+        codes.push(bare.tries_to_sign_in(&who, 1).await.code);
+    }
+    assert_eq!(codes, [10_000, 10_000, 10_000, 8, 8]);
+}

@@ -1,0 +1,85 @@
+//! A revoked token or a disconnected device neither sends nor receives after the answer.
+
+use gimlet_client::{Event, pb};
+use gimlet_tests::scenario::{Calls, Cell};
+use pb::PackageType as Kind;
+
+use crate::{On, Scenario, stories};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    stories!(revocation, On::Every => [
+        signing_out_ends_the_connection_and_the_token,
+        a_backend_disconnects_a_device,
+        nothing_is_received_after_the_answer,
+    ])
+}
+
+async fn signing_out_ends_the_connection_and_the_token(cell: &Cell) {
+    let world = cell.start().await;
+    let bob = world.person("Bob").await;
+    let tablet = bob.device("tablet").await;
+    bob.phone.api().sign_out().await.unwrap();
+    let Event::SignedOut { code, .. } = bob.phone.is_told_the_end().await else {
+        panic!("signed out")
+    };
+    assert_eq!(code, i32::from(pb::CloseCode::TokenRevoked));
+    let mut bare = world.bare().await;
+    assert_eq!(bare.tries_to_sign_in(&bob.phone.who, 1).await.code, 10_000);
+    assert_eq!(bob.phone.api().friends().await.unwrap_err().code, 10_000);
+    bob.phone.goes_offline().await;
+    tablet.sends("still here").to(&bob).await;
+}
+
+async fn a_backend_disconnects_a_device(cell: &Cell) {
+    let world = cell.start().await;
+    let bob = world.person("Bob").await;
+    let tablet = bob.device("tablet").await;
+    let request = pb::DisconnectReq {
+        user_id: bob.id,
+        device_id: bob.phone.who.device_id,
+        reason: "the account was locked".into(),
+    };
+    let calls = world.calls().await;
+    Calls::answer(calls.backend.clone().disconnect(request.clone()).await).unwrap();
+    let Event::SignedOut { message, .. } = bob.phone.is_told_the_end().await else {
+        panic!("signed out")
+    };
+    assert!(message.contains("locked"), "{message}");
+    tablet.sends("still here").to(&bob).await;
+    let all = pb::DisconnectReq {
+        device_id: 0,
+        ..request
+    };
+    Calls::answer(calls.backend.clone().disconnect(all).await).unwrap();
+    tablet.is_told_the_end().await;
+}
+
+async fn nothing_is_received_after_the_answer(cell: &Cell) {
+    let world = cell.start().await;
+    let alice = world.person("Alice").await;
+    for protocol in [0, 1, 0, 1] {
+        let bob = world.absent("Bob").await;
+        let mut bare = world.bare().await;
+        bare.signs_in(&bob.phone.who, protocol).await;
+        bare.syncs(0).await;
+        for n in 0..5 {
+            alice.phone.sends(format!("before {n}")).to(&bob).await;
+        }
+        bob.phone.api().sign_out().await.unwrap();
+        for n in 0..5 {
+            alice.phone.sends(format!("after {n}")).to(&bob).await;
+        }
+        // It cannot send either: there is an error, or nobody listens any more.
+        let send = pb::SendMessageReq::default();
+        let body = gimlet_tests::scenario::packet(Kind::PtSend.into(), 9, &send);
+        let _ = bare.try_write(&body).await;
+        bare.ends().await;
+        let late: Vec<i64> = bare
+            .pushes()
+            .iter()
+            .map(|m| m.seq)
+            .filter(|s| *s > 5)
+            .collect();
+        assert!(late.is_empty(), "pushed after the answer: {late:?}");
+    }
+}

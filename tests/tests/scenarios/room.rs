@@ -1,0 +1,195 @@
+//! Rooms: live messages to who follows them, and a short history.
+
+use gimlet_client::{Content, Event};
+use gimlet_tests::scenario::{Cell, Device};
+
+use crate::{On, Scenario, stories};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    stories!(room, On::Every => [
+        two_followers_hear_the_same_in_order,
+        history_begins_with_the_number_asked_for,
+        following_another_room_moves,
+        r1_trimming_history_always_ends,
+        c16_c17_following_while_others_push_loses_nobody,
+        m9_room_numbers_are_no_acks_of_the_inbox,
+        a_broadcast_is_heard_by_all_and_kept_by_nobody,
+        a_room_is_followed_again_after_a_cut,
+    ])
+}
+
+async fn pushes(device: &Device, room: i64, text: &str) {
+    let content = Content::text(text);
+    device.api().push_room(room, &content, true).await.unwrap();
+}
+
+async fn follows(device: &Device, room: i64, from: i64) {
+    device.client().subscribe(room, from).await.unwrap();
+}
+
+async fn hears(device: &Device, text: &str, seq: i64) {
+    let heard = device.hears().await;
+    assert_eq!((heard.content, heard.seq), (Content::text(text), seq));
+}
+
+async fn two_followers_hear_the_same_in_order(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    for device in [&alice.phone, &bob.phone] {
+        follows(device, 5, 0).await;
+    }
+    for n in 1..=40 {
+        pushes(&alice.phone, 5, &format!("{n}")).await;
+    }
+    for device in [&alice.phone, &bob.phone] {
+        for n in 1..=40 {
+            hears(device, &format!("{n}"), n).await;
+        }
+    }
+}
+
+async fn history_begins_with_the_number_asked_for(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    for n in 1..=5 {
+        pushes(&alice.phone, 5, &format!("{n}")).await;
+    }
+    follows(&bob.phone, 5, 3).await;
+    for n in 3..=5 {
+        hears(&bob.phone, &format!("{n}"), n).await;
+    }
+    pushes(&alice.phone, 5, "live").await;
+    hears(&bob.phone, "live", 6).await;
+    let carol = world.person("Carol").await;
+    follows(&carol.phone, 5, 0).await;
+    pushes(&alice.phone, 5, "live too").await;
+    hears(&carol.phone, "live too", 7).await;
+}
+
+/// C-18.
+async fn following_another_room_moves(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    follows(&bob.phone, 5, 0).await;
+    follows(&bob.phone, 6, 0).await;
+    pushes(&alice.phone, 5, "left behind").await;
+    pushes(&alice.phone, 6, "here").await;
+    hears(&bob.phone, "here", 1).await;
+    bob.phone.client().unsubscribe().await.unwrap();
+    pushes(&alice.phone, 6, "nobody listens").await;
+    follows(&bob.phone, 5, 0).await;
+    pushes(&alice.phone, 5, "back").await;
+    hears(&bob.phone, "back", 2).await;
+}
+
+/// More than gim's trim loop survives, and the room goes on.
+async fn r1_trimming_history_always_ends(cell: &Cell) {
+    let world = cell
+        .start_with(|config| config.limits.node.send_burst = 2_000)
+        .await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let push = |n: i64| {
+        let api = alice.phone.api();
+        async move { api.push_room(5, &Content::text(format!("{n}")), true).await }
+    };
+    for tens in 0..25 {
+        let some = futures_util::future::join_all((0..45).map(|n| push(45 * tens + n))).await;
+        assert!(some.iter().all(Result::is_ok), "{some:?}");
+    }
+    // 1,125 were kept by name and 1,000 by limit.
+    follows(&bob.phone, 5, 1).await;
+    let first = bob.phone.hears().await.seq;
+    assert_eq!(first, 126);
+    for seq in first + 1..=1_125 {
+        assert_eq!(bob.phone.hears().await.seq, seq);
+    }
+}
+
+async fn c16_c17_following_while_others_push_loses_nobody(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    for turn in 1..=20_i64 {
+        let followed = async {
+            follows(&bob.phone, turn, 1).await;
+        };
+        let pushed = async {
+            for text in ["1", "2", "3"] {
+                pushes(&alice.phone, turn, text).await;
+            }
+        };
+        tokio::join!(followed, pushed);
+        for seq in 1..=3 {
+            hears(&bob.phone, &format!("{seq}"), seq).await;
+        }
+        if turn % 2 == 0 {
+            bob.phone.client().unsubscribe().await.unwrap();
+        }
+    }
+}
+
+async fn m9_room_numbers_are_no_acks_of_the_inbox(cell: &Cell) {
+    let world = cell
+        .start_with(|config| {
+            config.policy.sync_from_zero = gimlet_server::config::SyncFromZero::DeviceAck;
+        })
+        .await;
+    let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
+    alice.phone.sends("1").to(&bob).await;
+    let mut bare = world.bare().await;
+    bare.signs_in(&bob.phone.who, 1).await;
+    assert_eq!(bare.syncs(0).await.len(), 1);
+    let subscribe = gimlet_client::pb::SubscribeRoomInput { room_id: 5, seq: 0 };
+    let kind = gimlet_client::pb::PackageType::PtSubscribeRoom;
+    assert_eq!(bare.asks(kind, 9, &subscribe).await.code, 0);
+    for n in 1..=9 {
+        pushes(&alice.phone, 5, &format!("{n}")).await;
+        bare.pushed().await;
+        bare.acks(n).await;
+    }
+    for text in ["2", "3"] {
+        alice.phone.sends(text).to(&bob).await;
+    }
+    // Seq 2 was a room's number when it was acked. The ack of 1 counts.
+    drop(bare);
+    let mut again = world.bare().await;
+    again.signs_in(&bob.phone.who, 1).await;
+    let seqs: Vec<i64> = again.syncs(0).await.iter().map(|m| m.seq).collect();
+    assert!(seqs.ends_with(&[2, 3]), "something was skipped: {seqs:?}");
+}
+
+async fn a_broadcast_is_heard_by_all_and_kept_by_nobody(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let push = gimlet_client::pb::PushAllReq {
+        message_type: 1,
+        message_content: bytes::Bytes::from_static(b"\x0a\x04news"),
+        send_time: 1,
+    };
+    world.calls().await.backend.push_all(push).await.unwrap();
+    for person in [&alice, &bob] {
+        assert_eq!(
+            person.phone.hears_all().await.content,
+            Content::text("news")
+        );
+    }
+    alice.phone.sends("hi").to(&bob).await;
+    assert!(matches!(bob.phone.next_entry().await, Event::Message(m) if m.seq == 1));
+}
+
+async fn a_room_is_followed_again_after_a_cut(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    follows(&bob.phone, 5, 0).await;
+    pushes(&alice.phone, 5, "1").await;
+    hears(&bob.phone, "1", 1).await;
+    world.cable().lead(None);
+    bob.phone.is_cut_off().await;
+    for text in ["2", "3"] {
+        pushes(&alice.phone, 5, text).await;
+    }
+    let front = world.front();
+    world.cable().lead(front);
+    for seq in 2..=3 {
+        hears(&bob.phone, &format!("{seq}"), seq).await;
+    }
+}

@@ -1,0 +1,76 @@
+//! A server that stops in order, and comes back.
+
+use gimlet_client::pb;
+use gimlet_tests::scenario::Cell;
+
+use crate::{On, Scenario, stories};
+
+pub(crate) fn all() -> Vec<Scenario> {
+    stories!(shutdown,
+        On::Every => [clients_are_told_to_come_back],
+        On::Durable => [
+            what_was_answered_is_there_after_a_stop_under_load,
+            everything_else_is_there_too,
+        ],
+    )
+}
+
+async fn clients_are_told_to_come_back(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
+    let mut ours = world.bare().await;
+    ours.signs_in(&bob.phone.who, 1).await;
+    world.stops().await;
+    let close = ours.ends().await.expect("told why");
+    assert_eq!(close.code(), pb::CloseCode::ShuttingDown);
+    assert_eq!(close.come_back(), pb::ComeBack::NowWithJitter);
+    let reason = alice.phone.is_cut_off().await;
+    assert!(reason.contains("shutting down"), "{reason}");
+}
+
+async fn what_was_answered_is_there_after_a_stop_under_load(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
+    for round in 0..3 {
+        let sends = async {
+            let mut answered = 0;
+            // The library repeats what the stop cut off, so each is stored exactly once.
+            for n in 0..60 {
+                alice.phone.sends(format!("{round} {n}")).to(&bob).await;
+                answered += 1;
+            }
+            answered
+        };
+        let (answered, ()) = tokio::join!(sends, world.restarts());
+        assert_eq!(answered, 60);
+    }
+    bob.phone.switches_on().await;
+    for round in 0..3 {
+        for n in 0..60 {
+            bob.phone
+                .receives(format!("{round} {n}"))
+                .at(round * 60 + n + 1)
+                .await;
+        }
+    }
+}
+
+async fn everything_else_is_there_too(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    alice.phone.api().add_friend(bob.id, "1").await.unwrap();
+    bob.phone.api().agree(alice.id).await.unwrap();
+    let group = alice.phone.creates_a_group(&[&bob]).await;
+    world.restarts().await;
+    assert_eq!(
+        alice.phone.api().friends().await.unwrap()[0].user_id,
+        bob.id
+    );
+    assert_eq!(
+        bob.phone.api().groups().await.unwrap()[0].group_id,
+        group.id
+    );
+    alice.phone.sends("same group").to(&group).await;
+    bob.phone.receives_push().await;
+    bob.phone.receives("same group").at(2).from(&alice).await;
+}
