@@ -93,6 +93,26 @@ impl App {
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
     }
+
+    /// The node inside.
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
+    }
+}
+
+#[cfg(feature = "sled")]
+impl App {
+    /// Holds commits of the embedded storage before they become durable: for tests of what a
+    /// client may see.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn flush_gate(&self) -> Option<gimlet_storage_sled::FlushGate> {
+        match &self.watch {
+            Watch::Memory => None,
+            Watch::Sled(_, gate) => Some(gate.clone()),
+        }
+    }
 }
 
 /// Checks the configuration, binds every listener, opens the storage and starts the node.

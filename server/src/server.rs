@@ -1,5 +1,6 @@
 //! The door for embedding: a whole server inside another program.
 
+use gimlet_core::node::Node;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -13,6 +14,7 @@ use crate::listeners::Addrs;
 #[derive(Debug)]
 pub struct Server {
     addrs: Addrs,
+    node: Node,
     stop: DropGuard,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -21,11 +23,12 @@ impl Server {
     /// Starts a server on the current tokio runtime; when it returns, every listener is open.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let app = build(config).await?;
-        let addrs = app.addrs().clone();
+        let (addrs, node) = (app.addrs().clone(), app.node().clone());
         let stop = CancellationToken::new();
         let running = TaskTracker::new().spawn(app.run(stop.clone()));
         Ok(Self {
             addrs,
+            node,
             stop: stop.drop_guard(),
             running,
         })
@@ -35,6 +38,12 @@ impl Server {
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// The node inside: its services and its live connections, without a socket between.
+    #[must_use]
+    pub const fn node(&self) -> &Node {
+        &self.node
     }
 
     /// Stops it in order and waits for the end.

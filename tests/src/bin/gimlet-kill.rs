@@ -167,7 +167,10 @@ impl World {
     }
 
     /// Everybody sends, until the server is gone.
-    #[expect(clippy::disallowed_methods, reason = "the handle is awaited after the kill")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the handle is awaited after the kill"
+    )]
     fn load(self: &Arc<Self>, ports: Ports) -> tokio::task::JoinHandle<()> {
         self.answered.store(0, Ordering::Relaxed);
         let world = Arc::clone(self);

@@ -1,0 +1,30 @@
+//! A connection that never reads holds its outbound budget at most, and loses nothing.
+//!
+//! `gimlet-slow` is the same with 64 MiB and the others' latency.
+#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
+
+use gimlet_core::limits::Limits;
+use gimlet_server::Server;
+use gimlet_server::config::{Config, Durability, StorageKind};
+use gimlet_tests::slow;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_that_never_reads_is_served_from_its_inbox() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut config = Config::embedded();
+    config.data_dir = folder.path().to_owned();
+    config.storage.kind = StorageKind::Sled;
+    config.storage.durability = Durability::Process;
+    let server = Server::start(config).await.unwrap();
+    // More than the sockets' own buffers take.
+    let messages = 300;
+    let outcome = slow::run(&server, messages, 60 * 1024, true).await.unwrap();
+    assert!(
+        outcome.queued <= Limits::default().outbox_bytes,
+        "{} queued",
+        outcome.queued
+    );
+    assert!(outcome.queued > 0, "it did fall behind");
+    assert_eq!(outcome.caught_up, messages);
+    server.stop().await.unwrap();
+}
