@@ -331,6 +331,11 @@ impl<L: Link> Session<'_, L> {
         };
         if self.hold.is_some_and(|until| until <= now) {
             self.hold = None;
+            if hub == Hub::Later {
+                // It ended after the pushes were looked at, and its timer may just have been
+                // spent: what waits in the hub would not be asked for again.
+                return Ok(Poll::Ready(()));
+            }
         }
         let next = [Some(patience), work, self.hold]
             .into_iter()
