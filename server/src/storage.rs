@@ -24,7 +24,7 @@ pub(crate) enum Watch {
     Memory,
     /// sled says so itself.
     #[cfg(feature = "sled")]
-    Sled(gimlet_storage_sled::Health),
+    Sled(gimlet_storage_sled::Health, gimlet_storage_sled::FlushGate),
 }
 
 impl Watch {
@@ -33,7 +33,7 @@ impl Watch {
         match self {
             Self::Memory => std::future::pending().await,
             #[cfg(feature = "sled")]
-            Self::Sled(health) => health.failed().await,
+            Self::Sled(health, _) => health.failed().await,
         }
     }
 
@@ -46,7 +46,7 @@ impl Watch {
         match self {
             Self::Memory => {}
             #[cfg(feature = "sled")]
-            Self::Sled(health) => health.closed().await,
+            Self::Sled(health, _) => health.closed().await,
         }
     }
 }
@@ -96,8 +96,9 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
     let opened = opened
         .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
+    let gate = opened.flush_gate();
     Ok(Storage {
         stores: opened.stores,
-        watch: Watch::Sled(opened.health),
+        watch: Watch::Sled(opened.health, gate),
     })
 }
