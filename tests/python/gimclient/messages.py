@@ -84,6 +84,7 @@ CODEC = Codec({
     # LogicInt, ConnectInt
     "PushAllReq": "message_type=1:int message_content=2:bytes send_time=3:int",
     "GetDeviceReq": "device_id=1:int",
+    "DisconnectReq": "user_id=1:int device_id=2:int reason=3:string",
     "GetDeviceResp": "device=1:Device",
     "Device": "device_id=1:int user_id=2:int type=3:int brand=4:string model=5:string "
     "system_version=6:string sdk_version=7:string status=8:int conn_addr=9:string "
@@ -129,6 +130,7 @@ pb.LogicInt     SendMessage        SendMessageReq        SendMessageResp
 pb.LogicInt     PushRoom           PushRoomReq           Empty
 pb.LogicInt     PushAll            PushAllReq            Empty
 pb.LogicInt     GetDevice          GetDeviceReq          GetDeviceResp
+pb.LogicInt     Disconnect         DisconnectReq         Empty
 pb.ConnectInt   DeliverMessage     DeliverMessageReq     Empty
 pb.BusinessExt  SignIn             SignInReq             SignInResp
 pb.BusinessExt  GetUser            GetUserReq            GetUserResp
