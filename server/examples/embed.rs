@@ -1,12 +1,18 @@
-//! A whole gimlet inside another program: in-memory storage, every port free, gone at the end.
+//! A whole server inside a program: in-memory storage, free ports, real clients.
+//!
+//! `cargo run -p gimlet-server --no-default-features --example embed`
 
 use gimlet_server::{Config, Server};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let started = tokio::time::Instant::now();
     let server = Server::start(Config::embedded()).await?;
-    println!("up in {:?}: {:#?}", started.elapsed(), server.addrs());
+    println!(
+        "clients connect to {:?} and call gRPC on {:?}",
+        server.addrs().tcp,
+        server.addrs().grpc
+    );
+    // … your tests, with any client of gim or gimlet …
     server.stop().await?;
     Ok(())
 }

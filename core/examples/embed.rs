@@ -1,0 +1,34 @@
+//! A node inside a program, without sockets: Bob gets what Alice sends.
+
+use std::sync::Arc;
+
+use gimlet_core::{
+    business::Open,
+    id::{DeviceId, UserId},
+    memory,
+    message::{Draft, Sender},
+    node::NodeBuilder,
+};
+use gimlet_core::{page::PageLimit, seq::Seq};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let stores = memory::stores();
+    let node = NodeBuilder::new(stores.clone(), Arc::new(Open)).start();
+    let (alice, bob) = (
+        UserId::new(1).ok_or("no id")?,
+        UserId::new(2).ok_or("no id")?,
+    );
+    let phone = Sender::User {
+        user: alice,
+        device: DeviceId::new(1),
+    };
+    node.service().send(phone, Draft::text(bob, "hi")).await?;
+    let page = stores
+        .inbox
+        .after(bob, Seq::ZERO, PageLimit::items(10))
+        .await?;
+    println!("bob's inbox: {:?}", page.items);
+    node.stop().await;
+    Ok(())
+}
