@@ -5,3 +5,4 @@ pub mod process;
 pub mod raw;
 pub mod scenario;
 pub mod slow;
+pub mod talk;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gimlet_client::{Api, Endpoint};
-use gimlet_server::config::StorageKind;
+use gimlet_server::config::{Durability, StorageKind};
 use gimlet_server::{Addrs, Config, Server};
 use tempfile::TempDir;
 
@@ -39,6 +39,8 @@ impl World {
                 let dir = tempfile::tempdir().expect("a temporary folder");
                 config.data_dir = dir.path().join("data");
                 config.storage.kind = StorageKind::Sled;
+                // No story cuts the power, and a busy disk would make all of them slow.
+                config.storage.durability = Durability::Process;
                 Some(dir)
             }
         };

@@ -15,6 +15,8 @@ pub(crate) fn all() -> Vec<Scenario> {
         hundreds_of_sends_in_one_write_are_answered_in_order,
         a_full_group_is_full,
         who_guesses_tokens_is_stopped,
+        m19_many_may_be_mentioned_and_more_are_refused,
+        r8_room_messages_have_a_size_and_a_rate,
     ])
 }
 
@@ -143,4 +145,48 @@ async fn who_guesses_tokens_is_stopped(cell: &Cell) {
         codes.push(bare.tries_to_sign_in(&who, 1).await.code);
     }
     assert_eq!(codes, [10_000, 10_000, 10_000, 8, 8]);
+}
+
+async fn m19_many_may_be_mentioned_and_more_are_refused(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    let many: Vec<i64> = (1..=200).map(|n| i64::MAX - n).collect();
+    alice
+        .phone
+        .sends("all of you")
+        .to(&bob)
+        .mentioning(&many)
+        .await;
+    assert_eq!(bob.phone.receives("all of you").at(1).await.mentions, many);
+    let more: Vec<i64> = (1..=201).collect();
+    let sending = alice.phone.sends("and you").to(&bob).mentioning(&more);
+    let (code, text) = sending.is_refused().await;
+    assert_eq!(code, 10_001);
+    assert!(text.contains("200"), "{text}");
+}
+
+async fn r8_room_messages_have_a_size_and_a_rate(cell: &Cell) {
+    let world = cell
+        .start_with(|config| {
+            config.limits.node.send_rate = 1;
+            config.limits.node.send_burst = 3;
+        })
+        .await;
+    let alice = world.absent("Alice").await;
+    let api = alice.phone.api();
+    let huge = gimlet_client::Content::text("x".repeat(61_441));
+    assert_eq!(
+        api.push_room(5, &huge, true).await.unwrap_err().code,
+        10_001
+    );
+    assert_eq!(
+        api.push_room(0, &huge, true).await.unwrap_err().code,
+        10_001
+    );
+    let small = gimlet_client::Content::text("x");
+    let mut last = Ok(());
+    for _ in 0..6 {
+        last = api.push_room(5, &small, true).await;
+    }
+    assert_eq!(last.unwrap_err().code, 8);
 }

@@ -13,6 +13,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         a_seq_above_the_head_is_an_empty_page,
         what_is_sent_between_sign_in_and_sync_is_not_lost,
         a_message_that_fills_a_frame_stops_no_sync,
+        m17_a_message_keeps_the_time_it_was_sent_at,
     ])
 }
 
@@ -153,4 +154,29 @@ async fn a_message_that_fills_a_frame_stops_no_sync(cell: &Cell) {
         .is_refused()
         .await;
     assert_eq!(code, 10_001);
+}
+
+/// Not the time of the SYNC, and not the server's.
+async fn m17_a_message_keeps_the_time_it_was_sent_at(cell: &Cell) {
+    let world = cell.start().await;
+    let (alice, bob) = (world.absent("Alice").await, world.absent("Bob").await);
+    let mut bare = world.bare().await;
+    bare.signs_in(&alice.phone.who, 1).await;
+    let times = [1, 1_600_000_000_123, 0, -5, i64::MAX];
+    for time in times {
+        let send = gimlet_client::pb::SendMessageReq {
+            receiver_type: 1,
+            receiver_id: bob.id,
+            message_type: 1,
+            send_time: time,
+            is_persist: true,
+            ..Default::default()
+        };
+        let kind = gimlet_client::pb::PackageType::PtSend;
+        assert_eq!(bare.asks(kind, 5, &send).await.code, 0, "{time}");
+    }
+    let mut reader = world.bare().await;
+    reader.signs_in(&bob.phone.who, 1).await;
+    let kept: Vec<i64> = reader.syncs(0).await.iter().map(|m| m.send_time).collect();
+    assert_eq!(kept, times);
 }

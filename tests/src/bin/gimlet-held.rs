@@ -1,0 +1,74 @@
+//! A whole server on sled whose flush can be held: the server that `tests/held_flush.rs` kills.
+//!
+//! It prints where it listens, then does what it reads: `hold`, `release`, `reached` (answered
+//! when a commit stands at the closed gate). The end of its input ends it.
+
+use std::error::Error;
+use std::io::{self, BufRead, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser;
+use gimlet_server::config::StorageKind;
+use gimlet_server::{Config, build};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A server on sled whose flush can be held.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The data directory.
+    data: std::path::PathBuf,
+}
+
+fn main() -> ExitCode {
+    let served = Runtime::new()
+        .map_err(Into::into)
+        .and_then(|runtime| runtime.block_on(serve(Args::parse())));
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody may be left to read it.
+            let _ = writeln!(io::stderr(), "gimlet-held: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let mut config = Config::embedded();
+    config.storage.kind = StorageKind::Sled;
+    config.data_dir = args.data;
+    let app = build(config).await?;
+    let gate = app.flush_gate().ok_or("sled has a gate")?;
+    let addrs = app.addrs().clone();
+    let grpc = addrs.grpc.first().ok_or("no gRPC")?;
+    let (tcp, ws) = (addrs.tcp.ok_or("no TCP")?, addrs.ws.ok_or("no WebSocket")?);
+    let shutdown = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    let running = tasks.spawn(app.run(shutdown.clone()));
+    say(&format!("{tcp} {ws} {grpc}"))?;
+    loop {
+        let line = tokio::task::spawn_blocking(|| {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map(|_| line)
+        });
+        match line.await??.trim_end() {
+            "hold" => gate.hold(),
+            "release" => gate.release(),
+            "reached" => gate.reached().await,
+            "" => break,
+            other => return Err(format!("\"{other}\": say hold, release or reached").into()),
+        }
+        say("done")?;
+    }
+    gate.release();
+    shutdown.cancel();
+    Ok(running.await??)
+}
+
+fn say(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    out.flush()
+}

@@ -1,0 +1,135 @@
+//! A child process that is talked to by lines: written to its input, read from its output.
+//!
+//! It knows nothing of what the lines mean.
+
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long a line may take that must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Lines that wait to be read.
+const LINES: usize = 4_096;
+
+/// A child with piped input and output. Dropping it kills it.
+#[derive(Debug)]
+pub struct Talk {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    lines: mpsc::Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Talk {
+    /// Starts a program.
+    pub fn start(name: &str, command: &mut Command) -> io::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take();
+        let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
+        let (tx, lines) = mpsc::channel(LINES);
+        // It ends with the child's output.
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if tx.blocking_send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            input,
+            lines,
+            heard: Vec::new(),
+        })
+    }
+
+    /// Writes a line.
+    ///
+    /// # Panics
+    /// If the child does not read any more.
+    pub fn says(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("its input is open");
+        let written = writeln!(input, "{line}").and_then(|()| input.flush());
+        written.unwrap_or_else(|error| panic!("{}: {line}: {error}", self.name));
+    }
+
+    /// Waits for a line that has this in it, and gives the whole line.
+    ///
+    /// # Panics
+    /// If it does not come, with all lines that came instead.
+    pub async fn hears(&mut self, part: &str) -> String {
+        let from = self.heard.len();
+        let found = timeout(PATIENCE, async {
+            while let Some(line) = self.lines.recv().await {
+                self.heard.push(line.clone());
+                if line.contains(part) {
+                    return Some(line);
+                }
+            }
+            None
+        });
+        let found = found.await.ok().flatten();
+        found.unwrap_or_else(|| {
+            let since = self.heard.get(from..).unwrap_or_default();
+            panic!("{} should say \"{part}\"; it said {since:#?}", self.name)
+        })
+    }
+
+    /// How many lines so far had this in them.
+    #[must_use]
+    pub fn times(&self, part: &str) -> usize {
+        self.heard.iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Closes its input and waits for its end; whether it was a success.
+    pub async fn ends(&mut self) -> bool {
+        drop(self.input.take());
+        // Its output ends when it does.
+        let rest = async {
+            while let Some(line) = self.lines.recv().await {
+                self.heard.push(line);
+            }
+        };
+        timeout(PATIENCE, rest).await.is_ok() && self.child.wait().is_ok_and(|s| s.success())
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// A program built beside the running test: `examples/chat`, say.
+///
+/// # Errors
+/// It is not there; the text says how to build it.
+pub fn beside(name: &str, build: &str) -> io::Result<PathBuf> {
+    let mut folder = std::env::current_exe()?;
+    folder.pop();
+    if folder.ends_with("deps") {
+        folder.pop();
+    }
+    let path = folder.join(Path::new(name));
+    if path.exists() {
+        return Ok(path);
+    }
+    let text = format!("{} is not built: {build}", path.display());
+    Err(io::Error::new(io::ErrorKind::NotFound, text))
+}

@@ -1,0 +1,151 @@
+//! Law 1 to the end: a commit that is not durable is neither answered nor shown to anybody, so a
+//! reader is never shown what a killed server has forgotten.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use gimlet_client::{
+    Api, Client, Content, Credentials, Endpoint, Event, Events, Options, Receiver,
+};
+use gimlet_tests::talk::Talk;
+use tempfile::TempDir;
+use tokio::time::{Duration, Instant, timeout};
+
+/// The child, and where it listens.
+struct Held {
+    talk: Talk,
+    tcp: SocketAddr,
+    grpc: String,
+}
+
+impl Held {
+    async fn start(data: &TempDir) -> Self {
+        let binary = env!("CARGO_BIN_EXE_gimlet-held");
+        let mut command = Command::new(binary);
+        let mut talk = Talk::start("gimlet-held", command.arg(data.path())).unwrap();
+        let line = talk.hears("127.0.0.1:").await;
+        let words: Vec<&str> = line.split(' ').collect();
+        Self {
+            talk,
+            tcp: words[0].parse().unwrap(),
+            grpc: format!("http://{}", words[2]),
+        }
+    }
+
+    async fn does(&mut self, command: &str) {
+        self.talk.says(command);
+        self.talk.hears("done").await;
+    }
+
+    async fn user(&self, phone: &str) -> Credentials {
+        let api = Api::new(&self.grpc).unwrap();
+        let device_id = api.register_device("test").await.unwrap();
+        let signed_in = api.sign_in(phone, "000000", device_id).await.unwrap();
+        Credentials {
+            user_id: signed_in.user_id,
+            device_id,
+            token: signed_in.token,
+        }
+    }
+
+    async fn client(&self, who: &Credentials) -> (Client, Events) {
+        let endpoint = Endpoint::Tcp(self.tcp.to_string());
+        let (client, mut events) = Client::connect(Options::new(endpoint, who.clone()))
+            .await
+            .unwrap();
+        while !matches!(events.next().await, Some(Event::CaughtUp { .. })) {}
+        (client, events)
+    }
+
+    async fn raw(&self, who: &Credentials) -> gimlet_tests::raw::Raw {
+        gimlet_tests::raw::Raw::sign_in(self.tcp, who)
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_answered_or_shown_before_it_is_durable() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Held::start(&data).await;
+    let alice = server.user("13800000001").await;
+    let bob = server.user("13800000002").await;
+    let bobs_tablet = server.user("13800000002").await;
+    let to = Receiver::User(bob.user_id);
+    let (sender, _events) = server.client(&alice).await;
+    let (_live, mut shown_live) = server.client(&bob).await;
+    let mut poller = server.raw(&bobs_tablet).await;
+    for n in 0..10 {
+        sender
+            .send(to, Content::text(format!("{n}")))
+            .await
+            .unwrap();
+    }
+    for _ in 0..10 {
+        assert!(matches!(shown_live.next().await, Some(Event::Message(_))));
+    }
+
+    server.does("hold").await;
+    let sends = (10..30).map(|n| sender.send(to, Content::text(format!("{n}"))));
+    let mut sends = Box::pin(futures_util::future::select_all(sends.map(Box::pin)));
+    // They are written, and their batch stands at the gate.
+    tokio::select! {
+        (answered, ..) = &mut sends => panic!("answered while the flush was held: {answered:?}"),
+        () = server.does("reached") => {}
+    }
+    // As long as a send may take at most: neither reader is shown anything of them.
+    let until = Instant::now() + Duration::from_millis(700);
+    while Instant::now() < until {
+        let page = poller.sync(0).await.unwrap();
+        assert_eq!(page.len(), 10, "SYNC shows what is not durable");
+        tokio::select! {
+            biased;
+            (answered, ..) = &mut sends => panic!("answered while held: {answered:?}"),
+            shown = timeout(Duration::from_millis(1), shown_live.next()) => {
+                assert!(shown.is_err(), "pushed while held: {shown:?}");
+            }
+        }
+    }
+    drop(sends);
+    server.talk.kill().unwrap();
+
+    let server = Held::start(&data).await;
+    let mut again = server.raw(&bob).await;
+    let kept = again.sync(0).await.unwrap();
+    assert!(
+        kept.len() >= 10,
+        "what was answered is there: {}",
+        kept.len()
+    );
+    let seqs: Vec<i64> = kept.iter().map(|message| message.seq).collect();
+    let counted: Vec<i64> = (1..).take(kept.len()).collect();
+    assert_eq!(seqs, counted, "what the readers were shown is where it was");
+    let (sender, _events) = server.client(&alice).await;
+    let sent = sender.send(to, Content::text("after")).await.unwrap();
+    let head = i64::try_from(kept.len()).unwrap();
+    assert!(sent.seq >= 11 && again.sync(head).await.unwrap().len() == 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_is_answered_and_shown_when_it_is_durable() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Held::start(&data).await;
+    let alice = server.user("13800000001").await;
+    let bob = server.user("13800000002").await;
+    let (sender, _events) = server.client(&alice).await;
+    let (_live, mut shown) = server.client(&bob).await;
+    server.does("hold").await;
+    let sending = sender.send(Receiver::User(bob.user_id), Content::text("held"));
+    let mut sending = Box::pin(sending);
+    tokio::select! {
+        answered = &mut sending => panic!("answered while held: {answered:?}"),
+        () = server.does("reached") => {}
+    }
+    let (sent, ()) = tokio::join!(sending, server.does("release"));
+    assert_eq!(sent.unwrap().seq, 1);
+    let Some(Event::Message(message)) = shown.next().await else {
+        panic!("a message")
+    };
+    assert_eq!((message.seq, message.content), (1, Content::text("held")));
+    assert!(server.talk.ends().await, "it stops in order");
+}
