@@ -17,7 +17,7 @@
 //!
 //! The server's commit, with `innodb_flush_log_at_trx_commit = 1` and, where the binary log is on,
 //! `sync_binlog = 1`; [`open`] refuses a server with other settings. Turn the binary log on: without
-//! it InnoDB shows a commit to others an instant before it is on disk, with it never.
+//! the engine shows a commit to others an instant before it is on disk, with it never.
 //!
 //! # How it works
 //!

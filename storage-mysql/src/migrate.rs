@@ -14,6 +14,14 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
 pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     let connecting = mysql::options(&config.url)?;
     let mut conn = connecting.connect().await.map_err(OpenError::Mysql)?;
+    // A lock of our own: sqlx waits for its lock by a negative time, which MariaDB does not take.
+    // It ends with the connection.
+    let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), 60)";
+    let locked = sqlx::query_scalar::<_, Option<i64>>(sql).fetch_one(&mut conn);
+    if locked.await.map_err(OpenError::Mysql)? != Some(1) {
+        let text = "another migration has been running for a minute";
+        return Err(OpenError::Schema(text.into()));
+    }
     MIGRATIONS.run_direct(None, &mut conn, false).await?;
     conn.close().await.map_err(OpenError::Mysql)
 }

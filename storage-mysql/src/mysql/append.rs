@@ -3,10 +3,10 @@
 //! The order of the locks is the same for everyone: keys, groups, the job counter, heads; each
 //! ascending. Before any seq is taken it is decided which sends are stored at all.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use gimlet_core::id::{MessageId, UserId};
+use gimlet_core::id::{GroupId, MessageId, UserId};
 use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, Key, RosterVersion};
@@ -134,7 +134,7 @@ async fn lock_keys(
     session: &mut Session,
     batch: &[Append],
     now: Timestamp,
-) -> Result<std::collections::HashMap<Vec<u8>, First>, Fault> {
+) -> Result<HashMap<Vec<u8>, First>, Fault> {
     let keys: Vec<_> = keys(batch).into_values().collect();
     for piece in cut::filled(keys.len()) {
         let mut insert = sqlx::query(cut::text(
@@ -153,7 +153,7 @@ async fn lock_keys(
         }
         session.run(insert).await?;
     }
-    let mut known = std::collections::HashMap::new();
+    let mut known = HashMap::new();
     for piece in cut::filled(keys.len()) {
         let mut select = sqlx::query(cut::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
@@ -191,7 +191,7 @@ async fn look_at_groups(
 ) -> Result<(), Fault> {
     let groups: BTreeSet<u64> = batch
         .iter()
-        .filter_map(|it| it.group().map(|group| group.get()))
+        .filter_map(|it| it.group().map(GroupId::get))
         .collect();
     let groups: Vec<u64> = groups.into_iter().collect();
     let head = "SELECT group_id, version FROM group_info FORCE INDEX (PRIMARY) WHERE group_id IN (";
@@ -258,7 +258,13 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
         .map(|(message, refs)| (message.id, *refs as u64, record::encode(message)))
         .collect();
     let weight = |at: usize| records.get(at).map_or(0, |(_, _, body)| body.len());
-    for piece in cut::exact(records.len(), session.packet, weight) {
+    let bytes: usize = (0..records.len()).map(weight).sum();
+    let pieces = if bytes <= session.packet {
+        cut::filled(records.len())
+    } else {
+        cut::exact(records.len(), session.packet, weight)
+    };
+    for piece in pieces {
         let mut insert = sqlx::query(cut::text(
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, ?)",
@@ -266,12 +272,14 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
             // The same message sent once more: more entries name it.
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
-        for (at, _) in piece.rows() {
+        for (at, filling) in piece.rows() {
             let (id, refs, body) = records.get(at).expect("a piece of these");
-            insert = insert
-                .bind(id.as_bytes().as_slice())
-                .bind(*refs)
-                .bind(body.as_slice());
+            let (refs, body) = if filling {
+                (0, &[] as &[u8])
+            } else {
+                (*refs, body.as_slice())
+            };
+            insert = insert.bind(id.as_bytes().as_slice()).bind(refs).bind(body);
         }
         session.run(insert).await?;
     }

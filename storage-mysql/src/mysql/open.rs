@@ -1,5 +1,6 @@
 //! Connects, checks that the server keeps its word about commits, and that the tables are there.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,7 +61,7 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
         .connect_with(options(&config.url)?)
         .await
         .map_err(OpenError::Mysql)?;
-    let packet = check(&pool, config).await?;
+    let packet = judge(&variables(&pool).await?, config.relaxed_durability)?;
     let db = Db::new(pool.clone(), clock, config, packet);
     let conn = pool.acquire().await.map_err(OpenError::Mysql)?;
     let mut session = Session::new(conn, Arc::default(), packet);
@@ -81,52 +82,54 @@ fn fault_text(fault: &Fault) -> String {
     }
 }
 
+/// Reads what the server is set to.
+async fn variables(pool: &MySqlPool) -> Result<HashMap<String, String>, OpenError> {
+    let sql = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('innodb_flush_log_at_trx_commit', \
+               'log_bin', 'sync_binlog', 'wsrep_on', 'max_allowed_packet')";
+    let read = sqlx::query(sql).fetch_all(pool).await;
+    let rows = read.map_err(OpenError::Mysql)?;
+    let pairs = rows.iter().map(|row| {
+        let (name, value) = (row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
+        Ok((name, value))
+    });
+    pairs.collect::<Result<_, _>>().map_err(OpenError::Mysql)
+}
+
 /// Refuses a server that would break law 1, and returns how many bytes of bodies a statement takes.
-async fn check(pool: &MySqlPool, config: &MysqlConfig) -> Result<usize, OpenError> {
-    let variable = async |name: &'static str| -> Result<Option<String>, OpenError> {
-        let row = sqlx::query("SHOW GLOBAL VARIABLES WHERE Variable_name = ?")
-            .bind(name)
-            .fetch_optional(pool)
-            .await
-            .map_err(OpenError::Mysql)?;
-        let value = row.map(|it| it.try_get_unchecked::<String, _>(1));
-        value.transpose().map_err(OpenError::Mysql)
-    };
-    let on = |value: &Option<String>| {
-        let value = value.as_deref().unwrap_or_default();
+fn judge(variables: &HashMap<String, String>, relaxed: bool) -> Result<usize, OpenError> {
+    let on = |name: &str| {
+        let value = variables.get(name).map(String::as_str).unwrap_or_default();
         value == "1" || value.eq_ignore_ascii_case("on")
     };
-    let binlog = on(&variable("log_bin").await?);
     let mut durable = vec!["innodb_flush_log_at_trx_commit"];
-    if binlog {
+    if on("log_bin") {
         durable.push("sync_binlog");
     }
-    for name in durable {
+    for variable in durable {
         // A server without the variable (TiDB) is durable in a way of its own.
-        let Some(found) = variable(name).await? else {
+        let Some(found) = variables.get(variable).filter(|it| *it != "1") else {
             continue;
         };
-        if found != "1" && config.relaxed_durability {
-            tracing::warn!(
-                variable = name,
-                found,
-                "answered messages may be lost with the machine"
-            );
-        } else if found != "1" {
-            return Err(OpenError::Durability {
-                variable: name,
-                found,
-            });
+        if !relaxed {
+            let found = found.clone();
+            return Err(OpenError::Durability { variable, found });
         }
-    }
-    if on(&variable("wsrep_on").await?) {
         tracing::warn!(
-            "this server is a Galera node: send all of gimlet's connections to one node at a time, \
-             because a commit is certified by the others only after its answer was planned"
+            variable,
+            found,
+            "answered messages may be lost with the machine"
         );
     }
-    let packet = variable("max_allowed_packet").await?;
-    let packet = packet.and_then(|it| it.parse().ok()).unwrap_or(PACKET * 2);
+    if on("wsrep_on") {
+        tracing::warn!(
+            "this server is a Galera node: send all of gimlet's connections to one node at a time, \
+             because rows are locked on that node only"
+        );
+    }
+    let packet = variables
+        .get("max_allowed_packet")
+        .and_then(|it| it.parse().ok());
+    let packet = packet.unwrap_or(PACKET * 2);
     if packet < LEAST_PACKET {
         return Err(OpenError::Packet {
             found: packet,
@@ -134,4 +137,41 @@ async fn check(pool: &MySqlPool, config: &MysqlConfig) -> Result<usize, OpenErro
         });
     }
     Ok(usize::try_from(PACKET.min(packet / 2)).unwrap_or(usize::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        let pairs = pairs.iter();
+        pairs.map(|(k, v)| ((*k).into(), (*v).into())).collect()
+    }
+
+    #[test]
+    fn a_server_that_may_lose_commits_is_refused() {
+        let flush = "innodb_flush_log_at_trx_commit";
+        let durable = with(&[(flush, "1"), ("log_bin", "ON"), ("sync_binlog", "1")]);
+        assert_eq!(judge(&durable, false).unwrap(), 2 << 20);
+        // Without a binary log nobody asks how it is synced.
+        let off = with(&[(flush, "1"), ("log_bin", "OFF"), ("sync_binlog", "0")]);
+        assert!(judge(&off, false).is_ok());
+        let lazy = with(&[(flush, "2")]);
+        let text = judge(&lazy, false).unwrap_err().to_string();
+        assert!(
+            text.contains("set innodb_flush_log_at_trx_commit = 1"),
+            "{text}"
+        );
+        assert!(judge(&lazy, true).is_ok());
+        let binlog = with(&[(flush, "1"), ("log_bin", "ON"), ("sync_binlog", "0")]);
+        assert!(matches!(
+            judge(&binlog, false),
+            Err(OpenError::Durability {
+                variable: "sync_binlog",
+                ..
+            })
+        ));
+        let small = with(&[("max_allowed_packet", "65536")]);
+        assert!(matches!(judge(&small, true), Err(OpenError::Packet { .. })));
+    }
 }

@@ -1,0 +1,106 @@
+//! How many sends a second the store takes, without anything before it:
+//!
+//! ```text
+//! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a measurement may stop with a panic")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_core::id::{DeviceId, MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::store::{Append, Key, Stores};
+use gimlet_core::time::Timestamp;
+use tokio::time::Instant;
+
+const USERS: u64 = 10_000;
+const SPAN: Duration = Duration::from_secs(5);
+
+fn send(from: u64, to: u64, keyed: bool) -> Append {
+    let (user, other) = (UserId::new(from).unwrap(), UserId::new(to).unwrap());
+    let id = MessageId::generate();
+    let key = keyed.then(|| Key {
+        id: [from.to_be_bytes().as_slice(), id.as_bytes()].concat(),
+        digest: [7; 16],
+        window: Duration::from_hours(168),
+    });
+    Append {
+        message: Arc::new(Message {
+            id,
+            sender: Sender::User {
+                user,
+                device: DeviceId::new(from),
+            },
+            receiver: Receiver::User(other),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(Bytes::from(vec![b'x'; 100])),
+            sent_at: Timestamp(0),
+        }),
+        recipients: [user, other].into(),
+        key,
+        roster: None,
+    }
+}
+
+/// One writer after another batch until the time is over; returns its sends.
+async fn write(stores: Stores, batch: usize, keyed: bool, seed: u64) -> usize {
+    let (start, mut sends, mut at) = (Instant::now(), 0, seed);
+    while start.elapsed() < SPAN {
+        let batch: Vec<Append> = (0..batch)
+            .map(|_| {
+                at = at.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let from = 1 + (at >> 33) % USERS;
+                send(
+                    from,
+                    1 + (from + 1 + (at >> 13) % (USERS - 2)) % USERS,
+                    keyed,
+                )
+            })
+            .collect();
+        stores.inbox.append(&batch).await.unwrap();
+        sends += batch.len();
+    }
+    sends
+}
+
+#[tokio::main]
+async fn main() {
+    let Some(servers) = support::servers() else {
+        eprintln!("{}", support::MISSING);
+        return;
+    };
+    let place = support::Place::new(&servers).await;
+    let opened = place.open().await;
+    println!("writers  batch  keys  sends/s  statements/batch");
+    for (writers, batch) in [
+        (1, 1),
+        (8, 1),
+        (1, 32),
+        (1, 128),
+        (1, 512),
+        (2, 512),
+        (4, 512),
+    ] {
+        for keyed in [false, true] {
+            let (before, start) = (opened.lasting.statements(), Instant::now());
+            let mut tasks = tokio::task::JoinSet::new();
+            for writer in 0..writers {
+                tasks.spawn(write(opened.stores.clone(), batch, keyed, writer + 1));
+            }
+            let sends: usize = tasks.join_all().await.into_iter().sum();
+            let rate = sends as u128 * 1_000 / start.elapsed().as_millis();
+            let statements = opened.lasting.statements() - before;
+            let each = statements * batch as u64 / sends as u64;
+            println!("{writers:7}  {batch:5}  {keyed:5}  {rate:7}  {each}");
+        }
+    }
+    drop(opened.stores);
+    opened.lasting.close().await;
+}

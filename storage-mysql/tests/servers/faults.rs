@@ -1,0 +1,264 @@
+//! MySQL conflicts, hangs and dies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::store::{Appended, Kind, Scope};
+use gimlet_core::time::{ManualClock, Timestamp};
+use gimlet_storage_mysql::{OpenError, migrate, open_lasting, pending};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
+use tokio::time::Instant;
+
+use crate::make::{append, contents, kind, send, stored, through, user};
+use crate::proxy::Mode;
+use crate::support::{Place, Servers};
+
+async fn run(conn: &mut MySqlConnection, sql: &str) {
+    let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    query.execute(conn).await.unwrap();
+}
+
+/// Whether a transaction of this database waits for a lock.
+async fn somebody_waits(conn: &mut MySqlConnection) -> bool {
+    let sql = "SELECT COUNT(*) FROM information_schema.INNODB_TRX t \
+               JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id \
+               WHERE t.trx_state = 'LOCK WAIT' AND p.DB = DATABASE()";
+    let row = sqlx::query(sql).fetch_one(conn).await.unwrap();
+    row.get::<i64, _>(0) > 0
+}
+
+pub(super) async fn a_deadlock_is_tried_again(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let opened = place.open().await;
+    let s = opened.stores.clone();
+    stored(&append(&s, &send(&[1, 2], "first", None)).await.unwrap());
+    let mut watch = MySqlConnection::connect(&place.config.mysql.url)
+        .await
+        .unwrap();
+    let mut other = MySqlConnection::connect(&place.config.mysql.url)
+        .await
+        .unwrap();
+    for round in 0..5 {
+        run(&mut other, "BEGIN").await;
+        // Much to undo, so that the server ends the other side.
+        run(
+            &mut other,
+            "INSERT INTO device_ack SELECT 99, seq, 1 FROM seq_1_to_2000 \
+                         ON DUPLICATE KEY UPDATE upto = upto + 1",
+        )
+        .await;
+        run(
+            &mut other,
+            "UPDATE inbox_head SET floor = floor WHERE user_id = 2",
+        )
+        .await;
+        let mut ours = tokio::task::JoinSet::new();
+        ours.spawn({
+            let (s, key) = (s.clone(), format!("k{round}"));
+            async move { append(&s, &send(&[1, 2], "ours", Some(&key))).await }
+        });
+        while !somebody_waits(&mut watch).await {
+            tokio::task::yield_now().await;
+        }
+        // It holds 1 and waits for 2: now the circle closes.
+        run(
+            &mut other,
+            "UPDATE inbox_head SET floor = floor WHERE user_id = 1",
+        )
+        .await;
+        run(&mut other, "COMMIT").await;
+        assert_eq!(
+            stored(&ours.join_next().await.unwrap().unwrap().unwrap()),
+            2 + round
+        );
+    }
+    assert_eq!(contents(&s, 2).await.len(), 6);
+    let sql = "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'";
+    let deadlocks = sqlx::query(sql).fetch_one(&mut watch).await.unwrap();
+    let deadlocks: u64 = deadlocks.get::<String, _>(1).parse().unwrap();
+    assert!(deadlocks >= 5, "the server saw {deadlocks} deadlocks");
+}
+
+pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    for round in 1..=5 {
+        let send = send(&[1, 2], "hi", Some(&format!("k{round}")));
+        proxy.set(Mode::SwallowCommit);
+        assert_eq!(kind(append(&s, &send).await), Kind::Unknown);
+        proxy.set(Mode::Pass);
+        // Repeated with its id it is found to be stored, once.
+        let again = append(&s, &send).await.unwrap();
+        let Appended::Repeated { message, seq } = again else {
+            panic!("{again:?}")
+        };
+        assert_eq!((message, seq.get()), (send.message.id, round));
+    }
+    assert_eq!(proxy.struck(), 5);
+    assert_eq!(contents(&s, 2).await.len(), 5);
+}
+
+pub(super) async fn a_lost_commit_is_unknown(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    let send = send(&[1, 2], "hi", Some("k"));
+    proxy.set(Mode::DropCommit);
+    assert_eq!(kind(append(&s, &send).await), Kind::Unknown);
+    proxy.set(Mode::Pass);
+    assert_eq!(stored(&append(&s, &send).await.unwrap()), 1);
+    assert_eq!(proxy.struck(), 1);
+    assert_eq!(contents(&s, 1).await, ["hi"]);
+}
+
+pub(super) async fn a_broken_transaction_is_made_again(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    for round in 1..=5 {
+        let send = send(&[1, 2], "strike here", Some(&format!("k{round}")));
+        proxy.set(Mode::DropEntry);
+        // Nobody notices: nothing was committed, and the whole is done on another connection.
+        assert_eq!(stored(&append(&s, &send).await.unwrap()), round);
+    }
+    assert_eq!(proxy.struck(), 5);
+    assert_eq!(contents(&s, 2).await.len(), 5);
+}
+
+pub(super) async fn a_frozen_server_is_unavailable_in_time(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    let first = send(&[1, 2], "first", Some("a"));
+    stored(&append(&s, &first).await.unwrap());
+    proxy.set(Mode::Freeze);
+    let start = Instant::now();
+    let frozen = send(&[1, 2], "frozen", Some("b"));
+    let (append_kind, head_kind) = tokio::join!(async { kind(append(&s, &frozen).await) }, async {
+        kind(s.seq.heads(&[user(1)]).await)
+    },);
+    assert_eq!(append_kind, Kind::Unavailable, "no COMMIT was sent");
+    assert_eq!(head_kind, Kind::Unavailable);
+    assert!(
+        start.elapsed() < Duration::from_millis(1_450),
+        "{:?}",
+        start.elapsed()
+    );
+    proxy.set(Mode::Pass);
+    assert_eq!(stored(&append(&s, &frozen).await.unwrap()), 2);
+    assert_eq!(contents(&s, 2).await, ["first", "frozen"]);
+}
+
+pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    let send = send(&[1, 2], "hi", Some("k"));
+    proxy.set(Mode::Down);
+    let start = Instant::now();
+    assert_eq!(kind(append(&s, &send).await), Kind::Unavailable);
+    assert_eq!(kind(s.device.acked(user(1)).await), Kind::Unavailable);
+    assert!(
+        start.elapsed() < Duration::from_millis(2_900),
+        "{:?}",
+        start.elapsed()
+    );
+    proxy.set(Mode::Pass);
+    let start = Instant::now();
+    assert_eq!(stored(&append(&s, &send).await.unwrap()), 1);
+    assert!(
+        start.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+pub(super) async fn an_old_schema_is_refused(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let config = &place.config.mysql;
+    let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
+    assert_eq!(pending(config).await.unwrap(), 0);
+    run(&mut conn, "DELETE FROM _sqlx_migrations").await;
+    assert_eq!(pending(config).await.unwrap(), 1);
+    let clock = Arc::new(ManualClock::default());
+    let refused = open_lasting(config, Arc::clone(&clock) as _)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("gimlet migrate"), "{refused}");
+    run(&mut conn, "DROP TABLE _sqlx_migrations").await;
+    assert!(matches!(
+        open_lasting(config, clock).await,
+        Err(OpenError::Schema(_))
+    ));
+    run(
+        &mut conn,
+        "CREATE TABLE _sqlx_migrations (version BIGINT, success BOOLEAN)",
+    )
+    .await;
+    run(
+        &mut conn,
+        "INSERT INTO _sqlx_migrations VALUES (1, TRUE), (9999, TRUE)",
+    )
+    .await;
+    let refused = pending(config).await.unwrap_err().to_string();
+    assert!(refused.contains("newer"), "{refused}");
+}
+
+pub(super) async fn migrations_run_once(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let config = &place.config.mysql;
+    let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
+    let (base, name) = config.url.rsplit_once('/').unwrap();
+    let name = name.trim_end_matches('?');
+    run(&mut conn, &format!("DROP DATABASE {name}")).await;
+    run(&mut conn, &format!("CREATE DATABASE {name}")).await;
+    assert!(base.starts_with("mysql://"));
+    let (a, b, c) = tokio::join!(migrate(config), migrate(config), migrate(config));
+    for done in [a, b, c] {
+        done.unwrap();
+    }
+    let s = place.open().await.stores;
+    stored(&append(&s, &send(&[1, 2], "hi", None)).await.unwrap());
+    let demo = include_str!("../../../sql/demo.sql");
+    let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
+    run(&mut conn, demo).await;
+    run(&mut conn, demo).await;
+    let account = s.account.by_phone("+10000000002").await.unwrap().unwrap();
+    assert_eq!((account.user, account.nickname.as_str()), (user(2), "Bob"));
+    assert!(s.friend.are_friends(user(1), user(2)).await.unwrap());
+    assert_eq!(s.seq.reserve(Scope::User, 1).await.unwrap(), 4);
+}
+
+pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000_000)));
+    let s = place.open_at(Arc::clone(&clock) as _).await.stores;
+    let (first, second) = (send(&[1, 2], "a", Some("k")), send(&[1, 2], "a", Some("k")));
+    assert_eq!(stored(&append(&s, &first).await.unwrap()), 1);
+    clock.advance(Duration::from_mins(59));
+    assert!(matches!(
+        append(&s, &second).await.unwrap(),
+        Appended::Repeated { .. }
+    ));
+    assert_eq!(s.inbox.sweep(10).await.unwrap(), 0);
+    clock.advance(Duration::from_mins(1));
+    // Its window has passed, and the sweep has not come yet.
+    assert_eq!(stored(&append(&s, &second).await.unwrap()), 2);
+    assert_eq!(s.inbox.sweep(10).await.unwrap(), 0, "it is in use again");
+    clock.advance(Duration::from_hours(1));
+    for n in 0..30 {
+        append(&s, &send(&[1], "b", Some(&format!("b{n}"))))
+            .await
+            .unwrap();
+    }
+    assert_eq!(s.inbox.sweep(10).await.unwrap(), 1);
+    clock.advance(Duration::from_hours(1));
+    assert_eq!(s.inbox.sweep(10).await.unwrap(), 10);
+    assert_eq!(s.inbox.sweep(100).await.unwrap(), 20);
+}

@@ -1,0 +1,97 @@
+//! What the cases are written with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, Key, Kind, StoreError, Stores};
+use gimlet_core::time::Timestamp;
+
+use crate::proxy::Proxy;
+
+pub(crate) fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+/// A send to these users, recognised by this id if it has one.
+pub(crate) fn send(to: &[u64], content: &str, key: Option<&str>) -> Append {
+    let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();
+    let group = to.len() > 1_000;
+    Append {
+        message: Arc::new(Message {
+            id: MessageId::generate(),
+            sender: Sender::User {
+                user: user(1),
+                device: DeviceId::new(1),
+            },
+            receiver: if group {
+                Receiver::Group(GroupId::new(1).unwrap())
+            } else {
+                Receiver::User(recipients[recipients.len() - 1])
+            },
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(Bytes::from(content.to_owned())),
+            sent_at: Timestamp(0),
+        }),
+        recipients: recipients.into(),
+        key: key.map(|id| Key {
+            id: id.as_bytes().to_vec(),
+            digest: [1; 16],
+            window: Duration::from_hours(1),
+        }),
+        roster: None,
+    }
+}
+
+pub(crate) async fn append(s: &Stores, send: &Append) -> Result<Appended, StoreError> {
+    let done = s.inbox.append(std::slice::from_ref(send)).await;
+    done.map(|mut outcomes| outcomes.remove(0))
+}
+
+/// The answer of a send that was stored now.
+pub(crate) fn stored(outcome: &Appended) -> u64 {
+    match outcome {
+        Appended::Stored { seqs, .. } => seqs[0].1.get(),
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+pub(crate) fn kind<T: std::fmt::Debug>(done: Result<T, StoreError>) -> Kind {
+    done.unwrap_err().kind
+}
+
+/// The contents of an inbox, checked to be without a hole.
+pub(crate) async fn contents(s: &Stores, of: u64) -> Vec<String> {
+    let (mut all, mut at) = (Vec::new(), Seq::ZERO);
+    loop {
+        let page = s.inbox.after(user(of), at, PageLimit::items(500)).await;
+        let page = page.unwrap();
+        for entry in &page.items {
+            assert_eq!(entry.seq, at.next(), "a hole");
+            at = entry.seq;
+            let content = entry.message.content.0.to_vec();
+            all.push(String::from_utf8(content).unwrap());
+        }
+        if !page.more {
+            return all;
+        }
+    }
+}
+
+/// A proxy before the server of this address, and the address that leads through it.
+pub(crate) async fn through(address: &str) -> (Proxy, String) {
+    let (scheme, rest) = address.split_once("://").unwrap();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (format!("{user}@"), host),
+        None => (String::new(), authority),
+    };
+    let proxy = Proxy::before(host.to_owned()).await;
+    let url = format!("{scheme}://{user}{}/{path}", proxy.address);
+    (proxy, url)
+}

@@ -1,0 +1,100 @@
+//! What a batch costs.
+
+use std::time::Duration;
+
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::Append;
+use tokio::time::Instant;
+
+use crate::make::{append, send, stored, user};
+use crate::support::{Place, Servers};
+
+/// Statements of a batch for each started thousand of rows, transaction control included.
+const C: u64 = 24;
+
+pub(super) async fn a_batch_costs_few_statements(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let opened = place.open().await;
+    let many: Vec<u64> = (1..=1_000).collect();
+    let shapes: [(&str, Vec<Append>); 6] = [
+        ("1 to one, no key", vec![send(&[1, 2], "hi", None)]),
+        ("1 to one", vec![send(&[1, 2], "hi", Some("a"))]),
+        (
+            "512 to one",
+            (0..512)
+                .map(|n| send(&[2 * n + 1, 2 * n + 2], "hi", Some(&format!("b{n}"))))
+                .collect(),
+        ),
+        (
+            "512 to the same one",
+            (0..512)
+                .map(|n| send(&[1, 2], "hi", Some(&format!("c{n}"))))
+                .collect(),
+        ),
+        (
+            "333 to three",
+            (0..333)
+                .map(|n| send(&[n + 1, n + 2, n + 3], "hi", Some(&format!("d{n}"))))
+                .collect(),
+        ),
+        (
+            "5 to a thousand",
+            (0..5)
+                .map(|n| send(&many, "hi", Some(&format!("e{n}"))))
+                .collect(),
+        ),
+    ];
+    for (name, batch) in shapes {
+        let rows: usize = batch.iter().map(|it| it.recipients.len()).sum();
+        let before = opened.lasting.statements();
+        opened.stores.inbox.append(&batch).await.unwrap();
+        let statements = opened.lasting.statements() - before;
+        println!("{name}: {rows} rows, {statements} statements");
+        let most = C * rows.div_ceil(1_000) as u64;
+        assert!(statements <= most, "{name}: {statements} > {most}");
+    }
+}
+
+/// gim loses messages exactly here (M-2): the reader asks as fast as it can.
+pub(super) async fn eight_writers_and_a_reader_see_no_hole(servers: Servers) {
+    const SPAN: Duration = Duration::from_secs(3);
+    let place = Place::new(&servers).await;
+    let opened = place.open().await;
+    let start = Instant::now();
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..8 {
+        let s = opened.stores.clone();
+        writers.spawn(async move {
+            let mut sent = 0;
+            while start.elapsed() < SPAN {
+                let one = send(&[1], &format!("{writer} {sent}"), None);
+                stored(&append(&s, &one).await.unwrap());
+                sent += 1;
+            }
+            sent
+        });
+    }
+    let (mut at, mut polls) = (Seq::ZERO, 0);
+    while start.elapsed() < SPAN {
+        let read = opened.stores.inbox.after(user(1), at, PageLimit::items(50));
+        for entry in read.await.unwrap().items {
+            assert_eq!(entry.seq, at.next(), "a hole (law 2)");
+            at = entry.seq;
+        }
+        polls += 1;
+    }
+    let sent: u64 = writers.join_all().await.iter().sum();
+    let rate = sent * 1_000 / u64::try_from(start.elapsed().as_millis()).unwrap();
+    println!("8 writers to one user: {rate} sends/s, {polls} polls, 0 holes");
+    assert_eq!(
+        opened.stores.seq.heads(&[user(1)]).await.unwrap()[0]
+            .head
+            .get(),
+        sent
+    );
+    assert!(
+        rate > 100,
+        "{rate} sends/s is far too slow, also for a busy machine"
+    );
+}
