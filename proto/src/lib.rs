@@ -32,6 +32,18 @@ pub mod store {
     tonic::include_proto!("gimlet.store.v1");
 }
 
+/// What nodes say to each other (`gimlet.node.v1`).
+#[allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes,
+    clippy::clone_on_ref_ptr,
+    reason = "generated code"
+)]
+pub mod node {
+    tonic::include_proto!("gimlet.node.v1");
+}
+
 /// Every `.proto` file of this crate as an encoded `FileDescriptorSet`, for gRPC
 /// reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

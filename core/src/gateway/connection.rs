@@ -81,7 +81,7 @@ impl Connection {
     /// Reads the page that answers a SYNC from `asked`. Once the wire knows how much of it fits, it
     /// calls [`synced`](Self::synced).
     pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
-        self.check_owner()?;
+        self.check_owner().await?;
         let inner = &self.gateway.inner;
         let Identity { user, device, .. } = *self.identity();
         let from = self.sync_start(asked).await?;
@@ -137,7 +137,7 @@ impl Connection {
 
     /// Sends on the user's behalf.
     pub async fn send(&self, draft: Draft) -> Result<Sent, Refusal> {
-        self.check_owner()?;
+        self.check_owner().await?;
         let Identity { user, device, .. } = *self.identity();
         let sender = Sender::User {
             user,
@@ -149,7 +149,7 @@ impl Connection {
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
     /// history follows through [`Work::Read`], then what is published; `Seq::ZERO` is live only.
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
-        self.check_owner()?;
+        self.check_owner().await?;
         let inner = &self.gateway.inner;
         let _gate = inner.rooms.gate().await;
         let left = self.handle.enter_room(room.map(|room| (room, from)));
@@ -170,7 +170,12 @@ impl Connection {
 
     /// What the connection's task is to do next; registers it to be woken.
     pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
-        self.handle.poll_work(cx, now)
+        if self.gateway.inner.pulse.is_fresh(now) {
+            self.handle.poll_work(cx, now)
+        } else {
+            // The end of the pause wakes it.
+            self.handle.poll_close(cx).map(Work::Close)
+        }
     }
 
     /// Waits for the end alone, while nothing can be written to the client; registers the task to
@@ -182,7 +187,8 @@ impl Connection {
     /// When [`poll_work`](Self::poll_work) has something to do although nothing wakes the task.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.handle.next_deadline()
+        let fresh = self.gateway.inner.pulse.is_fresh(Instant::now());
+        self.handle.next_deadline().filter(|_| fresh)
     }
 
     /// Reads on from the inbox, and the room's history, one page each: the answer to
@@ -197,6 +203,7 @@ impl Connection {
 
     async fn read_inbox(&self) -> Result<(), Refusal> {
         let inner = &self.gateway.inner;
+        inner.pulse.fresh().await;
         let _turn = inner.reads.acquire().await;
         let Some(after) = self.handle.begin_read() else {
             return Ok(());
@@ -260,7 +267,8 @@ impl Connection {
         })
     }
 
-    fn check_owner(&self) -> Result<(), Refusal> {
+    async fn check_owner(&self) -> Result<(), Refusal> {
+        self.gateway.inner.pulse.fresh().await;
         if self.handle.is_superseded() {
             return Err(Refusal::Unauthorized(
                 "this device has signed in on a newer connection",

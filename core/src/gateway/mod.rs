@@ -1,12 +1,13 @@
 //! The connect role: what a signed-in connection can do, whatever wire it came by.
 //!
 //! A [`Gateway`] holds the hub and asks the logic role through [`Logic`]; it knows neither sockets
-//! nor databases. Its background work is three tasks: acks are written in batches, heads are
-//! compared in batches, and the node's lease is renewed.
+//! nor databases. Its background work is four tasks: acks are written in batches, heads are
+//! compared in batches, the node's lease is renewed, and a pause of the process is noticed.
 
 mod acks;
 mod connection;
 mod heads;
+mod pulse;
 mod rooms;
 mod routes;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use acks::Acks;
 use heads::Heads;
+use pulse::Pulse;
 use rooms::Rooms;
 use routes::Routes;
 
@@ -81,6 +83,7 @@ struct Inner {
     acks: Acks,
     heads: Heads,
     routes: Routes,
+    pulse: Pulse,
     reads: Semaphore,
     epoch: AtomicU64,
     limits: Limits,
@@ -118,6 +121,7 @@ impl Gateway {
                 acks: Acks::default(),
                 heads: Heads::default(),
                 routes: Routes::new(node, route, peer),
+                pulse: Pulse::new(),
                 reads: Semaphore::new(limits.parallel_reads),
                 epoch: AtomicU64::new(0),
                 limits,
@@ -130,6 +134,8 @@ impl Gateway {
         tracker.spawn(async move { acks::run(&acks.inner).await });
         tracker.spawn(async move { heads::run(&heads.inner).await });
         tracker.spawn(async move { routes::run(&routes.inner).await });
+        let pulse = gateway.clone();
+        tracker.spawn(async move { pulse::run(&pulse.inner).await });
         gateway
     }
 

@@ -6,11 +6,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use futures_util::StreamExt as _;
+use futures_util::stream;
+
 use super::Inner;
 use crate::hub::Handle;
 use crate::id::NodeId;
 use crate::peer::Peer;
 use crate::store::{Claim, DeviceRoute, Route};
+
+/// Routes registered at a time after a lease has run out.
+const AT_ONCE: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Routes {
@@ -60,6 +66,11 @@ impl Routes {
         }
     }
 
+    /// All routes are registered again with the next renewal.
+    pub(super) fn doubt(&self) {
+        self.dirty.store(true, Ordering::Relaxed);
+    }
+
     /// Unregisters the connection, if its route is still the present one.
     pub(super) async fn release(&self, handle: &Handle) {
         let identity = handle.identity();
@@ -102,14 +113,26 @@ pub(super) async fn run(inner: &Inner) {
     }
 }
 
+/// Takes the lease again and registers every connection: after a pause of this process.
+pub(super) async fn refresh(inner: &Inner) {
+    if let Err(error) = inner.routes.store.renew(&inner.routes.node).await {
+        tracing::warn!(%error, "lease not renewed");
+        inner.routes.doubt();
+    }
+    register_all(inner).await;
+}
+
 /// Registers every connection, and compares every head: pushes may have been lost meanwhile.
 async fn register_all(inner: &Inner) {
     let mut handles = Vec::new();
     inner.hub.each(|handle| handles.push(Arc::clone(handle)));
-    for handle in handles {
+    let claims = stream::iter(handles).for_each_concurrent(AT_ONCE, |handle| async move {
         if !inner.routes.claim(&handle).await {
+            let identity = handle.identity();
             handle.supersede();
+            tracing::debug!(device = %identity.device, "signed in elsewhere meanwhile");
         }
         inner.heads.ask(handle.identity().user);
-    }
+    });
+    claims.await;
 }

@@ -256,6 +256,11 @@ impl Handle {
         });
     }
 
+    /// Wakes the connection's task: it may be served again.
+    pub(crate) fn wake(&self) {
+        self.change(|_| true);
+    }
+
     /// The largest entry it has heard of.
     pub(crate) fn head(&self) -> Seq {
         self.lock().cursor.head()
