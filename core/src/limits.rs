@@ -61,6 +61,9 @@ pub struct Limits {
     pub zombies: usize,
     /// Items of a list page (search, members, groups, friends).
     pub list_page: usize,
+    /// Entries kept of each inbox at least, beyond which the oldest are removed; 0 keeps all.
+    /// (In-memory storage has a bound of its own.)
+    pub keep_entries: u64,
     /// The node's lease (law 8).
     pub lease: Duration,
     /// Failed sign-ins per address and per user in a minute.
@@ -98,6 +101,7 @@ impl Default for Limits {
             roster_members: 1_000_000,
             zombies: 2,
             list_page: 50,
+            keep_entries: 0,
             lease: Duration::from_secs(15),
             failed_sign_ins: 10,
         }

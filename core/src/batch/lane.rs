@@ -11,6 +11,7 @@ use crate::error::Refusal;
 use crate::fanout::Fanout;
 use crate::limits::{Limits, PART};
 use crate::message::Receiver;
+use crate::service::janitor::Retention;
 use crate::service::job::Jobs;
 use crate::store::{Append, Appended, InboxStore};
 
@@ -54,6 +55,7 @@ pub(super) struct Lane {
     tracker: TaskTracker,
     fanout: Fanout,
     jobs: Jobs,
+    retention: Retention,
 }
 
 impl Lane {
@@ -63,6 +65,7 @@ impl Lane {
         tracker: TaskTracker,
         fanout: Fanout,
         jobs: Jobs,
+        retention: Retention,
     ) -> Self {
         let most = Room {
             sends: limits.batch_sends,
@@ -75,6 +78,7 @@ impl Lane {
             tracker,
             fanout,
             jobs,
+            retention,
         }
     }
 
@@ -211,6 +215,7 @@ impl Lane {
                 if let (true, Receiver::Group(group)) = (*job, append.message.receiver) {
                     self.jobs.wake(group);
                 }
+                self.retention.note(seqs);
                 parcels.push(Parcel::Entries {
                     envelope,
                     to: seqs.clone(),

@@ -21,6 +21,7 @@ use crate::envelope::Envelope;
 use crate::error::Refusal;
 use crate::fanout::Fanout;
 use crate::limits::Limits;
+use crate::service::janitor::Retention;
 use crate::service::job::Jobs;
 use crate::store::{Append, Appended, InboxStore};
 
@@ -37,16 +38,17 @@ impl Batcher {
     /// Starts the lane's tasks on the tracker. When the token is cancelled the queue closes, what
     /// waits in it is still stored, answered and delivered, and the tasks end.
     #[must_use]
-    pub fn start(
+    pub(crate) fn start(
         inbox: Arc<dyn InboxStore>,
         limits: &Limits,
         tracker: &TaskTracker,
         token: CancellationToken,
         fanout: Fanout,
         jobs: Jobs,
+        retention: Retention,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(limits.send_queue.max(1));
-        let lane = Lane::new(inbox, limits, tracker.clone(), fanout, jobs);
+        let lane = Lane::new(inbox, limits, tracker.clone(), fanout, jobs, retention);
         tracker.spawn(lane.run(waiting, token));
         Self { queue }
     }

@@ -17,6 +17,7 @@ use crate::message::{Content, Entry, Message, Profile, Receiver, Sender};
 use crate::page::{Page, PageLimit};
 use crate::peer::Alone;
 use crate::seq::Seq;
+use crate::service::janitor::Janitor;
 use crate::store::{JobLease, JobPart, Kind, StoreError, Stores};
 use crate::time::Timestamp;
 
@@ -120,6 +121,7 @@ fn bench(limits: &Limits, permits: usize) -> Bench {
         token.clone(),
         fanout,
         Jobs::default(),
+        Janitor::new(Arc::clone(&held) as _, 0).1,
     );
     Bench {
         stores,

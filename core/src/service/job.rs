@@ -14,6 +14,7 @@ use crate::directory::Directory;
 use crate::envelope::{Envelope, Parcel};
 use crate::fanout::Fanout;
 use crate::id::GroupId;
+use crate::service::janitor::Retention;
 use crate::store::{InboxStore, JobLease, JobPart, StoreError};
 
 /// How often jobs that nobody works on are looked for.
@@ -68,6 +69,7 @@ pub(crate) struct Runner {
     pub(crate) fanout: Fanout,
     pub(crate) directory: Directory,
     pub(crate) jobs: Jobs,
+    pub(crate) retention: Retention,
 }
 
 impl Runner {
@@ -139,6 +141,7 @@ impl Runner {
                 seqs,
                 done,
             } => {
+                self.retention.note(&seqs);
                 let profile = self.directory.sender(message.sender).await;
                 let envelope = Arc::new(Envelope::new(message, profile, 0));
                 if !seqs.is_empty() {

@@ -8,6 +8,7 @@ pub(crate) mod check;
 mod device;
 mod friend;
 mod group;
+pub(crate) mod janitor;
 pub mod job;
 mod key;
 mod logic;
@@ -47,6 +48,7 @@ use crate::peer::Peer;
 use crate::store::Stores;
 use crate::time::Clock;
 
+use janitor::Janitor;
 use job::{Jobs, Runner};
 use rate::Rate;
 use roster::Rosters;
@@ -121,6 +123,8 @@ impl Service {
         let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route));
         let directory = Directory::new(Arc::clone(&business), &limits);
         let jobs = Jobs::default();
+        let (janitor, retention) = Janitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
+        tracker.spawn(janitor.run(token.clone()));
         let batcher = Batcher::start(
             Arc::clone(&stores.inbox),
             &limits,
@@ -128,12 +132,14 @@ impl Service {
             token.clone(),
             fanout.clone(),
             jobs.clone(),
+            retention.clone(),
         );
         let runner = Runner {
             inbox: Arc::clone(&stores.inbox),
             fanout: fanout.clone(),
             directory: directory.clone(),
             jobs: jobs.clone(),
+            retention,
         };
         tracker.spawn(runner.run(token.clone()));
         let sign_ins = SignIns::start(

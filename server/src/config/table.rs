@@ -72,6 +72,7 @@ settings! {
     "limits.profile_ttl": duration limits.node.profile_ttl;
     "limits.profiles": number limits.node.profiles;
     "limits.list_page": number limits.node.list_page;
+    "limits.keep_entries": number limits.node.keep_entries;
     "stop.grace": duration stop.grace;
     "stop.come_back": duration stop.come_back;
     "log.format": choice log.format;
