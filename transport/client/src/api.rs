@@ -18,11 +18,27 @@ use crate::raw_status::{RawStatus, api_error};
 /// How long a call may take; gim's own client gives up after 2 s.
 const CALL: Duration = Duration::from_secs(5);
 
-/// `LogicExt` and `BusinessExt` of one server. Cheap to clone; clones share a connection.
+/// `LogicExt` and `BusinessExt` of one server, or of a cluster's logic and business nodes. Cheap to
+/// clone; clones share a connection.
 #[derive(Clone, Debug)]
 pub struct Api {
     channel: RawStatus,
+    /// Where `BusinessExt` is, if elsewhere.
+    business: Option<RawStatus>,
     who: Option<Credentials>,
+}
+
+fn channel(url: &str) -> Result<RawStatus, Error> {
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .ok()
+        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
+        .ok_or_else(|| {
+            Error::Invalid(format!(
+                "\"{url}\" is no gRPC address: say http://host:port"
+            ))
+        })?;
+    let channel = endpoint.timeout(CALL).connect_timeout(CALL).connect_lazy();
+    Ok(RawStatus(channel))
 }
 
 impl Api {
@@ -33,17 +49,21 @@ impl Api {
     /// # Errors
     /// If `url` is no address.
     pub fn new(url: &str) -> Result<Self, Error> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .ok()
-            .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
-            .ok_or_else(|| {
-                Error::Invalid(format!(
-                    "\"{url}\" is no gRPC address: say http://host:port"
-                ))
-            })?;
-        let channel = endpoint.timeout(CALL).connect_timeout(CALL).connect_lazy();
-        let channel = RawStatus(channel);
-        Ok(Self { channel, who: None })
+        Ok(Self {
+            channel: channel(url)?,
+            business: None,
+            who: None,
+        })
+    }
+
+    /// The same, with `BusinessExt` at an address of its own, as in a cluster whose business nodes
+    /// are apart.
+    ///
+    /// # Errors
+    /// If `url` is no address.
+    pub fn with_business(mut self, url: &str) -> Result<Self, Error> {
+        self.business = Some(channel(url)?);
+        Ok(self)
     }
 
     /// The same services as `who`.
@@ -51,6 +71,7 @@ impl Api {
     pub fn signed_in(&self, who: Credentials) -> Self {
         Self {
             channel: self.channel.clone(),
+            business: self.business.clone(),
             who: Some(who),
         }
     }
@@ -60,7 +81,7 @@ impl Api {
     }
 
     fn business(&self) -> BusinessExtClient<RawStatus> {
-        BusinessExtClient::new(self.channel.clone())
+        BusinessExtClient::new(self.business.as_ref().unwrap_or(&self.channel).clone())
     }
 
     /// A request that says who asks. Without credentials the server answers 10000.

@@ -99,7 +99,12 @@ async fn numbers_beyond_grpc_arrive_as_sent() {
     assert_eq!(api.add_friend(2, "").await, Err(refused(10_015)));
     assert_eq!(api.friends().await, Err(refused(10_000)));
     assert_eq!(api.groups().await, Err(refused(14)));
-    drop(api);
+    // The business service is not here; with an address of its own it is asked there.
+    assert_eq!(api.get_user().await.unwrap_err().code, 12);
+    let apart = api.with_business("http://127.0.0.1:1").unwrap();
+    assert_eq!(apart.get_user().await.unwrap_err().code, 14);
+    assert_eq!(apart.friends().await, Err(refused(10_000)));
+    drop(apart);
     stop.cancel();
     tasks.close();
     tasks.wait().await;
@@ -118,8 +123,11 @@ async fn a_server_that_is_not_there_is_14() {
 #[tokio::test]
 async fn addresses_and_ids_that_cannot_be_are_refused_at_the_start() {
     for bad in ["", "127.0.0.1:50100", "https://x:1", "http://"] {
-        let error = Api::new(bad).unwrap_err().to_string();
-        assert!(error.contains("http://host:port"), "{bad}: {error}");
+        let apart = Api::new("http://127.0.0.1:1").unwrap().with_business(bad);
+        for error in [Api::new(bad).unwrap_err(), apart.unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("http://host:port"), "{bad}: {error}");
+        }
     }
     let mut nobody = who();
     nobody.user_id = 0;

@@ -27,6 +27,9 @@ pub(crate) struct Args {
     /// The server's gRPC address.
     #[arg(long, default_value = "http://127.0.0.1:50100")]
     pub(crate) grpc: String,
+    /// The gRPC address of a cluster's business node, where that is apart from --grpc.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) business: Option<String>,
     /// Where your device, token and place in the inbox are kept [default: ~/.gimlet-chat].
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,

@@ -43,7 +43,10 @@ impl Shell {
     /// Signs in, or takes the account kept from last time, and connects.
     pub(crate) async fn start(args: Args) -> Outcome<Self> {
         args.endpoint()?;
-        let nobody = Api::new(&args.grpc)?;
+        let mut nobody = Api::new(&args.grpc)?;
+        if let Some(business) = &args.business {
+            nobody = nobody.with_business(business)?;
+        }
         let who = account::open(&args, &nobody).await?;
         let mut shell = Self {
             api: nobody.signed_in(who.clone()),
