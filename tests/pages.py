@@ -2,7 +2,8 @@
 """Checks that what the pages and deploy/ say of the configuration is so.
 
 docs/configuration.md has each key of server/gimlet.toml with its name in the environment and its
-default, and no other; every GIMLET_ variable named in a page or in deploy/ exists. Reads only.
+default, and no other; docs/operations.md has each metric; every GIMLET_ variable named in a page or
+in deploy/ exists. Reads only.
 """
 
 import re
@@ -59,6 +60,18 @@ def wrong_rows(server, page):
                 yield "%s has no default, the page says %s" % (name, default)
 
 
+def wrong_metrics():
+    """The metrics of the server and those of the page are the same."""
+    source = (ROOT / "server/src/metrics.rs").read_text(encoding="utf-8")
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    served = set(re.findall(r'"(gimlet_\w+)"', source))
+    shown = set(re.findall(r"`(gimlet_\w+?)`", page))
+    for name in sorted(served - shown):
+        yield "docs/operations.md does not have the metric %s" % name
+    for name in sorted(shown - served - {"gimlet_core"}):
+        yield "docs/operations.md has the metric %s, which gimlet does not have" % name
+
+
 def texts():
     yield ROOT / "README.md"
     for folder in ("docs", "deploy", "tests/python"):
@@ -76,7 +89,7 @@ def unknown_variables(known):
 def main():
     server = keys_of_the_server()
     known = {variable(section, key) for section, key in server}
-    wrong = list(wrong_rows(server, keys_of_the_page())) + list(unknown_variables(known))
+    wrong = [*wrong_rows(server, keys_of_the_page()), *wrong_metrics(), *unknown_variables(known)]
     for line in wrong:
         print(line)
     print("%d keys, %d mistakes" % (len(server), len(wrong)))

@@ -12,6 +12,8 @@ from integration_world import AS_BACKEND, Guest, eventually
 UNAVAILABLE = 14
 # The longest a caller may wait for "14" while the backend does not answer.
 QUICKLY = 4.0
+# How long nothing is asked, in the case about that.
+IDLE = 8.0
 
 
 def shown_as(message, person):
@@ -158,6 +160,17 @@ def nobody_is_known(gimlet, backend):
         assert_equal(answer.users, [])
     finally:
         gimlet.stop()
+
+
+@case
+def an_idle_connection_to_the_backend_is_kept(world):
+    """gRPC servers hang up on callers that ping them without need, grpcio after a few pings."""
+    ada = world.user()
+    assert_equal(ada.code("LogicExt.GetGroups"), 0)
+    before = world.backend.ask("peers")
+    time.sleep(IDLE)
+    assert_equal(ada.code("LogicExt.GetGroups"), 0)
+    assert_equal(world.backend.ask("peers"), before)
 
 
 # Slow, down, nonsense

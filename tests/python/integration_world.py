@@ -50,11 +50,15 @@ class Backend:
         said = self.process.stdout.readline()
         assert "users on" in said, "the business server did not start: %r" % said
 
-    def say(self, line):
-        """Changes how it behaves; returns when it does."""
+    def ask(self, line):
+        """Sends it a line; gives its answer."""
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
-        said = self.process.stdout.readline().strip()
+        return self.process.stdout.readline().strip()
+
+    def say(self, line):
+        """Changes how it behaves; returns when it does."""
+        said = self.ask(line)
         assert said == "done", said
 
     def kill(self):

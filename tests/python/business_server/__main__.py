@@ -29,25 +29,28 @@ def options():
     return parser.parse_args()
 
 
-def command(line, users, behaviour):
-    """One line of input: a change of behaviour, `rename ID NAME`, or `revoke ID`."""
+def command(line, users, behaviour, service):
+    """One line of input: a change of behaviour, `rename ID NAME`, `revoke ID`, or `peers`, which
+    asks how many connections have called. Gives the answer."""
     words = line.split()
+    if words == ["peers"]:
+        return "%d" % len(service.peers)
     if words[:1] == ["rename"] and len(words) > 2:
         users.rename(int(words[1]), " ".join(words[2:]))
     elif words[:1] == ["revoke"] and len(words) == 2:
         users.revoke(int(words[1]))
     elif words:
         behaviour.change(words)
+    return "done"
 
 
-async def obey(users, behaviour):
+async def obey(users, behaviour, service):
     """Reads commands from standard input, answering each with a line, until it ends."""
     lines, loop = asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         try:
-            command(line.decode(), users, behaviour)
-            print("done", flush=True)
+            print(command(line.decode(), users, behaviour, service), flush=True)
         except (ValueError, KeyError) as error:
             print("not understood: %s" % error, flush=True)
 
@@ -58,8 +61,8 @@ async def main():
     behaviour = Behaviour(given.slow, given.nonsense, given.refuse_with)
     # Not an option: what stands on a command line, every user of the machine can read.
     secret = os.environ.get("BUSINESS_SECRET") or None
-    server = grpc.aio.server()
-    server.add_generic_rpc_handlers((BusinessInt(users, behaviour, secret),))
+    server, service = grpc.aio.server(), BusinessInt(users, behaviour, secret)
+    server.add_generic_rpc_handlers((service,))
     port = server.add_insecure_port(given.listen)
     await server.start()
     host = given.listen.rpartition(":")[0]
@@ -67,7 +70,7 @@ async def main():
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    commands = asyncio.ensure_future(obey(users, behaviour))
+    commands = asyncio.ensure_future(obey(users, behaviour, service))
     await stop.wait()
     commands.cancel()
     await server.stop(GRACE_SECONDS)

@@ -26,6 +26,8 @@ def status(number):
 class BusinessInt(grpc.GenericRpcHandler):
     def __init__(self, users, behaviour, secret=None):
         self._users, self._behaviour, self._secret = users, behaviour, secret
+        # Where calls came from: one address for each connection that was used.
+        self.peers = set()
         methods = {
             "Auth": ("AuthReq", self._auth),
             "GetUser": ("GetUserReq", self._get_user),
@@ -42,6 +44,7 @@ class BusinessInt(grpc.GenericRpcHandler):
 
     def _handler(self, request_name, answer):
         async def handle(data, context):
+            self.peers.add(context.peer())
             await asyncio.sleep(self._behaviour.slow_ms / 1000)
             if not self._is_gimlet(context):
                 await context.abort(status(PERMISSION_DENIED), "the cluster's secret is wrong")
