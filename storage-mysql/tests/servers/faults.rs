@@ -18,11 +18,10 @@ async fn run(conn: &mut MySqlConnection, sql: &str) {
     query.execute(conn).await.unwrap();
 }
 
-/// Whether a transaction of this database waits for a lock.
+/// Whether a sender of this database has been at the heads for longer than it takes without a lock.
 async fn somebody_waits(conn: &mut MySqlConnection) -> bool {
-    let sql = "SELECT COUNT(*) FROM information_schema.INNODB_TRX t \
-               JOIN information_schema.PROCESSLIST p ON p.ID = t.trx_mysql_thread_id \
-               WHERE t.trx_state = 'LOCK WAIT' AND p.DB = DATABASE()";
+    let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() \
+               AND INFO LIKE 'INSERT INTO inbox_head%' AND TIME_MS > 50";
     let row = sqlx::query(sql).fetch_one(conn).await.unwrap();
     row.get::<i64, _>(0) > 0
 }
