@@ -268,10 +268,11 @@ def a_status_that_says_nothing_of_the_token_is_14(world):
 
 
 @case
-def users_nobody_asked_for_are_nobody(world):
+def users_nobody_asked_for_are_no_answer(world):
+    """Neither shown nor taken for "there is no such user"."""
     ada, ben = world.users(2)
     world.backend.say("nonsense strangers")
-    assert_equal(ada.send_code(ben, "hello"), m.NO_USER)
+    assert_equal(ada.send_code(ben, "hello"), UNAVAILABLE)
     world.backend.say("well")
     eventually(lambda: ada.send_code(ben, "hello") == 0)
     (message,) = world.signed_in(ben).sync_all()
