@@ -1,5 +1,6 @@
 """What must hold while a foreign business server stands behind gimlet."""
 
+import signal
 import socket
 import time
 
@@ -224,7 +225,17 @@ def a_killed_backend_is_14_and_no_connection_ends(world):
 
 
 @case
-def a_frozen_host_is_14_and_no_connection_ends(world):
+def a_frozen_backend_is_14_and_no_connection_ends(world):
+    process = world.backend.process
+    try:
+        trouble(world, lambda: process.send_signal(signal.SIGSTOP),
+                lambda: process.send_signal(signal.SIGCONT))
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
+@case
+def a_deaf_host_is_14_and_no_connection_ends(world):
     """The address answers to connections and to nothing else."""
     deaf = []
 
