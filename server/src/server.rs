@@ -48,7 +48,8 @@ impl Server {
 
     /// Stops it in order and waits for the end.
     pub async fn stop(self) -> Result<(), RunError> {
-        drop(self.stop);
+        // The node holds the storage open: it goes first, or the stop waits out its grace.
+        drop((self.node, self.stop));
         self.running
             .await
             .unwrap_or_else(|panic| Err(RunError::Storage(format!("the server panicked: {panic}"))))

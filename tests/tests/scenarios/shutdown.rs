@@ -1,13 +1,16 @@
 //! A server that stops in order, and comes back.
 
+use std::time::Duration;
+
 use gimlet_client::pb;
 use gimlet_tests::scenario::Cell;
+use tokio::time::Instant;
 
 use crate::{On, Scenario, stories};
 
 pub(crate) fn all() -> Vec<Scenario> {
     stories!(shutdown,
-        On::Every => [clients_are_told_to_come_back],
+        On::Every => [clients_are_told_to_come_back, a_stop_does_not_wait_out_its_grace],
         On::Durable => [
             what_was_answered_is_there_after_a_stop_under_load,
             everything_else_is_there_too,
@@ -26,6 +29,18 @@ async fn clients_are_told_to_come_back(cell: &Cell) {
     assert_eq!(close.come_back(), pb::ComeBack::NowWithJitter);
     let reason = alice.phone.is_cut_off().await;
     assert!(reason.contains("shutting down"), "{reason}");
+}
+
+/// Whatever holds the storage open would make a stop as long as it may be.
+async fn a_stop_does_not_wait_out_its_grace(cell: &Cell) {
+    let grace = Duration::from_secs(12);
+    let world = cell.start_with(|config| config.stop.grace = grace).await;
+    let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
+    alice.phone.sends("hi").to(&bob).await;
+    bob.phone.receives("hi").at(1).await;
+    let began = Instant::now();
+    world.stops().await;
+    assert!(began.elapsed() < grace / 2, "{:?}", began.elapsed());
 }
 
 async fn what_was_answered_is_there_after_a_stop_under_load(cell: &Cell) {
