@@ -1,7 +1,7 @@
 //! How many sends a second the store takes, without anything before it:
 //!
 //! ```text
-//! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append
+//! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append [writers batch]
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a measurement may stop with a panic")]
@@ -79,7 +79,7 @@ async fn main() {
     let place = support::Place::new(&servers).await;
     let opened = place.open().await;
     println!("writers  batch  keys  sends/s  statements/batch");
-    for (writers, batch) in [
+    let mut shapes = vec![
         (1, 1),
         (8, 1),
         (1, 32),
@@ -87,7 +87,15 @@ async fn main() {
         (1, 512),
         (2, 512),
         (4, 512),
-    ] {
+    ];
+    let given: Vec<u64> = std::env::args()
+        .skip(1)
+        .filter_map(|it| it.parse().ok())
+        .collect();
+    if let [writers, batch] = given.as_slice() {
+        shapes = vec![(*writers, usize::try_from(*batch).unwrap())];
+    }
+    for (writers, batch) in shapes {
         for keyed in [false, true] {
             let (before, start) = (opened.lasting.statements(), Instant::now());
             let mut tasks = tokio::task::JoinSet::new();
