@@ -1,4 +1,5 @@
 //! The terminal chat as newcomers use it: two of them beside a real server that is also killed.
+#![expect(clippy::unwrap_used, reason = "what does not go as told should panic")]
 
 use std::path::Path;
 use std::process::Command;

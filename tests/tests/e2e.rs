@@ -20,7 +20,7 @@ use tokio::runtime::Builder;
 use tokio::time::timeout;
 
 /// How long a whole story may take.
-const STORY: Duration = Duration::from_secs(60);
+const STORY: Duration = Duration::from_mins(1);
 
 /// A story while it is told.
 type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;

@@ -1,5 +1,10 @@
 //! Law 1 to the end: a commit that is not durable is neither answered nor shown to anybody, so a
 //! reader is never shown what a killed server has forgotten.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what does not go as told should panic"
+)]
 
 use std::net::SocketAddr;
 use std::process::Command;

@@ -1,5 +1,10 @@
 //! Races over whole servers: no hole is ever stepped over (M-1, M-2, M-14), and every byte belongs
 //! to its user (C-1, C-2).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what does not go as told should panic"
+)]
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -107,7 +112,7 @@ async fn churning_connections(cell: &Cell) {
     let people = join_all((0..8).map(|_| world.absent("Somebody"))).await;
     let writers = join_all((0..4).map(|_| world.person("Writer"))).await;
     let done = AtomicBool::new(false);
-    let writes = async {
+    let writing = async {
         let all = writers.iter().enumerate().map(|(who, writer)| {
             let people = &people;
             async move {
@@ -129,7 +134,7 @@ async fn churning_connections(cell: &Cell) {
     let churn = people
         .iter()
         .map(|person| comes_and_goes(&world, person, &done));
-    let ((), turns) = tokio::join!(writes, join_all(churn));
+    let ((), turns) = tokio::join!(writing, join_all(churn));
     assert!(turns.iter().all(|turns| *turns > 0), "{turns:?}");
     for person in &people {
         let mut bare = world.bare().await;

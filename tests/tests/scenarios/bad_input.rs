@@ -121,7 +121,7 @@ async fn wrong_credentials_are_refused(cell: &Cell) {
     let mut bad = vec![good.clone(); 5];
     bad[0].token = "0".into();
     bad[1].token = String::new();
-    bad[2].token = alice.phone.who.token.clone();
+    bad[2].token.clone_from(&alice.phone.who.token);
     bad[3].user_id = alice.id;
     bad[4].device_id = alice.phone.who.device_id;
     for who in &bad {
@@ -141,6 +141,9 @@ async fn wrong_credentials_are_refused(cell: &Cell) {
     bare.signs_in(&good, 1).await;
 }
 
+/// What is made wrong in a good request.
+type Change = fn(&mut pb::SendMessageReq);
+
 async fn a_send_says_which_field_is_wrong(cell: &Cell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
@@ -151,7 +154,6 @@ async fn a_send_says_which_field_is_wrong(cell: &Cell) {
         is_persist: true,
         ..pb::SendMessageReq::default()
     };
-    type Change = fn(&mut pb::SendMessageReq);
     let wrong: [(Change, i32, &str); 9] = [
         (|it| it.receiver_id = 0, 10_001, "receiver_id"),
         (|it| it.receiver_id = -1, 10_001, "receiver_id"),
@@ -265,7 +267,7 @@ async fn half_a_packet_and_a_hang_up_harm_nobody(cell: &Cell) {
 async fn a_frame_too_long_closes_with_a_reason(cell: &Cell) {
     let world = cell.start().await;
     let mut bare = signed_in(&world).await;
-    let _ = bare.try_write(&[0; 70_000]).await;
+    let _ = bare.try_write(&vec![0; 70_000]).await;
     let close = bare.ends().await.expect("told why");
     assert_eq!(close.code(), pb::CloseCode::FrameTooLarge);
     all_is_well(&world).await;

@@ -209,14 +209,14 @@ async fn x4_members_are_counted(cell: &Cell) {
     assert_eq!(count().await, 3);
     alice.phone.removes(&bob, &group).await;
     assert_eq!(count().await, 2);
-    let changes = (0..10).map(|n| {
+    let edits = (0..10).map(|n| {
         let introduction = format!("{n}");
         let (phone, group) = (&alice.phone, &group);
         async move { updates(phone, group, None, Some(&introduction)).await }
     });
     let added = alice.phone.adds(&bob, &group);
-    let (changed, _) = tokio::join!(futures_util::future::join_all(changes), added);
-    assert!(changed.iter().all(Result::is_ok), "{changed:?}");
+    let (edited, _) = tokio::join!(futures_util::future::join_all(edits), added);
+    assert!(edited.iter().all(Result::is_ok), "{edited:?}");
     assert_eq!(count().await, 3, "no change was overwritten by another");
     assert_eq!(
         alice.phone.api().groups().await.unwrap()[0].name,

@@ -107,11 +107,11 @@ async fn a_conversation_keeps_its_order(cell: &Cell) {
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     for turn in 0..20 {
         let seq = 2 * turn + 1;
-        let ping = format!("ping {turn}");
-        assert_eq!(alice.phone.sends(&ping).to(&bob).await.seq, seq);
-        bob.phone.receives(&ping).at(seq).await;
-        let pong = format!("pong {turn}");
-        assert_eq!(bob.phone.sends(&pong).to(&alice).await.seq, seq + 1);
-        alice.phone.receives(&pong).at(seq + 1).await;
+        let asked = format!("ping {turn}");
+        assert_eq!(alice.phone.sends(&asked).to(&bob).await.seq, seq);
+        bob.phone.receives(&asked).at(seq).await;
+        let reply = format!("pong {turn}");
+        assert_eq!(bob.phone.sends(&reply).to(&alice).await.seq, seq + 1);
+        alice.phone.receives(&reply).at(seq + 1).await;
     }
 }
