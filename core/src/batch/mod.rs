@@ -26,7 +26,7 @@ use crate::service::job::Jobs;
 use crate::store::{Append, Appended, InboxStore};
 
 use lane::{Lane, Waiting};
-use ticket::Ticket;
+use ticket::{Stub, Ticket};
 
 /// The door to the lane. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -53,18 +53,13 @@ impl Batcher {
         Self { queue }
     }
 
-    /// Stores a send and answers when it is durable; its live push follows the answer.
+    /// Puts a send into the lane: those that enter before are stored before. Its live push follows
+    /// the answer.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if it was not stored and never will be: the queue is full, or the
-    /// deadline passed before its batch began. [`Refusal::Unknown`] if its batch had begun.
-    pub async fn append(
-        &self,
-        append: Append,
-        envelope: Arc<Envelope>,
-        deadline: Instant,
-    ) -> Result<Appended, Refusal> {
-        let (ticket, mut stub) = Ticket::new();
+    /// [`Refusal::Unavailable`] if the queue is full.
+    pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
+        let (ticket, stub) = Ticket::new();
         let waiting = Waiting {
             append,
             envelope,
@@ -73,11 +68,39 @@ impl Batcher {
         self.queue
             .try_send(waiting)
             .map_err(|_| Refusal::Unavailable)?;
-        match timeout_at(deadline, stub.answer()).await {
+        Ok(Entered { stub })
+    }
+
+    /// Enters and waits.
+    #[cfg(test)]
+    pub(crate) async fn append(
+        &self,
+        append: Append,
+        envelope: Arc<Envelope>,
+        deadline: Instant,
+    ) -> Result<Appended, Refusal> {
+        self.enter(append, envelope)?.answer(deadline).await
+    }
+}
+
+/// A send in the lane.
+#[derive(Debug)]
+pub struct Entered {
+    stub: Stub,
+}
+
+impl Entered {
+    /// Waits until the send is durable.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`] if it was not stored and never will be: the deadline passed before
+    /// its batch began. [`Refusal::Unknown`] if its batch had begun.
+    pub async fn answer(mut self, deadline: Instant) -> Result<Appended, Refusal> {
+        match timeout_at(deadline, self.stub.answer()).await {
             Ok(answer) => answer,
-            Err(_) if stub.withdraw() => Err(Refusal::Unavailable),
+            Err(_) if self.stub.withdraw() => Err(Refusal::Unavailable),
             // The answer may have come in the very moment the deadline passed.
-            Err(_) => stub.answered().unwrap_or(Err(Refusal::Unknown)),
+            Err(_) => self.stub.answered().unwrap_or(Err(Refusal::Unknown)),
         }
     }
 }

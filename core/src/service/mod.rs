@@ -20,6 +20,7 @@ mod roster;
 mod send;
 mod sign_in;
 mod sync;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use job::{Jobs, Runner};
 use rate::Rate;
 use roster::Rosters;
 use sign_in::SignIns;
+use turn::Turns;
 
 /// How long the business backend may take to check a token.
 const AUTH_WAIT: Duration = Duration::from_secs(3);
@@ -101,6 +103,7 @@ struct Inner {
     rosters: Rosters,
     sign_ins: SignIns,
     rate: Rate<UserId>,
+    turns: Turns,
     tracker: TaskTracker,
 }
 
@@ -165,6 +168,7 @@ impl Service {
                 rosters,
                 sign_ins,
                 rate,
+                turns: Turns::default(),
                 tracker: tracker.clone(),
             }),
         }

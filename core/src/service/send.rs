@@ -11,6 +11,7 @@ use crate::logic::Sent;
 use crate::message::{Draft, Message, Receiver, Sender};
 use crate::seq::Seq;
 use crate::service::policy::Direct;
+use crate::service::turn::Turn;
 use crate::service::{Service, check, key};
 use crate::store::{Append, Appended, Key, Roster};
 
@@ -35,12 +36,17 @@ impl Service {
         let key = key::key(sender, &draft, &self.inner.limits);
         let (receiver, persist) = (draft.receiver, draft.persist);
         let prepare = async {
+            let turn = match sender.user() {
+                Some(user) => self.inner.turns.take(user).await,
+                None => None,
+            };
             let readers = self.readers(sender, receiver, persist).await?;
-            Ok::<_, Refusal>((readers, self.envelope(sender, draft).await))
+            Ok::<_, Refusal>((turn, readers, self.envelope(sender, draft).await))
         };
-        let (readers, envelope) = in_time(deadline, prepare).await?;
+        let (turn, readers, envelope) = in_time(deadline, prepare).await?;
         if persist {
-            self.store(sender, readers, key, envelope, deadline).await
+            self.store(sender, turn, readers, key, envelope, deadline)
+                .await
         } else {
             Ok(self.push_live(readers, envelope).await)
         }
@@ -138,6 +144,7 @@ impl Service {
     async fn store(
         &self,
         sender: Sender,
+        mut turn: Option<Turn<'_>>,
         mut readers: Readers,
         key: Option<Key>,
         envelope: Arc<Envelope>,
@@ -146,7 +153,7 @@ impl Service {
         for _ in 0..PLANS {
             let Some(group) = readers.roster.as_ref().map(|(group, _)| *group) else {
                 return self
-                    .try_store(sender, &readers, key, &envelope, deadline)
+                    .try_store(sender, &mut turn, &readers, key, &envelope, deadline)
                     .await?
                     .ok_or(Refusal::Internal);
             };
@@ -154,7 +161,14 @@ impl Service {
                 return Ok(unnumbered(&envelope));
             }
             let sent = self
-                .try_store(sender, &readers, key.clone(), &envelope, deadline)
+                .try_store(
+                    sender,
+                    &mut turn,
+                    &readers,
+                    key.clone(),
+                    &envelope,
+                    deadline,
+                )
                 .await?;
             if let Some(sent) = sent {
                 return Ok(sent);
@@ -172,6 +186,7 @@ impl Service {
     async fn try_store(
         &self,
         sender: Sender,
+        turn: &mut Option<Turn<'_>>,
         readers: &Readers,
         key: Option<Key>,
         envelope: &Arc<Envelope>,
@@ -188,11 +203,9 @@ impl Service {
         };
         let envelope = Arc::clone(envelope);
         let id = envelope.message.id;
-        let appended = self
-            .inner
-            .batcher
-            .append(append, envelope, deadline)
-            .await?;
+        let entered = self.inner.batcher.enter(append, envelope)?;
+        *turn = None;
+        let appended = entered.answer(deadline).await?;
         let (seq, message, repeated) = match appended {
             Appended::Stored { seqs, .. } => {
                 let first = seqs.first().map(|(_, seq)| *seq);
