@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -18,6 +19,12 @@ use crate::store::{Head, RoomSink};
 
 /// Items of a room's history read at a time.
 const HISTORY_PAGE: usize = 100;
+
+/// How soon a connection of a node that stood still is looked at again.
+const NOT_FRESH: Duration = Duration::from_millis(200);
+
+/// How long a SYNC waits for its turn to read.
+const READ_TURN: Duration = Duration::from_millis(1_500);
 
 /// A page for SYNC, before the wire has cut it to its frame.
 #[derive(Debug)]
@@ -89,7 +96,8 @@ impl Connection {
             items: inner.limits.page_items,
             bytes: inner.limits.page_bytes,
         };
-        let _turn = inner.reads.acquire().await;
+        let turn = tokio::time::timeout(READ_TURN, inner.reads.acquire()).await;
+        let _turn = turn.map_err(|_| Refusal::Unavailable)?;
         let mut page = inner.logic.page(user, from, limit).await?;
         let mut upto = page.upto(from);
         if from < asked && asked <= page.head.head {
@@ -187,8 +195,13 @@ impl Connection {
     /// When [`poll_work`](Self::poll_work) has something to do although nothing wakes the task.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        let fresh = self.gateway.inner.pulse.is_fresh(Instant::now());
-        self.handle.next_deadline().filter(|_| fresh)
+        let now = Instant::now();
+        if self.gateway.inner.pulse.is_fresh(now) {
+            self.handle.next_deadline()
+        } else {
+            // Looked at again soon: the end of the pause may have come before it was waited for.
+            Some(now + NOT_FRESH)
+        }
     }
 
     /// Reads on from the inbox, and the room's history, one page each: the answer to
@@ -271,7 +284,7 @@ impl Connection {
         self.gateway.inner.pulse.fresh().await;
         if self.handle.is_superseded() {
             return Err(Refusal::Unauthorized(
-                "this device has signed in on a newer connection",
+                "this connection does not own its device any more",
             ));
         }
         Ok(())

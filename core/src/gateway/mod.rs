@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -168,6 +169,7 @@ impl Gateway {
             protocol,
             fragile,
         } = request;
+        let begin = Instant::now();
         let generation = inner.logic.sign_in(user, device, &token).await?;
         let client = client.map(|addr| addr.to_string()).unwrap_or_default();
         let conn = inner.hub.next_conn();
@@ -187,6 +189,9 @@ impl Gateway {
         }
         // From here on the connection leaves the hub when this value is dropped.
         let connection = Connection::new(self.clone(), handle, fragile);
+        if inner.hub.revoked_since(user, device, begin) {
+            return Err(Refusal::Unauthorized("this token was revoked meanwhile"));
+        }
         if !inner.routes.claim(connection.handle()).await {
             return Err(Refusal::Unauthorized(
                 "this device has signed in elsewhere meanwhile",

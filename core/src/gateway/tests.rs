@@ -315,6 +315,28 @@ async fn r6_history_and_live_meet_without_hole_or_repeat() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_history_larger_than_the_budget_comes_whole() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    for _ in 0..20 {
+        let draft = RoomDraft {
+            room: RoomId::new(1).unwrap(),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(Bytes::from(vec![b'x'; 30_000])),
+            persist: true,
+        };
+        node.service()
+            .push_room(Sender::Business, draft)
+            .await
+            .unwrap();
+    }
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    bob.subscribe(RoomId::new(1), Seq::new(1)).await.unwrap();
+    assert_eq!(next(&bob, 20).await, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_place_in_a_lost_stream_of_a_room_starts_over() {
     let stores = memory::stores();
     let node = node(&stores);

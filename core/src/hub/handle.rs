@@ -124,7 +124,7 @@ impl Handle {
                 outbox: Outbox::default(),
                 parked: Parked::default(),
                 parked_until: None,
-                live_at: Some(Instant::now() + limits.sync_wait),
+                live_at: None,
                 retry_at: None,
                 hold_live,
                 start: Seq::ZERO,
@@ -149,7 +149,8 @@ impl Handle {
         self.lock().outbox.bytes()
     }
 
-    /// Whether a newer sign-in owns the device: this connection neither sends nor receives.
+    /// Whether a newer sign-in owns the device, or its right was taken away: this connection neither
+    /// sends nor receives.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.lock().superseded
@@ -203,7 +204,8 @@ impl Handle {
             if state.superseded || !room.live(item) {
                 return false;
             }
-            self.enqueue_room(&mut state.outbox, item)
+            // Best effort: what does not fit is not read again.
+            self.enqueue_room(&mut state.outbox, room, item)
         });
     }
 
@@ -229,18 +231,18 @@ impl Handle {
     pub(crate) fn start(&self, head: Seq) {
         self.change(|state| {
             state.start = head;
-            state.cursor.hint(head)
+            if state.cursor.phase() == Phase::Waiting && !state.superseded {
+                state.live_at = Some(Instant::now() + self.sync_wait);
+            }
+            state.cursor.hint(head);
+            true
         });
     }
 
     /// A newer sign-in owns the device from now on. A client that can hear why is closed.
     pub(crate) fn supersede(&self) {
         self.change(|state| {
-            state.superseded = true;
-            state.outbox.clear();
-            state.parked.clear();
-            state.parked_until = None;
-            state.live_at = None;
+            Self::end(state);
             if self.identity.protocol > 0 {
                 state.close.get_or_insert(CloseReason::Superseded);
             }
@@ -248,9 +250,12 @@ impl Handle {
         });
     }
 
-    /// Ends the connection.
+    /// Ends the connection. One whose right was taken away is served nothing more from here on.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.change(|state| {
+            if matches!(reason, CloseReason::Revoked(_)) {
+                Self::end(state);
+            }
             state.close.get_or_insert(reason);
             true
         });
@@ -259,6 +264,12 @@ impl Handle {
     /// Wakes the connection's task: it may be served again.
     pub(crate) fn wake(&self) {
         self.change(|_| true);
+    }
+
+    /// Up to where this connection was served, if it is live.
+    pub(crate) fn served(&self) -> Option<Seq> {
+        let state = self.lock();
+        (state.cursor.phase() == Phase::Live).then(|| state.cursor.served())
     }
 
     /// The largest entry it has heard of.
@@ -296,6 +307,8 @@ impl Handle {
             if state.cursor.phase() == Phase::Waiting {
                 let start = state.start;
                 state.cursor.start_at(start);
+                // Nothing up to there was served here.
+                state.ackable = (start.next(), start);
             }
             state.cursor.go_live();
         }
@@ -359,6 +372,9 @@ impl Handle {
     pub(crate) fn fill(&self, items: Vec<(Seq, Arc<Envelope>)>, more: bool, head: Seq) -> bool {
         let mut sound = true;
         self.change(|state| {
+            if state.superseded {
+                return false;
+            }
             let brought = !items.is_empty();
             for (seq, envelope) in items {
                 if seq <= state.cursor.served() {
@@ -388,7 +404,12 @@ impl Handle {
     /// A SYNC from `asked` was answered with everything up to `upto`.
     pub(crate) fn synced(&self, asked: Seq, upto: Seq, more: bool) {
         self.change(|state| {
+            if state.superseded {
+                return false;
+            }
             let first = state.cursor.phase() == Phase::Waiting;
+            // A read that was given up for this SYNC need not wait.
+            state.retry_at = None;
             state.cursor.synced(upto, more);
             state.outbox.forget(upto);
             state.hold_live = false;
@@ -443,40 +464,40 @@ impl Handle {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
+            if state.superseded {
+                return false;
+            }
             if !cursor.meets(stream, head) {
                 return true;
             }
-            let held = if more {
-                Vec::new()
-            } else {
-                cursor.end_history()
-            };
-            for item in items.iter().chain(&held) {
-                if cursor.pass(item) {
-                    let envelope = Arc::clone(&item.envelope);
-                    let budget = if more { usize::MAX } else { self.outbox_bytes };
-                    state.outbox.push(
-                        Delivery::Live {
-                            seq: item.seq,
-                            envelope,
-                        },
-                        budget,
-                    );
-                }
+            let mut fits = items
+                .iter()
+                .all(|item| self.enqueue_room(&mut state.outbox, cursor, item));
+            if fits && !more {
+                let held = cursor.end_history();
+                fits = held
+                    .iter()
+                    .all(|item| self.enqueue_room(&mut state.outbox, cursor, item));
+            }
+            if !fits {
+                // The rest is read when this was written.
+                cursor.interrupt();
             }
             true
         });
     }
 
-    fn enqueue_room(&self, outbox: &mut Outbox, item: &RoomItem) -> bool {
+    /// Queues a room's item unless it was before; `false` if the budget is used up.
+    fn enqueue_room(&self, outbox: &mut Outbox, cursor: &mut RoomCursor, item: &RoomItem) -> bool {
+        if !cursor.is_new(item) {
+            return true;
+        }
         let envelope = Arc::clone(&item.envelope);
-        outbox.push(
-            Delivery::Live {
-                seq: item.seq,
-                envelope,
-            },
-            self.outbox_bytes,
-        )
+        let delivery = Delivery::Live {
+            seq: item.seq,
+            envelope,
+        };
+        outbox.push(delivery, self.outbox_bytes) && cursor.pass(item)
     }
 
     /// Queues the next entry, or lags if the budget is used up.
@@ -513,6 +534,15 @@ impl Handle {
         if state.parked.is_empty() {
             state.parked_until = None;
         }
+    }
+
+    /// It neither sends nor receives any more.
+    fn end(state: &mut State) {
+        state.superseded = true;
+        state.outbox.clear();
+        state.parked.clear();
+        state.parked_until = None;
+        state.live_at = None;
     }
 
     /// From now on the inbox is read instead of following pushes.

@@ -8,6 +8,7 @@ mod close;
 mod cursor;
 mod handle;
 mod outbox;
+mod revoked;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -17,8 +18,12 @@ use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 pub use close::CloseReason;
 pub use handle::{Handle, Identity, Work};
+
+use revoked::Revoked;
 
 use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
@@ -43,6 +48,7 @@ pub struct Hub {
     next: AtomicU64,
     connections: AtomicUsize,
     pushed: AtomicU64,
+    revoked: Revoked,
 }
 
 impl Hub {
@@ -56,6 +62,7 @@ impl Hub {
             next: AtomicU64::new(1),
             connections: AtomicUsize::new(0),
             pushed: AtomicU64::new(0),
+            revoked: Revoked::default(),
         }
     }
 
@@ -75,6 +82,16 @@ impl Hub {
     #[must_use]
     pub fn of(&self, user: UserId) -> Vec<Arc<Handle>> {
         self.user(user).get(&user).cloned().unwrap_or_default()
+    }
+
+    /// The furthest that a live connection of the user was served.
+    pub(crate) fn served(&self, user: UserId) -> Seq {
+        let users = self.user(user);
+        let handles = users.get(&user).into_iter().flatten();
+        handles
+            .filter_map(|handle| handle.served())
+            .max()
+            .unwrap_or_default()
     }
 
     /// The connection that owns the device on this node.
@@ -138,10 +155,15 @@ impl Hub {
         self.connections.fetch_add(1, Ordering::Relaxed);
         // A newer sign-in may have come between the two maps.
         if handle.is_superseded() {
-            self.forget_user(handle);
+            self.remove(handle);
             return false;
         }
         true
+    }
+
+    /// Whether the device's right was taken away since then.
+    pub(crate) fn revoked_since(&self, user: UserId, device: DeviceId, since: Instant) -> bool {
+        self.revoked.since(user, device, since)
     }
 
     /// Forgets a connection that has ended. An owner takes its zombies along. Returns whether it
@@ -214,8 +236,10 @@ impl Hub {
         self.each_of(user, |handle| handle.hint(head));
     }
 
-    /// Closes the user's connection on this device, or on all its devices; returns how many.
+    /// Closes the user's connection on this device, or on all its devices; returns how many. A
+    /// sign-in that is under way and had its token checked before does not come through either.
     pub fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> usize {
+        self.revoked.note(user, device);
         let mut handles = self.of(user);
         handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
         for handle in &handles {

@@ -52,7 +52,7 @@ impl RoomCursor {
         }
     }
 
-    /// Whether a live item goes out now; if not, it is held, or was served before.
+    /// Whether a live item goes out now, if it is new; otherwise it is held.
     pub(super) fn live(&mut self, item: &Arc<RoomItem>) -> bool {
         if let Some(held) = &mut self.held {
             self.held_bytes += item.envelope.weight();
@@ -63,15 +63,17 @@ impl RoomCursor {
             }
             return false;
         }
-        self.pass(item)
+        true
     }
 
-    /// Notes an item as served; `false` if it was before. Another stream starts over.
-    pub(super) fn pass(&mut self, item: &RoomItem) -> bool {
+    /// Whether the item was not served before. Another stream starts over.
+    pub(super) fn is_new(&self, item: &RoomItem) -> bool {
         let same = self.stream.is_none_or(|stream| stream == item.stream);
-        if same && item.seq <= self.served {
-            return false;
-        }
+        !same || item.seq > self.served
+    }
+
+    /// Notes an item as served.
+    pub(super) const fn pass(&mut self, item: &RoomItem) -> bool {
         self.stream = Some(item.stream);
         self.served = item.seq;
         true

@@ -254,3 +254,50 @@ async fn m9_only_numbers_of_served_entries_are_acks() {
         "a room's number is none of the inbox"
     );
 }
+
+#[tokio::test]
+async fn a_read_that_ends_after_its_connection_was_superseded_serves_nothing() {
+    let hub = Hub::new(2);
+    let old = live(&hub, 1, 11, 1, 0);
+    old.hint(Seq::new(1));
+    assert_eq!(old.begin_read(), Some(Seq::ZERO));
+    let _new = live(&hub, 1, 11, 2, 0);
+    old.fill(vec![(Seq::new(1), envelope(2, 21, 10))], false, Seq::new(1));
+    assert!(work(&old).is_none());
+}
+
+#[tokio::test]
+async fn s14_a_revoked_connection_is_served_nothing_more() {
+    let hub = Hub::new(2);
+    let phone = live(&hub, 1, 11, 1, 0);
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert_eq!(hub.disconnect(user(1), Some(device(11)), "signed out"), 1);
+    assert!(phone.is_superseded());
+    assert!(matches!(
+        work(&phone),
+        Some(Work::Close(CloseReason::Revoked(_)))
+    ));
+}
+
+#[tokio::test]
+async fn s14_a_sign_in_under_way_does_not_outlive_a_revocation() {
+    let hub = Hub::new(2);
+    let begin = Instant::now();
+    assert!(!hub.revoked_since(user(1), device(11), begin));
+    hub.disconnect(user(1), Some(device(11)), "signed out");
+    assert!(hub.revoked_since(user(1), device(11), begin));
+    assert!(!hub.revoked_since(user(1), device(12), begin));
+    hub.disconnect(user(1), None, "banned");
+    assert!(hub.revoked_since(user(1), device(12), begin));
+}
+
+#[tokio::test]
+async fn m9_a_rooms_number_is_no_ack_before_the_first_sync() {
+    let hub = Hub::new(2);
+    let phone = connect(&hub, 1, 11, 1, 0);
+    phone.start(Seq::new(100));
+    let later = phone.next_deadline().expect("it goes live after a while");
+    phone.offer_live(Seq::new(50), &envelope(2, 21, 10));
+    assert!(matches!(work_at(&phone, later), Some(Work::Deliver(_))));
+    assert!(!phone.may_ack(Seq::new(50)));
+}

@@ -62,6 +62,9 @@ impl<L: Link> Session<'_, L> {
 
     async fn ask(&mut self, kind: i32, id: i64, asked: Asked) -> Result<(), End> {
         self.nudge().await;
+        if let Some(backlog) = self.backlog.as_mut() {
+            backlog.give_up_read();
+        }
         let answered = match asked {
             Asked::SignIn(credentials) => self.sign_in(id, credentials).await,
             Asked::Sync(input, connection) => self.sync(id, input.seq, connection).await,
@@ -170,7 +173,7 @@ impl<L: Link> Session<'_, L> {
         let page = connection.sync(asked).await?;
         if connection.handle().is_superseded() {
             return Err(
-                Refusal::Unauthorized("this device has signed in on a newer connection").into(),
+                Refusal::Unauthorized("this connection does not own its device any more").into(),
             );
         }
         let answer = page::answer(&page, id, self.extended, self.fragile);

@@ -162,6 +162,9 @@ impl<L: Link> Session<'_, L> {
             return Ok(Hub::Later);
         };
         if self.stage == Stage::Ended {
+            if let Some(backlog) = self.backlog.as_mut() {
+                backlog.give_up_read();
+            }
             return Ok(Hub::Later);
         }
         if let Some(backlog) = self.backlog.as_mut() {

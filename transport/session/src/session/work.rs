@@ -90,6 +90,12 @@ impl Backlog {
         }
     }
 
+    /// Gives the read up: while something else is waited for nobody would drive it, and it holds a
+    /// turn that others wait for. It is begun again later.
+    pub(super) fn give_up_read(&mut self) {
+        self.read = None;
+    }
+
     pub(super) fn push_all(&mut self, deliveries: Vec<Delivery>) {
         self.pushes.extend(deliveries);
     }

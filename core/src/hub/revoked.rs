@@ -1,0 +1,35 @@
+//! What was revoked a moment ago: a sign-in whose token was checked before must not outlive it.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::id::{DeviceId, UserId};
+
+/// Longer than a sign-in can take.
+const KEPT: Duration = Duration::from_mins(1);
+
+/// The revocations of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Revoked(Mutex<VecDeque<(Instant, UserId, Option<DeviceId>)>>);
+
+impl Revoked {
+    pub(super) fn note(&self, user: UserId, device: Option<DeviceId>) {
+        let now = Instant::now();
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while all.front().is_some_and(|(at, ..)| *at + KEPT < now) {
+            all.pop_front();
+        }
+        all.push_back((now, user, device));
+    }
+
+    pub(super) fn since(&self, user: UserId, device: DeviceId, since: Instant) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter()
+            .rev()
+            .take_while(|(at, ..)| *at >= since)
+            .any(|(_, who, on)| *who == user && on.is_none_or(|on| on == device))
+    }
+}
