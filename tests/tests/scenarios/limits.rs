@@ -13,6 +13,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         who_sends_too_fast_is_told_when_to_go_on,
         the_library_waits_and_goes_on_by_itself,
         hundreds_of_sends_in_one_write_are_answered_in_order,
+        a_connection_that_reads_and_syncs_does_not_wait_for_itself,
         a_full_group_is_full,
         who_guesses_tokens_is_stopped,
         m19_many_may_be_mentioned_and_more_are_refused,
@@ -108,6 +109,30 @@ async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
     }
     for n in 1..=300 {
         bob.phone.receives(format!("{n}")).at(n).await;
+    }
+}
+
+/// One turn to read for the whole node: the read of a connection that fell behind, and its own
+/// SYNCs, take it one after the other.
+async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &Cell) {
+    let world = cell
+        .start_with(|config| config.limits.node.parallel_reads = 1)
+        .await;
+    let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
+    let mut bare = world.bare().await;
+    bare.signs_in(&bob.phone.who, 1).await;
+    let large = "x".repeat(50_000);
+    for n in 0..40 {
+        alice.phone.sends(&format!("{n} {large}")).to(&bob).await;
+    }
+    let syncs = (1..=20).map(|n| {
+        let input = pb::SyncInput { seq: 0 };
+        packet(PackageType::PtSync.into(), n, &input)
+    });
+    bare.writes_at_once(&syncs.collect::<Vec<_>>()).await;
+    for n in 1..=20 {
+        let output = bare.answer().await;
+        assert_eq!((output.request_id, output.code), (n, 0), "{}", output.message);
     }
 }
 
