@@ -1,5 +1,6 @@
 //! The lane: forms batches, has them stored one after another, answers, and hands on the pushes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -9,6 +10,7 @@ use tokio_util::task::TaskTracker;
 use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::fanout::Fanout;
+use crate::id::GroupId;
 use crate::limits::{Limits, PART};
 use crate::message::Receiver;
 use crate::service::janitor::Retention;
@@ -163,6 +165,7 @@ impl Lane {
     async fn commit(&self, batch: Vec<Waiting>, pushes: &mut Pushes) {
         let mut appends = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
+        let groups: HashSet<GroupId> = batch.iter().filter_map(|it| it.append.group()).collect();
         for send in batch {
             appends.push(send.append);
             askers.push((send.envelope, send.ticket));
@@ -198,6 +201,12 @@ impl Lane {
                 Refusal::Unknown
             }
         };
+        if refusal == Refusal::Unknown {
+            // What was stored nevertheless may have left jobs.
+            for group in groups {
+                self.jobs.wake(group);
+            }
+        }
         for (_, ticket) in askers {
             ticket.answer(Err(refusal.clone()));
         }

@@ -18,7 +18,7 @@ use crate::page::{Page, PageLimit};
 use crate::peer::Alone;
 use crate::seq::Seq;
 use crate::service::janitor::Janitor;
-use crate::store::{JobLease, JobPart, Kind, StoreError, Stores};
+use crate::store::{JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
 use crate::time::Timestamp;
 
 /// What the next appends do.
@@ -93,6 +93,7 @@ struct Bench {
     held: Arc<Held>,
     heard: Arc<Heard>,
     batcher: Batcher,
+    jobs: Jobs,
     tracker: TaskTracker,
     token: CancellationToken,
 }
@@ -114,13 +115,14 @@ fn bench(limits: &Limits, permits: usize) -> Bench {
         Arc::new(Alone),
         Arc::clone(&stores.route),
     );
+    let jobs = Jobs::default();
     let batcher = Batcher::start(
         Arc::clone(&held) as _,
         limits,
         &tracker,
         token.clone(),
         fanout,
-        Jobs::default(),
+        jobs.clone(),
         Janitor::new(Arc::clone(&held) as _, 0).1,
     );
     Bench {
@@ -128,6 +130,7 @@ fn bench(limits: &Limits, permits: usize) -> Bench {
         held,
         heard,
         batcher,
+        jobs,
         tracker,
         token,
     }
@@ -309,6 +312,22 @@ async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
     assert!(bench.heard.0.lock().unwrap().is_empty());
     *bench.held.mood.lock().unwrap() = Mood::Work;
     assert!(bench.send(1).await.await.unwrap().is_ok());
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_outcome_has_the_group_looked_at() {
+    let bench = bench(&Limits::default(), 100);
+    let group = GroupId::new(7).unwrap();
+    for (kind, woken) in [(Kind::Unavailable, vec![]), (Kind::Unknown, vec![group])] {
+        *bench.held.mood.lock().unwrap() = Mood::Fail(kind);
+        let (mut append, envelope) = message_to(1, "hi");
+        append.roster = Some((group, RosterVersion(1)));
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let refused = bench.batcher.append(append, envelope, deadline).await;
+        assert!(refused.is_err());
+        assert_eq!(bench.jobs.take(), woken);
+    }
     bench.stop().await;
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::directory::Directory;
@@ -41,7 +42,8 @@ impl Jobs {
         self.inner.ring.notify_one();
     }
 
-    fn take(&self) -> Vec<GroupId> {
+    /// The groups that were woken since the last call.
+    pub(crate) fn take(&self) -> Vec<GroupId> {
         self.lock().drain().collect()
     }
 
@@ -76,16 +78,24 @@ impl Runner {
     /// Works until the token is cancelled; a job that is open then is taken over after the next
     /// start, or by another node.
     pub(crate) async fn run(self, token: CancellationToken) {
-        let mut work = VecDeque::from([Work::any()]);
+        let mut work = VecDeque::new();
         let mut backoff = BACKOFF.0;
+        let mut sweep_at = Instant::now();
         loop {
-            self.note_woken(&mut work);
+            // Also when something rings all the time.
+            if Instant::now() >= sweep_at {
+                sweep_at = Instant::now() + SWEEP;
+                note(&mut work, None);
+            }
+            for group in self.jobs.take() {
+                note(&mut work, Some(group));
+            }
             let Some(next) = work.pop_front() else {
                 tokio::select! {
                     biased;
                     () = token.cancelled() => return,
                     () = self.jobs.inner.ring.notified() => {}
-                    () = tokio::time::sleep(SWEEP) => work.push_back(Work::any()),
+                    () = sleep_until(sweep_at) => {}
                 }
                 continue;
             };
@@ -102,7 +112,7 @@ impl Runner {
                 Ok(None) => backoff = BACKOFF.0,
                 Err(error) => {
                     report(&error);
-                    work.push_back(Work { group, lease: None });
+                    note(&mut work, group);
                     tokio::select! {
                         biased;
                         () = token.cancelled() => return,
@@ -110,17 +120,6 @@ impl Runner {
                     }
                     backoff = (backoff * 2).min(BACKOFF.1);
                 }
-            }
-        }
-    }
-
-    fn note_woken(&self, work: &mut VecDeque<Work>) {
-        for group in self.jobs.take() {
-            if !work.iter().any(|one| one.group == Some(group)) {
-                work.push_back(Work {
-                    group: Some(group),
-                    lease: None,
-                });
             }
         }
     }
@@ -164,11 +163,9 @@ fn report(error: &StoreError) {
     tracing::warn!(error, "fan-out job interrupted; it goes on later");
 }
 
-impl Work {
-    const fn any() -> Self {
-        Self {
-            group: None,
-            lease: None,
-        }
+/// Adds work that is not there yet.
+fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
+    if !work.iter().any(|one| one.group == group) {
+        work.push_back(Work { group, lease: None });
     }
 }

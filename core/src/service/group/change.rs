@@ -155,6 +155,9 @@ impl Service {
             let changed = groups.update(group, expected, &change, &pushes, at).await;
             // Also after a fault: it may have taken place.
             this.inner.rosters.forget(group).await;
+            if changed.is_err() {
+                this.inner.jobs.wake(group);
+            }
             match changed? {
                 Changed::Done { pushes: done, .. } => {
                     this.deliver_pushes(&pushes, done).await;

@@ -58,13 +58,8 @@ async fn a_push_to_a_large_group_is_finished_as_well() {
     assert_eq!(world.pushes(LARGE).await, ["120"]);
 }
 
-#[tokio::test]
-async fn what_a_node_leaves_behind_is_finished_by_the_next() {
-    let stores = memory::stores();
-    let first = world_of(stores.clone(), Limits::default(), Policy::default());
-    let group = first.group(1..=LARGE).await;
-    first.stop().await;
-    // The job is stored by a node that dies before it works on it.
+/// Stores a large send as a node does that dies before it works on the job.
+async fn leave(stores: &Stores, group: GroupId) {
     let roster = stores.group.roster(group).await.unwrap().unwrap();
     let message = crate::message::Message {
         id: crate::id::MessageId::generate(),
@@ -82,7 +77,39 @@ async fn what_a_node_leaves_behind_is_finished_by_the_next() {
         roster: Some((group, roster.version)),
     };
     stores.inbox.append(&[append]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_node_leaves_behind_is_finished_by_the_next() {
+    let stores = memory::stores();
+    let first = world_of(stores.clone(), Limits::default(), Policy::default());
+    let group = first.group(1..=LARGE).await;
+    first.stop().await;
+    // The node dies before it works on the job.
+    leave(&stores, group).await;
     let second = world_of(stores, Limits::default(), Policy::default());
     second.settled(LARGE, 1).await;
     assert_eq!(second.texts(LARGE).await, ["left"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_never_idle_finds_what_others_leave_behind() {
+    let stores = memory::stores();
+    let world = world_of(stores.clone(), Limits::default(), Policy::default());
+    let group = world.group(1..=LARGE).await;
+    let busy = world.group(1..=3).await;
+    // The runner has looked for jobs once.
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    leave(&stores, group).await;
+    for _ in 0..100 {
+        world.service.inner.jobs.wake(busy);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(world.heads([LARGE].into_iter()).await, [1]);
+    world.stop().await;
 }
