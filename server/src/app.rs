@@ -5,22 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use gimlet_core::business::{Builtin, BuiltinConfig};
-use gimlet_core::gateway;
-use gimlet_core::node::{Node, NodeBuilder};
-use gimlet_core::service;
+use gimlet_core::node::Node;
+use gimlet_core::store::Stores;
 use gimlet_core::time::{Clock, SystemClock};
 use gimlet_transport::admission::Admission;
-use gimlet_transport::{SessionSettings, Sessions, WirePushes};
+use gimlet_transport::{SessionSettings, Sessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::config::{Config, ConfigError, Direct, Limits, StorageKind, SyncFromZero};
+use crate::config::{Config, ConfigError, Limits, Role, StorageKind};
 use crate::health::Health;
 use crate::http::Folder;
 use crate::http::files::Files;
 use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
-use crate::storage::{self, Storage, Watch};
+use crate::roles::Roles;
+use crate::storage::{self, Watch};
 use crate::verifier;
 
 /// Why a server did not start.
@@ -47,6 +47,9 @@ pub enum StartError {
     /// The storage cannot be opened.
     #[error("{0}")]
     Storage(String),
+    /// Other nodes cannot be called as configured.
+    #[error("{0}")]
+    Cluster(String),
 }
 
 fn hint(error: &io::Error, env: &str) -> String {
@@ -74,10 +77,10 @@ const FEWEST_CONNECTIONS: usize = 256;
 pub struct App {
     pub(crate) addrs: Addrs,
     pub(crate) listeners: Listeners,
-    pub(crate) node: Node,
+    pub(crate) roles: Roles,
     pub(crate) api: Api,
-    pub(crate) files: Files,
-    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) files: Option<Files>,
+    pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) watch: Watch,
     pub(crate) health: Arc<Health>,
@@ -94,10 +97,10 @@ impl App {
         &self.addrs
     }
 
-    /// The node inside.
+    /// The node inside, if both the connect and the logic role are in this process.
     #[must_use]
-    pub const fn node(&self) -> &Node {
-        &self.node
+    pub const fn node(&self) -> Option<&Node> {
+        self.roles.node.as_ref()
     }
 }
 
@@ -109,8 +112,8 @@ impl App {
     #[must_use]
     pub fn flush_gate(&self) -> Option<gimlet_storage_sled::FlushGate> {
         match &self.watch {
-            Watch::Memory => None,
             Watch::Sled(_, gate) => Some(gate.clone()),
+            _ => None,
         }
     }
 }
@@ -120,73 +123,73 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
-    let (listeners, addrs) = Listeners::bind(&config.listen).await?;
+    let (listeners, addrs) = Listeners::bind(&config.opened()).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Storage { stores, watch } = storage::open(&config, Arc::clone(&clock)).await?;
-
-    let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
-        StartError::Storage(format!("business.code_verifier is no address: {error}"))
-    })?;
-    let builtin = BuiltinConfig {
-        token_ttl: config.business.token_ttl,
-        fixed_token: config.compat.fixed_token,
-        failed_sign_ins: config.limits.node.failed_sign_ins,
-        search_page: config.limits.node.list_page,
+    let storage = storage::open(&config, Arc::clone(&clock)).await?;
+    let builtin = match &storage.stores {
+        Some(stores) if config.roles.has(Role::Business) => {
+            Some(builtin(&config, stores, Arc::clone(&clock))?)
+        }
+        _ => None,
     };
-    let builtin = Builtin::new(&stores, Arc::clone(&clock), verifier, builtin);
-    let mut node = NodeBuilder::new(stores, Arc::new(builtin.clone()));
-    node.limits = config.limits.node.clone();
-    node.clock = clock;
-    node.codec = Arc::new(WirePushes);
-    node.policy = service::Policy {
-        direct: match config.policy.direct {
-            Direct::Anyone => service::Direct::Anyone,
-            Direct::Friends => service::Direct::Friends,
-        },
-        ..service::Policy::default()
-    };
-    node.from_zero = match config.policy.sync_from_zero {
-        SyncFromZero::All => gateway::SyncFromZero::All,
-        SyncFromZero::DeviceAck => gateway::SyncFromZero::DeviceAck,
-        SyncFromZero::UserAck => gateway::SyncFromZero::UserAck,
-    };
-    let node = node.start();
-
+    let internal = addrs.internal.map(|addr| addr.to_string());
+    let roles = Roles::start(&config, &storage, builtin.clone(), internal, clock)?;
     let (stop, metrics) = (CancellationToken::new(), Metrics::new());
-    let sessions = Sessions::new(
-        node.gateway().clone(),
-        session_settings(&config),
-        stop.clone(),
-    );
-    let files = Files {
-        folder: Arc::new(match config.storage.kind {
-            StorageKind::Memory => Folder::temporary(),
-            StorageKind::Sled | StorageKind::Mysql => Folder::under(&config.data_dir),
-        }),
-        business: Arc::new(builtin.clone()),
-        base: base_url(&config, &addrs),
-        max: config.http.upload_max,
-        anonymous: config.http.anonymous_upload
-            || addrs.http.is_some_and(|addr| addr.ip().is_loopback()),
-    };
+    let sessions = roles.gateway.clone().map(|gateway| {
+        let settings = session_settings(&config);
+        Arc::new(Sessions::new(gateway, settings, stop.clone()))
+    });
     Ok(App {
         api: Api {
-            node: node.clone(),
-            builtin,
+            roles: roles.clone(),
+            stop: stop.clone(),
+            failed_sign_ins: config.limits.node.failed_sign_ins,
             metrics: metrics.clone(),
         },
+        files: builtin.map(|builtin| files(&config, &addrs, builtin)),
         addrs,
         listeners,
-        node,
-        files,
-        sessions: Arc::new(sessions),
+        roles,
+        sessions,
         admission: Admission::new(connections(&config.limits), per_address(&config.limits)),
-        watch,
+        watch: storage.watch,
         health: Arc::new(Health::default()),
         metrics,
         stop,
         config,
     })
+}
+
+/// The built-in business service.
+fn builtin(
+    config: &Config,
+    stores: &Stores,
+    clock: Arc<dyn Clock>,
+) -> Result<Builtin, StartError> {
+    let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
+        StartError::Storage(format!("business.code_verifier is no address: {error}"))
+    })?;
+    let settings = BuiltinConfig {
+        token_ttl: config.business.token_ttl,
+        fixed_token: config.compat.fixed_token,
+        failed_sign_ins: config.limits.node.failed_sign_ins,
+        search_page: config.limits.node.list_page,
+    };
+    Ok(Builtin::new(stores, clock, verifier, settings))
+}
+
+fn files(config: &Config, addrs: &Addrs, builtin: Builtin) -> Files {
+    Files {
+        folder: Arc::new(match config.storage.kind {
+            StorageKind::Memory => Folder::temporary(),
+            StorageKind::Sled | StorageKind::Mysql => Folder::under(&config.data_dir),
+        }),
+        business: Arc::new(builtin),
+        base: base_url(config, addrs),
+        max: config.http.upload_max,
+        anonymous: config.http.anonymous_upload
+            || addrs.http.is_some_and(|addr| addr.ip().is_loopback()),
+    }
 }
 
 fn session_settings(config: &Config) -> SessionSettings {

@@ -28,6 +28,9 @@ struct Cli {
 enum Verb {
     /// Runs the server.
     Serve(File),
+    /// Brings the tables in MySQL up to this version.
+    #[cfg(feature = "mysql")]
+    Migrate(File),
     /// Checks the configuration and prints what would be in force, secrets masked.
     CheckConfig(File),
     /// About the configuration.
@@ -55,6 +58,9 @@ struct File {
 pub(crate) enum Command {
     /// Serve.
     Serve(Box<Config>),
+    /// Bring the tables up to date.
+    #[cfg(feature = "mysql")]
+    Migrate(Box<Config>),
     /// Print this.
     Print(String),
 }
@@ -90,6 +96,8 @@ pub(crate) fn parse(
     match cli.command {
         None => Ok(Command::Serve(Box::new(load(File { config: None })?.0))),
         Some(Verb::Serve(file)) => Ok(Command::Serve(Box::new(load(file)?.0))),
+        #[cfg(feature = "mysql")]
+        Some(Verb::Migrate(file)) => Ok(Command::Migrate(Box::new(load(file)?.0))),
         Some(Verb::CheckConfig(file)) => {
             let (config, notices) = load(file)?;
             let mut text = String::new();

@@ -21,6 +21,7 @@
 
 mod api;
 mod app;
+mod cluster;
 pub mod config;
 mod health;
 mod http;
@@ -28,6 +29,7 @@ mod lifecycle;
 mod listeners;
 mod metrics;
 mod ops;
+mod roles;
 mod server;
 mod storage;
 mod verifier;
@@ -37,3 +39,5 @@ pub use config::Config;
 pub use lifecycle::RunError;
 pub use listeners::Addrs;
 pub use server::Server;
+#[cfg(feature = "mysql")]
+pub use storage::migrate;

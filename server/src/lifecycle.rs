@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::api::Callers;
 use crate::app::App;
 use crate::health::State;
 use crate::http;
@@ -55,26 +56,31 @@ impl App {
             stop: self.stop.clone(),
             died,
         };
+        let watch = self.watch.clone();
         let ops_stop = CancellationToken::new();
         let ops_tasks = TaskTracker::new();
         let (reporter, reporting) = tonic_health::server::health_reporter();
         self.start_ops(&ops_tasks, &ops_stop);
         self.start_grpc(&running, reporting);
-        self.start_clients(&running);
-        self.health.set(State::Ready);
-        set_serving(&reporter, ServingStatus::Serving).await;
-
+        let serving = async {
+            self.roles.reached().await;
+            self.start_clients(&running);
+            self.health.set(State::Ready);
+            self.set_serving(&reporter, ServingStatus::Serving).await;
+            std::future::pending::<()>().await;
+        };
         let outcome = tokio::select! {
             biased;
             () = shutdown.cancelled() => Ok(()),
-            reason = self.watch.failed() => Err(RunError::Storage(reason)),
+            reason = watch.failed() => Err(RunError::Storage(reason)),
             Some(error) = deaths.recv() => Err(error),
+            () = serving => Ok(()),
         };
         if let Err(error) = &outcome {
             self.health.set(State::Failed(error.to_string()));
         }
         self.health.set(State::Draining);
-        set_serving(&reporter, ServingStatus::NotServing).await;
+        self.set_serving(&reporter, ServingStatus::NotServing).await;
         self.drain(running, (ops_tasks, ops_stop)).await;
         outcome
     }
@@ -86,16 +92,16 @@ impl App {
     ) {
         let until = Instant::now() + self.config.stop.grace;
         tracing::info!(
-            connections = self.node.gateway().hub().connections(),
+            connections = self.roles.connections(),
             "stopping"
         );
         running.stop.cancel();
-        self.node.gateway().close_all(self.config.stop.come_back);
+        self.roles.close_all(self.config.stop.come_back);
         running.tasks.close();
         if timeout_at(until, running.tasks.wait()).await.is_err() {
             tracing::warn!("some connections did not end within stop.grace");
         }
-        if timeout_at(until.max(Instant::now() + LAST), self.node.stop())
+        if timeout_at(until.max(Instant::now() + LAST), self.roles.stop())
             .await
             .is_err()
         {
@@ -119,10 +125,10 @@ impl App {
     fn start_clients(&mut self, running: &Running) {
         let limits = AcceptLimits::default();
         let Listeners { tcp, ws, http, .. } = &mut self.listeners;
-        if let Some(listener) = tcp.take() {
+        if let (Some(listener), Some(sessions)) = (tcp.take(), &self.sessions) {
             running.tasks.spawn(accept(
                 TcpFrames::new(listener, FRAME_MAX),
-                Arc::clone(&self.sessions),
+                Arc::clone(sessions),
                 Arc::clone(&self.admission),
                 limits.clone(),
                 running.tasks.clone(),
@@ -130,11 +136,11 @@ impl App {
             ));
         }
         #[cfg(feature = "ws")]
-        if let Some(listener) = ws.take() {
+        if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
             use gimlet_transport_ws::{Origins, WsFrames};
             running.tasks.spawn(accept(
                 WsFrames::new(listener, FRAME_MAX, Origins::Any),
-                Arc::clone(&self.sessions),
+                Arc::clone(sessions),
                 Arc::clone(&self.admission),
                 limits,
                 running.tasks.clone(),
@@ -143,8 +149,8 @@ impl App {
         }
         #[cfg(not(feature = "ws"))]
         drop((ws.take(), limits));
-        if let Some(listener) = http.take() {
-            let router = files::router(self.files.clone());
+        if let (Some(listener), Some(files)) = (http.take(), self.files.clone()) {
+            let router = files::router(files);
             running.tasks.spawn(http::serve(
                 listener,
                 router,
@@ -163,20 +169,26 @@ impl App {
     ) {
         let clients = self.api.clients(health.clone());
         for listener in std::mem::take(&mut self.listeners.grpc) {
-            self.spawn_grpc(running, listener, clients.clone());
+            self.spawn_grpc(running, listener, clients.clone(), Callers::Clients);
         }
         if let Some(listener) = self.listeners.internal.take() {
             let backends = self
                 .api
                 .backends(self.config.cluster.secret.clone(), health);
-            self.spawn_grpc(running, listener, backends);
+            self.spawn_grpc(running, listener, backends, Callers::Internal);
         }
     }
 
-    fn spawn_grpc(&self, running: &Running, listener: TcpListener, routes: tonic::service::Routes) {
+    fn spawn_grpc(
+        &self,
+        running: &Running,
+        listener: TcpListener,
+        routes: tonic::service::Routes,
+        callers: Callers,
+    ) {
         let (api, stop, died) = (self.api.clone(), running.stop.clone(), running.died.clone());
         running.tasks.spawn(async move {
-            if let Err(error) = api.serve(listener, routes, stop).await {
+            if let Err(error) = api.serve(listener, routes, callers, stop).await {
                 // One death is enough to end everything.
                 let _ = died.try_send(error.into());
             }
@@ -205,18 +217,19 @@ impl App {
 
     /// Reads the counters that core and the sessions keep.
     fn scrape(&self) -> ops::Scrape {
-        let (hub, sessions) = (
-            Arc::clone(self.node.gateway().hub()),
-            Arc::clone(&self.sessions),
-        );
+        let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let started = Instant::now();
         Arc::new(move |metrics: &Metrics| {
-            let stats = sessions.stats();
+            metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
+            metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
+            let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
+                return;
+            };
+            let (hub, stats) = (gateway.hub(), sessions.stats());
             let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
             let (opened, closed) = (read(&stats.opened), read(&stats.closed));
             metrics.gauge("gimlet_connections", hub.connections() as u64);
             metrics.gauge("gimlet_sockets", opened.saturating_sub(closed));
-            metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.counter("gimlet_opened_total", opened);
             metrics.counter("gimlet_closed_total", closed);
             metrics.counter("gimlet_pushed_total", hub.pushed());
@@ -230,21 +243,12 @@ impl App {
 /// What flushing and closing get even when draining has used up the grace.
 const LAST: Duration = Duration::from_secs(5);
 
-async fn set_serving(reporter: &HealthReporter, status: ServingStatus) {
-    // The empty name is the server as a whole.
-    for name in SERVICES {
-        reporter.set_service_status(name, status).await;
+impl App {
+    /// What the gRPC health service answers.
+    async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
+        // The empty name is the server as a whole.
+        for name in self.api.names().into_iter().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
     }
 }
-
-/// What the gRPC health service answers for.
-const SERVICES: [&str; 8] = [
-    "",
-    "pb.LogicExt",
-    "pb.BusinessExt",
-    "pb.UserExt",
-    "pb.LogicInt",
-    "pb.ConnectInt",
-    "pb.BusinessInt",
-    "pb.UserInt",
-];

@@ -16,6 +16,8 @@ const USAGE: u8 = 64;
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Command::Serve(config)) => serve(*config),
+        #[cfg(feature = "mysql")]
+        Ok(Command::Migrate(config)) => migrate(&config),
         Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
             hello::say(&text);
             ExitCode::SUCCESS
@@ -46,6 +48,21 @@ fn serve(config: Config) -> ExitCode {
             Err(error) => fail(1, &error.to_string()),
         }
     })
+}
+
+#[cfg(feature = "mysql")]
+fn migrate(config: &Config) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &format!("cannot start: {error}")),
+    };
+    match runtime.block_on(gimlet_server::migrate(config)) {
+        Ok(()) => {
+            hello::say("the tables are those of this version");
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(1, &error.to_string()),
+    }
 }
 
 fn fail(code: u8, text: &str) -> ExitCode {

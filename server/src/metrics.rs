@@ -121,6 +121,10 @@ const GAUGES: &[(&str, &str)] = &[
 
 /// Counters read at scrape time.
 const COUNTERS: &[(&str, &str)] = &[
+    (
+        "gimlet_parcels_dropped_total",
+        "Pushes to other nodes dropped: their readers get them from the inbox",
+    ),
     ("gimlet_opened_total", "Clients' connections opened"),
     ("gimlet_closed_total", "Clients' connections closed"),
     ("gimlet_frames_in_total", "Frames received from clients"),

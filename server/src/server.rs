@@ -14,7 +14,7 @@ use crate::listeners::Addrs;
 #[derive(Debug)]
 pub struct Server {
     addrs: Addrs,
-    node: Node,
+    node: Option<Node>,
     stop: DropGuard,
     running: JoinHandle<Result<(), RunError>>,
 }
@@ -23,7 +23,7 @@ impl Server {
     /// Starts a server on the current tokio runtime; when it returns, every listener is open.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let app = build(config).await?;
-        let (addrs, node) = (app.addrs().clone(), app.node().clone());
+        let (addrs, node) = (app.addrs().clone(), app.node().cloned());
         let stop = CancellationToken::new();
         let running = TaskTracker::new().spawn(app.run(stop.clone()));
         Ok(Self {
@@ -40,10 +40,11 @@ impl Server {
         &self.addrs
     }
 
-    /// The node inside: its services and its live connections, without a socket between.
+    /// The node inside: its services and its live connections, without a socket between. `None` if
+    /// the connect or the logic role is in another process.
     #[must_use]
-    pub const fn node(&self) -> &Node {
-        &self.node
+    pub const fn node(&self) -> Option<&Node> {
+        self.node.as_ref()
     }
 
     /// Stops it in order and waits for the end.

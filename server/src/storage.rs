@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gimlet_core::store::Stores;
+use gimlet_core::store::{DeviceRoute, RoomStore, Stores};
 use gimlet_core::time::Clock;
 
 use crate::app::StartError;
@@ -11,10 +11,26 @@ use crate::config::{Config, StorageKind};
 /// An opened engine.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// Where everything is kept.
-    pub(crate) stores: Stores,
+    /// Where everything is kept; a role that only holds connections opens no more than the next
+    /// two.
+    pub(crate) stores: Option<Stores>,
+    /// Rooms.
+    pub(crate) room: Arc<dyn RoomStore>,
+    /// Which node holds which device.
+    pub(crate) route: Arc<dyn DeviceRoute>,
     /// Whether it still works.
     pub(crate) watch: Watch,
+}
+
+impl Storage {
+    fn whole(stores: Stores, watch: Watch) -> Self {
+        Self {
+            room: Arc::clone(&stores.room),
+            route: Arc::clone(&stores.route),
+            stores: Some(stores),
+            watch,
+        }
+    }
 }
 
 /// Whether an engine still works, and when it is closed.
@@ -25,6 +41,10 @@ pub(crate) enum Watch {
     /// sled says so itself.
     #[cfg(feature = "sled")]
     Sled(gimlet_storage_sled::Health, gimlet_storage_sled::FlushGate),
+    /// MySQL comes and goes, and is waited for; its connections are closed at the end. A role
+    /// without it has none.
+    #[cfg(feature = "mysql")]
+    Mysql(Option<gimlet_storage_mysql::Lasting>),
 }
 
 impl Watch {
@@ -32,6 +52,8 @@ impl Watch {
     pub(crate) async fn failed(&self) -> String {
         match self {
             Self::Memory => std::future::pending().await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(_) => std::future::pending().await,
             #[cfg(feature = "sled")]
             Self::Sled(health, _) => health.failed().await,
         }
@@ -39,7 +61,7 @@ impl Watch {
 
     /// Returns when everything is on disk and the engine closed; all handles must be gone before.
     #[cfg_attr(
-        not(feature = "sled"),
+        not(any(feature = "sled", feature = "mysql")),
         expect(clippy::unused_async, reason = "only engines on disk have to wait")
     )]
     pub(crate) async fn closed(&self) {
@@ -47,13 +69,17 @@ impl Watch {
             Self::Memory => {}
             #[cfg(feature = "sled")]
             Self::Sled(health, _) => health.closed().await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(Some(lasting)) => lasting.close().await,
+            #[cfg(feature = "mysql")]
+            Self::Mysql(None) => {}
         }
     }
 }
 
 /// Opens the engine.
 #[cfg_attr(
-    not(feature = "sled"),
+    not(any(feature = "sled", feature = "mysql")),
     expect(clippy::unused_async, reason = "only engines on disk have to wait")
 )]
 pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
@@ -63,16 +89,16 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Stora
                 clock,
                 ..gimlet_core::memory::Memory::default()
             };
-            Ok(Storage {
-                stores: memory.stores(),
-                watch: Watch::Memory,
-            })
+            Ok(Storage::whole(memory.stores(), Watch::Memory))
         }
         #[cfg(feature = "sled")]
         StorageKind::Sled => sled(config, clock).await,
         // `Config::check` has refused these with words of its own.
         #[cfg(not(feature = "sled"))]
         StorageKind::Sled => Err(StartError::Storage("this build has no sled storage".into())),
+        #[cfg(feature = "mysql")]
+        StorageKind::Mysql => mysql(config, clock).await,
+        #[cfg(not(feature = "mysql"))]
         StorageKind::Mysql => Err(StartError::Storage(
             "this build has no mysql storage".into(),
         )),
@@ -97,8 +123,65 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
         .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
-    Ok(Storage {
-        stores: opened.stores,
-        watch: Watch::Sled(opened.health, gate),
-    })
+    Ok(Storage::whole(
+        opened.stores,
+        Watch::Sled(opened.health, gate),
+    ))
+}
+
+#[cfg(feature = "mysql")]
+async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+    use gimlet_storage_mysql as mysql;
+
+    let failed = |error: mysql::OpenError| StartError::Storage(error.to_string());
+    let url = config.storage.redis_url.as_ref();
+    let redis = mysql::RedisConfig {
+        prefix: config.storage.redis_prefix.clone(),
+        lease: config.limits.node.lease,
+        ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
+    };
+    if !config.needs_mysql() {
+        let mysql::Live { room, route } = mysql::open_live(&redis).map_err(failed)?;
+        return Ok(Storage {
+            stores: None,
+            room,
+            route,
+            watch: Watch::Mysql(None),
+        });
+    }
+    let mysql = mysql_config(config);
+    if config.storage.migrate {
+        mysql::migrate(&mysql).await.map_err(failed)?;
+    }
+    let both = mysql::Config { mysql, redis };
+    let opened = mysql::open(&both, clock).await.map_err(failed)?;
+    Ok(Storage::whole(
+        opened.stores,
+        Watch::Mysql(Some(opened.lasting)),
+    ))
+}
+
+#[cfg(feature = "mysql")]
+fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
+    let url = config.storage.mysql_url.as_ref();
+    gimlet_storage_mysql::MysqlConfig {
+        connections: config.storage.mysql_connections,
+        relaxed_durability: config.storage.relaxed_durability,
+        ..gimlet_storage_mysql::MysqlConfig::new(url.map_or("", |url| url.reveal()))
+    }
+}
+
+/// Brings the tables of the configured MySQL up to this version: `gimlet migrate`.
+///
+/// # Errors
+/// The configuration names no MySQL, or it failed.
+#[cfg(feature = "mysql")]
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    if config.storage.kind != StorageKind::Mysql || config.storage.mysql_url.is_none() {
+        return Err(StartError::Storage(
+            "only storage.kind = \"mysql\" has tables to migrate; set it, and storage.mysql_url".into(),
+        ));
+    }
+    let done = gimlet_storage_mysql::migrate(&mysql_config(config)).await;
+    done.map_err(|error| StartError::Storage(error.to_string()))
 }

@@ -77,7 +77,7 @@ pub async fn run(
         None
     };
     let device = DeviceId::from_wire(slow.device_id);
-    let hub = server.node().gateway().hub();
+    let hub = server.node().expect("all roles are in it").gateway().hub();
     let mut outcome = Outcome {
         latency: Vec::new(),
         queued: 0,

@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use gimlet_core::business::{Builtin, Business as _, SignIn};
+use gimlet_core::directory::Directory;
 use gimlet_core::error::Refusal;
-use gimlet_core::service::Service;
+use gimlet_core::fanout::Fanout;
+use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
@@ -24,18 +26,33 @@ use super::status::status;
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     builtin: Builtin,
-    service: Service,
+    /// What the logic role of this process remembers of users.
+    directory: Option<Directory>,
+    /// The way to connections.
+    fanout: Option<Fanout>,
     /// Sign-ins of one address that did not succeed yet.
     attempts: Arc<Rate<IpAddr>>,
 }
 
 impl Accounts {
-    pub(super) fn new(builtin: Builtin, service: Service) -> Self {
-        let attempts = Arc::new(Rate::per_minute(service.limits().failed_sign_ins));
+    pub(super) fn new(
+        builtin: Builtin,
+        directory: Option<Directory>,
+        fanout: Option<Fanout>,
+        failed_sign_ins: u32,
+    ) -> Self {
         Self {
             builtin,
-            service,
-            attempts,
+            directory,
+            fanout,
+            attempts: Arc::new(Rate::per_minute(failed_sign_ins)),
+        }
+    }
+
+    /// What is remembered of the user is out of date.
+    async fn forget(&self, user: UserId) {
+        if let Some(directory) = &self.directory {
+            directory.forget(user).await;
         }
     }
 
@@ -61,7 +78,7 @@ impl Accounts {
         }
         if done.is_new {
             // Somebody may have asked for it a moment ago.
-            self.service.directory().forget(done.user).await;
+            self.forget(done.user).await;
         }
         Ok(pb::SignInResp {
             is_new: done.is_new,
@@ -84,7 +101,7 @@ impl Accounts {
             extra: req.extra,
         };
         self.builtin.update(caller.user, change).await?;
-        self.service.directory().forget(caller.user).await;
+        self.forget(caller.user).await;
         Ok(Empty {})
     }
 
@@ -96,9 +113,11 @@ impl Accounts {
 
     async fn sign_out(&self, caller: Caller) -> Result<Empty, Refusal> {
         self.builtin.sign_out(caller.user, caller.device).await?;
-        self.service
-            .disconnect(caller.user, caller.device, "signed out")
-            .await;
+        if let Some(fanout) = &self.fanout {
+            fanout
+                .disconnect(caller.user, caller.device, "signed out")
+                .await;
+        }
         Ok(Empty {})
     }
 

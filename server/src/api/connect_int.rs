@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use gimlet_core::envelope::{Envelope, Parcel};
 use gimlet_core::error::Refusal;
-use gimlet_core::logic::Logic as _;
-use gimlet_core::node::Node;
+use gimlet_core::gateway::Gateway;
+use gimlet_core::logic::Logic;
 use gimlet_proto::pb::connect_int_server::ConnectInt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
@@ -15,9 +15,16 @@ use super::status::status;
 
 /// The internal service of the connect role.
 #[derive(Clone, Debug)]
-pub(super) struct Connect(pub(super) Node);
+pub(super) struct Connect {
+    gateway: Gateway,
+    logic: Arc<dyn Logic>,
+}
 
 impl Connect {
+    pub(super) fn new(gateway: Gateway, logic: Arc<dyn Logic>) -> Self {
+        Self { gateway, logic }
+    }
+
     /// A message with a seq is a hint to look: the connection's cursor is compared with the real
     /// head, and what it shows is read from the inbox, never taken from the call. One with seq 0 is
     /// content of its own, shown to the user of the device. A device that is not here is no error.
@@ -27,7 +34,7 @@ impl Connect {
         let message = message.ok_or_else(|| {
             Refusal::bad("message_send.message is missing; send the message to deliver")
         })?;
-        let hub = self.0.gateway().hub();
+        let hub = self.gateway.hub();
         let Some(owner) = hub.owner(device) else {
             return Ok(());
         };
@@ -41,7 +48,7 @@ impl Connect {
             });
             return Ok(());
         }
-        if let Some(head) = self.0.service().heads(&[user]).await?.first() {
+        if let Some(head) = self.logic.heads(&[user]).await?.first() {
             hub.hint(user, head.head);
         }
         Ok(())

@@ -6,18 +6,22 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use gimlet_core::business::Business;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::service::Service;
 use http::{HeaderMap, Request, Response};
 use subtle::ConstantTimeEq as _;
+use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 
 use super::status::status;
+use crate::cluster::WRONG_SECRET;
 use crate::config::Secret;
 
 /// Methods that need no sign-in.
@@ -26,6 +30,9 @@ const OPEN: [&str; 3] = [
     "/pb.BusinessExt/SignIn",
     "/pb.UserExt/SignIn",
 ];
+
+/// How long the business role may take to check a token.
+const AUTH_WAIT: Duration = Duration::from_secs(3);
 
 /// A signed-in client.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +61,7 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub(super) enum Gate {
     /// `user_id`, `device_id` and `token`, as gim's clients send them.
-    Clients(Service),
+    Clients(Arc<dyn Business>),
     /// `authorization: Bearer SECRET`, if a secret is configured.
     Backends(Option<Secret>),
 }
@@ -63,9 +70,11 @@ impl Gate {
     async fn check(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
         match self {
             Self::Clients(_) if OPEN.contains(&path) => Ok(None),
-            Self::Clients(service) => {
+            Self::Clients(business) => {
                 let (caller, token) = identify(headers)?;
-                service.auth(caller.user, caller.device, token).await?;
+                let asked = business.auth(caller.user, caller.device, token);
+                let answer = timeout(AUTH_WAIT, asked).await;
+                answer.unwrap_or(Err(Refusal::Unavailable))?;
                 Ok(Some(caller))
             }
             Self::Backends(None) => Ok(None),
@@ -159,7 +168,15 @@ where
                     }
                     inner.call(request).await
                 }
-                Err(refusal) => Ok(status(refusal).into_http()),
+                Err(refusal) => {
+                    let mut answer = status(refusal).into_http();
+                    if matches!(gate, Gate::Backends(_)) {
+                        // It is not about any user's token.
+                        let value = http::HeaderValue::from_static("1");
+                        answer.headers_mut().insert(WRONG_SECRET, value);
+                    }
+                    Ok(answer)
+                }
             }
         })
     }

@@ -4,10 +4,11 @@
 //! does nothing here, or says that it is not done.
 
 use gimlet_core::error::Refusal;
+use gimlet_core::gateway::Gateway;
 use gimlet_core::logic::Logic as _;
 use gimlet_core::message::{Content, Sender};
-use gimlet_core::node::Node;
 use gimlet_core::page::PageLimit;
+use gimlet_core::service::Service;
 use gimlet_core::store::AckMark;
 use gimlet_proto::pb::logic_int_server::LogicInt;
 use gimlet_proto::pb::{self, Empty};
@@ -18,13 +19,21 @@ use super::status::status;
 
 /// The internal services of the logic role.
 #[derive(Clone, Debug)]
-pub(super) struct Int(pub(super) Node);
+pub(super) struct Int {
+    service: Service,
+    /// The connections of this process, if it has some.
+    gateway: Option<Gateway>,
+}
 
 impl Int {
+    pub(super) const fn new(service: Service, gateway: Option<Gateway>) -> Self {
+        Self { service, gateway }
+    }
+
     async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
-        self.0.service().sign_in(user, device, &req.token).await?;
+        self.service.sign_in(user, device, &req.token).await?;
         Ok(Empty {})
     }
 
@@ -32,7 +41,7 @@ impl Int {
     async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let after = convert::seq("seq", req.seq)?;
-        let service = self.0.service();
+        let service = &self.service;
         let limit = PageLimit {
             items: service.limits().page_items,
             bytes: service.limits().page_bytes,
@@ -55,11 +64,11 @@ impl Int {
             return Ok(Empty {});
         }
         let acked = convert::seq("device_ack", req.device_ack)?;
-        let heads = self.0.service().heads(&[user]).await?;
+        let heads = self.service.heads(&[user]).await?;
         let head = heads.first().map(|head| head.head).unwrap_or_default();
         let upto = acked.min(head);
         let mark = AckMark { user, device, upto };
-        self.0.service().ack(&[mark]).await?;
+        self.service.ack(&[mark]).await?;
         Ok(Empty {})
     }
 
@@ -69,20 +78,19 @@ impl Int {
         request_id: Option<i64>,
     ) -> Result<pb::SendMessageResp, Refusal> {
         let draft = convert::draft(req, request_id)?;
-        let sent = self.0.service().send(Sender::Business, draft).await?;
+        let sent = self.service.send(Sender::Business, draft).await?;
         Ok(convert::sent(&sent))
     }
 
     async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
         let draft = convert::room_draft(req)?;
-        self.0.service().push_room(Sender::Business, draft).await?;
+        self.service.push_room(Sender::Business, draft).await?;
         Ok(Empty {})
     }
 
     async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
         let content = Content(req.message_content);
-        self.0
-            .service()
+        self.service
             .push_all(Sender::Business, req.message_type, content)
             .await?;
         Ok(Empty {})
@@ -90,7 +98,7 @@ impl Int {
 
     async fn device(&self, req: pb::GetDeviceReq) -> Result<pb::GetDeviceResp, Refusal> {
         let device = convert::device("device_id", req.device_id)?;
-        let (device, route) = self.0.service().device(device).await?;
+        let (device, route) = self.service.device(device).await?;
         Ok(pb::GetDeviceResp {
             device: Some(convert::device_info(device, route)),
         })
@@ -98,13 +106,15 @@ impl Int {
 
     async fn disconnect(&self, req: pb::DisconnectReq) -> Result<Empty, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
-        let service = self.0.service();
+        let service = &self.service;
         if req.device_id != 0 {
             let device = convert::device("device_id", req.device_id)?;
             service.disconnect(user, device, &req.reason).await;
             return Ok(Empty {});
         }
-        self.0.gateway().hub().disconnect(user, None, &req.reason);
+        if let Some(gateway) = &self.gateway {
+            gateway.hub().disconnect(user, None, &req.reason);
+        }
         for route in service.stores().route.of(&[user]).await? {
             service.disconnect(user, route.device, &req.reason).await;
         }

@@ -14,8 +14,8 @@ mod wire;
 
 use std::time::Duration;
 
-use gimlet_core::business::Builtin;
-use gimlet_core::node::Node;
+use gimlet_proto::node::connect_node_server::ConnectNodeServer;
+use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
 use gimlet_proto::pb::business_int_server::BusinessIntServer;
 use gimlet_proto::pb::connect_int_server::ConnectIntServer;
@@ -33,6 +33,7 @@ use tower::Layer as _;
 
 use crate::config::Secret;
 use crate::metrics::Metrics;
+use crate::roles::Roles;
 use business::Accounts;
 use guard::{Gate, Guard};
 
@@ -42,67 +43,125 @@ const REQUEST_MAX: usize = 256 * 1024;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a quiet connection is pinged.
 const PING_EVERY: Duration = Duration::from_mins(1);
-/// Calls of one connection at a time.
-const CONCURRENT: u32 = 256;
+/// Calls of one connection at a time: of a client, and of a node, which calls for many.
+const CONCURRENT: (u32, u32) = (256, 8_192);
+/// Bytes on their way from a node, in one stream and in one connection.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// The largest item of a stream between nodes.
+const NODE_MAX: usize = 16 << 20;
 
 /// What the services are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    /// The node.
-    pub(crate) node: Node,
-    /// The built-in business service.
-    pub(crate) builtin: Builtin,
+    /// What this process does.
+    pub(crate) roles: Roles,
+    /// Cancelled when serving is to end.
+    pub(crate) stop: CancellationToken,
+    /// Failed sign-ins of an address in a minute.
+    pub(crate) failed_sign_ins: u32,
     /// Counts requests.
     pub(crate) metrics: Metrics,
 }
 
 macro_rules! guarded {
-    ($routes:ident, $gate:ident, $($server:ident($service:expr)),+ $(,)?) => {
+    ($routes:ident, $gate:ident, $max:expr, $($server:ident($service:expr)),+ $(,)?) => {
         $($routes.add_service(Guard::new(
-            $server::new($service).max_decoding_message_size(REQUEST_MAX),
+            $server::new($service).max_decoding_message_size($max),
             $gate.clone(),
         ));)+
     };
 }
 
+/// Who calls a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Callers {
+    /// Clients.
+    Clients,
+    /// Backends and other nodes.
+    Internal,
+}
+
 impl Api {
-    /// What clients reach: the Ext services under both names, health and reflection.
+    /// What clients reach: the Ext services of this process's roles, health and reflection.
     pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> Routes {
-        let gate = Gate::Clients(self.node.service().clone());
-        let accounts = self.accounts();
         let mut routes = builder(health);
-        guarded!(
-            routes,
-            gate,
-            LogicExtServer(logic_ext::Ext(self.node.service().clone())),
-            BusinessExtServer(accounts.clone()),
-            UserExtServer(accounts),
-        );
+        let Some(business) = self.roles.business.clone() else {
+            return routes.routes();
+        };
+        let gate = Gate::Clients(business);
+        if let Some(service) = self.roles.service.clone() {
+            guarded!(routes, gate, REQUEST_MAX, LogicExtServer(logic_ext::Ext(service)));
+        }
+        if let Some(accounts) = self.accounts() {
+            guarded!(
+                routes,
+                gate,
+                REQUEST_MAX,
+                BusinessExtServer(accounts.clone()),
+                UserExtServer(accounts),
+            );
+        }
         routes.routes()
     }
 
-    /// What backends reach: the Int services under both names, health and reflection.
+    /// What backends and other nodes reach: the Int services of this process's roles, health and
+    /// reflection.
     pub(crate) fn backends(
         &self,
         secret: Option<Secret>,
         health: HealthServer<impl Health>,
     ) -> Routes {
         let gate = Gate::Backends(secret);
-        let accounts = self.accounts();
         let mut routes = builder(health);
-        guarded!(
-            routes,
-            gate,
-            LogicIntServer(logic_int::Int(self.node.clone())),
-            ConnectIntServer(connect_int::Connect(self.node.clone())),
-            BusinessIntServer(accounts.clone()),
-            UserIntServer(accounts),
-        );
+        let roles = &self.roles;
+        if let Some(service) = roles.service.clone() {
+            let int = logic_int::Int::new(service, roles.gateway.clone());
+            guarded!(routes, gate, REQUEST_MAX, LogicIntServer(int));
+        }
+        if let (Some(gateway), Some(logic)) = (roles.gateway.clone(), roles.logic.clone()) {
+            let int = connect_int::Connect::new(gateway, logic);
+            guarded!(routes, gate, REQUEST_MAX, ConnectIntServer(int));
+        }
+        if let Some(accounts) = self.accounts() {
+            guarded!(
+                routes,
+                gate,
+                REQUEST_MAX,
+                BusinessIntServer(accounts.clone()),
+                UserIntServer(accounts),
+            );
+        }
+        if let Some(server) = roles.logic_server(&self.stop) {
+            guarded!(routes, gate, NODE_MAX, LogicNodeServer(server));
+        }
+        if let Some(server) = roles.connect_server(&self.stop) {
+            guarded!(routes, gate, NODE_MAX, ConnectNodeServer(server));
+        }
         routes.routes()
     }
 
-    fn accounts(&self) -> Accounts {
-        Accounts::new(self.builtin.clone(), self.node.service().clone())
+    fn accounts(&self) -> Option<Accounts> {
+        let builtin = self.roles.builtin.clone()?;
+        let directory = self.roles.service.as_ref();
+        let directory = directory.map(|service| service.directory().clone());
+        let fanout = self.roles.fanout.clone();
+        Some(Accounts::new(builtin, directory, fanout, self.failed_sign_ins))
+    }
+
+    /// The names of the services that clients and backends find here.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let roles = &self.roles;
+        let mut names = Vec::new();
+        if roles.service.is_some() {
+            names.extend(["pb.LogicExt", "pb.LogicInt"]);
+        }
+        if roles.gateway.is_some() {
+            names.push("pb.ConnectInt");
+        }
+        if roles.builtin.is_some() {
+            names.extend(["pb.BusinessExt", "pb.UserExt", "pb.BusinessInt", "pb.UserInt"]);
+        }
+        names
     }
 
     /// Serves routes until `stop`, then lets calls in progress finish.
@@ -110,13 +169,17 @@ impl Api {
         &self,
         listener: TcpListener,
         routes: Routes,
+        callers: Callers,
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
+        let nodes = callers == Callers::Internal;
         let layer = wire::WireLayer::new(self.metrics.clone());
         Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
-            .max_concurrent_streams(CONCURRENT)
+            .max_concurrent_streams(if nodes { CONCURRENT.1 } else { CONCURRENT.0 })
+            .initial_stream_window_size(nodes.then_some(WINDOWS.0))
+            .initial_connection_window_size(nodes.then_some(WINDOWS.1))
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
             .add_routes(routes)
             .serve_with_incoming_shutdown(

@@ -4,7 +4,8 @@ use gimlet_core::limits::Limits as NodeLimits;
 
 use super::Config;
 use super::load::{ConfigError, Problem, env_name};
-use super::sections::{CodeVerifier, StorageKind};
+use super::sections::{CodeVerifier, Role, StorageKind};
+use crate::cluster::{Caller, check_address};
 
 /// Something legal that an operator should know: logged loudly at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,36 +34,98 @@ impl Config {
     /// Whether only this machine can reach any listener.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.listen.all().all(|(_, addr)| addr.ip().is_loopback())
+        self.opened().all().all(|(_, addr)| addr.ip().is_loopback())
     }
 
     fn check_roles_and_cluster(&self, problems: &mut Vec<String>) {
-        if !self.roles.all() {
+        let has = |role| self.roles.has(role);
+        let (connect, logic, business) =
+            (has(Role::Connect), has(Role::Logic), has(Role::Business));
+        let clustered = self.storage.kind == StorageKind::Mysql;
+        if !clustered && !(connect && logic) {
+            problems.push(format!(
+                "roles: with storage.kind = \"{}\" connect and logic are in one process; add the \
+                 other one, or set {} to mysql",
+                if self.storage.kind == StorageKind::Sled { "sled" } else { "memory" },
+                env_name("storage.kind")
+            ));
+        }
+        let cluster = &self.cluster;
+        let lacks = [
+            (clustered && connect && !logic, "logic", &cluster.logic),
+            (logic && !business, "business", &cluster.business),
+        ];
+        for (needed, role, addresses) in lacks {
+            if needed && addresses.is_empty() {
+                problems.push(format!(
+                    "roles: {role} is not in this process and nothing says where it is; set {} to \
+                     host:port of its internal listener, or add the role",
+                    env_name(&format!("cluster.{role}"))
+                ));
+            }
+        }
+        if !clustered && cluster.advertise.is_some() {
             problems.push(
-                "roles: this build runs connect, logic and business in one process only; \
-                 write roles = \"connect,logic,business\" or leave it out"
+                "cluster.advertise is set, but other nodes are known with storage.kind = \"mysql\" \
+                 only; leave it out"
                     .into(),
             );
         }
-        let set = [
-            ("cluster.advertise", self.cluster.advertise.is_some()),
-            ("cluster.logic", !self.cluster.logic.is_empty()),
-            ("cluster.business", !self.cluster.business.is_empty()),
+        let all = [
+            ("cluster.logic", cluster.logic.as_slice()),
+            ("cluster.business", cluster.business.as_slice()),
+            ("cluster.advertise", cluster.advertise.as_slice()),
         ];
-        for (key, _) in set.into_iter().filter(|(_, set)| *set) {
-            problems.push(format!(
-                "{key}: this build runs as one node and does not know other nodes; leave it out"
-            ));
+        for (key, addresses) in all {
+            for address in addresses {
+                if let Err(right) = check_address(address) {
+                    problems.push(format!("{key} = {address:?} is no address: {right}"));
+                }
+            }
+        }
+        if let Err(right) = Caller::new(cluster.secret.as_ref()) {
+            problems.push(format!("cluster.secret cannot be sent: {right}"));
+        }
+        if clustered && connect && cluster.advertise.is_none() {
+            match self.listen.internal {
+                None => problems.push(
+                    "listen.internal = off: other nodes hand this one its pushes there; give it an \
+                     address"
+                        .into(),
+                ),
+                Some(addr) if addr.ip().is_unspecified() => problems.push(format!(
+                    "listen.internal = {addr} says not where other nodes reach this one; set {} to \
+                     its host:port",
+                    env_name("cluster.advertise")
+                )),
+                Some(_) => {}
+            }
         }
     }
 
     fn check_storage(&self, problems: &mut Vec<String>) {
         let storage = &self.storage;
         match storage.kind {
-            StorageKind::Mysql => problems.push(
-                "storage.kind = \"mysql\": this build has no mysql storage; write sled or memory"
+            StorageKind::Mysql if cfg!(not(feature = "mysql")) => problems.push(
+                "storage.kind = \"mysql\": this build has no mysql storage; build with \
+                 --features mysql"
                     .into(),
             ),
+            StorageKind::Mysql => {
+                let urls = [
+                    ("mysql_url", storage.mysql_url.is_none() && self.needs_mysql()),
+                    ("redis_url", storage.redis_url.is_none()),
+                ];
+                for (name, _) in urls.into_iter().filter(|(_, missing)| *missing) {
+                    problems.push(format!(
+                        "storage.{name} is not set, and storage.kind = \"mysql\" needs it; set {}",
+                        env_name(&format!("storage.{name}"))
+                    ));
+                }
+                if storage.mysql_connections == 0 {
+                    problems.push("storage.mysql_connections = 0; write at least 1".into());
+                }
+            }
             StorageKind::Sled if cfg!(not(feature = "sled")) => problems.push(
                 "storage.kind = \"sled\": this build has no sled storage; write memory, or build \
                  with --features sled"
@@ -83,7 +146,8 @@ impl Config {
     }
 
     fn check_listeners(&self, problems: &mut Vec<String>) {
-        let all: Vec<_> = self.listen.all().collect();
+        let listen = self.opened();
+        let all: Vec<_> = listen.all().collect();
         for (at, (key, addr)) in all.iter().enumerate() {
             let twin = all
                 .iter()
@@ -95,7 +159,7 @@ impl Config {
                 ));
             }
         }
-        if self.listen.ws.is_some() && cfg!(not(feature = "ws")) {
+        if listen.ws.is_some() && cfg!(not(feature = "ws")) {
             problems.push(
                 "listen.ws: this build has no WebSocket; write off, or build with --features ws"
                     .into(),
@@ -112,8 +176,10 @@ impl Config {
     }
 
     fn check_exposure(&self, problems: &mut Vec<String>) {
-        let open = self.listen.all().find(|(_, addr)| !addr.ip().is_loopback());
+        let listen = self.opened();
+        let open = listen.all().find(|(_, addr)| !addr.ip().is_loopback());
         if let Some((key, addr)) = open
+            && self.roles.has(Role::Business)
             && self.business.code_verifier == CodeVerifier::Development
         {
             problems.push(format!(
@@ -187,6 +253,7 @@ impl Config {
     fn notices(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
         match &self.business.code_verifier {
+            _ if !self.roles.has(Role::Business) => {}
             CodeVerifier::Development => notices.push(Notice(
                 "verification codes are not checked: 000000 signs in any phone number; \
                  every listener is on loopback",
@@ -203,7 +270,7 @@ impl Config {
             ));
         }
         if self
-            .listen
+            .opened()
             .http
             .is_some_and(|addr| addr.ip().is_unspecified())
             && self.http.public_url.is_none()
@@ -273,11 +340,48 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_do_is_refused() {
-        assert!(refusal(|c| c.storage.kind = StorageKind::Mysql).contains("no mysql storage"));
         assert!(refusal(|c| c.roles = Roles(vec![Role::Logic])).contains("one process"));
-        assert!(refusal(|c| c.cluster.advertise = Some("a:1".into())).contains("one node"));
+        assert!(refusal(|c| c.cluster.advertise = Some("a:1".into())).contains("mysql"));
         assert!(refusal(|c| c.limits.node.content = 1 << 20).contains("limits.content"));
         assert!(refusal(|c| c.http.public_url = Some("files".into())).contains("https://"));
+    }
+
+    #[cfg(feature = "mysql")]
+    #[test]
+    fn a_role_says_what_it_lacks() {
+        let text = refusal(|c| c.storage.kind = StorageKind::Mysql);
+        assert!(text.contains("GIMLET_STORAGE__MYSQL_URL"), "{text}");
+        assert!(text.contains("GIMLET_STORAGE__REDIS_URL"), "{text}");
+        let connect = |c: &mut Config| {
+            c.storage.kind = StorageKind::Mysql;
+            c.storage.redis_url = Some(Secret::new("redis://127.0.0.1:6379/0"));
+            c.roles = Roles(vec![Role::Connect]);
+        };
+        let text = refusal(connect);
+        assert!(text.contains("GIMLET_CLUSTER__LOGIC") && !text.contains("MYSQL_URL"), "{text}");
+        let text = refusal(|c| {
+            connect(c);
+            c.cluster.logic = vec!["logic".into()];
+            c.listen.internal = "0.0.0.0:1".parse().ok();
+        });
+        assert!(text.contains("host:port, such as"), "{text}");
+        assert!(text.contains("GIMLET_CLUSTER__ADVERTISE"), "{text}");
+        let mut config = Config::default();
+        connect(&mut config);
+        config.cluster.logic = vec!["logic-1:50000".into(), "10.0.0.2:50000".into()];
+        // No development code where no accounts are.
+        config.listen.tcp = "0.0.0.0:8080".parse().ok();
+        assert_eq!(config.check().map(|notices| notices.len()).ok(), Some(0));
+        assert!(config.opened().http.is_none() && config.opened().grpc.is_empty());
+    }
+
+    #[test]
+    fn a_business_server_of_ones_own_needs_no_cluster() {
+        let mut config = Config::default();
+        config.roles = Roles(vec![Role::Connect, Role::Logic]);
+        assert!(config.check().unwrap_err().to_string().contains("GIMLET_CLUSTER__BUSINESS"));
+        config.cluster.business = vec!["127.0.0.1:7000".into()];
+        assert!(config.check().is_ok());
     }
 
     #[test]

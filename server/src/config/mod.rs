@@ -89,6 +89,19 @@ impl Config {
         }
     }
 
+    /// The listeners that the roles of this process open.
+    #[must_use]
+    pub fn opened(&self) -> Listen {
+        self.listen.of(&self.roles)
+    }
+
+    /// Whether this process opens MySQL: a connect node reads through logic nodes.
+    #[must_use]
+    pub fn needs_mysql(&self) -> bool {
+        self.storage.kind == StorageKind::Mysql
+            && (self.roles.has(Role::Logic) || self.roles.has(Role::Business))
+    }
+
     /// The effective values as TOML, secrets masked: `gimlet check-config`.
     #[must_use]
     pub fn masked(&self) -> String {

@@ -29,6 +29,12 @@ impl Default for Roles {
 }
 
 impl Roles {
+    /// Whether this one does.
+    #[must_use]
+    pub fn has(&self, role: Role) -> bool {
+        self.0.contains(&role)
+    }
+
     /// Whether all three run here.
     #[must_use]
     pub fn all(&self) -> bool {
@@ -71,6 +77,14 @@ pub struct Storage {
     pub mysql_url: Option<Secret>,
     /// Address of the Redis server.
     pub redis_url: Option<Secret>,
+    /// Connections to MySQL of this process.
+    pub mysql_connections: u32,
+    /// Accepts a MySQL server that answers commits before they are on disk.
+    pub relaxed_durability: bool,
+    /// Stands before every key in Redis.
+    pub redis_prefix: String,
+    /// Whether the tables in MySQL are brought up to this version at start.
+    pub migrate: bool,
 }
 
 impl Default for Storage {
@@ -85,6 +99,10 @@ impl Default for Storage {
             min_free: 256 << 20,
             mysql_url: None,
             redis_url: None,
+            mysql_connections: 16,
+            relaxed_durability: false,
+            redis_prefix: "gimlet:".into(),
+            migrate: true,
         }
     }
 }
@@ -130,6 +148,22 @@ impl Listen {
             grpc: vec![loopback(0)],
             internal: Some(loopback(0)),
             ops: Some(loopback(0)),
+        }
+    }
+
+    /// Those that these roles open: connect has clients' sockets, logic and business have clients'
+    /// gRPC, business has files, all have the rest.
+    #[must_use]
+    pub fn of(&self, roles: &Roles) -> Self {
+        let has = |role| roles.has(role);
+        let grpc = has(Role::Logic) || has(Role::Business);
+        Self {
+            tcp: self.tcp.filter(|_| has(Role::Connect)),
+            ws: self.ws.filter(|_| has(Role::Connect)),
+            http: self.http.filter(|_| has(Role::Business)),
+            grpc: if grpc { self.grpc.clone() } else { Vec::new() },
+            internal: self.internal,
+            ops: self.ops,
         }
     }
 

@@ -34,6 +34,10 @@ settings! {
     "storage.min_free": bytes storage.min_free;
     "storage.mysql_url": secret storage.mysql_url;
     "storage.redis_url": secret storage.redis_url;
+    "storage.mysql_connections": number storage.mysql_connections;
+    "storage.relaxed_durability": switch storage.relaxed_durability;
+    "storage.redis_prefix": text storage.redis_prefix;
+    "storage.migrate": switch storage.migrate;
     "listen.tcp": addr listen.tcp;
     "listen.ws": addr listen.ws;
     "listen.http": addr listen.http;

@@ -1,0 +1,271 @@
+//! The accept loop of the gRPC listeners: places for connections, and a time for the first bytes.
+//!
+//! tonic's own loop takes everything in, waits for ever for a client that says nothing, and spins
+//! when there are no descriptors left. It knows no service.
+
+use std::convert::Infallible;
+use std::future::Future as _;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use gimlet_transport::admission::{Admission, Place};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::task::TaskTracker;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+
+/// What every HTTP/2 client says first.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// It must be said within this.
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// Connections that wait to be served.
+const WAITING: usize = 64;
+
+/// The ends of connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    /// Nothing more is accepted.
+    pub(crate) stop: CancellationToken,
+    /// What is connected breaks off.
+    pub(crate) cut: CancellationToken,
+}
+
+/// Accepts on a task of `tasks` and yields who speaks HTTP/2.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    tasks: &TaskTracker,
+    ends: Ends,
+) -> impl Stream<Item = Result<Held, Infallible>> + use<> {
+    let (ready, mut taken) = mpsc::channel(WAITING);
+    tasks.spawn(accept(listener, admission, tasks.clone(), ends, ready));
+    futures_util::stream::poll_fn(move |cx| taken.poll_recv(cx).map(|held| held.map(Ok)))
+}
+
+async fn accept(
+    listener: TcpListener,
+    admission: Arc<Admission>,
+    tasks: TaskTracker,
+    ends: Ends,
+    ready: mpsc::Sender<Held>,
+) {
+    let mut rest = BACK_OFF.0;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = ends.stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                rest = BACK_OFF.0;
+                match admission.enter(peer) {
+                    Ok(place) => {
+                        let (ends, ready) = (ends.clone(), ready.clone());
+                        tasks.spawn(hear(stream, peer, place, ends, ready));
+                    }
+                    Err(full) => tracing::debug!(%peer, ?full, "a gRPC connection too many"),
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept gRPC connections for the moment");
+                tokio::select! {
+                    () = ends.stop.cancelled() => return,
+                    () = tokio::time::sleep(rest) => {}
+                }
+                rest = (rest * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}
+
+/// Waits for the preface, then hands the connection on.
+async fn hear(
+    mut stream: TcpStream,
+    peer: SocketAddr,
+    place: Place,
+    ends: Ends,
+    ready: mpsc::Sender<Held>,
+) {
+    let mut said = [0; PREFACE.len()];
+    let heard = tokio::select! {
+        biased;
+        () = ends.stop.cancelled() => return,
+        heard = tokio::time::timeout(PREFACE_TIMEOUT, stream.read_exact(&mut said)) => heard,
+    };
+    if !matches!(heard, Ok(Ok(_))) || said != *PREFACE {
+        tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
+        return;
+    }
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+    }
+    let held = Held {
+        stream,
+        unread: PREFACE,
+        cut: Box::pin(ends.cut.clone().cancelled_owned()),
+        _place: place,
+    };
+    tokio::select! {
+        () = ends.stop.cancelled() => {}
+        _ = ready.send(held) => {}
+    }
+}
+
+/// A connection and its place.
+#[derive(Debug)]
+pub(crate) struct Held {
+    stream: TcpStream,
+    /// What is left of the preface, for the reader that expects it.
+    unread: &'static [u8],
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
+}
+
+impl Held {
+    /// What would wait does not wait beyond the cut.
+    fn or_cut<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.cut.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        polled
+    }
+}
+
+impl Connected for Held {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}
+
+impl AsyncRead for Held {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let (now, later) = self.unread.split_at(self.unread.len().min(buf.remaining()));
+            buf.put_slice(now);
+            self.unread = later;
+            return Poll::Ready(Ok(()));
+        }
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.or_cut(cx, polled)
+    }
+}
+
+impl AsyncWrite for Held {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.or_cut(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.or_cut(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_flush(cx);
+        self.or_cut(cx, polled)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.or_cut(cx, polled)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    struct Door {
+        addr: SocketAddr,
+        ends: Ends,
+        tasks: TaskTracker,
+        incoming: Pin<Box<dyn Stream<Item = Result<Held, Infallible>>>>,
+    }
+
+    async fn door(places: usize) -> Door {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let (ends, tasks) = (Ends { stop, cut }, TaskTracker::new());
+        let admission = Admission::new(places, 1);
+        let incoming = Box::pin(incoming(listener, admission, &tasks, ends.clone()));
+        Door { addr, ends, tasks, incoming }
+    }
+
+    async fn said(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    async fn is_closed(mut stream: TcpStream) -> bool {
+        matches!(stream.read(&mut [0]).await, Ok(0) | Err(_))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_begin_http2_is_closed_and_leaves_the_place() {
+        let mut door = door(1).await;
+        for bytes in [&b""[..], &PREFACE[..10], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+            assert!(is_closed(said(door.addr, bytes).await).await);
+        }
+        let _client = said(door.addr, PREFACE).await;
+        let mut held = door.incoming.next().await.unwrap().unwrap();
+        let mut preface = [0; PREFACE.len()];
+        held.read_exact(&mut preface).await.unwrap();
+        assert_eq!(preface, *PREFACE, "and it is there to be read");
+        assert!(held.connect_info().remote_addr().is_some());
+        // One place, and it is taken.
+        assert!(is_closed(said(door.addr, PREFACE).await).await);
+    }
+
+    #[tokio::test]
+    async fn a_cut_ends_what_waits() {
+        let mut door = door(1).await;
+        let _client = said(door.addr, PREFACE).await;
+        let mut held = door.incoming.next().await.unwrap().unwrap();
+        door.ends.stop.cancel();
+        door.tasks.close();
+        door.tasks.wait().await;
+        let mut bytes = Vec::new();
+        let (read, ()) = tokio::join!(held.read_to_end(&mut bytes), async {
+            door.ends.cut.cancel();
+        });
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

@@ -1,0 +1,278 @@
+//! The business role somewhere else: `Business` over gim's `BusinessInt`, served by gimlet's own
+//! business role or by a backend of somebody else.
+//!
+//! 10000 (and gRPC's own 16, for servers that cannot say 10000) refuses a token. Everything else
+//! that is not an answer, an answer that contradicts itself included, means that the business role
+//! could not be asked: the log says why.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gimlet_core::business::{Business, UserInfo};
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::message::Profile;
+use gimlet_core::time::Timestamp;
+use gimlet_proto::pb;
+use gimlet_proto::pb::business_int_client::BusinessIntClient;
+use tokio::time::{Instant, timeout_at};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::{Code, Request, Response, Status};
+
+use super::call::{self, Caller};
+use super::raw_status::{self, RawStatus};
+
+/// All tries of a call end within this.
+const WAIT: Duration = Duration::from_secs(2);
+/// One try, where there is another server to ask.
+const TRY: Duration = Duration::from_millis(1_200);
+/// A server that failed is asked last for so long.
+const REST: Duration = Duration::from_secs(2);
+/// gim's code of a refused token.
+const UNAUTHORIZED: i32 = 10_000;
+/// Set by gimlet's own guard when the secret was wrong, which is not about the token.
+pub(crate) const WRONG_SECRET: &str = "gimlet-wrong-secret";
+
+type Client = BusinessIntClient<RawStatus>;
+
+/// `Business` by gRPC.
+#[derive(Debug)]
+pub(crate) struct RemoteBusiness {
+    servers: Vec<Server>,
+    turn: AtomicUsize,
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: String,
+    client: Client,
+    resting: Mutex<Option<Instant>>,
+}
+
+/// Why a server's answer is none.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("it did not answer in time")]
+    Late,
+    #[error("it answered {}: {}", raw_status::code(.0), .0.message())]
+    Status(Status),
+    #[error("it refused the cluster's secret: set GIMLET_CLUSTER__SECRET alike on both")]
+    Secret,
+    #[error("{0}")]
+    Nonsense(String),
+}
+
+impl RemoteBusiness {
+    /// Asks the servers at these addresses in turn.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub(crate) fn new(
+        addresses: &[String],
+        caller: &Caller,
+    ) -> Result<Self, tonic::transport::Error> {
+        let servers = addresses.iter().map(|address| {
+            let channel = RawStatus(call::plain(address)?);
+            Ok(Server {
+                address: address.clone(),
+                client: BusinessIntClient::new(channel)
+                    .max_decoding_message_size(call::MESSAGE_MAX),
+                resting: Mutex::new(None),
+            })
+        });
+        Ok(Self {
+            servers: servers.collect::<Result<_, tonic::transport::Error>>()?,
+            turn: AtomicUsize::new(0),
+            authorization: caller.authorization(),
+        })
+    }
+
+    fn request<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        if let Some(authorization) = &self.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization.clone());
+        }
+        request
+    }
+
+    /// All servers, in turn, those that failed a moment ago last.
+    fn order(&self) -> Vec<&Server> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
+        let (after, before) = self.servers.split_at(turn);
+        let mut order: Vec<&Server> = before.iter().chain(after).collect();
+        let now = Instant::now();
+        order.sort_by_key(|server| server.is_resting(now));
+        order
+    }
+
+    /// Asks one server after the other until one answers: both questions may be asked twice.
+    async fn ask<T, F>(
+        &self,
+        what: &str,
+        call: impl Fn(Client) -> F + Send + Sync,
+    ) -> Result<T, Refusal>
+    where
+        F: Future<Output = Result<Result<T, Refusal>, Trouble>> + Send,
+        T: Send,
+    {
+        let end = Instant::now() + WAIT;
+        let mut left = self.servers.len();
+        for server in self.order() {
+            left -= 1;
+            let now = Instant::now();
+            let until = if left == 0 { end } else { end.min(now + TRY) };
+            if until <= now {
+                break;
+            }
+            let asked = timeout_at(until, call(server.client.clone())).await;
+            match asked.unwrap_or(Err(Trouble::Late)) {
+                Ok(answer) => {
+                    server.rest(None);
+                    return answer;
+                }
+                Err(trouble) => {
+                    let address = &server.address;
+                    tracing::warn!(address, what, %trouble, "the business server failed a call");
+                    server.rest(Some(Instant::now() + REST));
+                }
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+}
+
+impl Server {
+    fn is_resting(&self, now: Instant) -> bool {
+        let until = *self.resting.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| now < until)
+    }
+
+    fn rest(&self, until: Option<Instant>) {
+        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+}
+
+/// A refused token is an answer, everything else that is no success is trouble.
+fn answered<T>(
+    answer: Result<Response<T>, Status>,
+) -> Result<Result<T, Refusal>, Trouble> {
+    let status = match answer {
+        Ok(body) => return Ok(Ok(body.into_inner())),
+        Err(status) => status,
+    };
+    if status.metadata().contains_key(WRONG_SECRET) {
+        return Err(Trouble::Secret);
+    }
+    let code = raw_status::code(&status);
+    if code == UNAUTHORIZED || code == Code::Unauthenticated as i32 {
+        return Ok(Err(Refusal::Unauthorized(
+            "the business server refused the token",
+        )));
+    }
+    Err(Trouble::Status(status))
+}
+
+/// What the server said of the users, if it makes sense.
+fn users_in(
+    users: HashMap<i64, pb::User>,
+    asked: &HashSet<i64>,
+) -> Result<Vec<UserInfo>, Trouble> {
+    let known = users.into_iter().map(|(key, user)| {
+        let nonsense = |what: &str| Trouble::Nonsense(format!("its answer makes no sense: {what}"));
+        if user.user_id != 0 && user.user_id != key {
+            return Err(nonsense(&format!(
+                "under the key {key} it describes user {}",
+                user.user_id
+            )));
+        }
+        if !asked.contains(&key) {
+            return Err(nonsense(&format!("it describes user {key}, who was not asked for")));
+        }
+        let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is no user id")))?;
+        Ok(UserInfo {
+            user: id,
+            profile: Profile {
+                nickname: user.nickname,
+                avatar_url: user.avatar_url,
+                extra: user.extra,
+            },
+            sex: user.sex,
+            created_at: seconds(user.create_time),
+            updated_at: seconds(user.update_time),
+        })
+    });
+    known.collect()
+}
+
+const fn seconds(seconds: i64) -> Timestamp {
+    Timestamp(seconds.saturating_mul(1_000))
+}
+
+#[async_trait]
+impl Business for RemoteBusiness {
+    async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        self.ask("Auth", |mut client| {
+            let request = self.request(pb::AuthReq {
+                user_id: user.to_wire(),
+                device_id: device.to_wire(),
+                token: token.to_owned(),
+            });
+            async move { Ok(answered(client.auth(request).await)?.map(|_| ())) }
+        })
+        .await
+    }
+
+    async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+        if users.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: HashSet<i64> = users.iter().map(|user| user.to_wire()).collect();
+        self.ask("GetUsers", |mut client| {
+            let asked = &asked;
+            let request = self.request(pb::GetUsersReq {
+                user_ids: asked.iter().map(|user| (*user, 0)).collect(),
+            });
+            async move {
+                match client.get_users(request).await {
+                    Ok(answer) => Ok(Ok(users_in(answer.into_inner().users, asked)?)),
+                    Err(status) if status.metadata().contains_key(WRONG_SECRET) => {
+                        Err(Trouble::Secret)
+                    }
+                    Err(status) => Err(Trouble::Status(status)),
+                }
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: i64) -> pb::User {
+        pb::User {
+            user_id: id,
+            nickname: "n".into(),
+            create_time: 5,
+            ..pb::User::default()
+        }
+    }
+
+    #[test]
+    fn an_answer_that_contradicts_itself_is_none() {
+        let asked = HashSet::from([1, 2]);
+        let read = |key, id| users_in(HashMap::from([(key, user(id))]), &asked);
+        assert_eq!(read(1, 1).unwrap()[0].created_at, Timestamp(5_000));
+        assert_eq!(read(2, 0).unwrap()[0].user.get(), 2);
+        let swapped = read(1, 2).unwrap_err().to_string();
+        assert!(swapped.contains("under the key 1") && swapped.contains("user 2"), "{swapped}");
+        assert!(read(3, 3).unwrap_err().to_string().contains("not asked"));
+    }
+}

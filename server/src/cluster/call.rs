@@ -1,0 +1,175 @@
+//! What every call between nodes has: the protocol's version, the secret, a channel with deadlines.
+
+use std::time::Duration;
+
+use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+
+use crate::config::Secret;
+
+/// The version of `gimlet.node.v1` spoken here.
+const VERSION: &str = "1";
+/// The metadata it is said in.
+const VERSION_KEY: &str = "gimlet-node-version";
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_millis(800);
+/// A quiet connection is pinged this often, so that a node that is frozen or cut off is noticed.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// An unanswered ping ends the connection after this.
+const PING_WAIT: Duration = Duration::from_millis(1_500);
+/// Bytes on their way in one stream, and in one connection.
+const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// The largest answer or stream item between nodes.
+pub(super) const MESSAGE_MAX: usize = 16 << 20;
+
+/// A channel to one node.
+pub(super) type NodeChannel = InterceptedService<Channel, Credentials>;
+
+/// What this node calls others with. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    credentials: Credentials,
+}
+
+/// Puts version and secret beside each request.
+#[derive(Clone, Debug)]
+pub(super) struct Credentials {
+    authorization: Option<MetadataValue<Ascii>>,
+}
+
+impl Interceptor for Credentials {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        let metadata = request.metadata_mut();
+        metadata.insert(VERSION_KEY, MetadataValue::from_static(VERSION));
+        if let Some(authorization) = &self.authorization {
+            metadata.insert("authorization", authorization.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl Caller {
+    /// Calls with this secret.
+    ///
+    /// # Errors
+    /// The secret cannot be said in metadata.
+    pub(crate) fn new(secret: Option<&Secret>) -> Result<Self, &'static str> {
+        let authorization = secret.map(bearer).transpose()?;
+        let credentials = Credentials { authorization };
+        Ok(Self { credentials })
+    }
+
+    /// A channel to this address, connected when it is first used and again when it broke.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub(super) fn channel(&self, address: &str) -> Result<NodeChannel, tonic::transport::Error> {
+        let credentials = self.credentials.clone();
+        let channel = endpoint(address)?.keep_alive_while_idle(true);
+        Ok(InterceptedService::new(channel.connect_lazy(), credentials))
+    }
+
+    /// The secret's metadata, for services that are not ours and know no version.
+    pub(super) fn authorization(&self) -> Option<MetadataValue<Ascii>> {
+        self.credentials.authorization.clone()
+    }
+}
+
+fn bearer(secret: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
+    let text = format!("Bearer {}", secret.reveal());
+    let mut value: MetadataValue<Ascii> = text
+        .parse()
+        .map_err(|_| "write it in visible ASCII characters")?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// A channel without credentials, to a server that is not ours. It is pinged only while a call
+/// waits: gRPC's own servers hang up on callers that ping a quiet connection.
+pub(super) fn plain(address: &str) -> Result<Channel, tonic::transport::Error> {
+    Ok(endpoint(address)?.connect_lazy())
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
+    let (stream, connection) = WINDOWS;
+    Ok(Endpoint::from_shared(uri(address))?
+        .connect_timeout(CONNECT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_WAIT)
+        .initial_stream_window_size(stream)
+        .initial_connection_window_size(connection))
+}
+
+fn uri(address: &str) -> String {
+    if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    }
+}
+
+/// Whether another node can be called by this address.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
+    const WANTED: &str = "write host:port, such as 10.0.0.5:50000 or logic-1.internal:50000";
+    let address = uri(address);
+    if !address.starts_with("http://") {
+        return Err("calls between nodes are not encrypted here: write host:port, and leave TLS \
+                    to the network between them");
+    }
+    let uri: http::Uri = address.parse().map_err(|_| WANTED)?;
+    let bare = uri.path() == "/" && uri.query().is_none();
+    let host = uri.host().is_some_and(|host| !host.is_empty());
+    let complete = host && uri.port_u16().is_some_and(|port| port != 0);
+    if bare && complete { Ok(()) } else { Err(WANTED) }
+}
+
+/// Refuses a caller that speaks another version.
+pub(super) fn check_version(metadata: &MetadataMap) -> Result<(), Status> {
+    let spoken = metadata
+        .get(VERSION_KEY)
+        .and_then(|value| value.to_str().ok());
+    if spoken == Some(VERSION) {
+        return Ok(());
+    }
+    let spoken = spoken.unwrap_or("none");
+    Err(Status::failed_precondition(format!(
+        "the caller speaks version {spoken} of gimlet.node.v1 and this node version {VERSION}; \
+         run nodes of releases that stand side by side"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_a_host_and_a_port() {
+        for right in ["127.0.0.1:50000", "http://logic:50000", "[::1]:1", "http://a:1/"] {
+            assert_eq!(check_address(right), Ok(()), "{right}");
+        }
+        for wrong in ["", "logic", "https://logic:1", "logic:1/x", "logic:0", "a b:1", ":1"] {
+            assert!(check_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_version_is_refused_by_name() {
+        let mut metadata = MetadataMap::new();
+        let none = check_version(&metadata).unwrap_err();
+        assert!(none.message().contains("version none"), "{none}");
+        metadata.insert(VERSION_KEY, MetadataValue::from_static("2"));
+        let two = check_version(&metadata).unwrap_err();
+        assert!(two.message().contains("version 2"), "{two}");
+        metadata.insert(VERSION_KEY, MetadataValue::from_static(VERSION));
+        assert!(check_version(&metadata).is_ok());
+    }
+}

@@ -1,0 +1,152 @@
+//! The connect role for other nodes: `ConnectNode` in front of the hub.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::Stream;
+use futures_util::stream;
+use gimlet_core::gateway::Gateway;
+use gimlet_core::id::{Generation, NodeId};
+use gimlet_proto::node;
+use gimlet_proto::node::connect_node_server::ConnectNode;
+use gimlet_proto::node::deliver_request::What;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::call::check_version;
+use super::convert::{self, Nonsense};
+
+/// How long a node may take to say who it is.
+const HELLO: Duration = Duration::from_secs(1);
+
+/// The service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectServer {
+    gateway: Gateway,
+    here: NodeId,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl ConnectServer {
+    /// Serves the connections of this gateway until `stop`.
+    pub(crate) const fn new(
+        gateway: Gateway,
+        here: NodeId,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            gateway,
+            here,
+            tasks,
+            stop,
+        }
+    }
+
+    /// Hands parcels to the hub until the stream ends. If it was cut off, pushes may be lost: all
+    /// heads are compared.
+    async fn receive(self, mut requests: Streaming<node::DeliverRequest>, from: String) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return,
+                next = requests.message() => next,
+            };
+            match next {
+                Ok(Some(request)) => match request.what {
+                    Some(What::Parcels(parcels)) => self.deliver(parcels, &from),
+                    Some(What::Missed(_)) => self.gateway.check_all(),
+                    Some(What::Hello(_)) | None => {}
+                },
+                Ok(None) => return,
+                Err(status) => {
+                    let why = status.message();
+                    tracing::info!(from, why, "a node's pushes broke off; heads are compared");
+                    self.gateway.check_all();
+                    return;
+                }
+            }
+        }
+    }
+
+    fn deliver(&self, parcels: node::Parcels, from: &str) {
+        for parcel in parcels.parcels {
+            match convert::parcel_in(parcel) {
+                Ok(parcel) => self.gateway.hub().deliver(&parcel),
+                Err(error) => {
+                    tracing::error!(from, %error, "a node sent a parcel that cannot be read");
+                    self.gateway.check_all();
+                }
+            }
+        }
+    }
+}
+
+fn nonsense(error: Nonsense) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+#[async_trait]
+impl ConnectNode for ConnectServer {
+    type DeliverStream = Pin<Box<dyn Stream<Item = Result<node::DeliverReply, Status>> + Send>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<node::DeliverRequest>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        check_version(request.metadata())?;
+        let mut requests = request.into_inner();
+        let first = timeout(HELLO, requests.message()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let Some(What::Hello(hello)) = first.and_then(|it| it.what) else {
+            return Err(Status::invalid_argument("a stream begins with hello"));
+        };
+        if hello.boot != self.here.boot {
+            return Err(Status::not_found(
+                "the run of this node that is meant has ended",
+            ));
+        }
+        // The stream back says once that this one was accepted, and ends with it.
+        let (word, mut words) = mpsc::channel(1);
+        let accepted = word.try_send(node::DeliverReply {});
+        debug_assert!(accepted.is_ok(), "a fresh channel has room for one");
+        let server = self.clone();
+        self.tasks.spawn(async move {
+            server.receive(requests, hello.from).await;
+            drop(word);
+        });
+        let words = stream::poll_fn(move |cx| words.poll_recv(cx).map(|it| it.map(Ok)));
+        Ok(Response::new(Box::pin(words)))
+    }
+
+    async fn supersede(
+        &self,
+        request: Request<node::SupersedeRequest>,
+    ) -> Result<Response<node::SupersedeReply>, Status> {
+        check_version(request.metadata())?;
+        let told = request.into_inner();
+        let device = convert::device(told.device).map_err(nonsense)?;
+        self.gateway
+            .hub()
+            .supersede(device, Generation(told.generation));
+        Ok(Response::new(node::SupersedeReply {}))
+    }
+
+    async fn disconnect(
+        &self,
+        request: Request<node::DisconnectRequest>,
+    ) -> Result<Response<node::DisconnectReply>, Status> {
+        check_version(request.metadata())?;
+        let told = request.into_inner();
+        let user = convert::user(told.user).map_err(nonsense)?;
+        let device = convert::device(told.device).map_err(nonsense)?;
+        self.gateway
+            .hub()
+            .disconnect(user, Some(device), &told.reason);
+        Ok(Response::new(node::DisconnectReply {}))
+    }
+}

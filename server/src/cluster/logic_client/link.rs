@@ -1,0 +1,241 @@
+//! The link to one logic node: one ordered stream of sends, and a channel for everything else.
+//!
+//! The stream is also the sign of life: the node is asked nothing while the stream is not open, and
+//! opening it again, with growing pauses, is the probe.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::{FutureExt as _, stream};
+use gimlet_core::error::Refusal;
+use gimlet_core::logic::Sent;
+use gimlet_core::message::{Draft, Sender};
+use gimlet_proto::node;
+use gimlet_proto::node::logic_node_client::LogicNodeClient;
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::super::call::{MESSAGE_MAX, NodeChannel};
+use super::super::convert;
+use super::super::refusal::decode;
+
+/// Sends that wait to be written; more are refused.
+const QUEUE: usize = 8_192;
+/// How long opening the stream may take.
+const OPEN: Duration = Duration::from_millis(1_500);
+/// The first pause after a failure, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// A node that goes away has this long to answer what is under way.
+const LAST: Duration = Duration::from_secs(4);
+
+pub(super) type Client = LogicNodeClient<NodeChannel>;
+type Outcome = Result<Sent, Refusal>;
+
+/// One logic node.
+#[derive(Debug)]
+pub(super) struct Link {
+    address: String,
+    client: Client,
+    up: watch::Sender<bool>,
+    lane: Mutex<Option<Lane>>,
+    doubted: Notify,
+}
+
+/// An open stream.
+#[derive(Debug)]
+struct Lane {
+    queue: mpsc::Sender<node::SendRequest>,
+    next: u64,
+    pending: Pending,
+}
+
+/// Who waits for an answer, and the room its send takes until then.
+type Pending = Arc<Mutex<HashMap<u64, (oneshot::Sender<Outcome>, OwnedSemaphorePermit)>>>;
+
+/// Why a stream ended.
+enum End {
+    /// The node said that it goes.
+    Going,
+    /// This node goes.
+    Stopped,
+    /// It broke.
+    Broken(String),
+}
+
+impl Link {
+    pub(super) fn new(address: &str, channel: NodeChannel) -> Self {
+        Self {
+            address: address.to_owned(),
+            client: LogicNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX),
+            up: watch::Sender::new(false),
+            lane: Mutex::new(None),
+            doubted: Notify::new(),
+        }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        *self.up.borrow()
+    }
+
+    /// Returns when the node is reached.
+    pub(super) async fn reached(&self) {
+        let mut up = self.up.subscribe();
+        // The sender is ours: it cannot be gone.
+        let _ = up.wait_for(|up| *up).await;
+    }
+
+    /// Puts a send on the stream; what it resolves to is the answer, or an error if the stream broke
+    /// before. `None` if nothing was put there.
+    pub(super) fn send(
+        &self,
+        sender: Sender,
+        draft: Draft,
+        room: OwnedSemaphorePermit,
+    ) -> Option<oneshot::Receiver<Outcome>> {
+        let mut place = lock(&self.lane);
+        let lane = place.as_mut()?;
+        lane.next += 1;
+        let id = lane.next;
+        let (answer, answered) = oneshot::channel();
+        lock(&lane.pending).insert(id, (answer, room));
+        if lane.queue.try_send(convert::send_out(id, sender, draft)).is_err() {
+            lock(&lane.pending).remove(&id);
+            return None;
+        }
+        Some(answered)
+    }
+
+    /// A send was not answered in time, although the node answers each within less: the stream is
+    /// given up.
+    pub(super) fn doubt(&self) {
+        self.doubted.notify_one();
+    }
+
+    /// Keeps the stream open until `stop`.
+    pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut pause = PAUSE.0;
+        let mut told = false;
+        loop {
+            let opened = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                opened = timeout(OPEN, self.open()) => opened,
+            };
+            let end = match opened {
+                Ok(Ok((replies, pending))) => {
+                    tracing::info!(node = self.address, "logic node reached");
+                    (pause, told) = (PAUSE.0, false);
+                    self.pump(replies, &pending, &stop).await
+                }
+                Ok(Err(status)) => End::Broken(status.message().to_owned()),
+                Err(_) => End::Broken("it did not answer in time".into()),
+            };
+            self.close();
+            match end {
+                End::Stopped => return,
+                End::Going => tracing::info!(node = self.address, "logic node goes away"),
+                End::Broken(why) if !told => {
+                    told = true;
+                    tracing::warn!(node = self.address, why, "logic node not reached");
+                }
+                End::Broken(_) => {}
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    async fn open(&self) -> Result<(Streaming<node::SendReply>, Pending), Status> {
+        let (queue, mut queued) = mpsc::channel(QUEUE);
+        let requests = stream::poll_fn(move |cx| queued.poll_recv(cx));
+        let replies = self.client().send(requests).await?.into_inner();
+        let pending = Pending::default();
+        *lock(&self.lane) = Some(Lane {
+            queue,
+            next: 0,
+            pending: Arc::clone(&pending),
+        });
+        self.up.send_replace(true);
+        Ok((replies, pending))
+    }
+
+    /// Hands answers to who waits for them, until the stream ends.
+    async fn pump(
+        &self,
+        mut replies: Streaming<node::SendReply>,
+        pending: &Pending,
+        stop: &CancellationToken,
+    ) -> End {
+        // What an earlier stream was doubted for.
+        let _ = self.doubted.notified().now_or_never();
+        let mut going = None;
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return End::Stopped,
+                () = self.doubted.notified() => {
+                    return End::Broken("it did not answer a send in time".into());
+                }
+                next = replies.message() => next,
+                () = after(going) => return End::Going,
+            };
+            match next {
+                Ok(Some(reply)) if reply.closing => {
+                    going = Some(Instant::now() + LAST);
+                    // The request stream ends with its queue; the answers still come.
+                    self.close();
+                }
+                Ok(Some(reply)) => answer(pending, reply),
+                Ok(None) | Err(_) if going.is_some() => return End::Going,
+                Ok(None) => return End::Broken("it ended the stream".into()),
+                Err(status) => return End::Broken(status.message().to_owned()),
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.up.send_replace(false);
+        lock(&self.lane).take();
+    }
+}
+
+async fn after(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn answer(pending: &Pending, reply: node::SendReply) {
+    let Some((waiting, _room)) = lock(pending).remove(&reply.id) else {
+        return;
+    };
+    let outcome = match reply.refusal {
+        Some(refusal) => Err(decode(refusal)),
+        None => convert::sent_in(reply.sent).map_err(|error| {
+            tracing::error!(%error, "a logic node answered what cannot be read");
+            Refusal::Unknown
+        }),
+    };
+    // Whoever asked may be gone.
+    let _ = waiting.send(outcome);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole whatever panicked: each change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,297 @@
+//! The logic role somewhere else: `Logic` over the configured logic nodes.
+//!
+//! A user's requests go to one node, chosen by its id among those that are reached, so that every
+//! connect node chooses the same. They move to another only when those under way are answered or
+//! known to be unknown. A send is never repeated here: that is its client's, by its id.
+
+mod link;
+mod place;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, Epoch, Generation, UserId};
+use gimlet_core::logic::{InboxPage, Logic, Sent};
+use gimlet_core::message::{Draft, Sender};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{AckMark, Head};
+use gimlet_proto::node;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::call::Caller;
+use super::convert::{self, Nonsense};
+use super::refusal::decode;
+use link::{Client, Link};
+use place::Places;
+
+/// A read is answered within this, or asked of another node: what a logic node allows its storage,
+/// and the way there and back.
+const READ: Duration = Duration::from_millis(1_500);
+/// A sign-in waits for the business backend and for the storage.
+const SIGN_IN: Duration = Duration::from_secs(4);
+/// What a send's answer has for its way, beyond the time the logic node has.
+const WAY: Duration = Duration::from_millis(250);
+/// Nodes asked before a read is given up.
+const TRIES: usize = 2;
+/// Bytes of all sends under way.
+const SEND_BYTES: usize = 64 << 20;
+/// Bytes a send is counted as beside its content.
+const OVERHEAD: usize = 256;
+
+/// `Logic` by gRPC.
+#[derive(Debug)]
+pub(crate) struct RemoteLogic {
+    links: Vec<Arc<Link>>,
+    places: Places,
+    turn: AtomicUsize,
+    bytes: Arc<Semaphore>,
+    send_wait: Duration,
+}
+
+/// Why a node's answer is none.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("{0}")]
+    Status(#[from] tonic::Status),
+    #[error("its answer cannot be read: {0}")]
+    Nonsense(#[from] Nonsense),
+}
+
+/// What a node answered, if it did.
+type Answer<T> = Result<Result<T, Refusal>, Trouble>;
+
+impl RemoteLogic {
+    /// Keeps a link to each address until `stop`. `send_deadline` is what a logic node allows a
+    /// send.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub(crate) fn start(
+        addresses: &[String],
+        caller: &Caller,
+        send_deadline: Duration,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, tonic::transport::Error> {
+        let links = addresses.iter().map(|address| {
+            let link = Arc::new(Link::new(address, caller.channel(address)?));
+            tasks.spawn(Arc::clone(&link).run(stop.clone()));
+            Ok(link)
+        });
+        let links: Vec<_> = links.collect::<Result<_, tonic::transport::Error>>()?;
+        Ok(Self {
+            places: Places::new(addresses),
+            links,
+            turn: AtomicUsize::new(0),
+            bytes: Arc::new(Semaphore::new(SEND_BYTES)),
+            send_wait: send_deadline + WAY,
+        })
+    }
+
+    /// Waits until a node is reached, for so long at most; returns whether one is.
+    pub(crate) async fn reached(&self, within: Duration) -> bool {
+        let any = self.links.iter().map(|link| Box::pin(link.reached()));
+        if self.links.is_empty() {
+            return false;
+        }
+        timeout(within, futures_util::future::select_all(any))
+            .await
+            .is_ok()
+    }
+
+    /// Waits until every node is reached, for so long at most; returns whether they are.
+    #[cfg(test)]
+    pub(super) async fn all_reached(&self, within: Duration) -> bool {
+        let all = self.links.iter().map(|link| link.reached());
+        timeout(within, futures_util::future::join_all(all))
+            .await
+            .is_ok()
+    }
+
+    /// The nodes that are reached, the user's first, or in turn.
+    fn order(&self, user: Option<UserId>) -> Vec<&Arc<Link>> {
+        let order = match user {
+            Some(user) => self.places.order(user),
+            None => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+                let count = self.links.len().max(1);
+                (0..count).map(|at| (at + turn) % count).collect()
+            }
+        };
+        let links = order.into_iter().filter_map(|at| self.links.get(at));
+        links.filter(|link| link.is_up()).collect()
+    }
+
+    /// Asks one node, and another one if it does not answer: only for what may be asked twice.
+    async fn ask<T, F>(
+        &self,
+        user: Option<UserId>,
+        within: Duration,
+        call: impl Fn(Client) -> F + Send + Sync,
+    ) -> Result<T, Refusal>
+    where
+        F: Future<Output = Answer<T>> + Send,
+        T: Send,
+    {
+        for link in self.order(user).into_iter().take(TRIES) {
+            match timeout(within, call(link.client())).await {
+                Ok(Ok(answer)) => return answer,
+                Ok(Err(trouble)) => {
+                    tracing::warn!(node = link.address(), %trouble, "a logic node failed a call");
+                }
+                Err(_) => tracing::warn!(
+                    node = link.address(),
+                    "a logic node did not answer in time"
+                ),
+            }
+        }
+        Err(Refusal::Unavailable)
+    }
+}
+
+/// The value of an answer, or the refusal in it.
+fn value<T>(
+    refusal: Option<node::Refusal>,
+    value: impl FnOnce() -> Result<T, Nonsense>,
+) -> Answer<T> {
+    Ok(match refusal {
+        Some(refusal) => Err(decode(refusal)),
+        None => Ok(value()?),
+    })
+}
+
+#[async_trait]
+impl Logic for RemoteLogic {
+    async fn sign_in(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Generation, Refusal> {
+        self.ask(Some(user), SIGN_IN, |mut client| {
+            let request = node::SignInRequest {
+                user: user.get(),
+                device: device.get(),
+                token: token.to_owned(),
+            };
+            async move {
+                let reply = client.sign_in(request).await?.into_inner();
+                value(reply.refusal, || match reply.generation {
+                    0 => Err(Nonsense("generation")),
+                    raised => Ok(Generation(raised)),
+                })
+            }
+        })
+        .await
+    }
+
+    async fn epoch(&self) -> Result<Epoch, Refusal> {
+        self.ask(None, READ, |mut client| async move {
+            let reply = client.epoch(node::EpochRequest {}).await?.into_inner();
+            value(reply.refusal, || match reply.epoch {
+                0 => Err(Nonsense("epoch")),
+                epoch => Ok(Epoch(epoch)),
+            })
+        })
+        .await
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+        let only = users.first().copied().filter(|_| users.len() == 1);
+        self.ask(only, READ, |mut client| {
+            let users: Vec<u64> = users.iter().map(|user| user.get()).collect();
+            async move {
+                let asked = users.len();
+                let reply = client.heads(node::HeadsRequest { users }).await?;
+                let reply = reply.into_inner();
+                value(reply.refusal, || {
+                    let heads = reply.heads.iter().map(convert::head_in).collect::<Vec<_>>();
+                    if heads.len() == asked {
+                        Ok(heads)
+                    } else {
+                        Err(Nonsense("heads"))
+                    }
+                })
+            }
+        })
+        .await
+    }
+
+    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
+        self.ask(Some(user), READ, |mut client| {
+            let request = node::PageRequest {
+                user: user.get(),
+                after: after.get(),
+                items: u64::try_from(limit.items).unwrap_or(u64::MAX),
+                bytes: u64::try_from(limit.bytes).unwrap_or(u64::MAX),
+            };
+            async move {
+                let mut reply = client.page(request).await?.into_inner();
+                value(reply.refusal.take(), || convert::page_in(reply))
+            }
+        })
+        .await
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+        self.ask(Some(user), READ, |mut client| async move {
+            let request = node::AckedRequest { user: user.get() };
+            let reply = client.acked(request).await?.into_inner();
+            value(reply.refusal, || {
+                let marks = reply.acked.iter();
+                let marks =
+                    marks.map(|it| Ok((convert::device(it.device)?, Seq::new(it.upto))));
+                marks.collect()
+            })
+        })
+        .await
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
+        self.ask(None, READ, |mut client| {
+            let acks = acks.iter().map(convert::mark_out).collect();
+            async move {
+                let reply = client.ack(node::AckRequest { acks }).await?.into_inner();
+                value(reply.refusal, || Ok(()))
+            }
+        })
+        .await
+    }
+
+    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
+        let deadline = Instant::now() + self.send_wait;
+        // Up to here nothing has left this node: 14.
+        let place = self
+            .places
+            .take(sender.user(), |at| {
+                self.links.get(at).is_some_and(|link| link.is_up())
+            })
+            .ok_or(Refusal::Unavailable)?;
+        let link = self.links.get(place.at()).ok_or(Refusal::Unavailable)?;
+        let weight = draft.content.len() + OVERHEAD;
+        let weight = u32::try_from(weight).map_err(|_| Refusal::Unavailable)?;
+        let room = Arc::clone(&self.bytes).try_acquire_many_owned(weight);
+        let room = room.map_err(|_| Refusal::Unavailable)?;
+        let answer = link
+            .send(sender, draft, room)
+            .ok_or(Refusal::Unavailable)?;
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(answer)) => answer,
+            // The stream broke.
+            Ok(Err(_)) => Err(Refusal::Unknown),
+            Err(_) => {
+                tracing::warn!(node = link.address(), "a send was not answered in time");
+                link.doubt();
+                Err(Refusal::Unknown)
+            }
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Which logic node a user's requests go to.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, PoisonError};
+
+use gimlet_core::id::UserId;
+
+/// The nodes by number, and where users have sends under way.
+#[derive(Debug)]
+pub(super) struct Places {
+    seeds: Vec<u64>,
+    /// Bounded by the sends under way.
+    busy: Mutex<HashMap<Option<UserId>, Busy>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    at: usize,
+    sends: usize,
+}
+
+impl Places {
+    pub(super) fn new(addresses: &[String]) -> Self {
+        let seed = |address: &String| {
+            let mut hasher = DefaultHasher::new();
+            address.hash(&mut hasher);
+            hasher.finish()
+        };
+        Self {
+            seeds: addresses.iter().map(seed).collect(),
+            busy: Mutex::default(),
+        }
+    }
+
+    /// All nodes, the user's first: the same order on every connect node, and a node that goes
+    /// moves its own users only.
+    pub(super) fn order(&self, user: UserId) -> Vec<usize> {
+        self.scored(user.get())
+    }
+
+    fn scored(&self, key: u64) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.seeds.len()).collect();
+        order.sort_by_key(|at| {
+            let seed = self.seeds.get(*at).copied().unwrap_or_default();
+            std::cmp::Reverse(mix(key ^ seed))
+        });
+        order
+    }
+
+    /// The node for a send: where the user's other sends are, while that node is reached; else the
+    /// user's first that is. `None` if none is.
+    pub(super) fn take(
+        &self,
+        user: Option<UserId>,
+        is_up: impl Fn(usize) -> bool,
+    ) -> Option<Place<'_>> {
+        let best = || {
+            let order = self.scored(user.map_or(0, UserId::get));
+            order.into_iter().find(|at| is_up(*at))
+        };
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = match busy.entry(user) {
+            Entry::Occupied(mut there) => {
+                let there = there.get_mut();
+                if !is_up(there.at) {
+                    // What is under way there is unknown already.
+                    there.at = best()?;
+                }
+                there.sends += 1;
+                there.at
+            }
+            Entry::Vacant(free) => free.insert(Busy { at: best()?, sends: 1 }).at,
+        };
+        drop(busy);
+        Some(Place {
+            places: self,
+            user,
+            at,
+        })
+    }
+}
+
+/// A send's node, kept for the user until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place<'a> {
+    places: &'a Places,
+    user: Option<UserId>,
+    at: usize,
+}
+
+impl Place<'_> {
+    pub(super) const fn at(&self) -> usize {
+        self.at
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let busy = &self.places.busy;
+        let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Entry::Occupied(mut there) = busy.entry(self.user) {
+            there.get_mut().sends -= 1;
+            if there.get().sends == 0 {
+                there.remove();
+            }
+        }
+    }
+}
+
+/// The finaliser of splitmix64.
+const fn mix(mut x: u64) -> u64 {
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(n: u64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    fn places() -> Places {
+        Places::new(&["a:1".into(), "b:1".into(), "c:1".into()])
+    }
+
+    #[test]
+    fn users_are_spread_and_keep_their_node() {
+        let places = places();
+        let mut counts = [0; 3];
+        for n in 1..=3_000 {
+            let order = places.order(user(n));
+            counts[order[0]] += 1;
+            assert_eq!(order, super::tests::places().order(user(n)));
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn a_user_moves_only_when_nothing_is_under_way_or_its_node_is_gone() {
+        let places = places();
+        let order = places.order(user(1));
+        let (first, second) = (order[0], order[1]);
+        // Its node is away, then comes back.
+        let away = places.take(Some(user(1)), |at| at != first).unwrap();
+        assert_eq!(away.at(), second);
+        let back = places.take(Some(user(1)), |_| true).unwrap();
+        assert_eq!(back.at(), second, "a send is under way there");
+        drop((away, back));
+        assert_eq!(places.take(Some(user(1)), |_| true).unwrap().at(), first);
+        let lost = places.take(Some(user(1)), |_| true).unwrap();
+        let moved = places.take(Some(user(1)), |at| at != first).unwrap();
+        assert_eq!((lost.at(), moved.at()), (first, second));
+        assert!(places.take(Some(user(1)), |_| false).is_none());
+        drop((lost, moved));
+        assert!(places.busy.lock().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,243 @@
+//! The logic role for connect nodes: `LogicNode` in front of core's `Logic`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
+use futures_util::{Stream, future::BoxFuture};
+use gimlet_core::error::Refusal;
+use gimlet_core::logic::{Logic, Sent};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_proto::node;
+use gimlet_proto::node::logic_node_server::LogicNode;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use super::call::check_version;
+use super::convert::{self, Nonsense};
+use super::refusal::encode;
+
+/// Sends of one connect node under way; more are not read from its stream.
+const IN_FLIGHT: usize = 8_192;
+/// Bytes of them.
+const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Answers that wait for the way back.
+const ANSWERS: usize = 1_024;
+/// A node that goes away reads on for so long, until its callers have heard of it.
+const GOING: Duration = Duration::from_secs(2);
+
+/// The service. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct LogicServer {
+    logic: Arc<dyn Logic>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl LogicServer {
+    /// Serves this until `stop`; streams of sends are tasks of `tasks` and end by themselves then.
+    pub(crate) fn new(
+        logic: Arc<dyn Logic>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { logic, tasks, stop }
+    }
+}
+
+fn nonsense(error: Nonsense) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// The body of a versioned request.
+fn open<T>(request: Request<T>) -> Result<T, Status> {
+    check_version(request.metadata())?;
+    Ok(request.into_inner())
+}
+
+macro_rules! reply {
+    ($reply:ident, $answer:expr, |$value:ident| $($field:ident: $made:expr),*) => {
+        Ok(Response::new(match $answer {
+            Ok($value) => node::$reply { refusal: None, $($field: $made),* },
+            Err(refusal) => node::$reply {
+                refusal: Some(encode(refusal)),
+                ..node::$reply::default()
+            },
+        }))
+    };
+}
+
+#[async_trait]
+impl LogicNode for LogicServer {
+    async fn sign_in(
+        &self,
+        request: Request<node::SignInRequest>,
+    ) -> Result<Response<node::SignInReply>, Status> {
+        let asked = open(request)?;
+        let user = convert::user(asked.user).map_err(nonsense)?;
+        let device = convert::device(asked.device).map_err(nonsense)?;
+        let answer = self.logic.sign_in(user, device, &asked.token).await;
+        reply!(SignInReply, answer, |raised| generation: raised.0)
+    }
+
+    async fn epoch(
+        &self,
+        request: Request<node::EpochRequest>,
+    ) -> Result<Response<node::EpochReply>, Status> {
+        open(request)?;
+        reply!(EpochReply, self.logic.epoch().await, |known| epoch: known.0)
+    }
+
+    async fn heads(
+        &self,
+        request: Request<node::HeadsRequest>,
+    ) -> Result<Response<node::HeadsReply>, Status> {
+        let users = convert::users(&open(request)?.users).map_err(nonsense)?;
+        let answer = self.logic.heads(&users).await;
+        reply!(HeadsReply, answer, |read| heads: read.into_iter().map(convert::head_out).collect())
+    }
+
+    async fn page(
+        &self,
+        request: Request<node::PageRequest>,
+    ) -> Result<Response<node::PageReply>, Status> {
+        let asked = open(request)?;
+        let user = convert::user(asked.user).map_err(nonsense)?;
+        let limit = PageLimit {
+            items: usize::try_from(asked.items).unwrap_or(usize::MAX),
+            bytes: usize::try_from(asked.bytes).unwrap_or(usize::MAX),
+        };
+        let page = self.logic.page(user, Seq::new(asked.after), limit).await;
+        Ok(Response::new(match page {
+            Ok(page) => convert::page_out(&page),
+            Err(refusal) => node::PageReply {
+                refusal: Some(encode(refusal)),
+                ..node::PageReply::default()
+            },
+        }))
+    }
+
+    async fn acked(
+        &self,
+        request: Request<node::AckedRequest>,
+    ) -> Result<Response<node::AckedReply>, Status> {
+        let user = convert::user(open(request)?.user).map_err(nonsense)?;
+        let answer = self.logic.acked(user).await;
+        let mark = |(device, upto): (gimlet_core::id::DeviceId, Seq)| node::AckMark {
+            user: 0,
+            device: device.get(),
+            upto: upto.get(),
+        };
+        reply!(AckedReply, answer, |marks| acked: marks.into_iter().map(mark).collect())
+    }
+
+    async fn ack(
+        &self,
+        request: Request<node::AckRequest>,
+    ) -> Result<Response<node::AckReply>, Status> {
+        let marks = open(request)?.acks;
+        let marks: Result<Vec<_>, _> = marks.iter().map(convert::mark_in).collect();
+        let answer = self.logic.ack(&marks.map_err(nonsense)?).await;
+        reply!(AckReply, answer, |_done|)
+    }
+
+    type SendStream = Pin<Box<dyn Stream<Item = Result<node::SendReply, Status>> + Send>>;
+
+    async fn send(
+        &self,
+        request: Request<Streaming<node::SendRequest>>,
+    ) -> Result<Response<Self::SendStream>, Status> {
+        let requests = open(request)?;
+        let (answers, mut answered) = mpsc::channel(ANSWERS);
+        let lane = Lane {
+            logic: Arc::clone(&self.logic),
+            answers,
+            stop: self.stop.clone(),
+            work: FuturesUnordered::new(),
+            bytes: 0,
+        };
+        self.tasks.spawn(lane.run(requests));
+        let replies = stream::poll_fn(move |cx| answered.poll_recv(cx)).map(Ok);
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+type Work = BoxFuture<'static, (u64, usize, Result<Sent, Refusal>)>;
+
+/// One connect node's sends: begun in the order of the stream, answered as they are done, and
+/// finished even if the connect node is gone.
+struct Lane {
+    logic: Arc<dyn Logic>,
+    answers: mpsc::Sender<node::SendReply>,
+    stop: CancellationToken,
+    work: FuturesUnordered<Work>,
+    bytes: usize,
+}
+
+impl Lane {
+    async fn run(mut self, mut requests: Streaming<node::SendRequest>) {
+        let stop = self.stop.clone();
+        let (mut reading, mut going) = (true, None);
+        while reading || !self.work.is_empty() {
+            let room = self.work.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
+            tokio::select! {
+                biased;
+                Some((id, weight, outcome)) = self.work.next() => {
+                    self.bytes -= weight;
+                    answer(&self.answers, id, outcome).await;
+                }
+                () = stop.cancelled(), if going.is_none() => {
+                    going = Some(Instant::now() + GOING);
+                    let word = node::SendReply { closing: true, ..node::SendReply::default() };
+                    let _ = self.answers.send(word).await;
+                }
+                () = until(going), if reading && going.is_some() => reading = false,
+                next = requests.message(), if reading && room => match next {
+                    Ok(Some(request)) => self.begin(request),
+                    Ok(None) | Err(_) => reading = false,
+                },
+            }
+        }
+    }
+
+    fn begin(&mut self, request: node::SendRequest) {
+        let (id, weight) = (request.id, request.content.len());
+        let logic = Arc::clone(&self.logic);
+        self.bytes += weight;
+        self.work.push(Box::pin(async move {
+            let outcome = match convert::send_in(request) {
+                Ok((sender, draft)) => logic.send(sender, draft).await,
+                Err(error) => {
+                    tracing::error!(%error, "a connect node sent what cannot be read");
+                    Err(Refusal::Internal)
+                }
+            };
+            (id, weight, outcome)
+        }));
+    }
+}
+
+async fn answer(answers: &mpsc::Sender<node::SendReply>, id: u64, outcome: Result<Sent, Refusal>) {
+    let mut reply = node::SendReply {
+        id,
+        ..node::SendReply::default()
+    };
+    match outcome {
+        Ok(sent) => reply.sent = Some(convert::sent_out(&sent)),
+        Err(refusal) => reply.refusal = Some(encode(refusal)),
+    }
+    // Nobody may be there to hear it.
+    let _ = answers.send(reply).await;
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

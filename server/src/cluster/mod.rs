@@ -1,0 +1,25 @@
+//! Nodes among themselves: each seam of core (`Logic`, `Peer`, `Business`) as a gRPC client, and
+//! the servers of the first two.
+//!
+//! Serves `build`, which puts the remote half of a seam where the role behind it is not in this
+//! process. The protocol is `gimlet.node.v1`; a backend's own business service is asked by gim's
+//! `BusinessInt`. Nothing here decides anything: what is asked and answered is core's.
+
+mod business_client;
+mod call;
+mod connect_server;
+mod convert;
+mod logic_client;
+mod logic_server;
+mod peer;
+mod raw_status;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use business_client::{RemoteBusiness, WRONG_SECRET};
+pub(crate) use call::{Caller, check_address};
+pub(crate) use connect_server::ConnectServer;
+pub(crate) use logic_client::RemoteLogic;
+pub(crate) use logic_server::LogicServer;
+pub(crate) use peer::RemotePeer;

@@ -1,0 +1,228 @@
+//! The link to one connect node: one ordered stream of parcels behind a bounded queue.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use gimlet_core::envelope::Parcel;
+use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
+use gimlet_proto::node::connect_node_client::ConnectNodeClient;
+use gimlet_proto::node::deliver_request::What;
+use gimlet_proto::node::{self, Plain};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+
+use super::super::call::{MESSAGE_MAX, NodeChannel};
+use super::super::convert;
+
+/// Batches of parcels that wait for the way.
+const QUEUE: usize = 4_096;
+/// Bytes of them.
+const QUEUE_BYTES: usize = 16 << 20;
+/// Bytes of one batch: far below what a node accepts.
+const BATCH_BYTES: usize = 1 << 20;
+/// How long opening the stream, and each single call, may take.
+const CALL: Duration = Duration::from_secs(1);
+/// The first pause after a failure, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// A batch, and the room in the queue that it takes.
+pub(super) type Item = (node::DeliverRequest, OwnedSemaphorePermit);
+
+/// One connect node.
+#[derive(Debug)]
+pub(super) struct Link {
+    from: String,
+    node: NodeId,
+    client: ConnectNodeClient<NodeChannel>,
+    queue: Mutex<Option<mpsc::Sender<Item>>>,
+    room: Arc<Semaphore>,
+    /// Something was dropped since the node was last told so.
+    missed: AtomicBool,
+    ended: CancellationToken,
+}
+
+impl Link {
+    /// The link, and the queue that [`run`](Self::run) starts with: the first parcels wait there
+    /// while the stream is opened.
+    pub(super) fn new(
+        from: String,
+        node: NodeId,
+        channel: NodeChannel,
+    ) -> (Self, mpsc::Receiver<Item>) {
+        let (queue, queued) = mpsc::channel(QUEUE);
+        let link = Self {
+            from,
+            node,
+            client: ConnectNodeClient::new(channel).max_decoding_message_size(MESSAGE_MAX),
+            queue: Mutex::new(Some(queue)),
+            room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+            missed: AtomicBool::new(false),
+            ended: CancellationToken::new(),
+        };
+        (link, queued)
+    }
+
+    /// The node is gone for good.
+    pub(super) fn end(&self) {
+        self.ended.cancel();
+    }
+
+    /// Puts the parcels on the stream, in order; `false` if some were dropped.
+    pub(super) fn deliver(&self, parcels: &[Parcel]) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(queue) = queue.as_ref() else {
+            self.missed.store(true, Ordering::Release);
+            return false;
+        };
+        let mut batch = Vec::new();
+        let mut weight = 0;
+        for (at, parcel) in parcels.iter().enumerate() {
+            weight += convert::parcel_weight(parcel);
+            batch.push(convert::parcel_out(parcel));
+            if weight < BATCH_BYTES && at + 1 < parcels.len() {
+                continue;
+            }
+            if !self.put(queue, std::mem::take(&mut batch), weight) {
+                self.missed.store(true, Ordering::Release);
+                return false;
+            }
+            weight = 0;
+        }
+        true
+    }
+
+    fn put(&self, queue: &mpsc::Sender<Item>, parcels: Vec<node::Parcel>, weight: usize) -> bool {
+        let weight = u32::try_from(weight.min(QUEUE_BYTES)).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
+            return false;
+        };
+        // There is room again: the node hears first that something is missing.
+        if self.missed.swap(false, Ordering::AcqRel) {
+            let Ok(none) = Arc::clone(&self.room).try_acquire_many_owned(0) else {
+                return false;
+            };
+            if queue.try_send((word(What::Missed(Plain {})), none)).is_err() {
+                return false;
+            }
+        }
+        let parcels = word(What::Parcels(node::Parcels { parcels }));
+        queue.try_send((parcels, room)).is_ok()
+    }
+
+    pub(super) async fn supersede(&self, device: DeviceId, generation: Generation) {
+        let request = node::SupersedeRequest {
+            device: device.get(),
+            generation: generation.0,
+        };
+        let mut client = self.client.clone();
+        self.call("supersede", client.supersede(request)).await;
+    }
+
+    pub(super) async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
+        let request = node::DisconnectRequest {
+            user: user.get(),
+            device: device.get(),
+            reason: reason.to_owned(),
+        };
+        let mut client = self.client.clone();
+        self.call("disconnect", client.disconnect(request)).await;
+    }
+
+    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, Status>>) {
+        match timeout(CALL, call).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(status)) => {
+                let why = status.message();
+                tracing::debug!(node = %self.node, what, why, "a connect node failed a call");
+            }
+            Err(_) => {
+                tracing::debug!(node = %self.node, what, "a connect node did not answer in time");
+            }
+        }
+    }
+
+    /// Keeps the stream open until `stop` or the node's end.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        mut queued: mpsc::Receiver<Item>,
+        stop: CancellationToken,
+    ) {
+        let mut pause = PAUSE.0;
+        loop {
+            let why = {
+                let mut streaming = std::pin::pin!(self.stream(queued, &mut pause));
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {
+                        // What was handed over is written; the stream ends with its queue.
+                        self.set(None);
+                        let _ = timeout(CALL, streaming).await;
+                        return;
+                    }
+                    () = self.ended.cancelled() => break,
+                    why = streaming.as_mut() => why,
+                }
+            };
+            // What waited is dropped with its queue; nothing is repeated (law 6).
+            self.set(None);
+            self.missed.store(true, Ordering::Release);
+            tracing::debug!(node = %self.node, why, "the stream to a connect node ended");
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.ended.cancelled() => break,
+                () = sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)) => {}
+            }
+            pause = (pause * 2).min(PAUSE.1);
+            let (queue, again) = mpsc::channel(QUEUE);
+            queued = again;
+            self.set(Some(queue));
+        }
+        self.set(None);
+    }
+
+    fn set(&self, queue: Option<mpsc::Sender<Item>>) {
+        *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = queue;
+    }
+
+    /// Opens the stream and waits for its end; says why it ended.
+    async fn stream(&self, queued: mpsc::Receiver<Item>, pause: &mut Duration) -> String {
+        let mut replies = match timeout(CALL, self.open(queued)).await {
+            Ok(Ok(replies)) => replies,
+            Ok(Err(status)) => return status.message().to_owned(),
+            Err(_) => return "it did not answer in time".into(),
+        };
+        tracing::debug!(node = %self.node, "stream to a connect node opened");
+        loop {
+            match replies.message().await {
+                Ok(Some(_)) => *pause = PAUSE.0,
+                Ok(None) => return "it ended the stream".into(),
+                Err(status) => return status.message().to_owned(),
+            }
+        }
+    }
+
+    async fn open(
+        &self,
+        mut queued: mpsc::Receiver<Item>,
+    ) -> Result<Streaming<node::DeliverReply>, Status> {
+        let hello = word(What::Hello(node::Hello {
+            from: self.from.clone(),
+            boot: self.node.boot,
+        }));
+        let missed = self.missed.swap(false, Ordering::AcqRel);
+        let missed = missed.then(|| word(What::Missed(Plain {})));
+        let first = stream::iter(std::iter::once(hello).chain(missed));
+        // A batch's room is free when it is taken to be written.
+        let rest = stream::poll_fn(move |cx| queued.poll_recv(cx)).map(|(request, _room)| request);
+        let mut client = self.client.clone();
+        Ok(client.deliver(first.chain(rest)).await?.into_inner())
+    }
+}
+
+fn word(what: What) -> node::DeliverRequest {
+    node::DeliverRequest { what: Some(what) }
+}

@@ -1,0 +1,173 @@
+//! The other connect nodes: `Peer` over the nodes that hold a lease.
+//!
+//! Everything that goes this way is a hint (law 6): it is handed on at once or dropped and counted,
+//! and a node that was cut off compares its heads when it is heard again.
+
+mod link;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use gimlet_core::envelope::Parcel;
+use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
+use gimlet_core::peer::Peer;
+use gimlet_core::store::DeviceRoute;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::call::Caller;
+use link::Link;
+
+/// How often the list of nodes is read.
+const REFRESH: Duration = Duration::from_secs(1);
+/// How long reading it may take.
+const READ: Duration = Duration::from_millis(800);
+/// A node that is no longer listed counts for so long still: the list may have been lost.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// `Peer` by gRPC. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct RemotePeer {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    here: NodeId,
+    caller: Caller,
+    route: Arc<dyn DeviceRoute>,
+    nodes: Mutex<HashMap<NodeId, Instant>>,
+    links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    dropped: AtomicU64,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl RemotePeer {
+    /// Follows the list of nodes, and keeps a stream to each that was handed something, until
+    /// `stop`.
+    pub(crate) fn start(
+        here: NodeId,
+        route: Arc<dyn DeviceRoute>,
+        caller: Caller,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Self {
+        let inner = Arc::new(Inner {
+            here,
+            caller,
+            route,
+            nodes: Mutex::default(),
+            links: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            tasks: tasks.clone(),
+            stop: stop.clone(),
+        });
+        let following = Arc::clone(&inner);
+        tasks.spawn(async move {
+            tokio::select! {
+                () = following.stop.cancelled() => {}
+                () = following.follow() => {}
+            }
+        });
+        Self { inner }
+    }
+
+    /// Parcels dropped so far.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.inner.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Inner {
+    async fn follow(&self) {
+        loop {
+            match timeout(READ, self.route.nodes()).await {
+                Ok(Ok(nodes)) => self.listed(nodes),
+                Ok(Err(error)) => tracing::debug!(%error, "the list of nodes was not read"),
+                Err(_) => tracing::debug!("the list of nodes was not read in time"),
+            }
+            sleep(REFRESH).await;
+        }
+    }
+
+    fn listed(&self, now: Vec<NodeId>) {
+        let at = Instant::now();
+        let mut nodes = lock(&self.nodes);
+        for node in now.into_iter().filter(|node| *node != self.here) {
+            if nodes.insert(node.clone(), at).is_none() {
+                tracing::info!(%node, "connect node found");
+            }
+        }
+        nodes.retain(|node, seen| {
+            let known = at.duration_since(*seen) < GRACE;
+            if !known {
+                tracing::info!(%node, "connect node gone");
+            }
+            known
+        });
+        lock(&self.links).retain(|node, link| {
+            let known = nodes.contains_key(node);
+            if !known {
+                link.end();
+            }
+            known
+        });
+    }
+
+    /// The link to this node, made when it is first needed. `None` if it has no address.
+    fn link(&self, node: &NodeId) -> Option<Arc<Link>> {
+        let mut links = lock(&self.links);
+        if let Some(link) = links.get(node) {
+            return Some(Arc::clone(link));
+        }
+        let channel = self.caller.channel(&node.name);
+        let channel = channel.inspect_err(|error| {
+            tracing::warn!(%node, %error, "a node advertises what is no address");
+        });
+        let (link, queued) = Link::new(self.here.name.clone(), node.clone(), channel.ok()?);
+        let link = Arc::new(link);
+        self.tasks
+            .spawn(Arc::clone(&link).run(queued, self.stop.clone()));
+        links.insert(node.clone(), Arc::clone(&link));
+        Some(link)
+    }
+}
+
+#[async_trait]
+impl Peer for RemotePeer {
+    async fn nodes(&self) -> Vec<NodeId> {
+        lock(&self.inner.nodes).keys().cloned().collect()
+    }
+
+    async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+        let count = parcels.len() as u64;
+        let link = self.inner.link(node);
+        let taken = link.is_some_and(|link| link.deliver(&parcels));
+        if !taken {
+            self.inner.dropped.fetch_add(count, Ordering::Relaxed);
+        }
+        taken
+    }
+
+    async fn supersede(&self, node: &NodeId, device: DeviceId, generation: Generation) {
+        if let Some(link) = self.inner.link(node) {
+            link.supersede(device, generation).await;
+        }
+    }
+
+    async fn disconnect(&self, node: &NodeId, user: UserId, device: DeviceId, reason: &str) {
+        if let Some(link) = self.inner.link(node) {
+            link.disconnect(user, device, reason).await;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Whole whatever panicked: each change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,131 @@
+//! Refusals between nodes: all that they say, so that a client hears the same words from one
+//! process and from many.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, GroupId, UserId};
+use gimlet_proto::node::refusal::Why;
+use gimlet_proto::node::{self, Plain};
+
+/// Different fixed texts that are remembered; the program has a few dozen.
+const TEXTS: usize = 512;
+/// Bytes of such a text.
+const TEXT: usize = 1_024;
+
+/// A refusal for the wire.
+pub(super) fn encode(refusal: Refusal) -> node::Refusal {
+    let why = match refusal {
+        Refusal::Unauthorized(text) => Why::Unauthorized(text.into()),
+        Refusal::BadRequest(text) => Why::BadRequest(text),
+        Refusal::BadCode => Why::BadCode(Plain {}),
+        Refusal::NotInGroup(group) => Why::NotInGroup(group.get()),
+        Refusal::NoSuchGroup(group) => Why::NoSuchGroup(group.get()),
+        Refusal::NoSuchDevice(device) => Why::NoSuchDevice(device.get()),
+        Refusal::AlreadyFriends(user) => Why::AlreadyFriends(user.get()),
+        Refusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
+        Refusal::Forbidden(text) => Why::Forbidden(text.into()),
+        Refusal::Conflict => Why::Conflict(Plain {}),
+        Refusal::RateLimited { retry_after } => {
+            Why::RateLimitedUs(u64::try_from(retry_after.as_micros()).unwrap_or(u64::MAX))
+        }
+        Refusal::Exhausted(text) => Why::Exhausted(text),
+        Refusal::Unavailable => Why::Unavailable(Plain {}),
+        Refusal::Unknown => Why::Unknown(Plain {}),
+        Refusal::Unsupported(text) => Why::Unsupported(text.into()),
+        Refusal::Internal => Why::Internal(Plain {}),
+    };
+    node::Refusal { why: Some(why) }
+}
+
+/// A refusal from the wire; what makes no sense is a fault of the server.
+pub(super) fn decode(refusal: node::Refusal) -> Refusal {
+    let group = |raw| GroupId::new(raw);
+    let user = |raw| UserId::new(raw);
+    let decoded = match refusal.why {
+        None => None,
+        Some(why) => match why {
+            Why::Unauthorized(text) => Some(Refusal::Unauthorized(fixed(text))),
+            Why::BadRequest(text) => Some(Refusal::BadRequest(text)),
+            Why::BadCode(_) => Some(Refusal::BadCode),
+            Why::NotInGroup(raw) => group(raw).map(Refusal::NotInGroup),
+            Why::NoSuchGroup(raw) => group(raw).map(Refusal::NoSuchGroup),
+            Why::NoSuchDevice(raw) => DeviceId::new(raw).map(Refusal::NoSuchDevice),
+            Why::AlreadyFriends(raw) => user(raw).map(Refusal::AlreadyFriends),
+            Why::NoSuchUser(raw) => user(raw).map(Refusal::NoSuchUser),
+            Why::Forbidden(text) => Some(Refusal::Forbidden(fixed(text))),
+            Why::Conflict(_) => Some(Refusal::Conflict),
+            Why::RateLimitedUs(us) => Some(Refusal::RateLimited {
+                retry_after: Duration::from_micros(us),
+            }),
+            Why::Exhausted(text) => Some(Refusal::Exhausted(text)),
+            Why::Unavailable(_) => Some(Refusal::Unavailable),
+            Why::Unknown(_) => Some(Refusal::Unknown),
+            Why::Unsupported(text) => Some(Refusal::Unsupported(fixed(text))),
+            Why::Internal(_) => Some(Refusal::Internal),
+        },
+    };
+    decoded.unwrap_or_else(|| {
+        tracing::error!("a node refused without a reason this version knows");
+        Refusal::Internal
+    })
+}
+
+/// The text as one that lives as long as the program, which is what core's fixed texts are. Each
+/// different text is kept once; their number and length are bounded, since the other node's
+/// program has no more than a few dozen of them.
+fn fixed(text: String) -> &'static str {
+    static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = known.get(text.as_str()) {
+        return text;
+    }
+    if known.len() >= TEXTS || text.len() > TEXT {
+        return "refused by another node";
+    }
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    known.insert(text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_changes_on_the_way() {
+        let group = GroupId::new(7).unwrap();
+        let device = DeviceId::new(8).unwrap();
+        let user = UserId::new(u64::try_from(i64::MAX).unwrap()).unwrap();
+        let all = [
+            Refusal::Unauthorized("the token is wrong"),
+            Refusal::bad("mentions: at most 200"),
+            Refusal::BadCode,
+            Refusal::NotInGroup(group),
+            Refusal::NoSuchGroup(group),
+            Refusal::NoSuchDevice(device),
+            Refusal::AlreadyFriends(user),
+            Refusal::NoSuchUser(user),
+            Refusal::Forbidden("the last admin cannot leave"),
+            Refusal::Conflict,
+            Refusal::RateLimited {
+                retry_after: Duration::from_micros(1_234_567),
+            },
+            Refusal::Exhausted("the server's storage is full".into()),
+            Refusal::Unavailable,
+            Refusal::Unknown,
+            Refusal::Unsupported("not here"),
+            Refusal::Internal,
+        ];
+        for refusal in all {
+            assert_eq!(decode(encode(refusal.clone())), refusal);
+        }
+        assert_eq!(decode(node::Refusal { why: None }), Refusal::Internal);
+        let nobody = node::Refusal {
+            why: Some(Why::NoSuchUser(0)),
+        };
+        assert_eq!(decode(nobody), Refusal::Internal);
+    }
+}

@@ -1,0 +1,207 @@
+//! Parcels, takeovers and disconnects through another connect node.
+
+use std::future::poll_fn;
+use std::time::Duration;
+
+use gimlet_core::envelope::Delivery;
+use gimlet_core::gateway::{Connection, SignInRequest};
+use gimlet_core::hub::{CloseReason, Work};
+use gimlet_core::id::NodeId;
+use gimlet_core::memory;
+use gimlet_core::message::Draft;
+use gimlet_core::peer::Peer as _;
+use gimlet_core::seq::Seq;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::cluster::RemotePeer;
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// Two whole nodes over the same stores, each the other's peer by gRPC.
+struct Pair {
+    nodes: [Node; 2],
+    ids: [NodeId; 2],
+    peers: [RemotePeer; 2],
+    served: Vec<Served>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Pair {
+    async fn start() -> Self {
+        let stores = memory::stores();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let mut built = Vec::new();
+        for _ in 0..2 {
+            // The address is the name, so it comes first.
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            drop(listener);
+            let id = NodeId::boot(addr.to_string());
+            let route = Arc::clone(&stores.route);
+            let peer = RemotePeer::start(id.clone(), route, caller(), &tasks, &stop);
+            let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Open));
+            (builder.peer, builder.id) = (Arc::new(peer.clone()), id.clone());
+            let node = builder.start();
+            let gateway = node.gateway().clone();
+            let served = Served::at(addr, |tasks, stop| {
+                let server = ConnectServer::new(gateway, id.clone(), tasks.clone(), stop.clone());
+                Routes::new(ConnectNodeServer::new(server))
+            })
+            .await;
+            built.push((node, id, peer, served));
+        }
+        let [one, two] = <[_; 2]>::try_from(built).ok().unwrap();
+        let pair = Self {
+            nodes: [one.0, two.0],
+            ids: [one.1, two.1],
+            peers: [one.2, two.2],
+            served: vec![one.3, two.3],
+            tasks,
+            stop,
+        };
+        for at in 0..2 {
+            while pair.peers[at].nodes().await != [pair.ids[1 - at].clone()] {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        pair
+    }
+
+    async fn sign_in(&self, at: usize, who: u64, on: u64) -> Connection {
+        let request = SignInRequest {
+            user: user(who),
+            device: device(on),
+            token: "any".into(),
+            client: None,
+            protocol: 1,
+            fragile: false,
+        };
+        let connection = self.nodes[at].gateway().sign_in(request).await.unwrap();
+        let page = connection.sync(Seq::ZERO).await.unwrap();
+        connection.synced(Seq::ZERO, page.upto, page.more);
+        connection
+    }
+
+    async fn end(self) {
+        for node in &self.nodes {
+            node.stop().await;
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        for served in self.served {
+            served.stop().await;
+        }
+    }
+}
+
+async fn work(connection: &Connection) -> Work {
+    let next = poll_fn(|cx| connection.poll_work(cx, Instant::now()));
+    timeout(SOON, next).await.expect("it comes")
+}
+
+async fn pushed(connection: &Connection, n: usize) -> Vec<u64> {
+    let mut got = Vec::new();
+    while got.len() < n {
+        let Work::Deliver(batch) = work(connection).await else {
+            panic!("pushes, no reads: they came by the stream");
+        };
+        got.extend(batch.iter().map(|it| match it {
+            Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
+        }));
+    }
+    got
+}
+
+#[tokio::test]
+async fn what_is_sent_here_is_pushed_there_in_order() {
+    let pair = Pair::start().await;
+    let bob = pair.sign_in(1, 2, 20).await;
+    for n in 1..=300 {
+        let mut draft = Draft::text(user(2), "x");
+        draft.client_id = Some(format!("{n}"));
+        let sender = Sender::User { user: user(1 + n % 7 * 3), device: None };
+        pair.nodes[0].service().send(sender, draft).await.unwrap();
+    }
+    assert_eq!(pushed(&bob, 300).await, (1..=300).collect::<Vec<_>>());
+    assert_eq!(pair.peers[0].dropped(), 0);
+    drop(bob);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_device_that_signs_in_there_is_superseded_here() {
+    let pair = Pair::start().await;
+    let old = pair.sign_in(0, 1, 10).await;
+    let new = pair.sign_in(1, 1, 10).await;
+    assert!(old.handle().is_superseded(), "before the newer sign-in is answered");
+    assert!(matches!(work(&old).await, Work::Close(CloseReason::Superseded)));
+    drop(old);
+    pair.nodes[0]
+        .service()
+        .send(phone(2), Draft::text(user(1), "x"))
+        .await
+        .unwrap();
+    assert_eq!(pushed(&new, 1).await, [1]);
+    pair.nodes[0]
+        .service()
+        .disconnect(user(1), device(10), "revoked")
+        .await;
+    let Work::Close(CloseReason::Revoked(why)) = work(&new).await else {
+        panic!("it is closed");
+    };
+    assert_eq!(why, "revoked");
+    drop(new);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_gone_costs_nothing_but_a_count() {
+    let mut pair = Pair::start().await;
+    let bob = pair.sign_in(1, 2, 20).await;
+    pair.served.pop().unwrap().stop().await;
+    // Its lease lives still: pushes to it are dropped, sends are answered.
+    let mut n = 0;
+    while pair.peers[0].dropped() == 0 {
+        n += 1;
+        let mut draft = Draft::text(user(2), "x");
+        draft.client_id = Some(format!("{n}"));
+        pair.nodes[0].service().send(phone(1), draft).await.unwrap();
+    }
+    assert!(!pair.peers[0].deliver(&pair.ids[1], Vec::new()).await || n > 0);
+    drop(bob);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn an_earlier_run_of_a_node_gets_nothing() {
+    let pair = Pair::start().await;
+    let ghost = NodeId::boot(pair.ids[1].name.clone());
+    let alive = &pair.peers[0];
+    let everyone = || {
+        let message = gimlet_core::message::Message {
+            id: gimlet_core::id::MessageId::generate(),
+            sender: Sender::Business,
+            receiver: gimlet_core::message::Receiver::Everyone,
+            mentions: Vec::new(),
+            kind: 1,
+            content: gimlet_core::message::Content::default(),
+            sent_at: gimlet_core::time::Timestamp(0),
+        };
+        gimlet_core::envelope::Parcel::Everyone {
+            envelope: Arc::new(gimlet_core::envelope::Envelope::new(
+                Arc::new(message),
+                Arc::default(),
+                0,
+            )),
+        }
+    };
+    // Handed over while the stream is opened, then refused.
+    while alive.deliver(&ghost, vec![everyone()]).await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(pair.nodes[1].gateway().hub().pushed(), 0);
+    pair.end().await;
+}

@@ -1,0 +1,325 @@
+//! What this process does: each role it has, put together from core, with a direct call where two
+//! roles are here and the cluster's clients where one is elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::business::{Builtin, Business};
+use gimlet_core::fanout::{Fanout, NoConnections};
+use gimlet_core::gateway::Gateway;
+use gimlet_core::hub::Hub;
+use gimlet_core::id::NodeId;
+use gimlet_core::logic::Logic;
+use gimlet_core::node::{Node, NodeBuilder};
+use gimlet_core::peer::{Alone, Peer};
+use gimlet_core::service::{self, Service};
+use gimlet_core::store::DeviceRoute;
+use gimlet_core::time::Clock;
+use gimlet_core::{gateway, limits};
+use gimlet_transport::WirePushes;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::StartError;
+use crate::cluster::{Caller, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer};
+use crate::config::{Config, Direct, Role, StorageKind, SyncFromZero};
+use crate::storage::Storage;
+
+/// A new connect node compares all heads once the others have found it: what was pushed before
+/// then did not reach it.
+const FOUND: Duration = Duration::from_secs(3);
+
+/// The roles of this process, running. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Roles {
+    /// The logic role.
+    pub(crate) service: Option<Service>,
+    /// The connect role.
+    pub(crate) gateway: Option<Gateway>,
+    /// The logic role, wherever it is; for the connect role.
+    pub(crate) logic: Option<Arc<dyn Logic>>,
+    /// The built-in business service.
+    pub(crate) builtin: Option<Builtin>,
+    /// The business role, wherever it is; for the logic role and for who is called by clients.
+    pub(crate) business: Option<Arc<dyn Business>>,
+    /// The way to connections; for the logic and the business role.
+    pub(crate) fanout: Option<Fanout>,
+    /// Connect and logic together.
+    pub(crate) node: Option<Node>,
+    id: NodeId,
+    peer: Option<RemotePeer>,
+    remote: Option<Arc<RemoteLogic>>,
+    /// What core runs, unless `node` does.
+    core: Tasks,
+    /// What reaches other nodes; ends after what uses it.
+    cluster: Tasks,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tasks {
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+impl Tasks {
+    async fn stop(&self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+impl Roles {
+    /// Starts the roles of the configuration over this storage. `internal` is where this process
+    /// listens for other nodes, and `builtin` is there if it has the business role.
+    pub(crate) fn start(
+        config: &Config,
+        storage: &Storage,
+        builtin: Option<Builtin>,
+        internal: Option<String>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let has = |role| config.roles.has(role);
+        let cluster = Tasks::default();
+        let secret = config.cluster.secret.as_ref();
+        let caller = Caller::new(secret)
+            .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?;
+        let address = |error: tonic::transport::Error| StartError::Cluster(error.to_string());
+
+        let alone = config.storage.kind != StorageKind::Mysql;
+        let name = config.cluster.advertise.clone().or(internal);
+        let id = NodeId::boot(name.filter(|_| !alone).unwrap_or_else(|| "local".into()));
+        let route = Arc::clone(&storage.route);
+        let remote_peer = (!alone).then(|| {
+            let route = Arc::clone(&route);
+            RemotePeer::start(id.clone(), route, caller.clone(), &cluster.tracker, &cluster.token)
+        });
+        let peer: Arc<dyn Peer> = match &remote_peer {
+            Some(peer) => Arc::new(peer.clone()),
+            None => Arc::new(Alone),
+        };
+        let business: Option<Arc<dyn Business>> = match &builtin {
+            Some(builtin) => Some(Arc::new(builtin.clone())),
+            None if has(Role::Logic) => {
+                let remote = RemoteBusiness::new(&config.cluster.business, &caller);
+                Some(Arc::new(remote.map_err(address)?))
+            }
+            None => None,
+        };
+        let mut roles = Self {
+            service: None,
+            gateway: None,
+            logic: None,
+            builtin,
+            business,
+            fanout: None,
+            node: None,
+            id,
+            peer: remote_peer,
+            remote: None,
+            core: Tasks::default(),
+            cluster,
+        };
+        match (has(Role::Connect), has(Role::Logic)) {
+            (true, true) => roles.start_node(config, storage, peer, clock),
+            (false, true) => roles.start_logic(config, storage, peer, clock),
+            (true, false) => {
+                let remote = RemoteLogic::start(
+                    &config.cluster.logic,
+                    &caller,
+                    config.limits.node.send_deadline,
+                    &roles.cluster.tracker,
+                    &roles.cluster.token,
+                );
+                roles.start_connect(config, storage, peer, remote.map_err(address)?);
+            }
+            (false, false) => {}
+        }
+        if roles.fanout.is_none() && has(Role::Business) {
+            roles.fanout = Some(roles.business_fanout(route));
+        }
+        Ok(roles)
+    }
+
+    fn start_node(
+        &mut self,
+        config: &Config,
+        storage: &Storage,
+        peer: Arc<dyn Peer>,
+        clock: Arc<dyn Clock>,
+    ) {
+        let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
+            return;
+        };
+        let mut node = NodeBuilder::new(stores, business);
+        node.limits = config.limits.node.clone();
+        node.clock = clock;
+        node.peer = peer;
+        node.codec = Arc::new(WirePushes);
+        node.policy = policy(config);
+        node.from_zero = from_zero(config);
+        node.id = self.id.clone();
+        let node = node.start();
+        self.service = Some(node.service().clone());
+        self.gateway = Some(node.gateway().clone());
+        self.logic = Some(Arc::new(node.service().clone()));
+        self.fanout = Some(node.service().fanout().clone());
+        self.node = Some(node);
+        self.compare_when_found();
+    }
+
+    fn start_logic(
+        &mut self,
+        config: &Config,
+        storage: &Storage,
+        peer: Arc<dyn Peer>,
+        clock: Arc<dyn Clock>,
+    ) {
+        let (Some(stores), Some(business)) = (storage.stores.clone(), self.business.clone()) else {
+            return;
+        };
+        let parts = service::Parts {
+            stores,
+            limits: config.limits.node.clone(),
+            clock,
+            business,
+            peer,
+            sink: Arc::new(NoConnections),
+            node: self.id.clone(),
+            policy: policy(config),
+            codec: Arc::new(WirePushes),
+        };
+        let service = Service::start(parts, &self.core.tracker, &self.core.token);
+        self.fanout = Some(service.fanout().clone());
+        self.logic = Some(Arc::new(service.clone()));
+        self.service = Some(service);
+    }
+
+    fn start_connect(
+        &mut self,
+        config: &Config,
+        storage: &Storage,
+        peer: Arc<dyn Peer>,
+        remote: RemoteLogic,
+    ) {
+        let remote = Arc::new(remote);
+        let logic: Arc<dyn Logic> = Arc::clone(&remote) as _;
+        let limits: limits::Limits = config.limits.node.clone();
+        let gateway = Gateway::start(
+            self.id.clone(),
+            Arc::new(Hub::new(limits.zombies)),
+            Arc::clone(&logic),
+            Arc::clone(&storage.room),
+            Arc::clone(&storage.route),
+            peer,
+            limits,
+            from_zero(config),
+            &self.core.tracker,
+            &self.core.token,
+        );
+        self.gateway = Some(gateway);
+        self.logic = Some(logic);
+        self.remote = Some(remote);
+        self.compare_when_found();
+    }
+
+    /// A business role without the logic role closes connections by itself (`SignOut`).
+    fn business_fanout(&self, route: Arc<dyn DeviceRoute>) -> Fanout {
+        let peer: Arc<dyn Peer> = match &self.peer {
+            Some(peer) => Arc::new(peer.clone()),
+            None => Arc::new(Alone),
+        };
+        match &self.gateway {
+            Some(gateway) => {
+                let hub = Arc::clone(gateway.hub());
+                Fanout::new(self.id.clone(), hub, peer, route)
+            }
+            None => Fanout::new(self.id.clone(), Arc::new(NoConnections), peer, route),
+        }
+    }
+
+    fn compare_when_found(&self) {
+        let (Some(gateway), Some(_)) = (self.gateway.clone(), &self.peer) else {
+            return;
+        };
+        let token = self.cluster.token.clone();
+        self.cluster.tracker.spawn(async move {
+            if tokio::time::timeout(FOUND, token.cancelled()).await.is_err() {
+                gateway.check_all();
+            }
+        });
+    }
+
+    /// What other nodes call of the logic role.
+    pub(crate) fn logic_server(&self, stop: &CancellationToken) -> Option<LogicServer> {
+        let service = self.service.clone()?;
+        let tasks = self.cluster.tracker.clone();
+        Some(LogicServer::new(Arc::new(service), tasks, stop.clone()))
+    }
+
+    /// What other nodes call of the connect role.
+    pub(crate) fn connect_server(&self, stop: &CancellationToken) -> Option<ConnectServer> {
+        let gateway = self.gateway.clone()?;
+        let tasks = self.cluster.tracker.clone();
+        Some(ConnectServer::new(gateway, self.id.clone(), tasks, stop.clone()))
+    }
+
+    /// Returns when what this process cannot serve without is reached: for a connect role, a logic
+    /// node.
+    pub(crate) async fn reached(&self) {
+        /// How often it is said that nobody is there.
+        const SAY: Duration = Duration::from_secs(5);
+        if let Some(remote) = &self.remote {
+            while !remote.reached(SAY).await {
+                tracing::warn!("no logic node is reached; this node is not ready until one is");
+            }
+        }
+    }
+
+    /// Signed-in connections.
+    pub(crate) fn connections(&self) -> usize {
+        self.gateway
+            .as_ref()
+            .map_or(0, |gateway| gateway.hub().connections())
+    }
+
+    /// Parcels for other nodes that were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.peer.as_ref().map_or(0, RemotePeer::dropped)
+    }
+
+    /// Closes every connection; each gets a time of its own to come back.
+    pub(crate) fn close_all(&self, spread: Duration) {
+        if let Some(gateway) = &self.gateway {
+            gateway.close_all(spread);
+        }
+    }
+
+    /// Ends the roles: sends that wait are stored and answered, acks are written, the lease ends;
+    /// then what they reached others by.
+    pub(crate) async fn stop(&self) {
+        if let Some(node) = &self.node {
+            node.stop().await;
+        }
+        self.core.stop().await;
+        self.cluster.stop().await;
+    }
+}
+
+fn policy(config: &Config) -> service::Policy {
+    service::Policy {
+        direct: match config.policy.direct {
+            Direct::Anyone => service::Direct::Anyone,
+            Direct::Friends => service::Direct::Friends,
+        },
+        ..service::Policy::default()
+    }
+}
+
+const fn from_zero(config: &Config) -> gateway::SyncFromZero {
+    match config.policy.sync_from_zero {
+        SyncFromZero::All => gateway::SyncFromZero::All,
+        SyncFromZero::DeviceAck => gateway::SyncFromZero::DeviceAck,
+        SyncFromZero::UserAck => gateway::SyncFromZero::UserAck,
+    }
+}
