@@ -72,12 +72,13 @@ impl Janitor {
             tokio::select! {
                 biased;
                 () = token.cancelled() => return,
+                // Before the trims: there may always be one more of them.
+                _ = period.tick() => self.sweep(&token).await,
                 Some((user, upto)) = self.grown.recv() => {
                     if let Err(error) = self.inbox.trim(user, upto).await {
                         tracing::debug!(%error, %user, "inbox not trimmed; it is tried again");
                     }
                 }
-                _ = period.tick() => self.sweep(&token).await,
             }
         }
     }
@@ -98,13 +99,77 @@ impl Janitor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
+
     use super::*;
     use crate::business::Open;
-    use crate::id::DeviceId;
+    use crate::id::{DeviceId, GroupId};
     use crate::limits::Limits;
     use crate::memory;
-    use crate::message::{Draft, Sender};
+    use crate::message::{Draft, Entry, Sender};
     use crate::node::NodeBuilder;
+    use crate::page::{Page, PageLimit};
+    use crate::store::{Append, Appended, JobLease, JobPart, StoreError};
+
+    /// A store whose trims take a second and leave the next one waiting.
+    #[derive(Debug)]
+    struct Trimmed {
+        again: Retention,
+        swept: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl InboxStore for Trimmed {
+        async fn append(&self, _: &[Append]) -> Result<Vec<Appended>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn after(&self, _: UserId, _: Seq, _: PageLimit) -> Result<Page<Entry>, StoreError> {
+            Ok(Page::default())
+        }
+
+        async fn trim(&self, user: UserId, _: Seq) -> Result<(), StoreError> {
+            self.again.note(&[(user, Seq::new(STEP))]);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok(())
+        }
+
+        async fn claim_job(&self, _: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+            Ok(None)
+        }
+
+        async fn advance_job(&self, _: &JobLease) -> Result<JobPart, StoreError> {
+            Ok(JobPart::Lost)
+        }
+
+        async fn sweep(&self, _: usize) -> Result<usize, StoreError> {
+            self.swept.fetch_add(1, Ordering::SeqCst);
+            Ok(0)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trims_without_end_do_not_hold_up_the_sweep() {
+        let (again, grown) = mpsc::channel(QUEUE);
+        let again = Retention {
+            keep: 1,
+            grown: again,
+        };
+        again.note(&[(UserId::new(1).unwrap(), Seq::new(STEP))]);
+        let swept = AtomicUsize::new(0);
+        let inbox = Arc::new(Trimmed { again, swept });
+        let janitor = Janitor {
+            inbox: Arc::clone(&inbox) as _,
+            grown,
+        };
+        let token = CancellationToken::new();
+        let work = janitor.run(token.clone());
+        let ended = tokio::time::timeout(EVERY * 5, work).await;
+        assert!(ended.is_err(), "it works until the token is cancelled");
+        assert!(inbox.swept.load(Ordering::SeqCst) >= 4);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn an_inbox_keeps_its_last_entries() {
