@@ -382,3 +382,30 @@ async fn the_node_going_away_tells_everyone_when_to_come_back() {
     };
     assert!(after <= Duration::from_secs(5));
 }
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (moved, _) = live(&node, 1, 10, 0).await;
+    let (stayed, _) = live(&node, 2, 20, 0).await;
+    // The process stands still; the device signs in elsewhere, and a push is in the socket.
+    let elsewhere = crate::store::Route {
+        device: DeviceId::new(10).unwrap(),
+        user: user(1),
+        generation: crate::id::Generation(99),
+        node: NodeId::boot("elsewhere"),
+        client: String::new(),
+    };
+    stores.route.renew(&elsewhere.node).await.unwrap();
+    stores.route.claim(&elsewhere).await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    for who in [1, 2] {
+        send(&node, 3, 30, who).await;
+    }
+    assert!(matches!(work(&moved).await, Work::Close(CloseReason::Superseded)));
+    assert_eq!(next(&stayed, 1).await, [1]);
+    assert!(moved.send(Draft::text(user(2), "x")).await.is_err());
+    drop((moved, stayed));
+    node.stop().await;
+}
