@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -112,6 +113,72 @@ impl Process {
                     return Err(io::Error::other("the server did not listen in time"));
                 }
                 _ => sleep_until(Instant::now() + Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// Waits until it says on its ops port that it is ready.
+    ///
+    /// # Errors
+    /// It ended, or was not ready in time.
+    pub async fn ready_to_serve(&mut self) -> io::Result<()> {
+        let until = Instant::now() + START;
+        while !self.says_ready().await {
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!(
+                    "the server ended at its start: {status}"
+                )));
+            }
+            if Instant::now() > until {
+                return Err(io::Error::other("the server was not ready in time"));
+            }
+            sleep_until(Instant::now() + Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    async fn says_ready(&self) -> bool {
+        let asked = async {
+            let mut ops = TcpStream::connect(self.ports.ops).await?;
+            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n")
+                .await?;
+            let mut answer = Vec::new();
+            ops.read_to_end(&mut answer).await?;
+            Ok::<_, io::Error>(answer.starts_with(b"HTTP/1.1 200"))
+        };
+        matches!(timeout(Duration::from_secs(1), asked).await, Ok(Ok(true)))
+    }
+
+    /// Sends it a signal by its short name, such as `TERM`, `STOP` or `CONT`.
+    ///
+    /// # Errors
+    /// There is no `kill`, or it refuses.
+    pub fn signal(&self, name: &str) -> io::Result<()> {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("kill -s {name}: {status}")))
+        }
+    }
+
+    /// Stops it in order, and waits for its end.
+    ///
+    /// # Errors
+    /// It did not end in time, or not well.
+    pub async fn stop(&mut self) -> io::Result<()> {
+        self.signal("TERM")?;
+        let until = Instant::now() + START;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(io::Error::other(format!("it ended with {status}"))),
+                None if Instant::now() > until => {
+                    return Err(io::Error::other("it did not end in time"));
+                }
+                None => sleep_until(Instant::now() + Duration::from_millis(5)).await,
             }
         }
     }

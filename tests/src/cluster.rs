@@ -1,0 +1,428 @@
+//! A cluster of real processes on this machine: connect, logic and business nodes over a MySQL and
+//! a Redis that the environment names.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_client::{
+    Api, Client, Content, Credentials, Draft, Endpoint, Event, Events, Inbound, MemoryCursor,
+    Options, Receiver, Sent,
+};
+use tempfile::TempDir;
+use tokio::time::timeout;
+
+use crate::process::{Ports, Process, binary};
+use crate::scenario::soon;
+
+/// What every node of a test cluster calls the others with.
+const SECRET: &str = "between-us";
+
+/// The servers of a cluster.
+#[derive(Clone, Debug)]
+pub struct Servers {
+    /// `mysql://…`.
+    pub mysql: String,
+    /// `redis://…`.
+    pub redis: String,
+}
+
+impl Servers {
+    /// Those of `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`, if both are set.
+    #[must_use]
+    pub fn of_environment() -> Option<Self> {
+        Some(Self {
+            mysql: variable("GIMLET_TEST_MYSQL")?,
+            redis: variable("GIMLET_TEST_REDIS")?,
+        })
+    }
+
+    /// Whether it is a failure that they are missing.
+    #[must_use]
+    pub fn are_required() -> bool {
+        variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1")
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests are told where the servers are"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// What a node does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Holds connections.
+    Connect,
+    /// Sends and syncs.
+    Logic,
+    /// Accounts.
+    Business,
+    /// All three.
+    Whole,
+}
+
+/// A node: a process that can be killed and started again at the same ports.
+#[derive(Debug)]
+pub struct Node {
+    role: Role,
+    ports: Ports,
+    process: Option<Process>,
+}
+
+/// Nodes over the same servers. Dropping it kills them.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Connect nodes, or nodes that do everything.
+    pub connect: Vec<Node>,
+    /// Logic nodes.
+    pub logic: Vec<Node>,
+    /// Business nodes.
+    pub business: Vec<Node>,
+    environment: Vec<(String, String)>,
+    binary: PathBuf,
+    dir: TempDir,
+}
+
+impl Cluster {
+    /// So many nodes of each role, all ready; without logic and business nodes the first are nodes
+    /// that do everything.
+    ///
+    /// # Errors
+    /// A node did not start.
+    pub async fn of(servers: &Servers, [connect, logic, business]: [usize; 3]) -> io::Result<Self> {
+        let nodes = |role, count| (0..count).map(|_| Node::new(role)).collect::<Vec<_>>();
+        let apart = logic + business > 0;
+        let first = if apart { Role::Connect } else { Role::Whole };
+        let mut cluster = Self {
+            connect: nodes(first, connect),
+            logic: nodes(Role::Logic, logic),
+            business: nodes(Role::Business, business),
+            environment: Vec::new(),
+            binary: binary()?,
+            dir: tempfile::tempdir()?,
+        };
+        let list = |nodes: &[Node]| {
+            let addresses = nodes.iter().map(|node| node.ports.internal.to_string());
+            addresses.collect::<Vec<_>>().join(",")
+        };
+        let prefix = format!("gimlet-test-{:016x}:", rand::random::<u64>());
+        let environment = [
+            ("GIMLET_STORAGE__KIND", "mysql".to_owned()),
+            ("GIMLET_STORAGE__MYSQL_URL", servers.mysql.clone()),
+            ("GIMLET_STORAGE__REDIS_URL", servers.redis.clone()),
+            ("GIMLET_STORAGE__REDIS_PREFIX", prefix),
+            ("GIMLET_STORAGE__RELAXED_DURABILITY", "true".to_owned()),
+            ("GIMLET_CLUSTER__LOGIC", list(&cluster.logic)),
+            ("GIMLET_CLUSTER__BUSINESS", list(&cluster.business)),
+            ("GIMLET_CLUSTER__SECRET", SECRET.to_owned()),
+            ("GIMLET_STOP__COME_BACK", "200ms".to_owned()),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value));
+        cluster.environment = environment.to_vec();
+        // All at once: they find each other, and the tables are made by whoever comes first.
+        for node in cluster.nodes() {
+            let (role, ports) = (node.role, node.ports);
+            let process = cluster.spawn(role, ports)?;
+            cluster.node(ports).process = Some(process);
+        }
+        for node in cluster.all() {
+            node.ready().await?;
+        }
+        Ok(cluster)
+    }
+
+    fn nodes(&self) -> Vec<Node> {
+        let all = self.business.iter().chain(&self.logic).chain(&self.connect);
+        all.map(|node| Node {
+            role: node.role,
+            ports: node.ports,
+            process: None,
+        })
+        .collect()
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Node> {
+        let (connect, logic) = (self.connect.iter_mut(), self.logic.iter_mut());
+        self.business.iter_mut().chain(logic).chain(connect)
+    }
+
+    fn node(&mut self, ports: Ports) -> &mut Node {
+        let same = |node: &&mut Node| node.ports.internal == ports.internal;
+        self.all().find(same).expect("a node of this cluster")
+    }
+
+    fn spawn(&self, role: Role, ports: Ports) -> io::Result<Process> {
+        let internal = ports.internal.to_string();
+        let role = match role {
+            Role::Connect => "connect",
+            Role::Logic => "logic",
+            Role::Business => "business",
+            Role::Whole => "connect,logic,business",
+        };
+        let mut extra = vec![
+            ("GIMLET_ROLES", role),
+            ("GIMLET_CLUSTER__ADVERTISE", internal.as_str()),
+        ];
+        let common = self.environment.iter();
+        extra.extend(common.map(|(name, value)| (name.as_str(), value.as_str())));
+        let log = variable("GIMLET_TEST_LOG");
+        extra.extend(log.iter().map(|log| ("GIMLET_LOG__LEVEL", log.as_str())));
+        Process::spawn(&self.binary, self.dir.path(), ports, &extra)
+    }
+
+    /// Starts a node again that was killed or stopped, at the same ports, and waits until it is
+    /// ready.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart(&mut self, role: Role, at: usize) -> io::Result<()> {
+        let nodes = match role {
+            Role::Connect | Role::Whole => &self.connect,
+            Role::Logic => &self.logic,
+            Role::Business => &self.business,
+        };
+        let ports = nodes.get(at).expect("a node of this cluster").ports;
+        let process = self.spawn(role, ports)?;
+        let node = self.node(ports);
+        node.process = Some(process);
+        node.ready().await
+    }
+
+    /// The services of a logic node (or of one that does everything), with accounts at the first business node.
+    #[must_use]
+    pub fn api(&self, logic: usize) -> Api {
+        let at = |nodes: &[Node], at: usize| {
+            let whole = self.connect.get(at);
+            let node = nodes.get(at).or(whole).expect("a node of this cluster");
+            format!("http://{}", node.ports.grpc)
+        };
+        let api = Api::new(&at(&self.logic, logic)).expect("a good address");
+        let business = api.with_business(&at(&self.business, 0));
+        business.expect("a good address")
+    }
+
+    /// A new user with a new device.
+    pub async fn sign_up(&self) -> Credentials {
+        let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
+        self.sign_in(&number).await
+    }
+
+    /// One more device of a user.
+    pub async fn sign_in(&self, number: &str) -> Credentials {
+        let api = self.api(0);
+        let device_id = api.register_device("test").await;
+        let device_id = device_id.unwrap_or_else(|error| panic!("no device: {error}"));
+        let signed_in = api.sign_in(number, "000000", device_id).await;
+        let signed_in = signed_in.unwrap_or_else(|error| panic!("no sign-in: {error}"));
+        Credentials {
+            user_id: signed_in.user_id,
+            device_id,
+            token: signed_in.token,
+        }
+    }
+
+    /// This device online at a connect node, and up to date.
+    pub async fn phone(&self, who: &Credentials, connect: usize) -> Phone {
+        let mut phone = Phone::new(who, self.endpoint(connect)).await;
+        phone.is_up_to_date().await;
+        phone
+    }
+
+    /// Where a connect node is reached.
+    #[must_use]
+    pub fn endpoint(&self, connect: usize) -> Endpoint {
+        let node = self.connect.get(connect).expect("a node of this cluster");
+        Endpoint::Tcp(node.ports.tcp.to_string())
+    }
+}
+
+impl Node {
+    fn new(role: Role) -> Self {
+        Self {
+            role,
+            ports: Ports::free(),
+            process: None,
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn ports(&self) -> Ports {
+        self.ports
+    }
+
+    fn process(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the node runs")
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        self.process().ready_to_serve().await
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn kill(&mut self) -> io::Result<()> {
+        self.process().kill()
+    }
+
+    /// Freezes it: it keeps its sockets and does nothing.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn freeze(&mut self) -> io::Result<()> {
+        self.process().signal("STOP")
+    }
+
+    /// It goes on.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn thaw(&mut self) -> io::Result<()> {
+        self.process().signal("CONT")
+    }
+
+    /// Stops it in order, and waits for its end.
+    ///
+    /// # Errors
+    /// It did not end well.
+    pub async fn stop(&mut self) -> io::Result<()> {
+        self.process().stop().await
+    }
+}
+
+/// A device online: a client of the library and what it hears.
+#[derive(Debug)]
+pub struct Phone {
+    /// Whose it is.
+    pub who: Credentials,
+    /// The client.
+    pub client: Client,
+    events: Events,
+    cursor: Arc<MemoryCursor>,
+}
+
+impl Phone {
+    /// Connects with a cursor of its own.
+    pub async fn new(who: &Credentials, endpoint: Endpoint) -> Self {
+        Self::with(who, endpoint, Arc::default()).await
+    }
+
+    async fn with(who: &Credentials, endpoint: Endpoint, cursor: Arc<MemoryCursor>) -> Self {
+        let mut options = Options::new(endpoint, who.clone());
+        let kept: Arc<MemoryCursor> = Arc::clone(&cursor);
+        options.cursor = Some(kept);
+        options.backoff_base = Duration::from_millis(20);
+        options.backoff_cap = Duration::from_millis(300);
+        let connected = soon("a connection", Client::connect(options)).await;
+        let (client, events) = connected.unwrap_or_else(|error| panic!("no connection: {error}"));
+        Self {
+            who: who.clone(),
+            client,
+            events,
+            cursor,
+        }
+    }
+
+    /// The same device at another node, from where it stopped.
+    pub async fn moves_to(self, endpoint: Endpoint) -> Self {
+        let moved = Self::with(&self.who, endpoint, Arc::clone(&self.cursor)).await;
+        drop((self.client, self.events));
+        moved
+    }
+
+    /// Sends a text.
+    pub async fn sends(&self, text: &str, to: Receiver) -> Sent {
+        let sent = self.tries(text, to).await;
+        sent.unwrap_or_else(|error| panic!("{text:?} is not sent: {error}"))
+    }
+
+    /// Sends a text, whatever comes of it.
+    ///
+    /// # Errors
+    /// It was refused, or not answered in time.
+    pub async fn tries(&self, text: &str, to: Receiver) -> Result<Sent, gimlet_client::Error> {
+        let draft = Draft::new(to, Content::text(text));
+        soon("an answer", self.client.send_draft(draft)).await
+    }
+
+    /// The next event that is one of these; others are passed over.
+    pub async fn next<T>(&mut self, what: &str, pick: impl Fn(Event) -> Option<T> + Send) -> T {
+        soon(what, async {
+            loop {
+                let event = self.events.next().await;
+                let event = event.unwrap_or_else(|| panic!("{what}: the client has ended"));
+                if let Some(picked) = pick(event) {
+                    return picked;
+                }
+            }
+        })
+        .await
+    }
+
+    /// The next message of the inbox, which must be this text with this seq.
+    pub async fn receives(&mut self, text: &str, seq: i64) -> Inbound {
+        let what = format!("{text:?} with seq {seq}");
+        let message = |event| match event {
+            Event::Message(inbound) => Some(inbound),
+            _ => None,
+        };
+        let inbound = self.next(&what, message).await;
+        assert_eq!(
+            (&inbound.content, inbound.seq),
+            (&Content::text(text), seq),
+            "{inbound:?}"
+        );
+        inbound
+    }
+
+    /// The next message of its room, which must be this text.
+    pub async fn hears(&mut self, text: &str) -> Inbound {
+        let room = |event| match event {
+            Event::Room(inbound) => Some(inbound),
+            _ => None,
+        };
+        let inbound = self.next(&format!("{text:?} in the room"), room).await;
+        assert_eq!(inbound.content, Content::text(text), "{inbound:?}");
+        inbound
+    }
+
+    /// Waits until it has everything.
+    pub async fn is_up_to_date(&mut self) {
+        self.next("up to date", |event| {
+            matches!(event, Event::CaughtUp { .. }).then_some(())
+        })
+        .await;
+    }
+
+    /// The last thing it hears; no message may come before.
+    pub async fn is_told_the_end(&mut self) -> Event {
+        self.next("the end", |event| match event {
+            Event::Message(inbound) => panic!("it got {inbound:?} although it was superseded"),
+            Event::Superseded | Event::SignedOut { .. } | Event::TurnedAway { .. } => Some(event),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Says that nothing more of its inbox comes for a moment.
+    pub async fn receives_nothing(&mut self) {
+        let quiet = Duration::from_millis(300);
+        let came = timeout(quiet, async {
+            while let Some(event) = self.events.next().await {
+                if let Event::Message(inbound) = event {
+                    return Some(inbound);
+                }
+            }
+            None
+        })
+        .await;
+        assert!(matches!(came, Err(_) | Ok(None)), "it got {came:?}");
+    }
+}

@@ -1,0 +1,333 @@
+//! A cluster of real processes over MySQL and Redis: two connect nodes, two logic nodes, one
+//! business node; what works across nodes, and what the end of a node costs.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a story that does not come true should panic"
+)]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use gimlet_client::{Content, Event, Receiver, Sender};
+use gimlet_tests::cluster::{Cluster, Phone, Role, Servers};
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Builder;
+use tokio::time::{sleep, timeout};
+
+/// How long a whole story may take.
+const STORY: Duration = Duration::from_mins(2);
+
+type Told = Pin<Box<dyn Future<Output = ()>>>;
+type Story = (&'static str, fn(Cluster) -> Told);
+
+macro_rules! stories {
+    ($($name:ident),+ $(,)?) => {
+        &[$((stringify!($name), |cluster| Box::pin($name(cluster)))),+]
+    };
+}
+
+/// Nodes of each role.
+type Shape = [usize; 3];
+
+/// Two connect nodes, two logic nodes, a business node.
+const APART: Shape = [2, 2, 1];
+/// Two nodes that do everything.
+const WHOLE: Shape = [2, 0, 0];
+
+const ON_WHOLE: &[Story] = stories![
+    a_message_is_pushed_from_one_node_to_the_other,
+    a_group_gets_its_messages_on_both_nodes,
+    a_room_is_heard_on_both_nodes_in_its_order,
+    a_device_that_signs_in_on_the_other_node_is_superseded,
+    signing_out_at_the_business_node_closes_the_connection,
+];
+
+const ON_APART: &[Story] = stories![
+    a_message_is_pushed_from_one_node_to_the_other,
+    a_group_gets_its_messages_on_both_nodes,
+    a_room_is_heard_on_both_nodes_in_its_order,
+    an_absent_device_gets_everything_from_the_other_node,
+    a_device_that_signs_in_on_the_other_node_is_superseded,
+    signing_out_at_the_business_node_closes_the_connection,
+    a_killed_logic_node_loses_nothing,
+    a_killed_connect_node_loses_nothing,
+    a_thawed_connect_node_serves_nobody_who_has_moved,
+    a_rolling_restart_loses_nothing,
+];
+
+fn main() -> ExitCode {
+    let args = Arguments::from_args();
+    let servers = Servers::of_environment();
+    let apart = ON_APART.iter().map(|story| ("apart", APART, story));
+    let whole = ON_WHOLE.iter().map(|story| ("whole", WHOLE, story));
+    let trials = apart.chain(whole).map(|(kind, shape, (name, tell))| {
+        let (servers, tell) = (servers.clone(), *tell);
+        let missing = servers.is_none();
+        let trial = Trial::test(format!("cluster::{kind}::{name}"), move || {
+            run(&servers.ok_or("there are no servers")?, shape, tell);
+            Ok(())
+        });
+        trial.with_ignored_flag(missing)
+    });
+    let done = libtest_mimic::run(&args, trials.collect());
+    if servers.is_none() {
+        println!(
+            "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with"
+        );
+        if Servers::are_required() {
+            return ExitCode::FAILURE;
+        }
+    }
+    done.exit_code()
+}
+
+fn run(servers: &Servers, shape: Shape, tell: fn(Cluster) -> Told) {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let cluster = Cluster::of(servers, shape).await.unwrap();
+        let told = timeout(STORY, tell(cluster)).await;
+        assert!(told.is_ok(), "the story did not end within {STORY:?}");
+    });
+}
+
+async fn pair(cluster: &Cluster) -> (Phone, Phone) {
+    let (alice, bob) = (cluster.sign_up().await, cluster.sign_up().await);
+    (cluster.phone(&alice, 0).await, cluster.phone(&bob, 1).await)
+}
+
+fn to(phone: &Phone) -> Receiver {
+    Receiver::User(phone.who.user_id)
+}
+
+async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    let named = gimlet_client::pb::UpdateUserReq {
+        nickname: Some("Alice".into()),
+        ..Default::default()
+    };
+    let api = cluster.api(0).signed_in(alice.who.clone());
+    api.update_user(named).await.unwrap();
+    for n in 1..=50 {
+        let sent = alice.sends(&format!("{n}"), to(&bob)).await;
+        assert_eq!((sent.seq, sent.repeated), (n, false));
+        let got = bob.receives(&format!("{n}"), n).await;
+        let Sender::User {
+            id,
+            device_id,
+            nickname,
+            ..
+        } = got.sender
+        else {
+            panic!("a user sent it: {:?}", got.sender);
+        };
+        assert_eq!((id, device_id), (alice.who.user_id, alice.who.device_id));
+        assert_eq!(nickname, "Alice");
+    }
+    // Refusals come through with their codes.
+    let nobody = Receiver::User(i64::MAX);
+    let refused = alice.tries("x", nobody).await.unwrap_err();
+    assert!(
+        matches!(refused, gimlet_client::Error::Refused { code: 10_016, .. }),
+        "{refused:?}"
+    );
+    // A client's gRPC call at a logic node without connections reaches them too.
+    let mut alices = alice;
+    bob.sends("back", to(&alices)).await;
+    alices.receives("back", 51).await;
+}
+
+async fn a_group_gets_its_messages_on_both_nodes(cluster: Cluster) {
+    let (mut alice, mut bob) = pair(&cluster).await;
+    let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
+    let api = cluster.api(1).signed_in(alice.who.clone());
+    let members = [bob.who.user_id, carol.who.user_id];
+    let group = Receiver::Group(api.create_group("team", &members).await.unwrap());
+    for n in 0..20 {
+        let text = format!("{n}");
+        let sender = if n % 2 == 0 { &alice } else { &bob };
+        sender.sends(&text, group).await;
+        for (at, phone) in [&mut alice, &mut bob, &mut carol].into_iter().enumerate() {
+            if at == usize::from(n % 2 == 1) {
+                continue;
+            }
+            let message = |event| match event {
+                Event::Message(inbound) => Some(inbound),
+                _ => None,
+            };
+            let got = phone.next(&text, message).await;
+            assert_eq!((got.content, got.receiver), (Content::text(&text), group));
+        }
+    }
+}
+
+async fn a_room_is_heard_on_both_nodes_in_its_order(cluster: Cluster) {
+    let (mut alice, mut bob) = pair(&cluster).await;
+    let room = i64::from(rand::random::<u32>()) + 1;
+    for phone in [&alice, &bob] {
+        phone.client.subscribe(room, 0).await.unwrap();
+    }
+    let apis = [0, 1].map(|at| cluster.api(at).signed_in(alice.who.clone()));
+    for n in 1..=40_usize {
+        let text = Content::text(format!("{n}"));
+        apis[n % 2].push_room(room, &text, true).await.unwrap();
+    }
+    for phone in [&mut alice, &mut bob] {
+        for n in 1..=40 {
+            assert_eq!(phone.hears(&format!("{n}")).await.seq, n);
+        }
+    }
+    // History, then live, for who comes later.
+    let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
+    carol.client.subscribe(room, 31).await.unwrap();
+    apis[0]
+        .push_room(room, &Content::text("41"), true)
+        .await
+        .unwrap();
+    for n in 31..=41 {
+        assert_eq!(carol.hears(&format!("{n}")).await.seq, n);
+    }
+}
+
+async fn an_absent_device_gets_everything_from_the_other_node(cluster: Cluster) {
+    let alice = cluster.phone(&cluster.sign_up().await, 0).await;
+    let bob = cluster.sign_up().await;
+    for n in 1..=120 {
+        alice
+            .sends(&format!("{n}"), Receiver::User(bob.user_id))
+            .await;
+    }
+    let mut bob = Phone::new(&bob, cluster.endpoint(1)).await;
+    for n in 1..=120 {
+        bob.receives(&format!("{n}"), n).await;
+    }
+    alice.sends("live", to(&bob)).await;
+    bob.receives("live", 121).await;
+}
+
+async fn a_device_that_signs_in_on_the_other_node_is_superseded(cluster: Cluster) {
+    let (alice, mut older) = pair(&cluster).await;
+    let mut newer = cluster.phone(&older.who, 0).await;
+    alice.sends("to the newer", to(&newer)).await;
+    newer.receives("to the newer", 1).await;
+    let end = older.is_told_the_end().await;
+    assert!(matches!(end, Event::Superseded), "{end:?}");
+}
+
+async fn signing_out_at_the_business_node_closes_the_connection(cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    let api = cluster.api(0).signed_in(bob.who.clone());
+    api.sign_out().await.unwrap();
+    let end = bob.is_told_the_end().await;
+    assert!(matches!(end, Event::SignedOut { .. }), "{end:?}");
+    alice.sends("to nobody", to(&bob)).await;
+}
+
+/// Sends one after the other, and hands back how many were answered: each is tried by the client
+/// library, with its id, until it is.
+async fn flow(sender: &Phone, to: Receiver, texts: std::ops::RangeInclusive<i64>) {
+    for n in texts {
+        let sent = sender.sends(&format!("{n}"), to).await;
+        assert!(sent.seq >= n, "{sent:?}");
+    }
+}
+
+async fn receives_all(phone: &mut Phone, count: i64) {
+    for n in 1..=count {
+        phone.receives(&format!("{n}"), n).await;
+    }
+}
+
+async fn a_killed_logic_node_loses_nothing(mut cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    let receiver = to(&bob);
+    for (at, sends) in [(0, 1..=60), (1, 61..=120)] {
+        let killed = async {
+            sleep(Duration::from_millis(30)).await;
+            cluster.logic[at].kill().unwrap();
+        };
+        tokio::join!(flow(&alice, receiver, sends), killed);
+        cluster.restart(Role::Logic, at).await.unwrap();
+    }
+    receives_all(&mut bob, 120).await;
+    bob.receives_nothing().await;
+}
+
+async fn a_killed_connect_node_loses_nothing(mut cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    let receiver = to(&bob);
+    flow(&alice, receiver, 1..=10).await;
+    receives_all(&mut bob, 10).await;
+    // A message counts as handled when the next one is asked for.
+    bob.receives_nothing().await;
+    cluster.connect[1].kill().unwrap();
+    flow(&alice, receiver, 11..=20).await;
+    let mut bob = bob.moves_to(cluster.endpoint(0)).await;
+    for n in 11..=20 {
+        bob.receives(&format!("{n}"), n).await;
+    }
+    flow(&alice, receiver, 21..=22).await;
+    bob.receives("21", 21).await;
+    bob.receives("22", 22).await;
+    bob.receives_nothing().await;
+    cluster.restart(Role::Connect, 1).await.unwrap();
+    let mut bob = bob.moves_to(cluster.endpoint(1)).await;
+    bob.is_up_to_date().await;
+    flow(&alice, receiver, 23..=23).await;
+    bob.receives("23", 23).await;
+}
+
+async fn a_thawed_connect_node_serves_nobody_who_has_moved(mut cluster: Cluster) {
+    let (alice, mut older) = pair(&cluster).await;
+    alice.sends("1", to(&older)).await;
+    older.receives("1", 1).await;
+    cluster.connect[1].freeze().unwrap();
+    let mut newer = Phone::new(&older.who, cluster.endpoint(0)).await;
+    newer.receives("1", 1).await;
+    for n in 2..=20 {
+        alice.sends(&format!("{n}"), to(&newer)).await;
+        newer.receives(&format!("{n}"), n).await;
+    }
+    // Long enough to be a pause; shorter than the lease.
+    sleep(Duration::from_secs(3)).await;
+    cluster.connect[1].thaw().unwrap();
+    let end = older.is_told_the_end().await;
+    assert!(matches!(end, Event::Superseded), "{end:?}");
+    alice.sends("21", to(&newer)).await;
+    newer.receives("21", 21).await;
+    // And the thawed node serves others again.
+    let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
+    alice.sends("hello", to(&carol)).await;
+    carol.receives("hello", 1).await;
+}
+
+async fn a_rolling_restart_loses_nothing(mut cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    let receiver = to(&bob);
+    let nodes = [
+        (Role::Logic, 0),
+        (Role::Logic, 1),
+        (Role::Connect, 0),
+        (Role::Connect, 1),
+        (Role::Business, 0),
+    ];
+    for (turn, (role, at)) in (0_i64..).zip(nodes) {
+        let restarted = async {
+            let node = match role {
+                Role::Connect | Role::Whole => &mut cluster.connect[at],
+                Role::Logic => &mut cluster.logic[at],
+                Role::Business => &mut cluster.business[at],
+            };
+            node.stop().await.unwrap();
+            cluster.restart(role, at).await.unwrap();
+        };
+        let sends = turn * 20 + 1..=turn * 20 + 20;
+        tokio::join!(flow(&alice, receiver, sends), restarted);
+    }
+    receives_all(&mut bob, 100).await;
+    bob.receives_nothing().await;
+}
