@@ -92,7 +92,13 @@ impl Roles {
         let route = Arc::clone(&storage.route);
         let remote_peer = (!alone).then(|| {
             let route = Arc::clone(&route);
-            RemotePeer::start(id.clone(), route, caller.clone(), &cluster.tracker, &cluster.token)
+            RemotePeer::start(
+                id.clone(),
+                route,
+                caller.clone(),
+                &cluster.tracker,
+                &cluster.token,
+            )
         });
         let peer: Arc<dyn Peer> = match &remote_peer {
             Some(peer) => Arc::new(peer.clone()),
@@ -244,7 +250,10 @@ impl Roles {
         };
         let token = self.cluster.token.clone();
         self.cluster.tracker.spawn(async move {
-            if tokio::time::timeout(FOUND, token.cancelled()).await.is_err() {
+            if tokio::time::timeout(FOUND, token.cancelled())
+                .await
+                .is_err()
+            {
                 gateway.check_all();
             }
         });
@@ -261,7 +270,12 @@ impl Roles {
     pub(crate) fn connect_server(&self, stop: &CancellationToken) -> Option<ConnectServer> {
         let gateway = self.gateway.clone()?;
         let tasks = self.cluster.tracker.clone();
-        Some(ConnectServer::new(gateway, self.id.clone(), tasks, stop.clone()))
+        Some(ConnectServer::new(
+            gateway,
+            self.id.clone(),
+            tasks,
+            stop.clone(),
+        ))
     }
 
     /// Returns when what this process cannot serve without is reached: for a connect role, a logic

@@ -179,7 +179,8 @@ fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
 pub async fn migrate(config: &Config) -> Result<(), StartError> {
     if config.storage.kind != StorageKind::Mysql || config.storage.mysql_url.is_none() {
         return Err(StartError::Storage(
-            "only storage.kind = \"mysql\" has tables to migrate; set it, and storage.mysql_url".into(),
+            "only storage.kind = \"mysql\" has tables to migrate; set it, and storage.mysql_url"
+                .into(),
         ));
     }
     let done = gimlet_storage_mysql::migrate(&mysql_config(config)).await;

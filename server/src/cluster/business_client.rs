@@ -159,9 +159,7 @@ impl Server {
 }
 
 /// A refused token is an answer, everything else that is no success is trouble.
-fn answered<T>(
-    answer: Result<Response<T>, Status>,
-) -> Result<Result<T, Refusal>, Trouble> {
+fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>, Trouble> {
     let status = match answer {
         Ok(body) => return Ok(Ok(body.into_inner())),
         Err(status) => status,
@@ -179,10 +177,7 @@ fn answered<T>(
 }
 
 /// What the server said of the users, if it makes sense.
-fn users_in(
-    users: HashMap<i64, pb::User>,
-    asked: &HashSet<i64>,
-) -> Result<Vec<UserInfo>, Trouble> {
+fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<UserInfo>, Trouble> {
     let known = users.into_iter().map(|(key, user)| {
         let nonsense = |what: &str| Trouble::Nonsense(format!("its answer makes no sense: {what}"));
         if user.user_id != 0 && user.user_id != key {
@@ -192,7 +187,9 @@ fn users_in(
             )));
         }
         if !asked.contains(&key) {
-            return Err(nonsense(&format!("it describes user {key}, who was not asked for")));
+            return Err(nonsense(&format!(
+                "it describes user {key}, who was not asked for"
+            )));
         }
         let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is no user id")))?;
         Ok(UserInfo {
@@ -272,7 +269,10 @@ mod tests {
         assert_eq!(read(1, 1).unwrap()[0].created_at, Timestamp(5_000));
         assert_eq!(read(2, 0).unwrap()[0].user.get(), 2);
         let swapped = read(1, 2).unwrap_err().to_string();
-        assert!(swapped.contains("under the key 1") && swapped.contains("user 2"), "{swapped}");
+        assert!(
+            swapped.contains("under the key 1") && swapped.contains("user 2"),
+            "{swapped}"
+        );
         assert!(read(3, 3).unwrap_err().to_string().contains("not asked"));
     }
 }

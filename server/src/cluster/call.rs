@@ -122,14 +122,20 @@ pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
     const WANTED: &str = "write host:port, such as 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
     if !address.starts_with("http://") {
-        return Err("calls between nodes are not encrypted here: write host:port, and leave TLS \
-                    to the network between them");
+        return Err(
+            "calls between nodes are not encrypted here: write host:port, and leave TLS \
+                    to the network between them",
+        );
     }
     let uri: http::Uri = address.parse().map_err(|_| WANTED)?;
     let bare = uri.path() == "/" && uri.query().is_none();
     let host = uri.host().is_some_and(|host| !host.is_empty());
     let complete = host && uri.port_u16().is_some_and(|port| port != 0);
-    if bare && complete { Ok(()) } else { Err(WANTED) }
+    if bare && complete {
+        Ok(())
+    } else {
+        Err(WANTED)
+    }
 }
 
 /// Refuses a caller that speaks another version.
@@ -153,10 +159,23 @@ mod tests {
 
     #[test]
     fn addresses_are_a_host_and_a_port() {
-        for right in ["127.0.0.1:50000", "http://logic:50000", "[::1]:1", "http://a:1/"] {
+        for right in [
+            "127.0.0.1:50000",
+            "http://logic:50000",
+            "[::1]:1",
+            "http://a:1/",
+        ] {
             assert_eq!(check_address(right), Ok(()), "{right}");
         }
-        for wrong in ["", "logic", "https://logic:1", "logic:1/x", "logic:0", "a b:1", ":1"] {
+        for wrong in [
+            "",
+            "logic",
+            "https://logic:1",
+            "logic:1/x",
+            "logic:0",
+            "a b:1",
+            ":1",
+        ] {
             assert!(check_address(wrong).is_err(), "{wrong}");
         }
     }

@@ -68,14 +68,12 @@ fn receiver_out(receiver: Receiver) -> node::Receiver {
 
 fn receiver_in(receiver: Option<node::Receiver>) -> Result<Receiver, Nonsense> {
     let nonsense = Nonsense("receiver");
-    Ok(
-        match receiver.and_then(|it| it.whom).ok_or(nonsense)? {
-            receiver::Whom::User(raw) => Receiver::User(user(raw)?),
-            receiver::Whom::Group(raw) => Receiver::Group(GroupId::new(raw).ok_or(nonsense)?),
-            receiver::Whom::Room(raw) => Receiver::Room(RoomId::new(raw).ok_or(nonsense)?),
-            receiver::Whom::Everyone(_) => Receiver::Everyone,
-        },
-    )
+    Ok(match receiver.and_then(|it| it.whom).ok_or(nonsense)? {
+        receiver::Whom::User(raw) => Receiver::User(user(raw)?),
+        receiver::Whom::Group(raw) => Receiver::Group(GroupId::new(raw).ok_or(nonsense)?),
+        receiver::Whom::Room(raw) => Receiver::Room(RoomId::new(raw).ok_or(nonsense)?),
+        receiver::Whom::Everyone(_) => Receiver::Everyone,
+    })
 }
 
 fn mentions_out(mentions: &[UserId]) -> Vec<u64> {

@@ -41,11 +41,7 @@ pub(crate) struct LogicServer {
 
 impl LogicServer {
     /// Serves this until `stop`; streams of sends are tasks of `tasks` and end by themselves then.
-    pub(crate) fn new(
-        logic: Arc<dyn Logic>,
-        tasks: TaskTracker,
-        stop: CancellationToken,
-    ) -> Self {
+    pub(crate) fn new(logic: Arc<dyn Logic>, tasks: TaskTracker, stop: CancellationToken) -> Self {
         Self { logic, tasks, stop }
     }
 }

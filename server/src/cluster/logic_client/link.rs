@@ -109,7 +109,11 @@ impl Link {
         let id = lane.next;
         let (answer, answered) = oneshot::channel();
         lock(&lane.pending).insert(id, (answer, room));
-        if lane.queue.try_send(convert::send_out(id, sender, draft)).is_err() {
+        if lane
+            .queue
+            .try_send(convert::send_out(id, sender, draft))
+            .is_err()
+        {
             lock(&lane.pending).remove(&id);
             return None;
         }

@@ -147,10 +147,9 @@ impl RemoteLogic {
                 Ok(Err(trouble)) => {
                     tracing::warn!(node = link.address(), %trouble, "a logic node failed a call");
                 }
-                Err(_) => tracing::warn!(
-                    node = link.address(),
-                    "a logic node did not answer in time"
-                ),
+                Err(_) => {
+                    tracing::warn!(node = link.address(), "a logic node did not answer in time")
+                }
             }
         }
         Err(Refusal::Unavailable)
@@ -247,8 +246,7 @@ impl Logic for RemoteLogic {
             let reply = client.acked(request).await?.into_inner();
             value(reply.refusal, || {
                 let marks = reply.acked.iter();
-                let marks =
-                    marks.map(|it| Ok((convert::device(it.device)?, Seq::new(it.upto))));
+                let marks = marks.map(|it| Ok((convert::device(it.device)?, Seq::new(it.upto))));
                 marks.collect()
             })
         })
@@ -280,9 +278,7 @@ impl Logic for RemoteLogic {
         let weight = u32::try_from(weight).map_err(|_| Refusal::Unavailable)?;
         let room = Arc::clone(&self.bytes).try_acquire_many_owned(weight);
         let room = room.map_err(|_| Refusal::Unavailable)?;
-        let answer = link
-            .send(sender, draft, room)
-            .ok_or(Refusal::Unavailable)?;
+        let answer = link.send(sender, draft, room).ok_or(Refusal::Unavailable)?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(answer)) => answer,
             // The stream broke.

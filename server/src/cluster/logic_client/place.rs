@@ -71,7 +71,13 @@ impl Places {
                 there.sends += 1;
                 there.at
             }
-            Entry::Vacant(free) => free.insert(Busy { at: best()?, sends: 1 }).at,
+            Entry::Vacant(free) => {
+                free.insert(Busy {
+                    at: best()?,
+                    sends: 1,
+                })
+                .at
+            }
         };
         drop(busy);
         Some(Place {
@@ -137,7 +143,10 @@ mod tests {
             counts[order[0]] += 1;
             assert_eq!(order, super::tests::places().order(user(n)));
         }
-        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+        assert!(
+            counts.iter().all(|count| (800..1_200).contains(count)),
+            "{counts:?}"
+        );
     }
 
     #[test]

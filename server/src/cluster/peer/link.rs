@@ -105,7 +105,10 @@ impl Link {
             let Ok(none) = Arc::clone(&self.room).try_acquire_many_owned(0) else {
                 return false;
             };
-            if queue.try_send((word(What::Missed(Plain {})), none)).is_err() {
+            if queue
+                .try_send((word(What::Missed(Plain {})), none))
+                .is_err()
+            {
                 return false;
             }
         }

@@ -70,7 +70,11 @@ impl BusinessInt for Foreign {
         request: Request<pb::GetUsersReq>,
     ) -> Result<Response<pb::GetUsersResp>, Status> {
         let mood = self.mood("GetUsers", secret(&request)).await?;
-        let known = request.into_inner().user_ids.into_keys().filter(|id| *id < 100);
+        let known = request
+            .into_inner()
+            .user_ids
+            .into_keys()
+            .filter(|id| *id < 100);
         let shift = i64::from(mood == Mood::Raving);
         let users: HashMap<i64, pb::User> = known
             .map(|id| {
@@ -104,11 +108,20 @@ async fn its_tokens_and_users_are_taken_at_their_word() {
     let (served, foreign) = foreign().await;
     let business = client(&[&served], Some("s3cret"));
     assert_eq!(business.auth(user(1), device(10), "right").await, Ok(()));
-    let wrong = business.auth(user(1), device(10), "wrong").await.unwrap_err();
+    let wrong = business
+        .auth(user(1), device(10), "wrong")
+        .await
+        .unwrap_err();
     assert_eq!(wrong.code(), 10_000);
-    let mut users = business.users(&[user(1), user(2), user(100)]).await.unwrap();
+    let mut users = business
+        .users(&[user(1), user(2), user(100)])
+        .await
+        .unwrap();
     users.sort_by_key(|it| it.user);
-    let names: Vec<_> = users.iter().map(|it| it.profile.nickname.as_str()).collect();
+    let names: Vec<_> = users
+        .iter()
+        .map(|it| it.profile.nickname.as_str())
+        .collect();
     assert_eq!(names, ["user 1", "user 2"]);
     assert_eq!(foreign.asked.lock().unwrap()[0], "Auth Bearer s3cret");
     drop(business);
@@ -149,7 +162,10 @@ async fn another_server_is_asked_when_one_fails() {
         assert_eq!(business.auth(user(1), device(10), "right").await, Ok(()));
     }
     assert_eq!(second.asked.lock().unwrap().len(), 6);
-    assert!(first.asked.lock().unwrap().len() <= 1, "it rests after a failure");
+    assert!(
+        first.asked.lock().unwrap().len() <= 1,
+        "it rests after a failure"
+    );
     drop(business);
     one.stop().await;
     two.stop().await;

@@ -73,25 +73,57 @@ async fn nothing_changes_by_splitting() {
     let sent = logic.send(phone(1), draft.clone()).await.unwrap();
     assert_eq!((sent.seq.get(), sent.repeated), (1, false));
     let again = logic.send(phone(1), draft.clone()).await.unwrap();
-    assert_eq!(again, Sent { repeated: true, ..sent });
+    assert_eq!(
+        again,
+        Sent {
+            repeated: true,
+            ..sent
+        }
+    );
 
-    let page = logic.page(user(2), Seq::ZERO, PageLimit::items(10)).await.unwrap();
-    let own = node.service().page(user(2), Seq::ZERO, PageLimit::items(10)).await.unwrap();
-    assert_eq!((page.head, page.more, page.items.len()), (own.head, own.more, 1));
+    let page = logic
+        .page(user(2), Seq::ZERO, PageLimit::items(10))
+        .await
+        .unwrap();
+    let own = node
+        .service()
+        .page(user(2), Seq::ZERO, PageLimit::items(10))
+        .await
+        .unwrap();
+    assert_eq!(
+        (page.head, page.more, page.items.len()),
+        (own.head, own.more, 1)
+    );
     let (came, kept) = (&page.items[0], &own.items[0]);
-    assert_eq!((came.0, &came.1.message, &came.1.profile), (kept.0, &kept.1.message, &kept.1.profile));
+    assert_eq!(
+        (came.0, &came.1.message, &came.1.profile),
+        (kept.0, &kept.1.message, &kept.1.profile)
+    );
     let heads = logic.heads(&[user(2), user(9)]).await.unwrap();
-    assert_eq!(heads.iter().map(|it| it.head.get()).collect::<Vec<_>>(), [1, 0]);
+    assert_eq!(
+        heads.iter().map(|it| it.head.get()).collect::<Vec<_>>(),
+        [1, 0]
+    );
 
-    let mark = AckMark { user: user(2), device: device(20), upto: Seq::new(1) };
+    let mark = AckMark {
+        user: user(2),
+        device: device(20),
+        upto: Seq::new(1),
+    };
     assert_eq!(logic.ack(&[mark]).await, Ok(()));
-    assert_eq!(logic.acked(user(2)).await, Ok(vec![(device(20), Seq::new(1))]));
+    assert_eq!(
+        logic.acked(user(2)).await,
+        Ok(vec![(device(20), Seq::new(1))])
+    );
 
     // Refusals come with all they say.
     let other = with_id(Draft::text(user(2), "other"), "a");
     assert_eq!(logic.send(phone(1), other).await, Err(Refusal::Conflict));
     let group = GroupId::new(77).unwrap();
-    let to_group = Draft { receiver: Receiver::Group(group), ..draft };
+    let to_group = Draft {
+        receiver: Receiver::Group(group),
+        ..draft
+    };
     let refused = logic.send(phone(1), to_group.clone()).await;
     assert_eq!(refused, node.service().send(phone(1), to_group).await);
     assert_eq!(refused, Err(Refusal::NoSuchGroup(group)));
@@ -170,7 +202,10 @@ async fn a_node_that_does_not_answer_is_left_and_its_sends_are_unknown() {
     let remote = Remote::to(&[mute.address()]).await;
     let sends = (1..=3).map(|n| remote.logic.send(phone(n), Draft::text(user(9), "x")));
     let sent = futures_util::future::join_all(sends).await;
-    assert!(sent.iter().all(|it| *it == Err(Refusal::Unknown)), "{sent:?}");
+    assert!(
+        sent.iter().all(|it| *it == Err(Refusal::Unknown)),
+        "{sent:?}"
+    );
     // Reads are tried, and given up within their time.
     assert_eq!(remote.logic.epoch().await, Err(Refusal::Unavailable));
     remote.stop().await;

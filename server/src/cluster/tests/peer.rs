@@ -122,7 +122,10 @@ async fn what_is_sent_here_is_pushed_there_in_order() {
     for n in 1..=300 {
         let mut draft = Draft::text(user(2), "x");
         draft.client_id = Some(format!("{n}"));
-        let sender = Sender::User { user: user(1 + n % 7 * 3), device: None };
+        let sender = Sender::User {
+            user: user(1 + n % 7 * 3),
+            device: None,
+        };
         pair.nodes[0].service().send(sender, draft).await.unwrap();
     }
     assert_eq!(pushed(&bob, 300).await, (1..=300).collect::<Vec<_>>());
@@ -136,8 +139,14 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
     let pair = Pair::start().await;
     let old = pair.sign_in(0, 1, 10).await;
     let new = pair.sign_in(1, 1, 10).await;
-    assert!(old.handle().is_superseded(), "before the newer sign-in is answered");
-    assert!(matches!(work(&old).await, Work::Close(CloseReason::Superseded)));
+    assert!(
+        old.handle().is_superseded(),
+        "before the newer sign-in is answered"
+    );
+    assert!(matches!(
+        work(&old).await,
+        Work::Close(CloseReason::Superseded)
+    ));
     drop(old);
     pair.nodes[0]
         .service()
