@@ -13,6 +13,7 @@ use gimlet_proto::store::{self, Number};
 
 use crate::error::Fault;
 use crate::rows::Rows;
+use crate::shared::Shared;
 use crate::store::{Store, set};
 use crate::txn::Txn;
 use crate::writer::Weight;
@@ -20,6 +21,10 @@ use crate::{key, record};
 
 /// Bytes of a phone number.
 const PHONE: usize = 256;
+/// Rows of the index of names that a search looks at under one hold of the readers' lock.
+const SLICE: usize = 200;
+/// Rows of that index that a search looks at in all.
+const LOOKED: usize = 10_000;
 
 fn account(user: UserId, row: store::Account) -> Account {
     Account {
@@ -96,16 +101,17 @@ fn update(
 }
 
 /// The index is in the order of names, the page in the order of ids: so all that match are looked
-/// at, and one more than the page holds is kept.
+/// at, up to [`LOOKED`], and one more than the page holds is kept. It reads slice by slice, each in
+/// a durable state of its own: a reader that held one for all of them would hold up every commit.
 fn search(
-    rows: &Rows<'_>,
+    shared: &Shared,
     begin: &str,
     after: Option<UserId>,
     limit: usize,
 ) -> Result<Page<Account>, Fault> {
     let limit = limit.max(1);
     let mut found = BTreeSet::new();
-    let mut keep = |user: UserId| {
+    let keep = |found: &mut BTreeSet<UserId>, user: UserId| {
         if after.is_none_or(|after| user > after) {
             found.insert(user);
             if found.len() > limit + 1 {
@@ -113,23 +119,52 @@ fn search(
             }
         }
     };
-    for row in rows.scan(&key::nickname_prefix(begin), None) {
-        let user = record::key_user(&row?.0)?;
+    let mut from = None;
+    for _ in 0..LOOKED / SLICE {
+        let (users, last) = shared.durable(|rows| slice(rows, begin, from.as_deref()))?;
+        for user in users {
+            keep(&mut found, user);
+        }
+        from = last;
+        if from.is_none() {
+            break;
+        }
+    }
+    shared.durable(|rows| {
+        if let Some(row) = rows.get::<Number>(&key::phone(begin))? {
+            keep(&mut found, record::user(row.value)?);
+        }
+        let more = found.len() > limit;
+        let mut items = Vec::with_capacity(found.len().min(limit));
+        for user in found.into_iter().take(limit) {
+            // Its name may have changed since its slice was read.
+            let now = by_id(rows, user)?;
+            items.extend(now.filter(|it| it.phone == begin || it.nickname.starts_with(begin)));
+        }
+        Ok(Page { items, more })
+    })
+}
+
+/// The users of the next slice of index rows whose name begins so, and the slice's last row if
+/// there may be more.
+fn slice(
+    rows: &Rows<'_>,
+    begin: &str,
+    from: Option<&[u8]>,
+) -> Result<(Vec<UserId>, Option<Vec<u8>>), Fault> {
+    let (mut users, mut read, mut last) = (Vec::new(), 0, None);
+    for row in rows.scan(&key::nickname_prefix(begin), from).take(SLICE) {
+        let name = row?.0;
+        let user = record::key_user(&name)?;
         // A row may hold less of the name than was asked for, or the asked text in its number.
         let known = by_id(rows, user)?;
         if known.is_some_and(|it| it.nickname.starts_with(begin)) {
-            keep(user);
+            users.push(user);
         }
+        read += 1;
+        last = Some(name.to_vec());
     }
-    if let Some(row) = rows.get::<Number>(&key::phone(begin))? {
-        keep(record::user(row.value)?);
-    }
-    let more = found.len() > limit;
-    let mut items = Vec::with_capacity(found.len().min(limit));
-    for user in found.into_iter().take(limit) {
-        items.extend(by_id(rows, user)?);
-    }
-    Ok(Page { items, more })
+    Ok((users, last.filter(|_| read == SLICE)))
 }
 
 fn token(rows: &Rows<'_>, user: UserId, device: DeviceId) -> Result<Option<TokenRecord>, Fault> {
@@ -191,10 +226,8 @@ impl AccountStore for Store {
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
         let begin = key.to_owned();
-        let read = self.read("account.search", move |rows| {
-            search(rows, &begin, after, limit)
-        });
-        read.await
+        let read = move |shared: &Shared| search(shared, &begin, after, limit);
+        self.with("account.search", read).await
     }
 
     async fn put_token(
@@ -234,5 +267,41 @@ impl AccountStore for Store {
             },
         );
         revoke.await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::Layer;
+
+    #[test]
+    fn a_search_looks_at_a_slice_at_a_time_and_misses_nobody() {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let row = store::Account {
+            nickname: "same".into(),
+            ..store::Account::default()
+        };
+        let mut value = vec![crate::rows::WHOLE];
+        prost::Message::encode(&row, &mut value).unwrap();
+        for n in 1..=450 {
+            let user = UserId::new(n).unwrap();
+            db.insert(key::account(user), value.clone()).unwrap();
+            db.insert(key::nickname("same", user), vec![0]).unwrap();
+        }
+        let layer = Layer::new();
+        let rows = Rows::new(&db, &layer);
+        let (mut sizes, mut all, mut from) = (Vec::new(), Vec::new(), None);
+        loop {
+            let (users, last) = slice(&rows, "sam", from.as_deref()).unwrap();
+            sizes.push(users.len());
+            all.extend(users.iter().map(|it| it.get()));
+            from = last;
+            if from.is_none() {
+                break;
+            }
+        }
+        assert_eq!(sizes, [SLICE, SLICE, 50]);
+        assert_eq!(all, (1..=450).collect::<Vec<_>>());
     }
 }

@@ -29,6 +29,8 @@ const VERIFY_WAIT: Duration = Duration::from_secs(5);
 const CODE: usize = 64;
 /// Characters of a search key at least: shorter ones would list everybody.
 const KEY: usize = 3;
+/// Searches of one user in a second, and at once; beyond it refused with 8.
+const SEARCHES: (u32, u32) = (5, 20);
 /// The token of gim's test clients.
 const FIXED_TOKEN: &str = "0";
 
@@ -66,6 +68,7 @@ pub struct Builtin {
     verifier: Arc<dyn CodeVerifier>,
     config: BuiltinConfig,
     attempts: Arc<Rate<String>>,
+    searches: Arc<Rate<UserId>>,
 }
 
 impl Builtin {
@@ -86,6 +89,7 @@ impl Builtin {
             verifier,
             config,
             attempts,
+            searches: Arc::new(Rate::per_second(SEARCHES.0, SEARCHES.1)),
         }
     }
 
@@ -158,6 +162,14 @@ impl Builtin {
         } else {
             Err(Refusal::NoSuchUser(user))
         }
+    }
+
+    /// [`search`](Self::search) for a user, which may search only so often.
+    pub async fn search_for(&self, caller: UserId, key: &str) -> Result<Vec<UserInfo>, Refusal> {
+        self.searches
+            .take(caller)
+            .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
+        self.search(key).await
     }
 
     /// The users whose phone number is `key` or whose name begins with it.

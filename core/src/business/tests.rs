@@ -181,6 +181,19 @@ async fn a_search_needs_a_key() {
     assert!(town.builtin.search("1380").await.unwrap().is_empty());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_user_searches_only_so_often() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap().user;
+    let bob = enter(&town, "13800000002", 2).await.unwrap().user;
+    for _ in 0..20 {
+        assert!(town.builtin.search_for(alice, "nobody").await.is_ok());
+    }
+    let refused = town.builtin.search_for(alice, "nobody").await;
+    assert_eq!(refused.unwrap_err().code(), 8);
+    assert!(town.builtin.search_for(bob, "nobody").await.is_ok());
+}
+
 #[test]
 fn nothing_secret_is_printed() {
     let request = SignIn {

@@ -85,7 +85,8 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname begins
-    /// with it, ascending by id.
+    /// with it, ascending by id. Of a name that very many share, a backend may look at the first
+    /// 10,000 only.
     async fn search(
         &self,
         key: &str,
