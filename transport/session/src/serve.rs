@@ -20,7 +20,7 @@ use crate::link::{LinkError, Listener, Opened, Pending};
 /// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Clients that are being turned away at a time; more wait in the system's backlog.
+/// Clients that are being turned away with words at a time; to more nothing is said.
 const REFUSALS: usize = 64;
 
 /// What happens on a connection once its handshake is done.
@@ -97,9 +97,9 @@ pub async fn accept<Li, S>(
             }
             Err(full) => {
                 note(full, addr);
-                let turn = tokio::select! {
-                    () = stop.cancelled() => return,
-                    turn = Arc::clone(&refusals).acquire_owned() => turn,
+                // Waiting for a turn would shut everybody out.
+                let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() else {
+                    continue;
                 };
                 tasks.spawn(async move {
                     let refuse = pending.refuse(limits.come_back);

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -176,6 +177,29 @@ async fn who_finds_no_place_is_turned_away_and_a_place_comes_back() {
     while !echoes(&mut again).await {
         again = TcpStream::connect(served.addr).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn who_lingers_when_turned_away_does_not_shut_others_out() {
+    let served = echo(1).await;
+    let mut first = TcpStream::connect(served.addr).await.unwrap();
+    assert!(echoes(&mut first).await);
+    // More than are turned away with words at a time; none of them goes away.
+    let mut crowd = Vec::new();
+    for _ in 0..100 {
+        crowd.push(TcpStream::connect(served.addr).await.unwrap());
+    }
+    drop(first);
+    let soon = async {
+        loop {
+            let mut again = TcpStream::connect(served.addr).await.unwrap();
+            if echoes(&mut again).await {
+                return;
+            }
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(2), soon);
+    assert!(in_time.await.is_ok(), "they were waited for");
 }
 
 #[tokio::test]
