@@ -79,9 +79,12 @@ impl fmt::Debug for Admission {
     }
 }
 
-/// What an address is counted as: itself, or for IPv6 its /64, which is one customer's.
-pub(crate) fn address(ip: IpAddr) -> IpAddr {
+/// What an address is counted as: itself, or for IPv6 its /64, which is one customer's. Loopback
+/// stays what it is.
+#[must_use]
+pub fn address(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
+        ip if ip.is_loopback() => ip,
         IpAddr::V4(ip) => IpAddr::V4(ip),
         IpAddr::V6(ip) => {
             let prefix = u128::from(ip) & !u128::from(u64::MAX);

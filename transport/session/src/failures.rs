@@ -31,7 +31,8 @@ impl Failures {
         }
     }
 
-    /// Whether this address may try.
+    /// Whether this address may try. Loopback always may: it is where proxies come from, and then
+    /// everybody has one address.
     pub(crate) fn check(&self, address: IpAddr) -> Result<(), Refusal> {
         let counts = self.lock();
         let Some((since, count)) = counts.get(&address) else {
@@ -46,6 +47,9 @@ impl Failures {
 
     /// A sign-in from this address has failed.
     pub(crate) fn note(&self, address: IpAddr) {
+        if address.is_loopback() {
+            return;
+        }
         let mut counts = self.lock();
         if counts.len() >= CROWD && !counts.contains_key(&address) {
             counts.retain(|_, (since, _)| since.elapsed() < WINDOW);
@@ -83,5 +87,15 @@ mod tests {
         failures.check(address).unwrap();
         failures.note(address);
         failures.check(address).unwrap();
+    }
+
+    #[test]
+    fn loopback_is_everybody_behind_a_proxy_and_not_counted() {
+        let failures = Failures::new(1);
+        for address in ["127.0.0.1", "::1"] {
+            let address = crate::admission::address(address.parse().unwrap());
+            failures.note(address);
+            failures.check(address).unwrap();
+        }
     }
 }

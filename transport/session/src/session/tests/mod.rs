@@ -97,7 +97,7 @@ impl House {
         let (link, client) = link::link(wire);
         let sessions = Arc::clone(&self.sessions);
         self.tasks.spawn(async move {
-            let addr = ([127, 0, 0, 1], 9).into();
+            let addr = ([192, 0, 2, 1], 9).into();
             sessions.serve(Opened { link, greeting }, addr).await;
         });
         client
