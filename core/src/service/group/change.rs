@@ -17,7 +17,7 @@ use super::plan;
 const PLANS: usize = 16;
 
 /// What a plan decided: a change, and who is told what.
-type Step = (GroupChange, Option<(SystemPush, Arc<[UserId]>)>);
+type Step = (GroupChange, Vec<SystemPush>, Arc<[UserId]>);
 
 impl Service {
     /// Sets fields of the group and tells its members; `None` leaves a field as it is.
@@ -48,8 +48,8 @@ impl Service {
                 introduction: edit.introduction.clone().unwrap_or(now.introduction),
                 extra: edit.extra.clone().unwrap_or(now.extra),
             };
-            let told = Some((push, everyone(&roster, &[])));
-            if self.change(group, &roster, (change, told)).await? {
+            let step = (change, vec![push], everyone(&roster, &[]));
+            if self.change(group, &roster, step).await? {
                 return Ok(());
             }
         }
@@ -77,15 +77,21 @@ impl Service {
             let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());
             for user in &new {
                 let person = people.get(user).ok_or(Refusal::NoSuchUser(*user))?;
-                members.push(person.info.clone());
+                // Cut, so that one member alone surely fits a push.
+                members.push(UserInfo {
+                    profile: (*person.profile).clone(),
+                    ..person.info.clone()
+                });
             }
-            let push = SystemPush::AddGroupMembers {
+            let push = |members: &[UserInfo]| SystemPush::AddGroupMembers {
                 operator: caller,
                 operator_name: operator_name.clone(),
-                members,
+                members: members.to_vec(),
             };
-            let told = Some((push, everyone(&roster, &new)));
-            let step = (GroupChange::Add(new), told);
+            let mut pushes = Vec::new();
+            self.cut(&members, &push, &mut pushes);
+            let readers = everyone(&roster, &new);
+            let step = (GroupChange::Add(new), pushes, readers);
             if self.change(group, &roster, step).await? {
                 return Ok(already);
             }
@@ -111,8 +117,8 @@ impl Service {
             let Some(change) = plan::remove(&roster, group, caller, user)? else {
                 return Ok(());
             };
-            let told = Some((push.clone(), everyone(&roster, &[])));
-            if self.change(group, &roster, (change, told)).await? {
+            let step = (change, vec![push.clone()], everyone(&roster, &[]));
+            if self.change(group, &roster, step).await? {
                 return Ok(());
             }
         }
@@ -135,7 +141,8 @@ impl Service {
             let Some(change) = plan::edit_member(&roster, group, caller, user, &edit)? else {
                 return Ok(());
             };
-            if self.change(group, &roster, (change, None)).await? {
+            let step = (change, Vec::new(), Arc::from([]));
+            if self.change(group, &roster, step).await? {
                 return Ok(());
             }
         }
@@ -144,12 +151,12 @@ impl Service {
 
     /// One attempt, finished even if the caller goes away; `false` if the group changed meanwhile.
     async fn change(&self, group: GroupId, roster: &Roster, step: Step) -> Result<bool, Refusal> {
-        let (this, expected, (change, told)) = (self.clone(), roster.version, step);
+        let (this, expected, (change, told, to)) = (self.clone(), roster.version, step);
         self.complete(async move {
             let at = this.inner.clock.now();
-            let pushes: Vec<Append> = told
-                .map(|(push, to)| append(&*this.inner.codec, &push, Receiver::Group(group), to, at))
-                .into_iter()
+            let receiver = Receiver::Group(group);
+            let pushes: Vec<Append> = (told.iter())
+                .map(|push| append(&*this.inner.codec, push, receiver, Arc::clone(&to), at))
                 .collect();
             let groups = &this.inner.stores.group;
             let changed = groups.update(group, expected, &change, &pushes, at).await;
@@ -167,6 +174,24 @@ impl Service {
             }
         })
         .await
+    }
+
+    /// Pushes of these members, in order, each within the limit of a message's content.
+    fn cut(
+        &self,
+        members: &[UserInfo],
+        push: &impl Fn(&[UserInfo]) -> SystemPush,
+        to: &mut Vec<SystemPush>,
+    ) {
+        let whole = push(members);
+        let fits = self.inner.codec.encode(&whole).1.len() <= self.inner.limits.content;
+        if fits || members.len() <= 1 {
+            to.push(whole);
+            return;
+        }
+        let (first, rest) = members.split_at(members.len() / 2);
+        self.cut(first, push, to);
+        self.cut(rest, push, to);
     }
 
     async fn name_of(&self, user: UserId) -> String {

@@ -279,3 +279,26 @@ async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
     };
     assert_eq!(*to, [user(1), user(2)]);
 }
+
+#[tokio::test]
+async fn an_addition_of_many_is_told_in_pushes_that_fit() {
+    let limits = Limits {
+        content: 2_000,
+        ..Limits::default()
+    };
+    let world = world_of(memory::stores(), limits, Policy::default());
+    let group = world.group([1]).await;
+    let new: Vec<UserId> = (2..=101).map(user).collect();
+    let added = world.service.add_members(user(1), group, &new).await;
+    assert_eq!(added.unwrap(), []);
+    for member in [1, 101] {
+        let texts = world.texts(member).await;
+        assert!(texts.len() > 1);
+        assert!(texts.iter().all(|text| text.len() <= 2_000));
+        let told = texts.concat();
+        for n in 2..=101 {
+            assert_eq!(told.matches(&format!("\"name{n}\"")).count(), 1);
+        }
+    }
+    world.stop().await;
+}
