@@ -57,9 +57,9 @@ fn open<T>(request: Request<T>) -> Result<T, Status> {
 }
 
 macro_rules! reply {
-    ($reply:ident, $answer:expr, |$value:ident| $($field:ident: $made:expr),*) => {
+    ($reply:ident, $answer:expr, |$value:ident| $field:ident: $made:expr) => {
         Ok(Response::new(match $answer {
-            Ok($value) => node::$reply { refusal: None, $($field: $made),* },
+            Ok($value) => node::$reply { refusal: None, $field: $made },
             Err(refusal) => node::$reply {
                 refusal: Some(encode(refusal)),
                 ..node::$reply::default()
@@ -139,7 +139,9 @@ impl LogicNode for LogicServer {
         let marks = open(request)?.acks;
         let marks: Result<Vec<_>, _> = marks.iter().map(convert::mark_in).collect();
         let answer = self.logic.ack(&marks.map_err(nonsense)?).await;
-        reply!(AckReply, answer, |_done|)
+        Ok(Response::new(node::AckReply {
+            refusal: answer.err().map(encode),
+        }))
     }
 
     type SendStream = Pin<Box<dyn Stream<Item = Result<node::SendReply, Status>> + Send>>;

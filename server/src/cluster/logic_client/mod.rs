@@ -118,14 +118,12 @@ impl RemoteLogic {
 
     /// The nodes that are reached, the user's first, or in turn.
     fn order(&self, user: Option<UserId>) -> Vec<&Arc<Link>> {
-        let order = match user {
-            Some(user) => self.places.order(user),
-            None => {
-                let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-                let count = self.links.len().max(1);
-                (0..count).map(|at| (at + turn) % count).collect()
-            }
+        let in_turn = || {
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            let count = self.links.len().max(1);
+            (0..count).map(|at| (at + turn) % count).collect()
         };
+        let order: Vec<usize> = user.map_or_else(in_turn, |user| self.places.order(user));
         let links = order.into_iter().filter_map(|at| self.links.get(at));
         links.filter(|link| link.is_up()).collect()
     }
@@ -148,7 +146,7 @@ impl RemoteLogic {
                     tracing::warn!(node = link.address(), %trouble, "a logic node failed a call");
                 }
                 Err(_) => {
-                    tracing::warn!(node = link.address(), "a logic node did not answer in time")
+                    tracing::warn!(node = link.address(), "a logic node did not answer in time");
                 }
             }
         }
