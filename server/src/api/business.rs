@@ -16,6 +16,7 @@ use gimlet_proto::pb::business_int_server::BusinessInt;
 use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
+use gimlet_transport::admission;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
@@ -57,7 +58,9 @@ impl Accounts {
     }
 
     async fn sign_in(&self, request: Request<pb::SignInReq>) -> Result<pb::SignInResp, Refusal> {
-        let address = request.remote_addr().map(|addr| addr.ip().to_canonical());
+        let address = request
+            .remote_addr()
+            .map(|addr| admission::address(addr.ip()));
         let address = address.filter(|address| !address.is_loopback());
         if let Some(address) = address {
             self.attempts
@@ -74,7 +77,8 @@ impl Accounts {
             })
             .await?;
         if let Some(address) = address {
-            self.attempts.forget(&address);
+            // One, not all: who has an account could go on guessing at others for ever.
+            self.attempts.refund(&address);
         }
         if done.is_new {
             // Somebody may have asked for it a moment ago.
@@ -105,8 +109,12 @@ impl Accounts {
         Ok(Empty {})
     }
 
-    async fn search(&self, req: pb::SearchUserReq) -> Result<pb::SearchUserResp, Refusal> {
-        let found = self.builtin.search(&req.key).await?;
+    async fn search(
+        &self,
+        caller: Caller,
+        req: pb::SearchUserReq,
+    ) -> Result<pb::SearchUserResp, Refusal> {
+        let found = self.builtin.search_for(caller.user, &req.key).await?;
         let users = found.into_iter().map(convert::user_info).collect();
         Ok(pb::SearchUserResp { users })
     }
@@ -177,7 +185,8 @@ impl BusinessExt for Accounts {
         &self,
         request: Request<pb::SearchUserReq>,
     ) -> Result<Response<pb::SearchUserResp>, Status> {
-        reply(self.search(request.into_inner()).await)
+        let caller = Caller::of(&request)?;
+        reply(self.search(caller, request.into_inner()).await)
     }
 
     async fn sign_out(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
