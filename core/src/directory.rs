@@ -4,7 +4,7 @@
 //! and neither tokens nor messages.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use moka::Expiry;
@@ -19,6 +19,8 @@ use crate::message::{Profile, Sender};
 
 /// How long the backend may take.
 const WAIT: Duration = Duration::from_secs(1);
+/// How long pages do without new profiles after it did not answer.
+const AWAY: Duration = Duration::from_secs(1);
 /// How long it is remembered that a user does not exist: a new one is reachable soon.
 const ABSENT_TTL: Duration = Duration::from_secs(2);
 /// Bytes of a profile that surely fit a frame beside the largest content and the most mentions.
@@ -44,6 +46,8 @@ pub struct Directory {
     business: Arc<dyn Business>,
     known: Cache<UserId, Known>,
     nobody: Arc<Profile>,
+    /// Until when pages do not wait for a backend that did not answer.
+    away: Arc<Mutex<Option<tokio::time::Instant>>>,
 }
 
 #[derive(Debug)]
@@ -81,6 +85,7 @@ impl Directory {
             business,
             known,
             nobody: Arc::default(),
+            away: Arc::default(),
         }
     }
 
@@ -115,6 +120,18 @@ impl Directory {
     /// These users; unknown ones are left out. Those not remembered are asked for in one call.
     pub async fn people(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<Person>>, Refusal> {
         let mut found = HashMap::with_capacity(users.len());
+        self.find(users, &mut found, true).await?;
+        Ok(found)
+    }
+
+    /// Adds these users to what is found, up to the first call that fails; without `ask` those that
+    /// are remembered.
+    async fn find(
+        &self,
+        users: &[UserId],
+        found: &mut HashMap<UserId, Arc<Person>>,
+        ask: bool,
+    ) -> Result<(), Refusal> {
         let mut missing = Vec::new();
         for user in users {
             match self.known.get(user).await {
@@ -122,6 +139,9 @@ impl Directory {
                 Some(None) => {}
                 None => missing.push(*user),
             }
+        }
+        if !ask {
+            return Ok(());
         }
         missing.sort_unstable();
         missing.dedup();
@@ -135,12 +155,14 @@ impl Directory {
                 }
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The profiles of these users; who is unknown, or cannot be asked for now, is left out.
     pub async fn profiles(&self, users: &[UserId]) -> HashMap<UserId, Arc<Profile>> {
-        let people = self.people(users).await.unwrap_or_default();
+        let mut people = HashMap::with_capacity(users.len());
+        // A fault leaves what was found so far.
+        let _ = self.find(users, &mut people, !self.is_away()).await;
         people
             .into_iter()
             .map(|(user, person)| (user, Arc::clone(&person.profile)))
@@ -158,15 +180,27 @@ impl Directory {
         self.known.invalidate(&user).await;
     }
 
+    fn is_away(&self) -> bool {
+        self.away()
+            .is_some_and(|until| tokio::time::Instant::now() < until)
+    }
+
+    // A time is whole whatever panicked.
+    fn away(&self) -> MutexGuard<'_, Option<tokio::time::Instant>> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn ask(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<Person>>, Refusal> {
         let answer = timeout(WAIT, self.business.users(users)).await;
         let Ok(Ok(infos)) = answer else {
+            *self.away() = Some(tokio::time::Instant::now() + AWAY);
             tracing::warn!(
                 users = users.len(),
                 "the business backend did not say who they are"
             );
             return Err(Refusal::Unavailable);
         };
+        *self.away() = None;
         let people = infos.into_iter().map(|info| {
             let profile = Arc::new(fit(info.profile.clone()));
             (info.user, Arc::new(Person { info, profile }))

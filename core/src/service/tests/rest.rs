@@ -129,3 +129,22 @@ async fn the_directory_asks_once_for_many() {
     *world.backend.down.lock().unwrap() = false;
     assert_eq!(directory.exists(user(500)).await, Ok(true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_page_shows_who_is_remembered_while_the_backend_is_away() {
+    let world = world();
+    let directory = world.service.directory();
+    assert_eq!(directory.profiles(&[user(1)]).await.len(), 1);
+    *world.backend.down.lock().unwrap() = true;
+    let asked = *world.backend.asked.lock().unwrap();
+    for _ in 0..3 {
+        let found = directory.profiles(&[user(1), user(2)]).await;
+        assert_eq!(found[&user(1)].nickname, "name1");
+        assert_eq!(found.len(), 1);
+    }
+    assert_eq!(*world.backend.asked.lock().unwrap(), asked + 1);
+    *world.backend.down.lock().unwrap() = false;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(directory.profiles(&[user(1), user(2)]).await.len(), 2);
+    world.stop().await;
+}
