@@ -1,6 +1,11 @@
 //! A cluster of real processes on this machine: connect, logic and business nodes over a MySQL and
 //! a Redis that the environment names.
 
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "whatever does not go as told panics: that is what a test is for"
+)]
+
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -353,7 +358,11 @@ impl Phone {
     }
 
     /// The next event that is one of these; others are passed over.
-    pub async fn next<T>(&mut self, what: &str, pick: impl Fn(Event) -> Option<T> + Send) -> T {
+    pub async fn next<T>(
+        &mut self,
+        what: &str,
+        pick: impl Fn(Event) -> Option<T> + Send + Sync,
+    ) -> T {
         soon(what, async {
             loop {
                 let event = self.events.next().await;

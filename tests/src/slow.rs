@@ -77,7 +77,9 @@ pub async fn run(
         None
     };
     let device = DeviceId::from_wire(slow.device_id);
-    let hub = server.node().expect("all roles are in it").gateway().hub();
+    let node = server.node();
+    let node = node.ok_or_else(|| io::Error::other("the server has not all roles"))?;
+    let hub = node.gateway().hub();
     let mut outcome = Outcome {
         latency: Vec::new(),
         queued: 0,
