@@ -21,6 +21,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Sends that wait for a batch; more are refused as unavailable.
     pub send_queue: usize,
+    /// Content and mention bytes of the sends that wait; more are refused as unavailable.
+    pub send_queue_bytes: usize,
     /// A send is answered within this: 14 if its batch had not started, else 4.
     pub send_deadline: Duration,
     /// How long a repeat by client message id is recognised.
@@ -81,6 +83,7 @@ impl Default for Limits {
             batch_entries: 5_000,
             batch_bytes: 4 << 20,
             send_queue: 8_192,
+            send_queue_bytes: 64 << 20,
             send_deadline: Duration::from_millis(1_500),
             key_window: Duration::from_hours(168),
             legacy_window: Duration::from_mins(10),

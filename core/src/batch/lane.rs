@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -28,6 +28,8 @@ pub(super) struct Waiting {
     pub(super) append: Append,
     pub(super) envelope: Arc<Envelope>,
     pub(super) ticket: Ticket,
+    /// Its share of the bytes that may wait, given back when it is answered or dropped.
+    pub(super) held: OwnedSemaphorePermit,
 }
 
 impl Waiting {
@@ -165,10 +167,13 @@ impl Lane {
     async fn commit(&self, batch: Vec<Waiting>, pushes: &mut Pushes) {
         let mut appends = Vec::with_capacity(batch.len());
         let mut askers = Vec::with_capacity(batch.len());
+        // Given back when the batch is answered.
+        let mut held = Vec::with_capacity(batch.len());
         let groups: HashSet<GroupId> = batch.iter().filter_map(|it| it.append.group()).collect();
         for send in batch {
             appends.push(send.append);
             askers.push((send.envelope, send.ticket));
+            held.push(send.held);
         }
         let inbox = Arc::clone(&self.inbox);
         // In a task of its own: neither a shutdown nor a panic of the store cuts the lane.

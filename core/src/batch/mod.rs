@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use crate::envelope::Envelope;
 use crate::error::Refusal;
 use crate::fanout::Fanout;
+use crate::id::UserId;
 use crate::limits::Limits;
 use crate::service::janitor::Retention;
 use crate::service::job::Jobs;
@@ -32,6 +33,8 @@ use ticket::{Stub, Ticket};
 #[derive(Clone, Debug)]
 pub struct Batcher {
     queue: mpsc::Sender<Waiting>,
+    /// What may wait, in KiB.
+    bytes: Arc<Semaphore>,
 }
 
 impl Batcher {
@@ -50,20 +53,28 @@ impl Batcher {
         let (queue, waiting) = mpsc::channel(limits.send_queue.max(1));
         let lane = Lane::new(inbox, limits, tracker.clone(), fanout, jobs, retention);
         tracker.spawn(lane.run(waiting, token));
-        Self { queue }
+        let kib = (limits.send_queue_bytes >> 10).min(Semaphore::MAX_PERMITS);
+        let bytes = Arc::new(Semaphore::new(kib));
+        Self { queue, bytes }
     }
 
     /// Puts a send into the lane: those that enter before are stored before. Its live push follows
     /// the answer.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the queue is full.
+    /// [`Refusal::Unavailable`] if the queue is full, by count or by bytes.
     pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
         let (ticket, stub) = Ticket::new();
+        let message = &append.message;
+        let size = message.content.len() + message.mentions.len() * size_of::<UserId>();
+        let kib = u32::try_from(size.div_ceil(1 << 10).max(1)).unwrap_or(u32::MAX);
+        let held = Arc::clone(&self.bytes).try_acquire_many_owned(kib);
+        let held = held.map_err(|_| Refusal::Unavailable)?;
         let waiting = Waiting {
             append,
             envelope,
             ticket,
+            held,
         };
         self.queue
             .try_send(waiting)

@@ -296,6 +296,28 @@ async fn a_full_queue_refuses_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_waits_is_bounded_by_bytes_and_they_come_back() {
+    let limits = Limits {
+        send_queue_bytes: 2 << 10,
+        ..Limits::default()
+    };
+    let bench = bench(&limits, 0);
+    for _ in 0..2 {
+        let taken = [bench.send(1).await, bench.send(1).await];
+        let refused = bench.send(1).await.await.unwrap();
+        assert_eq!(refused, Err(Refusal::Unavailable));
+        bench.held.permits.add_permits(2);
+        for send in taken {
+            assert!(send.await.unwrap().is_ok());
+        }
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+    }
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
     let bench = bench(&Limits::default(), 100);
     let moods = [
