@@ -185,7 +185,7 @@ impl Handle {
     }
 
     /// Offers something outside the inbox: best effort, dropped when the budget is used up.
-    pub(crate) fn offer_live(&self, seq: Seq, envelope: &Arc<Envelope>) {
+    pub fn offer_live(&self, seq: Seq, envelope: &Arc<Envelope>) {
         self.change(|state| {
             let delivery = Delivery::Live {
                 seq,

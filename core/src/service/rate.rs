@@ -83,6 +83,14 @@ impl<K: Eq + Hash> Rate<K> {
         }
     }
 
+    /// Gives one token back.
+    pub fn refund(&self, key: &K) {
+        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full_at) = buckets.full_at.get_mut(key) {
+            *full_at = full_at.checked_sub(self.interval).unwrap_or(*full_at);
+        }
+    }
+
     /// Fills the bucket again.
     pub fn forget(&self, key: &K) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +135,16 @@ mod tests {
             tokio::time::advance(Duration::from_millis(1)).await;
         }
         assert!(rate.buckets.lock().unwrap().full_at.len() <= 2 * SWEEP_FROM);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_given_back_is_one() {
+        let rate = Rate::per_minute(2);
+        assert_eq!(rate.take("a"), Ok(()));
+        assert_eq!(rate.take("a"), Ok(()));
+        rate.refund(&"a");
+        assert_eq!(rate.take("a"), Ok(()));
+        assert!(rate.take("a").is_err());
     }
 
     #[tokio::test(start_paused = true)]
