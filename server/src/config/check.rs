@@ -3,6 +3,7 @@
 use gimlet_core::limits::Limits as NodeLimits;
 
 use super::Config;
+use super::codec::without_password;
 use super::load::{ConfigError, Problem, env_name};
 use super::sections::{CodeVerifier, Role, StorageKind};
 use crate::cluster::{Caller, check_address};
@@ -23,6 +24,9 @@ impl Config {
         self.check_listeners(&mut problems);
         self.check_exposure(&mut problems);
         self.check_limits(&mut problems);
+        self.check_verifier(&mut problems);
+        #[cfg(feature = "cli")]
+        self.check_log(&mut problems);
         if problems.is_empty() {
             return Ok(self.notices());
         }
@@ -42,11 +46,16 @@ impl Config {
         let (connect, logic, business) =
             (has(Role::Connect), has(Role::Logic), has(Role::Business));
         let clustered = self.storage.kind == StorageKind::Mysql;
-        if !clustered && !(connect && logic) {
+        let together = connect && logic;
+        if !(clustered || together) {
             problems.push(format!(
                 "roles: with storage.kind = \"{}\" connect and logic are in one process; add the \
                  other one, or set {} to mysql",
-                if self.storage.kind == StorageKind::Sled { "sled" } else { "memory" },
+                if self.storage.kind == StorageKind::Sled {
+                    "sled"
+                } else {
+                    "memory"
+                },
                 env_name("storage.kind")
             ));
         }
@@ -113,7 +122,10 @@ impl Config {
             ),
             StorageKind::Mysql => {
                 let urls = [
-                    ("mysql_url", storage.mysql_url.is_none() && self.needs_mysql()),
+                    (
+                        "mysql_url",
+                        storage.mysql_url.is_none() && self.needs_mysql(),
+                    ),
                     ("redis_url", storage.redis_url.is_none()),
                 ];
                 for (name, _) in urls.into_iter().filter(|(_, missing)| *missing) {
@@ -169,8 +181,9 @@ impl Config {
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
             problems.push(format!(
-                "http.public_url = \"{url}\": begin it with http:// or https://, such as \
-                 https://files.example.com"
+                "http.public_url = \"{}\": begin it with http:// or https://, such as \
+                 https://files.example.com",
+                without_password(url)
             ));
         }
     }
@@ -197,6 +210,32 @@ impl Config {
                 "listen.internal = {addr}: the internal services act for any user, so off \
                  loopback they need a shared secret; set {}, or listen on 127.0.0.1",
                 env_name("cluster.secret")
+            ));
+        }
+    }
+
+    fn check_verifier(&self, problems: &mut Vec<String>) {
+        let CodeVerifier::Http(url) = &self.business.code_verifier else {
+            return;
+        };
+        let address = http::Uri::try_from(url.as_str());
+        if address.is_ok_and(|address| address.host().is_some_and(|host| !host.is_empty())) {
+            return;
+        }
+        problems.push(
+            "business.code_verifier is no address: write one such as \
+             http://127.0.0.1:7000/check"
+                .into(),
+        );
+    }
+
+    #[cfg(feature = "cli")]
+    fn check_log(&self, problems: &mut Vec<String>) {
+        let level = &self.log.level;
+        if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
+            problems.push(format!(
+                "log.level = \"{level}\" is not understood ({error}): write error, warn, info, \
+                 debug or trace, or a filter such as info,gimlet_core=debug"
             ));
         }
     }
@@ -358,7 +397,10 @@ mod tests {
             c.roles = Roles(vec![Role::Connect]);
         };
         let text = refusal(connect);
-        assert!(text.contains("GIMLET_CLUSTER__LOGIC") && !text.contains("MYSQL_URL"), "{text}");
+        assert!(
+            text.contains("GIMLET_CLUSTER__LOGIC") && !text.contains("MYSQL_URL"),
+            "{text}"
+        );
         let text = refusal(|c| {
             connect(c);
             c.cluster.logic = vec!["logic".into()];
@@ -377,11 +419,29 @@ mod tests {
 
     #[test]
     fn a_business_server_of_ones_own_needs_no_cluster() {
-        let mut config = Config::default();
-        config.roles = Roles(vec![Role::Connect, Role::Logic]);
-        assert!(config.check().unwrap_err().to_string().contains("GIMLET_CLUSTER__BUSINESS"));
+        let mut config = Config {
+            roles: Roles(vec![Role::Connect, Role::Logic]),
+            ..Config::default()
+        };
+        assert!(
+            config
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("GIMLET_CLUSTER__BUSINESS")
+        );
         config.cluster.business = vec!["127.0.0.1:7000".into()];
         assert!(config.check().is_ok());
+    }
+
+    #[test]
+    fn what_would_not_start_is_refused_before() {
+        for url in ["http://", "http:///check", "http://a b/"] {
+            let text = refusal(|c| c.business.code_verifier = CodeVerifier::Http(url.into()));
+            assert!(text.contains("business.code_verifier"), "{text}");
+        }
+        #[cfg(feature = "cli")]
+        assert!(refusal(|c| c.log.level = "loud=very".into()).contains("log.level"));
     }
 
     #[test]

@@ -196,6 +196,31 @@ pub(super) mod maybe {
     }
 }
 
+/// An address that is not set when it is empty.
+pub(super) mod url {
+    pub(in crate::config) use super::maybe::parse;
+
+    #[expect(clippy::ref_option, reason = "every codec shows a reference")]
+    pub(in crate::config) fn show(value: &Option<String>) -> String {
+        value
+            .as_deref()
+            .map(super::without_password)
+            .unwrap_or_default()
+    }
+}
+
+/// `http://name:password@host/` as `http://***@host/`.
+pub(super) fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    match authority.rsplit_once('@') {
+        Some((_, host)) if scheme.is_empty() => format!("***@{host}{path}"),
+        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
+        None => url.to_owned(),
+    }
+}
+
 /// Secrets: not set when empty, shown as `***`.
 pub(super) mod secret {
     use super::Secret;
@@ -316,7 +341,7 @@ pub(super) mod verifier {
         match value {
             CodeVerifier::Development => String::new(),
             CodeVerifier::Fixed(_) => "fixed:***".into(),
-            CodeVerifier::Http(url) => url.clone(),
+            CodeVerifier::Http(url) => super::without_password(url),
         }
     }
 }

@@ -95,7 +95,13 @@ impl Config {
             Ok(table) => self.apply_table(&table, &mut problems),
             Err(error) => problems.push(Problem::NotToml {
                 path: path.to_owned(),
-                reason: error.to_string().trim_end().to_owned(),
+                // Without the line itself, which may have a secret.
+                reason: match error.span().and_then(|at| text.get(..at.start)) {
+                    Some(before) => {
+                        format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+                    }
+                    None => error.message().to_owned(),
+                },
             }),
         }
         if problems.is_empty() {
@@ -112,7 +118,11 @@ impl Config {
                     Some(text) => self.apply(setting, key, text, problems),
                     None => problems.push(Problem::BadValue {
                         key,
-                        value: value.to_string(),
+                        value: if setting.secret {
+                            "***".to_owned()
+                        } else {
+                            value.to_string()
+                        },
                         wanted: "write text, a number, true or false, or a list of text".into(),
                     }),
                 },
@@ -151,6 +161,11 @@ impl Config {
         problems: &mut Vec<Problem>,
     ) {
         if let Err(wanted) = (setting.set)(self, &value) {
+            let value = if setting.secret {
+                "***".to_owned()
+            } else {
+                value
+            };
             problems.push(Problem::BadValue { key, value, wanted });
         }
     }

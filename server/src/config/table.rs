@@ -8,6 +8,8 @@ pub(super) struct Setting {
     pub(super) key: &'static str,
     /// Reads it.
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
+    /// Whether a value of it is never to be shown, not even a wrong one.
+    pub(super) secret: bool,
     /// Shows it, secrets masked.
     pub(super) get: fn(&Config) -> String,
 }
@@ -21,6 +23,7 @@ macro_rules! settings {
                 config.$($field).+ = codec::$codec::parse(text)?;
                 Ok(())
             },
+            secret: matches!(stringify!($codec).as_bytes(), b"secret" | b"verifier"),
             get: |config| codec::$codec::show(&config.$($field).+),
         }),+];
     };
@@ -46,7 +49,7 @@ settings! {
     "listen.ops": addr listen.ops;
     "business.code_verifier": verifier business.code_verifier;
     "business.token_ttl": duration business.token_ttl;
-    "http.public_url": maybe http.public_url;
+    "http.public_url": url http.public_url;
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
     "compat.fixed_token": switch compat.fixed_token;

@@ -125,3 +125,33 @@ fn the_template_has_every_key_at_its_default() {
         assert_eq!(config, Config::default());
     }
 }
+
+#[test]
+fn a_misspelt_secret_is_not_repeated() {
+    let texts = [
+        said(&[("GIMLET_BUSINESS__CODE_VERIFIER", "fixd:248163")]),
+        from_file("[business]\ncode_verifier = \"fixd:248163\""),
+        from_file("[cluster]\nsecret = 248163.5"),
+        from_file("[cluster]\nsecret = \"248163"),
+    ];
+    for text in texts {
+        assert!(!text.contains("248163"), "{text}");
+    }
+    assert!(from_file("[cluster]\nsecret = \"2").contains("line 2"));
+}
+
+#[test]
+fn passwords_in_addresses_are_masked() {
+    let mut config = Config::default();
+    let text = "[business]\ncode_verifier = \"http://me:pass@host:1/a@b\"\n\
+                [http]\npublic_url = \"https://you:pass@files\"";
+    config.apply_toml(Path::new("x"), text).unwrap();
+    let shown = config.masked();
+    assert!(!shown.contains("pass"), "{shown}");
+    assert!(shown.contains("http://***@host:1/a@b") && shown.contains("https://***@files"), "{shown}");
+}
+
+fn from_file(text: &str) -> String {
+    let wrong = Config::default().apply_toml(Path::new("x"), text);
+    wrong.unwrap_err().to_string()
+}
