@@ -8,17 +8,17 @@ use gimlet_core::business::{Builtin, BuiltinConfig};
 use gimlet_core::node::Node;
 use gimlet_core::store::Stores;
 use gimlet_core::time::{Clock, SystemClock};
-use gimlet_transport::admission::Admission;
 use gimlet_transport::{SessionSettings, Sessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
-use crate::config::{Config, ConfigError, Limits, Role, StorageKind};
+use crate::config::{Config, ConfigError, Role, StorageKind};
 use crate::health::Health;
 use crate::http::Folder;
 use crate::http::files::Files;
 use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
+use crate::places::Places;
 use crate::roles::Roles;
 use crate::storage::{self, Watch};
 use crate::verifier;
@@ -67,11 +67,6 @@ fn hint(error: &io::Error, env: &str) -> String {
     }
 }
 
-/// Descriptors kept for everything but clients: storage, gRPC, HTTP.
-const SPARE_DESCRIPTORS: u64 = 1_000;
-/// Clients' connections if the number of descriptors is not known, or very small.
-const FEWEST_CONNECTIONS: usize = 256;
-
 /// A built server: its sockets are bound and its storage is open. [`run`](Self::run) it.
 #[derive(Debug)]
 pub struct App {
@@ -81,7 +76,7 @@ pub struct App {
     pub(crate) api: Api,
     pub(crate) files: Option<Files>,
     pub(crate) sessions: Option<Arc<Sessions>>,
-    pub(crate) admission: Arc<Admission>,
+    pub(crate) places: Places,
     pub(crate) watch: Watch,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
@@ -151,7 +146,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         listeners,
         roles,
         sessions,
-        admission: Admission::new(connections(&config.limits), per_address(&config.limits)),
+        places: Places::new(&config.limits),
         watch: storage.watch,
         health: Arc::new(Health::default()),
         metrics,
@@ -216,22 +211,4 @@ fn base_url(config: &Config, addrs: &Addrs) -> String {
     };
     let base = config.http.public_url.clone().unwrap_or_else(own);
     base.trim_end_matches('/').to_owned()
-}
-
-fn connections(limits: &Limits) -> usize {
-    if limits.max_connections > 0 {
-        return limits.max_connections;
-    }
-    let descriptors = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft);
-    usize::try_from(descriptors.saturating_sub(SPARE_DESCRIPTORS))
-        .unwrap_or(usize::MAX)
-        .max(FEWEST_CONNECTIONS)
-}
-
-const fn per_address(limits: &Limits) -> usize {
-    if limits.per_address == 0 {
-        usize::MAX
-    } else {
-        limits.per_address
-    }
 }

@@ -19,6 +19,7 @@
 //! The stages are `Config` → [`build`] (binds, opens) → [`App`] (addresses) → [`App::run`]. This is
 //! the only crate that names both a storage engine and a wire.
 
+mod accept;
 mod api;
 mod app;
 mod cluster;
@@ -29,6 +30,7 @@ mod lifecycle;
 mod listeners;
 mod metrics;
 mod ops;
+mod places;
 mod roles;
 mod server;
 mod storage;

@@ -91,10 +91,7 @@ impl App {
         (ops_tasks, ops_stop): (TaskTracker, CancellationToken),
     ) {
         let until = Instant::now() + self.config.stop.grace;
-        tracing::info!(
-            connections = self.roles.connections(),
-            "stopping"
-        );
+        tracing::info!(connections = self.roles.connections(), "stopping");
         running.stop.cancel();
         self.roles.close_all(self.config.stop.come_back);
         running.tasks.close();
@@ -129,7 +126,7 @@ impl App {
             running.tasks.spawn(accept(
                 TcpFrames::new(listener, FRAME_MAX),
                 Arc::clone(sessions),
-                Arc::clone(&self.admission),
+                Arc::clone(&self.places.clients),
                 limits.clone(),
                 running.tasks.clone(),
                 running.stop.clone(),
@@ -141,7 +138,7 @@ impl App {
             running.tasks.spawn(accept(
                 WsFrames::new(listener, FRAME_MAX, Origins::Any),
                 Arc::clone(sessions),
-                Arc::clone(&self.admission),
+                Arc::clone(&self.places.clients),
                 limits,
                 running.tasks.clone(),
                 running.stop.clone(),
@@ -154,6 +151,7 @@ impl App {
             running.tasks.spawn(http::serve(
                 listener,
                 router,
+                Arc::clone(&self.places.http),
                 running.tasks.clone(),
                 running.stop.clone(),
             ));
@@ -187,8 +185,14 @@ impl App {
         callers: Callers,
     ) {
         let (api, stop, died) = (self.api.clone(), running.stop.clone(), running.died.clone());
+        let tasks = running.tasks.clone();
+        let places = Arc::clone(match callers {
+            Callers::Clients => &self.places.grpc,
+            Callers::Internal => &self.places.internal,
+        });
         running.tasks.spawn(async move {
-            if let Err(error) = api.serve(listener, routes, callers, stop).await {
+            let served = api.serve(listener, routes, callers, (places, &tasks), stop);
+            if let Err(error) = served.await {
                 // One death is enough to end everything.
                 let _ = died.try_send(error.into());
             }
@@ -211,7 +215,14 @@ impl App {
                 self.metrics.clone(),
                 self.scrape(),
             );
-            tasks.spawn(http::serve(listener, router, tasks.clone(), stop.clone()));
+            let places = Arc::clone(&self.places.ops);
+            tasks.spawn(http::serve(
+                listener,
+                router,
+                places,
+                tasks.clone(),
+                stop.clone(),
+            ));
         }
     }
 

@@ -96,7 +96,8 @@ mod tests {
         };
         let router = axum::Router::new().route("/check", post(check));
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let served = crate::http::serve(listener, router, tracker.clone(), stop.clone());
+        let places = gimlet_transport::admission::Admission::new(9, 9);
+        let served = crate::http::serve(listener, router, places, tracker.clone(), stop.clone());
         tracker.spawn(served);
         let verifier = of(&config::CodeVerifier::Http(url)).unwrap();
         assert_eq!(verifier.verify("138", "right").await, Ok(true));

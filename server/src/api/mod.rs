@@ -12,6 +12,8 @@ mod logic_int;
 mod status;
 mod wire;
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
@@ -23,14 +25,16 @@ use gimlet_proto::pb::logic_ext_server::LogicExtServer;
 use gimlet_proto::pb::logic_int_server::LogicIntServer;
 use gimlet_proto::pb::user_ext_server::UserExtServer;
 use gimlet_proto::pb::user_int_server::UserIntServer;
+use gimlet_transport::admission::Admission;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::Layer as _;
 
+use crate::accept::{self, Ends};
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::roles::Roles;
@@ -43,6 +47,8 @@ const REQUEST_MAX: usize = 256 * 1024;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often a quiet connection is pinged.
 const PING_EVERY: Duration = Duration::from_mins(1);
+/// What clients that were told to go get to go by themselves.
+const LEAVE: Duration = Duration::from_secs(3);
 /// Calls of one connection at a time: of a client, and of a node, which calls for many.
 const CONCURRENT: (u32, u32) = (256, 8_192);
 /// Bytes on their way from a node, in one stream and in one connection.
@@ -164,17 +170,22 @@ impl Api {
         names
     }
 
-    /// Serves routes until `stop`, then lets calls in progress finish.
+    /// Serves routes until `stop`, then lets calls in progress finish; who has not gone after a
+    /// while is cut off. What it accepts are tasks of `tasks`.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
         routes: Routes,
         callers: Callers,
+        (admission, tasks): (Arc<Admission>, &TaskTracker),
         stop: CancellationToken,
     ) -> Result<(), tonic::transport::Error> {
         let nodes = callers == Callers::Internal;
+        let cut = CancellationToken::new();
+        let ends = Ends { stop: stop.clone(), cut: cut.clone() };
+        let incoming = accept::incoming(listener, admission, tasks, ends);
         let layer = wire::WireLayer::new(self.metrics.clone());
-        Server::builder()
+        let served = Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .max_concurrent_streams(if nodes { CONCURRENT.1 } else { CONCURRENT.0 })
@@ -182,11 +193,17 @@ impl Api {
             .initial_connection_window_size(nodes.then_some(WINDOWS.1))
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
             .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                stop.cancelled_owned(),
-            )
-            .await
+            .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        let mut served = pin!(served);
+        let left = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LEAVE).await;
+        };
+        tokio::select! {
+            served = served.as_mut() => return served,
+            () = left => cut.cancel(),
+        }
+        served.await
     }
 }
 

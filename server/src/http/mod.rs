@@ -1,12 +1,14 @@
 //! HTTP: the accept loop for both HTTP listeners, and the file service.
 //!
 //! `axum::serve` has no timers, so a client that sends nothing, or half a header, would hold a
-//! connection for ever. This loop bounds connections, the first byte and the header. It knows no
+//! connection for ever. This loop bounds connections, the first byte, the header, and how slowly
+//! the rest may go. It knows no
 //! route.
 
 pub(crate) mod files;
 mod folder;
 mod kind;
+mod pace;
 mod upload;
 
 use std::net::SocketAddr;
@@ -14,10 +16,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use gimlet_transport::admission::Admission;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use pace::{Pace, Paced};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -25,8 +29,6 @@ pub(crate) use folder::Folder;
 
 /// The first byte, and each request's header, must come within this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections of one listener at a time; more wait in the system's queue.
-const CONNECTIONS: usize = 512;
 /// After a failed accept (no descriptors, usually) it waits this long.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -35,16 +37,11 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    places: Arc<Admission>,
     tracker: TaskTracker,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let place = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            Ok(place) = Arc::clone(&places).acquire_owned() => place,
-        };
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
@@ -52,6 +49,10 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                let Ok(place) = places.enter(peer) else {
+                    tracing::debug!(%peer, "an http connection too many");
+                    continue;
+                };
                 let (router, stop) = (router.clone(), stop.clone());
                 tracker.spawn(async move {
                     connection(stream, peer, router, stop).await;
@@ -78,10 +79,17 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         tracing::debug!(%peer, "http connection said nothing");
         return;
     }
+    let pace = Pace::default();
+    let paced = Paced::new(stream, pace.clone());
+    let router = router.layer(axum::middleware::map_request(move |request: Request| {
+        pace.restart();
+        std::future::ready(request)
+    }));
+    let service = TowerToHyperService::new(router);
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(paced), service);
     let mut served = std::pin::pin!(served);
     let result = tokio::select! {
         result = served.as_mut() => result,
@@ -107,7 +115,8 @@ mod tests {
         let addr = listener.local_addr().unwrap();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
-        tracker.spawn(serve(listener, router, tracker.clone(), stop.clone()));
+        let places = Admission::new(1, 1);
+        tracker.spawn(serve(listener, router, places, tracker.clone(), stop.clone()));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let mut got = Vec::new();
@@ -128,5 +137,34 @@ mod tests {
             whole.ends_with(b"hello"),
             "and an idle connection is closed in the end"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_answer_makes_room_for_others() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let router = Router::new().route("/", axum::routing::get(|| async { vec![0; 64 << 20] }));
+        let places = Admission::new(1, 1);
+        let serving = serve(listener, router, Arc::clone(&places), tracker.clone(), stop.clone());
+        tracker.spawn(serving);
+        let mut client = TcpStream::connect(addr).await.unwrap();
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        client.write_all(request).await.unwrap();
+        let mut first = [0];
+        client.read_exact(&mut first).await.unwrap();
+        let mut other = TcpStream::connect(addr).await.unwrap();
+        let refused = matches!(other.read(&mut first).await, Ok(0) | Err(_));
+        assert!(refused, "there is one place");
+        tokio::time::timeout(Duration::from_secs(90), async {
+            while places.enter(addr).is_err() {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        })
+        .await
+        .unwrap();
+        stop.cancel();
+        tracker.close();
+        tracker.wait().await;
     }
 }
