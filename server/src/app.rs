@@ -108,7 +108,9 @@ impl App {
     pub fn flush_gate(&self) -> Option<gimlet_storage_sled::FlushGate> {
         match &self.watch {
             Watch::Sled(_, gate) => Some(gate.clone()),
-            _ => None,
+            Watch::Memory => None,
+            #[cfg(feature = "mysql")]
+            Watch::Mysql(_) => None,
         }
     }
 }
@@ -138,6 +140,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         api: Api {
             roles: roles.clone(),
             stop: stop.clone(),
+            content: config.limits.node.content,
             failed_sign_ins: config.limits.node.failed_sign_ins,
             metrics: metrics.clone(),
         },
@@ -156,11 +159,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
 }
 
 /// The built-in business service.
-fn builtin(
-    config: &Config,
-    stores: &Stores,
-    clock: Arc<dyn Clock>,
-) -> Result<Builtin, StartError> {
+fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Builtin, StartError> {
     let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
         StartError::Storage(format!("business.code_verifier is no address: {error}"))
     })?;

@@ -45,13 +45,7 @@ impl Client {
     async fn sign_in(server: &Server, phone: &str) -> Self {
         let channel = channel(clients(server)).await;
         let device = LogicExtClient::new(channel.clone())
-            .register_device(pb::RegisterDeviceReq {
-                r#type: 1,
-                brand: "b".into(),
-                model: "m".into(),
-                system_version: "s".into(),
-                sdk_version: "1".into(),
-            })
+            .register_device(device())
             .await
             .unwrap()
             .into_inner()
@@ -364,4 +358,33 @@ async fn health_and_reflection_answer_on_every_port() -> Outcome {
     }
     server.stop().await?;
     Ok(())
+}
+
+#[tokio::test]
+async fn an_address_may_not_register_devices_without_end() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let mut logic = LogicExtClient::new(channel(clients(&server)).await);
+    let begun = tokio::time::Instant::now();
+    let mut kept = 0_u64;
+    let refused = loop {
+        match logic.register_device(device()).await {
+            Ok(_) => kept += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    let most = 201 + 20 * begun.elapsed().as_secs().saturating_add(1);
+    assert!((200..=most).contains(&kept), "{kept}");
+    server.stop().await?;
+    Ok(())
+}
+
+fn device() -> pb::RegisterDeviceReq {
+    pb::RegisterDeviceReq {
+        r#type: 1,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "1".into(),
+    }
 }

@@ -115,6 +115,20 @@ async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> Outcome
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_who_does_not_go() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let mut idle = TcpStream::connect(server.addrs().grpc[0]).await?;
+    // The preface and empty settings; the ping that asks it to go is never answered.
+    let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    idle.write_all(hello).await?;
+    idle.read_u8().await?;
+    let begun = tokio::time::Instant::now();
+    server.stop().await?;
+    assert!(begun.elapsed().as_secs() < 6, "{:?}", begun.elapsed());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dropped_server_stops_too() -> Outcome {
     let server = Server::start(Config::embedded()).await?;
     let mut connection = Connection::open(&server, "13800000001").await;
@@ -178,12 +192,23 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
             }),
         }),
     };
+    let mut large = deliver(0, "");
+    if let Some(message) = large.message_send.as_mut().and_then(|m| m.message.as_mut()) {
+        message.message_content = vec![0; 60 * 1024 + 1].into();
+    }
+    let refused = backend.deliver_message(large).await.unwrap_err();
+    assert!(refused.message().contains("message_content"), "{refused}");
+    let mut other = Connection::open(&server, "13800000001").await;
     let (forged, live) = (deliver(1_000, "forged"), deliver(0, "live"));
     backend.deliver_message(forged).await?;
     backend.deliver_message(live).await?;
     let push = connection.read().await.unwrap();
     let push = pb::MessageSend::decode(push.data)?.message.unwrap();
     assert_eq!((&*push.message_content, push.seq), (b"live".as_slice(), 0));
-    server.stop().await?;
+    let stopping = async {
+        server.stop().await.unwrap();
+    };
+    let ((), close) = tokio::join!(stopping, other.read_close());
+    assert_eq!(close.code(), pb::CloseCode::ShuttingDown, "and no other device saw it");
     Ok(())
 }

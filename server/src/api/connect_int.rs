@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use gimlet_core::envelope::{Envelope, Parcel};
+use gimlet_core::envelope::Envelope;
 use gimlet_core::error::Refusal;
 use gimlet_core::gateway::Gateway;
 use gimlet_core::logic::Logic;
+use gimlet_core::seq::Seq;
 use gimlet_proto::pb::connect_int_server::ConnectInt;
 use gimlet_proto::pb::{self, Empty};
 use tonic::{Request, Response, Status, async_trait};
@@ -18,16 +19,22 @@ use super::status::status;
 pub(super) struct Connect {
     gateway: Gateway,
     logic: Arc<dyn Logic>,
+    /// The longest content.
+    content: usize,
 }
 
 impl Connect {
-    pub(super) fn new(gateway: Gateway, logic: Arc<dyn Logic>) -> Self {
-        Self { gateway, logic }
+    pub(super) fn new(gateway: Gateway, logic: Arc<dyn Logic>, content: usize) -> Self {
+        Self {
+            gateway,
+            logic,
+            content,
+        }
     }
 
     /// A message with a seq is a hint to look: the connection's cursor is compared with the real
     /// head, and what it shows is read from the inbox, never taken from the call. One with seq 0 is
-    /// content of its own, shown to the user of the device. A device that is not here is no error.
+    /// content of its own, shown on the device. A device that is not here is no error.
     async fn deliver(&self, req: pb::DeliverMessageReq) -> Result<(), Refusal> {
         let device = convert::device("device_id", req.device_id)?;
         let message = req.message_send.and_then(|send| send.message);
@@ -40,12 +47,16 @@ impl Connect {
         };
         let user = owner.identity().user;
         if message.seq == 0 {
+            let length = message.message_content.len();
+            if length > self.content {
+                return Err(Refusal::bad(format!(
+                    "message_content is {length} bytes; at most {} are allowed",
+                    self.content
+                )));
+            }
             let (message, profile) = convert::live(message)?;
             let envelope = Envelope::new(Arc::new(message), Arc::new(profile), 0);
-            hub.deliver(&Parcel::Live {
-                envelope: Arc::new(envelope),
-                to: vec![user],
-            });
+            owner.offer_live(Seq::ZERO, &Arc::new(envelope));
             return Ok(());
         }
         if let Some(head) = self.logic.heads(&[user]).await?.first() {

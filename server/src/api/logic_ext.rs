@@ -1,10 +1,16 @@
 //! `LogicExt`: what clients ask by gRPC. Each method converts, asks the service, converts back.
 
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use gimlet_core::error::Refusal;
 use gimlet_core::message::Sender;
+use gimlet_core::service::rate::Rate;
 use gimlet_core::service::{GroupDraft, Service};
 use gimlet_core::store::{DeviceInfo, GroupEdit, MemberEdit};
 use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
+use gimlet_transport::admission;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
@@ -13,7 +19,30 @@ use super::status::status;
 
 /// The clients' services of the logic role.
 #[derive(Clone, Debug)]
-pub(super) struct Ext(pub(super) Service);
+pub(super) struct Ext {
+    service: Service,
+    /// New devices of one address: whoever may call may have one, and it is kept for ever.
+    devices: Arc<Rate<IpAddr>>,
+}
+
+/// New devices of one address in a second, and at once.
+const DEVICES: (u32, u32) = (20, 200);
+
+impl Ext {
+    pub(super) fn new(service: Service) -> Self {
+        let devices = Arc::new(Rate::per_second(DEVICES.0, DEVICES.1));
+        Self { service, devices }
+    }
+
+    fn may_register(&self, addr: Option<SocketAddr>) -> Result<(), Refusal> {
+        let Some(addr) = addr else {
+            return Ok(());
+        };
+        self.devices
+            .take(admission::address(addr.ip()))
+            .map_err(|retry_after| Refusal::RateLimited { retry_after })
+    }
+}
 
 fn empty() -> Response<Empty> {
     Response::new(Empty {})
@@ -32,6 +61,7 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::RegisterDeviceReq>,
     ) -> Result<Response<pb::RegisterDeviceResp>, Status> {
+        self.may_register(request.remote_addr()).map_err(status)?;
         let req = request.into_inner();
         let info = DeviceInfo {
             kind: req.r#type,
@@ -40,7 +70,7 @@ impl LogicExt for Ext {
             system_version: req.system_version,
             sdk_version: req.sdk_version,
         };
-        let device = self.0.register(&info).await.map_err(status)?;
+        let device = self.service.register(&info).await.map_err(status)?;
         Ok(Response::new(pb::RegisterDeviceResp {
             device_id: device.to_wire(),
         }))
@@ -52,7 +82,11 @@ impl LogicExt for Ext {
     ) -> Result<Response<pb::SendMessageResp>, Status> {
         let caller = Caller::of(&request)?;
         let draft = convert::draft(request.into_inner(), caller.request_id).map_err(status)?;
-        let sent = self.0.send(sender(caller), draft).await.map_err(status)?;
+        let sent = self
+            .service
+            .send(sender(caller), draft)
+            .await
+            .map_err(status)?;
         Ok(Response::new(convert::sent(&sent)))
     }
 
@@ -62,7 +96,7 @@ impl LogicExt for Ext {
     ) -> Result<Response<Empty>, Status> {
         let caller = Caller::of(&request)?;
         let draft = convert::room_draft(request.into_inner()).map_err(status)?;
-        self.0
+        self.service
             .push_room(sender(caller), draft)
             .await
             .map_err(status)?;
@@ -76,7 +110,7 @@ impl LogicExt for Ext {
         let caller = Caller::of(&request)?;
         let req = request.into_inner();
         let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
-        self.0
+        self.service
             .add_friend(caller.user, friend, req.remarks, req.description)
             .await
             .map_err(status)?;
@@ -90,7 +124,7 @@ impl LogicExt for Ext {
         let caller = Caller::of(&request)?;
         let req = request.into_inner();
         let requester = convert::user("user_id", req.user_id).map_err(status)?;
-        self.0
+        self.service
             .agree_friend(caller.user, requester, req.remarks)
             .await
             .map_err(status)?;
@@ -105,7 +139,7 @@ impl LogicExt for Ext {
         let req = request.into_inner();
         let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
         let (remarks, extra) = (req.remarks.as_deref(), req.extra.as_deref());
-        self.0
+        self.service
             .set_friend(caller.user, friend, remarks, extra)
             .await
             .map_err(status)?;
@@ -121,7 +155,7 @@ impl LogicExt for Ext {
         request: Request<Empty>,
     ) -> Result<Response<pb::GetFriendsResp>, Status> {
         let caller = Caller::of(&request)?;
-        let friends = self.0.friends(caller.user).await.map_err(status)?;
+        let friends = self.service.friends(caller.user).await.map_err(status)?;
         let friends = friends.into_iter().map(convert::friend).collect();
         Ok(Response::new(pb::GetFriendsResp { friends }))
     }
@@ -140,7 +174,7 @@ impl LogicExt for Ext {
             members: convert::users("member_ids", &req.member_ids).map_err(status)?,
         };
         let group = self
-            .0
+            .service
             .create_group(caller.user, draft)
             .await
             .map_err(status)?;
@@ -162,7 +196,7 @@ impl LogicExt for Ext {
             introduction: req.introduction,
             extra: req.extra,
         };
-        self.0
+        self.service
             .update_group(caller.user, group, edit)
             .await
             .map_err(status)?;
@@ -176,7 +210,11 @@ impl LogicExt for Ext {
         let caller = Caller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
-        let found = self.0.group(caller.user, group).await.map_err(status)?;
+        let found = self
+            .service
+            .group(caller.user, group)
+            .await
+            .map_err(status)?;
         Ok(Response::new(pb::GetGroupResp {
             group: Some(convert::group_info(found)),
         }))
@@ -187,7 +225,7 @@ impl LogicExt for Ext {
         request: Request<Empty>,
     ) -> Result<Response<pb::GetGroupsResp>, Status> {
         let caller = Caller::of(&request)?;
-        let groups = self.0.groups_of(caller.user).await.map_err(status)?;
+        let groups = self.service.groups_of(caller.user).await.map_err(status)?;
         let groups = groups.into_iter().map(convert::group_info).collect();
         Ok(Response::new(pb::GetGroupsResp { groups }))
     }
@@ -201,7 +239,7 @@ impl LogicExt for Ext {
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let users = convert::users("user_ids", &req.user_ids).map_err(status)?;
         let already = self
-            .0
+            .service
             .add_members(caller.user, group, &users)
             .await
             .map_err(status)?;
@@ -226,7 +264,7 @@ impl LogicExt for Ext {
             remarks: req.remarks,
             extra: req.extra,
         };
-        self.0
+        self.service
             .update_member(caller.user, group, user, edit)
             .await
             .map_err(status)?;
@@ -241,7 +279,7 @@ impl LogicExt for Ext {
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let user = convert::user("user_id", req.user_id).map_err(status)?;
-        self.0
+        self.service
             .remove_member(caller.user, group, user)
             .await
             .map_err(status)?;
@@ -255,7 +293,11 @@ impl LogicExt for Ext {
         let caller = Caller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
-        let members = self.0.members(caller.user, group).await.map_err(status)?;
+        let members = self
+            .service
+            .members(caller.user, group)
+            .await
+            .map_err(status)?;
         let members = members.into_iter().map(convert::member).collect();
         Ok(Response::new(pb::GetGroupMembersResp { members }))
     }

@@ -63,6 +63,8 @@ pub(crate) struct Api {
     pub(crate) roles: Roles,
     /// Cancelled when serving is to end.
     pub(crate) stop: CancellationToken,
+    /// The longest content of a message.
+    pub(crate) content: usize,
     /// Failed sign-ins of an address in a minute.
     pub(crate) failed_sign_ins: u32,
     /// Counts requests.
@@ -96,7 +98,12 @@ impl Api {
         };
         let gate = Gate::Clients(business);
         if let Some(service) = self.roles.service.clone() {
-            guarded!(routes, gate, REQUEST_MAX, LogicExtServer(logic_ext::Ext(service)));
+            guarded!(
+                routes,
+                gate,
+                REQUEST_MAX,
+                LogicExtServer(logic_ext::Ext::new(service))
+            );
         }
         if let Some(accounts) = self.accounts() {
             guarded!(
@@ -125,7 +132,7 @@ impl Api {
             guarded!(routes, gate, REQUEST_MAX, LogicIntServer(int));
         }
         if let (Some(gateway), Some(logic)) = (roles.gateway.clone(), roles.logic.clone()) {
-            let int = connect_int::Connect::new(gateway, logic);
+            let int = connect_int::Connect::new(gateway, logic, self.content);
             guarded!(routes, gate, REQUEST_MAX, ConnectIntServer(int));
         }
         if let Some(accounts) = self.accounts() {
@@ -151,7 +158,12 @@ impl Api {
         let directory = self.roles.service.as_ref();
         let directory = directory.map(|service| service.directory().clone());
         let fanout = self.roles.fanout.clone();
-        Some(Accounts::new(builtin, directory, fanout, self.failed_sign_ins))
+        Some(Accounts::new(
+            builtin,
+            directory,
+            fanout,
+            self.failed_sign_ins,
+        ))
     }
 
     /// The names of the services that clients and backends find here.
@@ -165,7 +177,12 @@ impl Api {
             names.push("pb.ConnectInt");
         }
         if roles.builtin.is_some() {
-            names.extend(["pb.BusinessExt", "pb.UserExt", "pb.BusinessInt", "pb.UserInt"]);
+            names.extend([
+                "pb.BusinessExt",
+                "pb.UserExt",
+                "pb.BusinessInt",
+                "pb.UserInt",
+            ]);
         }
         names
     }
@@ -182,7 +199,10 @@ impl Api {
     ) -> Result<(), tonic::transport::Error> {
         let nodes = callers == Callers::Internal;
         let cut = CancellationToken::new();
-        let ends = Ends { stop: stop.clone(), cut: cut.clone() };
+        let ends = Ends {
+            stop: stop.clone(),
+            cut: cut.clone(),
+        };
         let incoming = accept::incoming(listener, admission, tasks, ends);
         let layer = wire::WireLayer::new(self.metrics.clone());
         let served = Server::builder()
