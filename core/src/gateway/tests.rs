@@ -403,7 +403,10 @@ async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
     for who in [1, 2] {
         send(&node, 3, 30, who).await;
     }
-    assert!(matches!(work(&moved).await, Work::Close(CloseReason::Superseded)));
+    assert!(matches!(
+        work(&moved).await,
+        Work::Close(CloseReason::Superseded)
+    ));
     assert_eq!(next(&stayed, 1).await, [1]);
     assert!(moved.send(Draft::text(user(2), "x")).await.is_err());
     drop((moved, stayed));

@@ -1,22 +1,26 @@
 //! Sending: to a user or to a group, from a user or from the business backend.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
-use crate::id::{GroupId, MessageId, UserId};
+use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::logic::Sent;
-use crate::message::{Draft, Message, Receiver, Sender};
+use crate::message::{Content, Draft, Message, Receiver, Sender};
 use crate::seq::Seq;
 use crate::service::policy::Direct;
 use crate::service::turn::Turn;
 use crate::service::{Service, check, key};
-use crate::store::{Append, Appended, Key, Roster};
+use crate::store::{Append, Appended, Key, Roster, RosterVersion};
 
 /// How often a group send is planned again because the roster changed meanwhile.
 const PLANS: usize = 8;
+
+/// How long the store is asked for the answer to an earlier send.
+const ASK: Duration = Duration::from_millis(500);
 
 /// Who gets a send, and under which roster.
 struct Readers {
@@ -33,8 +37,8 @@ impl Service {
         let deadline = Instant::now() + self.inner.limits.send_deadline;
         check::draft(&self.inner.limits, &draft)?;
         self.take_rate(sender)?;
-        let key = key::key(sender, &draft, &self.inner.limits);
         let (receiver, persist) = (draft.receiver, draft.persist);
+        let key = key::key(sender, &draft, &self.inner.limits);
         let prepare = async {
             let turn = match sender.user() {
                 Some(user) => self.inner.turns.take(user).await,
@@ -43,12 +47,63 @@ impl Service {
             let readers = self.readers(sender, receiver, persist).await?;
             Ok::<_, Refusal>((turn, readers, self.envelope(sender, draft).await))
         };
-        let (turn, readers, envelope) = in_time(deadline, prepare).await?;
+        let (turn, readers, envelope) = match in_time(deadline, prepare).await {
+            Ok(prepared) => prepared,
+            Err(refusal) => return self.first_answer(sender, receiver, key, refusal).await,
+        };
         if persist {
             self.store(sender, turn, readers, key, envelope, deadline)
                 .await
         } else {
             Ok(self.push_live(readers, envelope).await)
+        }
+    }
+
+    /// A send that would be refused now, and was answered before, gets its first answer: whoever
+    /// has left the group since may still ask whether the message was stored (law 4).
+    ///
+    /// Asks the store with an append that cannot take place: no roster has version 0, and a known
+    /// key is looked at before the roster.
+    async fn first_answer(
+        &self,
+        sender: Sender,
+        receiver: Receiver,
+        key: Option<Key>,
+        refusal: Refusal,
+    ) -> Result<Sent, Refusal> {
+        let (Some(key), Some(user)) = (key, sender.user()) else {
+            return Err(refusal);
+        };
+        let group = match receiver {
+            Receiver::Group(group) => Some(group),
+            _ => GroupId::new(MAX_ID),
+        };
+        let message = Message {
+            id: MessageId::generate(),
+            sender,
+            receiver,
+            mentions: Vec::new(),
+            kind: 0,
+            content: Content::default(),
+            sent_at: self.inner.clock.now(),
+        };
+        let probe = Append {
+            message: Arc::new(message),
+            recipients: Arc::from([user]),
+            key: Some(key),
+            roster: group.map(|group| (group, RosterVersion(0))),
+        };
+        let batch = [probe];
+        let asked = self.inner.stores.inbox.append(&batch);
+        let asked = timeout_at(Instant::now() + ASK, asked).await;
+        match asked.map(|answer| answer.map(|mut outcomes| outcomes.pop())) {
+            Ok(Ok(Some(Appended::Repeated { message, seq }))) => Ok(Sent {
+                seq,
+                message,
+                repeated: true,
+            }),
+            Ok(Ok(Some(Appended::Conflict))) => Err(Refusal::Conflict),
+            _ => Err(refusal),
         }
     }
 

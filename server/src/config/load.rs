@@ -98,7 +98,11 @@ impl Config {
                 // Without the line itself, which may have a secret.
                 reason: match error.span().and_then(|at| text.get(..at.start)) {
                     Some(before) => {
-                        format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+                        format!(
+                            "line {}: {}",
+                            before.matches('\n').count() + 1,
+                            error.message()
+                        )
                     }
                     None => error.message().to_owned(),
                 },

@@ -67,6 +67,7 @@ settings! {
     "limits.send_rate": number limits.node.send_rate;
     "limits.send_burst": number limits.node.send_burst;
     "limits.send_queue": number limits.node.send_queue;
+    "limits.send_queue_bytes": bytes limits.node.send_queue_bytes;
     "limits.send_deadline": duration limits.node.send_deadline;
     "limits.key_window": duration limits.node.key_window;
     "limits.legacy_window": duration limits.node.legacy_window;

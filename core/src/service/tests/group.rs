@@ -302,3 +302,35 @@ async fn an_addition_of_many_is_told_in_pushes_that_fit() {
     }
     world.stop().await;
 }
+
+#[tokio::test]
+async fn m6_who_has_left_still_gets_the_first_answer_to_a_repeat() {
+    let world = world();
+    let group = world.group([1, 2, 3]).await;
+    let draft = || Draft {
+        client_id: Some("once".to_owned()),
+        ..to_group(group, "hi")
+    };
+    let sent = world.service.send(from(3), draft()).await.unwrap();
+    world
+        .service
+        .remove_member(user(1), group, user(3))
+        .await
+        .unwrap();
+    let again = world.service.send(from(3), draft()).await.unwrap();
+    assert_eq!(
+        (again.seq, again.message, again.repeated),
+        (sent.seq, sent.message, true)
+    );
+    let new = world.service.send(from(3), to_group(group, "me?")).await;
+    assert_eq!(new, Err(Refusal::NotInGroup(group)));
+    let other = Draft {
+        client_id: Some("once".to_owned()),
+        ..to_group(group, "other")
+    };
+    assert_eq!(
+        world.service.send(from(3), other).await,
+        Err(Refusal::Conflict)
+    );
+    assert_eq!(world.pushes(2).await, ["hi", "121"]);
+}

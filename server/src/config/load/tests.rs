@@ -148,7 +148,10 @@ fn passwords_in_addresses_are_masked() {
     config.apply_toml(Path::new("x"), text).unwrap();
     let shown = config.masked();
     assert!(!shown.contains("pass"), "{shown}");
-    assert!(shown.contains("http://***@host:1/a@b") && shown.contains("https://***@files"), "{shown}");
+    assert!(
+        shown.contains("http://***@host:1/a@b") && shown.contains("https://***@files"),
+        "{shown}"
+    );
 }
 
 fn from_file(text: &str) -> String {
