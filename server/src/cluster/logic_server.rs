@@ -59,7 +59,10 @@ fn open<T>(request: Request<T>) -> Result<T, Status> {
 macro_rules! reply {
     ($reply:ident, $answer:expr, |$value:ident| $field:ident: $made:expr) => {
         Ok(Response::new(match $answer {
-            Ok($value) => node::$reply { refusal: None, $field: $made },
+            Ok($value) => node::$reply {
+                refusal: None,
+                $field: $made,
+            },
             Err(refusal) => node::$reply {
                 refusal: Some(encode(refusal)),
                 ..node::$reply::default()
