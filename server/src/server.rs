@@ -22,7 +22,8 @@ pub struct Server {
 impl Server {
     /// Starts a server on the current tokio runtime; when it returns, every listener is open.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let app = build(config).await?;
+        // Boxed: opening everything is a large future, and whoever embeds a server holds it.
+        let app = Box::pin(build(config)).await?;
         let (addrs, node) = (app.addrs().clone(), app.node().cloned());
         let stop = CancellationToken::new();
         let running = TaskTracker::new().spawn(app.run(stop.clone()));

@@ -1,7 +1,6 @@
 //! A connection that never reads holds its outbound budget at most, and loses nothing.
 //!
 //! `gimlet-slow` is the same with 64 MiB and the others' latency.
-#![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
 use gimlet_core::limits::Limits;
 use gimlet_server::Server;
