@@ -225,7 +225,12 @@ mod tests {
         let (ends, tasks) = (Ends { stop, cut }, TaskTracker::new());
         let admission = Admission::new(places, 1);
         let incoming = Box::pin(incoming(listener, admission, &tasks, ends.clone()));
-        Door { addr, ends, tasks, incoming }
+        Door {
+            addr,
+            ends,
+            tasks,
+            incoming,
+        }
     }
 
     async fn said(addr: SocketAddr, bytes: &[u8]) -> TcpStream {
@@ -241,7 +246,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_does_not_begin_http2_is_closed_and_leaves_the_place() {
         let mut door = door(1).await;
-        for bytes in [&b""[..], &PREFACE[..10], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        for bytes in [
+            &b""[..],
+            &PREFACE[..10],
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        ] {
             assert!(is_closed(said(door.addr, bytes).await).await);
         }
         let _client = said(door.addr, PREFACE).await;

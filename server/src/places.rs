@@ -81,7 +81,12 @@ impl Share {
             0 => clients,
             wanted => clients.min(wanted),
         };
-        Self { clients, grpc, internal, http }
+        Self {
+            clients,
+            grpc,
+            internal,
+            http,
+        }
     }
 }
 

@@ -209,6 +209,10 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
         server.stop().await.unwrap();
     };
     let ((), close) = tokio::join!(stopping, other.read_close());
-    assert_eq!(close.code(), pb::CloseCode::ShuttingDown, "and no other device saw it");
+    assert_eq!(
+        close.code(),
+        pb::CloseCode::ShuttingDown,
+        "and no other device saw it"
+    );
     Ok(())
 }

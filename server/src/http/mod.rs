@@ -116,7 +116,13 @@ mod tests {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
         let places = Admission::new(1, 1);
-        tracker.spawn(serve(listener, router, places, tracker.clone(), stop.clone()));
+        tracker.spawn(serve(
+            listener,
+            router,
+            places,
+            tracker.clone(),
+            stop.clone(),
+        ));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let mut got = Vec::new();
@@ -146,7 +152,13 @@ mod tests {
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let router = Router::new().route("/", axum::routing::get(|| async { vec![0; 64 << 20] }));
         let places = Admission::new(1, 1);
-        let serving = serve(listener, router, Arc::clone(&places), tracker.clone(), stop.clone());
+        let serving = serve(
+            listener,
+            router,
+            Arc::clone(&places),
+            tracker.clone(),
+            stop.clone(),
+        );
         tracker.spawn(serving);
         let mut client = TcpStream::connect(addr).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -57,7 +57,11 @@ pub(super) struct Paced<S> {
 impl<S> Paced<S> {
     pub(super) fn new(stream: S, pace: Pace) -> Self {
         let alarm = Box::pin(sleep_until(pace.until()));
-        Self { stream, pace, alarm }
+        Self {
+            stream,
+            pace,
+            alarm,
+        }
     }
 
     /// What would wait does not wait longer than the pace allows.
