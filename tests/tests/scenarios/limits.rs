@@ -126,7 +126,7 @@ async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &Cell)
     bare.signs_in(&bob.phone.who, 1).await;
     let large = "x".repeat(50_000);
     for n in 0..40 {
-        alice.phone.sends(&format!("{n} {large}")).to(&bob).await;
+        alice.phone.sends(format!("{n} {large}")).to(&bob).await;
     }
     let syncs = (1..=20).map(|n| {
         let input = pb::SyncInput { seq: 0 };
