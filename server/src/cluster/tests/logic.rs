@@ -122,7 +122,7 @@ async fn nothing_changes_by_splitting() {
     let group = GroupId::new(77).unwrap();
     let to_group = Draft {
         receiver: Receiver::Group(group),
-        ..draft
+        ..with_id(draft, "b")
     };
     let refused = logic.send(phone(1), to_group.clone()).await;
     assert_eq!(refused, node.service().send(phone(1), to_group).await);
