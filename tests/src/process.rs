@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -37,7 +39,7 @@ impl Ports {
     /// Six free ports.
     ///
     /// # Panics
-    /// If a hundred tries find none.
+    /// If there are none.
     #[must_use]
     pub fn free() -> Self {
         Self {
@@ -51,11 +53,17 @@ impl Ports {
     }
 }
 
+/// The next free port; no port is given twice in one program, so that those of several processes
+/// which do not listen yet cannot meet.
 fn free() -> SocketAddr {
-    (0..100)
-        .map(|_| SocketAddr::from(([127, 0, 0, 1], rand::random_range(PORTS))))
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    let next = NEXT.get_or_init(|| AtomicU16::new(rand::random_range(PORTS)));
+    (0..PORTS.len())
+        .map(|_| next.fetch_add(1, Ordering::Relaxed))
+        .map(|n| PORTS.start + n % (PORTS.end - PORTS.start))
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port)))
         .find(|addr| TcpListener::bind(addr).is_ok())
-        .expect("a free port among a hundred")
+        .expect("a free port among thousands")
 }
 
 /// A running server. Dropping it kills it.
