@@ -35,12 +35,18 @@ impl Ext {
     }
 
     fn may_register(&self, addr: Option<SocketAddr>) -> Result<(), Refusal> {
-        let Some(addr) = addr else {
-            return Ok(());
-        };
-        self.devices
-            .take(admission::address(addr.ip()))
-            .map_err(|retry_after| Refusal::RateLimited { retry_after })
+        may_register(&self.devices, addr)
+    }
+}
+
+/// Loopback is exempt, as from every limit by address: a backend or a proxy stands there.
+fn may_register(devices: &Rate<IpAddr>, addr: Option<SocketAddr>) -> Result<(), Refusal> {
+    let address = addr.map(|addr| admission::address(addr.ip()));
+    match address.filter(|address| !address.is_loopback()) {
+        Some(address) => devices
+            .take(address)
+            .map_err(|retry_after| Refusal::RateLimited { retry_after }),
+        None => Ok(()),
     }
 }
 
@@ -300,5 +306,24 @@ impl LogicExt for Ext {
             .map_err(status)?;
         let members = members.into_iter().map(convert::member).collect();
         Ok(Response::new(pb::GetGroupMembersResp { members }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_not_register_devices_without_end() {
+        let devices = Rate::per_second(DEVICES.0, DEVICES.1);
+        let asks = |addr: &str| may_register(&devices, Some(addr.parse().unwrap()));
+        let refused = (0..=DEVICES.1).find_map(|_| asks("192.0.2.1:1").err());
+        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
+        assert_eq!(
+            asks("192.0.2.2:1"),
+            Ok(()),
+            "others have a rate of their own"
+        );
+        assert!((0..1_000).all(|_| asks("127.0.0.1:1").is_ok()));
     }
 }
