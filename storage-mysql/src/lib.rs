@@ -1,6 +1,6 @@
 //! gimlet's storage for clusters: MySQL (or MariaDB, or TiDB) for what lasts, Redis for what lives.
 //!
-//! Serves any number of nodes at once; [`open`] gives one node its [`Stores`].
+//! Serves any number of nodes at once; [`open()`] gives one node its [`Stores`].
 //!
 //! # What is where
 //!
@@ -16,7 +16,7 @@
 //! # What "stored" means
 //!
 //! The server's commit, with `innodb_flush_log_at_trx_commit = 1` and, where the binary log is on,
-//! `sync_binlog = 1`; [`open`] refuses a server with other settings. Turn the binary log on: without
+//! `sync_binlog = 1`; [`open()`] refuses a server with other settings. Turn the binary log on: without
 //! the engine shows a commit to others an instant before it is on disk, with it never.
 //!
 //! # How it works

@@ -91,10 +91,15 @@ impl Fanout {
     /// may be lost, and a sign-in may be on its way to one.
     pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
         self.sink.disconnect(user, device, reason);
-        for node in self.peer.nodes().await {
-            if node != self.here {
-                self.peer.disconnect(&node, user, device, reason).await;
-            }
+        let mut nodes = self.peer.nodes().await;
+        // The list may be a moment old; the route names a node that is newer.
+        if let Ok(Ok(Some(route))) = timeout(ROUTES_WAIT, self.routes.device(device)).await
+            && !nodes.contains(&route.node)
+        {
+            nodes.push(route.node);
+        }
+        for node in nodes.iter().filter(|node| **node != self.here) {
+            self.peer.disconnect(node, user, device, reason).await;
         }
     }
 }
