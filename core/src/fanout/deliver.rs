@@ -87,17 +87,14 @@ impl Fanout {
         }
     }
 
-    /// Closes the device's connection, on whichever node it is: every node is asked, because a route
-    /// may be lost, and a sign-in may be on its way to one.
+    /// Closes the device's connection, on whichever node it is.
     pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
         self.sink.disconnect(user, device, reason);
-        let mut nodes = self.peer.nodes().await;
-        // The list may be a moment old; the route names a node that is newer.
-        if let Ok(Ok(Some(route))) = timeout(ROUTES_WAIT, self.routes.device(device)).await
-            && !nodes.contains(&route.node)
-        {
-            nodes.push(route.node);
-        }
+        let nodes = match timeout(ROUTES_WAIT, self.routes.device(device)).await {
+            Ok(Ok(route)) => route.map(|route| vec![route.node]).unwrap_or_default(),
+            // Not known where it is: every node is asked.
+            Ok(Err(_)) | Err(_) => self.peer.nodes().await,
+        };
         for node in nodes.iter().filter(|node| **node != self.here) {
             self.peer.disconnect(node, user, device, reason).await;
         }

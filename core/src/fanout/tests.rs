@@ -156,19 +156,26 @@ async fn parcels_go_where_their_readers_are_and_one_absent_node_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
+async fn a_device_is_closed_where_it_is_and_everywhere_if_that_is_not_known() {
     let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
-    for routes in [routed().await, Arc::new(Broken::default()) as _] {
-        let fanout = Fanout::new(
+    let fanout = |routes| {
+        Fanout::new(
             node("here"),
             Arc::clone(&sink) as _,
             Arc::clone(&peer) as _,
             routes,
-        );
-        fanout.disconnect(user(1), device(1), "revoked").await;
+        )
+    };
+    let routes = routed().await;
+    for n in 1..=3 {
+        let fanout = fanout(Arc::clone(&routes));
+        fanout.disconnect(user(n), device(n), "revoked").await;
     }
+    assert_eq!(*peer.closed.lock().unwrap(), ["b", "c"]);
+    let blind = fanout(Arc::new(Broken::default()));
+    blind.disconnect(user(1), device(1), "revoked").await;
     assert_eq!(*peer.closed.lock().unwrap(), ["b", "c", "b", "c"]);
-    assert_eq!(*sink.0.lock().unwrap(), 200);
+    assert_eq!(*sink.0.lock().unwrap(), 400);
 }
 
 #[tokio::test]
