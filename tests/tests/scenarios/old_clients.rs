@@ -129,18 +129,19 @@ async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
     let mut bare = world.bare().await;
     bare.signs_in(&bob.phone.who, 0).await;
     bare.syncs(0).await;
+    // Measured from before the first frame: when this side reads, it may be late, never early.
+    let before = Instant::now();
     for n in 1..=4 {
         alice.phone.sends(format!("{n}")).to(&bob).await;
     }
     // All four are stored. Without a packet from the client each waits for its moment.
-    assert_eq!(bare.pushed().await.seq, 1);
-    let first = Instant::now();
-    assert_eq!(bare.pushed().await.seq, 2);
-    assert_eq!(bare.pushed().await.seq, 3);
-    let paced = first.elapsed();
+    for seq in 1..=3 {
+        assert_eq!(bare.pushed().await.seq, seq);
+    }
+    let paced = before.elapsed();
     assert!(
-        paced >= Duration::from_millis(60),
-        "two frames within {paced:?}"
+        paced >= Duration::from_millis(100),
+        "three frames within {paced:?}"
     );
     // An ack makes the next one come at once; that it comes is what counts here.
     bare.acks(3).await;
