@@ -178,12 +178,27 @@ impl Connection {
 
     /// What the connection's task is to do next; registers it to be woken.
     pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
-        if self.gateway.inner.pulse.is_fresh(now) {
+        if self.poll_fresh(cx, now).is_ready() {
             self.handle.poll_work(cx, now)
         } else {
-            // The end of the pause wakes it.
             self.handle.poll_close(cx).map(Work::Close)
         }
+    }
+
+    /// Ready while what this node believes of the connection is recent enough to serve it: also
+    /// what was taken from the hub before a pause is not written before the routes were compared.
+    /// Registers the task to be woken.
+    pub fn poll_fresh(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
+        let pulse = &self.gateway.inner.pulse;
+        if pulse.is_fresh(now) {
+            return Poll::Ready(());
+        }
+        // The end of the pause wakes it. It may have come before it was waited for.
+        let _ = self.handle.poll_close(cx);
+        if pulse.is_fresh(Instant::now()) {
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 
     /// Waits for the end alone, while nothing can be written to the client; registers the task to

@@ -169,11 +169,21 @@ impl<L: Link> Session<'_, L> {
         }
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.poll_read(cx);
-            if backlog.has_pushes() && connection.handle().is_superseded() {
-                backlog.drop_pushes();
-            }
         }
         let now = Instant::now();
+        if connection.poll_fresh(cx, now).is_pending() {
+            // The node stood still: who owns the device is asked before anything is written.
+            if let Poll::Ready(reason) = connection.poll_close(cx) {
+                return Err(End::Close(Box::new(Close::from(reason))));
+            }
+            return Ok(Hub::Asked);
+        }
+        if let Some(backlog) = self.backlog.as_mut()
+            && backlog.has_pushes()
+            && connection.handle().is_superseded()
+        {
+            backlog.drop_pushes();
+        }
         loop {
             let held = self.hold.is_some_and(|until| now < until);
             if held || self.poll_room(cx)?.is_pending() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gimlet_core::id::{Generation, NodeId};
+use gimlet_core::store::Route;
 use tokio::time::Instant;
 
 use super::*;
@@ -181,4 +183,31 @@ async fn what_comes_with_the_end_of_the_stream_is_still_done() {
     house.node.stop().await;
     let acked = house.stores.device.acked(user(2)).await.unwrap();
     assert_eq!(acked, [(DeviceId::new(7).unwrap(), Seq::new(1))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_taken_before_a_pause_is_not_written_after_it_to_who_was_superseded() {
+    let house = house();
+    let mut client = house.connect(Wire::Tcp);
+    client.sign_in(2, 7, "t", 0).await;
+    client.sync(0).await;
+    for n in 0..3 {
+        house.store(3, 2, &format!("text {n}")).await;
+    }
+    // The other two were taken from the hub with it, and wait for their moment.
+    assert_eq!(client.pushed().await.seq, 1);
+    // The process stands still, and the device signs in elsewhere.
+    let elsewhere = Route {
+        device: DeviceId::new(7).unwrap(),
+        user: user(2),
+        generation: Generation(99),
+        node: NodeId::boot("elsewhere"),
+        client: String::new(),
+    };
+    house.stores.route.renew(&elsewhere.node).await.unwrap();
+    house.stores.route.claim(&elsewhere).await.unwrap();
+    tokio::time::advance(Duration::from_secs(5)).await;
+    client.heartbeat().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    client.heartbeat().await;
 }
