@@ -1,0 +1,107 @@
+//! Users made for a run: each with a device and a token. Serves every scenario's beginning.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use futures_util::stream;
+use gimlet_client::{Api, Credentials};
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use crate::Fault;
+
+/// gRPC connections that make accounts, and calls at a time on each.
+const CONNECTIONS: usize = 4;
+const CALLS: usize = 64;
+
+/// A user on a device.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Account {
+    /// The user.
+    pub user: i64,
+    /// The device.
+    pub device: i64,
+    /// The token of this user on this device.
+    pub token: String,
+}
+
+impl Account {
+    /// What the client library takes.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            user_id: self.user,
+            device_id: self.device,
+            token: self.token.clone(),
+        }
+    }
+}
+
+/// Makes accounts.
+#[derive(Debug)]
+pub struct Accounts {
+    apis: Vec<Api>,
+    code: String,
+    /// Phone numbers of this run begin here.
+    phone: u64,
+    made: AtomicU64,
+}
+
+impl Accounts {
+    /// Accounts of the server at these addresses, by this verification code.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn new(grpc: &str, business: &str, code: &str) -> Result<Self, Fault> {
+        let api = || Ok(Api::new(grpc)?.with_business(business)?);
+        let apis = (0..CONNECTIONS)
+            .map(|_| api())
+            .collect::<Result<_, gimlet_client::Error>>();
+        Ok(Self {
+            apis: apis.map_err(|error| Fault::new("gRPC", error))?,
+            code: code.to_owned(),
+            phone: 10_000_000_000 + rand::random_range(0..89_000_u64) * 1_000_000,
+            made: AtomicU64::new(0),
+        })
+    }
+
+    /// The services, as one of the accounts.
+    #[must_use]
+    pub fn api(&self, account: &Account) -> Api {
+        let at = usize::try_from(account.user).unwrap_or(0) % self.apis.len().max(1);
+        let api = self.apis.get(at).expect("at least one API");
+        api.signed_in(account.credentials())
+    }
+
+    /// New users with a device each, and how long it took.
+    ///
+    /// # Errors
+    /// One was refused.
+    pub async fn make(&self, count: usize) -> Result<(Vec<Account>, Duration), Fault> {
+        let begun = Instant::now();
+        let accounts = stream::iter(0..count)
+            .map(|i| self.one(i))
+            .buffer_unordered(CONNECTIONS * CALLS)
+            .collect::<Vec<_>>()
+            .await;
+        let accounts = accounts.into_iter().collect::<Result<_, _>>()?;
+        Ok((accounts, begun.elapsed()))
+    }
+
+    async fn one(&self, i: usize) -> Result<Account, Fault> {
+        let number = self.made.fetch_add(1, Ordering::Relaxed);
+        let api = self.apis.get(i % self.apis.len().max(1));
+        let api = api.expect("at least one API");
+        let device = api.register_device("load").await;
+        let device = device.map_err(|error| Fault::new("RegisterDevice", error))?;
+        let phone = (self.phone + number).to_string();
+        let answer = api.sign_in(&phone, &self.code, device).await;
+        let answer = answer.map_err(|error| Fault::new("SignIn", error))?;
+        Ok(Account {
+            user: answer.user_id,
+            device,
+            token: answer.token,
+        })
+    }
+}

@@ -1,0 +1,100 @@
+//! What a message of a run holds: whose it is, which it is, when it was sent, and a checksum over
+//! all of it.
+
+/// Bytes of a mark; the rest of a content is padding that the checksum covers.
+pub const MARK: usize = 32;
+
+/// Opens every content, so that another program's message is told apart.
+const OPENING: [u8; 4] = *b"glod";
+
+/// Who a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The run it belongs to.
+    pub run: u32,
+    /// The stream it belongs to.
+    pub stream: u32,
+    /// Its number in the stream.
+    pub number: u32,
+    /// When it was to be sent, nanoseconds of the machine's clock.
+    pub at: u64,
+}
+
+fn padding(stream: u32, number: u32) -> u8 {
+    let [low, ..] = (stream.wrapping_mul(31) ^ number).to_le_bytes();
+    low
+}
+
+impl Mark {
+    /// Writes a content of `size` bytes, at least [`MARK`], over what is in `out`.
+    pub fn write(&self, out: &mut Vec<u8>, size: usize) {
+        out.clear();
+        out.extend_from_slice(&OPENING);
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.run.to_le_bytes());
+        out.extend_from_slice(&self.stream.to_le_bytes());
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.at.to_le_bytes());
+        out.resize(size.max(MARK), padding(self.stream, self.number));
+        let sum = out.get(8..).map_or(0, crc32fast::hash);
+        if let Some(place) = out.get_mut(4..8) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+
+    /// Reads a content.
+    ///
+    /// # Errors
+    /// It is not one of ours, or not as it was written.
+    pub fn read(content: &[u8]) -> Result<Self, &'static str> {
+        let (head, rest) = content
+            .split_first_chunk::<MARK>()
+            .ok_or("a content shorter than any that was sent")?;
+        let word = |at: usize| {
+            let bytes = head.get(at..at + 4).and_then(|b| b.try_into().ok());
+            u32::from_le_bytes(bytes.unwrap_or_default())
+        };
+        if !head.starts_with(&OPENING) {
+            return Err("a content that this program did not write");
+        }
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(head.get(8..).unwrap_or_default());
+        sum.update(rest);
+        if sum.finalize() != word(4) {
+            return Err("a content whose checksum is wrong");
+        }
+        Ok(Self {
+            run: word(8),
+            stream: word(12),
+            number: word(16),
+            at: u64::from(word(24)) | u64::from(word(28)) << 32,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_survives_and_damage_is_seen() {
+        let mark = Mark {
+            run: 1,
+            stream: 2,
+            number: 3,
+            at: u64::MAX - 5,
+        };
+        for size in [0, MARK, 100, 4000] {
+            let mut content = Vec::new();
+            mark.write(&mut content, size);
+            assert_eq!(content.len(), size.max(MARK));
+            assert_eq!(Mark::read(&content), Ok(mark));
+            for at in 0..content.len() {
+                content[at] ^= 1;
+                assert!(Mark::read(&content).is_err(), "byte {at} of {size}");
+                content[at] ^= 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What the judge found wrong: how often, and the first few in words.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A kind of wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finding {
+    /// Answered and never delivered.
+    Dropped,
+    /// Delivered twice to one connection.
+    Doubled,
+    /// Delivered after one that was sent later.
+    Swapped,
+    /// Delivered to a connection that must not get it, or under a wrong name.
+    Misdirected,
+    /// Not what was sent.
+    Damaged,
+    /// A message of another run.
+    Foreign,
+    /// Refused as not stored, and delivered.
+    Refused,
+    /// Never answered.
+    Unanswered,
+    /// A seq that does not rise.
+    Seq,
+    /// A seq that nobody got.
+    Hole,
+    /// A connection that the server closed, or something it said that cannot be.
+    Connection,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dropped => "dropped",
+            Self::Doubled => "doubled",
+            Self::Swapped => "swapped",
+            Self::Misdirected => "misdirected",
+            Self::Damaged => "damaged",
+            Self::Foreign => "of another run",
+            Self::Refused => "refused and delivered",
+            Self::Unanswered => "unanswered",
+            Self::Seq => "seq not rising",
+            Self::Hole => "hole in an inbox",
+            Self::Connection => "connection",
+        })
+    }
+}
+
+/// Examples kept of each kind.
+const EXAMPLES: usize = 3;
+
+/// All that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    kinds: BTreeMap<Finding, (u64, Vec<String>)>,
+}
+
+impl Findings {
+    /// Adds one; the words are asked for only while they are kept.
+    pub fn add(&mut self, finding: Finding, text: impl FnOnce() -> String) {
+        let (count, examples) = self.kinds.entry(finding).or_default();
+        *count += 1;
+        if examples.len() < EXAMPLES {
+            examples.push(text());
+        }
+    }
+
+    /// Whether nothing was found.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
+    /// How many kinds.
+    #[must_use]
+    pub fn kinds(&self) -> usize {
+        self.kinds.len()
+    }
+
+    /// How many of a kind.
+    #[must_use]
+    pub fn count(&self, finding: Finding) -> u64 {
+        self.kinds.get(&finding).map_or(0, |kind| kind.0)
+    }
+
+    /// Takes over what another judge of the same run found.
+    pub fn merge(&mut self, other: Self) {
+        for (finding, (count, examples)) in other.kinds {
+            let kind = self.kinds.entry(finding).or_default();
+            kind.0 += count;
+            let room = EXAMPLES.saturating_sub(kind.1.len());
+            kind.1.extend(examples.into_iter().take(room));
+        }
+    }
+
+    /// A line for each kind.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        let line = |(kind, (count, examples)): (&Finding, &(u64, Vec<String>))| {
+            format!("{count} {kind}: {}", examples.join("; "))
+        };
+        self.kinds.iter().map(line).collect()
+    }
+}

@@ -1,0 +1,419 @@
+//! The judge: every answered message is delivered once, in order, to the right connections, and to
+//! no other. Serves every scenario; knows no socket.
+//!
+//! What is sent is a *stream*: the messages of one sender to one user, group or room, numbered from
+//! 0. Who must get it is an *ear*: a connection that listens to streams. Each message carries its
+//! stream, number and checksum (see [`content`]), so that a lost, a doubled, a swapped and a
+//! misdirected one are told apart. It remembers one counter per ear and stream and, beyond that,
+//! only what is missing at the moment, never the messages.
+
+mod content;
+mod findings;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap};
+
+pub use content::{MARK, Mark};
+pub use findings::{Finding, Findings};
+
+use crate::net::Pushed;
+
+/// Number of a stream within its judge.
+pub type StreamId = u32;
+
+/// Number of an ear within its judge.
+pub type EarId = u32;
+
+/// Where messages go: gim's receiver types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// A user.
+    User(i64),
+    /// The members of a group.
+    Group(i64),
+    /// The followers of a room.
+    Room(i64),
+}
+
+impl To {
+    /// The wire's number of the kind.
+    #[must_use]
+    pub const fn kind(self) -> u8 {
+        match self {
+            Self::User(_) => 1,
+            Self::Group(_) => 2,
+            Self::Room(_) => 3,
+        }
+    }
+
+    /// The user, group or room.
+    #[must_use]
+    pub const fn id(self) -> i64 {
+        match self {
+            Self::User(id) | Self::Group(id) | Self::Room(id) => id,
+        }
+    }
+}
+
+/// How a send ended that was not answered with success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// It was refused as not stored: nobody may get it.
+    Refused,
+    /// Nobody knows whether it was stored.
+    Unknown,
+}
+
+#[derive(Debug)]
+struct Stream {
+    sender: i64,
+    to: To,
+    sent: u32,
+    answered: u32,
+    failed: u32,
+}
+
+#[derive(Debug)]
+struct Ear {
+    /// The streams it listens to, ascending, with the next number it waits for.
+    hears: Vec<(StreamId, u32)>,
+    /// The seq before its first push.
+    base: i64,
+    /// The highest seq pushed to it.
+    pushed: i64,
+    /// The highest seq its own sends were answered with.
+    own: i64,
+    /// Entries it was pushed and sends it was answered.
+    entries: i64,
+}
+
+/// What a good push was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number there.
+    pub number: u32,
+    /// The time its sender stamped it with.
+    pub at: u64,
+}
+
+/// Keeps the counters of one run.
+#[derive(Debug)]
+pub struct Judge {
+    run: u32,
+    streams: Vec<Stream>,
+    ears: Vec<Ear>,
+    missing: HashMap<(EarId, StreamId), BTreeSet<u32>>,
+    failed: HashMap<(StreamId, u32), Failed>,
+    /// Deliveries that have to come until all is delivered; failed sends are not in it.
+    owed: i64,
+    /// Sends that are neither answered nor failed.
+    open: i64,
+    listeners: Vec<u32>,
+    findings: Findings,
+}
+
+impl Judge {
+    /// A judge of messages with this run's number; those of other runs are foreign.
+    #[must_use]
+    pub fn new(run: u32) -> Self {
+        Self {
+            run,
+            streams: Vec::new(),
+            ears: Vec::new(),
+            missing: HashMap::new(),
+            failed: HashMap::new(),
+            owed: 0,
+            open: 0,
+            listeners: Vec::new(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// A new stream from a user.
+    pub fn stream(&mut self, sender: i64, to: To) -> StreamId {
+        self.streams.push(Stream {
+            sender,
+            to,
+            sent: 0,
+            answered: 0,
+            failed: 0,
+        });
+        self.listeners.push(0);
+        StreamId::try_from(self.streams.len() - 1).unwrap_or(StreamId::MAX)
+    }
+
+    /// A new ear whose inbox stands at `base`.
+    pub fn ear(&mut self, base: i64) -> EarId {
+        self.ears.push(Ear {
+            hears: Vec::new(),
+            base,
+            pushed: base,
+            own: base,
+            entries: 0,
+        });
+        EarId::try_from(self.ears.len() - 1).unwrap_or(EarId::MAX)
+    }
+
+    /// From the stream's next message on, the ear must get it.
+    pub fn listen(&mut self, ear: EarId, stream: StreamId) {
+        let Some(next) = self.streams.get(stream as usize).map(|it| it.sent) else {
+            return;
+        };
+        if let Some(ear) = self.ears.get_mut(ear as usize)
+            && let Err(at) = ear.hears.binary_search_by_key(&stream, |hear| hear.0)
+        {
+            ear.hears.insert(at, (stream, next));
+            if let Some(listeners) = self.listeners.get_mut(stream as usize) {
+                *listeners += 1;
+            }
+        }
+    }
+
+    /// The next message of the stream, to be put into its content.
+    pub fn send(&mut self, stream: StreamId, at: u64) -> Mark {
+        let mut number = 0;
+        if let Some(it) = self.streams.get_mut(stream as usize) {
+            number = it.sent;
+            it.sent += 1;
+        }
+        self.owed += self.hearers(stream);
+        self.open += 1;
+        Mark {
+            run: self.run,
+            stream,
+            number,
+            at,
+        }
+    }
+
+    /// How many connections must get each message of the stream.
+    #[must_use]
+    pub fn listeners(&self, stream: StreamId) -> u32 {
+        let listeners = self.listeners.get(stream as usize);
+        listeners.copied().unwrap_or(0)
+    }
+
+    fn hearers(&self, stream: StreamId) -> i64 {
+        self.listeners
+            .get(stream as usize)
+            .copied()
+            .map_or(0, i64::from)
+    }
+
+    /// A stream's receiver.
+    #[must_use]
+    pub fn to(&self, stream: StreamId) -> Option<To> {
+        self.streams.get(stream as usize).map(|it| it.to)
+    }
+
+    /// A send was answered with success.
+    pub fn answered(&mut self, stream: StreamId) {
+        if let Some(it) = self.streams.get_mut(stream as usize) {
+            it.answered += 1;
+            self.open -= 1;
+        }
+    }
+
+    /// A send of the ear's user was answered with this seq of its inbox.
+    pub fn own(&mut self, ear: EarId, seq: i64) {
+        if let Some(ear) = self.ears.get_mut(ear as usize) {
+            if seq <= ear.own && seq != 0 {
+                let text = format!("an answer with seq {seq} came after one with {}", ear.own);
+                self.findings.add(Finding::Seq, || text);
+            }
+            ear.own = ear.own.max(seq);
+            ear.entries += 1;
+        }
+    }
+
+    /// A send was not answered with success.
+    pub fn failed(&mut self, stream: StreamId, number: u32, how: Failed) {
+        if self.failed.insert((stream, number), how).is_none() {
+            if let Some(it) = self.streams.get_mut(stream as usize) {
+                it.failed += 1;
+                self.open -= 1;
+            }
+            self.owed -= self.hearers(stream);
+        }
+    }
+
+    /// A connection got a push. `None` if it is none of this run's messages, or a faulty one.
+    pub fn heard(&mut self, ear: EarId, pushed: &Pushed<'_>) -> Option<Heard> {
+        self.seq(ear, pushed.seq, pushed.receiver_type);
+        if pushed.sender == 0 {
+            return None;
+        }
+        let mark = match Mark::read(pushed.content) {
+            Ok(mark) if mark.run == self.run => mark,
+            Ok(mark) => {
+                let text = format!("a message of another run ({}) came", mark.run);
+                self.findings.add(Finding::Foreign, || text);
+                return None;
+            }
+            Err(why) => {
+                self.findings.add(Finding::Damaged, || why.to_owned());
+                return None;
+            }
+        };
+        let Mark { stream, number, .. } = mark;
+        let addressed = self.streams.get(stream as usize).is_some_and(|it| {
+            it.sender == pushed.sender
+                && it.to.id() == pushed.receiver
+                && i32::from(it.to.kind()) == pushed.receiver_type
+                && number < it.sent
+        });
+        let next = self.ears.get_mut(ear as usize).and_then(|it| {
+            let at = it.hears.binary_search_by_key(&stream, |hear| hear.0).ok()?;
+            it.hears.get_mut(at).map(|hear| &mut hear.1)
+        });
+        let (true, Some(next)) = (addressed, next) else {
+            self.findings.add(Finding::Misdirected, || {
+                format!("number {number} of stream {stream} came to connection {ear}")
+            });
+            return None;
+        };
+        if number == *next {
+            *next += 1;
+            self.owed -= i64::from(!self.is_failed(stream, number));
+        } else if number > *next {
+            let gap = *next..number;
+            *next = number + 1;
+            self.missing.entry((ear, stream)).or_default().extend(gap);
+            self.owed -= i64::from(!self.is_failed(stream, number));
+        } else {
+            self.late(ear, stream, number);
+            return None;
+        }
+        Some(Heard {
+            stream,
+            number,
+            at: mark.at,
+        })
+    }
+
+    /// A number below the expected one: it was overtaken, or it came before.
+    fn late(&mut self, ear: EarId, stream: StreamId, number: u32) {
+        let missing = self.missing.get_mut(&(ear, stream));
+        if missing.is_some_and(|missing| missing.remove(&number)) {
+            self.owed -= i64::from(!self.is_failed(stream, number));
+            self.findings.add(Finding::Swapped, || {
+                format!("number {number} of stream {stream} came to {ear} after a later one")
+            });
+        } else {
+            self.findings.add(Finding::Doubled, || {
+                format!("number {number} of stream {stream} came to {ear} again")
+            });
+        }
+    }
+
+    /// Entries of an inbox come in the order of their seqs.
+    fn seq(&mut self, ear: EarId, seq: i64, receiver_type: i32) {
+        if seq == 0 || receiver_type == 3 {
+            return;
+        }
+        if let Some(ear) = self.ears.get_mut(ear as usize) {
+            if seq <= ear.pushed {
+                let text = format!("a push with seq {seq} came after one with {}", ear.pushed);
+                self.findings.add(Finding::Seq, || text);
+            }
+            ear.pushed = ear.pushed.max(seq);
+            ear.entries += 1;
+        }
+    }
+
+    fn is_failed(&self, stream: StreamId, number: u32) -> bool {
+        !self.failed.is_empty() && self.failed.contains_key(&(stream, number))
+    }
+
+    /// Whether all that was sent is answered or failed, and delivered where it must be.
+    #[must_use]
+    pub fn complete(&self) -> bool {
+        self.owed <= 0 && self.open <= 0
+    }
+
+    /// Sends answered with success.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.streams.iter().map(|it| u64::from(it.answered)).sum()
+    }
+
+    /// Sends refused, and sends of unknown fate.
+    #[must_use]
+    pub fn failures(&self) -> (u64, u64) {
+        let refused = |how: &&Failed| **how == Failed::Refused;
+        let refused = self.failed.values().filter(refused).count() as u64;
+        (refused, self.failed.len() as u64 - refused)
+    }
+
+    /// Adds a finding that the scenario made itself, such as a connection that was closed.
+    pub fn note(&mut self, finding: Finding, text: impl FnOnce() -> String) {
+        self.findings.add(finding, text);
+    }
+
+    /// The end: what did not come is lost, what was refused must not have come.
+    #[must_use]
+    pub fn verdict(mut self) -> Findings {
+        for (id, it) in self.streams.iter().enumerate() {
+            let open = it.sent.saturating_sub(it.answered + it.failed);
+            for _ in 0..open {
+                self.findings.add(Finding::Unanswered, || {
+                    format!("{open} sends of stream {id} got no answer")
+                });
+            }
+        }
+        for (ear, it) in self.ears.iter().enumerate() {
+            let ear = EarId::try_from(ear).unwrap_or(EarId::MAX);
+            for &(stream, next) in &it.hears {
+                let sent = self.streams.get(stream as usize).map_or(0, |it| it.sent);
+                let gaps = self.missing.get(&(ear, stream));
+                for number in gaps.into_iter().flatten().copied().chain(next..sent) {
+                    if !self.failed.contains_key(&(stream, number)) {
+                        self.findings.add(Finding::Dropped, || {
+                            format!("number {number} of stream {stream} never came to {ear}")
+                        });
+                    }
+                }
+            }
+        }
+        self.refused_but_delivered();
+        if self.failed.values().all(|how| *how == Failed::Refused) {
+            self.holes();
+        }
+        self.findings
+    }
+
+    fn refused_but_delivered(&mut self) {
+        let refused = self.failed.iter();
+        for (&(stream, number), _) in refused.filter(|(_, how)| **how == Failed::Refused) {
+            for (ear, it) in self.ears.iter().enumerate() {
+                let ear = EarId::try_from(ear).unwrap_or(EarId::MAX);
+                let next = it.hears.binary_search_by_key(&stream, |hear| hear.0);
+                let next = next.ok().and_then(|at| it.hears.get(at));
+                let gap = self.missing.get(&(ear, stream));
+                if next.is_some_and(|hear| number < hear.1)
+                    && !gap.is_some_and(|gap| gap.contains(&number))
+                {
+                    self.findings.add(Finding::Refused, || {
+                        format!("number {number} of stream {stream} was refused and came to {ear}")
+                    });
+                }
+            }
+        }
+    }
+
+    /// An inbox has no hole: its head is where it began plus all that came in.
+    fn holes(&mut self) {
+        for (id, it) in self.ears.iter().enumerate() {
+            let head = it.pushed.max(it.own);
+            if it.entries > 0 && head > it.base && head != it.base + it.entries {
+                self.findings.add(Finding::Hole, || {
+                    let (base, entries) = (it.base, it.entries);
+                    format!("connection {id} went from seq {base} to {head} by {entries} entries")
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Every kind of wrong is planted and found, and nothing is found where nothing is wrong.
+
+use super::*;
+
+const ANN: i64 = 10;
+const BEN: i64 = 11;
+
+struct World {
+    judge: Judge,
+    stream: StreamId,
+    ben: EarId,
+    eve: EarId,
+    sent: Vec<Vec<u8>>,
+}
+
+impl World {
+    /// Ann sends ten messages to Ben; Eve listens to another stream.
+    fn new() -> Self {
+        let mut judge = Judge::new(7);
+        let stream = judge.stream(ANN, To::User(BEN));
+        let other = judge.stream(ANN, To::User(12));
+        let (ben, eve) = (judge.ear(0), judge.ear(0));
+        judge.listen(ben, stream);
+        judge.listen(eve, other);
+        let sent = (0..10).map(|i| {
+            let mut content = Vec::new();
+            judge.send(stream, i).write(&mut content, 64);
+            content
+        });
+        let sent = sent.collect();
+        for _ in 0..10 {
+            judge.answered(stream);
+        }
+        Self {
+            judge,
+            stream,
+            ben,
+            eve,
+            sent,
+        }
+    }
+
+    fn push(&mut self, ear: EarId, number: usize, seq: i64) -> Option<Heard> {
+        let pushed = Pushed {
+            sender: ANN,
+            receiver_type: 1,
+            receiver: BEN,
+            seq,
+            content: &self.sent[number],
+        };
+        self.judge.heard(ear, &pushed)
+    }
+
+    fn push_all(&mut self, numbers: impl IntoIterator<Item = usize>) {
+        for (seq, number) in (1..).zip(numbers) {
+            self.push(self.ben, number, seq);
+        }
+    }
+}
+
+#[test]
+fn all_in_order_is_nothing_found() {
+    let mut world = World::new();
+    assert!(!world.judge.complete());
+    world.push_all(0..10);
+    assert!(world.judge.complete());
+    assert_eq!(world.judge.verdict(), Findings::default());
+}
+
+#[test]
+fn a_dropped_message_is_found() {
+    for lost in [0, 5, 9] {
+        let mut world = World::new();
+        world.push_all((0..10).filter(|&n| n != lost));
+        assert!(!world.judge.complete());
+        let found = world.judge.verdict();
+        assert_eq!(found.count(Finding::Dropped), 1, "{lost} is missing");
+        assert_eq!(found.kinds(), 1, "{found:?}");
+    }
+}
+
+#[test]
+fn a_doubled_message_is_found() {
+    let mut world = World::new();
+    world.push_all([0, 1, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    let found = world.judge.verdict();
+    assert_eq!(found.count(Finding::Doubled), 1);
+    assert_eq!(found.count(Finding::Dropped), 0);
+}
+
+#[test]
+fn swapped_messages_are_found() {
+    let mut world = World::new();
+    world.push_all([0, 2, 1, 3, 4, 5, 6, 7, 8, 9]);
+    assert!(world.judge.complete());
+    let found = world.judge.verdict();
+    assert_eq!(found.count(Finding::Swapped), 1);
+    assert_eq!(found.kinds(), 1, "{found:?}");
+}
+
+#[test]
+fn a_misdirected_message_is_found() {
+    let mut world = World::new();
+    world.push_all(0..10);
+    world.push(world.eve, 3, 1);
+    let found = world.judge.verdict();
+    assert_eq!(found.count(Finding::Misdirected), 1);
+    assert_eq!(found.kinds(), 1, "{found:?}");
+}
+
+#[test]
+fn a_wrong_name_is_misdirected() {
+    for (sender, kind, receiver) in [(BEN, 1, BEN), (ANN, 2, BEN), (ANN, 1, ANN)] {
+        let mut world = World::new();
+        let pushed = Pushed {
+            sender,
+            receiver_type: kind,
+            receiver,
+            seq: 1,
+            content: &world.sent[0].clone(),
+        };
+        assert_eq!(world.judge.heard(world.ben, &pushed), None);
+        assert_eq!(world.judge.findings.count(Finding::Misdirected), 1);
+    }
+}
+
+#[test]
+fn damage_and_other_runs_are_found() {
+    let mut world = World::new();
+    world.sent[0][40] ^= 1;
+    world.push_all(0..10);
+    let mut foreign = Vec::new();
+    let mark = Mark {
+        run: 8,
+        stream: world.stream,
+        number: 0,
+        at: 0,
+    };
+    mark.write(&mut foreign, 64);
+    world.sent[0] = foreign;
+    world.push(world.ben, 0, 11);
+    let found = world.judge.verdict();
+    assert_eq!(found.count(Finding::Damaged), 1);
+    assert_eq!(found.count(Finding::Foreign), 1);
+    assert_eq!(found.count(Finding::Dropped), 1);
+}
+
+#[test]
+fn a_refused_message_may_be_missing_and_must_not_come() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        let number = world.judge.send(world.stream, 0).number;
+        world.judge.failed(world.stream, number, Failed::Refused);
+    }
+    let mark = Mark {
+        run: 7,
+        stream: world.stream,
+        number: 11,
+        at: 0,
+    };
+    world.push_all(0..10);
+    assert!(world.judge.complete());
+    let mut content = Vec::new();
+    mark.write(&mut content, 64);
+    world.sent[0] = content;
+    world.push(world.ben, 0, 11);
+    let found = world.judge.verdict();
+    assert_eq!(found.count(Finding::Refused), 1);
+    assert_eq!(found.kinds(), 1, "{found:?}");
+}
+
+#[test]
+fn what_is_unknown_may_come_or_not() {
+    for comes in [false, true] {
+        let mut world = World::new();
+        let mark = world.judge.send(world.stream, 0);
+        world
+            .judge
+            .failed(world.stream, mark.number, Failed::Unknown);
+        world.push_all(0..10);
+        if comes {
+            let mut content = Vec::new();
+            mark.write(&mut content, 64);
+            world.sent[0] = content;
+            world.push(world.ben, 0, 11);
+        }
+        assert!(world.judge.complete());
+        assert_eq!(world.judge.verdict(), Findings::default());
+    }
+}
+
+#[test]
+fn seqs_must_rise_without_holes() {
+    let mut world = World::new();
+    world.push_all(0..5);
+    for number in 5..10 {
+        world.push(world.ben, number, number as i64 + 2);
+    }
+    assert_eq!(world.judge.verdict().count(Finding::Hole), 1);
+
+    let mut world = World::new();
+    world.push_all(0..9);
+    world.push(world.ben, 9, 9);
+    assert_eq!(world.judge.verdict().count(Finding::Seq), 1);
+}
+
+#[test]
+fn an_unanswered_send_is_found() {
+    let mut world = World::new();
+    world.judge.send(world.stream, 0);
+    assert!(!world.judge.complete());
+    assert_eq!(world.judge.verdict().count(Finding::Unanswered), 1);
+}

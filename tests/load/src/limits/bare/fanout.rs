@@ -1,0 +1,139 @@
+//! The fan-out: what the publisher sends goes to every member, as it is.
+//!
+//! A client says what it is by its first frame: `P` publishes, anything else is a member's hello
+//! and comes back. What the publisher then sends in one write goes to each member in one write.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::limits::Outcome;
+
+/// Bursts that may wait for one member.
+const QUEUE: usize = 64;
+
+/// Bytes of a burst at most.
+const BURST: usize = 256 * 1024;
+
+/// How the frames get to the members.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Through a queue to the member's task.
+    Queue,
+    /// Written by the publisher's task; what the socket does not take at once is waited for.
+    Direct,
+}
+
+/// Where a member's frames go in.
+enum Member {
+    Queue(mpsc::Sender<Bytes>),
+    Direct(Arc<TcpStream>),
+}
+
+type Members = Arc<Mutex<Vec<Arc<Member>>>>;
+
+pub(super) async fn serve(listener: TcpListener, way: Way) -> Outcome<()> {
+    let members = Members::default();
+    let mut clients = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let members = Arc::clone(&members);
+        clients.spawn(async move {
+            // A client that fails has left.
+            drop(client(stream, &members, way).await);
+        });
+    }
+}
+
+async fn client(mut stream: TcpStream, members: &Members, way: Way) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut hello = vec![0; 2];
+    stream.read_exact(&mut hello).await?;
+    let length = hello.first_chunk().map_or(0, |it| u16::from_be_bytes(*it));
+    let mut body = vec![0; length.into()];
+    stream.read_exact(&mut body).await?;
+    if body.starts_with(b"P") {
+        return publisher(stream, members).await;
+    }
+    hello.append(&mut body);
+    stream.write_all(&hello).await?;
+    match way {
+        Way::Queue => queued(stream, members).await,
+        Way::Direct => direct(stream, members).await,
+    }
+}
+
+async fn publisher(mut stream: TcpStream, members: &Members) -> io::Result<()> {
+    let mut buffer = BytesMut::new();
+    loop {
+        buffer.reserve(BURST);
+        if stream.read_buf(&mut buffer).await? == 0 {
+            return Ok(());
+        }
+        let burst = buffer.split().freeze();
+        let now: Vec<Arc<Member>> = members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        for member in now {
+            match &*member {
+                Member::Queue(queue) => drop(queue.send(burst.clone()).await),
+                Member::Direct(stream) => write(stream, &burst).await?,
+            }
+        }
+    }
+}
+
+async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn queued(mut stream: TcpStream, members: &Members) -> io::Result<()> {
+    let (queue, mut waiting) = mpsc::channel(QUEUE);
+    join(members, Member::Queue(queue));
+    while let Some(burst) = waiting.recv().await {
+        // Whatever waits by now leaves together.
+        if waiting.is_empty() {
+            stream.write_all(&burst).await?;
+            continue;
+        }
+        let mut all = BytesMut::from(&*burst);
+        while let Ok(next) = waiting.try_recv() {
+            all.extend_from_slice(&next);
+        }
+        stream.write_all(&all).await?;
+    }
+    Ok(())
+}
+
+async fn direct(stream: TcpStream, members: &Members) -> io::Result<()> {
+    let stream = Arc::new(stream);
+    join(members, Member::Direct(Arc::clone(&stream)));
+    let mut scratch = [0; 64];
+    loop {
+        stream.readable().await?;
+        match stream.try_read(&mut scratch) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn join(members: &Members, member: Member) {
+    let mut all = members.lock().unwrap_or_else(PoisonError::into_inner);
+    all.push(Arc::new(member));
+}

@@ -1,0 +1,133 @@
+//! What the disk gives: appends made durable one by one, together, and for many senders.
+
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rate::{Limit, Pass};
+use super::{Outcome, Shape, group};
+
+/// Bytes of a record.
+const RECORD: usize = 120;
+
+/// Records of one write in the batched probe.
+const BATCH: u64 = 512;
+
+/// Bytes set aside for the overwriting probe.
+const AHEAD: u64 = 64 << 20;
+
+/// Every disk probe.
+pub(super) fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
+    let one = shape.passes(|span| append(dir, span, 1))?;
+    let ahead = shape.passes(|span| overwrite(dir, span))?;
+    let batched = shape.passes(|span| append(dir, span, BATCH))?;
+    Ok(vec![
+        Limit::of(
+            "disk append",
+            "records/s",
+            &one,
+            "120 B + fdatasync, one thread",
+        ),
+        Limit::of(
+            "disk overwrite",
+            "records/s",
+            &ahead,
+            "120 B in a file laid out before, fdatasync",
+        ),
+        Limit::of(
+            "disk append x512",
+            "records/s",
+            &batched,
+            "512 x 120 B in one write + fdatasync",
+        ),
+        commits(dir, shape, 64)?,
+        commits(dir, shape, 512)?,
+    ])
+}
+
+/// Group commit for so many senders.
+pub(super) fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
+    let passes = shape.passes(|span| {
+        let mut file = tempfile::tempfile_in(dir)?;
+        let mut bytes = Vec::new();
+        group::commit(
+            senders,
+            span,
+            |_| (),
+            move |batch: &[()]| {
+                bytes.resize(batch.len() * RECORD, 7);
+                file.write_all(&bytes)?;
+                Ok(file.sync_data()?)
+            },
+        )
+    })?;
+    let name = format!("disk group commit {senders}");
+    Ok(Limit::of(
+        name,
+        "acks/s",
+        &passes,
+        "what waits in one write + fdatasync, tokio senders",
+    ))
+}
+
+fn append(dir: &Path, span: Duration, records: u64) -> Outcome<Pass> {
+    let file = tempfile::tempfile_in(dir)?;
+    sync_loop(file, span, records, |_| Ok(()))
+}
+
+fn overwrite(dir: &Path, span: Duration) -> Outcome<Pass> {
+    let mut file = tempfile::tempfile_in(dir)?;
+    let block = vec![0; 1 << 20];
+    for _ in 0..AHEAD >> 20 {
+        file.write_all(&block)?;
+    }
+    file.sync_all()?;
+    file.rewind()?;
+    sync_loop(file, span, 1, |file| {
+        if file.stream_position()? + RECORD as u64 > AHEAD {
+            file.seek(SeekFrom::Start(0))?;
+        }
+        Ok(())
+    })
+}
+
+fn sync_loop(
+    mut file: File,
+    span: Duration,
+    records: u64,
+    mut before: impl FnMut(&mut File) -> Outcome<()>,
+) -> Outcome<Pass> {
+    let bytes = vec![7; RECORD * usize::try_from(records)?];
+    let (start, mut count) = (Instant::now(), 0);
+    while start.elapsed() < span {
+        before(&mut file)?;
+        file.write_all(&bytes)?;
+        file.sync_data()?;
+        count += records;
+    }
+    Ok(Pass {
+        count,
+        span: start.elapsed(),
+        cpu: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_probe_counts_something() {
+        let dir = tempfile::tempdir().unwrap();
+        let shape = Shape {
+            span: Duration::from_millis(5),
+            passes: 1,
+        };
+        for limit in all(dir.path(), shape).unwrap() {
+            assert!(limit.rate > 0.0, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the database gives with nothing in front of it: sends as one batched transaction and as gim
+//! makes them, and a message to a group of 500 as many rows and as many commits.
+//!
+//! Its own tables, made for the run and dropped after it. Only SQL that gimlet would use: no
+//! `RETURNING`; heads are raised by one upsert and read back under their locks.
+
+mod batch;
+mod single;
+
+use std::future::Future;
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, Executor as _};
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::rate::{Limit, Pass};
+use super::{Outcome, Shape};
+
+/// Users that the sends go to.
+const USERS: u64 = 10_000;
+
+/// Bytes of a message.
+const BODY: usize = 100;
+
+/// Members of the group.
+const MEMBERS: u64 = 500;
+
+/// Rows that a message to the group costs: itself, a head and an entry of each member.
+const GROUP_ROWS: u64 = 1 + 2 * MEMBERS;
+
+const TABLES: [&str; 3] = [
+    "CREATE TABLE limit_message (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT, body BLOB NOT NULL, \
+     PRIMARY KEY (id)) ENGINE = InnoDB",
+    "CREATE TABLE limit_head (user_id BIGINT UNSIGNED NOT NULL, seq BIGINT UNSIGNED NOT NULL, \
+     PRIMARY KEY (user_id)) ENGINE = InnoDB",
+    "CREATE TABLE limit_entry (user_id BIGINT UNSIGNED NOT NULL, seq BIGINT UNSIGNED NOT NULL, \
+     message BIGINT UNSIGNED NOT NULL, PRIMARY KEY (user_id, seq)) ENGINE = InnoDB",
+];
+
+const DROP: &str = "DROP TABLE IF EXISTS limit_message, limit_head, limit_entry";
+
+/// Which of the probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// 512 sends a transaction, two connections.
+    Batched,
+    /// One commit per statement, 64 connections.
+    GimStyle,
+    /// A message to 500 in one transaction of multi-row statements, four connections.
+    Group,
+    /// A message to 500, each member's rows committed alone, four connections.
+    GroupAlone,
+}
+
+impl Which {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Batched, Self::GimStyle, Self::Group, Self::GroupAlone];
+
+    const fn connections(self) -> u64 {
+        match self {
+            Self::Batched => 2,
+            Self::GimStyle => 64,
+            Self::Group | Self::GroupAlone => 4,
+        }
+    }
+
+    const fn told(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Batched => (
+                "mysql batched sends",
+                "sends/s",
+                "512 a transaction, 2 connections: message, 2 heads, 2 entries each",
+            ),
+            Self::GimStyle => (
+                "mysql gim style sends",
+                "sends/s",
+                "5 commits a send, 64 connections",
+            ),
+            Self::Group => (
+                "mysql group of 500",
+                "rows/s",
+                "1,001 rows a message, multi-row, one transaction, 4 connections",
+            ),
+            Self::GroupAlone => (
+                "mysql group of 500, alone",
+                "rows/s",
+                "1,001 rows a message, each member committed alone, 4 connections",
+            ),
+        }
+    }
+}
+
+/// One probe against the database of this address.
+pub(super) fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let options: MySqlConnectOptions = url.parse()?;
+        let most = u32::try_from(which.connections())?;
+        let pool = MySqlPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(Duration::from_secs(30))
+            .after_connect(|connection, _| {
+                let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+                Box::pin(async move { connection.execute(level).await.map(drop) })
+            })
+            .connect_with(options)
+            .await?;
+        let mut passes = Vec::new();
+        for _ in 0..shape.passes {
+            passes.push(pass(&pool, shape.span, which).await?);
+        }
+        pool.execute(DROP).await?;
+        pool.close().await;
+        let (name, unit, what) = which.told();
+        Ok(Limit::of(name, unit, &passes, what))
+    })
+}
+
+async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
+    pool.execute(DROP).await?;
+    for table in TABLES {
+        pool.execute(table).await?;
+    }
+    // Fresh tables start small: the first statements would not be like the others.
+    run(pool, Duration::from_millis(200).min(span), which).await?;
+    run(pool, span, which).await
+}
+
+async fn run(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
+    let start = Instant::now();
+    let end = start + span;
+    let mut lanes = JoinSet::new();
+    for lane in 0..which.connections() {
+        let pool = pool.clone();
+        lanes.spawn(async move {
+            match which {
+                Which::Batched => until(end, |n| batch::sends(&pool, lane, n)).await,
+                Which::GimStyle => until(end, |n| single::send(&pool, lane, n)).await,
+                Which::Group => until(end, |_| batch::group(&pool, lane)).await,
+                Which::GroupAlone => until(end, |_| single::group(&pool, lane, end)).await,
+            }
+        });
+    }
+    let mut count = 0;
+    while let Some(lane) = lanes.join_next().await {
+        count += lane??;
+    }
+    Ok(Pass {
+        count,
+        span: start.elapsed(),
+        cpu: None,
+    })
+}
+
+/// Does a step after the other until the end; returns what the steps counted.
+async fn until<F>(end: Instant, step: impl Fn(u64) -> F + Send) -> Outcome<u64>
+where
+    F: Future<Output = Outcome<u64>> + Send,
+{
+    let (mut count, mut n) = (0, 0);
+    while Instant::now() < end {
+        count += step(n).await?;
+        n += 1;
+    }
+    Ok(count)
+}
+
+/// The two users of a send, lower first: all take their locks in that order.
+fn pair(lane: u64, n: u64) -> [u64; 2] {
+    let n = lane * 1_000_003 + n;
+    let (a, b) = (n * 31 % USERS, n.wrapping_mul(7_919) % USERS);
+    [a.min(b), a.max(b)]
+}
+
+/// A statement with so many rows.
+fn rows(head: &str, row: &str, count: usize, tail: &str) -> AssertSqlSafe<String> {
+    let mut sql = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
+    sql.push_str(head);
+    for n in 0..count {
+        if n > 0 {
+            sql.push(',');
+        }
+        sql.push_str(row);
+    }
+    sql.push_str(tail);
+    AssertSqlSafe(sql)
+}

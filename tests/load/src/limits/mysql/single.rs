@@ -1,0 +1,59 @@
+//! One commit per statement, as gim does it.
+
+use sqlx::mysql::{MySqlConnection, MySqlPool};
+use tokio::time::Instant;
+
+use super::{BODY, MEMBERS, pair};
+use crate::limits::Outcome;
+
+const MESSAGE: &str = "INSERT INTO limit_message (body) VALUES (?)";
+const HEAD: &str = "INSERT INTO limit_head (user_id, seq) VALUES (?, LAST_INSERT_ID(1)) \
+                    ON DUPLICATE KEY UPDATE seq = LAST_INSERT_ID(seq + 1)";
+const ENTRY: &str = "INSERT INTO limit_entry (user_id, seq, message) VALUES (?, ?, ?)";
+
+/// One send to two users, five commits. Returns one.
+pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
+    let mut connection = pool.acquire().await?;
+    let message = put_message(&mut connection).await?;
+    for user in pair(lane, n) {
+        put_entry(&mut connection, user, message).await?;
+    }
+    Ok(1)
+}
+
+/// One message to the group of this lane, two commits a member; stops at the end. Returns how many
+/// rows.
+pub(super) async fn group(pool: &MySqlPool, lane: u64, end: Instant) -> Outcome<u64> {
+    let mut connection = pool.acquire().await?;
+    let message = put_message(&mut connection).await?;
+    let mut rows = 1;
+    for user in lane * MEMBERS..(lane + 1) * MEMBERS {
+        if Instant::now() >= end {
+            break;
+        }
+        put_entry(&mut connection, user, message).await?;
+        rows += 2;
+    }
+    Ok(rows)
+}
+
+async fn put_message(connection: &mut MySqlConnection) -> Outcome<u64> {
+    let insert = sqlx::query(MESSAGE).bind([7_u8; BODY].as_slice());
+    Ok(insert.execute(connection).await?.last_insert_id())
+}
+
+async fn put_entry(connection: &mut MySqlConnection, user: u64, message: u64) -> Outcome<()> {
+    let raised = sqlx::query(HEAD)
+        .bind(user)
+        .execute(&mut *connection)
+        .await?;
+    // A new head answers 0 or 1, whichever server it is: its first entry is 1.
+    let seq = raised.last_insert_id().max(1);
+    sqlx::query(ENTRY)
+        .bind(user)
+        .bind(seq)
+        .bind(message)
+        .execute(&mut *connection)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! A measured rate: the middle of several passes, and how far they lay apart.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What a probe has found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Limit {
+    /// Which probe, such as `echo 100x16`.
+    pub name: String,
+    /// What is counted, such as `messages/s`.
+    pub unit: String,
+    /// The median of the passes.
+    pub rate: f64,
+    /// The lowest pass.
+    pub low: f64,
+    /// The highest pass.
+    pub high: f64,
+    /// Processor time of the probed side per unit, in microseconds, where it is a process apart.
+    pub cpu_us: Option<f64>,
+    /// What was done, in a few words.
+    pub what: String,
+}
+
+impl Limit {
+    /// The limit that these passes show.
+    #[must_use]
+    pub fn of(name: impl Into<String>, unit: &str, passes: &[Pass], what: &str) -> Self {
+        let mut rates: Vec<f64> = passes.iter().map(Pass::rate).collect();
+        rates.sort_by(f64::total_cmp);
+        let mut cpus: Vec<f64> = passes.iter().filter_map(Pass::cpu_us).collect();
+        cpus.sort_by(f64::total_cmp);
+        Self {
+            name: name.into(),
+            unit: unit.to_owned(),
+            rate: middle(&rates).unwrap_or_default(),
+            low: rates.first().copied().unwrap_or_default(),
+            high: rates.last().copied().unwrap_or_default(),
+            cpu_us: middle(&cpus),
+            what: what.to_owned(),
+        }
+    }
+
+    /// How much of this limit a rate is, in percent.
+    #[must_use]
+    pub fn share(&self, rate: f64) -> f64 {
+        if self.rate > 0.0 {
+            100.0 * rate / self.rate
+        } else {
+            0.0
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rate, low, high) = (short(self.rate), short(self.low), short(self.high));
+        write!(
+            f,
+            "{:<34} {rate:>9} ({low}–{high}) {}",
+            self.name, self.unit
+        )?;
+        if let Some(cpu) = self.cpu_us {
+            write!(f, ", {cpu:.2} µs of its CPU each")?;
+        }
+        write!(f, "  [{}]", self.what)
+    }
+}
+
+/// One pass of a probe.
+#[derive(Clone, Copy, Debug)]
+pub struct Pass {
+    /// What was done.
+    pub count: u64,
+    /// In this time.
+    pub span: Duration,
+    /// Processor time of the probed side.
+    pub cpu: Option<Duration>,
+}
+
+impl Pass {
+    /// Per second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        as_f64(self.count) / self.span.as_secs_f64().max(1e-9)
+    }
+
+    fn cpu_us(&self) -> Option<f64> {
+        let cpu = self.cpu?.as_secs_f64() * 1e6;
+        (self.count > 0).then(|| cpu / as_f64(self.count))
+    }
+}
+
+/// A count as a number to divide; what a run counts is far below 2^52.
+#[must_use]
+pub const fn as_f64(count: u64) -> f64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts of a run are far below 2^52"
+    )]
+    {
+        count as f64
+    }
+}
+
+/// A number as people read it: `58.6k`, `1.38M`.
+#[must_use]
+pub fn short(value: f64) -> String {
+    if value >= 1e6 {
+        format!("{:.2}M", value / 1e6)
+    } else if value >= 1e4 {
+        format!("{:.1}k", value / 1e3)
+    } else if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.1}")
+    }
+}
+
+fn middle(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() / 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(count: u64) -> Pass {
+        Pass {
+            count,
+            span: Duration::from_secs(2),
+            cpu: Some(Duration::from_millis(count)),
+        }
+    }
+
+    #[test]
+    fn the_middle_pass_counts_and_the_others_are_told() {
+        let limit = Limit::of("x", "acks/s", &[pass(40), pass(10), pass(20)], "");
+        assert_eq!(
+            limit.to_string(),
+            "x                                       10.0 (5.0–20.0) acks/s, \
+             1000.00 µs of its CPU each  []"
+        );
+        assert_eq!(short(limit.share(5.0)), "50.0");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        assert_eq!(short(58_600.0), "58.6k");
+        assert_eq!(short(1_380_000.0), "1.38M");
+        assert_eq!(short(5_493.2), "5493");
+        assert_eq!(short(5.25), "5.2");
+    }
+}

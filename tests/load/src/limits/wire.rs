@@ -1,0 +1,297 @@
+//! What the loopback gives: echo, connecting, and a room's fan-out, by servers as bare as tokio
+//! allows and the client program of the scenarios.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message as _;
+
+use super::bare::{Bare, Kind};
+use super::rate::{Limit, Pass};
+use super::{Outcome, Shape, cpu};
+use crate::clock::{self, SECOND};
+use crate::crowd::{Crowd, Pace, Seen};
+use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, drive};
+
+/// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
+const DATA: usize = 110;
+
+/// Connections on their way at a time, as when signing in.
+const PARALLEL: usize = 256;
+
+/// The room of the bare fan-out.
+const ROOM: i64 = 1;
+
+/// Echo on so many connections with so many frames of each under way.
+pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Limit> {
+    let server = Bare::start(Kind::Echo)?;
+    let mut net = net(&server, 0)?;
+    let mut echo = Echo::new(&server, connections, outstanding);
+    echo.spans = (0..shape.passes.max(1)).map(|_| shape.span).collect();
+    drive(&mut net, &mut echo)?;
+    let passes = echo.passes()?;
+    let name = format!("echo {connections}x{outstanding}");
+    let what = "bare tokio over loopback, all complete frames in one write";
+    Ok(Limit::of(name, "frames/s", &passes, what))
+}
+
+/// Connecting so many and a frame there and back on each, from so many addresses.
+pub fn connect(shape: Shape, connections: usize, sources: u8) -> Outcome<Limit> {
+    let mut passes = Vec::new();
+    for _ in 0..shape.passes.max(1) {
+        let server = Bare::start(Kind::Echo)?;
+        let mut net = net(&server, sources)?;
+        let mut echo = Echo::new(&server, connections, 1);
+        let begun = clock::now();
+        drive(&mut net, &mut echo)?;
+        let span = Duration::from_nanos(clock::now() - begun);
+        echo.passes()?;
+        passes.push(Pass {
+            count: connections as u64,
+            span,
+            cpu: cpu::used(server.id()),
+        });
+    }
+    let what = "bare TCP connects, a frame there and back on each";
+    Ok(Limit::of(
+        format!("connect {connections}"),
+        "connections/s",
+        &passes,
+        what,
+    ))
+}
+
+/// One room of so many members, so many messages at a time: the faster of two ways of writing.
+pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
+    let queue = room_by(Kind::Queue, shape, members, burst)?;
+    let direct = room_by(Kind::Direct, shape, members, burst)?;
+    Ok(if queue.rate > direct.rate {
+        queue
+    } else {
+        direct
+    })
+}
+
+/// The same by one way of writing.
+pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
+    let server = Bare::start(kind)?;
+    let mut net = net(&server, 0)?;
+    let mut hello = Echo::new(&server, members, 1);
+    drive(&mut net, &mut hello)?;
+    hello.passes()?;
+    let conns: Vec<(ConnId, u32)> = hello.open.iter().map(|conn| (*conn, 0)).collect();
+    let mut publisher = TcpStream::connect(server.addr)?;
+    publisher.set_nodelay(true)?;
+    publisher.write_all(&[0, 1, b'P'])?;
+    let (mut seq, mut passes) = (0, Vec::new());
+    for _ in 0..shape.passes.max(1) {
+        let seen = room_pass(
+            &server,
+            &mut net,
+            &conns,
+            &mut publisher,
+            &mut seq,
+            shape,
+            burst,
+        )?;
+        passes.push(seen);
+    }
+    let (way, what) = match kind {
+        Kind::Queue => ("queue", "bare tokio, a task and a queue per member"),
+        _ => ("direct", "bare tokio, written by the publisher's task"),
+    };
+    let name = format!("room {members}, {burst} at a time, {way}");
+    Ok(Limit::of(name, "deliveries/s", &passes, what))
+}
+
+fn room_pass(
+    server: &Bare,
+    net: &mut Net,
+    members: &[(ConnId, u32)],
+    publisher: &mut TcpStream,
+    seq: &mut i64,
+    shape: Shape,
+    burst: u64,
+) -> Outcome<Pass> {
+    let pace = Pace {
+        burst,
+        rate: None,
+        warm_up: shape.span / 10,
+        span: shape.span,
+    };
+    let mut used = [None, None];
+    let mut marks = |begin: bool| {
+        let place = if begin { &mut used[0] } else { &mut used[1] };
+        *place = cpu::used(server.id());
+    };
+    let publish = Box::new(|_: usize, contents: Vec<Vec<u8>>| {
+        let mut bytes = Vec::new();
+        for content in contents {
+            *seq += 1;
+            frame(&mut bytes, *seq, content)?;
+        }
+        Ok(publisher.write_all(&bytes)?)
+    });
+    let mut crowd = Crowd::new(&[ROOM], members, pace, publish, &mut marks)?;
+    drive(net, &mut crowd)?;
+    let Seen {
+        deliveries,
+        span,
+        faults,
+        ..
+    } = crowd.seen();
+    if let Some(fault) = faults.into_iter().next() {
+        return Err(format!("the bare fan-out: {fault}").into());
+    }
+    let [before, after] = used;
+    let cpu = before
+        .zip(after)
+        .map(|(before, after)| after.saturating_sub(before));
+    Ok(Pass {
+        count: deliveries,
+        span,
+        cpu,
+    })
+}
+
+/// Appends a room's message as gimlet writes it.
+fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> Outcome<()> {
+    let sender = pb::Sender {
+        sender_type: 3,
+        ..pb::Sender::default()
+    };
+    let message = pb::Message {
+        sender: Some(sender),
+        receiver_type: pb::ReceiverType::RtRoom.into(),
+        receiver_id: ROOM,
+        message_type: pb::MessageType::MtText.into(),
+        message_content: content.into(),
+        seq,
+        send_time: clock::today(),
+        message_id: vec![7; 16].into(),
+        ..pb::Message::default()
+    };
+    let output = pb::Output {
+        r#type: PackageType::PtMessage.into(),
+        data: pb::MessageSend {
+            message: Some(message),
+        }
+        .encode_to_vec()
+        .into(),
+        ..pb::Output::default()
+    };
+    bytes.extend(u16::try_from(output.encoded_len())?.to_be_bytes());
+    Ok(output.encode(bytes)?)
+}
+
+fn net(server: &Bare, sources: u8) -> Outcome<Net> {
+    let place = Place {
+        addr: server.addr,
+        framing: Framing::Tcp,
+        sources,
+    };
+    Ok(Net::new(place)?)
+}
+
+/// Connects, keeps frames under way on each connection, and counts those that come back. Without a
+/// span to count in, it ends when one has come back on each.
+struct Echo {
+    pid: u32,
+    connections: usize,
+    outstanding: usize,
+    spans: Vec<Duration>,
+    begun: usize,
+    open: Vec<ConnId>,
+    back: u64,
+    /// When the present pass began, what had come back and been used by then.
+    since: Option<(u64, u64, Option<Duration>)>,
+    done: Vec<Pass>,
+    failed: Option<String>,
+}
+
+impl Echo {
+    fn new(server: &Bare, connections: usize, outstanding: usize) -> Self {
+        Self {
+            pid: server.id(),
+            connections,
+            outstanding,
+            spans: Vec::new(),
+            begun: 0,
+            open: Vec::with_capacity(connections),
+            back: 0,
+            since: None,
+            done: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn passes(&self) -> Outcome<Vec<Pass>> {
+        match &self.failed {
+            Some(why) => Err(format!("the bare server: {why}").into()),
+            None => Ok(self.done.clone()),
+        }
+    }
+
+    fn say(net: &mut Net, id: ConnId) {
+        net.send(id, PackageType::PtHeartbeat, 0, &Raw(&[7; DATA]));
+    }
+
+    /// Ends a pass that is over and begins the next; `false` when there is none.
+    fn count(&mut self, now: u64) -> bool {
+        let Some(span) = self.spans.get(self.done.len()) else {
+            return false;
+        };
+        let Some((since, back, cpu)) = self.since else {
+            self.since = Some((now, self.back, cpu::used(self.pid)));
+            return true;
+        };
+        if now - since >= clock::nanos(*span) {
+            let used = cpu::used(self.pid);
+            let cpu = used
+                .zip(cpu)
+                .map(|(used, before)| used.saturating_sub(before));
+            let (count, span) = (self.back - back, Duration::from_nanos(now - since));
+            self.done.push(Pass { count, span, cpu });
+            self.since = Some((now, self.back, used));
+        }
+        self.done.len() < self.spans.len()
+    }
+}
+
+impl Actor for Echo {
+    fn opened(&mut self, net: &mut Net, id: ConnId) {
+        self.open.push(id);
+        (0..self.outstanding).for_each(|_| Self::say(net, id));
+    }
+
+    fn packet(&mut self, net: &mut Net, id: ConnId, _packet: &Packet<'_>) {
+        self.back += 1;
+        if !self.spans.is_empty() {
+            Self::say(net, id);
+        }
+    }
+
+    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+        self.failed = Some(why.to_owned());
+    }
+
+    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+        let came = usize::try_from(self.back).unwrap_or(usize::MAX);
+        while self.begun < self.connections && self.begun < came.saturating_add(PARALLEL) {
+            match net.connect() {
+                Ok(_) => self.begun += 1,
+                Err(error) => {
+                    self.failed = Some(error.to_string());
+                    break;
+                }
+            }
+        }
+        let all = self.open.len() == self.connections && came >= self.connections;
+        if self.failed.is_some() || (all && !self.count(now)) {
+            return None;
+        }
+        Some(now + SECOND / 100)
+    }
+}

@@ -1,0 +1,191 @@
+//! What a client says, as bytes: whole frames appended to a connection's buffer. Serves the fleet.
+//!
+//! A frame's length stands before its body, so a body is written first and its head put in front of
+//! it from what is known: all lengths here are computed before anything is written.
+
+use gimlet_proto::pb::PackageType;
+
+use super::Framing;
+
+/// Bytes a varint takes.
+const fn width(value: u64) -> usize {
+    let bits = 64 - (value | 1).leading_zeros() as usize;
+    bits.div_ceil(7)
+}
+
+/// Appends a varint.
+pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A body that knows its length before it is written.
+pub trait Body {
+    /// Bytes it takes.
+    fn length(&self) -> usize;
+    /// Appends itself.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl Body for Raw<'_> {
+    fn length(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.0);
+    }
+}
+
+/// `pb.MessageACK`: received up to here.
+#[derive(Clone, Copy, Debug)]
+pub struct Ack {
+    /// The seq of the message.
+    pub seq: i64,
+    /// When it was received, milliseconds since 1970 UTC.
+    pub at: i64,
+}
+
+#[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
+impl Body for Ack {
+    fn length(&self) -> usize {
+        2 + width(self.seq as u64) + width(self.at as u64)
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.push(2 << 3);
+        varint(out, self.seq as u64);
+        out.push(3 << 3);
+        varint(out, self.at as u64);
+    }
+}
+
+/// `pb.SendMessageReq`, persistent, of type MT_TEXT.
+#[derive(Clone, Copy, Debug)]
+pub struct Send<'a> {
+    /// A `ReceiverType`.
+    pub receiver_type: u8,
+    /// The user or group.
+    pub receiver: i64,
+    /// When it was sent, milliseconds since 1970 UTC.
+    pub at: i64,
+    /// The content.
+    pub content: &'a [u8],
+    /// The client's id of the message, at most 64 bytes; empty for none.
+    pub key: &'a [u8],
+}
+
+#[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
+impl Body for Send<'_> {
+    fn length(&self) -> usize {
+        let content = 1 + width(self.content.len() as u64) + self.content.len();
+        let key = match self.key.len() {
+            0 => 0,
+            n => 2 + width(n as u64) + n,
+        };
+        2 + 1 + width(self.receiver as u64) + 2 + content + 1 + width(self.at as u64) + 2 + key
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&[1 << 3, self.receiver_type, 2 << 3]);
+        varint(out, self.receiver as u64);
+        out.extend_from_slice(&[4 << 3, 1, 5 << 3 | 2]);
+        varint(out, self.content.len() as u64);
+        out.extend_from_slice(self.content);
+        out.push(6 << 3);
+        varint(out, self.at as u64);
+        out.extend_from_slice(&[7 << 3, 1]);
+        if !self.key.is_empty() {
+            varint(out, 20 << 3 | 2);
+            varint(out, self.key.len() as u64);
+            out.extend_from_slice(self.key);
+        }
+    }
+}
+
+/// Appends one whole frame: the framing's head, `pb.Input`, the body.
+#[expect(clippy::cast_sign_loss, reason = "protobuf's own writing")]
+pub(super) fn frame(
+    out: &mut Vec<u8>,
+    framing: Framing,
+    kind: PackageType,
+    request_id: i64,
+    body: &impl Body,
+) {
+    let (kind, request, data) = (kind as u64, request_id as u64, body.length());
+    let mut length = 1 + width(kind);
+    if request != 0 {
+        length += 1 + width(request);
+    }
+    if data != 0 {
+        length += 1 + width(data as u64) + data;
+    }
+    framing.head(out, length);
+    out.push(1 << 3);
+    varint(out, kind);
+    if request != 0 {
+        out.push(2 << 3);
+        varint(out, request);
+    }
+    if data != 0 {
+        out.push(3 << 3 | 2);
+        varint(out, data as u64);
+        body.write(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gimlet_proto::pb;
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn writes_what_the_generated_types_read() {
+        let send = Send {
+            receiver_type: 1,
+            receiver: i64::MAX,
+            at: 1_700_000_000_000,
+            content: &[9; 300],
+            key: b"key",
+        };
+        let mut out = Vec::new();
+        frame(&mut out, Framing::Tcp, PackageType::PtSend, -5, &send);
+        let length = usize::from(u16::from_be_bytes([out[0], out[1]]));
+        assert_eq!(out.len(), 2 + length);
+        let input = pb::Input::decode(Bytes::from(out.split_off(2))).unwrap();
+        assert_eq!(input.r#type, 16);
+        assert_eq!(input.request_id, -5);
+        let send = pb::SendMessageReq::decode(input.data).unwrap();
+        assert_eq!(send.receiver_id, i64::MAX);
+        assert_eq!(send.message_content, vec![9; 300]);
+        assert_eq!(send.client_message_id, "key");
+        assert!(send.is_persist);
+
+        let mut out = Vec::new();
+        let ack = Ack { seq: 300, at: 0 };
+        frame(&mut out, Framing::Tcp, PackageType::PtMessage, 0, &ack);
+        let input = pb::Input::decode(Bytes::from(out.split_off(2))).unwrap();
+        let ack = pb::MessageAck::decode(input.data).unwrap();
+        assert_eq!((ack.device_ack, ack.receive_time), (300, 0));
+
+        let mut out = Vec::new();
+        frame(
+            &mut out,
+            Framing::Tcp,
+            PackageType::PtHeartbeat,
+            1,
+            &Raw(&[]),
+        );
+        assert_eq!(out, [0, 4, 8, 3, 16, 1]);
+    }
+}

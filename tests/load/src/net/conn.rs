@@ -1,0 +1,122 @@
+//! One client connection: a socket, what was read of an unfinished frame, what waits to be written.
+//! Empty buffers hold no memory while idle.
+
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::framing::{Framing, UPGRADE};
+use super::{Place, Traffic};
+
+/// A buffer larger than this is given back when it is empty.
+const KEPT: usize = 4096;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The system connects.
+    Connecting,
+    /// The upgrade to WebSocket was asked for.
+    Upgrading,
+    /// Packets go.
+    Open,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    stream: TcpStream,
+    pub(super) stage: Stage,
+    /// Whether it is in the list of those to flush.
+    pub(super) dirty: bool,
+    pub(super) partial: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    /// How much of `out` is written.
+    pub(super) written: usize,
+}
+
+impl Conn {
+    /// Begins to connect; `number` chooses the source address.
+    pub(super) fn begin(place: &Place, number: u64) -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::for_address(place.addr),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        socket.set_nonblocking(true)?;
+        socket.set_tcp_nodelay(true)?;
+        if place.sources > 0 {
+            let host = u8::try_from(number % u64::from(place.sources)).unwrap_or(0);
+            let from = Ipv4Addr::new(127, 0, 1, host.saturating_add(1));
+            socket.bind(&SocketAddr::from((from, 0)).into())?;
+        }
+        match socket.connect(&place.addr.into()) {
+            Ok(()) => {}
+            Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(Self {
+            stream: socket.into(),
+            stage: Stage::Connecting,
+            dirty: false,
+            partial: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+        })
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// The system says that connecting has ended; goes on to the next stage.
+    pub(super) fn arrived(&mut self, framing: Framing) -> io::Result<()> {
+        if let Some(error) = self.stream.take_error()? {
+            return Err(error);
+        }
+        match framing {
+            Framing::Tcp => self.stage = Stage::Open,
+            Framing::Ws => {
+                self.stage = Stage::Upgrading;
+                self.out.extend_from_slice(UPGRADE);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers a WebSocket ping.
+    pub(super) fn pong(&mut self, payload: &[u8]) {
+        let length = u8::try_from(payload.len()).unwrap_or(0).min(125);
+        self.out
+            .extend_from_slice(&[0x8a, 0x80 | length, 0, 0, 0, 0]);
+        self.out
+            .extend(payload.iter().take(usize::from(length)).copied());
+    }
+
+    /// Writes what waits, as far as the socket takes it.
+    pub(super) fn flush(&mut self, traffic: &mut Traffic) -> io::Result<()> {
+        while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
+            match self.stream.write(rest) {
+                Ok(n) => {
+                    self.written += n;
+                    traffic.writes += 1;
+                    traffic.bytes_out += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.written = 0;
+        if self.out.capacity() > KEPT {
+            self.out = Vec::new();
+        } else {
+            self.out.clear();
+        }
+        Ok(())
+    }
+}
+
+/// `EINPROGRESS`.
+const IN_PROGRESS: i32 = 115;

@@ -1,0 +1,145 @@
+//! Frames in a byte stream: gim's TCP framing and WebSocket's, the client's half of both. Serves the
+//! fleet; knows nothing of packets.
+
+/// How frames are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Two bytes of length, big-endian.
+    Tcp,
+    /// One binary WebSocket message each.
+    Ws,
+}
+
+/// What stands at the beginning of a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// A frame's body; the whole took so many bytes.
+    Frame(&'a [u8], usize),
+    /// A ping that wants its payload back.
+    Ping(&'a [u8], usize),
+    /// Nothing of interest.
+    Skip(usize),
+    /// The peer closes, with this code.
+    Close(u16),
+    /// Not all of it is there yet.
+    Partial,
+    /// Not this framing.
+    Broken(&'static str),
+}
+
+impl Framing {
+    /// Appends the head of a frame whose body has `length` bytes. A client's WebSocket frames are
+    /// masked; the mask is zero, which leaves the body as it is.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "the narrower widths are chosen by the length"
+    )]
+    pub(super) fn head(self, out: &mut Vec<u8>, length: usize) {
+        match (self, length) {
+            (Self::Tcp, _) => out.extend_from_slice(&(length as u16).to_be_bytes()),
+            (Self::Ws, 0..=125) => out.extend_from_slice(&[0x82, 0x80 | length as u8, 0, 0, 0, 0]),
+            (Self::Ws, _) => {
+                out.extend_from_slice(&[0x82, 0x80 | 126]);
+                out.extend_from_slice(&(length as u16).to_be_bytes());
+                out.extend_from_slice(&[0; 4]);
+            }
+        }
+    }
+
+    /// What stands at the beginning of `bytes`.
+    pub(super) fn find(self, bytes: &[u8]) -> Found<'_> {
+        match self {
+            Self::Tcp => {
+                let Some((head, rest)) = bytes.split_first_chunk::<2>() else {
+                    return Found::Partial;
+                };
+                let length = usize::from(u16::from_be_bytes(*head));
+                rest.get(..length)
+                    .map_or(Found::Partial, |body| Found::Frame(body, 2 + length))
+            }
+            Self::Ws => websocket(bytes).unwrap_or(Found::Partial),
+        }
+    }
+}
+
+fn websocket(bytes: &[u8]) -> Option<Found<'_>> {
+    let [first, second] = *bytes.first_chunk::<2>()?;
+    let (head, length) = match second {
+        0..=125 => (2, usize::from(second)),
+        126 => {
+            let long: [u8; 2] = bytes.get(2..4)?.try_into().ok()?;
+            (4, usize::from(u16::from_be_bytes(long)))
+        }
+        127 => {
+            let long: [u8; 8] = bytes.get(2..10)?.try_into().ok()?;
+            match usize::try_from(u64::from_be_bytes(long)) {
+                Ok(length) if length <= 1 << 20 => (10, length),
+                _ => return Some(Found::Broken("a WebSocket frame of more than 1 MiB")),
+            }
+        }
+        128.. => return Some(Found::Broken("a masked WebSocket frame from a server")),
+    };
+    let body = bytes.get(head..head + length)?;
+    let whole = head + length;
+    Some(match first {
+        0x82 => Found::Frame(body, whole),
+        0x88 => Found::Close(
+            body.first_chunk::<2>()
+                .map_or(1005, |code| u16::from_be_bytes(*code)),
+        ),
+        0x89 => Found::Ping(body, whole),
+        0x8a => Found::Skip(whole),
+        _ => Found::Broken("a WebSocket frame that is neither binary nor whole"),
+    })
+}
+
+/// The request that asks for WebSocket.
+pub(super) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: load\r\nUpgrade: websocket\r\n\
+Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// Where the answer to it ends; `Err` if it is no agreement, `None` if it is not all there.
+pub(super) fn upgraded(bytes: &[u8]) -> Option<Result<usize, String>> {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
+    if bytes.starts_with(b"HTTP/1.1 101") {
+        return Some(Ok(end));
+    }
+    let line = bytes.split(|&b| b == b'\r').next().unwrap_or_default();
+    Some(Err(format!(
+        "WebSocket refused: {}",
+        String::from_utf8_lossy(line)
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_whole_frames_only() {
+        let tcp = [0, 3, 1, 2, 3, 0];
+        assert_eq!(Framing::Tcp.find(&tcp), Found::Frame(&[1, 2, 3], 5));
+        for cut in 0..5 {
+            assert_eq!(Framing::Tcp.find(&tcp[..cut]), Found::Partial);
+        }
+        let ws = [0x82, 3, 1, 2, 3, 0];
+        assert_eq!(Framing::Ws.find(&ws), Found::Frame(&[1, 2, 3], 5));
+        for cut in 0..5 {
+            assert_eq!(Framing::Ws.find(&ws[..cut]), Found::Partial);
+        }
+        let mut long = vec![0x82, 126, 1, 0];
+        long.resize(4 + 256, 7);
+        assert_eq!(Framing::Ws.find(&long), Found::Frame(&[7; 256], 260));
+        assert_eq!(Framing::Ws.find(&[0x88, 2, 0x10, 0x04]), Found::Close(4100));
+        assert!(matches!(Framing::Ws.find(&[0x82, 0x83]), Found::Broken(_)));
+    }
+
+    #[test]
+    fn an_upgrade_is_agreed_to_or_said_why_not() {
+        let agreed = b"HTTP/1.1 101 Switching\r\nA: b\r\n\r\nx";
+        assert_eq!(upgraded(agreed), Some(Ok(agreed.len() - 1)));
+        assert_eq!(upgraded(&agreed[..20]), None);
+        let refused = upgraded(b"HTTP/1.1 503 Full\r\n\r\n").unwrap();
+        assert!(refused.unwrap_err().contains("503 Full"));
+    }
+}

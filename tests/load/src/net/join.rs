@@ -1,0 +1,175 @@
+//! Signs many connections in and makes them live. Serves every scenario's beginning.
+
+use std::io;
+
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message as _;
+
+use super::{Actor, ConnId, Net, Packet, Raw, drive, epoch_and_head, page};
+use crate::account::Account;
+use crate::clock::{self, SECOND};
+
+/// Connections on their way at a time.
+const PARALLEL: usize = 256;
+
+/// Without any progress for this long it has failed.
+const STUCK: u64 = 30 * SECOND;
+
+/// A live connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Joined {
+    /// The connection.
+    pub conn: ConnId,
+    /// The last seq of its inbox that it was served or told of.
+    pub head: i64,
+}
+
+/// The body of a SIGN_IN; `protocol` 0 is a client of gim.
+#[must_use]
+pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
+    pb::SignInInput {
+        device_id: account.device,
+        user_id: account.user,
+        token: account.token.clone(),
+        protocol,
+    }
+    .encode_to_vec()
+}
+
+/// Connects each account, signs it in, and syncs until it is live; in the order of the accounts.
+///
+/// # Errors
+/// One of them was refused or closed, or nothing went on for half a minute.
+pub fn join(net: &mut Net, accounts: &[Account], protocol: u32) -> io::Result<Vec<Joined>> {
+    let nobody = Joined {
+        conn: ConnId::MAX,
+        head: 0,
+    };
+    let mut joiner = Joiner {
+        accounts,
+        protocol,
+        next: 0,
+        who: Vec::new(),
+        joined: vec![nobody; accounts.len()],
+        live: 0,
+        moved: clock::now(),
+        failed: None,
+    };
+    drive(net, &mut joiner)?;
+    match joiner.failed {
+        Some(why) => Err(io::Error::other(why)),
+        None => Ok(joiner.joined),
+    }
+}
+
+struct Joiner<'a> {
+    accounts: &'a [Account],
+    protocol: u32,
+    next: usize,
+    /// By connection: whose it is.
+    who: Vec<usize>,
+    joined: Vec<Joined>,
+    live: usize,
+    moved: u64,
+    failed: Option<String>,
+}
+
+impl Joiner<'_> {
+    fn begin(&mut self, net: &mut Net, who: usize) {
+        match net.connect() {
+            Ok(conn) => {
+                let slot = conn as usize;
+                if self.who.len() <= slot {
+                    self.who.resize(slot + 1, usize::MAX);
+                }
+                if let (Some(at), Some(joined)) = (self.who.get_mut(slot), self.joined.get_mut(who))
+                {
+                    *at = who;
+                    joined.conn = conn;
+                }
+            }
+            Err(error) => self.failed = Some(format!("connecting: {error}")),
+        }
+    }
+
+    fn of(&self, conn: ConnId) -> Option<usize> {
+        self.who
+            .get(conn as usize)
+            .copied()
+            .filter(|&who| who != usize::MAX)
+    }
+
+    fn sync(net: &mut Net, conn: ConnId, seq: i64) {
+        let body = pb::SyncInput { seq }.encode_to_vec();
+        net.send(conn, PackageType::PtSync, 2, &Raw(&body));
+    }
+
+    fn answer(&mut self, net: &mut Net, conn: ConnId, packet: &Packet<'_>) {
+        let Some(joined) = self.of(conn).and_then(|who| self.joined.get_mut(who)) else {
+            return;
+        };
+        self.moved = clock::now();
+        if packet.is(PackageType::PtSignIn) {
+            joined.head = epoch_and_head(packet.data).1;
+            Self::sync(net, conn, joined.head);
+        } else if packet.is(PackageType::PtSync) {
+            let Some((messages, more)) = page(packet.data) else {
+                self.failed = Some("SYNC was answered with no page".to_owned());
+                return;
+            };
+            joined.head = messages.last().map_or(joined.head, |last| last.seq);
+            if more {
+                Self::sync(net, conn, joined.head);
+            } else {
+                self.live += 1;
+            }
+        }
+    }
+}
+
+impl Actor for Joiner<'_> {
+    fn opened(&mut self, net: &mut Net, id: ConnId) {
+        if let Some(account) = self.of(id).and_then(|who| self.accounts.get(who)) {
+            let body = sign_in_body(account, self.protocol);
+            net.send(id, PackageType::PtSignIn, 1, &Raw(&body));
+        }
+    }
+
+    fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>) {
+        if packet.code != 0 {
+            self.failed = Some(format!("joining was refused: {}", packet.refusal()));
+        } else if packet.is(PackageType::PtMessage) {
+            // A push of the set-up, such as being added to a group: its number counts.
+            if let Some(pushed) = super::Pushed::read(packet.data)
+                && let Some(joined) = self.of(id).and_then(|who| self.joined.get_mut(who))
+            {
+                joined.head = joined.head.max(pushed.seq);
+            }
+        } else {
+            self.answer(net, id, packet);
+        }
+    }
+
+    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+        self.failed = Some(format!("a connection that joins was lost: {why}"));
+    }
+
+    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
+        if self.failed.is_some() || self.live == self.accounts.len() {
+            return None;
+        }
+        if now.saturating_sub(self.moved) > STUCK {
+            let text = format!("{} of {} are live", self.live, self.accounts.len());
+            self.failed = Some(format!("joining does not go on: {text}"));
+            return None;
+        }
+        while self.failed.is_none()
+            && self.next < self.accounts.len()
+            && self.next - self.live < PARALLEL
+        {
+            self.begin(net, self.next);
+            self.next += 1;
+        }
+        Some(now + SECOND)
+    }
+}

@@ -1,0 +1,414 @@
+//! Thousands of client connections on one thread. Serves the scenarios; knows frames and packets and
+//! nothing of what they mean.
+//!
+//! One thread, one epoll, no task and no timer per connection: the load generator shares the machine
+//! with the server, so a message must cost it little more than its system calls. A scenario is an
+//! [`Actor`]: [`drive`] calls it for each packet and asks it when it wants to act next. What it
+//! sends is collected and written once per turn and connection.
+
+mod compose;
+mod conn;
+mod framing;
+mod join;
+mod packet;
+
+use std::io::{self, Read as _};
+use std::mem;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use gimlet_proto::pb::PackageType;
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+
+use crate::clock;
+use conn::{Conn, Stage};
+use framing::Found;
+
+pub use compose::{Ack, Body, Raw, Send};
+pub use framing::Framing;
+pub use join::{Joined, join, sign_in_body};
+pub use packet::{Packet, Pushed, answered_seq, epoch_and_head, page};
+
+/// Number of a connection within its [`Net`]; free again after its close.
+pub type ConnId = u32;
+
+/// The event that is no connection.
+const WAKE: u64 = u64::MAX;
+
+/// Bytes read at a time.
+const SCRATCH: usize = 256 * 1024;
+
+/// Events taken at a time.
+const EVENTS: usize = 1024;
+
+/// The longest sleep, so that an actor sees the time pass.
+const NAP: u64 = 100_000_000;
+
+/// Where connections go.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The server's address.
+    pub addr: SocketAddr,
+    /// How it frames.
+    pub framing: Framing,
+    /// Loopback addresses to connect from, 127.0.1.1 and up, in turn; 0 leaves it to the system.
+    pub sources: u8,
+}
+
+/// What a scenario does with its connections.
+pub trait Actor {
+    /// The connection may be used.
+    fn opened(&mut self, _net: &mut Net, _id: ConnId) {}
+
+    /// A packet came.
+    fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>);
+
+    /// All packets of one read were seen.
+    fn read(&mut self, _net: &mut Net, _id: ConnId) {}
+
+    /// The connection is gone; its number may be given again.
+    fn closed(&mut self, net: &mut Net, id: ConnId, why: &str);
+
+    /// Says at which time it wants its next turn at the latest, or `None` when all is done.
+    fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64>;
+}
+
+/// System calls and bytes so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traffic {
+    /// Reads that gave something.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
+    /// Bytes read.
+    pub bytes_in: u64,
+    /// Bytes written.
+    pub bytes_out: u64,
+    /// Waits for events.
+    pub waits: u64,
+}
+
+/// Wakes a sleeping [`drive`] from another thread.
+#[derive(Clone, Debug)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// Gives the actor a turn soon.
+    pub fn wake(&self) {
+        // A full counter wakes as well.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// The connections of one thread.
+#[derive(Debug)]
+pub struct Net {
+    epoll: OwnedFd,
+    waker: Waker,
+    place: Place,
+    conns: Vec<Option<Conn>>,
+    free: Vec<ConnId>,
+    open: usize,
+    made: u64,
+    dirty: Vec<ConnId>,
+    scratch: Vec<u8>,
+    traffic: Traffic,
+}
+
+impl Net {
+    /// No connection yet.
+    ///
+    /// # Errors
+    /// The system has no descriptor left.
+    pub fn new(place: Place) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(
+            &epoll,
+            &wake,
+            EventData::new_u64(WAKE),
+            EventFlags::IN | EventFlags::ET,
+        )?;
+        Ok(Self {
+            epoll,
+            waker: Waker(Arc::new(wake)),
+            place,
+            conns: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            made: 0,
+            dirty: Vec::new(),
+            scratch: vec![0; SCRATCH],
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// Where its connections go; a change counts for those made later.
+    pub fn place_mut(&mut self) -> &mut Place {
+        &mut self.place
+    }
+
+    /// What wakes it.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Connections that exist, open or on their way.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open == 0
+    }
+
+    /// System calls and bytes so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Begins a connection; [`Actor::opened`] or [`Actor::closed`] follows.
+    ///
+    /// # Errors
+    /// The system refuses at once, as without descriptors or ports.
+    pub fn connect(&mut self) -> io::Result<ConnId> {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.conns.push(None);
+            ConnId::try_from(self.conns.len() - 1).unwrap_or(ConnId::MAX)
+        });
+        let conn = Conn::begin(&self.place, self.made).and_then(|conn| {
+            epoll::add(
+                &self.epoll,
+                conn.stream(),
+                EventData::new_u64(u64::from(id)),
+                EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET,
+            )?;
+            Ok(conn)
+        });
+        match (conn, self.conns.get_mut(id as usize)) {
+            (Ok(conn), Some(slot)) => {
+                *slot = Some(conn);
+                self.made += 1;
+                self.open += 1;
+                Ok(id)
+            }
+            (conn, _) => {
+                self.free.push(id);
+                conn.map(|_| id)
+            }
+        }
+    }
+
+    /// Ends a connection without a word; [`Actor::closed`] is not called.
+    pub fn close(&mut self, id: ConnId) {
+        if let Some(slot) = self.conns.get_mut(id as usize)
+            && slot.take().is_some()
+        {
+            self.open -= 1;
+            self.free.push(id);
+        }
+    }
+
+    /// Sends a packet with the turn's other ones; a connection that is gone takes nothing.
+    pub fn send(&mut self, id: ConnId, kind: PackageType, request_id: i64, body: &impl Body) {
+        let framing = self.place.framing;
+        if let Some(conn) = self.conn(id) {
+            compose::frame(&mut conn.out, framing, kind, request_id, body);
+            if !mem::replace(&mut conn.dirty, true) {
+                self.dirty.push(id);
+            }
+        }
+    }
+
+    /// Bytes that wait to be written to a connection.
+    #[must_use]
+    pub fn backlog(&self, id: ConnId) -> usize {
+        let conn = self.conns.get(id as usize).and_then(Option::as_ref);
+        conn.map_or(0, |conn| conn.out.len() - conn.written)
+    }
+
+    fn conn(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.conns.get_mut(id as usize)?.as_mut()
+    }
+
+    fn fail(&mut self, actor: &mut impl Actor, id: ConnId, why: &str) {
+        if self.conn(id).is_some() {
+            self.close(id);
+            actor.closed(self, id, why);
+        }
+    }
+
+    /// Writes what the turn collected.
+    fn flush(&mut self, actor: &mut impl Actor) {
+        let mut dirty = mem::take(&mut self.dirty);
+        for id in dirty.drain(..) {
+            let Some(conn) = self.conns.get_mut(id as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            conn.dirty = false;
+            if let Err(error) = conn.flush(&mut self.traffic) {
+                self.fail(actor, id, &error.to_string());
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty = dirty;
+        }
+    }
+
+    fn wait(&mut self, events: &mut Vec<epoll::Event>, nanos: u64) -> io::Result<()> {
+        let timeout = Timespec {
+            tv_sec: 0,
+            tv_nsec: i64::try_from(nanos.min(NAP)).unwrap_or(0),
+        };
+        events.clear();
+        self.traffic.waits += 1;
+        match epoll::wait(&self.epoll, spare_capacity(events), Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn event(&mut self, actor: &mut impl Actor, id: ConnId, flags: EventFlags) {
+        let framing = self.place.framing;
+        let Some(conn) = self.conn(id) else { return };
+        if conn.stage == Stage::Connecting {
+            match conn.arrived(framing) {
+                Err(error) => return self.fail(actor, id, &error.to_string()),
+                Ok(()) if conn.stage == Stage::Open => actor.opened(self, id),
+                Ok(()) => {}
+            }
+        }
+        if flags.intersects(EventFlags::IN | EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR)
+        {
+            self.read(actor, id, flags.contains(EventFlags::RDHUP));
+        }
+        if let Some(conn) = self.conn(id)
+            && !conn.out.is_empty()
+            && !mem::replace(&mut conn.dirty, true)
+        {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Reads all there is. A read that does not fill the buffer took the last of it, unless the peer
+    /// closed behind it.
+    fn read(&mut self, actor: &mut impl Actor, id: ConnId, closing: bool) {
+        let mut scratch = mem::take(&mut self.scratch);
+        while let Some(conn) = self.conn(id) {
+            match conn.stream().read(&mut scratch) {
+                Ok(0) => self.fail(actor, id, "closed by the server"),
+                Ok(n) => {
+                    self.traffic.reads += 1;
+                    self.traffic.bytes_in += n as u64;
+                    self.feed(actor, id, scratch.get(..n).unwrap_or_default());
+                    if n < scratch.len() && !closing {
+                        break;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => self.fail(actor, id, &error.to_string()),
+            }
+        }
+        self.scratch = scratch;
+    }
+
+    fn feed(&mut self, actor: &mut impl Actor, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.conn(id) else { return };
+        let mut before = mem::take(&mut conn.partial);
+        let all = if before.is_empty() {
+            bytes
+        } else {
+            before.extend_from_slice(bytes);
+            &before
+        };
+        let left = self.frames(actor, id, all);
+        if let Some(conn) = self.conn(id)
+            && left > 0
+        {
+            conn.partial = all.get(all.len() - left..).unwrap_or_default().to_vec();
+        }
+        actor.read(self, id);
+    }
+
+    /// Takes the whole frames; gives how many bytes are left over.
+    fn frames(&mut self, actor: &mut impl Actor, id: ConnId, all: &[u8]) -> usize {
+        let framing = self.place.framing;
+        let mut rest = all;
+        while let Some(conn) = self.conn(id) {
+            if conn.stage == Stage::Upgrading {
+                match framing::upgraded(rest) {
+                    None => break,
+                    Some(Err(why)) => {
+                        self.fail(actor, id, &why);
+                        break;
+                    }
+                    Some(Ok(end)) => {
+                        conn.stage = Stage::Open;
+                        rest = rest.get(end..).unwrap_or_default();
+                        actor.opened(self, id);
+                        continue;
+                    }
+                }
+            }
+            let took = match framing.find(rest) {
+                Found::Partial => break,
+                Found::Frame(body, took) => {
+                    match Packet::read(body) {
+                        Some(packet) => actor.packet(self, id, &packet),
+                        None => self.fail(actor, id, "a frame that is no packet"),
+                    }
+                    took
+                }
+                Found::Ping(payload, took) => {
+                    conn.pong(payload);
+                    took
+                }
+                Found::Skip(took) => took,
+                Found::Close(code) => {
+                    self.fail(actor, id, &format!("closed by the server with {code}"));
+                    break;
+                }
+                Found::Broken(why) => {
+                    self.fail(actor, id, why);
+                    break;
+                }
+            };
+            rest = rest.get(took..).unwrap_or_default();
+        }
+        rest.len()
+    }
+}
+
+/// Lets the actor live on the connections until it says that it is done.
+///
+/// # Errors
+/// The system cannot wait for events.
+pub fn drive(net: &mut Net, actor: &mut impl Actor) -> io::Result<()> {
+    let mut events = Vec::with_capacity(EVENTS);
+    loop {
+        let now = clock::now();
+        let Some(until) = actor.turn(net, now) else {
+            net.flush(actor);
+            return Ok(());
+        };
+        net.flush(actor);
+        let left = until.saturating_sub(clock::now());
+        let left = if net.dirty.is_empty() { left } else { 0 };
+        net.wait(&mut events, left)?;
+        for event in &events {
+            let (flags, data) = (event.flags, event.data);
+            if let Ok(id) = ConnId::try_from(data.u64()) {
+                net.event(actor, id, flags);
+            }
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Packets without copies: what the client half reads and writes per message. Serves the fleet and
+//! the scenarios; knows gim's wire and nothing of sockets.
+//!
+//! The load generator shares the machine with the server it measures, so its own cost per message
+//! counts. Reading borrows from the read buffer and looks only at the fields it needs; everything
+//! that is not on the hot path goes through `gimlet-proto`.
+
+use gimlet_proto::pb::PackageType;
+
+/// One packet from the server (`pb.Output`), borrowed from the read buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// A `PackageType`.
+    pub kind: i32,
+    /// The number of the request it answers; 0 in most pushes.
+    pub request_id: i64,
+    /// 0, or why it was refused.
+    pub code: i32,
+    /// The refusal in words.
+    pub message: &'a [u8],
+    /// What the kind says.
+    pub data: &'a [u8],
+}
+
+/// A pushed message (`pb.MessageSend`), as far as the judge looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pushed<'a> {
+    /// Who sent it.
+    pub sender: i64,
+    /// A `ReceiverType`.
+    pub receiver_type: i32,
+    /// The user, group or room it was sent to.
+    pub receiver: i64,
+    /// Its number in this inbox or room.
+    pub seq: i64,
+    /// What the sender put in.
+    pub content: &'a [u8],
+}
+
+/// One field of a message: its number and what it holds.
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of an encoded message, one after another; ends at the first that cannot be read.
+struct Fields<'a> {
+    rest: &'a [u8],
+    whole: bool,
+}
+
+impl<'a> Fields<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            rest: bytes,
+            whole: true,
+        }
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for (i, &byte) in self.rest.iter().take(10).enumerate() {
+            value |= u64::from(byte & 0x7f) << (7 * i);
+            if byte & 0x80 == 0 {
+                self.rest = self.rest.get(i + 1..)?;
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+        let key = self.number()?;
+        let value = match key & 7 {
+            0 => Value::Number(self.number()?),
+            1 => Value::Bytes(self.take(8)?),
+            2 => {
+                let length = self.number()?;
+                Value::Bytes(self.take(length)?)
+            }
+            5 => Value::Bytes(self.take(4)?),
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.whole = false;
+            self.rest = &[];
+        }
+        field
+    }
+}
+
+/// The two's complement a varint holds.
+#[expect(clippy::cast_possible_wrap, reason = "protobuf's own reading")]
+const fn signed(value: u64) -> i64 {
+    value as i64
+}
+
+/// An enum or int32: protobuf cuts it to 32 bits.
+#[expect(clippy::cast_possible_truncation, reason = "protobuf's own reading")]
+const fn small(value: u64) -> i32 {
+    signed(value) as i32
+}
+
+impl<'a> Packet<'a> {
+    /// Reads a frame's body; `None` if it is no packet.
+    #[must_use]
+    pub fn read(body: &'a [u8]) -> Option<Self> {
+        let mut packet = Self::default();
+        let mut fields = Fields::of(body);
+        for field in fields.by_ref() {
+            match field {
+                (1, Value::Number(n)) => packet.kind = small(n),
+                (2, Value::Number(n)) => packet.request_id = signed(n),
+                (3, Value::Number(n)) => packet.code = small(n),
+                (4, Value::Bytes(b)) => packet.message = b,
+                (5, Value::Bytes(b)) => packet.data = b,
+                _ => {}
+            }
+        }
+        fields.whole.then_some(packet)
+    }
+
+    /// Whether it is of this kind.
+    #[must_use]
+    pub fn is(&self, kind: PackageType) -> bool {
+        self.kind == kind as i32
+    }
+
+    /// A refusal as a person reads it.
+    #[must_use]
+    pub fn refusal(&self) -> String {
+        format!("{} {}", self.code, String::from_utf8_lossy(self.message))
+    }
+}
+
+impl<'a> Pushed<'a> {
+    /// Reads the data of a push; `None` if it is none.
+    #[must_use]
+    pub fn read(data: &'a [u8]) -> Option<Self> {
+        let mut fields = Fields::of(data);
+        let message = fields.find_map(|field| match field {
+            (1, Value::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        })?;
+        Self::read_message(message)
+    }
+
+    /// Reads a `pb.Message`, as a SYNC page holds them.
+    #[must_use]
+    pub fn read_message(message: &'a [u8]) -> Option<Self> {
+        let mut pushed = Self::default();
+        let mut fields = Fields::of(message);
+        for field in fields.by_ref() {
+            match field {
+                (1, Value::Bytes(sender)) => pushed.sender = sender_id(sender)?,
+                (2, Value::Number(n)) => pushed.receiver_type = small(n),
+                (3, Value::Number(n)) => pushed.receiver = signed(n),
+                (6, Value::Bytes(b)) => pushed.content = b,
+                (7, Value::Number(n)) => pushed.seq = signed(n),
+                _ => {}
+            }
+        }
+        fields.whole.then_some(pushed)
+    }
+}
+
+fn sender_id(sender: &[u8]) -> Option<i64> {
+    let mut id = 0;
+    let mut fields = Fields::of(sender);
+    for field in fields.by_ref() {
+        if let (2, Value::Number(n)) = field {
+            id = signed(n);
+        }
+    }
+    fields.whole.then_some(id)
+}
+
+/// The messages of a SYNC page (`pb.SyncOutput`), and whether there is more. `None` if it is none.
+#[must_use]
+pub fn page(data: &[u8]) -> Option<(Vec<Pushed<'_>>, bool)> {
+    let (mut messages, mut more) = (Vec::new(), false);
+    let mut fields = Fields::of(data);
+    for field in fields.by_ref() {
+        match field {
+            (1, Value::Bytes(message)) => messages.push(Pushed::read_message(message)?),
+            (2, Value::Number(n)) => more = n != 0,
+            _ => {}
+        }
+    }
+    fields.whole.then_some((messages, more))
+}
+
+/// The seq of an answer to a send (`pb.SendMessageResp`), 0 if it has none.
+#[must_use]
+pub fn answered_seq(data: &[u8]) -> i64 {
+    Fields::of(data)
+        .find_map(|field| match field {
+            (1, Value::Number(n)) => Some(signed(n)),
+            _ => None,
+        })
+        .unwrap_or(0)
+}
+
+/// The two numbers of an answer to SIGN_IN or HEARTBEAT of a client that gave its protocol: the
+/// epoch and the head of the inbox.
+#[must_use]
+pub fn epoch_and_head(data: &[u8]) -> (u64, i64) {
+    let mut answer = (0, 0);
+    for field in Fields::of(data) {
+        match field {
+            (1, Value::Number(n)) => answer.0 = n,
+            (2, Value::Number(n)) => answer.1 = signed(n),
+            _ => {}
+        }
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_proto::pb;
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn reads_what_the_generated_types_write() {
+        let message = pb::Message {
+            sender: Some(pb::Sender {
+                sender_type: 2,
+                sender_id: 77,
+                nickname: "n".to_owned(),
+                ..pb::Sender::default()
+            }),
+            receiver_type: 1,
+            receiver_id: i64::MAX,
+            to_user_ids: vec![1, 2, 300],
+            message_type: 1,
+            message_content: "body".into(),
+            seq: 12_345,
+            send_time: 1,
+            status: 1,
+            message_id: vec![7; 16].into(),
+        };
+        let data = pb::MessageSend {
+            message: Some(message.clone()),
+        };
+        let output = pb::Output {
+            r#type: 4,
+            request_id: -3,
+            code: 10_001,
+            message: "why".to_owned(),
+            data: data.encode_to_vec().into(),
+        };
+        let bytes = output.encode_to_vec();
+        let packet = Packet::read(&bytes).unwrap();
+        assert!(packet.is(PackageType::PtMessage));
+        assert_eq!(packet.request_id, -3);
+        assert_eq!(packet.refusal(), "10001 why");
+        let expected = Pushed {
+            sender: 77,
+            receiver_type: 1,
+            receiver: i64::MAX,
+            seq: 12_345,
+            content: b"body",
+        };
+        assert_eq!(Pushed::read(packet.data), Some(expected));
+
+        let output = pb::SyncOutput {
+            messages: vec![message.clone(), message],
+            has_more: true,
+            head: 9,
+            ..pb::SyncOutput::default()
+        };
+        let bytes = output.encode_to_vec();
+        assert_eq!(page(&bytes), Some((vec![expected; 2], true)));
+    }
+
+    #[test]
+    fn half_a_packet_is_none() {
+        let output = pb::Output {
+            r#type: 4,
+            data: vec![1; 100].into(),
+            ..pb::Output::default()
+        };
+        let bytes = output.encode_to_vec();
+        for cut in 3..bytes.len() {
+            assert_eq!(Packet::read(&bytes[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(Packet::read(&[0xff; 20]), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! The figures of a run: as a table for the terminal, as JSON, and as a page with plots.
+
+mod html;
+mod plot;
+mod table;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Fault;
+use crate::args::Common;
+use crate::clock;
+use crate::judge::Findings;
+use crate::latency::Summary;
+use crate::limits::Limit;
+use crate::target::{Load, Target};
+
+/// One figure.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: String,
+    /// What bounds it, if that was measured in this run.
+    pub limit: Option<Limit>,
+}
+
+/// Times of one kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Times {
+    /// From what to what.
+    pub name: String,
+    /// How long.
+    pub summary: Summary,
+}
+
+/// Points that belong together, such as memory over time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Curve {
+    /// What it shows.
+    pub name: String,
+    /// What x is.
+    pub x: String,
+    /// What y is.
+    pub y: String,
+    /// The points.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// Where it ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// The processor.
+    pub cpu: String,
+    /// How many of it.
+    pub cores: usize,
+    /// Memory in MiB.
+    pub memory_mib: u64,
+    /// The kernel.
+    pub kernel: String,
+    /// The commit of the working copy, if this runs in one.
+    pub commit: String,
+}
+
+/// All of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// What was done.
+    pub scenario: String,
+    /// How it was called.
+    pub command: String,
+    /// When it ended, milliseconds since 1970 UTC.
+    pub ended_ms: i64,
+    /// Where the server stores.
+    pub store: String,
+    /// How clients spoke.
+    pub wire: String,
+    /// What the server says of itself.
+    pub server: String,
+    /// Where it ran.
+    pub machine: Machine,
+    /// The figures.
+    pub figures: Vec<Figure>,
+    /// The times.
+    pub times: Vec<Times>,
+    /// More to plot.
+    pub curves: Vec<Curve>,
+    /// What was measured as limits.
+    pub limits: Vec<Limit>,
+    /// What one should know beside the figures.
+    pub notes: Vec<String>,
+    /// What the judge found; the run has failed if there is anything.
+    pub findings: Findings,
+}
+
+fn read(path: &str, key: &str) -> String {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let line = text.lines().find(|line| line.starts_with(key));
+    let value = line.and_then(|line| line.split_once(':'));
+    value.map_or_else(String::new, |(_, value)| value.trim().to_owned())
+}
+
+impl Machine {
+    fn here() -> Self {
+        let memory = read("/proc/meminfo", "MemTotal");
+        let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
+        let git = Command::new("git")
+            .args(["describe", "--always", "--dirty"])
+            .output();
+        let commit = git.ok().filter(|it| it.status.success());
+        Self {
+            cpu: read("/proc/cpuinfo", "model name"),
+            cores: std::thread::available_parallelism().map_or(0, Into::into),
+            memory_mib: kib / 1024,
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .map_or_else(|_| String::new(), |text| text.trim().to_owned()),
+            commit: commit.map_or_else(String::new, |it| {
+                String::from_utf8_lossy(&it.stdout).trim().to_owned()
+            }),
+        }
+    }
+}
+
+impl Report {
+    /// A report without figures yet.
+    #[must_use]
+    pub fn new(scenario: &str, args: &Common, target: &Target) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            ended_ms: 0,
+            store: target
+                .store
+                .map_or_else(|| "the server's own".to_owned(), |store| store.to_string()),
+            wire: args.wire.to_string(),
+            server: target.version.clone(),
+            machine: Machine::here(),
+            figures: Vec::new(),
+            times: Vec::new(),
+            curves: Vec::new(),
+            limits: Vec::new(),
+            notes: Vec::new(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// Adds a figure.
+    pub fn figure(&mut self, name: &str, value: f64, unit: &str) {
+        self.share(name, value, unit, None);
+    }
+
+    /// Adds a figure that is printed as a share of what bounds it.
+    pub fn share(&mut self, name: &str, value: f64, unit: &str, limit: Option<&Limit>) {
+        self.figures.push(Figure {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            limit: limit.cloned(),
+        });
+    }
+
+    /// Adds times.
+    pub fn times(&mut self, name: &str, summary: Summary) {
+        self.times.push(Times {
+            name: name.to_owned(),
+            summary,
+        });
+    }
+
+    /// Adds what server, clients and others used; `done` is how much of `what` was done meanwhile.
+    #[expect(clippy::cast_precision_loss, reason = "memory in MiB")]
+    pub fn load(&mut self, load: &Load, done: f64, what: &str) {
+        if load.server_rss > 0 {
+            let per = |cores: f64| cores * load.seconds * 1e6 / done.max(1.0);
+            let unit = format!("µs/{what}");
+            self.figure("server CPU", load.server_cores, "cores");
+            self.figure("server CPU each", per(load.server_cores), &unit);
+            self.figure("  of it in the kernel", per(load.server_system), &unit);
+            let mib = load.server_rss as f64 / f64::from(1 << 20);
+            self.figure("server memory", mib, "MiB");
+        }
+        self.figure("client CPU", load.client_cores, "cores");
+        self.figure("other CPU", load.other_cores, "cores");
+    }
+
+    /// Whether the judge found nothing.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Prints the table and writes the files that were asked for.
+    ///
+    /// # Errors
+    /// A file cannot be written.
+    pub fn publish(&mut self, args: &Common) -> Result<(), Fault> {
+        self.ended_ms = clock::today();
+        print!("{}", self.table());
+        if let Some(path) = &args.json {
+            let text = serde_json::to_string_pretty(self);
+            write(path, &text.map_err(|error| Fault::new("JSON", error))?)?;
+        }
+        if let Some(path) = &args.html {
+            write(path, &self.html())?;
+        }
+        Ok(())
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Fault> {
+    fs::write(path, text).map_err(|error| Fault::new(path.display().to_string(), error))
+}

@@ -1,0 +1,115 @@
+//! One-to-one sends among many users.
+
+use clap::Args;
+
+use super::Stage;
+use super::flow::{Flow, Member, Pace, Plan, Until};
+use super::gateway::Gateway;
+use crate::Fault;
+use crate::args::{Common, Wire};
+use crate::clock;
+use crate::judge::{Judge, MARK, To};
+use crate::net::{Net, join};
+use crate::report::Report;
+
+/// Arguments of `direct`.
+#[derive(Args, Clone, Debug)]
+pub struct Direct {
+    /// Which server, how long, and where the results go
+    #[command(flatten)]
+    pub common: Common,
+    /// Users, each on one connection
+    #[arg(long, default_value_t = 1000)]
+    pub users: usize,
+    /// Users each user writes to, in turn
+    #[arg(long, default_value_t = 4)]
+    pub peers: usize,
+    /// Open loop: sends per second, of all users together
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "outstanding")]
+    pub rate: Option<f64>,
+    /// Closed loop: unanswered sends per user; the default, with 1
+    #[arg(long, value_name = "SENDS")]
+    pub outstanding: Option<u32>,
+    /// Bytes of a message's content
+    #[arg(long, default_value_t = 100)]
+    pub size: usize,
+}
+
+impl Direct {
+    fn pace(&self) -> Pace {
+        match (self.rate, self.outstanding) {
+            (Some(rate), _) => Pace::Open(rate),
+            (None, outstanding) => Pace::Closed(outstanding.unwrap_or(1)),
+        }
+    }
+
+    fn check(&self) -> Result<(), Fault> {
+        if self.users < 2 {
+            return Err(Fault::new("--users", "at least 2 are needed"));
+        }
+        if self.size < MARK {
+            return Err(Fault::new("--size", format!("at least {MARK} are needed")));
+        }
+        Ok(())
+    }
+}
+
+/// Runs it.
+///
+/// # Errors
+/// It cannot be set up.
+pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
+    args.check()?;
+    let users = stage.users(args.users).await?;
+    let (place, wire) = (
+        stage.target.place(args.common.wire, args.common.sources),
+        args.common.wire,
+    );
+    let mut net = Net::new(place)?;
+    let gateway = match wire {
+        Wire::Gim => Some(Gateway::connect(&stage.target.grpc, net.waker()).await?),
+        Wire::Tcp | Wire::Ws => None,
+    };
+    let plan = Plan {
+        pace: args.pace(),
+        until: Until::Answered,
+        size: args.size,
+        before: clock::nanos(args.common.before()),
+        measured: clock::nanos(args.common.duration()),
+    };
+    let usage = stage.target.usage_of();
+    let peers = args.peers.clamp(1, args.users - 1);
+    let flowed = tokio::task::spawn_blocking(move || {
+        let joined = join(&mut net, &users, wire.protocol())?;
+        let mut judge = Judge::new(rand::random());
+        let mut members: Vec<Member> = users
+            .into_iter()
+            .zip(joined)
+            .map(|(account, joined)| Member::new(account, joined, &mut judge))
+            .collect();
+        let whom: Vec<_> = members.iter().map(|m| (m.account.user, m.ear)).collect();
+        for (at, member) in members.iter_mut().enumerate() {
+            for peer in 1..=peers {
+                // Peers at growing distances, so that pairs do not write to each other only.
+                let Some(&(user, ear)) = whom.get((at + peer * peer) % whom.len()) else {
+                    continue;
+                };
+                if user != member.account.user {
+                    let stream = judge.stream(member.account.user, To::User(user));
+                    judge.listen(ear, stream);
+                    member.lanes.push(stream);
+                }
+            }
+        }
+        Flow::new(plan, judge, members, gateway, usage).run(&mut net)
+    });
+    let flowed = flowed
+        .await
+        .map_err(|error| Fault::new("the run", error))??;
+    let mut report = stage.report;
+    flowed.tell(&mut report, args.common.seconds, "send");
+    report.times("answer", flowed.answer);
+    report.times("end to end", flowed.delivery);
+    report.findings = flowed.findings;
+    Ok(report)
+}

@@ -1,0 +1,123 @@
+//! Sends by gRPC, as gim's clients do, for a thread that lives on sockets. Orders go in, outcomes
+//! come out and wake the thread; each call is a task of its own.
+
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gimlet_proto::pb;
+use gimlet_proto::pb::logic_ext_client::LogicExtClient;
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+use tonic::metadata::MetadataValue;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Status};
+
+use crate::Fault;
+use crate::account::Account;
+use crate::judge::Failed;
+use crate::net::Waker;
+
+/// gRPC connections; each is one task of the client and one of the server.
+const CONNECTIONS: usize = 8;
+
+/// Orders that wait to become calls.
+const ORDERS: usize = 65_536;
+
+/// How long a call may take.
+const CALL: Duration = Duration::from_secs(10);
+
+/// A send to make.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// The sender's number for it.
+    pub(super) slot: u32,
+    /// Who sends.
+    pub(super) account: Arc<Account>,
+    /// What.
+    pub(super) send: pb::SendMessageReq,
+}
+
+/// How a send ended: its slot, and the seq of the answer or why there is none.
+pub(super) type Outcome = (u32, Result<i64, (Failed, String)>);
+
+/// The sending side.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    orders: mpsc::Sender<Order>,
+    outcomes: Arc<Mutex<Vec<Outcome>>>,
+}
+
+impl Gateway {
+    /// Connects to `LogicExt`; `waker` wakes whoever takes the outcomes. Must be called within a
+    /// tokio runtime.
+    pub(super) async fn connect(grpc: &str, waker: Waker) -> Result<Self, Fault> {
+        let fault = |error: tonic::transport::Error| Fault::new(grpc, error);
+        let endpoint = Endpoint::from_shared(grpc.to_owned()).map_err(fault)?;
+        let mut clients = Vec::with_capacity(CONNECTIONS);
+        for _ in 0..CONNECTIONS {
+            let channel = endpoint.connect().await.map_err(fault)?;
+            clients.push(LogicExtClient::new(channel));
+        }
+        let (orders, mut inbox) = mpsc::channel::<Order>(ORDERS);
+        let outcomes = Arc::new(Mutex::new(Vec::new()));
+        let done = Arc::clone(&outcomes);
+        let tracker = TaskTracker::new();
+        let calls = tracker.clone();
+        tracker.spawn(async move {
+            let mut turn = 0_usize;
+            while let Some(order) = inbox.recv().await {
+                turn = turn.wrapping_add(1);
+                let Some(client) = clients.get(turn % CONNECTIONS).cloned() else {
+                    return;
+                };
+                let (done, waker) = (Arc::clone(&done), waker.clone());
+                calls.spawn(async move {
+                    let slot = order.slot;
+                    let outcome = call(client, order).await;
+                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                    done.push((slot, outcome));
+                    if done.len() == 1 {
+                        waker.wake();
+                    }
+                });
+            }
+        });
+        Ok(Self { orders, outcomes })
+    }
+
+    /// Gives an order; `false` if too many wait.
+    pub(super) fn send(&self, order: Order) -> bool {
+        self.orders.try_send(order).is_ok()
+    }
+
+    /// What ended since the last call.
+    pub(super) fn outcomes(&self) -> Vec<Outcome> {
+        let outcomes = self.outcomes.lock();
+        mem::take(&mut *outcomes.unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn call(mut client: LogicExtClient<Channel>, order: Order) -> Result<i64, (Failed, String)> {
+    let mut request = Request::new(order.send);
+    request.set_timeout(CALL);
+    let metadata = request.metadata_mut();
+    metadata.insert("user_id", order.account.user.into());
+    metadata.insert("device_id", order.account.device.into());
+    if let Ok(token) = MetadataValue::try_from(order.account.token.as_str()) {
+        metadata.insert("token", token);
+    }
+    match client.send_message(request).await {
+        Ok(answer) => Ok(answer.into_inner().seq),
+        Err(status) => Err((fate(&status), status.to_string())),
+    }
+}
+
+/// gim's own codes are refusals; tonic shows them as unknown without a source.
+fn fate(status: &Status) -> Failed {
+    use std::error::Error as _;
+    match (status.code(), status.source()) {
+        (Code::DeadlineExceeded | Code::Cancelled, _) | (Code::Unknown, Some(_)) => Failed::Unknown,
+        _ => Failed::Refused,
+    }
+}

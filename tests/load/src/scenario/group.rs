@@ -1,0 +1,127 @@
+//! Sends to groups: one message, one entry for each member.
+
+use clap::Args;
+
+use super::Stage;
+use super::flow::{Flow, Member, Pace, Plan, Until};
+use super::gateway::Gateway;
+use crate::Fault;
+use crate::account::Account;
+use crate::args::{Common, Wire};
+use crate::clock;
+use crate::judge::{Judge, MARK, To};
+use crate::net::{Net, join};
+use crate::report::Report;
+
+/// Members added by one call.
+const ADDED: usize = 500;
+
+/// Arguments of `group`.
+#[derive(Args, Clone, Debug)]
+pub struct Group {
+    /// Which server, how long, and where the results go
+    #[command(flatten)]
+    pub common: Common,
+    /// Members of each group, each a user on one connection
+    #[arg(long, default_value_t = 100)]
+    pub members: usize,
+    /// Groups; by default as many as make a thousand members
+    #[arg(long)]
+    pub groups: Option<usize>,
+    /// Members of each group that send
+    #[arg(long, default_value_t = 1)]
+    pub senders: usize,
+    /// Open loop: sends per second, of all groups together
+    #[arg(long, value_name = "PER_SECOND", conflicts_with = "outstanding")]
+    pub rate: Option<f64>,
+    /// Closed loop: sends per sender that not all members have yet; the default, with 1
+    #[arg(long, value_name = "SENDS")]
+    pub outstanding: Option<u32>,
+    /// Bytes of a message's content
+    #[arg(long, default_value_t = 100)]
+    pub size: usize,
+}
+
+async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
+    let fault = |error| Fault::new("making a group", error);
+    let Some((admin, others)) = members.split_first() else {
+        return Err(Fault::new("--members", "at least 2 are needed"));
+    };
+    let api = stage.accounts.api(admin);
+    let ids: Vec<i64> = others.iter().map(|account| account.user).collect();
+    let mut chunks = ids.chunks(ADDED);
+    let first = chunks.next().unwrap_or_default();
+    let group = api.create_group("load", first).await.map_err(fault)?;
+    for more in chunks {
+        api.add_group_members(group, more).await.map_err(fault)?;
+    }
+    Ok(group)
+}
+
+/// Runs it.
+///
+/// # Errors
+/// It cannot be set up.
+pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
+    if args.members < 2 || args.size < MARK {
+        let why = format!("--members must be at least 2, --size at least {MARK}");
+        return Err(Fault::new("group", why));
+    }
+    let groups = args.groups.unwrap_or(1000 / args.members).max(1);
+    let users = stage.users(groups * args.members).await?;
+    let mut ids = Vec::with_capacity(groups);
+    for members in users.chunks(args.members) {
+        ids.push(found(&stage, members).await?);
+    }
+    let wire = args.common.wire;
+    let mut net = Net::new(stage.target.place(wire, args.common.sources))?;
+    let gateway = match wire {
+        Wire::Gim => Some(Gateway::connect(&stage.target.grpc, net.waker()).await?),
+        Wire::Tcp | Wire::Ws => None,
+    };
+    let plan = Plan {
+        pace: match (args.rate, args.outstanding) {
+            (Some(rate), _) => Pace::Open(rate),
+            (None, outstanding) => Pace::Closed(outstanding.unwrap_or(1)),
+        },
+        until: Until::Delivered,
+        size: args.size,
+        before: clock::nanos(args.common.before()),
+        measured: clock::nanos(args.common.duration()),
+    };
+    let usage = stage.target.usage_of();
+    let (each, senders) = (args.members, args.senders.clamp(1, args.members));
+    let flowed = tokio::task::spawn_blocking(move || {
+        let joined = join(&mut net, &users, wire.protocol())?;
+        let mut judge = Judge::new(rand::random());
+        let mut members: Vec<Member> = users
+            .into_iter()
+            .zip(joined)
+            .map(|(account, joined)| Member::new(account, joined, &mut judge))
+            .collect();
+        for (group, id) in members.chunks_mut(each).zip(ids) {
+            let ears: Vec<_> = group.iter().map(|member| member.ear).collect();
+            for sender in group.iter_mut().take(senders) {
+                let stream = judge.stream(sender.account.user, To::Group(id));
+                for &ear in ears.iter().filter(|&&ear| ear != sender.ear) {
+                    judge.listen(ear, stream);
+                }
+                sender.lanes.push(stream);
+            }
+        }
+        Flow::new(plan, judge, members, gateway, usage).run(&mut net)
+    });
+    let flowed = flowed
+        .await
+        .map_err(|error| Fault::new("the run", error))??;
+    let mut report = stage.report;
+    flowed.tell(&mut report, args.common.seconds, "send");
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+    let entries = (flowed.answered * args.members as u64) as f64 / args.common.seconds;
+    report.figure("entries", entries, "1/s");
+    report.times("answer", flowed.answer);
+    report.times("each member", flowed.delivery);
+    report.times("last member", flowed.last);
+    report.findings = flowed.findings;
+    Ok(report)
+}

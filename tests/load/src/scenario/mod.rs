@@ -1,0 +1,58 @@
+//! What is done to a server, one scenario a file. Each takes its arguments and a [`Stage`], and gives
+//! a [`Report`](crate::report::Report); it decides nothing about how results are shown.
+
+pub mod direct;
+mod flow;
+mod gateway;
+pub mod group;
+mod progress;
+
+use std::time::Duration;
+
+use crate::Fault;
+use crate::account::{Account, Accounts};
+use crate::args::Common;
+use crate::report::Report;
+use crate::target::Target;
+
+pub use progress::Progress;
+
+/// What every scenario has: the arguments, a running server, and a place for the results.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// The common arguments.
+    pub args: &'a Common,
+    /// The server.
+    pub target: &'a mut Target,
+    /// Makes users.
+    pub accounts: Accounts,
+    /// What comes out.
+    pub report: Report,
+}
+
+impl<'a> Stage<'a> {
+    /// A stage for the scenario of this name.
+    ///
+    /// # Errors
+    /// An address is none.
+    pub fn new(name: &str, args: &'a Common, target: &'a mut Target) -> Result<Self, Fault> {
+        Ok(Self {
+            accounts: Accounts::new(&target.grpc, &target.business, &args.code)?,
+            report: Report::new(name, args, target),
+            args,
+            target,
+        })
+    }
+
+    /// New users; how fast they were made is a figure of the report.
+    ///
+    /// # Errors
+    /// The server refuses one.
+    #[expect(clippy::cast_precision_loss, reason = "thousands of users")]
+    pub async fn users(&mut self, count: usize) -> Result<Vec<Account>, Fault> {
+        let (users, took) = self.accounts.make(count).await?;
+        let per_second = count as f64 / took.max(Duration::from_micros(1)).as_secs_f64();
+        self.report.figure("users made", per_second, "1/s");
+        Ok(users)
+    }
+}

@@ -1,0 +1,70 @@
+//! A database of its own for a run on `MySQL`, removed at its end.
+
+use sqlx::{Connection as _, Executor as _, MySqlConnection};
+
+use crate::Fault;
+
+/// A fresh database.
+#[derive(Debug)]
+pub(super) struct Database {
+    server: String,
+    name: String,
+    /// Its address.
+    pub(super) url: String,
+    /// Redis' address.
+    pub(super) redis: String,
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "test servers are named by GIMLET_TEST_…, which is no configuration"
+)]
+fn named(variable: &str) -> Result<String, Fault> {
+    std::env::var(variable).map_err(|_| {
+        let why = format!(
+            "{variable} does not name a server; `tests/backends/with COMMAND` runs a command with a \
+             private MariaDB and Redis"
+        );
+        Fault::new("--store mysql", why)
+    })
+}
+
+impl Database {
+    /// Makes it on the server that the environment names.
+    pub(super) async fn make() -> Result<Self, Fault> {
+        let server = named("GIMLET_TEST_MYSQL")?;
+        let redis = named("GIMLET_TEST_REDIS")?;
+        let name = format!("gimlet_load_{:016x}", rand::random::<u64>());
+        let base = server.rsplit_once('/').map_or(&*server, |split| split.0);
+        let url = format!("{base}/{name}");
+        let made = Self {
+            server,
+            name,
+            url,
+            redis,
+        };
+        made.run(format!("CREATE DATABASE {}", made.name)).await?;
+        Ok(made)
+    }
+
+    /// What stands before its keys in Redis.
+    pub(super) fn prefix(&self) -> String {
+        format!("{}:", self.name)
+    }
+
+    async fn run(&self, sql: String) -> Result<(), Fault> {
+        let done = async {
+            let mut conn = MySqlConnection::connect(&self.server).await?;
+            conn.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
+                .await?;
+            conn.close().await
+        };
+        done.await
+            .map_err(|error: sqlx::Error| Fault::new("MySQL", error))
+    }
+
+    /// Removes it.
+    pub(super) async fn remove(&self) -> Result<(), Fault> {
+        self.run(format!("DROP DATABASE {}", self.name)).await
+    }
+}

@@ -1,0 +1,147 @@
+//! What a process and the machine used, from `/proc`.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock;
+
+/// The kernel counts CPU time in hundredths of a second and memory in pages.
+const TICK_MS: u64 = 10;
+const PAGE: u64 = 4096;
+
+/// Counters at one moment; CPU times in milliseconds since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// The moment.
+    pub at: u64,
+    /// The server's CPU, user and system.
+    pub server_user: u64,
+    /// The server's CPU in the kernel.
+    pub server_system: u64,
+    /// The server's resident memory, bytes.
+    pub server_rss: u64,
+    /// This program's CPU.
+    pub client: u64,
+    /// All CPUs, busy.
+    pub machine: u64,
+    /// Sockets of the machine: bytes of kernel memory for their buffers.
+    pub socket_bytes: u64,
+    /// Kernel memory in slabs, bytes.
+    pub slab: u64,
+}
+
+/// What was used between two moments.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Seconds between.
+    pub seconds: f64,
+    /// Cores the server used, user and system.
+    pub server_cores: f64,
+    /// Part of them in the kernel.
+    pub server_system: f64,
+    /// Cores this program used.
+    pub client_cores: f64,
+    /// Cores all others used, such as a database.
+    pub other_cores: f64,
+    /// The server's resident memory at the end, bytes.
+    pub server_rss: u64,
+}
+
+fn stat(path: &str) -> Option<(u64, u64)> {
+    let text = fs::read_to_string(path).ok()?;
+    // The name may hold spaces; it ends with the last parenthesis.
+    let rest = text.rsplit_once(") ")?.1;
+    let mut fields = rest.split(' ').skip(11).map(str::parse);
+    let user: u64 = fields.next()?.ok()?;
+    let system: u64 = fields.next()?.ok()?;
+    Some((user * TICK_MS, system * TICK_MS))
+}
+
+fn resident(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * PAGE)
+}
+
+fn machine() -> Option<u64> {
+    let text = fs::read_to_string("/proc/stat").ok()?;
+    let fields = text.lines().next()?.split_whitespace().skip(1);
+    let fields: Vec<u64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // user nice system idle iowait irq softirq steal
+    let busy = [0, 1, 2, 5, 6].iter().filter_map(|&i| fields.get(i));
+    Some(busy.sum::<u64>() * TICK_MS)
+}
+
+fn slab() -> Option<u64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("Slab:"))?;
+    let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+fn socket_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/net/sockstat").ok()?;
+    let line = text.lines().find(|line| line.starts_with("TCP:"))?;
+    let pages: u64 = line.rsplit_once(' ')?.1.parse().ok()?;
+    Some(pages * PAGE)
+}
+
+impl Usage {
+    /// Now; 0 where something is not known.
+    pub(super) fn now(pid: Option<u32>) -> Self {
+        let (user, system) = pid
+            .and_then(|pid| stat(&format!("/proc/{pid}/stat")))
+            .unwrap_or_default();
+        let client = stat("/proc/self/stat").unwrap_or_default();
+        Self {
+            at: clock::now(),
+            server_user: user,
+            server_system: system,
+            server_rss: pid.and_then(resident).unwrap_or_default(),
+            client: client.0 + client.1,
+            machine: machine().unwrap_or_default(),
+            socket_bytes: socket_bytes().unwrap_or_default(),
+            slab: slab().unwrap_or_default(),
+        }
+    }
+
+    /// What was used since an earlier moment.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
+    pub fn since(&self, before: &Self) -> Load {
+        let seconds = clock::seconds(self.at.saturating_sub(before.at)).max(1e-9);
+        let cores = |now: u64, before: u64| now.saturating_sub(before) as f64 / 1000.0 / seconds;
+        let user = cores(self.server_user, before.server_user);
+        let system = cores(self.server_system, before.server_system);
+        let client = cores(self.client, before.client);
+        let machine = cores(self.machine, before.machine);
+        Load {
+            seconds,
+            server_cores: user + system,
+            server_system: system,
+            client_cores: client,
+            other_cores: (machine - user - system - client).max(0.0),
+            server_rss: self.server_rss,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_uses_memory_and_time() {
+        let before = Usage::now(Some(std::process::id()));
+        let mut sum = 0_u64;
+        while Usage::now(None).client < before.client + 20 {
+            sum = (0..100_000_u64).fold(sum, |sum, n| sum.wrapping_mul(31) ^ n);
+        }
+        let after = Usage::now(Some(std::process::id()));
+        let load = after.since(&before);
+        assert!(load.server_cores > 0.0, "{load:?} {sum}");
+        assert!(after.server_rss > 1 << 20);
+        assert!(after.machine > 0 && after.slab > 0);
+    }
+}
