@@ -4,6 +4,7 @@
 //! - [`account`]: users made for a run;
 //! - [`net`]: thousands of connections on one thread;
 //! - [`judge`]: delivered once, in order, to the right connections;
+//! - [`crowd`]: the members of rooms, who receive and judge;
 //! - [`pace`]: when to send; [`latency`]: how long it took;
 //! - [`scenario`]: what is done, one a file; [`limits`]: what the machine could do at most;
 //! - [`report`]: the figures as a table, JSON and a page.
@@ -11,6 +12,7 @@
 pub mod account;
 pub mod args;
 pub mod clock;
+pub mod crowd;
 pub mod fault;
 pub mod judge;
 pub mod latency;

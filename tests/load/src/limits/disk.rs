@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rate::{Limit, Pass};
+use super::{Limit, Pass};
 use super::{Outcome, Shape, group};
 
 /// Bytes of a record.
@@ -20,7 +20,7 @@ const BATCH: u64 = 512;
 const AHEAD: u64 = 64 << 20;
 
 /// Every disk probe.
-pub(super) fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
+pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
     let one = shape.passes(|span| append(dir, span, 1))?;
     let ahead = shape.passes(|span| overwrite(dir, span))?;
     let batched = shape.passes(|span| append(dir, span, BATCH))?;
@@ -49,7 +49,7 @@ pub(super) fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
 }
 
 /// Group commit for so many senders.
-pub(super) fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
+pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     let passes = shape.passes(|span| {
         let mut file = tempfile::tempfile_in(dir)?;
         let mut bytes = Vec::new();
@@ -127,7 +127,7 @@ mod tests {
             passes: 1,
         };
         for limit in all(dir.path(), shape).unwrap() {
-            assert!(limit.rate > 0.0, "{limit}");
+            assert!(limit.value > 0.0, "{limit}");
         }
     }
 }

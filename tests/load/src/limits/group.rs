@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Outcome;
-use super::rate::Pass;
+use super::Pass;
 
 /// What one commit takes at most.
 const BATCH: usize = 1_024;

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rate::{Limit, Pass};
+use super::{Limit, Pass};
 use super::{Outcome, Shape};
 
 const INBOXES: u64 = 1_000;
 const PAGE: u64 = 100;
 
 /// Range reads of a hundred entries, each entry's body shared.
-pub(super) fn memory(shape: Shape) -> Outcome<Limit> {
+pub fn memory(shape: Shape) -> Outcome<Limit> {
     let mut map = BTreeMap::new();
     for inbox in 0..INBOXES {
         for seq in 1..=PAGE {

@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// What a probe has found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
     /// Which probe, such as `echo 100x16`.
     pub name: String,
     /// What is counted, such as `messages/s`.
     pub unit: String,
     /// The median of the passes.
-    pub rate: f64,
+    pub value: f64,
     /// The lowest pass.
     pub low: f64,
     /// The highest pass.
@@ -25,6 +25,20 @@ pub struct Limit {
 }
 
 impl Limit {
+    /// A limit that is known as one number.
+    #[must_use]
+    pub fn new(name: &str, value: f64, unit: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            value,
+            low: value,
+            high: value,
+            cpu_us: None,
+            what: String::new(),
+        }
+    }
+
     /// The limit that these passes show.
     #[must_use]
     pub fn of(name: impl Into<String>, unit: &str, passes: &[Pass], what: &str) -> Self {
@@ -35,7 +49,7 @@ impl Limit {
         Self {
             name: name.into(),
             unit: unit.to_owned(),
-            rate: middle(&rates).unwrap_or_default(),
+            value: middle(&rates).unwrap_or_default(),
             low: rates.first().copied().unwrap_or_default(),
             high: rates.last().copied().unwrap_or_default(),
             cpu_us: middle(&cpus),
@@ -46,8 +60,8 @@ impl Limit {
     /// How much of this limit a rate is, in percent.
     #[must_use]
     pub fn share(&self, rate: f64) -> f64 {
-        if self.rate > 0.0 {
-            100.0 * rate / self.rate
+        if self.value > 0.0 {
+            100.0 * rate / self.value
         } else {
             0.0
         }
@@ -56,7 +70,7 @@ impl Limit {
 
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (rate, low, high) = (short(self.rate), short(self.low), short(self.high));
+        let (rate, low, high) = (short(self.value), short(self.low), short(self.high));
         write!(
             f,
             "{:<34} {rate:>9} ({low}–{high}) {}",
@@ -95,7 +109,7 @@ impl Pass {
 
 /// A count as a number to divide; what a run counts is far below 2^52.
 #[must_use]
-pub const fn as_f64(count: u64) -> f64 {
+pub(super) const fn as_f64(count: u64) -> f64 {
     #[expect(
         clippy::cast_precision_loss,
         reason = "counts of a run are far below 2^52"

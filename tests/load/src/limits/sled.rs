@@ -7,7 +7,7 @@ use std::time::Duration;
 use sled::{Batch, Tree};
 use tokio::time::Instant;
 
-use super::rate::{Limit, Pass};
+use super::{Limit, Pass};
 use super::{Outcome, Shape, group};
 
 /// Users that the sends go to.
@@ -23,7 +23,7 @@ const PAGE: u64 = 100;
 const INBOXES: u64 = 1_000;
 
 /// Durable sends: a message, two heads raised, two entries.
-pub(super) fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
+pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     let passes = shape.passes(|span| {
         let dir = tempfile::tempdir_in(dir)?;
         let db = open(dir.path())?;
@@ -50,7 +50,7 @@ pub(super) fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
 }
 
 /// A page of a hundred entries by one range scan, bodies in the entries; one reader.
-pub(super) fn pages(dir: &Path, shape: Shape) -> Outcome<Limit> {
+pub fn pages(dir: &Path, shape: Shape) -> Outcome<Limit> {
     let dir = tempfile::tempdir_in(dir)?;
     let db = open(dir.path())?;
     let tree = db.open_tree("all")?;
@@ -170,7 +170,7 @@ mod tests {
             span: Duration::from_millis(5),
             passes: 1,
         };
-        assert!(sends(dir.path(), shape, 8).unwrap().rate > 0.0);
-        assert!(pages(dir.path(), shape).unwrap().rate > 0.0);
+        assert!(sends(dir.path(), shape, 8).unwrap().value > 0.0);
+        assert!(pages(dir.path(), shape).unwrap().value > 0.0);
     }
 }

@@ -9,7 +9,7 @@ use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
 
 use super::bare::{Bare, Kind};
-use super::rate::{Limit, Pass};
+use super::{Limit, Pass};
 use super::{Outcome, Shape, cpu};
 use crate::clock::{self, SECOND};
 use crate::crowd::{Crowd, Pace, Seen};
@@ -67,7 +67,7 @@ pub fn connect(shape: Shape, connections: usize, sources: u8) -> Outcome<Limit> 
 pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     let queue = room_by(Kind::Queue, shape, members, burst)?;
     let direct = room_by(Kind::Direct, shape, members, burst)?;
-    Ok(if queue.rate > direct.rate {
+    Ok(if queue.value > direct.value {
         queue
     } else {
         direct
@@ -123,8 +123,9 @@ fn room_pass(
     };
     let mut used = [None, None];
     let mut marks = |begin: bool| {
-        let place = if begin { &mut used[0] } else { &mut used[1] };
-        *place = cpu::used(server.id());
+        let [before, after] = &mut used;
+        let now = if begin { before } else { after };
+        *now = cpu::used(server.id());
     };
     let publish = Box::new(|_: usize, contents: Vec<Vec<u8>>| {
         let mut bytes = Vec::new();
@@ -134,16 +135,16 @@ fn room_pass(
         }
         Ok(publisher.write_all(&bytes)?)
     });
-    let mut crowd = Crowd::new(&[ROOM], members, pace, publish, &mut marks)?;
+    let mut crowd = Crowd::new(&[ROOM], members, pace, publish, &mut marks);
     drive(net, &mut crowd)?;
     let Seen {
         deliveries,
         span,
-        faults,
+        findings,
         ..
     } = crowd.seen();
-    if let Some(fault) = faults.into_iter().next() {
-        return Err(format!("the bare fan-out: {fault}").into());
+    if !findings.is_empty() {
+        return Err(format!("the bare fan-out: {}", findings.lines().join("; ")).into());
     }
     let [before, after] = used;
     let cpu = before

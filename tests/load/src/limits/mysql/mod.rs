@@ -16,7 +16,7 @@ use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::rate::{Limit, Pass};
+use super::{Limit, Pass};
 use super::{Outcome, Shape};
 
 /// Users that the sends go to.
@@ -94,7 +94,7 @@ impl Which {
 }
 
 /// One probe against the database of this address.
-pub(super) fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
+pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
