@@ -6,8 +6,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gimlet_load::Fault;
 use gimlet_load::args::Common;
+use gimlet_load::limits::{self, bare};
 use gimlet_load::report::Report;
-use gimlet_load::scenario::{Stage, direct, group};
+use gimlet_load::scenario::{Stage, direct, group, idle, room, storm, sync};
 use gimlet_load::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -16,7 +17,22 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(name = "gimlet-load", version, subcommand_required = true)]
 struct Cli {
     #[command(subcommand)]
-    scenario: Scenario,
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
+enum Command {
+    #[command(flatten)]
+    Scenario(Scenario),
+    /// What this machine could do at most, without a server: disk, engines, loopback
+    Limits(limits::Limits),
+    /// A server as bare as it can be, for the limits
+    #[command(hide = true)]
+    Bare {
+        /// Which one
+        kind: bare::Kind,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -25,6 +41,14 @@ enum Scenario {
     Direct(direct::Direct),
     /// Sends to groups: entries per second, time until the last member has it
     Group(group::Group),
+    /// Messages of rooms to all who follow: deliveries per second, latency, server CPU for each
+    Room(room::Room),
+    /// Connections that only live: connect rate, memory of each, CPU of heartbeats
+    Idle(idle::Idle),
+    /// Everybody comes back at once after a kill, a restart or a cut: time until all are live
+    Storm(storm::Storm),
+    /// Users come back to a backlog: messages per second, time until they are live
+    Sync(sync::Sync),
 }
 
 impl Scenario {
@@ -32,15 +56,33 @@ impl Scenario {
         match self {
             Self::Direct(args) => &args.common,
             Self::Group(args) => &args.common,
+            Self::Room(args) => &args.common,
+            Self::Idle(args) => &args.common,
+            Self::Storm(args) => &args.common,
+            Self::Sync(args) => &args.common,
         }
     }
 
     async fn run(&self, target: &mut Target) -> Result<Report, Fault> {
+        let stage = Stage::new(self.name(), self.common(), target)?;
         match self {
-            Self::Direct(args) => {
-                direct::run(args, Stage::new("direct", &args.common, target)?).await
-            }
-            Self::Group(args) => group::run(args, Stage::new("group", &args.common, target)?).await,
+            Self::Direct(args) => direct::run(args, stage).await,
+            Self::Group(args) => group::run(args, stage).await,
+            Self::Room(args) => room::run(args, stage).await,
+            Self::Idle(args) => idle::run(args, stage).await,
+            Self::Storm(args) => storm::run(args, stage).await,
+            Self::Sync(args) => sync::run(args, stage).await,
+        }
+    }
+
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Direct(_) => "direct",
+            Self::Group(_) => "group",
+            Self::Room(_) => "room",
+            Self::Idle(_) => "idle",
+            Self::Storm(_) => "storm",
+            Self::Sync(_) => "sync",
         }
     }
 }
@@ -52,6 +94,22 @@ async fn interrupted() -> Result<(), Fault> {
         _ = terminate.recv() => Ok(()),
         done = tokio::signal::ctrl_c() => Ok(done?),
     }
+}
+
+/// Prints the limits as they are found.
+fn limits(args: &limits::Limits) -> Result<bool, Fault> {
+    let fault = |error| Fault::new("the limits", error);
+    let mut all = Vec::new();
+    let run = limits::run(args, |limit| {
+        println!("{limit}");
+        all.push(limit);
+    });
+    run.map_err(fault)?;
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&all).map_err(|error| fault(error.into()))?;
+        std::fs::write(path, text)?;
+    }
+    Ok(true)
 }
 
 async fn run(scenario: &Scenario) -> Result<bool, Fault> {
@@ -82,7 +140,16 @@ fn main() -> ExitCode {
         .build();
     let done = match runtime {
         Ok(runtime) => {
-            let done = runtime.block_on(run(&cli.scenario));
+            let done = match &cli.command {
+                Command::Scenario(scenario) => runtime.block_on(run(scenario)),
+                Command::Limits(args) => limits(args),
+                Command::Bare { kind } => {
+                    let served = bare::serve(*kind);
+                    served
+                        .map(|()| true)
+                        .map_err(|error| Fault::new("the bare server", error))
+                }
+            };
             // A scenario that was interrupted may still be on a thread of its own.
             runtime.shutdown_background();
             done

@@ -1,17 +1,24 @@
 //! What is done to a server, one scenario a file. Each takes its arguments and a [`Stage`], and gives
 //! a [`Report`](crate::report::Report); it decides nothing about how results are shown.
 
+mod bound;
+mod crew;
 pub mod direct;
 mod flow;
 mod gateway;
 pub mod group;
+pub mod idle;
 mod progress;
+pub mod room;
+pub mod storm;
+pub mod sync;
 
 use std::time::Duration;
 
 use crate::Fault;
 use crate::account::{Account, Accounts};
 use crate::args::Common;
+use crate::limits::{Limit, Outcome, Shape};
 use crate::report::Report;
 use crate::target::Target;
 
@@ -55,4 +62,13 @@ impl<'a> Stage<'a> {
         self.report.figure("users made", per_second, "1/s");
         Ok(users)
     }
+}
+
+/// Measures a limit in this run, on a thread of its own.
+async fn limit(
+    probe: impl FnOnce(Shape) -> Outcome<Limit> + Send + 'static,
+) -> Result<Limit, Fault> {
+    let limit = tokio::task::spawn_blocking(move || probe(Shape::default())).await;
+    let limit = limit.map_err(|error| Fault::new("a limit", error))?;
+    limit.map_err(|error| Fault::new("a limit", error))
 }

@@ -1,0 +1,179 @@
+//! Rooms: one message to all who follow now.
+
+use std::sync::Arc;
+
+use clap::Args;
+use gimlet_client::{Api, Content};
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message as _;
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use super::Stage;
+use crate::Fault;
+use crate::args::Common;
+use crate::clock::{self, SECOND};
+use crate::crowd::{Crowd, Pace};
+use crate::limits::{Outcome, wire};
+use crate::net::{Actor, ConnId, Net, Packet, Raw, drive, join};
+use crate::report::Report;
+
+/// gRPC connections that publish; a burst goes out over one, in order.
+const PUBLISHERS: usize = 4;
+
+/// Without an answer for this long, subscribing has failed.
+const STUCK: u64 = 30 * SECOND;
+
+/// Arguments of `room`.
+#[derive(Args, Clone, Debug)]
+pub struct Room {
+    /// Which server, how long, and where the results go
+    #[command(flatten)]
+    pub common: Common,
+    /// Members of each room, each a user on one connection
+    #[arg(long, default_value_t = 1000)]
+    pub members: usize,
+    /// Rooms
+    #[arg(long, default_value_t = 1)]
+    pub rooms: usize,
+    /// Messages published together in each room
+    #[arg(long, default_value_t = 1)]
+    pub burst: u64,
+    /// Open loop: bursts per second of each room; by default the next goes out when all members have
+    /// the last
+    #[arg(long, value_name = "PER_SECOND")]
+    pub rate: Option<f64>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// It cannot be set up.
+#[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
+    let (members, rooms) = (args.members.max(1), args.rooms.max(1));
+    let users = stage.users(members * rooms).await?;
+    let Some(first) = users.first() else {
+        return Err(Fault::new("--members", "at least 1 is needed"));
+    };
+    let mut apis = Vec::new();
+    for _ in 0..PUBLISHERS {
+        let api = Api::new(&stage.target.grpc).map_err(|error| Fault::new("gRPC", error))?;
+        apis.push(Arc::new(api.signed_in(first.credentials())));
+    }
+    let wire = args.common.wire;
+    let place = stage.target.place(wire, args.common.sources);
+    let usage = stage.target.usage_of();
+    let beat = Pace {
+        burst: args.burst.max(1),
+        rate: args.rate,
+        warm_up: args.common.before(),
+        span: args.common.duration(),
+    };
+    // Another run's rooms are other rooms.
+    let begin = rand::random_range(1..i64::from(u32::MAX));
+    let ids: Vec<i64> = (begin..).take(rooms).collect();
+    let runtime = Handle::current();
+    let run = tokio::task::spawn_blocking(move || -> Outcome<_> {
+        let mut net = Net::new(place)?;
+        let joined = join(&mut net, &users, wire.protocol())?;
+        let of = |at: usize| u32::try_from(at / members).unwrap_or(u32::MAX);
+        let follow = joined.iter().enumerate().map(|(at, it)| (it.conn, of(at)));
+        let follow: Vec<(ConnId, u32)> = follow.collect();
+        subscribe(&mut net, &ids, &follow)?;
+        let calls = TaskTracker::new();
+        let publish = Box::new(|room: usize, contents: Vec<Vec<u8>>| {
+            let api = apis.get(room % apis.len()).ok_or("no publisher")?;
+            let id = *ids.get(room).ok_or("no such room")?;
+            for content in contents {
+                let api = Arc::clone(api);
+                let content = Content::Other {
+                    kind: 1,
+                    bytes: content.into(),
+                };
+                let push = async move { api.push_room(id, &content, false).await };
+                calls.spawn_on(push, &runtime);
+            }
+            Ok(())
+        });
+        let mut ends = [None, None];
+        let mut marks = |begin: bool| {
+            let [before, after] = &mut ends;
+            *(if begin { before } else { after }) = Some(usage());
+        };
+        let mut crowd = Crowd::new(&ids, &follow, beat, publish, &mut marks);
+        drive(&mut net, &mut crowd)?;
+        Ok((crowd.seen(), ends))
+    });
+    let run = run.await.map_err(|error| Fault::new("the run", error))?;
+    let (seen, ends) = run.map_err(|error| Fault::new("the run", error))?;
+    let mut report = stage.report;
+    let seconds = seen.span.as_secs_f64().max(1e-9);
+    let rate = seen.deliveries as f64 / seconds;
+    let burst = beat.burst;
+    let limit = if args.common.limits && rooms == 1 {
+        Some(super::limit(move |shape| wire::room(shape, members, burst)).await?)
+    } else {
+        None
+    };
+    report.share("delivered", rate, "deliveries/s", limit.as_ref());
+    report.figure("published", seen.messages as f64 / seconds, "messages/s");
+    if let [Some(before), Some(after)] = ends {
+        let load = after.since(&before);
+        report.load(&load, seen.deliveries as f64, "delivery");
+        let each = load.server_cores * load.seconds * 1e6 / (seen.deliveries as f64).max(1.0);
+        if let Some(bare) = limit.as_ref().and_then(|it| it.cpu_us) {
+            report.figure("CPU each, of the bare server's", each / bare.max(1e-9), "x");
+        }
+    }
+    report.times("each delivery", seen.latency);
+    report.times("last member", seen.whole);
+    report.findings = seen.findings;
+    Ok(report)
+}
+
+/// Has each connection follow its room.
+fn subscribe(net: &mut Net, rooms: &[i64], follow: &[(ConnId, u32)]) -> Outcome<()> {
+    for &(conn, of) in follow {
+        let room_id = *rooms.get(of as usize).ok_or("no such room")?;
+        let body = pb::SubscribeRoomInput { room_id, seq: 0 }.encode_to_vec();
+        net.send(conn, PackageType::PtSubscribeRoom, 3, &Raw(&body));
+    }
+    let mut subscriber = Subscriber {
+        open: follow.len(),
+        until: clock::now() + STUCK,
+        failed: None,
+    };
+    drive(net, &mut subscriber)?;
+    match subscriber.failed {
+        Some(why) => Err(format!("subscribing: {why}").into()),
+        None => Ok(()),
+    }
+}
+
+struct Subscriber {
+    open: usize,
+    until: u64,
+    failed: Option<String>,
+}
+
+impl Actor for Subscriber {
+    fn packet(&mut self, _net: &mut Net, _id: ConnId, packet: &Packet<'_>) {
+        if packet.code != 0 {
+            self.failed = Some(packet.refusal());
+        } else if packet.is(PackageType::PtSubscribeRoom) {
+            self.open -= 1;
+        }
+    }
+
+    fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
+        self.failed = Some(why.to_owned());
+    }
+
+    fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
+        if now > self.until {
+            self.failed = Some(format!("{} got no answer", self.open));
+        }
+        (self.open > 0 && self.failed.is_none()).then_some(self.until)
+    }
+}

@@ -1,0 +1,83 @@
+//! Users come back to a backlog, all at once: messages a second, and the time until they are live.
+
+use clap::Args;
+
+use super::Stage;
+use super::crew::{Crew, Goal};
+use crate::Fault;
+use crate::args::{Common, Store};
+use crate::clock::SECOND;
+use crate::limits::{page, sled};
+use crate::net::Net;
+use crate::report::Report;
+
+/// Users who write the backlogs.
+const WRITERS: usize = 64;
+
+/// Arguments of `sync`.
+#[derive(Args, Clone, Debug)]
+pub struct Sync {
+    /// Which server, how long, and where the results go
+    #[command(flatten)]
+    pub common: Common,
+    /// Users who come back
+    #[arg(long, default_value_t = 200)]
+    pub users: usize,
+    /// Messages that wait for each
+    #[arg(long, default_value_t = 2000)]
+    pub backlog: u64,
+    /// Users on their way back at a time
+    #[arg(long, default_value_t = 256)]
+    pub at_once: usize,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// It cannot be set up.
+#[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
+    let (wire, readers) = (args.common.wire, args.users.max(1));
+    let users = stage.users(WRITERS + readers).await?;
+    let place = stage.target.place(wire, args.common.sources);
+    let usage = stage.target.usage_of();
+    let (each, at_once) = (args.backlog, args.at_once.max(1));
+    let run = tokio::task::spawn_blocking(move || {
+        let mut net = Net::new(place)?;
+        let mut crew = Crew::new(users, wire.protocol());
+        for reader in 0..readers {
+            crew.writes_to(reader % WRITERS, WRITERS + reader);
+        }
+        crew.reach(&mut net, Goal::Live { from: 0, to: WRITERS, at_once: WRITERS })?;
+        let fill = Goal::Written { each, window: 32, heard: false };
+        let filled = crew.reach(&mut net, fill)?;
+        let before = usage();
+        let to = crew.len();
+        let took = crew.reach(&mut net, Goal::Live { from: WRITERS, to, at_once })?;
+        let load = usage().since(&before);
+        let (synced, times) = (crew.synced(), crew.times());
+        // Live means live: what is written now comes.
+        crew.reach(&mut net, Goal::Written { each: 1, window: 1, heard: true })?;
+        Ok::<_, std::io::Error>((crew, filled, took, load, synced, times))
+    });
+    let run = run.await.map_err(|error| Fault::new("the run", error))?;
+    let (crew, filled, took, load, synced, times) = run?;
+    let mut report = stage.report;
+    let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
+    report.figure("backlog written", per_second(each * readers as u64, filled), "sends/s");
+    let rate = per_second(synced, took);
+    let limit = match args.common.store {
+        _ if !args.common.limits => None,
+        Store::Memory => Some(super::limit(page::memory).await?),
+        Store::Sled => {
+            let dir = args.common.data.clone().unwrap_or_else(std::env::temp_dir);
+            Some(super::limit(move |shape| sled::pages(&dir, shape)).await?)
+        }
+        Store::Mysql => None,
+    };
+    report.share("synced", rate, "messages/s", limit.as_ref());
+    report.load(&load, synced as f64, "message");
+    report.times("to be live", times);
+    report.findings = crew.verdict();
+    Ok(report)
+}
