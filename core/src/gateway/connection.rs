@@ -159,12 +159,12 @@ impl Connection {
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
         self.check_owner().await?;
         let inner = &self.gateway.inner;
-        let _gate = inner.rooms.gate().await;
         let left = self.handle.enter_room(room.map(|room| (room, from)));
         if let Some(left) = left.filter(|left| Some(*left) != room) {
             self.gateway.leave_room(left, &self.handle).await;
         }
         let Some(room) = room else { return Ok(()) };
+        let _gate = inner.rooms.gate(room).await;
         if inner.rooms.enter(room, &self.handle) {
             let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.subscribe(room, sink).await {
@@ -323,7 +323,6 @@ impl Drop for Connection {
         let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
         inner.tracker.spawn(async move {
             gateway.inner.routes.release(&handle).await;
-            let _gate = gateway.inner.rooms.gate().await;
             if let Some(room) = handle.enter_room(None) {
                 gateway.leave_room(room, &handle).await;
             }

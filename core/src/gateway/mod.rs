@@ -221,9 +221,10 @@ impl Gateway {
             .each(|handle| self.inner.heads.ask(handle.identity().user));
     }
 
-    /// Takes a connection out of a room; the caller holds the rooms' gate.
+    /// Takes a connection out of a room.
     async fn leave_room(&self, room: RoomId, handle: &Handle) {
         let inner = &self.inner;
+        let _gate = inner.rooms.gate(room).await;
         if inner.rooms.leave(room, handle.identity().conn) {
             let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.unsubscribe(room, sink).await {

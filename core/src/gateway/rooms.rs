@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+
 use crate::hub::{Handle, Hub};
 use crate::id::{ConnId, RoomId};
 use crate::store::{RoomItem, RoomSink};
@@ -16,8 +18,9 @@ pub(super) struct Rooms {
     hub: Arc<Hub>,
     open: Mutex<HashMap<RoomId, Arc<Mutex<Members>>>>,
     /// Held while a room is opened at or closed to the store, so that the two cannot pass each
-    /// other (gim-defects C-16, C-17).
-    gate: tokio::sync::Mutex<()>,
+    /// other (gim-defects C-16, C-17). One for each room that is being changed: a store that hangs
+    /// over one holds up no other.
+    gates: Mutex<HashMap<RoomId, Arc<AsyncMutex<()>>>>,
 }
 
 impl Rooms {
@@ -25,13 +28,22 @@ impl Rooms {
         Self {
             hub,
             open: Mutex::default(),
-            gate: tokio::sync::Mutex::new(()),
+            gates: Mutex::default(),
         }
     }
 
-    /// The lock under which rooms are opened and closed.
-    pub(super) async fn gate(&self) -> tokio::sync::MutexGuard<'_, ()> {
-        self.gate.lock().await
+    /// The lock under which the room is opened and closed.
+    pub(super) async fn gate(&self, room: RoomId) -> Gate<'_> {
+        let mutex = Arc::clone(lock(&self.gates).entry(room).or_default());
+        // From here on it leaves the map with the last who asks for it.
+        let mut gate = Gate {
+            rooms: self,
+            room,
+            mutex: Arc::clone(&mutex),
+            held: None,
+        };
+        gate.held = Some(mutex.lock_owned().await);
+        gate
     }
 
     /// Adds a subscriber; returns whether it is the room's first here.
@@ -59,8 +71,33 @@ impl Rooms {
         was_there && empty
     }
 
+    #[cfg(test)]
+    pub(super) fn gates_open(&self) -> usize {
+        lock(&self.gates).len()
+    }
+
     fn members(&self, room: RoomId) -> Option<Arc<Mutex<Members>>> {
         lock(&self.open).get(&room).cloned()
+    }
+}
+
+/// The right to open or close one room; given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Gate<'a> {
+    rooms: &'a Rooms,
+    room: RoomId,
+    mutex: Arc<AsyncMutex<()>>,
+    held: Option<OwnedMutexGuard<()>>,
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        self.held = None;
+        let mut gates = lock(&self.rooms.gates);
+        // The map's and this one's.
+        if Arc::strong_count(&self.mutex) <= 2 {
+            gates.remove(&self.room);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::message::{Content, Draft, Message, Receiver, Sender};
 use crate::node::{Node, NodeBuilder};
 use crate::seq::Seq;
 use crate::service::RoomDraft;
-use crate::store::{Append, Stores};
+use crate::store::{Append, RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, Stores};
 use crate::time::Timestamp;
 
 fn user(n: u64) -> UserId {
@@ -411,4 +411,73 @@ async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
     assert!(moved.send(Draft::text(user(2), "x")).await.is_err());
     drop((moved, stayed));
     node.stop().await;
+}
+
+/// A room store in which room 1 cannot be subscribed to before it is let go.
+#[derive(Debug)]
+struct Hanging {
+    inner: Arc<dyn RoomStore>,
+    gate: Semaphore,
+}
+
+#[async_trait::async_trait]
+impl RoomStore for Hanging {
+    async fn publish(
+        &self,
+        room: RoomId,
+        envelope: Arc<crate::envelope::Envelope>,
+        keep: bool,
+    ) -> Result<Arc<RoomItem>, StoreError> {
+        self.inner.publish(room, envelope, keep).await
+    }
+
+    async fn history(&self, r: RoomId, from: Seq, n: usize) -> Result<RoomHistory, StoreError> {
+        self.inner.history(r, from, n).await
+    }
+
+    async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
+        if room.get() == 1 {
+            let _turn = self.gate.acquire().await;
+        }
+        self.inner.subscribe(room, sink).await
+    }
+
+    async fn unsubscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
+        self.inner.unsubscribe(room, sink).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_room_that_cannot_be_opened_holds_up_no_other() {
+    let mut stores = memory::stores();
+    let hanging = Arc::new(Hanging {
+        inner: Arc::clone(&stores.room),
+        gate: Semaphore::new(0),
+    });
+    stores.room = Arc::clone(&hanging) as _;
+    let node = node(&stores);
+    let room = |n| Some(RoomId::new(n).unwrap());
+    let (one, _) = live(&node, 1, 10, 0).await;
+    let (two, _) = live(&node, 2, 20, 0).await;
+    let (three, _) = live(&node, 3, 30, 0).await;
+    let begun = Instant::now();
+    {
+        let hung = one.subscribe(room(1), Seq::ZERO);
+        let behind = three.subscribe(room(1), Seq::ZERO);
+        let mut both = std::pin::pin!(async { tokio::join!(hung, behind) });
+        tokio::select! {
+            biased;
+            _ = &mut both => panic!("it hangs"),
+            () = tokio::task::yield_now() => {}
+        }
+        two.subscribe(room(2), Seq::ZERO).await.unwrap();
+        two.subscribe(None, Seq::ZERO).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        hanging.gate.add_permits(1);
+        let (first, second) = both.await;
+        first.and(second).unwrap();
+    }
+    drop((one, two, three));
+    node.stop().await;
+    assert_eq!(node.gateway().inner.rooms.gates_open(), 0);
 }
