@@ -21,7 +21,8 @@ pub struct Limits {
     pub batch_bytes: usize,
     /// Sends that wait for a batch; more are refused as unavailable.
     pub send_queue: usize,
-    /// Content and mention bytes of the sends that wait; more are refused as unavailable.
+    /// Bytes of the sends that wait: content, mentions and recipients; more are refused as
+    /// unavailable.
     pub send_queue_bytes: usize,
     /// A send is answered within this: 14 if its batch had not started, else 4.
     pub send_deadline: Duration,

@@ -66,7 +66,9 @@ impl Batcher {
     pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
         let (ticket, stub) = Ticket::new();
         let message = &append.message;
-        let size = message.content.len() + message.mentions.len() * size_of::<UserId>();
+        // As if no other send shared its list of recipients: a bound may be too careful.
+        let users = message.mentions.len() + append.recipients.len();
+        let size = message.content.len() + users * size_of::<UserId>();
         let kib = u32::try_from(size.div_ceil(1 << 10).max(1)).unwrap_or(u32::MAX);
         let held = Arc::clone(&self.bytes).try_acquire_many_owned(kib);
         let held = held.map_err(|_| Refusal::Unavailable)?;

@@ -318,6 +318,23 @@ async fn what_waits_is_bounded_by_bytes_and_they_come_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn recipients_count_among_the_bytes_that_wait() {
+    let limits = Limits {
+        send_queue_bytes: 2 << 10,
+        ..Limits::default()
+    };
+    let bench = bench(&limits, 1);
+    let enter = |recipients: u64| {
+        let (mut append, envelope) = message_to(1, "hi");
+        append.recipients = (1..=recipients).map(user).collect();
+        bench.batcher.enter(append, envelope).map(drop)
+    };
+    assert_eq!(enter(300), Err(Refusal::Unavailable), "300 take 3 KiB");
+    assert_eq!(enter(250), Ok(()));
+    bench.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_is_everyones_answer_and_the_lane_goes_on() {
     let bench = bench(&Limits::default(), 100);
     let moods = [

@@ -1,25 +1,72 @@
 //! Rosters, remembered: a hint that every use checks against the version (law 11).
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use moka::future::Cache;
 
 use crate::error::Refusal;
-use crate::id::GroupId;
+use crate::id::{GroupId, UserId};
 use crate::store::{GroupStore, Roster};
+
+/// Lists of readers kept with a roster: as many senders as talk at a time.
+const LISTS: usize = 4;
+
+/// A remembered roster, with the lists of readers that were made of it.
+#[derive(Debug)]
+pub(super) struct Known {
+    roster: Roster,
+    /// A plain mutex: it is held for a look, or while one list is made.
+    lists: Mutex<VecDeque<(Option<UserId>, Arc<[UserId]>)>>,
+}
+
+impl Deref for Known {
+    type Target = Roster;
+
+    fn deref(&self) -> &Roster {
+        &self.roster
+    }
+}
+
+impl Known {
+    fn new(roster: Roster) -> Self {
+        Self {
+            roster,
+            lists: Mutex::default(),
+        }
+    }
+
+    /// All members, the sender first. Shared by the sender's sends until the roster changes: a list
+    /// for each would cost more than the rest of a send to a large group.
+    pub(super) fn readers(&self, sender: Option<UserId>) -> Arc<[UserId]> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, list)) = lists.iter().find(|(of, _)| *of == sender) {
+            return Arc::clone(list);
+        }
+        let members = self.roster.members.iter().map(|(user, _)| *user);
+        let others = members.filter(|member| Some(*member) != sender);
+        let list: Arc<[UserId]> = sender.into_iter().chain(others).collect();
+        if lists.len() >= LISTS {
+            lists.pop_front();
+        }
+        lists.push_back((sender, Arc::clone(&list)));
+        list
+    }
+}
 
 /// The cache, weighed in members.
 #[derive(Clone, Debug)]
 pub(super) struct Rosters {
     store: Arc<dyn GroupStore>,
-    known: Cache<GroupId, Arc<Roster>>,
+    known: Cache<GroupId, Arc<Known>>,
 }
 
 impl Rosters {
     pub(super) fn new(store: Arc<dyn GroupStore>, members: u64) -> Self {
         let known = Cache::builder()
             .max_capacity(members)
-            .weigher(|_, roster: &Arc<Roster>| {
+            .weigher(|_, roster: &Arc<Known>| {
                 u32::try_from(roster.members.len()).map_or(u32::MAX, |n| n.saturating_add(8))
             })
             .build();
@@ -27,7 +74,7 @@ impl Rosters {
     }
 
     /// What is remembered, or else what the store says.
-    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<Roster>, Refusal> {
+    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
         match self.known.get(&group).await {
             Some(roster) => Ok(roster),
             None => self.load(group).await,
@@ -35,18 +82,18 @@ impl Rosters {
     }
 
     /// What the store says; remembered from now on.
-    pub(super) async fn load(&self, group: GroupId) -> Result<Arc<Roster>, Refusal> {
+    pub(super) async fn load(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
         let Some(roster) = self.store.roster(group).await? else {
             self.known.invalidate(&group).await;
             return Err(Refusal::NoSuchGroup(group));
         };
-        let roster = Arc::new(roster);
+        let roster = Arc::new(Known::new(roster));
         self.known.insert(group, Arc::clone(&roster)).await;
         Ok(roster)
     }
 
     /// The roster as it is now: what is remembered counts only if the group's version is the same.
-    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<Roster>, Refusal> {
+    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
         if let Some(roster) = self.known.get(&group).await {
             let version = self.store.get(group).await?.map(|group| group.version);
             if version == Some(roster.version) {
@@ -59,5 +106,28 @@ impl Rosters {
     /// Forgets a roster that has changed.
     pub(super) async fn forget(&self, group: GroupId) {
         self.known.invalidate(&group).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Role, RosterVersion};
+
+    #[test]
+    fn a_senders_sends_share_one_list() {
+        let user = |n| UserId::new(n).unwrap();
+        let known = Known::new(Roster {
+            version: RosterVersion(1),
+            members: (1..=3).map(|n| (user(n), Role::Member)).collect(),
+        });
+        let list = known.readers(Some(user(2)));
+        assert_eq!(*list, [user(2), user(1), user(3)]);
+        assert!(Arc::ptr_eq(&list, &known.readers(Some(user(2)))));
+        assert_eq!(*known.readers(None), [user(1), user(2), user(3)]);
+        for n in 10..20 {
+            known.readers(Some(user(n)));
+        }
+        assert_eq!(known.lists.lock().unwrap().len(), LISTS);
     }
 }

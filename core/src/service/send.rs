@@ -12,9 +12,10 @@ use crate::logic::Sent;
 use crate::message::{Content, Draft, Message, Receiver, Sender};
 use crate::seq::Seq;
 use crate::service::policy::Direct;
+use crate::service::roster::Known;
 use crate::service::turn::Turn;
 use crate::service::{Service, check, key};
-use crate::store::{Append, Appended, Key, Roster, RosterVersion};
+use crate::store::{Append, Appended, Key, RosterVersion};
 
 /// How often a group send is planned again because the roster changed meanwhile.
 const PLANS: usize = 8;
@@ -25,7 +26,7 @@ const ASK: Duration = Duration::from_millis(500);
 /// Who gets a send, and under which roster.
 struct Readers {
     to: Arc<[UserId]>,
-    roster: Option<(GroupId, Arc<Roster>)>,
+    roster: Option<(GroupId, Arc<Known>)>,
 }
 
 impl Service {
@@ -290,15 +291,12 @@ impl Service {
 }
 
 /// All members, the sender first; a user that is no member may not send.
-fn of_group(sender: Sender, group: GroupId, roster: Arc<Roster>) -> Result<Readers, Refusal> {
-    let members = roster.members.iter().map(|(user, _)| *user);
-    let to = match sender.user() {
-        Some(user) if roster.role(user).is_none() => return Err(Refusal::NotInGroup(group)),
-        Some(user) => std::iter::once(user)
-            .chain(members.filter(|member| *member != user))
-            .collect(),
-        None => members.collect(),
-    };
+fn of_group(sender: Sender, group: GroupId, roster: Arc<Known>) -> Result<Readers, Refusal> {
+    let user = sender.user();
+    if user.is_some_and(|user| roster.role(user).is_none()) {
+        return Err(Refusal::NotInGroup(group));
+    }
+    let to = roster.readers(user);
     let roster = Some((group, roster));
     Ok(Readers { to, roster })
 }
