@@ -1,0 +1,149 @@
+//! The pure parts of a fan-out: which entry may go out, what waits, and who hands what to whom.
+//!
+//! `cargo bench -p gimlet-core --bench hub`. Cursor and outbox are compiled into this program from
+//! their own files: they are nobody's outside the hub.
+
+#[path = "../src/hub/cursor.rs"]
+#[expect(dead_code, reason = "the part that is measured is used")]
+mod cursor;
+#[path = "../src/hub/outbox.rs"]
+#[expect(dead_code, reason = "the part that is measured is used")]
+mod outbox;
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use gimlet_core::envelope::{Delivery, Envelope, Parcel};
+use gimlet_core::fanout;
+use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, UserId};
+use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::store::Route;
+use gimlet_core::time::Timestamp;
+use gimlet_core::{envelope, seq};
+
+use cursor::{Cursor, Verdict};
+use outbox::Outbox;
+use seq::Seq;
+
+/// Entries of one round.
+const ENTRIES: u64 = 64;
+
+/// A queue's budget in bytes.
+const BUDGET: usize = 256 * 1024;
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).expect("from one up")
+}
+
+fn envelope() -> Arc<Envelope> {
+    let message = Message {
+        id: MessageId::generate(),
+        sender: Sender::Business,
+        receiver: Receiver::User(user(1)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(vec![7; 100].into()),
+        sent_at: Timestamp(0),
+    };
+    Arc::new(Envelope::new(
+        Arc::new(message),
+        Arc::new(Profile::default()),
+        0,
+    ))
+}
+
+fn live() -> Cursor {
+    let mut cursor = Cursor::new();
+    cursor.synced(Seq::ZERO, false);
+    cursor
+}
+
+fn cursors(c: &mut Criterion) {
+    let mut group = c.benchmark_group("cursor");
+    group.throughput(Throughput::Elements(ENTRIES));
+    group.bench_function("entries in order", |b| {
+        b.iter(|| {
+            let mut cursor = live();
+            for seq in 1..=ENTRIES {
+                let seq = black_box(Seq::new(seq));
+                if cursor.offer(seq) == Verdict::Next {
+                    cursor.pass(seq);
+                }
+            }
+            cursor
+        });
+    });
+    group.finish();
+}
+
+fn outboxes(c: &mut Criterion) {
+    let envelope = envelope();
+    let mut group = c.benchmark_group("outbox");
+    group.throughput(Throughput::Elements(ENTRIES));
+    group.bench_function("queued and taken", |b| {
+        b.iter(|| {
+            let mut outbox = Outbox::default();
+            for seq in 1..=ENTRIES {
+                let envelope = Arc::clone(&envelope);
+                let seq = Seq::new(seq);
+                outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+            }
+            outbox.take(usize::try_from(ENTRIES).unwrap_or(usize::MAX))
+        });
+    });
+    group.bench_function("one at a time", |b| {
+        let mut outbox = Outbox::default();
+        b.iter(|| {
+            for seq in 1..=ENTRIES {
+                let envelope = Arc::clone(&envelope);
+                let seq = Seq::new(seq);
+                outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+                black_box(outbox.take(1));
+            }
+        });
+    });
+    group.finish();
+}
+
+fn plans(c: &mut Criterion) {
+    let node = |name: &str| NodeId {
+        name: name.into(),
+        boot: 1,
+    };
+    let nodes = [node("a"), node("b"), node("c")];
+    let mut group = c.benchmark_group("plan");
+    for members in [2, 500, 1_000] {
+        let to: Vec<(UserId, Seq)> = (1..=members).map(|n| (user(n), Seq::new(n))).collect();
+        let routes: Vec<Route> = (1..=members)
+            .zip(nodes.iter().cycle())
+            .map(|(n, node)| Route {
+                device: DeviceId::new(n).expect("from one up"),
+                user: user(n),
+                generation: Generation(1),
+                node: node.clone(),
+                client: String::new(),
+            })
+            .collect();
+        let envelope = envelope();
+        group.throughput(Throughput::Elements(members));
+        group.bench_function(format!("{members} on three nodes"), |b| {
+            let parcels = || {
+                vec![Parcel::Entries {
+                    envelope: Arc::clone(&envelope),
+                    to: to.clone(),
+                }]
+            };
+            let [here, others @ ..] = &nodes;
+            b.iter_batched(
+                parcels,
+                |parcels| fanout::plan(parcels, &routes, here, others),
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, cursors, outboxes, plans);
+criterion_main!(benches);
