@@ -41,7 +41,7 @@ impl Account {
 /// Makes accounts.
 #[derive(Debug)]
 pub struct Accounts {
-    apis: Vec<Api>,
+    apis: [Api; CONNECTIONS],
     code: String,
     /// Phone numbers of this run begin here.
     phone: u64,
@@ -54,12 +54,10 @@ impl Accounts {
     /// # Errors
     /// An address is none.
     pub fn new(grpc: &str, business: &str, code: &str) -> Result<Self, Fault> {
-        let api = || Ok(Api::new(grpc)?.with_business(business)?);
-        let apis = (0..CONNECTIONS)
-            .map(|_| api())
-            .collect::<Result<_, gimlet_client::Error>>();
+        let api = || Api::new(grpc)?.with_business(business);
+        let api = || api().map_err(|error| Fault::new("gRPC", error));
         Ok(Self {
-            apis: apis.map_err(|error| Fault::new("gRPC", error))?,
+            apis: [api()?, api()?, api()?, api()?],
             code: code.to_owned(),
             phone: 10_000_000_000 + rand::random_range(0..89_000_u64) * 1_000_000,
             made: AtomicU64::new(0),
@@ -69,9 +67,7 @@ impl Accounts {
     /// The services, as one of the accounts.
     #[must_use]
     pub fn api(&self, account: &Account) -> Api {
-        let at = usize::try_from(account.user).unwrap_or(0) % self.apis.len().max(1);
-        let api = self.apis.get(at).expect("at least one API");
-        api.signed_in(account.credentials())
+        self.apis[0].signed_in(account.credentials())
     }
 
     /// New users with a device each, and how long it took.
@@ -91,8 +87,7 @@ impl Accounts {
 
     async fn one(&self, i: usize) -> Result<Account, Fault> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let api = self.apis.get(i % self.apis.len().max(1));
-        let api = api.expect("at least one API");
+        let api = self.apis.get(i % CONNECTIONS).unwrap_or(&self.apis[0]);
         let device = api.register_device("load").await;
         let device = device.map_err(|error| Fault::new("RegisterDevice", error))?;
         let phone = (self.phone + number).to_string();

@@ -66,7 +66,7 @@ pub struct Common {
     /// The server's program; by default `gimlet` beside this one
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     pub gimlet: Option<PathBuf>,
-    /// A setting for the started server, such as GIMLET_LIMITS__SEND_QUEUE=1000; may be repeated
+    /// A setting for the started server, such as `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "server")]
     pub settings: Vec<String>,
     /// Folder for the started server's data; a temporary one by default
@@ -99,6 +99,9 @@ pub struct Common {
     /// Seconds of the same load before
     #[arg(long, default_value_t = 3.0)]
     pub warm_up: f64,
+    /// Seconds after the last send within which all must be answered and delivered
+    #[arg(long, default_value_t = 15.0)]
+    pub grace: f64,
     /// Also measure what the machine could do at most, and print each figure as a share of it
     #[arg(long)]
     pub limits: bool,
@@ -115,6 +118,12 @@ impl Common {
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds.clamp(0.01, 1e6))
+    }
+
+    /// How long may pass after the last send until all is answered and delivered.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs_f64(self.grace.clamp(0.0, 1e6))
     }
 
     /// How long the load runs before.

@@ -44,15 +44,16 @@ impl Crew {
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
                 .spawn()?;
-            let (input, output) = (child.stdin.take(), child.stdout.take());
-            let mut input = input.expect("it is piped");
+            let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+                return Err(Fault::new("a part of the run", "it has no pipes"));
+            };
             let mut line = serde_json::to_vec(task).map_err(|error| Fault::new("a task", error))?;
             line.push(b'\n');
             input.write_all(&line).await?;
             parts.push(Part {
                 child,
                 input,
-                output: BufReader::new(output.expect("it is piped")).lines(),
+                output: BufReader::new(output).lines(),
             });
         }
         Ok(Self { parts })
@@ -124,7 +125,7 @@ impl Seat {
     /// # Errors
     /// The parent is gone.
     pub fn ready(&self) -> Result<u64, Fault> {
-        self.say(READY)?;
+        say(READY)?;
         line()?
             .trim()
             .parse()
@@ -137,14 +138,14 @@ impl Seat {
     /// The parent is gone.
     pub fn result<R: Serialize>(&self, result: &R) -> Result<(), Fault> {
         let line = serde_json::to_string(result).map_err(|error| Fault::new("a result", error))?;
-        self.say(&line)
+        say(&line)
     }
+}
 
-    fn say(&self, line: &str) -> Result<(), Fault> {
-        let mut out = io::stdout().lock();
-        writeln!(out, "{line}")?;
-        Ok(out.flush()?)
-    }
+fn say(line: &str) -> Result<(), Fault> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    Ok(out.flush()?)
 }
 
 fn line() -> Result<String, Fault> {

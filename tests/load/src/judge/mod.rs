@@ -275,18 +275,16 @@ impl Judge {
             });
             return None;
         };
-        if number == *next {
-            *next += 1;
-            self.owed -= i64::from(!self.is_failed(stream, number));
-        } else if number > *next {
-            let gap = *next..number;
-            *next = number + 1;
-            self.missing.entry((ear, stream)).or_default().extend(gap);
-            self.owed -= i64::from(!self.is_failed(stream, number));
-        } else {
+        let gap = *next..number;
+        if number < *next {
             self.late(ear, stream, number);
             return None;
         }
+        *next = number + 1;
+        if !gap.is_empty() {
+            self.missing.entry((ear, stream)).or_default().extend(gap);
+        }
+        self.owed -= i64::from(!self.is_failed(stream, number));
         Some(Heard {
             stream,
             number,

@@ -193,8 +193,8 @@ fn what_is_unknown_may_come_or_not() {
 fn seqs_must_rise_without_holes() {
     let mut world = World::new();
     world.push_all(0..5);
-    for number in 5..10 {
-        world.push(world.ben, number, number as i64 + 2);
+    for (number, seq) in (5..10).zip(7..) {
+        world.push(world.ben, number, seq);
     }
     assert_eq!(world.judge.verdict().count(Finding::Hole), 1);
 

@@ -14,6 +14,7 @@ const fn width(value: u64) -> usize {
 }
 
 /// Appends a varint.
+#[expect(clippy::cast_possible_truncation, reason = "seven bits at a time")]
 pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);
@@ -67,7 +68,7 @@ impl Body for Ack {
     }
 }
 
-/// `pb.SendMessageReq`, persistent, of type MT_TEXT.
+/// `pb.SendMessageReq`, persistent, of type `MT_TEXT`.
 #[derive(Clone, Copy, Debug)]
 pub struct Send<'a> {
     /// A `ReceiverType`.

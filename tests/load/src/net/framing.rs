@@ -39,7 +39,7 @@ impl Framing {
             (Self::Tcp, _) => out.extend_from_slice(&(length as u16).to_be_bytes()),
             (Self::Ws, 0..=125) => out.extend_from_slice(&[0x82, 0x80 | length as u8, 0, 0, 0, 0]),
             (Self::Ws, _) => {
-                out.extend_from_slice(&[0x82, 0x80 | 126]);
+                out.extend_from_slice(&[0x82, 0xfe]);
                 out.extend_from_slice(&(length as u16).to_be_bytes());
                 out.extend_from_slice(&[0; 4]);
             }

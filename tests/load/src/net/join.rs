@@ -24,7 +24,7 @@ pub struct Joined {
     pub head: i64,
 }
 
-/// The body of a SIGN_IN; `protocol` 0 is a client of gim.
+/// The body of a `SIGN_IN`; `protocol` 0 is a client of gim.
 #[must_use]
 pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
     pb::SignInInput {

@@ -219,7 +219,7 @@ pub fn answered_seq(data: &[u8]) -> i64 {
         .unwrap_or(0)
 }
 
-/// The two numbers of an answer to SIGN_IN or HEARTBEAT of a client that gave its protocol: the
+/// The two numbers of an answer to `SIGN_IN` or `HEARTBEAT` of a client that gave its protocol: the
 /// epoch and the head of the inbox.
 #[must_use]
 pub fn epoch_and_head(data: &[u8]) -> (u64, i64) {

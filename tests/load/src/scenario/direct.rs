@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::Stage;
 use super::flow::{Flow, Member, Pace, Plan, Until};
 use super::gateway::Gateway;
+use super::{Stage, bound};
 use crate::Fault;
 use crate::args::{Common, Wire};
 use crate::clock;
@@ -60,6 +60,8 @@ impl Direct {
 /// It cannot be set up.
 pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     args.check()?;
+    let outstanding = args.outstanding.unwrap_or(1) as usize;
+    let limits = bound::direct(&stage, args.users, outstanding).await?;
     let users = stage.users(args.users).await?;
     let (place, wire) = (
         stage.target.place(args.common.wire, args.common.sources),
@@ -76,6 +78,7 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
         size: args.size,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(args.common.duration()),
+        grace: clock::nanos(args.common.patience()),
     };
     let usage = stage.target.usage_of();
     let peers = args.peers.clamp(1, args.users - 1);
@@ -107,9 +110,10 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
         .await
         .map_err(|error| Fault::new("the run", error))??;
     let mut report = stage.report;
-    flowed.tell(&mut report, args.common.seconds, "send");
+    flowed.tell(&mut report, args.common.seconds, "send", limits.first());
     report.times("answer", flowed.answer);
     report.times("end to end", flowed.delivery);
+    report.limits = limits;
     report.findings = flowed.findings;
     Ok(report)
 }

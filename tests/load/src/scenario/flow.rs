@@ -13,6 +13,7 @@ use crate::account::Account;
 use crate::clock::{self, SECOND};
 use crate::judge::{EarId, Failed, Finding, Findings, Judge, Mark, StreamId};
 use crate::latency::{Latency, Summary};
+use crate::limits::Limit;
 use crate::net::{Ack, Actor, ConnId, Joined, Net, Packet, Pushed, Raw, Send, answered_seq, drive};
 use crate::pace::Schedule;
 use crate::report::Report;
@@ -23,9 +24,6 @@ const BURST: usize = 256;
 
 /// Sends under way at the most; in an open loop later ones wait, and are charged for it.
 const UNDER_WAY: usize = 50_000;
-
-/// How long may pass after the last send until all is answered and delivered.
-const GRACE: u64 = 15 * SECOND;
 
 /// fim's heartbeat.
 const HEARTBEAT: u64 = 270 * SECOND;
@@ -58,6 +56,8 @@ pub(super) struct Plan {
     /// Nanoseconds before the measured part, and of it.
     pub(super) before: u64,
     pub(super) measured: u64,
+    /// After it, until all must be answered and delivered.
+    pub(super) grace: u64,
 }
 
 /// A user on a connection.
@@ -134,8 +134,15 @@ pub(super) struct Flowed {
 impl Flowed {
     /// Puts what every flow measures into the report; `what` is one thing done.
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-    pub(super) fn tell(&self, report: &mut Report, seconds: f64, what: &str) {
-        report.figure("answered", self.answered as f64 / seconds, "1/s");
+    pub(super) fn tell(
+        &self,
+        report: &mut Report,
+        seconds: f64,
+        what: &str,
+        limit: Option<&Limit>,
+    ) {
+        let answered = self.answered as f64 / seconds;
+        report.share("answered", answered, "1/s", limit);
         report.figure("delivered", self.delivered as f64 / seconds, "1/s");
         let load = self.usage.1.since(&self.usage.0);
         report.load(&load, self.answered as f64, what);
@@ -335,7 +342,7 @@ impl Flow {
                 self.settle(net, slot, Err((Failed::Refused, "not sent".to_owned())));
             }
         } else {
-            let send = Send {
+            let body = Send {
                 receiver_type: to.kind(),
                 receiver: to.id(),
                 at: self.today,
@@ -343,7 +350,7 @@ impl Flow {
                 key: &key(mark),
             };
             let request = i64::from(slot) + 1;
-            net.send(member.conn, PackageType::PtSend, request, &send);
+            net.send(member.conn, PackageType::PtSend, request, &body);
         }
         self.spread(sent);
     }
@@ -575,7 +582,7 @@ impl Actor for Flow {
         self.progress.show(now, "answered", self.all);
         self.heartbeat(net, now);
         if now >= self.end {
-            let over = self.judge.complete() || now > self.end + GRACE;
+            let over = self.judge.complete() || now > self.end + self.plan.grace;
             return (!over).then_some(now + SECOND / 100);
         }
         self.due(net, now);
@@ -584,13 +591,9 @@ impl Actor for Flow {
         } else {
             self.end
         };
-        let next = self.schedule.as_ref().map_or(milestone, Schedule::next);
-        let next = if self.count >= UNDER_WAY {
-            milestone
-        } else {
-            next
-        };
-        Some(next.min(milestone))
+        let full = self.count >= UNDER_WAY;
+        let schedule = self.schedule.as_ref().filter(|_| !full);
+        Some(schedule.map_or(milestone, |schedule| schedule.next().min(milestone)))
     }
 }
 

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::Stage;
 use super::flow::{Flow, Member, Pace, Plan, Until};
 use super::gateway::Gateway;
+use super::{Stage, bound};
 use crate::Fault;
 use crate::account::Account;
 use crate::args::{Common, Wire};
@@ -68,6 +68,7 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
         return Err(Fault::new("group", why));
     }
     let groups = args.groups.unwrap_or(1000 / args.members).max(1);
+    let limits = bound::group(&stage).await?;
     let users = stage.users(groups * args.members).await?;
     let mut ids = Vec::with_capacity(groups);
     for members in users.chunks(args.members) {
@@ -88,6 +89,7 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
         size: args.size,
         before: clock::nanos(args.common.before()),
         measured: clock::nanos(args.common.duration()),
+        grace: clock::nanos(args.common.patience()),
     };
     let usage = stage.target.usage_of();
     let (each, senders) = (args.members, args.senders.clamp(1, args.members));
@@ -115,13 +117,18 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
         .await
         .map_err(|error| Fault::new("the run", error))??;
     let mut report = stage.report;
-    flowed.tell(&mut report, args.common.seconds, "send");
+    flowed.tell(&mut report, args.common.seconds, "send", None);
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     let entries = (flowed.answered * args.members as u64) as f64 / args.common.seconds;
     report.figure("entries", entries, "1/s");
+    if let Some(limit) = limits.first() {
+        // An entry is a row of its own and raises a head, which is another.
+        report.share("rows", 2.0 * entries, "rows/s", Some(limit));
+    }
     report.times("answer", flowed.answer);
     report.times("each member", flowed.delivery);
     report.times("last member", flowed.last);
+    report.limits = limits;
     report.findings = flowed.findings;
     Ok(report)
 }

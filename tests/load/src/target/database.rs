@@ -29,10 +29,15 @@ fn named(variable: &str) -> Result<String, Fault> {
     })
 }
 
+/// The server that the environment names.
+pub(super) fn server() -> Result<String, Fault> {
+    named("GIMLET_TEST_MYSQL")
+}
+
 impl Database {
     /// Makes it on the server that the environment names.
     pub(super) async fn make() -> Result<Self, Fault> {
-        let server = named("GIMLET_TEST_MYSQL")?;
+        let server = server()?;
         let redis = named("GIMLET_TEST_REDIS")?;
         let name = format!("gimlet_load_{:016x}", rand::random::<u64>());
         let base = server.rsplit_once('/').map_or(&*server, |split| split.0);

@@ -7,6 +7,7 @@ mod server;
 mod usage;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::Fault;
 use crate::args::{Common, Store, Wire};
@@ -14,6 +15,14 @@ use crate::net::{Framing, Place};
 use server::Server;
 
 pub use usage::{Load, Usage};
+
+/// The address of the `MySQL` server that the environment names.
+///
+/// # Errors
+/// It names none.
+pub fn mysql_server() -> Result<String, Fault> {
+    database::server()
+}
 
 /// Where the server is.
 #[derive(Debug)]
@@ -80,6 +89,13 @@ impl Target {
         }
     }
 
+    /// The folder of its data, if it was started here.
+    #[must_use]
+    pub fn data(&self) -> Option<PathBuf> {
+        let server = self.server.as_ref()?;
+        Some(server.data.path().to_owned())
+    }
+
     /// What the server and the machine used so far; what is not known is 0.
     #[must_use]
     pub fn usage(&self) -> Usage {
@@ -87,7 +103,6 @@ impl Target {
     }
 
     /// The same, for a thread of its own.
-    #[must_use]
     pub fn usage_of(&self) -> impl Fn() -> Usage + Send + 'static {
         let pid = self.pid;
         move || Usage::now(pid)

@@ -19,7 +19,7 @@ use crate::Fault;
 use crate::args::{Common, Store};
 
 /// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Limits that protect a server from its users would bound the run instead of the machine.
 const RAISED: &[(&str, &str)] = &[
@@ -45,7 +45,7 @@ pub(super) struct Server {
     pub(super) version: String,
     child: Option<Child>,
     database: Option<Database>,
-    _data: TempDir,
+    pub(super) data: TempDir,
 }
 
 /// `gimlet` beside this program.
@@ -123,7 +123,7 @@ impl Server {
             version,
             child: None,
             database,
-            _data: data,
+            data,
         };
         match server.launch().await {
             Ok(()) => Ok(server),

@@ -1,0 +1,55 @@
+//! Which limits bound sends, by where the server stores.
+
+use super::{Stage, limit};
+use crate::Fault;
+use crate::args::Store;
+use crate::limits::{Limit, mysql, sled, wire};
+use crate::target::mysql_server;
+
+/// Senders at a time of the probe of the embedded engine, at most.
+const SENDERS: u64 = 512;
+
+/// What bounds one-to-one sends of so many connections with so many sends under way each; the first
+/// is what `answered` is a share of.
+pub(super) async fn direct(
+    stage: &Stage<'_>,
+    connections: usize,
+    outstanding: usize,
+) -> Result<Vec<Limit>, Fault> {
+    if !stage.args.limits {
+        return Ok(Vec::new());
+    }
+    let echo = limit(move |shape| wire::echo(shape, connections, outstanding)).await?;
+    let mut all = Vec::new();
+    match stage.target.store {
+        Some(Store::Sled) => {
+            let senders = (connections * outstanding) as u64;
+            let folder = stage.args.data.clone().unwrap_or_else(std::env::temp_dir);
+            let probe = move |shape| sled::sends(&folder, shape, senders.min(SENDERS));
+            all.push(limit(probe).await?);
+        }
+        Some(Store::Mysql) => {
+            let url = mysql_server()?;
+            let again = url.clone();
+            all.push(limit(move |shape| mysql::probe(&url, shape, mysql::Which::Batched)).await?);
+            let gim = move |shape| mysql::probe(&again, shape, mysql::Which::GimStyle);
+            all.push(limit(gim).await?);
+        }
+        Some(Store::Memory) | None => {}
+    }
+    all.push(echo);
+    Ok(all)
+}
+
+/// What bounds entries of group sends: rows of one batched transaction.
+pub(super) async fn group(stage: &Stage<'_>) -> Result<Vec<Limit>, Fault> {
+    if !stage.args.limits || stage.target.store != Some(Store::Mysql) {
+        return Ok(Vec::new());
+    }
+    let url = mysql_server()?;
+    let again = url.clone();
+    Ok(vec![
+        limit(move |shape| mysql::probe(&url, shape, mysql::Which::Group)).await?,
+        limit(move |shape| mysql::probe(&again, shape, mysql::Which::GroupAlone)).await?,
+    ])
+}
