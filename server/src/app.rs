@@ -8,7 +8,7 @@ use gimlet_core::business::{Builtin, BuiltinConfig};
 use gimlet_core::node::Node;
 use gimlet_core::store::Stores;
 use gimlet_core::time::{Clock, SystemClock};
-use gimlet_transport::{SessionSettings, Sessions};
+use gimlet_transport::{Failures, SessionSettings, Sessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::Api;
@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::roles::Roles;
 use crate::storage::{self, Watch};
+use crate::tokens::Tokens;
 use crate::verifier;
 
 /// Why a server did not start.
@@ -136,15 +137,20 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         let settings = session_settings(&config);
         Arc::new(Sessions::new(gateway, settings, stop.clone()))
     });
+    let failures = sessions.as_ref().map_or_else(
+        || Arc::new(Failures::new(config.limits.node.failed_sign_ins)),
+        |sessions| Arc::clone(sessions.failures()),
+    );
     Ok(App {
         api: Api {
             roles: roles.clone(),
             stop: stop.clone(),
             content: config.limits.node.content,
             failed_sign_ins: config.limits.node.failed_sign_ins,
+            failures: Arc::clone(&failures),
             metrics: metrics.clone(),
         },
-        files: builtin.map(|builtin| files(&config, &addrs, builtin)),
+        files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
         addrs,
         listeners,
         roles,
@@ -172,13 +178,13 @@ fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Bu
     Ok(Builtin::new(stores, clock, verifier, settings))
 }
 
-fn files(config: &Config, addrs: &Addrs, builtin: Builtin) -> Files {
+fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failures>) -> Files {
     Files {
         folder: Arc::new(match config.storage.kind {
             StorageKind::Memory => Folder::temporary(),
             StorageKind::Sled | StorageKind::Mysql => Folder::under(&config.data_dir),
         }),
-        business: Arc::new(builtin),
+        tokens: Tokens::new(Arc::new(builtin), failures),
         base: base_url(config, addrs),
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload

@@ -34,6 +34,7 @@ mod places;
 mod roles;
 mod server;
 mod storage;
+mod tokens;
 mod verifier;
 
 pub use app::{App, StartError, build};

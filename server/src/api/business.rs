@@ -16,7 +16,7 @@ use gimlet_proto::pb::business_int_server::BusinessInt;
 use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
-use gimlet_transport::admission;
+use gimlet_transport::{Failures, admission};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
@@ -33,6 +33,8 @@ pub(super) struct Accounts {
     fanout: Option<Fanout>,
     /// Sign-ins of one address that did not succeed yet.
     attempts: Arc<Rate<IpAddr>>,
+    /// Hears of tokens that are right because they were made here.
+    failures: Arc<Failures>,
 }
 
 impl Accounts {
@@ -41,12 +43,14 @@ impl Accounts {
         directory: Option<Directory>,
         fanout: Option<Fanout>,
         failed_sign_ins: u32,
+        failures: Arc<Failures>,
     ) -> Self {
         Self {
             builtin,
             directory,
             fanout,
             attempts: Arc::new(Rate::per_minute(failed_sign_ins)),
+            failures,
         }
     }
 
@@ -68,14 +72,15 @@ impl Accounts {
                 .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
         }
         let req = request.into_inner();
-        let done = self
-            .builtin
-            .sign_in(SignIn {
-                phone: req.phone_number,
-                code: req.code,
-                device: convert::device("device_id", req.device_id)?,
-            })
-            .await?;
+        let device = convert::device("device_id", req.device_id)?;
+        let sign_in = SignIn {
+            phone: req.phone_number,
+            code: req.code,
+            device,
+        };
+        let done = self.builtin.sign_in(sign_in).await?;
+        let attempt = self.failures.attempt(None, done.user, device, &done.token);
+        self.failures.right(&attempt);
         if let Some(address) = address {
             // One, not all: who has an account could go on guessing at others for ever.
             self.attempts.refund(&address);

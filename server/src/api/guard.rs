@@ -5,24 +5,23 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use gimlet_core::business::Business;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
 use http::{HeaderMap, Request, Response};
 use subtle::ConstantTimeEq as _;
-use tokio::time::timeout;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
+use tonic::transport::server::TcpConnectInfo;
 
 use super::status::status;
 use crate::cluster::WRONG_SECRET;
 use crate::config::Secret;
+use crate::tokens::Tokens;
 
 /// Methods that need no sign-in.
 const OPEN: [&str; 3] = [
@@ -30,9 +29,6 @@ const OPEN: [&str; 3] = [
     "/pb.BusinessExt/SignIn",
     "/pb.UserExt/SignIn",
 ];
-
-/// How long the business role may take to check a token.
-const AUTH_WAIT: Duration = Duration::from_secs(3);
 
 /// A signed-in client.
 #[derive(Clone, Copy, Debug)]
@@ -61,20 +57,25 @@ impl Caller {
 #[derive(Clone, Debug)]
 pub(super) enum Gate {
     /// `user_id`, `device_id` and `token`, as gim's clients send them.
-    Clients(Arc<dyn Business>),
+    Clients(Tokens),
     /// `authorization: Bearer SECRET`, if a secret is configured.
     Backends(Option<Secret>),
 }
 
 impl Gate {
-    async fn check(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
+    async fn check(
+        &self,
+        path: &str,
+        from: Option<SocketAddr>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Caller>, Refusal> {
         match self {
             Self::Clients(_) if OPEN.contains(&path) => Ok(None),
-            Self::Clients(business) => {
+            Self::Clients(tokens) => {
                 let (caller, token) = identify(headers)?;
-                let asked = business.auth(caller.user, caller.device, token);
-                let answer = timeout(AUTH_WAIT, asked).await;
-                answer.unwrap_or(Err(Refusal::Unavailable))?;
+                tokens
+                    .check(from, caller.user, caller.device, token)
+                    .await?;
                 Ok(Some(caller))
             }
             Self::Backends(None) => Ok(None),
@@ -161,7 +162,10 @@ where
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
-            match gate.check(request.uri().path(), request.headers()).await {
+            let from = request.extensions().get::<TcpConnectInfo>();
+            let from = from.and_then(TcpConnectInfo::remote_addr);
+            let (path, headers) = (request.uri().path(), request.headers());
+            match gate.check(path, from, headers).await {
                 Ok(caller) => {
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
@@ -228,14 +232,17 @@ mod tests {
         let gate = Gate::Backends(Some(Secret::new("s3")));
         let check = |value| {
             let (gate, headers) = (gate.clone(), headers(&[("authorization", value)]));
-            async move { gate.check("/pb.LogicInt/Sync", &headers).await.is_ok() }
+            async move {
+                let checked = gate.check("/pb.LogicInt/Sync", None, &headers);
+                checked.await.is_ok()
+            }
         };
         assert!(check("Bearer s3").await);
         assert!(!check("Bearer s4").await);
         assert!(!check("s3").await);
         let open = Gate::Backends(None);
         assert!(
-            open.check("/pb.LogicInt/Sync", &HeaderMap::new())
+            open.check("/pb.LogicInt/Sync", None, &HeaderMap::new())
                 .await
                 .is_ok()
         );

@@ -25,6 +25,7 @@ use gimlet_proto::pb::logic_ext_server::LogicExtServer;
 use gimlet_proto::pb::logic_int_server::LogicIntServer;
 use gimlet_proto::pb::user_ext_server::UserExtServer;
 use gimlet_proto::pb::user_int_server::UserIntServer;
+use gimlet_transport::Failures;
 use gimlet_transport::admission::Admission;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,7 @@ use crate::accept::{self, Ends};
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::roles::Roles;
+use crate::tokens::Tokens;
 use business::Accounts;
 use guard::{Gate, Guard};
 
@@ -67,6 +69,8 @@ pub(crate) struct Api {
     pub(crate) content: usize,
     /// Failed sign-ins of an address in a minute.
     pub(crate) failed_sign_ins: u32,
+    /// Wrong tokens of the last minute.
+    pub(crate) failures: Arc<Failures>,
     /// Counts requests.
     pub(crate) metrics: Metrics,
 }
@@ -96,7 +100,7 @@ impl Api {
         let Some(business) = self.roles.business.clone() else {
             return routes.routes();
         };
-        let gate = Gate::Clients(business);
+        let gate = Gate::Clients(Tokens::new(business, Arc::clone(&self.failures)));
         if let Some(service) = self.roles.service.clone() {
             guarded!(
                 routes,
@@ -163,6 +167,7 @@ impl Api {
             directory,
             fanout,
             self.failed_sign_ins,
+            Arc::clone(&self.failures),
         ))
     }
 

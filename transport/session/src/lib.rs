@@ -27,6 +27,7 @@ mod settings;
 pub mod socket;
 mod stats;
 
+pub use failures::{Attempt, Failures};
 pub use link::{Greeting, Link, LinkError, Listener, Opened, Pending, UrlSignIn, Wire};
 pub use push_codec::WirePushes;
 pub use session::Sessions;

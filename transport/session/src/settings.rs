@@ -18,8 +18,9 @@ pub struct SessionSettings {
     pub in_flight: usize,
     /// Packets that could not be read; the last one closes the connection. Default 3.
     pub undecodable: u8,
-    /// Failed sign-ins of one address in a minute; at it further ones are refused with code 8 until
-    /// the minute is over. Default 10.
+    /// Failed sign-ins of one address (loopback exempt), and of one user, in a minute; at it further
+    /// ones are refused with code 8 until the minute is over, but for tokens that were right here
+    /// before. Default 10.
     pub failed_sign_ins: u32,
     /// Whether TCP clients without a protocol version get one frame per write, paced, and small
     /// SYNC pages, because they parse one frame per read (gim's fim). Default on.

@@ -1,7 +1,8 @@
 //! Uploads and downloads through the router, in gim's shape.
 
 use axum::http::Request;
-use gimlet_core::business::UserInfo;
+use gimlet_core::business::{Business, UserInfo};
+use gimlet_transport::Failures;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 
@@ -28,7 +29,7 @@ impl Business for OneUser {
 fn service(anonymous: bool) -> Router {
     router(Files {
         folder: Arc::new(Folder::temporary()),
-        business: Arc::new(OneUser),
+        tokens: Tokens::new(Arc::new(OneUser), Arc::new(Failures::new(10))),
         base: "http://files.example".into(),
         max: 1_000,
         anonymous,

@@ -41,7 +41,7 @@ use crate::stats::Stats;
 pub struct Sessions {
     gateway: Gateway,
     settings: SessionSettings,
-    failures: Failures,
+    failures: Arc<Failures>,
     stats: Stats,
     stop: CancellationToken,
 }
@@ -53,11 +53,17 @@ impl Sessions {
     pub fn new(gateway: Gateway, settings: SessionSettings, stop: CancellationToken) -> Self {
         Self {
             gateway,
-            failures: Failures::new(settings.failed_sign_ins),
+            failures: Arc::new(Failures::new(settings.failed_sign_ins)),
             settings,
             stats: Stats::default(),
             stop,
         }
+    }
+
+    /// Who has failed to sign in; for others that check tokens of the same clients.
+    #[must_use]
+    pub const fn failures(&self) -> &Arc<Failures> {
+        &self.failures
     }
 
     /// What was counted so far.

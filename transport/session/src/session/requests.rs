@@ -121,8 +121,10 @@ impl<L: Link> Session<'_, L> {
             token,
             protocol,
         } = credentials?;
-        let address = admission::address(self.addr.ip());
-        self.shared.failures.check(address)?;
+        let failures = &self.shared.failures;
+        let address = Some(admission::address(self.addr.ip()));
+        let attempt = failures.attempt(address, user, device, &token);
+        failures.check(&attempt)?;
         let fragile = protocol == 0 && self.link.wire() == Wire::Tcp && self.shared.settings.pace;
         let request = SignInRequest {
             user,
@@ -135,10 +137,11 @@ impl<L: Link> Session<'_, L> {
         let signed_in = self.shared.gateway.sign_in(request).await;
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Unauthorized(_)) {
-                self.shared.failures.note(address);
+                failures.wrong(&attempt);
             }
             tracing::debug!(%user, %device, %refusal, "sign-in refused");
         })?);
+        failures.right(&attempt);
         let span = tracing::Span::current();
         span.record("conn", tracing::field::display(connection.identity().conn));
         span.record("user", tracing::field::display(user));

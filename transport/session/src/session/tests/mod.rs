@@ -94,10 +94,18 @@ fn user(raw: u64) -> UserId {
 
 impl House {
     fn connect_with(&self, wire: Wire, greeting: Greeting) -> Client {
+        self.connect_as([192, 0, 2, 1], wire, greeting)
+    }
+
+    fn connect_from(&self, address: [u8; 4], wire: Wire) -> Client {
+        self.connect_as(address, wire, Greeting::BySignIn)
+    }
+
+    fn connect_as(&self, address: [u8; 4], wire: Wire, greeting: Greeting) -> Client {
         let (link, client) = link::link(wire);
         let sessions = Arc::clone(&self.sessions);
         self.tasks.spawn(async move {
-            let addr = ([192, 0, 2, 1], 9).into();
+            let addr = (address, 9).into();
             sessions.serve(Opened { link, greeting }, addr).await;
         });
         client

@@ -154,6 +154,28 @@ async fn an_address_that_guesses_is_refused_for_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_user_whose_token_is_guessed_is_refused_for_a_minute_but_not_who_was_let_in() {
+    let house = house();
+    let mut known = house.live(2, 7).await;
+    let mut strangers = Vec::new();
+    for n in 0..10 {
+        let mut stranger = house.connect_from([203, 0, 113, n], Wire::Tcp);
+        assert_eq!(stranger.sign_in(2, 7, "wrong", 0).await.code, 10000);
+        strangers.push(stranger);
+    }
+    let mut another = house.connect_from([203, 0, 113, 99], Wire::Tcp);
+    assert_eq!(another.sign_in(2, 7, "wrong", 0).await.code, 8);
+    // Its connection lives, and its token opens another one.
+    known.heartbeat().await;
+    assert_eq!(house.client(2, 7).await.heartbeat().await.code, 0);
+    // Other users are not concerned; a token never seen has to wait.
+    assert_eq!(another.sign_in(3, 9, "t", 0).await.code, 0);
+    assert_eq!(another.sign_in(2, 8, "t", 0).await.code, 8);
+    tokio::time::advance(std::time::Duration::from_mins(1)).await;
+    assert_eq!(another.sign_in(2, 8, "t", 0).await.code, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_may_sign_in_as_another_and_is_only_that_from_then_on() {
     let house = house();
     let mut client = house.live(2, 7).await;

@@ -1,0 +1,101 @@
+//! Whether a client's token is right: for gRPC calls and uploads, which bring it each time.
+//!
+//! Wrong ones count together with the failed sign-ins of the sockets: who guesses is refused on all
+//! doors. What a right token allows it does not know.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::business::Business;
+use gimlet_core::error::Refusal;
+use gimlet_core::id::{DeviceId, UserId};
+use gimlet_transport::{Failures, admission};
+use tokio::time::timeout;
+
+/// How long the business role may take to check a token.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// Checks tokens.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    business: Arc<dyn Business>,
+    failures: Arc<Failures>,
+}
+
+impl Tokens {
+    pub(crate) fn new(business: Arc<dyn Business>, failures: Arc<Failures>) -> Self {
+        Self { business, failures }
+    }
+
+    /// Whether the token is right, as the business role says.
+    pub(crate) async fn check(
+        &self,
+        from: Option<SocketAddr>,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<(), Refusal> {
+        let attempt = self.failures.attempt(address(from), user, device, token);
+        self.failures.check(&attempt)?;
+        let asked = timeout(WAIT, self.business.auth(user, device, token)).await;
+        let answer = asked.unwrap_or(Err(Refusal::Unavailable));
+        match &answer {
+            Ok(()) => self.failures.right(&attempt),
+            Err(Refusal::Unauthorized(_)) => self.failures.wrong(&attempt),
+            Err(_) => {}
+        }
+        answer
+    }
+}
+
+/// What a caller is counted as.
+fn address(from: Option<SocketAddr>) -> Option<IpAddr> {
+    from.map(|from| admission::address(from.ip()))
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_core::business::UserInfo;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Doorman;
+
+    #[tonic::async_trait]
+    impl Business for Doorman {
+        async fn auth(&self, _: UserId, _: DeviceId, token: &str) -> Result<(), Refusal> {
+            match token {
+                "t" | "u" => Ok(()),
+                _ => Err(Refusal::Unauthorized("the token is wrong")),
+            }
+        }
+
+        async fn users(&self, _: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_guesses_is_refused_and_who_was_let_in_goes_on() {
+        let tokens = Tokens::new(Arc::new(Doorman), Arc::new(Failures::new(3)));
+        let (user, device) = (UserId::new(1).unwrap(), DeviceId::new(2).unwrap());
+        let check = |token: &'static str| {
+            let tokens = tokens.clone();
+            let from = Some(SocketAddr::from(([192, 0, 2, 1], 5)));
+            async move {
+                let checked = tokens.check(from, user, device, token).await;
+                checked.map_or_else(|refusal| refusal.code(), |()| 0)
+            }
+        };
+        assert_eq!(check("t").await, 0);
+        for _ in 0..3 {
+            assert_eq!(check("guess").await, 10_000);
+        }
+        assert_eq!((check("guess").await, check("u").await), (8, 8));
+        assert_eq!(check("t").await, 0, "its calls go on");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert_eq!(check("u").await, 0);
+    }
+}
