@@ -8,7 +8,7 @@ use gimlet_load::Fault;
 use gimlet_load::args::Common;
 use gimlet_load::limits::{self, bare};
 use gimlet_load::report::Report;
-use gimlet_load::scenario::{Stage, direct, group, idle, room, storm, sync};
+use gimlet_load::scenario::{Stage, direct, group, idle, room, soak, storm, sync};
 use gimlet_load::target::Target;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -49,6 +49,8 @@ enum Scenario {
     Storm(storm::Storm),
     /// Users come back to a backlog: messages per second, time until they are live
     Sync(sync::Sync),
+    /// A mix for hours: drift of memory, latency and disk
+    Soak(soak::Soak),
 }
 
 impl Scenario {
@@ -60,6 +62,7 @@ impl Scenario {
             Self::Idle(args) => &args.common,
             Self::Storm(args) => &args.common,
             Self::Sync(args) => &args.common,
+            Self::Soak(args) => &args.common,
         }
     }
 
@@ -72,6 +75,7 @@ impl Scenario {
             Self::Idle(args) => idle::run(args, stage).await,
             Self::Storm(args) => storm::run(args, stage).await,
             Self::Sync(args) => sync::run(args, stage).await,
+            Self::Soak(args) => soak::run(args, stage).await,
         }
     }
 
@@ -83,6 +87,7 @@ impl Scenario {
             Self::Idle(_) => "idle",
             Self::Storm(_) => "storm",
             Self::Sync(_) => "sync",
+            Self::Soak(_) => "soak",
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod group;
 pub mod idle;
 mod progress;
 pub mod room;
+pub mod soak;
 pub mod storm;
 pub mod sync;
 

@@ -30,7 +30,7 @@ const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__SILENT_BEFORE_SIGN_IN", "60s"),
     ("GIMLET_LIMITS__FAILED_SIGN_INS", "1000000"),
     ("GIMLET_LIMITS__PER_ADDRESS", "0"),
-    ("GIMLET_LOG__LEVEL", "warn"),
+    ("GIMLET_LOG__LEVEL", "error"),
 ];
 
 /// Descriptors a server keeps for what is no client.
