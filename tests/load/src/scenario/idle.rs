@@ -41,23 +41,51 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let place = stage.target.place(wire, args.common.sources);
     let usage = stage.target.usage_of();
     let (settle, sit) = (args.common.before(), args.common.duration());
-    let beat = clock::nanos(std::time::Duration::from_secs_f64(args.heartbeat.clamp(0.1, 1e6)));
+    let beat = clock::nanos(std::time::Duration::from_secs_f64(
+        args.heartbeat.clamp(0.1, 1e6),
+    ));
     let run = tokio::task::spawn_blocking(move || {
         let mut net = Net::new(place)?;
         let mut crew = Crew::new(users, wire.protocol());
         let before = usage();
         let to = crew.len();
-        let took = crew.reach(&mut net, Goal::Live { from: 0, to, at_once: AT_ONCE })?;
+        let took = crew.reach(
+            &mut net,
+            Goal::Live {
+                from: 0,
+                to,
+                at_once: AT_ONCE,
+            },
+        )?;
         let times = crew.times();
         let until = |span| clock::now() + clock::nanos(span);
-        crew.reach(&mut net, Goal::Sat { until: until(settle), beat })?;
+        crew.reach(
+            &mut net,
+            Goal::Sat {
+                until: until(settle),
+                beat,
+            },
+        )?;
         let begin = usage();
         let beats = crew.beats();
-        crew.reach(&mut net, Goal::Sat { until: until(sit), beat })?;
+        crew.reach(
+            &mut net,
+            Goal::Sat {
+                until: until(sit),
+                beat,
+            },
+        )?;
         let end = usage();
         let beats = crew.beats() - beats;
         crew.ring();
-        crew.reach(&mut net, Goal::Written { each: 1, window: 1, heard: true })?;
+        crew.reach(
+            &mut net,
+            Goal::Written {
+                each: 1,
+                window: 1,
+                heard: true,
+            },
+        )?;
         Ok::<_, std::io::Error>((took, times, before, begin, end, beats, crew))
     });
     let run = run.await.map_err(|error| Fault::new("the run", error))?;
@@ -78,13 +106,23 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     // Both ends of a connection are on this machine.
     let slab = begin.slab.saturating_sub(before.slab) / 2;
     report.figure("kernel memory of each end", per(slab), "bytes");
-    report.figure("server CPU of joining each", joining.server_cores * joining.seconds * 1e6 / count, "µs");
+    report.figure(
+        "server CPU of joining each",
+        joining.server_cores * joining.seconds * 1e6 / count,
+        "µs",
+    );
     let sat = end.since(&begin);
-    report.figure("server CPU per 10,000", sat.server_cores * 10_000.0 / count * 100.0, "% of a core");
+    report.figure(
+        "server CPU per 10,000",
+        sat.server_cores * 10_000.0 / count * 100.0,
+        "% of a core",
+    );
     report.figure("heartbeats answered", beats as f64 / sat.seconds, "1/s");
     report.load(&sat, beats as f64, "heartbeat");
     report.times("to be live", times);
-    report.notes.push("after it, each user wrote to the next, and all of it came".to_owned());
+    report
+        .notes
+        .push("after it, each user wrote to the next, and all of it came".to_owned());
     report.findings = crew.verdict();
     Ok(report)
 }

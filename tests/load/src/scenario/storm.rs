@@ -43,7 +43,11 @@ impl Storm {
     fn how(&self) -> How {
         let started = self.common.server.is_none();
         let forgets = self.common.store == Store::Memory;
-        let usual = if started && !forgets { How::Kill } else { How::Cut };
+        let usual = if started && !forgets {
+            How::Kill
+        } else {
+            How::Cut
+        };
         self.how.unwrap_or(usual)
     }
 }
@@ -82,13 +86,20 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     }
     let (how, wire, count) = (args.how(), args.common.wire, args.users);
     if how != How::Cut && args.common.store == Store::Memory {
-        return Err(Fault::new("--how", "a server in memory forgets its users: say cut"));
+        return Err(Fault::new(
+            "--how",
+            "a server in memory forgets its users: say cut",
+        ));
     }
     let users = stage.users(count).await?;
     let net = Net::new(stage.target.place(wire, args.common.sources))?;
     let mut crew = Crew::new(users, wire.protocol());
     crew.ring();
-    let live = Goal::Live { from: 0, to: count, at_once: args.at_once.max(1) };
+    let live = Goal::Live {
+        from: 0,
+        to: count,
+        at_once: args.at_once.max(1),
+    };
     let (net, crew, first) = step(net, crew, move |net, crew| {
         let took = crew.reach(net, live)?;
         crew.reach(net, ROUND)?;

@@ -48,23 +48,52 @@ pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
         for reader in 0..readers {
             crew.writes_to(reader % WRITERS, WRITERS + reader);
         }
-        crew.reach(&mut net, Goal::Live { from: 0, to: WRITERS, at_once: WRITERS })?;
-        let fill = Goal::Written { each, window: 32, heard: false };
+        crew.reach(
+            &mut net,
+            Goal::Live {
+                from: 0,
+                to: WRITERS,
+                at_once: WRITERS,
+            },
+        )?;
+        let fill = Goal::Written {
+            each,
+            window: 32,
+            heard: false,
+        };
         let filled = crew.reach(&mut net, fill)?;
         let before = usage();
         let to = crew.len();
-        let took = crew.reach(&mut net, Goal::Live { from: WRITERS, to, at_once })?;
+        let took = crew.reach(
+            &mut net,
+            Goal::Live {
+                from: WRITERS,
+                to,
+                at_once,
+            },
+        )?;
         let load = usage().since(&before);
         let (synced, times) = (crew.synced(), crew.times());
         // Live means live: what is written now comes.
-        crew.reach(&mut net, Goal::Written { each: 1, window: 1, heard: true })?;
+        crew.reach(
+            &mut net,
+            Goal::Written {
+                each: 1,
+                window: 1,
+                heard: true,
+            },
+        )?;
         Ok::<_, std::io::Error>((crew, filled, took, load, synced, times))
     });
     let run = run.await.map_err(|error| Fault::new("the run", error))?;
     let (crew, filled, took, load, synced, times) = run?;
     let mut report = stage.report;
     let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
-    report.figure("backlog written", per_second(each * readers as u64, filled), "sends/s");
+    report.figure(
+        "backlog written",
+        per_second(each * readers as u64, filled),
+        "sends/s",
+    );
     let rate = per_second(synced, took);
     let limit = match args.common.store {
         _ if !args.common.limits => None,

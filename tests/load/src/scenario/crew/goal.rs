@@ -61,7 +61,10 @@ impl Crew {
             }
             Goal::Written { window, heard, .. } => {
                 self.begin_writing(net, window);
-                let open = self.people.iter().any(|it| it.left > 0 && it.way == Way::Live);
+                let open = self
+                    .people
+                    .iter()
+                    .any(|it| it.left > 0 && it.way == Way::Live);
                 let done = self.under_way == 0 && !open && (!heard || self.judge.complete());
                 (!done).then_some(now + SECOND / 100)
             }

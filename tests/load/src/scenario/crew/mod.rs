@@ -187,7 +187,9 @@ impl Crew {
 
     /// A person's connection is gone.
     fn left(&mut self, at: usize) {
-        let Some(person) = self.people.get_mut(at) else { return };
+        let Some(person) = self.people.get_mut(at) else {
+            return;
+        };
         match person.way {
             Way::Live => self.live -= 1,
             Way::Joining => self.joining -= 1,
@@ -229,8 +231,12 @@ impl Crew {
         let Some(person) = self.people.get_mut(at).filter(|it| it.way == Way::Live) else {
             return;
         };
-        let (Some(conn), Some(stream)) = (person.conn, person.next_lane()) else { return };
-        let Some(to) = self.judge.to(stream) else { return };
+        let (Some(conn), Some(stream)) = (person.conn, person.next_lane()) else {
+            return;
+        };
+        let Some(to) = self.judge.to(stream) else {
+            return;
+        };
         let mark = self.judge.send(stream, clock::now());
         mark.write(&mut self.content, SIZE);
         let sent = Sent {
@@ -281,7 +287,8 @@ impl Crew {
             0 => self.judge.answered(sent.stream),
             4 => self.judge.failed(sent.stream, sent.number, Failed::Unknown),
             _ => {
-                self.failed.get_or_insert(format!("a send was refused: {}", packet.refusal()));
+                self.failed
+                    .get_or_insert(format!("a send was refused: {}", packet.refusal()));
                 self.judge.failed(sent.stream, sent.number, Failed::Refused);
             }
         }
@@ -334,7 +341,15 @@ impl Crew {
     }
 
     fn ack(&self, net: &mut Net, id: ConnId, seq: i64) {
-        net.send(id, PackageType::PtMessage, 0, &Ack { seq, at: self.today });
+        net.send(
+            id,
+            PackageType::PtMessage,
+            0,
+            &Ack {
+                seq,
+                at: self.today,
+            },
+        );
     }
 }
 
@@ -355,7 +370,9 @@ impl Actor for Crew {
                     self.entry(at, &pushed);
                     self.ack(net, id, pushed.seq);
                 }
-                None => self.judge.note(Finding::Damaged, || "a push without a message".into()),
+                None => self
+                    .judge
+                    .note(Finding::Damaged, || "a push without a message".into()),
             },
             Ok(PackageType::PtSend) => self.settle(net, at, packet),
             Ok(PackageType::PtClose) => {}
@@ -374,8 +391,11 @@ impl Actor for Crew {
         let Some(at) = self.at(id) else { return };
         self.left(at);
         if self.goal != Goal::Gone {
-            self.judge.note(Finding::Connection, || format!("connection {id} was lost: {why}"));
-            self.failed.get_or_insert(format!("a connection was lost: {why}"));
+            self.judge.note(Finding::Connection, || {
+                format!("connection {id} was lost: {why}")
+            });
+            self.failed
+                .get_or_insert(format!("a connection was lost: {why}"));
         }
     }
 
