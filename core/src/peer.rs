@@ -7,23 +7,31 @@ use async_trait::async_trait;
 use crate::envelope::Parcel;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 
-/// Reaches other connect nodes. Everything it carries is a hint: a lost call costs time, never a
-/// message (law 6), so failures are counted and not retried.
+/// Reaches other connect nodes. Parcels are hints: a lost one costs time, never a message (law 6),
+/// so failures are counted and not retried. A takeover is said until it was heard.
 #[async_trait]
 pub trait Peer: Debug + Send + Sync + 'static {
     /// The connect nodes known now, without this one.
     async fn nodes(&self) -> Vec<NodeId>;
+
+    /// Whether there never are others.
+    fn is_alone(&self) -> bool {
+        false
+    }
 
     /// Hands parcels to a node; calls to one node arrive in order. Does not wait for the peer
     /// beyond a bounded queue; returns `false` if they were dropped.
     async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool;
 
     /// The device has signed in elsewhere with this generation: an older connection of it on that
-    /// node is served nothing more.
+    /// node is served nothing more. Waits for the node for a moment; if it has not heard it then,
+    /// it is told again and again, and gets no parcels before.
     async fn supersede(&self, node: &NodeId, device: DeviceId, generation: Generation);
 
-    /// Closes the device's connection on that node, if it is signed in as this user.
-    async fn disconnect(&self, node: &NodeId, user: UserId, device: DeviceId, reason: &str);
+    /// Closes the device's connection on that node, if it is signed in as this user; returns whether
+    /// the node has heard it.
+    async fn disconnect(&self, node: &NodeId, user: UserId, device: DeviceId, reason: &str)
+    -> bool;
 }
 
 /// No other nodes: everything is in this process.
@@ -36,11 +44,17 @@ impl Peer for Alone {
         Vec::new()
     }
 
+    fn is_alone(&self) -> bool {
+        true
+    }
+
     async fn deliver(&self, _node: &NodeId, _parcels: Vec<Parcel>) -> bool {
         false
     }
 
     async fn supersede(&self, _node: &NodeId, _device: DeviceId, _generation: Generation) {}
 
-    async fn disconnect(&self, _node: &NodeId, _user: UserId, _device: DeviceId, _reason: &str) {}
+    async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+        true
+    }
 }

@@ -1,15 +1,17 @@
 //! Carries a plan out: local parcels to the sink at once, the rest to the peers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::envelope::Parcel;
 use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::peer::Peer;
-use crate::store::DeviceRoute;
+use crate::store::{Device, DeviceRoute, DeviceStore, Route};
 
 /// How long routes may take; then the readers on other nodes find the entries by themselves.
 const ROUTES_WAIT: Duration = Duration::from_secs(1);
@@ -21,6 +23,7 @@ pub struct Fanout {
     sink: Arc<dyn LocalSink>,
     peer: Arc<dyn Peer>,
     routes: Arc<dyn DeviceRoute>,
+    devices: Option<Arc<dyn DeviceStore>>,
 }
 
 impl Fanout {
@@ -37,7 +40,16 @@ impl Fanout {
             sink,
             peer,
             routes,
+            devices: None,
         }
+    }
+
+    /// With the devices' generations, so that a revocation also takes effect on nodes that do not
+    /// hear of it.
+    #[must_use]
+    pub fn with_devices(self, devices: Arc<dyn DeviceStore>) -> Self {
+        let devices = Some(devices);
+        Self { devices, ..self }
     }
 
     /// Hands the parcels to this node's connections and to the other nodes, in order.
@@ -54,15 +66,13 @@ impl Fanout {
     }
 
     /// Hands the parcels to the other nodes that hold connections of their users. Routes are read
-    /// once, and not at all while there are no other nodes.
+    /// once, and not at all where there are no other nodes; a route may name one that is not listed
+    /// yet.
     pub async fn remote(&self, parcels: Vec<Parcel>) {
-        if parcels.is_empty() {
+        if parcels.is_empty() || self.peer.is_alone() {
             return;
         }
         let others = self.peer.nodes().await;
-        if others.is_empty() {
-            return;
-        }
         let named = users(&parcels);
         let routes = if named.is_empty() {
             Vec::new()
@@ -87,16 +97,88 @@ impl Fanout {
         }
     }
 
-    /// Closes the device's connection, on whichever node it is.
+    /// Closes the device's connection, on whichever node it is: all are asked, at once, because a
+    /// route may be lost or older than the connection. What a node that does not answer holds of
+    /// the device is made an older connection, which neither registers again nor gets parcels.
     pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
         self.sink.disconnect(user, device, reason);
-        let nodes = match timeout(ROUTES_WAIT, self.routes.device(device)).await {
-            Ok(Ok(route)) => route.map(|route| vec![route.node]).unwrap_or_default(),
-            // Not known where it is: every node is asked.
-            Ok(Err(_)) | Err(_) => self.peer.nodes().await,
-        };
-        for node in nodes.iter().filter(|node| **node != self.here) {
-            self.peer.disconnect(node, user, device, reason).await;
+        if self.peer.is_alone() {
+            return;
         }
+        let (nodes, route, before) = tokio::join!(
+            self.peer.nodes(),
+            timeout(ROUTES_WAIT, self.routes.device(device)),
+            self.known(device),
+        );
+        let mut nodes: HashSet<NodeId> = nodes.into_iter().collect();
+        // The list may be older than the route.
+        if let Ok(Ok(Some(route))) = route {
+            nodes.insert(route.node);
+        }
+        nodes.remove(&self.here);
+        let asked = nodes.iter().map(async |node| {
+            let heard = self.peer.disconnect(node, user, device, reason).await;
+            (!heard).then_some(node)
+        });
+        let deaf: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
+        if !deaf.is_empty() {
+            let before = before.filter(|before| before.user == Some(user));
+            self.shut_out(user, device, before, &deaf).await;
+        }
+    }
+
+    /// What the store has of the device.
+    async fn known(&self, device: DeviceId) -> Option<Device> {
+        let known = self.devices.as_ref()?.get(device);
+        timeout(ROUTES_WAIT, known).await.ok()?.ok()?
+    }
+
+    /// Some nodes have not heard of a revocation: the device's generation is raised as by a sign-in
+    /// elsewhere, a route that leads nowhere stands for it, and the nodes are told until they hear.
+    async fn shut_out(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        before: Option<Device>,
+        deaf: &[&NodeId],
+    ) {
+        let (Some(devices), Some(before)) = (&self.devices, before) else {
+            tracing::warn!(%device, "a revocation was not heard by every node");
+            return;
+        };
+        // Signed in anew since: that takes over by itself, and must not be shut out.
+        let now = self.known(device).await;
+        if now.is_none_or(|now| now.generation != before.generation) {
+            return;
+        }
+        let raised = devices.raise(&[(device, user)], before.updated_at).await;
+        let generation = match raised.as_deref() {
+            Ok([raised]) => *raised,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%error, %device, "a revocation was not heard by every node");
+                return;
+            }
+        };
+        let nowhere = Route {
+            device,
+            user,
+            generation,
+            node: NodeId {
+                name: String::new(),
+                boot: 0,
+            },
+            client: String::new(),
+        };
+        if !matches!(
+            timeout(ROUTES_WAIT, self.routes.claim(&nowhere)).await,
+            Ok(Ok(_))
+        ) {
+            tracing::debug!(%device, "no route stands in the way of a revoked connection");
+        }
+        let told = deaf
+            .iter()
+            .map(|node| self.peer.supersede(node, device, generation));
+        join_all(told).await;
     }
 }

@@ -11,7 +11,7 @@ use crate::memory;
 use crate::message::{Content, Message, Profile, Receiver, Sender};
 use crate::peer::{Alone, Peer};
 use crate::seq::Seq;
-use crate::store::{Claim, DeviceRoute, Kind, Route, StoreError};
+use crate::store::{Claim, DeviceInfo, DeviceRoute, Kind, Route, StoreError};
 use crate::time::Timestamp;
 
 /// Routes that fail, and count how often they are asked.
@@ -55,6 +55,9 @@ impl DeviceRoute for Broken {
 struct Neighbours {
     parcels: Mutex<Vec<(String, usize)>>,
     closed: Mutex<Vec<String>>,
+    told: Mutex<Vec<(String, u64)>>,
+    /// They do not hear of revocations.
+    deaf: bool,
 }
 
 #[async_trait]
@@ -69,10 +72,14 @@ impl Peer for Neighbours {
         node.name != "c"
     }
 
-    async fn supersede(&self, _: &NodeId, _: DeviceId, _: Generation) {}
+    async fn supersede(&self, node: &NodeId, _: DeviceId, generation: Generation) {
+        let told = (node.name.clone(), generation.0);
+        self.told.lock().unwrap().push(told);
+    }
 
-    async fn disconnect(&self, node: &NodeId, _: UserId, _: DeviceId, _: &str) {
+    async fn disconnect(&self, node: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
         self.closed.lock().unwrap().push(node.name.clone());
+        !self.deaf
     }
 }
 
@@ -156,26 +163,127 @@ async fn parcels_go_where_their_readers_are_and_one_absent_node_stops_nobody() {
 }
 
 #[tokio::test]
-async fn a_device_is_closed_where_it_is_and_everywhere_if_that_is_not_known() {
-    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
-    let fanout = |routes| {
-        Fanout::new(
-            node("here"),
-            Arc::clone(&sink) as _,
-            Arc::clone(&peer) as _,
-            routes,
-        )
-    };
+async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
     let routes = routed().await;
-    for n in 1..=3 {
-        let fanout = fanout(Arc::clone(&routes));
+    // Device 9 has no route; device 4 is on a node that is not listed yet.
+    let newer = Route {
+        device: device(4),
+        user: user(4),
+        generation: Generation(1),
+        node: node("d"),
+        client: String::new(),
+    };
+    assert!(routes.renew(&newer.node).await.is_ok());
+    routes.claim(&newer).await.unwrap();
+    let broken: Arc<dyn DeviceRoute> = Arc::new(Broken::default());
+    let listed = vec!["b", "c"];
+    let cases = [
+        (1, &routes, listed.clone()),
+        (2, &routes, listed.clone()),
+        (4, &routes, vec!["b", "c", "d"]),
+        (9, &routes, listed.clone()),
+        (1, &broken, listed),
+    ];
+    for (n, routes, asked) in cases {
+        let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+        let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
+        let fanout = Fanout::new(node("here"), local, others, Arc::clone(routes));
         fanout.disconnect(user(n), device(n), "revoked").await;
+        let mut closed = peer.closed.lock().unwrap().clone();
+        closed.sort();
+        assert_eq!(closed, asked);
+        assert_eq!(*sink.0.lock().unwrap(), 100);
     }
-    assert_eq!(*peer.closed.lock().unwrap(), ["b", "c"]);
-    let blind = fanout(Arc::new(Broken::default()));
-    blind.disconnect(user(1), device(1), "revoked").await;
-    assert_eq!(*peer.closed.lock().unwrap(), ["b", "c", "b", "c"]);
-    assert_eq!(*sink.0.lock().unwrap(), 400);
+}
+
+/// A node that is cut off would go on serving the device, and register it again.
+#[tokio::test]
+async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
+    let (stores, at) = (memory::stores(), Timestamp(1));
+    let held = Route {
+        device: device(2),
+        user: user(2),
+        generation: Generation(1),
+        node: node("b"),
+        client: String::new(),
+    };
+    assert!(stores.route.renew(&held.node).await.is_ok());
+    let info = DeviceInfo {
+        kind: 1,
+        brand: String::new(),
+        model: String::new(),
+        system_version: String::new(),
+        sdk_version: String::new(),
+    };
+    let known = stores.device.register(device(2), &info, at).await;
+    known.unwrap();
+    stores
+        .device
+        .raise(&[(device(2), user(2))], at)
+        .await
+        .unwrap();
+    stores.route.claim(&held).await.unwrap();
+    for deaf in [false, true] {
+        let peer = Arc::new(Neighbours {
+            deaf,
+            ..Neighbours::default()
+        });
+        let (route, devices) = (Arc::clone(&stores.route), Arc::clone(&stores.device));
+        let fanout = Fanout::new(
+            node("here"),
+            Arc::new(NoConnections),
+            Arc::clone(&peer) as _,
+            route,
+        )
+        .with_devices(devices);
+        fanout.disconnect(user(2), device(2), "revoked").await;
+        let mut told = peer.told.lock().unwrap().clone();
+        told.sort();
+        let again = stores.route.claim(&held).await.unwrap();
+        if deaf {
+            assert_eq!(told, [("b".to_owned(), 2), ("c".to_owned(), 2)]);
+            assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
+            assert!(stores.route.of(&[user(2)]).await.unwrap().is_empty());
+        } else {
+            assert!(told.is_empty() && matches!(again, Claim::Claimed(_)));
+        }
+    }
+    // The next sign-in is newer than all of it.
+    let next = stores.device.raise(&[(device(2), user(2))], at).await;
+    let generation = next.unwrap()[0];
+    let next = stores.route.claim(&Route { generation, ..held }).await;
+    assert!(matches!(next, Ok(Claim::Claimed(_))), "{next:?}");
+}
+
+/// The list may be a moment older than a route.
+#[tokio::test]
+async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
+    #[derive(Debug, Default)]
+    struct Unlisted(Neighbours);
+
+    #[async_trait]
+    impl Peer for Unlisted {
+        async fn nodes(&self) -> Vec<NodeId> {
+            Vec::new()
+        }
+
+        async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
+            self.0.deliver(node, parcels).await
+        }
+
+        async fn supersede(&self, _: &NodeId, _: DeviceId, _: Generation) {}
+
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+            true
+        }
+    }
+
+    let peer = Arc::new(Unlisted::default());
+    let sink = Arc::new(Count::default());
+    let fanout = Fanout::new(node("here"), sink, Arc::clone(&peer) as _, routed().await);
+    fanout.deliver(vec![entry(1), entry(2)]).await;
+    let handed = peer.0.parcels.lock().unwrap().clone();
+    assert_eq!(handed, [("b".to_owned(), 1)]);
 }
 
 #[tokio::test]

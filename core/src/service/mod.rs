@@ -123,7 +123,8 @@ impl Service {
             policy,
             codec,
         } = parts;
-        let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route));
+        let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route))
+            .with_devices(Arc::clone(&stores.device));
         let directory = Directory::new(Arc::clone(&business), &limits);
         let jobs = Jobs::default();
         let (janitor, retention) = Janitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
