@@ -10,6 +10,8 @@ pub(crate) enum State {
     Starting,
     /// Serving.
     Ready,
+    /// Not serving for now, for this reason.
+    Waiting(&'static str),
     /// Going away.
     Draining,
     /// Something it cannot do without has failed.

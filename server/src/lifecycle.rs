@@ -65,9 +65,7 @@ impl App {
         let serving = async {
             self.roles.reached().await;
             self.start_clients(&running);
-            self.health.set(State::Ready);
-            self.set_serving(&reporter, ServingStatus::Serving).await;
-            std::future::pending::<()>().await;
+            self.follow(&reporter).await;
         };
         let outcome = tokio::select! {
             biased;
@@ -233,7 +231,11 @@ impl App {
         Arc::new(move |metrics: &Metrics| {
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
+            metrics.gauge("gimlet_nodes", roles.nodes() as u64);
             let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
+            if let Some(failures) = roles.business_failures() {
+                metrics.counter("gimlet_business_failures_total", failures);
+            }
                 return;
             };
             let (hub, stats) = (gateway.hub(), sessions.stats());
@@ -263,3 +265,17 @@ impl App {
         }
     }
 }
+    /// Ready while what this process cannot serve without is reached; without end.
+    async fn follow(&self, reporter: &HealthReporter) {
+        loop {
+            self.health.set(State::Ready);
+            self.set_serving(reporter, ServingStatus::Serving).await;
+            self.roles.lost().await;
+            tracing::warn!("no logic node is reached; this node is not ready until one is");
+            self.health.set(State::Waiting("no logic node is reached"));
+            self.set_serving(reporter, ServingStatus::NotServing).await;
+            self.roles.reached().await;
+            tracing::info!("a logic node is reached again");
+        }
+    }
+

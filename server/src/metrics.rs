@@ -122,6 +122,10 @@ const GAUGES: &[(&str, &str)] = &[
 /// Counters read at scrape time.
 const COUNTERS: &[(&str, &str)] = &[
     (
+        "gimlet_nodes",
+        "Other nodes with connections that are known",
+    ),
+    (
         "gimlet_parcels_dropped_total",
         "Pushes to other nodes dropped: their readers get them from the inbox",
     ),
@@ -131,6 +135,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_frames_out_total",
         "Frames written to clients: answers and pushes",
+    (
+        "gimlet_business_failures_total",
+        "Calls that the business role elsewhere did not answer, or not with sense",
+    ),
     ),
     ("gimlet_undecodable_total", "Frames that were no packets"),
     (

@@ -38,6 +38,7 @@ async fn ready(Shared(ops): Shared<Ops>) -> (StatusCode, String) {
     match ops.health.get() {
         State::Ready => (StatusCode::OK, "ready\n".into()),
         State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
+        State::Waiting(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting: {why}\n")),
         State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
         State::Failed(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("failed: {why}\n")),
     }
@@ -90,6 +91,11 @@ mod tests {
         assert!(
             text.contains("gimlet_connections 7") && text.contains("gimlet_ready 1"),
             "{text}"
+        );
+        health.set(State::Waiting("no logic node is reached"));
+        assert_eq!(
+            get_text(&router, "/readyz").await,
+            (unavailable, "waiting: no logic node is reached\n".into())
         );
         health.set(State::Failed("disk".into()));
         health.set(State::Draining);

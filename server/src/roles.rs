@@ -49,6 +49,7 @@ pub(crate) struct Roles {
     id: NodeId,
     peer: Option<RemotePeer>,
     remote: Option<Arc<RemoteLogic>>,
+    remote_business: Option<Arc<RemoteBusiness>>,
     /// What core runs, unless `node` does.
     core: Tasks,
     /// What reaches other nodes; ends after what uses it.
@@ -104,13 +105,16 @@ impl Roles {
             Some(peer) => Arc::new(peer.clone()),
             None => Arc::new(Alone),
         };
-        let business: Option<Arc<dyn Business>> = match &builtin {
-            Some(builtin) => Some(Arc::new(builtin.clone())),
-            None if has(Role::Logic) => {
-                let remote = RemoteBusiness::new(&config.cluster.business, &caller);
-                Some(Arc::new(remote.map_err(address)?))
-            }
-            None => None,
+        let remote_business = if builtin.is_none() && has(Role::Logic) {
+            let remote = RemoteBusiness::new(&config.cluster.business, &caller);
+            Some(Arc::new(remote.map_err(address)?))
+        } else {
+            None
+        };
+        let business: Option<Arc<dyn Business>> = match (&builtin, &remote_business) {
+            (Some(builtin), _) => Some(Arc::new(builtin.clone())),
+            (None, Some(remote)) => Some(Arc::clone(remote) as _),
+            (None, None) => None,
         };
         let mut roles = Self {
             service: None,
@@ -123,6 +127,7 @@ impl Roles {
             id,
             peer: remote_peer,
             remote: None,
+            remote_business,
             core: Tasks::default(),
             cluster,
         };
@@ -142,7 +147,13 @@ impl Roles {
             (false, false) => {}
         }
         if roles.fanout.is_none() && has(Role::Business) {
-            roles.fanout = Some(roles.business_fanout(route));
+            let fanout = roles.business_fanout(route);
+            let stores = storage.stores.as_ref();
+            let devices = stores.map(|stores| Arc::clone(&stores.device));
+            roles.fanout = Some(match devices {
+                Some(devices) => fanout.with_devices(devices),
+                None => fanout,
+            });
         }
         Ok(roles)
     }
@@ -290,11 +301,29 @@ impl Roles {
         }
     }
 
+    /// Returns when what this process cannot serve without is no longer reached.
+    pub(crate) async fn lost(&self) {
+        match &self.remote {
+            Some(remote) => remote.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Calls that the business role, if it is elsewhere, did not answer.
+    pub(crate) fn business_failures(&self) -> Option<u64> {
+        Some(self.remote_business.as_ref()?.failures())
+    }
+
     /// Signed-in connections.
     pub(crate) fn connections(&self) -> usize {
         self.gateway
             .as_ref()
             .map_or(0, |gateway| gateway.hub().connections())
+    }
+
+    /// Other connect nodes that are known.
+    pub(crate) fn nodes(&self) -> usize {
+        self.peer.as_ref().map_or(0, RemotePeer::known)
     }
 
     /// Parcels for other nodes that were dropped.

@@ -6,9 +6,9 @@
 //! could not be asked: the log says why.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,6 +32,8 @@ const WAIT: Duration = Duration::from_secs(2);
 const TRY: Duration = Duration::from_millis(1_200);
 /// A server that failed is asked last for so long.
 const REST: Duration = Duration::from_secs(2);
+/// A server that fails is spoken of once in so long; the rest is counted.
+const SAY: Duration = Duration::from_secs(30);
 /// gim's code of a refused token.
 const UNAUTHORIZED: i32 = 10_000;
 /// Set by gimlet's own guard when the secret was wrong, which is not about the token.
@@ -44,6 +46,7 @@ type Client = BusinessIntClient<RawStatus>;
 pub(crate) struct RemoteBusiness {
     servers: Vec<Server>,
     turn: AtomicUsize,
+    failures: AtomicU64,
     authorization: Option<MetadataValue<Ascii>>,
 }
 
@@ -51,7 +54,18 @@ pub(crate) struct RemoteBusiness {
 struct Server {
     address: String,
     client: Client,
-    resting: Mutex<Option<Instant>>,
+    state: Mutex<State>,
+}
+
+/// How a server has answered of late.
+#[derive(Debug, Default)]
+struct State {
+    /// It failed, and is asked last until then.
+    resting: Option<Instant>,
+    /// When it was said that it fails.
+    said: Option<Instant>,
+    /// It was said that it fails, and it has not answered since.
+    out: bool,
 }
 
 /// Why a server's answer is none.
@@ -82,14 +96,20 @@ impl RemoteBusiness {
                 address: address.clone(),
                 client: BusinessIntClient::new(channel)
                     .max_decoding_message_size(call::MESSAGE_MAX),
-                resting: Mutex::new(None),
+                state: Mutex::default(),
             })
         });
         Ok(Self {
             servers: servers.collect::<Result<_, tonic::transport::Error>>()?,
             turn: AtomicUsize::new(0),
+            failures: AtomicU64::new(0),
             authorization: caller.authorization(),
         })
+    }
+
+    /// Calls that a server did not answer, or not with sense.
+    pub(crate) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn request<T>(&self, body: T) -> Request<T> {
@@ -133,13 +153,12 @@ impl RemoteBusiness {
             let asked = timeout_at(until, call(server.client.clone())).await;
             match asked.unwrap_or(Err(Trouble::Late)) {
                 Ok(answer) => {
-                    server.rest(None);
+                    server.answers();
                     return answer;
                 }
                 Err(trouble) => {
-                    let address = &server.address;
-                    tracing::warn!(address, what, %trouble, "the business server failed a call");
-                    server.rest(Some(Instant::now() + REST));
+                    self.failures.fetch_add(1, Ordering::Relaxed);
+                    server.fails(what, &trouble);
                 }
             }
         }
@@ -149,12 +168,33 @@ impl RemoteBusiness {
 
 impl Server {
     fn is_resting(&self, now: Instant) -> bool {
-        let until = *self.resting.lock().unwrap_or_else(PoisonError::into_inner);
-        until.is_some_and(|until| now < until)
+        self.state().resting.is_some_and(|until| now < until)
     }
 
-    fn rest(&self, until: Option<Instant>) {
-        *self.resting.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    fn answers(&self) {
+        let mut state = self.state();
+        state.resting = None;
+        if std::mem::take(&mut state.out) {
+            let address = &self.address;
+            tracing::info!(address, "the business server answers again");
+        }
+    }
+
+    fn fails(&self, what: &str, trouble: &Trouble) {
+        let (address, now) = (&self.address, Instant::now());
+        let mut state = self.state();
+        state.resting = Some(now + REST);
+        let lately = state.said.is_some_and(|said| now < said + SAY);
+        if lately {
+            tracing::debug!(address, what, %trouble, "the business server failed a call");
+        } else {
+            (state.said, state.out) = (Some(now), true);
+            tracing::warn!(address, what, %trouble, "the business server fails calls");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -95,6 +95,12 @@ impl Link {
         let _ = up.wait_for(|up| *up).await;
     }
 
+    /// Returns when the node is not reached.
+    pub(super) async fn lost(&self) {
+        let mut up = self.up.subscribe();
+        let _ = up.wait_for(|up| !*up).await;
+    }
+
     /// Puts a send on the stream; what it resolves to is the answer, or an error if the stream broke
     /// before. `None` if nothing was put there.
     pub(super) fn send(

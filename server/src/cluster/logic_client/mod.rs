@@ -107,6 +107,13 @@ impl RemoteLogic {
             .is_ok()
     }
 
+    /// Returns when no node is reached.
+    pub(crate) async fn lost(&self) {
+        while let Some(link) = self.links.iter().find(|link| link.is_up()) {
+            link.lost().await;
+        }
+    }
+
     /// Waits until every node is reached, for so long at most; returns whether they are.
     #[cfg(test)]
     pub(super) async fn all_reached(&self, within: Duration) -> bool {

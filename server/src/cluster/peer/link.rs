@@ -116,28 +116,46 @@ impl Link {
         queue.try_send((parcels, room)).is_ok()
     }
 
-    pub(super) async fn supersede(&self, device: DeviceId, generation: Generation) {
+    /// Something for the node was dropped before it came here.
+    pub(super) fn miss(&self) {
+        self.missed.store(true, Ordering::Release);
+    }
+
+    /// Tells the node at once if something was dropped.
+    pub(super) fn nudge(&self) {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queue.as_ref()
+            && self.missed.load(Ordering::Acquire)
+            && !self.put(queue, Vec::new(), 0)
+        {
+            self.miss();
+        }
+    }
+
+    /// Whether the node has heard it.
+    pub(super) async fn supersede(&self, device: DeviceId, generation: Generation) -> bool {
         let request = node::SupersedeRequest {
             device: device.get(),
             generation: generation.0,
         };
         let mut client = self.client.clone();
-        self.call("supersede", client.supersede(request)).await;
+        self.call("supersede", client.supersede(request)).await
     }
 
-    pub(super) async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
+    /// Whether the node has heard it.
+    pub(super) async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) -> bool {
         let request = node::DisconnectRequest {
             user: user.get(),
             device: device.get(),
             reason: reason.to_owned(),
         };
         let mut client = self.client.clone();
-        self.call("disconnect", client.disconnect(request)).await;
+        self.call("disconnect", client.disconnect(request)).await
     }
 
-    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, Status>>) {
+    async fn call<T>(&self, what: &str, call: impl Future<Output = Result<T, Status>>) -> bool {
         match timeout(CALL, call).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => return true,
             Ok(Err(status)) => {
                 let why = status.message();
                 tracing::debug!(node = %self.node, what, why, "a connect node failed a call");
@@ -146,6 +164,7 @@ impl Link {
                 tracing::debug!(node = %self.node, what, "a connect node did not answer in time");
             }
         }
+        false
     }
 
     /// Keeps the stream open until `stop` or the node's end.

@@ -1,9 +1,11 @@
 //! The other connect nodes: `Peer` over the nodes that hold a lease.
 //!
-//! Everything that goes this way is a hint (law 6): it is handed on at once or dropped and counted,
-//! and a node that was cut off compares its heads when it is heard again.
+//! Parcels are hints (law 6): they are handed on at once or dropped and counted, and a node that
+//! was cut off compares its heads when it is heard again. A takeover is none: it is said until it
+//! was heard, and until then the node gets no parcels.
 
 mod link;
+mod owed;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use gimlet_core::envelope::Parcel;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use gimlet_core::peer::Peer;
@@ -21,13 +24,19 @@ use tokio_util::task::TaskTracker;
 
 use super::call::Caller;
 use link::Link;
+use owed::Owed;
 
 /// How often the list of nodes is read.
 const REFRESH: Duration = Duration::from_secs(1);
+/// The same at a node's start, when others often start with it, and for how long.
+const AT_START: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 /// How long reading it may take.
 const READ: Duration = Duration::from_millis(800);
 /// A node that is no longer listed counts for so long still: the list may have been lost.
 const GRACE: Duration = Duration::from_secs(15);
+
+/// How often a node is told again what it has not heard.
+const AGAIN: Duration = Duration::from_millis(250);
 
 /// `Peer` by gRPC. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,6 +51,7 @@ struct Inner {
     route: Arc<dyn DeviceRoute>,
     nodes: Mutex<HashMap<NodeId, Instant>>,
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
+    owed: Mutex<Owed>,
     dropped: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -63,6 +73,7 @@ impl RemotePeer {
             route,
             nodes: Mutex::default(),
             links: Mutex::default(),
+            owed: Mutex::default(),
             dropped: AtomicU64::new(0),
             tasks: tasks.clone(),
             stop: stop.clone(),
@@ -72,9 +83,15 @@ impl RemotePeer {
             tokio::select! {
                 () = following.stop.cancelled() => {}
                 () = following.follow() => {}
+                () = following.repay() => {}
             }
         });
         Self { inner }
+    }
+
+    /// Connect nodes known now, without this one.
+    pub(crate) fn known(&self) -> usize {
+        lock(&self.inner.nodes).len()
     }
 
     /// Parcels dropped so far.
@@ -85,14 +102,46 @@ impl RemotePeer {
 
 impl Inner {
     async fn follow(&self) {
+        let started = Instant::now();
         loop {
             match timeout(READ, self.route.nodes()).await {
                 Ok(Ok(nodes)) => self.listed(nodes),
                 Ok(Err(error)) => tracing::debug!(%error, "the list of nodes was not read"),
                 Err(_) => tracing::debug!("the list of nodes was not read in time"),
             }
-            sleep(REFRESH).await;
+            let (often, young) = AT_START;
+            let new = started.elapsed() < young;
+            sleep(if new { often } else { REFRESH }).await;
         }
+    }
+
+    /// Says again what was not heard, to the nodes that are listed.
+    async fn repay(&self) {
+        loop {
+            sleep(AGAIN).await;
+            let nodes = lock(&self.owed).nodes();
+            let listed = lock(&self.nodes).clone();
+            let nodes = nodes.iter().filter(|node| listed.contains_key(node));
+            join_all(nodes.map(|node| self.repay_to(node))).await;
+        }
+    }
+
+    async fn repay_to(&self, node: &NodeId) {
+        let Some(link) = self.link(node) else { return };
+        let devices = lock(&self.owed).of(node);
+        for (device, generation) in devices {
+            if !link.supersede(device, generation).await {
+                return;
+            }
+            if lock(&self.owed).heard(node, device, generation) {
+                tracing::info!(%node, "a connect node has heard of all takeovers");
+                link.nudge();
+            }
+        }
+    }
+
+    fn owes(&self, node: &NodeId) -> bool {
+        lock(&self.owed).has(node)
     }
 
     fn listed(&self, now: Vec<NodeId>) {
@@ -146,8 +195,13 @@ impl Peer for RemotePeer {
 
     async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
         let count = parcels.len() as u64;
-        let link = self.inner.link(node);
-        let taken = link.is_some_and(|link| link.deliver(&parcels));
+        let taken = self.inner.link(node).is_some_and(|link| {
+            let held = self.inner.owes(node);
+            if held {
+                link.miss();
+            }
+            !held && link.deliver(&parcels)
+        });
         if !taken {
             self.inner.dropped.fetch_add(count, Ordering::Relaxed);
         }
@@ -155,14 +209,28 @@ impl Peer for RemotePeer {
     }
 
     async fn supersede(&self, node: &NodeId, device: DeviceId, generation: Generation) {
-        if let Some(link) = self.inner.link(node) {
-            link.supersede(device, generation).await;
+        let Some(link) = self.inner.link(node) else {
+            return;
+        };
+        // A node that does not hear is not waited for again and again.
+        if !self.inner.owes(node) && link.supersede(device, generation).await {
+            return;
+        }
+        if lock(&self.inner.owed).note(node, device, generation) {
+            tracing::warn!(%node, "a connect node does not hear of a takeover; it is told again");
         }
     }
 
-    async fn disconnect(&self, node: &NodeId, user: UserId, device: DeviceId, reason: &str) {
-        if let Some(link) = self.inner.link(node) {
-            link.disconnect(user, device, reason).await;
+    async fn disconnect(
+        &self,
+        node: &NodeId,
+        user: UserId,
+        device: DeviceId,
+        reason: &str,
+    ) -> bool {
+        match self.inner.link(node) {
+            Some(link) => link.disconnect(user, device, reason).await,
+            None => false,
         }
     }
 }

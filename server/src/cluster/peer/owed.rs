@@ -1,0 +1,107 @@
+//! Takeovers that a node has not heard of: they are said again until it has.
+//!
+//! Everything else between nodes may be lost (law 6); this may not, or a superseded or revoked
+//! connection would be served on.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gimlet_core::id::{DeviceId, Generation, NodeId};
+use tokio::time::Instant;
+
+/// A node that was not heard of for so long has no connections any more.
+const KEPT: Duration = Duration::from_mins(10);
+/// Devices kept for one node; what is beyond it is caught when the node registers its routes again.
+const MOST: usize = 100_000;
+
+/// What is owed to each node.
+#[derive(Debug, Default)]
+pub(super) struct Owed(HashMap<NodeId, Debt>);
+
+#[derive(Debug)]
+struct Debt {
+    devices: HashMap<DeviceId, Generation>,
+    since: Instant,
+}
+
+impl Owed {
+    /// Notes a takeover; `true` if it is the first for this node.
+    pub(super) fn note(&mut self, node: &NodeId, device: DeviceId, generation: Generation) -> bool {
+        let first = !self.0.contains_key(node);
+        let debt = self.0.entry(node.clone()).or_insert_with(|| Debt {
+            devices: HashMap::new(),
+            since: Instant::now(),
+        });
+        if debt.devices.len() < MOST || debt.devices.contains_key(&device) {
+            let noted = debt.devices.entry(device).or_insert(generation);
+            *noted = generation.max(*noted);
+        }
+        first
+    }
+
+    /// Whether this node has not heard everything.
+    pub(super) fn has(&self, node: &NodeId) -> bool {
+        self.0.contains_key(node)
+    }
+
+    /// The nodes that have not, without those that are long gone.
+    pub(super) fn nodes(&mut self) -> Vec<NodeId> {
+        self.0.retain(|_, debt| debt.since.elapsed() < KEPT);
+        self.0.keys().cloned().collect()
+    }
+
+    /// What a node has not heard.
+    pub(super) fn of(&self, node: &NodeId) -> Vec<(DeviceId, Generation)> {
+        let debt = self.0.get(node).into_iter();
+        debt.flat_map(|debt| debt.devices.iter().map(|(device, it)| (*device, *it)))
+            .collect()
+    }
+
+    /// The node has heard this; `true` if it has heard everything now.
+    pub(super) fn heard(
+        &mut self,
+        node: &NodeId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> bool {
+        let Some(debt) = self.0.get_mut(node) else {
+            return false;
+        };
+        if debt.devices.get(&device) == Some(&generation) {
+            debt.devices.remove(&device);
+        }
+        let all = debt.devices.is_empty();
+        if all {
+            self.0.remove(node);
+        }
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_owed_is_kept_until_it_is_heard_or_the_node_is_long_gone() {
+        let device = |n| DeviceId::new(n).unwrap();
+        let node = NodeId {
+            name: "a:1".into(),
+            boot: 1,
+        };
+        let mut owed = Owed::default();
+        assert!(owed.note(&node, device(1), Generation(3)));
+        assert!(!owed.note(&node, device(1), Generation(2)));
+        assert!(!owed.note(&node, device(2), Generation(1)));
+        assert_eq!(owed.of(&node).len(), 2);
+        // A newer one came while the older was said.
+        assert!(!owed.heard(&node, device(1), Generation(2)));
+        assert!(!owed.heard(&node, device(1), Generation(3)));
+        assert!(owed.has(&node) && owed.nodes().len() == 1);
+        assert!(owed.heard(&node, device(2), Generation(1)));
+        assert!(!owed.has(&node));
+        owed.note(&node, device(1), Generation(1));
+        tokio::time::advance(KEPT).await;
+        assert!(owed.nodes().is_empty() && !owed.has(&node));
+    }
+}
