@@ -50,11 +50,12 @@ impl Servers {
     }
 }
 
+/// A variable of the environment, if it is set to something.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests are told where the servers are"
 )]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
@@ -99,7 +100,19 @@ impl Cluster {
     ///
     /// # Errors
     /// A node did not start.
-    pub async fn of(servers: &Servers, [connect, logic, business]: [usize; 3]) -> io::Result<Self> {
+    pub async fn of(servers: &Servers, shape: [usize; 3]) -> io::Result<Self> {
+        Self::with(servers, shape, &[]).await
+    }
+
+    /// The same, with more of its nodes' environment.
+    ///
+    /// # Errors
+    /// A node did not start.
+    pub async fn with(
+        servers: &Servers,
+        [connect, logic, business]: [usize; 3],
+        more: &[(&str, &str)],
+    ) -> io::Result<Self> {
         let nodes = |role, count| (0..count).map(|_| Node::new(role)).collect::<Vec<_>>();
         let apart = logic + business > 0;
         let first = if apart { Role::Connect } else { Role::Whole };
@@ -128,7 +141,10 @@ impl Cluster {
             ("GIMLET_STOP__COME_BACK", "200ms".to_owned()),
         ];
         let environment = environment.map(|(name, value)| (name.to_owned(), value));
-        cluster.environment = environment.to_vec();
+        let more = more
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        cluster.environment = environment.into_iter().chain(more).collect();
         // All at once: they find each other, and the tables are made by whoever comes first.
         for node in cluster.nodes() {
             let (role, ports) = (node.role, node.ports);

@@ -7,3 +7,4 @@ pub mod raw;
 pub mod scenario;
 pub mod slow;
 pub mod talk;
+pub mod writers;

@@ -146,15 +146,8 @@ impl Process {
     }
 
     async fn says_ready(&self) -> bool {
-        let asked = async {
-            let mut ops = TcpStream::connect(self.ports.ops).await?;
-            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n")
-                .await?;
-            let mut answer = Vec::new();
-            ops.read_to_end(&mut answer).await?;
-            Ok::<_, io::Error>(answer.starts_with(b"HTTP/1.1 200"))
-        };
-        matches!(timeout(Duration::from_secs(1), asked).await, Ok(Ok(true)))
+        let answer = get(self.ports.ops, "/readyz").await;
+        answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
     /// Sends it a signal by its short name, such as `TERM`, `STOP` or `CONT`.
@@ -209,6 +202,22 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.kill();
     }
+}
+
+/// What an ops port answers, head and all.
+///
+/// # Errors
+/// It did not, within a second.
+pub async fn get(ops: SocketAddr, path: &str) -> io::Result<String> {
+    let asked = async {
+        let mut ops = TcpStream::connect(ops).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n");
+        ops.write_all(request.as_bytes()).await?;
+        let mut answer = String::new();
+        ops.read_to_string(&mut answer).await?;
+        Ok(answer)
+    };
+    timeout(Duration::from_secs(1), asked).await?
 }
 
 /// The `gimlet` binary: the one named by `GIMLET_TEST_BINARY`, or the one beside this program.

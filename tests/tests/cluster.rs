@@ -14,6 +14,9 @@ use std::time::Duration;
 
 use gimlet_client::{Content, Event, Receiver, Sender};
 use gimlet_tests::cluster::{Cluster, Phone, Role, Servers};
+use gimlet_tests::process::get;
+use gimlet_tests::scenario::soon;
+use gimlet_tests::writers;
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
@@ -57,6 +60,8 @@ const ON_APART: &[Story] = stories![
     a_killed_connect_node_loses_nothing,
     a_thawed_connect_node_serves_nobody_who_has_moved,
     a_rolling_restart_loses_nothing,
+    eight_writers_to_one_user_leave_no_hole_to_its_reader,
+    a_connect_node_without_a_logic_node_is_not_ready,
 ];
 
 fn main() -> ExitCode {
@@ -303,6 +308,39 @@ async fn a_thawed_connect_node_serves_nobody_who_has_moved(mut cluster: Cluster)
     let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
     alice.sends("hello", to(&carol)).await;
     carol.receives("hello", 1).await;
+}
+
+async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) {
+    async fn says(ops: std::net::SocketAddr, word: &str) {
+        let end = format!("\r\n\r\n{word}");
+        soon(word, async {
+            while !get(ops, "/readyz")
+                .await
+                .is_ok_and(|answer| answer.contains(&end))
+            {
+                sleep(Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+    }
+    let ops = cluster.connect[0].ports().ops;
+    says(ops, "ready").await;
+    cluster.logic[0].kill().unwrap();
+    cluster.logic[1].kill().unwrap();
+    says(ops, "waiting: no logic node is reached").await;
+    cluster.restart(Role::Logic, 0).await.unwrap();
+    says(ops, "ready").await;
+    let (alice, mut bob) = pair(&cluster).await;
+    alice.sends("hi", to(&bob)).await;
+    bob.receives("hi", 1).await;
+}
+
+/// How fast it goes is told by `gimlet-writers`.
+async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: Cluster) {
+    let span = Duration::from_secs(2);
+    let outcome = writers::run(&cluster, 8, span).await.unwrap();
+    assert!(outcome.clean() && outcome.answered > 8, "{outcome:?}");
+    assert!(outcome.read >= outcome.answered, "{outcome:?}");
 }
 
 async fn a_rolling_restart_loses_nothing(mut cluster: Cluster) {

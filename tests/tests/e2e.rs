@@ -14,6 +14,7 @@ use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use gimlet_tests::cluster::Servers;
 use gimlet_tests::scenario::{Cell, Store, Wire};
 use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
@@ -22,16 +23,22 @@ use tokio::time::timeout;
 /// How long a whole story may take.
 const STORY: Duration = Duration::from_mins(1);
 
+/// What the cluster's column lacks.
+const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
+                       tests/backends/with, which brings both servers";
+
 /// A story while it is told.
 type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// The cells that a story is about.
 #[derive(Clone, Copy)]
 enum On {
-    /// All four.
+    /// All of them.
     Every,
     /// Storage that outlives a server.
     Durable,
+    /// All but the cluster; the story says why.
+    OneProcess,
     /// One wire, because the story is about its bytes.
     Only(Wire),
 }
@@ -47,7 +54,8 @@ impl Scenario {
     fn is_about(&self, store: Store, wire: Wire) -> bool {
         match self.on {
             On::Every => true,
-            On::Durable => store == Store::Sled,
+            On::OneProcess => store != Store::Cluster,
+            On::Durable => store != Store::Memory,
             On::Only(only) => wire == only,
         }
     }
@@ -69,17 +77,24 @@ use stories;
 
 fn main() -> ExitCode {
     let args = Arguments::from_args();
+    let servers = Servers::of_environment();
     let mut trials = Vec::new();
     for scenario in scenarios::all() {
-        for store in [Store::Memory, Store::Sled] {
+        for store in [Store::Memory, Store::Sled, Store::Cluster] {
             for wire in [Wire::Tcp, Wire::Ws] {
                 if scenario.is_about(store, wire) {
                     let name = format!("{store}::{wire}::{}", scenario.name);
                     let tell = scenario.tell;
-                    trials.push(Trial::test(name, move || {
+                    let missing = store == Store::Cluster && servers.is_none();
+                    let trial = Trial::test(name, move || {
+                        if missing {
+                            return Err(MISSING.into());
+                        }
                         run(&Cell::new(store, wire), tell);
                         Ok(())
-                    }));
+                    });
+                    // Where they are required, their lack is a failure.
+                    trials.push(trial.with_ignored_flag(missing && !Servers::are_required()));
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! gRPC by hand: what the client library does not offer, and what backends call. Codes are the
 //! numbers that were on the wire.
 
+use std::net::SocketAddr;
+
 use gimlet_client::raw::{RawStatus, api_error};
 use gimlet_client::{ApiError, Credentials, pb};
 use gimlet_server::Addrs;
@@ -10,7 +12,7 @@ use pb::logic_int_client::LogicIntClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-/// The services of one server.
+/// The services of one world.
 #[derive(Clone, Debug)]
 pub struct Calls {
     /// What clients call.
@@ -22,16 +24,23 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// Connects to a server.
-    pub async fn to(addrs: &Addrs) -> Self {
-        let front = addrs.grpc.first().expect("embedded servers listen on it");
-        let front = RawStatus(connect(front).await);
-        let back = addrs.internal.expect("embedded servers listen on it");
+    /// Connects to the servers that have these roles; they may be one.
+    pub async fn to(logic: &Addrs, business: &Addrs) -> Self {
+        let front = async |addrs: &Addrs| {
+            let addr = addrs.grpc.first().expect("embedded servers listen on it");
+            RawStatus(connect(addr).await)
+        };
+        let back = logic.internal.expect("embedded servers listen on it");
         Self {
-            logic: LogicExtClient::new(front.clone()),
-            business: BusinessExtClient::new(front),
+            logic: LogicExtClient::new(front(logic).await),
+            business: BusinessExtClient::new(front(business).await),
             backend: LogicIntClient::new(RawStatus(connect(&back).await)),
         }
+    }
+
+    /// What clients call of the logic role, at one address.
+    pub async fn logic_at(addr: SocketAddr) -> LogicExtClient<RawStatus> {
+        LogicExtClient::new(RawStatus(connect(&addr).await))
     }
 
     /// A request as `who`.
@@ -54,7 +63,7 @@ impl Calls {
     }
 }
 
-async fn connect(addr: &std::net::SocketAddr) -> Channel {
+async fn connect(addr: &SocketAddr) -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{addr}")).expect("a good address");
     endpoint.connect().await.expect("the server listens")
 }

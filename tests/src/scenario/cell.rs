@@ -15,6 +15,8 @@ pub enum Store {
     Memory,
     /// On disk, in a folder of its own.
     Sled,
+    /// MySQL and Redis, and each role in servers of its own.
+    Cluster,
 }
 
 /// How clients connect.
@@ -31,6 +33,7 @@ impl fmt::Display for Store {
         f.write_str(match self {
             Self::Memory => "memory",
             Self::Sled => "sled",
+            Self::Cluster => "cluster",
         })
     }
 }
@@ -65,7 +68,7 @@ impl Cell {
         }
     }
 
-    /// Starts a server with the defaults.
+    /// Starts a server with the defaults; a cluster is several.
     pub async fn start(&self) -> World {
         self.start_with(|_| {}).await
     }
@@ -76,6 +79,7 @@ impl Cell {
         config.storage.kind = match self.store {
             Store::Memory => StorageKind::Memory,
             Store::Sled => StorageKind::Sled,
+            Store::Cluster => StorageKind::Mysql,
         };
         change(&mut config);
         let world = World::start(self.store, self.wire, config).await;

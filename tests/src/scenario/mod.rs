@@ -15,6 +15,7 @@ mod calls;
 mod cell;
 mod device;
 mod group;
+mod house;
 mod person;
 mod relay;
 mod said;

@@ -2,6 +2,7 @@
 //! clients go on using one address.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -9,12 +10,14 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+type Plug = (Arc<[SocketAddr]>, u64);
+
 /// A TCP relay on a free port of loopback. Dropping it cuts everything.
 #[derive(Debug)]
 pub struct Relay {
     addr: SocketAddr,
-    /// Where it leads, and how often it was cut.
-    plug: watch::Sender<(Option<SocketAddr>, u64)>,
+    /// Where it leads, one after the other, and how often it was cut.
+    plug: watch::Sender<Plug>,
     _stop: DropGuard,
 }
 
@@ -23,18 +26,20 @@ impl Relay {
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound socket");
-        let (plug, plugged) = watch::channel((None, 0));
+        let (plug, plugged) = watch::channel((Arc::default(), 0));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         let inner = (tasks.clone(), stop.clone());
         tasks.spawn(async move {
             let (tasks, stop) = inner;
+            let mut turn: usize = 0;
             while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
                 if let Ok((stream, _)) = accepted {
                     let (plugged, stop) = (plugged.clone(), stop.clone());
-                    tasks.spawn(
-                        async move { stop.run_until_cancelled(join(stream, plugged)).await },
-                    );
+                    turn = turn.wrapping_add(1);
+                    tasks.spawn(async move {
+                        stop.run_until_cancelled(join(stream, plugged, turn)).await
+                    });
                 }
             }
         });
@@ -51,10 +56,11 @@ impl Relay {
         self.addr
     }
 
-    /// Leads to another server from now on, or nowhere; what is connected is cut.
-    pub fn lead(&self, to: Option<SocketAddr>) {
-        self.plug.send_modify(|(target, cuts)| {
-            *target = to;
+    /// Leads to other servers from now on, each connection to the next of them, or nowhere; what
+    /// is connected is cut.
+    pub fn lead(&self, to: Vec<SocketAddr>) {
+        self.plug.send_modify(|(targets, cuts)| {
+            *targets = to.into();
             *cuts += 1;
         });
     }
@@ -65,8 +71,9 @@ impl Relay {
     }
 }
 
-async fn join(mut client: TcpStream, mut plugged: watch::Receiver<(Option<SocketAddr>, u64)>) {
-    let Some(target) = plugged.borrow_and_update().0 else {
+async fn join(mut client: TcpStream, mut plugged: watch::Receiver<Plug>, turn: usize) {
+    let targets = Arc::clone(&plugged.borrow_and_update().0);
+    let Some(target) = targets.get(turn % targets.len().max(1)) else {
         return;
     };
     let carry = async {

@@ -1,37 +1,55 @@
 //! A server, the cable to it, and the people who use it.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use gimlet_client::{Api, Endpoint};
-use gimlet_server::config::{Durability, StorageKind};
-use gimlet_server::{Addrs, Config, Server};
+use gimlet_server::config::{Durability, Secret, StorageKind};
+use gimlet_server::{Addrs, Config};
 use tempfile::TempDir;
 
-use super::{Bare, Calls, Person, Relay, Store, Wire, soon};
+use super::house::{Doors, House};
+use super::{Bare, Calls, Person, Relay, Store, Wire};
+use crate::cluster::Servers;
 
 /// How long clients are asked to spread their return over.
 const COME_BACK: Duration = Duration::from_millis(50);
 
-/// One server and all around it. Clones are the same world.
+/// Telephone numbers of one world.
+const NUMBERS: u64 = 10_000;
+
+/// Where the numbers of the next world begin: worlds may share a database, also with those of other
+/// programs.
+fn numbers() -> u64 {
+    static NEXT: OnceLock<AtomicU64> = OnceLock::new();
+    let first = || AtomicU64::new(100_000_000_000 * rand::random_range(1..1_000_000));
+    NEXT.get_or_init(first)
+        .fetch_add(NUMBERS, Ordering::Relaxed)
+}
+
+/// A server, or a cluster of them, and all around it. Clones are the same world.
 #[derive(Clone, Debug)]
 pub struct World(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
+    store: Store,
     wire: Wire,
     config: Config,
     relay: Relay,
-    server: tokio::sync::Mutex<Option<Server>>,
-    addrs: Mutex<(Addrs, Option<Api>)>,
-    people: AtomicU64,
+    house: tokio::sync::Mutex<Option<House>>,
+    doors: Mutex<(Doors, Option<Api>)>,
+    /// Counts who came in, so that all doors are used.
+    turn: AtomicUsize,
+    numbers: AtomicU64,
     _dir: Option<TempDir>,
 }
 
 impl World {
-    /// Starts a server. Whatever the configuration says, its files are in a temporary folder.
+    /// Starts what the store stands for. Whatever the configuration says, its files are in a
+    /// temporary folder.
     pub async fn start(store: Store, wire: Wire, mut config: Config) -> Self {
         let dir = match store {
             Store::Memory => None,
@@ -43,15 +61,28 @@ impl World {
                 config.storage.durability = Durability::Process;
                 Some(dir)
             }
+            Store::Cluster => {
+                let servers = Servers::of_environment().expect("MySQL and Redis");
+                let dir = tempfile::tempdir().expect("a temporary folder");
+                config.data_dir = dir.path().join("data");
+                config.storage.mysql_url = Some(Secret::new(&servers.mysql));
+                config.storage.redis_url = Some(Secret::new(&servers.redis));
+                let prefix = format!("gimlet-test-{:016x}:", rand::random::<u64>());
+                config.storage.redis_prefix = prefix;
+                config.storage.relaxed_durability = true;
+                Some(dir)
+            }
         };
         config.stop.come_back = COME_BACK;
         let world = Self(Arc::new(Inner {
+            store,
             wire,
             config,
             relay: Relay::start().await,
-            server: tokio::sync::Mutex::new(None),
-            addrs: Mutex::default(),
-            people: AtomicU64::new(1),
+            house: tokio::sync::Mutex::new(None),
+            doors: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            numbers: AtomicU64::new(numbers()),
             _dir: dir,
         }));
         world.starts().await;
@@ -60,20 +91,17 @@ impl World {
 
     /// Starts the server over what is there, on other ports; the cable leads to it.
     pub async fn starts(&self) {
-        let started = soon("the start", Server::start(self.0.config.clone())).await;
-        let server = started.unwrap_or_else(|error| panic!("the server does not start: {error}"));
-        let addrs = server.addrs().clone();
-        *self.0.server.lock().await = Some(server);
-        *self.0.addrs.lock().expect("nobody panics with it") = (addrs, None);
-        self.0.relay.lead(self.front());
+        let house = House::start(self.0.store, &self.0.config).await;
+        *self.doors() = (house.doors.clone(), None);
+        *self.0.house.lock().await = Some(house);
+        self.0.relay.lead(self.fronts());
     }
 
     /// Stops the server in order.
     pub async fn stops(&self) {
-        let server = self.0.server.lock().await.take();
-        if let Some(server) = server {
-            let stopped = soon("the stop", server.stop()).await;
-            stopped.unwrap_or_else(|error| panic!("the server does not stop well: {error}"));
+        let house = self.0.house.lock().await.take();
+        if let Some(house) = house {
+            house.stop().await;
         }
     }
 
@@ -95,25 +123,27 @@ impl World {
         &self.0.relay
     }
 
-    /// Where the server listens, past the cable.
-    #[must_use]
-    pub fn addrs(&self) -> Addrs {
-        self.0
-            .addrs
-            .lock()
-            .expect("nobody panics with it")
-            .0
-            .clone()
+    fn doors(&self) -> MutexGuard<'_, (Doors, Option<Api>)> {
+        self.0.doors.lock().expect("nobody panics with it")
     }
 
-    /// Where the cable leads: the server's port for this wire.
+    /// Where clients connect past the cable: one of its servers after the other.
     #[must_use]
-    pub fn front(&self) -> Option<SocketAddr> {
-        let addrs = self.addrs();
-        match self.0.wire {
+    pub fn addrs(&self) -> Addrs {
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
+        let doors = &self.doors().0;
+        let some = doors.connect.get(turn % doors.connect.len().max(1));
+        some.cloned().unwrap_or_default()
+    }
+
+    /// Where the cable leads: the servers' ports for this wire.
+    #[must_use]
+    pub fn fronts(&self) -> Vec<SocketAddr> {
+        let each = |addrs: &Addrs| match self.0.wire {
             Wire::Tcp => addrs.tcp,
             Wire::Ws => addrs.ws,
-        }
+        };
+        self.doors().0.connect.iter().filter_map(each).collect()
     }
 
     /// The server's TCP port, past the cable.
@@ -135,16 +165,24 @@ impl World {
     /// The gRPC services as nobody.
     #[must_use]
     pub fn api(&self) -> Api {
-        let mut kept = self.0.addrs.lock().expect("nobody panics with it");
-        let (addrs, api) = &mut *kept;
-        let addr = addrs.grpc.first().expect("embedded servers listen on it");
-        let new = || Api::new(&format!("http://{addr}")).expect("a good address");
+        let mut kept = self.doors();
+        let (doors, api) = &mut *kept;
+        let at = |addrs: &Addrs| {
+            let addr = addrs.grpc.first().expect("embedded servers listen on it");
+            format!("http://{addr}")
+        };
+        let new = || {
+            let api = Api::new(&at(&doors.logic)).expect("a good address");
+            api.with_business(&at(&doors.business))
+                .expect("a good address")
+        };
         api.get_or_insert_with(new).clone()
     }
 
     /// The gRPC services by hand, for what the client library does not offer.
     pub async fn calls(&self) -> Calls {
-        Calls::to(&self.addrs()).await
+        let doors = self.doors().0.clone();
+        Calls::to(&doors.logic, &doors.business).await
     }
 
     /// A bare connection over this cell's wire.
@@ -161,8 +199,12 @@ impl World {
 
     /// Somebody new, with a phone that is switched off.
     pub async fn absent(&self, name: &str) -> Person {
-        let number = self.0.people.fetch_add(1, Ordering::Relaxed);
-        Person::new(self, name, format!("{}", 13_800_000_000 + number)).await
+        Person::new(self, name, self.number()).await
+    }
+
+    /// A telephone number that nobody has.
+    fn number(&self) -> String {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// Users who exist and have no device of their own.
@@ -173,8 +215,7 @@ impl World {
         while users.len() < count {
             let some = (count - users.len()).min(50);
             let sign_ins = (0..some).map(|_| {
-                let number = self.0.people.fetch_add(1, Ordering::Relaxed);
-                let (api, phone) = (api.clone(), format!("{}", 13_800_000_000 + number));
+                let (api, phone) = (api.clone(), self.number());
                 async move { api.sign_in(&phone, "000000", device).await }
             });
             for signed_in in futures_util::future::join_all(sign_ins).await {

@@ -9,18 +9,20 @@ use gimlet_tests::scenario::{Calls, Cell, Device, Group, Person, soon};
 use crate::{On, Scenario, stories};
 
 pub(crate) fn all() -> Vec<Scenario> {
-    stories!(group, On::Every => [
-        a_message_reaches_every_member_once,
-        everybody_hears_of_additions_changes_and_removals,
-        a_new_member_gets_what_follows_and_nothing_before,
-        strangers_may_do_nothing,
-        only_admins_change_and_the_last_one_stays,
-        x2_a_missing_group_is_10013,
-        x3_naming_somebody_twice_counts_once,
-        x4_members_are_counted,
-        m4_one_member_without_an_account_cuts_off_nobody,
-        two_thousand_five_hundred_members_get_all_in_one_order,
-    ])
+    stories!(group,
+        On::Every => [
+            a_message_reaches_every_member_once,
+            everybody_hears_of_additions_changes_and_removals,
+            a_new_member_gets_what_follows_and_nothing_before,
+            strangers_may_do_nothing,
+            only_admins_change_and_the_last_one_stays,
+            x2_a_missing_group_is_10013,
+            x3_naming_somebody_twice_counts_once,
+            x4_members_are_counted,
+            m4_one_member_without_an_account_cuts_off_nobody,
+        ],
+        On::OneProcess => [two_thousand_five_hundred_members_get_all_in_one_order],
+    )
 }
 
 async fn three(cell: &Cell) -> (Person, Person, Person, Group) {
@@ -241,6 +243,8 @@ async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &Cell) {
     }
 }
 
+/// Not on the cluster: thousands of sign-ups, a commit each, are a minute there. The contract suite
+/// has groups of several parts on MySQL, and the faults have a logic node killed between them.
 async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);

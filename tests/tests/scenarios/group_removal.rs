@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gimlet_client::pb;
-use gimlet_tests::scenario::{Cell, Device, Group, soon};
+use gimlet_tests::scenario::{Cell, Device, Group, Store, soon};
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -18,8 +18,13 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-/// How often the member goes and comes.
-const ROUNDS: u64 = 100;
+/// How often the member goes and comes; on the cluster each change is a commit on disk.
+const fn rounds(store: Store) -> u64 {
+    match store {
+        Store::Memory | Store::Sled => 100,
+        Store::Cluster => 25,
+    }
+}
 
 /// What the senders know when they begin to send.
 #[derive(Default)]
@@ -54,10 +59,10 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let carol = world.absent("Carol").await;
     let group = alice.phone.creates_a_group(&[&bob, &carol]).await;
-    let known = Known::default();
+    let (known, rounds) = (Known::default(), rounds(cell.store));
     known.phase.store(1, Ordering::SeqCst);
     let changes = async {
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             known.changing.store(true, Ordering::SeqCst);
             alice.phone.removes(&carol, &group).await;
             known.phase.fetch_add(1, Ordering::SeqCst);
@@ -77,7 +82,7 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
         keeps_sending(&bob.phone, &group, &known),
     );
     assert!(
-        sent > ROUNDS && more > ROUNDS,
+        sent > rounds && more > rounds,
         "the senders were there: {sent}, {more}"
     );
     let has = inbox_of(&carol.phone).await;

@@ -182,13 +182,12 @@ async fn a_room_is_followed_again_after_a_cut(cell: &Cell) {
     follows(&bob.phone, 5, 0).await;
     pushes(&alice.phone, 5, "1").await;
     hears(&bob.phone, "1", 1).await;
-    world.cable().lead(None);
+    world.cable().lead(Vec::new());
     bob.phone.is_cut_off().await;
     for text in ["2", "3"] {
         pushes(&alice.phone, 5, text).await;
     }
-    let front = world.front();
-    world.cable().lead(front);
+    world.cable().lead(world.fronts());
     for seq in 2..=3 {
         hears(&bob.phone, &format!("{seq}"), seq).await;
     }

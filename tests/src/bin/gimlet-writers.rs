@@ -1,0 +1,73 @@
+//! Writers to one user of a cluster, and a reader who polls as fast as it can: how many sends a
+//! second are answered, and whether the reader ever stepped over a hole.
+//!
+//! `tests/backends/with cargo run --release -p gimlet-tests --bin gimlet-writers`, with the release
+//! build of `gimlet` beside it: a connect node, two logic nodes, a business node as processes of
+//! their own. `GIMLET_TEST_BINLOG=1` turns MariaDB's binary log on. Ends with 1 if a promise was
+//! broken.
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use gimlet_tests::cluster::{Cluster, Servers};
+use gimlet_tests::writers;
+
+/// Many writers, one reader.
+#[derive(Debug, Parser)]
+#[command(about = "Many writers to one user, and a reader that polls as fast as it can")]
+struct Args {
+    /// Writers, each with one send under way.
+    #[arg(long, default_value_t = 8)]
+    writers: usize,
+    /// How long they write.
+    #[arg(long, default_value_t = 15)]
+    seconds: u64,
+    /// Logic nodes that the writers are spread over.
+    #[arg(long, default_value_t = 2)]
+    logic: usize,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("gimlet-writers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
+    let servers = Servers::of_environment().ok_or(
+        "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with",
+    )?;
+    let more = [
+        // The server's commits are on disk when they are answered, or the nodes do not start.
+        ("GIMLET_STORAGE__RELAXED_DURABILITY", "false"),
+        ("GIMLET_LIMITS__SEND_RATE", "1000000"),
+        ("GIMLET_LIMITS__SEND_BURST", "1000000"),
+    ];
+    let cluster = Cluster::with(&servers, [1, args.logic, 1], &more).await?;
+    let span = Duration::from_secs(args.seconds);
+    let outcome = writers::run(&cluster, args.writers, span).await?;
+    println!(
+        "{} writers, {} logic nodes, {span:?}: {:.0} sends/s ({} answered, {} repeated), answered \
+         within {:?} (half), {:?} (99 of 100)",
+        args.writers,
+        args.logic,
+        outcome.rate(),
+        outcome.answered,
+        outcome.repeated,
+        outcome.percentile(0.5),
+        outcome.percentile(0.99),
+    );
+    println!(
+        "the reader: {} polls, {} entries, {} holes, {} lost, {} doubled",
+        outcome.polls, outcome.read, outcome.holes, outcome.lost, outcome.doubled
+    );
+    Ok(outcome.clean())
+}

@@ -1,0 +1,128 @@
+//! The servers behind a world: one that is everything, or a cluster with its roles apart, in this
+//! process and over a real MySQL and Redis.
+
+use std::net::SocketAddr;
+
+use futures_util::future::try_join_all;
+use gimlet_server::config::{Role, Roles};
+use gimlet_server::{Addrs, Config, Server};
+use tokio::time::sleep;
+
+use super::{Store, soon};
+use crate::process::get;
+
+/// Nodes that hold connections: clients get them in turn, so that most of what a story says
+/// crosses from one to the other.
+const CONNECT: usize = 2;
+/// Nodes that send and sync.
+const LOGIC: usize = 2;
+
+/// Running servers.
+#[derive(Debug)]
+pub(crate) struct House {
+    connect: Vec<Server>,
+    behind: Vec<Server>,
+    /// Where it is reached.
+    pub(crate) doors: Doors,
+}
+
+/// Where a house is reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Doors {
+    /// Each server that has clients' sockets.
+    pub(crate) connect: Vec<Addrs>,
+    /// One that has `LogicExt` and `LogicInt`.
+    pub(crate) logic: Addrs,
+    /// One that has `BusinessExt`.
+    pub(crate) business: Addrs,
+}
+
+impl House {
+    /// Starts what this store stands for.
+    pub(crate) async fn start(store: Store, config: &Config) -> Self {
+        match store {
+            Store::Memory | Store::Sled => {
+                let server = start(config.clone()).await;
+                let doors = Doors {
+                    connect: vec![server.addrs().clone()],
+                    logic: server.addrs().clone(),
+                    business: server.addrs().clone(),
+                };
+                Self {
+                    connect: vec![server],
+                    behind: Vec::new(),
+                    doors,
+                }
+            }
+            Store::Cluster => Self::apart(config).await,
+        }
+    }
+
+    async fn apart(config: &Config) -> Self {
+        let with = |role| Config {
+            roles: Roles(vec![role]),
+            ..config.clone()
+        };
+        let inside = |server: &Server| {
+            let addr = server.addrs().internal.expect("every role listens on it");
+            addr.to_string()
+        };
+        let business = start(with(Role::Business)).await;
+        let mut logic = with(Role::Logic);
+        logic.cluster.business = vec![inside(&business)];
+        let logic = all(logic, LOGIC).await;
+        let mut connect = with(Role::Connect);
+        connect.cluster.logic = logic.iter().map(inside).collect();
+        let connect = all(connect, CONNECT).await;
+        let doors = Doors {
+            connect: connect.iter().map(|it| it.addrs().clone()).collect(),
+            logic: logic.first().map(|it| it.addrs().clone()).expect("some"),
+            business: business.addrs().clone(),
+        };
+        let mut behind = logic;
+        behind.push(business);
+        let each = connect.iter().map(|it| (it, CONNECT - 1));
+        let each = each.chain(behind.iter().map(|it| (it, CONNECT)));
+        for (server, others) in each {
+            let ops = server.addrs().ops.expect("every role listens on it");
+            soon("the nodes find each other", knows(ops, others)).await;
+        }
+        Self {
+            connect,
+            behind,
+            doors,
+        }
+    }
+
+    /// Stops everything in order: who has clients first.
+    pub(crate) async fn stop(self) {
+        for part in [self.connect, self.behind] {
+            let stops = part.into_iter().map(Server::stop);
+            let stopped = soon("the stop", try_join_all(stops)).await;
+            stopped.unwrap_or_else(|error| panic!("a server does not stop well: {error}"));
+        }
+    }
+}
+
+async fn start(config: Config) -> Server {
+    let started = soon("the start", Server::start(config)).await;
+    started.unwrap_or_else(|error| panic!("a server does not start: {error}"))
+}
+
+async fn all(config: Config, count: usize) -> Vec<Server> {
+    let starts = (0..count).map(|_| start(config.clone()));
+    futures_util::future::join_all(starts).await
+}
+
+/// Waits until a server is ready and has found so many connect nodes.
+async fn knows(ops: SocketAddr, nodes: usize) {
+    let found = format!("\ngimlet_nodes {nodes}\n");
+    let metrics = async || get(ops, "/metrics").await.unwrap_or_default();
+    loop {
+        let text = metrics().await;
+        if text.contains(&found) && text.contains("\ngimlet_ready 1\n") {
+            return;
+        }
+        sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
