@@ -1,6 +1,7 @@
 //! Whole-system tests of gimlet: real processes, real sockets, and a judge of every answered send.
 
 pub mod cluster;
+pub mod fault;
 pub mod ledger;
 pub mod process;
 pub mod raw;

@@ -90,15 +90,17 @@ impl Raw {
 }
 
 impl Reader {
-    /// The next packet.
+    /// The next packet, which must come soon.
     pub async fn next(&mut self) -> io::Result<pb::Output> {
-        timeout(ANSWER, async {
-            let length = self.0.read_u16().await?;
-            let mut body = vec![0; usize::from(length)];
-            self.0.read_exact(&mut body).await?;
-            Ok(pb::Output::decode(Bytes::from(body))?)
-        })
-        .await?
+        timeout(ANSWER, self.whenever()).await?
+    }
+
+    /// The next packet, whenever it comes.
+    pub async fn whenever(&mut self) -> io::Result<pb::Output> {
+        let length = self.0.read_u16().await?;
+        let mut body = vec![0; usize::from(length)];
+        self.0.read_exact(&mut body).await?;
+        Ok(pb::Output::decode(Bytes::from(body))?)
     }
 }
 

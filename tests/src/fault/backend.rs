@@ -1,0 +1,131 @@
+//! A MariaDB or a Redis of one's own, run by `tests/backends/with`, which also carries out what is
+//! done to it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use tokio::task::block_in_place;
+
+use crate::cluster::Servers;
+
+/// One private server, beside a shared one of the other kind. Dropping it stops and removes it.
+#[derive(Debug)]
+pub struct Backend {
+    name: &'static str,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+    /// Both servers' addresses.
+    pub servers: Servers,
+}
+
+impl Backend {
+    /// A private MariaDB, with the shared Redis.
+    #[must_use]
+    pub fn mysql(shared: &Servers) -> Self {
+        Self::start("mysql", "GIMLET_TEST_MYSQL", shared)
+    }
+
+    /// A private Redis, with the shared MySQL.
+    #[must_use]
+    pub fn redis(shared: &Servers) -> Self {
+        Self::start("redis", "GIMLET_TEST_REDIS", shared)
+    }
+
+    fn start(name: &'static str, variable: &str, shared: &Servers) -> Self {
+        let with = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/with");
+        let started = Command::new(with)
+            .env("GIMLET_TEST_MYSQL", &shared.mysql)
+            .env("GIMLET_TEST_REDIS", &shared.redis)
+            .env_remove("GIMLET_TEST_PORTS")
+            .env_remove(variable)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn();
+        let mut child = started.expect("tests/backends/with runs");
+        let input = child.stdin.take();
+        let output = child.stdout.take().expect("a piped output");
+        let mut backend = Self {
+            name,
+            child,
+            input,
+            output: BufReader::new(output),
+            servers: shared.clone(),
+        };
+        for _ in 0..2 {
+            let line = backend.line();
+            let said = line.strip_prefix("export ").unwrap_or_default();
+            match said.split_once('=') {
+                Some(("GIMLET_TEST_MYSQL", url)) => url.clone_into(&mut backend.servers.mysql),
+                Some(("GIMLET_TEST_REDIS", url)) => url.clone_into(&mut backend.servers.redis),
+                _ => panic!("tests/backends/with said {line:?}"),
+            }
+        }
+        backend
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        let read = block_in_place(|| self.output.read_line(&mut line));
+        read.expect("tests/backends/with speaks");
+        line.trim_end().to_owned()
+    }
+
+    fn order(&mut self, verb: &str) {
+        let order = format!("{verb} {}", self.name);
+        let input = self.input.as_mut().expect("open until it is dropped");
+        let written = writeln!(input, "{order}").and_then(|()| input.flush());
+        written.expect("tests/backends/with listens");
+        assert_eq!(self.line(), order, "the order is carried out");
+    }
+
+    /// Stops it in order, and returns when it is gone.
+    pub fn stop(&mut self) {
+        self.order("stop");
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.order("kill");
+    }
+
+    /// Freezes it: it keeps its sockets and does nothing.
+    pub fn freeze(&mut self) {
+        self.order("freeze");
+    }
+
+    /// It goes on.
+    pub fn thaw(&mut self) {
+        self.order("thaw");
+    }
+
+    /// Starts it again at the same port, over what it kept, and returns when it serves.
+    pub fn start_again(&mut self) {
+        self.order("start");
+    }
+}
+
+impl Backend {
+    /// A Redis forgets everything: `FLUSHALL`.
+    pub fn flush_all(&self) {
+        let address = self.servers.redis.trim_start_matches("redis://");
+        let address = address.split('/').next().unwrap_or_default();
+        let mut answer = [0; 5];
+        let flushed = TcpStream::connect(address).and_then(|mut redis| {
+            redis.write_all(b"FLUSHALL\r\n")?;
+            redis.read_exact(&mut answer)
+        });
+        flushed.expect("redis listens");
+        assert_eq!(&answer, b"+OK\r\n", "redis forgets");
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        // The end of its input ends it, and it its servers.
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}

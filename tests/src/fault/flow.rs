@@ -1,0 +1,158 @@
+//! The senders of a load: each sends one message after the other, and repeats it with its id until
+//! it is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_client::{Client, Content, Draft, Receiver};
+use gimlet_proto::pb;
+use prost::Message as _;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
+
+use super::sender::Caller;
+use super::shared::{Sent, Shared};
+
+/// Each sender's pace.
+const PACE: Duration = Duration::from_millis(40);
+/// Before an attempt at the other node.
+const AGAIN: Duration = Duration::from_millis(25);
+
+/// The content of a text message, as it is stored.
+#[must_use]
+pub fn text_bytes(text: &str) -> Vec<u8> {
+    let text = text.to_owned();
+    pb::Text { text }.encode_to_vec()
+}
+
+/// A send of this text, stored, with this id.
+#[must_use]
+pub fn request(to: Receiver, text: &str, id: String) -> pb::SendMessageReq {
+    let (receiver_type, receiver_id) = match to {
+        Receiver::Group(id) => (pb::ReceiverType::RtGroup, id),
+        Receiver::User(id) => (pb::ReceiverType::RtUser, id),
+        other => panic!("nobody sends to {other:?} here"),
+    };
+    pb::SendMessageReq {
+        receiver_type: receiver_type.into(),
+        receiver_id,
+        message_type: pb::MessageType::MtText.into(),
+        message_content: text_bytes(text).into(),
+        is_persist: true,
+        client_message_id: id,
+        ..pb::SendMessageReq::default()
+    }
+}
+
+/// What a sender writes next: to whom, who may read it, the text.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) sender: u64,
+    pub(super) own: i64,
+    pub(super) group: i64,
+    pub(super) everybody: Arc<[i64]>,
+    pub(super) receivers: Vec<i64>,
+}
+
+impl Plan {
+    fn turn(&self, turn: u64) -> (Receiver, Arc<[i64]>, String) {
+        let text = format!("{} of sender {}", turn, self.sender);
+        if turn % 2 == 1 {
+            return (
+                Receiver::Group(self.group),
+                Arc::clone(&self.everybody),
+                text,
+            );
+        }
+        let at = usize::try_from(self.sender + turn / 2).unwrap_or(0) % self.receivers.len();
+        let to = self.receivers.get(at).copied().expect("counted round");
+        (Receiver::User(to), Arc::from([self.own, to]), text)
+    }
+}
+
+/// Waits for the next turn; `false` if there is none.
+async fn next_turn(pace: &mut Interval, shared: &Shared) -> bool {
+    let mut open = shared.open.subscribe();
+    let turn = async {
+        pace.tick().await;
+        // The sender is shared: it cannot be gone.
+        let _ = open.wait_for(|open| *open).await;
+    };
+    tokio::select! {
+        biased;
+        () = shared.stop.cancelled() => false,
+        () = turn => true,
+    }
+}
+
+fn pace() -> Interval {
+    let mut pace = interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    pace
+}
+
+pub(super) async fn by_client(client: Client, plan: Plan, shared: Arc<Shared>) {
+    let mut pace = pace();
+    for turn in 0.. {
+        if !next_turn(&mut pace, &shared).await {
+            return;
+        }
+        let (to, readers, text) = plan.turn(turn);
+        let begun = shared.begins(plan.sender, &text, &readers);
+        let draft = Draft::new(to, Content::Text(text.clone()));
+        match client.send_draft(draft).await {
+            Ok(sent) => {
+                let sent = Sent {
+                    message_id: sent.message_id.to_vec(),
+                    repeated: sent.repeated,
+                };
+                shared.answers(plan.sender, begun, &text, &readers, &sent);
+            }
+            Err(error) => {
+                let text = format!("a client's send ended with {error}");
+                shared.log().unexpected.push(text);
+                return;
+            }
+        }
+    }
+}
+
+pub(super) async fn by_grpc(caller: Caller, plan: Plan, shared: Arc<Shared>) {
+    let mut pace = pace();
+    let mut node = usize::try_from(plan.sender).unwrap_or(0);
+    for turn in 0.. {
+        if !next_turn(&mut pace, &shared).await {
+            return;
+        }
+        let (to, readers, text) = plan.turn(turn);
+        let begun = shared.begins(plan.sender, &text, &readers);
+        let request = request(to, &text, format!("{}-{turn}", plan.sender));
+        loop {
+            let start = Instant::now();
+            let answer = caller.send(node, &request).await;
+            let ended = Instant::now();
+            let took = ended.duration_since(start);
+            shared.log().attempts.push((ended, took));
+            match answer {
+                Ok(sent) => {
+                    let sent = Sent {
+                        message_id: sent.message_id.to_vec(),
+                        repeated: sent.repeated,
+                    };
+                    shared.answers(plan.sender, begun, &text, &readers, &sent);
+                    break;
+                }
+                Err(error) => {
+                    *shared.log().refused.entry(error.code).or_default() += 1;
+                    if ![4, 14].contains(&error.code) {
+                        let text = format!("a send was refused with {error}");
+                        shared.log().unexpected.push(text);
+                        return;
+                    }
+                    // The other node, with the same id.
+                    node += 1;
+                    sleep(AGAIN).await;
+                }
+            }
+        }
+    }
+}

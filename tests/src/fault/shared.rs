@@ -1,0 +1,89 @@
+//! What senders and watchers of a load share: the judge, the log, and the gate.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::flow::text_bytes;
+use super::log::{Answer, Log};
+use crate::ledger::Ledger;
+
+/// What senders and watchers share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) ledger: Mutex<Ledger>,
+    pub(super) log: Mutex<Log>,
+    /// Counts what happened.
+    pub(super) news: watch::Sender<u64>,
+    /// Whether senders may begin the next send.
+    pub(super) open: watch::Sender<bool>,
+    /// Sends that have no answer yet.
+    pub(super) flying: watch::Sender<u64>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self {
+            ledger: Mutex::default(),
+            log: Mutex::default(),
+            news: watch::Sender::new(0),
+            open: watch::Sender::new(true),
+            flying: watch::Sender::new(0),
+            stop: CancellationToken::new(),
+        }
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the send of this text began.
+    pub(super) fn begun(&self, text: &str) -> Option<Instant> {
+        self.log().begun.get(text).copied()
+    }
+
+    pub(super) fn tells(&self) {
+        self.news.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn begins(&self, sender: u64, text: &str, readers: &Arc<[i64]>) -> Instant {
+        let begun = Instant::now();
+        self.ledger()
+            .means(sender, &text_bytes(text), Arc::clone(readers));
+        self.log().begun.insert(text.to_owned(), begun);
+        self.flying.send_modify(|count| *count += 1);
+        begun
+    }
+
+    pub(super) fn answers(
+        &self,
+        sender: u64,
+        begun: Instant,
+        text: &str,
+        readers: &[i64],
+        sent: &Sent,
+    ) {
+        let at = Instant::now();
+        self.ledger()
+            .answered(&sent.message_id, &text_bytes(text), readers);
+        let mut log = self.log();
+        log.repeated += u64::from(sent.repeated);
+        log.answers.push(Answer { sender, begun, at });
+        drop(log);
+        self.flying.send_modify(|count| *count -= 1);
+        self.tells();
+    }
+}
+
+/// What an answer says.
+pub(super) struct Sent {
+    pub(super) message_id: Vec<u8>,
+    pub(super) repeated: bool,
+}

@@ -1,0 +1,116 @@
+//! A way to MySQL that swallows answers to COMMIT: the statement reaches the server, its answer
+//! reaches nobody.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Bytes carried at a time.
+const PIECE: usize = 64 << 10;
+
+/// A running way; it ends with this.
+#[derive(Debug)]
+pub struct Swallow {
+    /// Where MySQL's clients connect.
+    pub address: SocketAddr,
+    counts: Arc<Counts>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    /// Answers still to be swallowed.
+    wanted: AtomicU64,
+    done: AtomicU64,
+}
+
+impl Counts {
+    fn take(&self) -> bool {
+        let one = |wanted: u64| wanted.checked_sub(1);
+        let order = Ordering::SeqCst;
+        self.wanted.fetch_update(order, order, one).is_ok()
+    }
+}
+
+impl Swallow {
+    /// A way to this server.
+    pub async fn before(server: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket");
+        let counts = Arc::new(Counts::default());
+        let kept = Arc::clone(&counts);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut links = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (server, counts) = (server.clone(), Arc::clone(&kept));
+                links.spawn(async move {
+                    if let Ok(server) = TcpStream::connect(server).await {
+                        carry(client, server, &counts).await;
+                    }
+                });
+                while links.try_join_next().is_some() {}
+            }
+        });
+        Self {
+            address,
+            counts,
+            _tasks: tasks,
+        }
+    }
+
+    /// Swallows the answer to the next COMMIT.
+    pub fn next(&self) {
+        self.counts.wanted.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many answers were swallowed.
+    #[must_use]
+    pub fn swallowed(&self) -> u64 {
+        self.counts.done.load(Ordering::SeqCst)
+    }
+}
+
+/// A COMMIT is a query in plain text: its packet is a length, a number, the command 3, the text.
+fn is_commit(bytes: &[u8]) -> bool {
+    bytes.ends_with(b"\x03COMMIT")
+}
+
+async fn carry(mut client: TcpStream, mut server: TcpStream, counts: &Counts) {
+    if client
+        .set_nodelay(true)
+        .and(server.set_nodelay(true))
+        .is_err()
+    {
+        return;
+    }
+    let (mut up, mut down) = (vec![0; PIECE], vec![0; PIECE]);
+    loop {
+        tokio::select! {
+            read = client.read(&mut up) => {
+                let Ok(n @ 1..) = read else { return };
+                let bytes = up.get(..n).unwrap_or_default();
+                if server.write_all(bytes).await.is_err() {
+                    return;
+                }
+                if is_commit(bytes) && counts.take() {
+                    let answered = server.read(&mut down).await;
+                    assert!(matches!(answered, Ok(1..)), "the server answers a COMMIT");
+                    counts.done.fetch_add(1, Ordering::SeqCst);
+                    return;
+                }
+            }
+            read = server.read(&mut down) => {
+                let Ok(n @ 1..) = read else { return };
+                let bytes = down.get(..n).unwrap_or_default();
+                if client.write_all(bytes).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Devices sign in elsewhere while the node that holds them is frozen, or again and again on three
+//! nodes. A connection that is no longer its device's gets nothing.
+
+use std::time::Duration;
+
+use gimlet_client::Credentials;
+use gimlet_tests::cluster::Cluster;
+use gimlet_tests::fault::{Ear, Load, Row};
+use gimlet_tests::raw::Raw;
+use tokio::time::Instant;
+
+use crate::stage::{APART, Stage, by_run, lasting, outage};
+
+/// Answers before and after a fault.
+const BETWEEN: usize = 40;
+/// What a connection is told whose device has a newer one.
+const SUPERSEDED: i32 = 4300;
+
+/// This device at a connect node, live behind this seq; an error if it was superseded before.
+async fn live(
+    cluster: &Cluster,
+    connect: usize,
+    who: &Credentials,
+    from: i64,
+) -> std::io::Result<(Raw, Vec<gimlet_client::pb::Message>)> {
+    let mut raw = Raw::sign_in(cluster.connect[connect].ports().tcp, who).await?;
+    let entries = raw.sync(from).await?;
+    Ok((raw, entries))
+}
+
+/// The same, heard by the judge.
+async fn heard(
+    cluster: &Cluster,
+    load: &mut Load,
+    connect: usize,
+    who: &Credentials,
+) -> std::io::Result<Ear> {
+    let from = load.judge().seen(who.user_id);
+    let (raw, entries) = live(cluster, connect, who, from).await?;
+    Ok(load.listens(raw, who, from, &entries))
+}
+
+pub(crate) async fn a_connect_node_freezes_while_its_devices_sign_in_elsewhere(
+    stage: Stage,
+) -> Row {
+    let mut place = stage.place(APART).await;
+    let cluster = &mut place.cluster;
+    let mut load = Load::begin(cluster).await;
+    load.flows(BETWEEN).await;
+    load.pauses().await;
+    load.reads(cluster, 0).await;
+    let mut devices = Vec::new();
+    for at in 0..12 {
+        let device = cluster.sign_in(load.number(at % 4)).await;
+        let old = heard(cluster, &mut load, 1, &device).await.unwrap();
+        devices.push((device, old));
+    }
+    cluster.connect[1].freeze().unwrap();
+    let mut slowest = Duration::ZERO;
+    for (device, old) in &devices {
+        let start = Instant::now();
+        heard(cluster, &mut load, 0, device).await.unwrap();
+        slowest = slowest.max(start.elapsed());
+        old.is_fenced();
+    }
+    load.goes_on();
+    load.flows(BETWEEN).await;
+    outage(10).await;
+    cluster.connect[1].thaw().unwrap();
+    let thawed = Instant::now();
+    for (_, old) in &devices {
+        assert_eq!(old.ends().await, SUPERSEDED);
+    }
+    let fenced = thawed.elapsed();
+    let served = load.is_served(thawed).await;
+    load.flows(BETWEEN).await;
+    let fault = format!(
+        "a connect node frozen for {} while its devices sign in elsewhere",
+        lasting(10)
+    );
+    let note = format!(
+        "{} devices moved, each signed in within {:.2} s; the thawed node closed all of their old \
+         connections within {:.2} s",
+        devices.len(),
+        slowest.as_secs_f64(),
+        fenced.as_secs_f64()
+    );
+    load.row(cluster, &fault, served, &note).await
+}
+
+pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stage) -> Row {
+    let place = stage.place([3, 2, 1]).await;
+    let cluster = &place.cluster;
+    let mut load = Load::begin(cluster).await;
+    let device = cluster.sign_in(load.number(0)).await;
+    let waves = by_run(334, 34);
+    let mut survivor: Option<Ear> = None;
+    let (mut signed_in, mut slowest) = (0, Duration::ZERO);
+    for wave in 0..waves {
+        load.reads_one(cluster, wave % 3, device.user_id).await;
+        let mut ears: Vec<Ear> = survivor.into_iter().collect();
+        if wave % 2 == 0 {
+            // One after the other: the last one is the newest.
+            for turn in 0..3 {
+                let connect = (wave + turn) % 3;
+                let ear = heard(cluster, &mut load, connect, &device).await.unwrap();
+                ears.iter().for_each(Ear::is_fenced);
+                ears.push(ear);
+            }
+            signed_in += 3;
+        } else {
+            // All at once: one of them is.
+            let from = load.judge().seen(device.user_id);
+            let three = [0, 1, 2].map(|connect| live(cluster, connect, &device, from));
+            let before = ears.len();
+            for lived in futures_util::future::join_all(three).await {
+                signed_in += 1;
+                // Who was superseded before its SYNC was answered is gone.
+                if let Ok((raw, entries)) = lived {
+                    ears.push(load.listens(raw, &device, from, &entries));
+                }
+            }
+            ears.iter().take(before).for_each(Ear::is_fenced);
+        }
+        let settled = Instant::now();
+        let live = the_last_one(&ears, wave % 2 == 0).await;
+        slowest = slowest.max(settled.elapsed());
+        load.is_heard(&live, Instant::now()).await;
+        survivor = Some(live);
+    }
+    let last = survivor.expect("there were waves");
+    let since = Instant::now();
+    load.flows(BETWEEN).await;
+    load.is_heard(&last, since).await;
+    assert!(!last.has_ended(), "the newest stays");
+    let fault = format!("one device signs in {signed_in} times on three nodes");
+    let note = format!(
+        "one connection is left each time, the newest; the others were closed within {:.2} s",
+        slowest.as_secs_f64()
+    );
+    let served = load.is_served(since).await;
+    load.row(cluster, &fault, served, &note).await
+}
+
+/// Waits until all of these but one have ended, each told why.
+async fn the_last_one(ears: &[Ear], in_order: bool) -> Ear {
+    let mut open: Vec<Ear> = ears.to_vec();
+    while open.len() > 1 {
+        Ear::one_ends(&open).await;
+        for ear in open.iter().filter(|ear| ear.has_ended()) {
+            let code = ear.ends().await;
+            assert_eq!(code, SUPERSEDED, "a connection ended with {code}");
+        }
+        open.retain(|ear| !ear.has_ended());
+    }
+    let last = open.pop().expect("the newest stays");
+    if in_order {
+        assert!(ears.last().is_some_and(|newest| newest.is(&last)));
+    }
+    last
+}

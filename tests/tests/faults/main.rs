@@ -1,0 +1,111 @@
+//! What a cluster survives: each fault on real processes, under a steady load, with every answered
+//! send judged and the time until it serves again. At the end the table is printed.
+//!
+//! Outages last 3 s, or with `GIMLET_TEST_LONG=1` (`tests/run --long`) as long as is promised. The
+//! length of an outage is the only thing that is waited for by the clock.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a fault that is not survived should panic"
+)]
+
+mod device;
+mod group;
+mod mysql;
+mod node;
+mod redis;
+mod stage;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use gimlet_tests::cluster::Servers;
+use gimlet_tests::fault::{Row, is_long, table};
+use libtest_mimic::{Arguments, Trial};
+use tokio::runtime::Builder;
+use tokio::time::timeout;
+
+use stage::Stage;
+
+/// How long a fault may take in all; the short and the long run.
+const MOST: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(20));
+
+/// Faults at a time, each with a cluster of its own. They wait more than they work.
+const AT_ONCE: usize = 3;
+
+type Told = Pin<Box<dyn Future<Output = Row>>>;
+type Fault = (&'static str, fn(Stage) -> Told);
+
+macro_rules! faults {
+    ($($module:ident::$name:ident),+ $(,)?) => {
+        &[$((stringify!($name), |stage| Box::pin($module::$name(stage)))),+]
+    };
+}
+
+/// The longest first.
+const FAULTS: &[Fault] = faults![
+    group::a_logic_node_dies_between_the_parts_of_a_group_send,
+    redis::redis_dies_and_comes_back_empty,
+    device::a_device_signs_in_on_three_nodes_again_and_again,
+    group::a_member_is_removed_while_sends_are_under_way,
+    mysql::mysql_freezes,
+    redis::redis_freezes,
+    device::a_connect_node_freezes_while_its_devices_sign_in_elsewhere,
+    mysql::mysql_stops,
+    mysql::mysql_is_killed,
+    redis::redis_forgets_everything,
+    node::a_connect_node_is_killed,
+    node::a_logic_node_is_killed_in_mid_send,
+    node::every_node_is_restarted_in_turn,
+    mysql::the_answer_to_a_commit_is_swallowed,
+    mysql::transactions_deadlock,
+];
+
+static ROWS: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
+
+fn main() -> ExitCode {
+    let mut args = Arguments::from_args();
+    args.test_threads.get_or_insert(AT_ONCE);
+    let servers = Servers::of_environment();
+    let trials = FAULTS.iter().enumerate().map(|(at, (name, tell))| {
+        let (servers, tell) = (servers.clone(), *tell);
+        let missing = servers.is_none();
+        let trial = Trial::test(*name, move || {
+            let row = run(Stage::new(servers.ok_or("there are no servers")?), tell);
+            let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
+            rows.push((at, row));
+            Ok(())
+        });
+        trial.with_ignored_flag(missing)
+    });
+    let done = libtest_mimic::run(&args, trials.collect());
+    let mut rows = ROWS.lock().unwrap_or_else(PoisonError::into_inner);
+    rows.sort_by_key(|(at, _)| *at);
+    if !rows.is_empty() {
+        let rows: Vec<Row> = rows.iter().map(|(_, row)| row.clone()).collect();
+        println!("{}", table(&rows));
+    }
+    if servers.is_none() {
+        println!(
+            "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with"
+        );
+        if Servers::are_required() {
+            return ExitCode::FAILURE;
+        }
+    }
+    done.exit_code()
+}
+
+fn run(stage: Stage, tell: fn(Stage) -> Told) -> Row {
+    let mut builder = Builder::new_multi_thread();
+    let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+    let most = if is_long() { MOST.1 } else { MOST.0 };
+    runtime.block_on(async {
+        let told = timeout(most, tell(stage)).await;
+        told.unwrap_or_else(|_| panic!("not over within {most:?}"))
+    })
+}

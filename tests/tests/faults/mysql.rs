@@ -1,0 +1,202 @@
+//! MariaDB stops, dies, freezes, swallows an answer, and lets transactions deadlock.
+
+use std::time::Duration;
+
+use gimlet_client::Receiver;
+use gimlet_tests::cluster::Cluster;
+use gimlet_tests::fault::{
+    Backend, Caller, Database, Load, Row, Sql, Swallow, request, text_bytes,
+};
+use tokio::time::Instant;
+
+use crate::stage::{APART, Stage, by_run, lasting, outage, over};
+
+/// Answers before and after a fault.
+const BETWEEN: usize = 40;
+
+/// A MariaDB of its own, and a cluster over it.
+struct Private {
+    cluster: Cluster,
+    database: Database,
+    backend: Backend,
+}
+
+impl Private {
+    async fn new(stage: &Stage) -> Self {
+        let backend = Backend::mysql(&stage.shared);
+        let database = Database::new(&backend.servers.mysql).await;
+        let cluster = over(&database.url, &backend.servers.redis, APART).await;
+        Self {
+            cluster,
+            database,
+            backend,
+        }
+    }
+}
+
+pub(crate) async fn mysql_stops(stage: Stage) -> Row {
+    let mut place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    load.flows(BETWEEN).await;
+    let dropped = load.dropped();
+    place.backend.stop();
+    outage(10).await;
+    place.backend.start_again();
+    let served = load.is_served(Instant::now()).await;
+    assert_eq!(load.dropped(), dropped, "connections stay");
+    load.flows(BETWEEN).await;
+    let fault = format!("MariaDB stopped for {}", lasting(10));
+    let note = "no client lost its connection";
+    load.row(&place.cluster, &fault, served, note).await
+}
+
+pub(crate) async fn mysql_is_killed(stage: Stage) -> Row {
+    let mut place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    let dropped = load.dropped();
+    let rounds = by_run(10, 3);
+    let mut worst = Duration::ZERO;
+    for _ in 0..rounds {
+        load.flows(BETWEEN).await;
+        place.backend.kill();
+        place.backend.start_again();
+        worst = worst.max(load.is_served(Instant::now()).await);
+    }
+    assert_eq!(load.dropped(), dropped, "connections stay");
+    load.flows(BETWEEN).await;
+    let fault = format!("kill -9 of MariaDB, restarted at once, {rounds} times");
+    let note = "no client lost its connection";
+    load.row(&place.cluster, &fault, worst, note).await
+}
+
+pub(crate) async fn mysql_freezes(stage: Stage) -> Row {
+    let mut place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    load.flows(BETWEEN).await;
+    let dropped = load.dropped();
+    let before = load.refused();
+    let frozen = Instant::now();
+    place.backend.freeze();
+    outage(20).await;
+    let refused = load.refused();
+    assert!(refused > before, "sends are refused meanwhile: {refused:?}");
+    place.backend.thaw();
+    let served = load.is_served(Instant::now()).await;
+    let longest = load.longest_attempt(frozen);
+    assert!(
+        longest < Duration::from_millis(1_900),
+        "a send took {longest:?}"
+    );
+    assert_eq!(load.dropped(), dropped, "connections stay");
+    load.flows(BETWEEN).await;
+    let fault = format!("MariaDB frozen for {}", lasting(20));
+    let note = format!(
+        "every attempt was answered within {:.2} s; no client lost its connection",
+        longest.as_secs_f64()
+    );
+    load.row(&place.cluster, &fault, served, &note).await
+}
+
+pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: Stage) -> Row {
+    let database = Database::new(&stage.shared.mysql).await;
+    let (host, name) = database.url.rsplit_once('/').unwrap();
+    let (credentials, server) = host.rsplit_once('@').unwrap();
+    let swallow = Swallow::before(server.to_owned()).await;
+    let through = format!("{credentials}@{}/{name}", swallow.address);
+    let cluster = over(&through, &stage.shared.redis, APART).await;
+    let load = Load::begin(&cluster).await;
+    load.pauses().await;
+    // Alone first, so that it is known which answer is gone.
+    let alone = by_run(20, 5);
+    for round in 0..alone {
+        unknown_then_repeated(&cluster, &load, &swallow, round).await;
+    }
+    load.goes_on();
+    let rounds = by_run(200, 20);
+    let mut worst = Duration::ZERO;
+    for _ in 0..rounds {
+        let before = swallow.swallowed();
+        swallow.next();
+        while swallow.swallowed() == before {
+            load.flows(1).await;
+        }
+        worst = worst.max(load.is_served(Instant::now()).await);
+    }
+    let fault = format!("the answer to a COMMIT swallowed, {} times", alone + rounds);
+    let note = format!(
+        "of {alone} lone sends each was 4 and found stored when repeated; so were {} of the load",
+        load.repeated()
+    );
+    load.row(&cluster, &fault, worst, &note).await
+}
+
+/// One send whose COMMIT has no answer: unknown, and stored once.
+async fn unknown_then_repeated(cluster: &Cluster, load: &Load, swallow: &Swallow, round: u64) {
+    let (person, to) = (load.writer(), load.users()[7]);
+    let grpc: Vec<_> = cluster.logic.iter().map(|node| node.ports().grpc).collect();
+    let caller = Caller::new(&grpc, person);
+    let text = format!("swallowed {round}");
+    let (content, readers) = (text_bytes(&text), [person.user_id, to]);
+    load.judge().means(90, &content, readers.into());
+    let request = request(Receiver::User(to), &text, format!("swallowed-{round}"));
+    let before = swallow.swallowed();
+    swallow.next();
+    let error = caller.send(0, &request).await.unwrap_err();
+    assert_eq!(error.code, 4, "{error}");
+    assert_eq!(swallow.swallowed(), before + 1, "it was this one's");
+    let sent = caller.send(1, &request).await.unwrap();
+    assert!(sent.repeated, "it had been stored");
+    load.judge().answered(&sent.message_id, &content, &readers);
+}
+
+pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
+    let place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    load.flows(BETWEEN).await;
+    let mut watch = Sql::connect(&place.database.url).await;
+    let before = watch.deadlocks().await;
+    let start = Instant::now();
+    let rounds = by_run(300, 30);
+    let mut ours = 0;
+    let mut saboteur = Sql::connect(&place.database.url).await;
+    let users = load.users();
+    for _ in 0..rounds {
+        // Much to undo, so that the server ends the other side, which is gimlet's.
+        saboteur.runs("BEGIN").await;
+        let heavy = "INSERT INTO device_ack SELECT 99, seq, 1 FROM seq_1_to_2000";
+        saboteur.runs(heavy).await;
+        // gimlet locks upwards, this locks downwards.
+        let mut first = true;
+        for user in users.iter().rev() {
+            let lock = format!("UPDATE inbox_head SET floor = floor WHERE user_id = {user}");
+            if saboteur.tries(&lock).await.is_err() {
+                ours += 1;
+                break;
+            }
+            if std::mem::take(&mut first) {
+                // Longer at the heads than it takes without a lock.
+                let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
+                             WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO inbox_head%' \
+                             AND TIME_MS > 50";
+                while watch.number(waits).await == Some(0) {}
+            }
+        }
+        saboteur.runs("ROLLBACK").await;
+    }
+    let seen = watch.deadlocks().await - before;
+    let theirs = seen.saturating_sub(ours);
+    assert!(
+        theirs * 2 >= rounds,
+        "the server saw {seen} deadlocks, {ours} of them ours"
+    );
+    let gap = load.longest_gap(start);
+    load.flows(BETWEEN).await;
+    let fault = format!("deadlocks forced, {theirs} of gimlet's transactions ended by the server");
+    let note = format!(
+        "no sender waited longer than {:.2} s for an answer",
+        gap.as_secs_f64()
+    );
+    let served = load.is_served(Instant::now()).await;
+    drop(saboteur);
+    load.row(&place.cluster, &fault, served, &note).await
+}

@@ -1,0 +1,91 @@
+//! Nodes of gimlet die, or go in order.
+
+use std::time::Duration;
+
+use gimlet_tests::cluster::Role;
+use gimlet_tests::fault::{Load, Row};
+use tokio::time::Instant;
+
+use crate::stage::{APART, Stage, by_run};
+
+/// Answers between two blows: both paths are warm again.
+const BETWEEN: usize = 40;
+
+pub(crate) async fn a_connect_node_is_killed(stage: Stage) -> Row {
+    let mut place = stage.place(APART).await;
+    let cluster = &mut place.cluster;
+    let load = Load::begin(cluster).await;
+    let mut worst = Duration::ZERO;
+    let rounds = by_run(10, 2);
+    for round in 0..rounds {
+        load.flows(BETWEEN).await;
+        let dropped = load.dropped();
+        let killed = Instant::now();
+        cluster.connect[round % 2].kill().unwrap();
+        worst = worst.max(load.is_served(killed).await);
+        assert!(load.dropped() >= dropped + 3, "three were connected there");
+        cluster.restart(Role::Connect, round % 2).await.unwrap();
+    }
+    load.flows(BETWEEN).await;
+    let fault = format!("kill -9 of a connect node, {rounds} times");
+    let note = "its clients reconnect to the other";
+    load.row(cluster, &fault, worst, note).await
+}
+
+pub(crate) async fn a_logic_node_is_killed_in_mid_send(stage: Stage) -> Row {
+    let mut place = stage.place(APART).await;
+    let cluster = &mut place.cluster;
+    let load = Load::begin(cluster).await;
+    let mut worst = Duration::ZERO;
+    let rounds = by_run(20, 4);
+    for round in 0..rounds {
+        load.flows(BETWEEN).await;
+        let killed = Instant::now();
+        cluster.logic[round % 2].kill().unwrap();
+        worst = worst.max(load.is_served(killed).await);
+        cluster.restart(Role::Logic, round % 2).await.unwrap();
+    }
+    load.flows(BETWEEN).await;
+    let fault = format!("kill -9 of a logic node in mid-send, {rounds} times");
+    let note = format!(
+        "{} sends were found stored when repeated on the other node",
+        load.repeated()
+    );
+    load.row(cluster, &fault, worst, &note).await
+}
+
+pub(crate) async fn every_node_is_restarted_in_turn(stage: Stage) -> Row {
+    let mut place = stage.place(APART).await;
+    let cluster = &mut place.cluster;
+    let load = Load::begin(cluster).await;
+    let start = Instant::now();
+    let nodes = [
+        (Role::Logic, 0),
+        (Role::Logic, 1),
+        (Role::Connect, 0),
+        (Role::Connect, 1),
+        (Role::Business, 0),
+    ];
+    let rounds = by_run(3, 1);
+    let mut worst = Duration::ZERO;
+    for _ in 0..rounds {
+        for (role, at) in nodes {
+            load.flows(BETWEEN / 2).await;
+            let node = match role {
+                Role::Connect | Role::Whole => &mut cluster.connect[at],
+                Role::Logic => &mut cluster.logic[at],
+                Role::Business => &mut cluster.business[at],
+            };
+            let told = Instant::now();
+            node.stop().await.unwrap();
+            cluster.restart(role, at).await.unwrap();
+            worst = worst.max(load.is_served(told).await);
+        }
+    }
+    let fault = format!("rolling restart of all five nodes, {rounds} times");
+    let note = format!(
+        "no sender waited longer than {:.2} s for an answer",
+        load.longest_gap(start).as_secs_f64()
+    );
+    load.row(cluster, &fault, worst, &note).await
+}

@@ -1,0 +1,125 @@
+//! Redis forgets, dies, freezes. Nothing that lasts is in it: sends go on, and what was not pushed
+//! is served when it is back, without anybody sending anything.
+
+use std::time::Duration;
+
+use gimlet_tests::cluster::Cluster;
+use gimlet_tests::fault::{Backend, Database, Load, Row};
+use tokio::time::Instant;
+
+use crate::stage::{APART, Stage, by_run, lasting, outage, over};
+
+/// Answers before and after a fault.
+const BETWEEN: usize = 40;
+/// Within this of Redis' return everything is served.
+const PROMISE: Duration = Duration::from_secs(10);
+
+/// A Redis of its own, and a cluster over it.
+struct Private {
+    cluster: Cluster,
+    _database: Database,
+    backend: Backend,
+}
+
+impl Private {
+    async fn new(stage: &Stage) -> Self {
+        let backend = Backend::redis(&stage.shared);
+        let database = Database::new(&backend.servers.mysql).await;
+        let cluster = over(&database.url, &backend.servers.redis, APART).await;
+        Self {
+            cluster,
+            _database: database,
+            backend,
+        }
+    }
+}
+
+/// Devices sign in and read, sends are answered; nobody needs Redis for that. Then nobody sends.
+async fn goes_on_without(place: &Private, load: &Load, began: Instant) {
+    for connect in 0..2 {
+        let number = load.number(connect).to_owned();
+        let device = place.cluster.sign_in(&number).await;
+        place.cluster.phone(&device, connect).await;
+    }
+    load.reads(&place.cluster, 1).await;
+    load.flows(BETWEEN).await;
+    let gap = load.longest_gap(began);
+    assert!(gap < Duration::from_secs(3), "a sender waited {gap:?}");
+    load.pauses().await;
+    load.reads(&place.cluster, 0).await;
+}
+
+/// Everything that was sent is shown by itself, and live pushes come again.
+async fn is_served_by_itself(load: &Load, back: Instant) -> (Duration, Duration) {
+    let whole = load.is_complete(PROMISE).await;
+    let whole = whole.max(back).duration_since(back);
+    load.goes_on();
+    let live = load.is_served(back).await;
+    assert!(
+        live < PROMISE + Duration::from_secs(1),
+        "live after {live:?}"
+    );
+    (whole, live)
+}
+
+fn note(whole: Duration, live: Duration) -> String {
+    format!(
+        "what was sent meanwhile was shown after {:.2} s without new sends; live after {:.2} s; \
+         devices signed in and read meanwhile",
+        whole.as_secs_f64(),
+        live.as_secs_f64()
+    )
+}
+
+pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
+    let place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    let rounds = by_run(10, 2);
+    let (mut whole, mut live) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..rounds {
+        load.flows(BETWEEN).await;
+        let flushed = Instant::now();
+        place.backend.flush_all();
+        goes_on_without(&place, &load, flushed).await;
+        let (whole_now, live_now) = is_served_by_itself(&load, flushed).await;
+        (whole, live) = (whole.max(whole_now), live.max(live_now));
+    }
+    load.flows(BETWEEN).await;
+    let fault = format!("Redis FLUSHALL, {rounds} times");
+    load.row(&place.cluster, &fault, live, &note(whole, live))
+        .await
+}
+
+pub(crate) async fn redis_dies_and_comes_back_empty(stage: Stage) -> Row {
+    let mut place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    load.flows(BETWEEN).await;
+    let killed = Instant::now();
+    place.backend.kill();
+    outage(30).await;
+    goes_on_without(&place, &load, killed).await;
+    assert!(load.judge().unshown() > 0, "not everything was pushed");
+    place.backend.start_again();
+    let (whole, live) = is_served_by_itself(&load, Instant::now()).await;
+    load.flows(BETWEEN).await;
+    let fault = format!("Redis killed for {} and restarted empty", lasting(30));
+    load.row(&place.cluster, &fault, whole.max(live), &note(whole, live))
+        .await
+}
+
+pub(crate) async fn redis_freezes(stage: Stage) -> Row {
+    let mut place = Private::new(&stage).await;
+    let load = Load::begin(&place.cluster).await;
+    load.flows(BETWEEN).await;
+    let frozen = Instant::now();
+    place.backend.freeze();
+    outage(10).await;
+    goes_on_without(&place, &load, frozen).await;
+    assert!(load.judge().unshown() > 0, "not everything was pushed");
+    place.backend.thaw();
+    let (whole, live) = is_served_by_itself(&load, Instant::now()).await;
+    load.flows(BETWEEN).await;
+    let fault = format!("Redis frozen for {}", lasting(10));
+    load.row(&place.cluster, &fault, whole.max(live), &note(whole, live))
+        .await
+}
