@@ -16,6 +16,8 @@ use gimlet_client::{
     Options, Receiver, Sent,
 };
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::process::{Ports, Process, binary};
@@ -225,6 +227,31 @@ impl Cluster {
         let api = Api::new(&at(&self.logic, logic)).expect("a good address");
         let business = api.with_business(&at(&self.business, 0));
         business.expect("a good address")
+    }
+
+    /// Takes a device's route out of Redis, as if it had been lost.
+    ///
+    /// # Errors
+    /// Redis is not reached.
+    pub async fn loses_the_route(&self, who: &Credentials) -> io::Result<()> {
+        let setting = |name: &str| {
+            let mut all = self.environment.iter().rev();
+            let found = all.find(|(key, _)| key == name);
+            found.map_or("", |(_, value)| value.as_str())
+        };
+        let url = setting("GIMLET_STORAGE__REDIS_URL");
+        let address = url.trim_start_matches("redis://").split('/').next();
+        let prefix = setting("GIMLET_STORAGE__REDIS_PREFIX");
+        let mut redis = TcpStream::connect(address.unwrap_or_default()).await?;
+        let keys = format!(
+            "DEL {prefix}{{d:{}}} {prefix}{{u:{}}}:routes\r\n",
+            who.device_id, who.user_id
+        );
+        redis.write_all(keys.as_bytes()).await?;
+        let mut answer = [0; 4];
+        redis.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b":2\r\n", "the device has a route");
+        Ok(())
     }
 
     /// A new user with a new device.

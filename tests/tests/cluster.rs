@@ -62,6 +62,9 @@ const ON_APART: &[Story] = stories![
     a_rolling_restart_loses_nothing,
     eight_writers_to_one_user_leave_no_hole_to_its_reader,
     a_connect_node_without_a_logic_node_is_not_ready,
+    signing_out_closes_a_connection_whose_route_is_lost,
+    signing_out_closes_a_connection_on_a_node_that_hears_nothing,
+    a_takeover_that_a_frozen_node_did_not_hear_of_stands,
 ];
 
 fn main() -> ExitCode {
@@ -308,6 +311,52 @@ async fn a_thawed_connect_node_serves_nobody_who_has_moved(mut cluster: Cluster)
     let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
     alice.sends("hello", to(&carol)).await;
     carol.receives("hello", 1).await;
+}
+
+async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    alice.sends("1", to(&bob)).await;
+    bob.receives("1", 1).await;
+    cluster.loses_the_route(&bob.who).await.unwrap();
+    let api = cluster.api(0).signed_in(bob.who.clone());
+    api.sign_out().await.unwrap();
+    alice.sends("2", to(&bob)).await;
+    let end = bob.is_told_the_end().await;
+    assert!(matches!(end, Event::SignedOut { .. }), "{end:?}");
+}
+
+/// It neither hears of the revocation nor of what is sent afterwards, until it thaws with all of it
+/// before it.
+async fn signing_out_closes_a_connection_on_a_node_that_hears_nothing(mut cluster: Cluster) {
+    let (alice, mut bob) = pair(&cluster).await;
+    alice.sends("1", to(&bob)).await;
+    bob.receives("1", 1).await;
+    cluster.connect[1].freeze().unwrap();
+    let api = cluster.api(0).signed_in(bob.who.clone());
+    api.sign_out().await.unwrap();
+    for n in 2..=20 {
+        alice.sends(&format!("{n}"), to(&bob)).await;
+    }
+    cluster.connect[1].thaw().unwrap();
+    let end = bob.is_told_the_end().await;
+    let over = matches!(end, Event::SignedOut { .. } | Event::Superseded);
+    assert!(over, "{end:?}");
+}
+
+/// Too short to be a pause by the node's own clock: only the takeover itself, said again, ends the
+/// older connection.
+async fn a_takeover_that_a_frozen_node_did_not_hear_of_stands(mut cluster: Cluster) {
+    let (alice, mut older) = pair(&cluster).await;
+    cluster.connect[1].freeze().unwrap();
+    let newer = Phone::new(&older.who, cluster.endpoint(0));
+    let (mut newer, ()) = tokio::join!(newer, async {
+        sleep(Duration::from_millis(1_200)).await;
+        cluster.connect[1].thaw().unwrap();
+    });
+    let end = older.is_told_the_end().await;
+    assert!(matches!(end, Event::Superseded), "{end:?}");
+    alice.sends("to the newer", to(&newer)).await;
+    newer.receives("to the newer", 1).await;
 }
 
 async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) {
