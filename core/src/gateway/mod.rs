@@ -181,7 +181,12 @@ impl Gateway {
             protocol,
             client,
         };
-        let handle = Arc::new(Handle::new(identity, fragile, &inner.limits));
+        let handle = Arc::new(Handle::new(
+            identity,
+            fragile,
+            &inner.limits,
+            inner.hub.lag_counter(),
+        ));
         if !inner.hub.insert(&handle) {
             return Err(Refusal::Unauthorized(
                 "this device has signed in again meanwhile",

@@ -125,6 +125,11 @@ impl Cursor {
         self.pass(head);
     }
 
+    /// Whether it is live and behind.
+    pub(super) fn lags(&self) -> bool {
+        self.lagging && self.phase == Phase::Live
+    }
+
     /// Whether the inbox should be read now.
     pub(super) const fn wants_read(&self) -> bool {
         self.lagging && self.reading.is_none()

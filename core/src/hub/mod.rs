@@ -7,9 +7,13 @@
 mod close;
 mod cursor;
 mod handle;
+mod identity;
+mod lags;
 mod outbox;
 mod revoked;
 mod room;
+mod state;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -21,8 +25,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 pub use close::CloseReason;
-pub use handle::{Handle, Identity, Work};
+pub use handle::Handle;
+pub use identity::Identity;
+pub use task::Work;
 
+use lags::Lags;
 use revoked::Revoked;
 
 use crate::envelope::Parcel;
@@ -49,6 +56,7 @@ pub struct Hub {
     connections: AtomicUsize,
     pushed: AtomicU64,
     revoked: Revoked,
+    lags: Arc<Lags>,
 }
 
 impl Hub {
@@ -63,6 +71,7 @@ impl Hub {
             connections: AtomicUsize::new(0),
             pushed: AtomicU64::new(0),
             revoked: Revoked::default(),
+            lags: Arc::default(),
         }
     }
 
@@ -76,6 +85,17 @@ impl Hub {
     #[must_use]
     pub fn pushed(&self) -> u64 {
         self.pushed.load(Ordering::Relaxed)
+    }
+
+    /// How often a live connection fell behind its pushes and began to read its inbox instead, and
+    /// how often one had caught up again or was gone.
+    #[must_use]
+    pub fn lags(&self) -> (u64, u64) {
+        self.lags.counts()
+    }
+
+    pub(crate) const fn lag_counter(&self) -> &Arc<Lags> {
+        &self.lags
     }
 
     /// The user's connections on this node.

@@ -30,7 +30,12 @@ fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<
         protocol,
         client: String::new(),
     };
-    let handle = Arc::new(Handle::new(identity, false, &Limits::default()));
+    let handle = Arc::new(Handle::new(
+        identity,
+        false,
+        &Limits::default(),
+        hub.lag_counter(),
+    ));
     hub.insert(&handle);
     handle
 }
@@ -144,6 +149,7 @@ async fn a_slow_connection_lags_within_its_budget() {
         push(&hub, 1, seq, &e);
     }
     assert!(phone.queued_bytes() <= Limits::default().outbox_bytes);
+    assert_eq!(hub.lags(), (1, 0));
     let mut served = 0;
     loop {
         match work(&phone) {
@@ -157,6 +163,14 @@ async fn a_slow_connection_lags_within_its_budget() {
         Some(Seq::new(served)),
         "it reads on where it stopped"
     );
+    let rest = (served + 1..=200).map(|seq| (Seq::new(seq), Arc::clone(&e)));
+    phone.fill(rest.collect(), false, Seq::new(200));
+    assert_eq!(hub.lags(), (1, 1), "it has caught up");
+    hub.hint(user(1), Seq::new(201));
+    assert_eq!(hub.lags(), (2, 1));
+    hub.remove(&phone);
+    drop(phone);
+    assert_eq!(hub.lags(), (2, 2), "who is gone lags no more");
 }
 
 #[tokio::test]
@@ -194,7 +208,12 @@ async fn an_older_sign_in_does_not_take_the_device_back() {
         generation: Generation(1),
         ..new.identity().clone()
     };
-    let late = Arc::new(Handle::new(identity, false, &Limits::default()));
+    let late = Arc::new(Handle::new(
+        identity,
+        false,
+        &Limits::default(),
+        hub.lag_counter(),
+    ));
     assert!(!hub.insert(&late));
     assert!(!new.is_superseded());
 }
