@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
 use gimlet_transport::{Link, LinkError, Wire};
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::frame;
@@ -24,7 +24,7 @@ const SCRATCH: usize = 16 * 1024;
 const PENDING: usize = 64 * 1024;
 
 thread_local! {
-    static READ: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(SCRATCH));
+    static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
 }
 
 /// One TCP connection of frames.
@@ -56,23 +56,17 @@ impl TcpLink {
 
     /// Reads once into `input`; `heard_end` is set at the end of the stream. Data that came together
     /// with the end is read first.
+    ///
+    /// A read that does not fill the buffer has emptied the socket, and tokio knows it from here on:
+    /// `poll_read` saves the second call that would only say so, `try_read` does not.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            let read = READ.with_borrow_mut(|scratch| {
-                scratch.clear();
-                let read = self.stream.try_read_buf(scratch);
-                self.input.extend_from_slice(scratch);
-                read
-            });
-            match read {
-                Ok(0) => self.heard_end = true,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-            return Poll::Ready(Ok(()));
-        }
+        READ.with_borrow_mut(|scratch| {
+            let mut read = ReadBuf::new(scratch);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            self.heard_end |= read.filled().is_empty();
+            self.input.extend_from_slice(read.filled());
+            Poll::Ready(Ok(()))
+        })
     }
 
     /// Hands out the error, if there is one, and nothing after it.
