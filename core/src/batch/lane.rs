@@ -257,6 +257,9 @@ impl Pushes {
             return;
         }
         self.fanout.local(&parcels);
+        if self.fanout.is_alone() {
+            return;
+        }
         if let Err(error) = self.remote.try_send(parcels) {
             tracing::warn!(%error, "pushes to other nodes dropped: their readers get it later");
         }

@@ -65,6 +65,12 @@ impl Fanout {
         }
     }
 
+    /// Whether there are no other nodes and never will be.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.peer.is_alone()
+    }
+
     /// Hands the parcels to the other nodes that hold connections of their users. Routes are read
     /// once, and not at all where there are no other nodes; a route may name one that is not listed
     /// yet.
