@@ -18,7 +18,6 @@ use gimlet_client::{
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 use crate::process::{Ports, Process, binary};
 use crate::scenario::soon;
@@ -353,19 +352,13 @@ pub struct Phone {
     /// The client.
     pub client: Client,
     events: Events,
-    cursor: Arc<MemoryCursor>,
 }
 
 impl Phone {
     /// Connects with a cursor of its own.
     pub async fn new(who: &Credentials, endpoint: Endpoint) -> Self {
-        Self::with(who, endpoint, Arc::default()).await
-    }
-
-    async fn with(who: &Credentials, endpoint: Endpoint, cursor: Arc<MemoryCursor>) -> Self {
         let mut options = Options::new(endpoint, who.clone());
-        let kept: Arc<MemoryCursor> = Arc::clone(&cursor);
-        options.cursor = Some(kept);
+        options.cursor = Some(Arc::<MemoryCursor>::default());
         options.backoff_base = Duration::from_millis(20);
         options.backoff_cap = Duration::from_millis(300);
         let connected = soon("a connection", Client::connect(options)).await;
@@ -374,15 +367,7 @@ impl Phone {
             who: who.clone(),
             client,
             events,
-            cursor,
         }
-    }
-
-    /// The same device at another node, from where it stopped.
-    pub async fn moves_to(self, endpoint: Endpoint) -> Self {
-        let moved = Self::with(&self.who, endpoint, Arc::clone(&self.cursor)).await;
-        drop((self.client, self.events));
-        moved
     }
 
     /// Sends a text.
@@ -461,20 +446,5 @@ impl Phone {
             _ => None,
         })
         .await
-    }
-
-    /// Says that nothing more of its inbox comes for a moment.
-    pub async fn receives_nothing(&mut self) {
-        let quiet = Duration::from_millis(300);
-        let came = timeout(quiet, async {
-            while let Some(event) = self.events.next().await {
-                if let Event::Message(inbound) = event {
-                    return Some(inbound);
-                }
-            }
-            None
-        })
-        .await;
-        assert!(matches!(came, Err(_) | Ok(None)), "it got {came:?}");
     }
 }

@@ -1,5 +1,5 @@
 //! A cluster of real processes over MySQL and Redis: two connect nodes, two logic nodes, one
-//! business node; what works across nodes, and what the end of a node costs.
+//! business node; what works across nodes. What the end of a node costs is in `faults`.
 
 #![expect(
     clippy::unwrap_used,
@@ -56,10 +56,6 @@ const ON_APART: &[Story] = stories![
     an_absent_device_gets_everything_from_the_other_node,
     a_device_that_signs_in_on_the_other_node_is_superseded,
     signing_out_at_the_business_node_closes_the_connection,
-    a_killed_logic_node_loses_nothing,
-    a_killed_connect_node_loses_nothing,
-    a_thawed_connect_node_serves_nobody_who_has_moved,
-    a_rolling_restart_loses_nothing,
     eight_writers_to_one_user_leave_no_hole_to_its_reader,
     a_connect_node_without_a_logic_node_is_not_ready,
     signing_out_closes_a_connection_whose_route_is_lost,
@@ -235,84 +231,6 @@ async fn signing_out_at_the_business_node_closes_the_connection(cluster: Cluster
     alice.sends("to nobody", to(&bob)).await;
 }
 
-/// Sends one after the other, and hands back how many were answered: each is tried by the client
-/// library, with its id, until it is.
-async fn flow(sender: &Phone, to: Receiver, texts: std::ops::RangeInclusive<i64>) {
-    for n in texts {
-        let sent = sender.sends(&format!("{n}"), to).await;
-        assert!(sent.seq >= n, "{sent:?}");
-    }
-}
-
-async fn receives_all(phone: &mut Phone, count: i64) {
-    for n in 1..=count {
-        phone.receives(&format!("{n}"), n).await;
-    }
-}
-
-async fn a_killed_logic_node_loses_nothing(mut cluster: Cluster) {
-    let (alice, mut bob) = pair(&cluster).await;
-    let receiver = to(&bob);
-    for (at, sends) in [(0, 1..=60), (1, 61..=120)] {
-        let killed = async {
-            sleep(Duration::from_millis(30)).await;
-            cluster.logic[at].kill().unwrap();
-        };
-        tokio::join!(flow(&alice, receiver, sends), killed);
-        cluster.restart(Role::Logic, at).await.unwrap();
-    }
-    receives_all(&mut bob, 120).await;
-    bob.receives_nothing().await;
-}
-
-async fn a_killed_connect_node_loses_nothing(mut cluster: Cluster) {
-    let (alice, mut bob) = pair(&cluster).await;
-    let receiver = to(&bob);
-    flow(&alice, receiver, 1..=10).await;
-    receives_all(&mut bob, 10).await;
-    // A message counts as handled when the next one is asked for.
-    bob.receives_nothing().await;
-    cluster.connect[1].kill().unwrap();
-    flow(&alice, receiver, 11..=20).await;
-    let mut bob = bob.moves_to(cluster.endpoint(0)).await;
-    for n in 11..=20 {
-        bob.receives(&format!("{n}"), n).await;
-    }
-    flow(&alice, receiver, 21..=22).await;
-    bob.receives("21", 21).await;
-    bob.receives("22", 22).await;
-    bob.receives_nothing().await;
-    cluster.restart(Role::Connect, 1).await.unwrap();
-    let mut bob = bob.moves_to(cluster.endpoint(1)).await;
-    bob.is_up_to_date().await;
-    flow(&alice, receiver, 23..=23).await;
-    bob.receives("23", 23).await;
-}
-
-async fn a_thawed_connect_node_serves_nobody_who_has_moved(mut cluster: Cluster) {
-    let (alice, mut older) = pair(&cluster).await;
-    alice.sends("1", to(&older)).await;
-    older.receives("1", 1).await;
-    cluster.connect[1].freeze().unwrap();
-    let mut newer = Phone::new(&older.who, cluster.endpoint(0)).await;
-    newer.receives("1", 1).await;
-    for n in 2..=20 {
-        alice.sends(&format!("{n}"), to(&newer)).await;
-        newer.receives(&format!("{n}"), n).await;
-    }
-    // Long enough to be a pause; shorter than the lease.
-    sleep(Duration::from_secs(3)).await;
-    cluster.connect[1].thaw().unwrap();
-    let end = older.is_told_the_end().await;
-    assert!(matches!(end, Event::Superseded), "{end:?}");
-    alice.sends("21", to(&newer)).await;
-    newer.receives("21", 21).await;
-    // And the thawed node serves others again.
-    let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
-    alice.sends("hello", to(&carol)).await;
-    carol.receives("hello", 1).await;
-}
-
 async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: Cluster) {
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("1", to(&bob)).await;
@@ -390,31 +308,4 @@ async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: Cluster)
     let outcome = writers::run(&cluster, 8, span).await.unwrap();
     assert!(outcome.clean() && outcome.answered > 8, "{outcome:?}");
     assert!(outcome.read >= outcome.answered, "{outcome:?}");
-}
-
-async fn a_rolling_restart_loses_nothing(mut cluster: Cluster) {
-    let (alice, mut bob) = pair(&cluster).await;
-    let receiver = to(&bob);
-    let nodes = [
-        (Role::Logic, 0),
-        (Role::Logic, 1),
-        (Role::Connect, 0),
-        (Role::Connect, 1),
-        (Role::Business, 0),
-    ];
-    for (turn, (role, at)) in (0_i64..).zip(nodes) {
-        let restarted = async {
-            let node = match role {
-                Role::Connect | Role::Whole => &mut cluster.connect[at],
-                Role::Logic => &mut cluster.logic[at],
-                Role::Business => &mut cluster.business[at],
-            };
-            node.stop().await.unwrap();
-            cluster.restart(role, at).await.unwrap();
-        };
-        let sends = turn * 20 + 1..=turn * 20 + 20;
-        tokio::join!(flow(&alice, receiver, sends), restarted);
-    }
-    receives_all(&mut bob, 100).await;
-    bob.receives_nothing().await;
 }
