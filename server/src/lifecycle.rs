@@ -230,12 +230,12 @@ impl App {
         let started = Instant::now();
         Arc::new(move |metrics: &Metrics| {
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
-            metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
-            let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
+            metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
             if let Some(failures) = roles.business_failures() {
                 metrics.counter("gimlet_business_failures_total", failures);
             }
+            let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
                 return;
             };
             let (hub, stats) = (gateway.hub(), sessions.stats());
@@ -257,14 +257,6 @@ impl App {
 const LAST: Duration = Duration::from_secs(5);
 
 impl App {
-    /// What the gRPC health service answers.
-    async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
-        // The empty name is the server as a whole.
-        for name in self.api.names().into_iter().chain([""]) {
-            reporter.set_service_status(name, status).await;
-        }
-    }
-}
     /// Ready while what this process cannot serve without is reached; without end.
     async fn follow(&self, reporter: &HealthReporter) {
         loop {
@@ -279,3 +271,11 @@ impl App {
         }
     }
 
+    /// What the gRPC health service answers.
+    async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
+        // The empty name is the server as a whole.
+        for name in self.api.names().into_iter().chain([""]) {
+            reporter.set_service_status(name, status).await;
+        }
+    }
+}

@@ -115,6 +115,10 @@ const GAUGES: &[(&str, &str)] = &[
         "Signed-in connections that are served",
     ),
     ("gimlet_sockets", "Clients' connections, signed in or not"),
+    (
+        "gimlet_nodes",
+        "Other nodes with connections that are known",
+    ),
     ("gimlet_ready", "1 while the server is ready"),
     ("gimlet_uptime_seconds", "Seconds since the start"),
 ];
@@ -122,12 +126,12 @@ const GAUGES: &[(&str, &str)] = &[
 /// Counters read at scrape time.
 const COUNTERS: &[(&str, &str)] = &[
     (
-        "gimlet_nodes",
-        "Other nodes with connections that are known",
-    ),
-    (
         "gimlet_parcels_dropped_total",
         "Pushes to other nodes dropped: their readers get them from the inbox",
+    ),
+    (
+        "gimlet_business_failures_total",
+        "Calls that the business role elsewhere did not answer, or not with sense",
     ),
     ("gimlet_opened_total", "Clients' connections opened"),
     ("gimlet_closed_total", "Clients' connections closed"),
@@ -135,10 +139,6 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_frames_out_total",
         "Frames written to clients: answers and pushes",
-    (
-        "gimlet_business_failures_total",
-        "Calls that the business role elsewhere did not answer, or not with sense",
-    ),
     ),
     ("gimlet_undecodable_total", "Frames that were no packets"),
     (
