@@ -28,6 +28,16 @@ struct Pair {
     stop: CancellationToken,
 }
 
+/// What other nodes call of this one, at the address that is its name.
+async fn serve(node: &Node, id: &NodeId) -> Served {
+    let (gateway, id) = (node.gateway().clone(), id.clone());
+    Served::at(id.name.parse().unwrap(), |tasks, stop| {
+        let server = ConnectServer::new(gateway, id.clone(), tasks.clone(), stop.clone());
+        Routes::new(ConnectNodeServer::new(server))
+    })
+    .await
+}
+
 impl Pair {
     async fn start() -> Self {
         let stores = memory::stores();
@@ -44,12 +54,7 @@ impl Pair {
             let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Open));
             (builder.peer, builder.id) = (Arc::new(peer.clone()), id.clone());
             let node = builder.start();
-            let gateway = node.gateway().clone();
-            let served = Served::at(addr, |tasks, stop| {
-                let server = ConnectServer::new(gateway, id.clone(), tasks.clone(), stop.clone());
-                Routes::new(ConnectNodeServer::new(server))
-            })
-            .await;
+            let served = serve(&node, &id).await;
             built.push((node, id, peer, served));
         }
         let [one, two] = <[_; 2]>::try_from(built).ok().unwrap();
@@ -163,6 +168,25 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
     };
     assert_eq!(why, "revoked");
     drop(new);
+    pair.end().await;
+}
+
+#[tokio::test]
+async fn a_takeover_that_was_not_heard_is_told_again() {
+    let mut pair = Pair::start().await;
+    let old = pair.sign_in(0, 1, 10).await;
+    pair.served.remove(0).stop().await;
+    let new = pair.sign_in(1, 1, 10).await;
+    assert!(!old.handle().is_superseded(), "nobody could tell it");
+    // Before it has heard, it gets nothing that the older connection could be served.
+    assert!(!pair.peers[1].deliver(&pair.ids[0], Vec::new()).await);
+    let again = serve(&pair.nodes[0], &pair.ids[0]).await;
+    pair.served.insert(0, again);
+    assert!(matches!(
+        work(&old).await,
+        Work::Close(CloseReason::Superseded)
+    ));
+    drop((old, new));
     pair.end().await;
 }
 
