@@ -13,12 +13,15 @@ use crate::store::{GroupStore, Roster};
 /// Lists of readers kept with a roster: as many senders as talk at a time.
 const LISTS: usize = 4;
 
+/// A list of readers, and the sender it was made for.
+type List = (Option<UserId>, Arc<[UserId]>);
+
 /// A remembered roster, with the lists of readers that were made of it.
 #[derive(Debug)]
 pub(super) struct Known {
     roster: Roster,
     /// A plain mutex: it is held for a look, or while one list is made.
-    lists: Mutex<VecDeque<(Option<UserId>, Arc<[UserId]>)>>,
+    lists: Mutex<VecDeque<List>>,
 }
 
 impl Deref for Known {
