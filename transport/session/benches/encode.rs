@@ -4,7 +4,11 @@
 //! from its own files: it is nobody's outside the session.
 
 #[path = "../src/convert.rs"]
-#[expect(dead_code, reason = "the part that is measured is used")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the part that is measured is used"
+)]
 mod convert;
 #[path = "../src/dispatch.rs"]
 #[expect(

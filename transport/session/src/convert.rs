@@ -1,7 +1,8 @@
 //! Between the wire's vocabulary and core's: packets' fields to ids, drafts and requests, and
 //! messages to what clients see.
 //!
-//! The only place of this crate that makes ids from wire integers. A field that cannot be right is
+//! Serves the sessions, and whoever else speaks gim's messages by another way (gRPC). The only place
+//! of this crate that makes ids from wire integers. A field that cannot be right is
 //! refused by name, with its value and what would be right.
 
 use bytes::Bytes;
@@ -56,7 +57,10 @@ fn number(field: &str, text: &str) -> Result<i64, Refusal> {
 }
 
 /// A place in an inbox or a room.
-pub(crate) fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
+///
+/// # Errors
+/// A negative number.
+pub fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
     Seq::from_wire(raw).ok_or_else(|| {
         Refusal::bad(format!(
             "{field} is {raw}; it is 0 or the number of a message"
@@ -80,8 +84,11 @@ pub(crate) fn subscription(
     Ok((room, seq("seq", input.seq)?))
 }
 
-/// What a client wants sent over its socket.
-pub(crate) fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
+/// What a client wants sent.
+///
+/// # Errors
+/// A receiver or a mention that is no id.
+pub fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
     let mentions = request.to_user_ids.iter();
     Ok(Draft {
         receiver: receiver(request.receiver_type, request.receiver_id)?,
@@ -114,12 +121,17 @@ fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
     }
 }
 
-fn id<T>(field: &str, raw: i64, make: impl FnOnce(i64) -> Option<T>) -> Result<T, Refusal> {
+/// An id of any kind.
+///
+/// # Errors
+/// A number that is none.
+pub fn id<T>(field: &str, raw: i64, make: impl FnOnce(i64) -> Option<T>) -> Result<T, Refusal> {
     make(raw).ok_or_else(|| Refusal::bad(format!("{field} is {raw}; an id is from 1 to {MAX_ID}")))
 }
 
 /// The answer to a send.
-pub(crate) fn sent(sent: &Sent) -> pb::SendMessageResp {
+#[must_use]
+pub fn sent(sent: &Sent) -> pb::SendMessageResp {
     pb::SendMessageResp {
         seq: sent.seq.to_wire(),
         message_id: Bytes::copy_from_slice(sent.message.as_bytes()),
@@ -127,8 +139,9 @@ pub(crate) fn sent(sent: &Sent) -> pb::SendMessageResp {
     }
 }
 
-/// A message as a client sees it; `seq` is left for the encoder.
-pub(crate) fn message(message: &Message, profile: &Profile) -> pb::Message {
+/// A message as a client sees it; `seq` is left for who knows it.
+#[must_use]
+pub fn message(message: &Message, profile: &Profile) -> pb::Message {
     let (receiver_type, receiver_id) = match message.receiver {
         Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
         Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),

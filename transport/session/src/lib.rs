@@ -12,7 +12,7 @@
 
 pub mod admission;
 mod close;
-mod convert;
+pub mod convert;
 mod dispatch;
 mod encode;
 mod failures;
