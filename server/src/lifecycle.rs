@@ -227,11 +227,16 @@ impl App {
     /// Reads the counters that core and the sessions keep.
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
+        let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
         let started = Instant::now();
         Arc::new(move |metrics: &Metrics| {
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
+            metrics.counter("gimlet_wrong_tokens_total", failures.failed());
+            let clients = places.clients.refused() + places.grpc.refused();
+            let away = clients + places.http.refused();
+            metrics.counter("gimlet_turned_away_total", away);
             if let Some(failures) = roles.business_failures() {
                 metrics.counter("gimlet_business_failures_total", failures);
             }
@@ -249,6 +254,13 @@ impl App {
             metrics.counter("gimlet_frames_in_total", read(&stats.frames_in));
             metrics.counter("gimlet_frames_out_total", read(&stats.frames_out));
             metrics.counter("gimlet_undecodable_total", read(&stats.undecodable));
+            let (lags, caught_up) = hub.lags();
+            metrics.counter("gimlet_lags_total", lags);
+            metrics.counter("gimlet_caught_up_total", caught_up);
+            for (code, count) in stats.refusals() {
+                let label = ("code", code.to_string());
+                metrics.counter_of("gimlet_socket_refusals_total", label, count);
+            }
         })
     }
 }

@@ -79,6 +79,12 @@ impl Metrics {
         self.with(|| counter!(name).absolute(value));
     }
 
+    /// Sets one of a family of counters, by a label, to what is kept elsewhere.
+    pub(crate) fn counter_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
+        let labels = [label];
+        self.with(|| counter!(name, &labels).absolute(value));
+    }
+
     /// Everything, as Prometheus reads it.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
@@ -141,6 +147,26 @@ const COUNTERS: &[(&str, &str)] = &[
         "Frames written to clients: answers and pushes",
     ),
     ("gimlet_undecodable_total", "Frames that were no packets"),
+    (
+        "gimlet_socket_refusals_total",
+        "Packets answered with a code other than 0",
+    ),
+    (
+        "gimlet_wrong_tokens_total",
+        "Wrong tokens, over sockets, gRPC and uploads",
+    ),
+    (
+        "gimlet_turned_away_total",
+        "Connections of clients for which there was no place",
+    ),
+    (
+        "gimlet_lags_total",
+        "How often a connection fell behind and began to read its inbox",
+    ),
+    (
+        "gimlet_caught_up_total",
+        "How often such a connection had caught up, or was gone",
+    ),
     (
         "gimlet_pushed_total",
         "Entries and live messages offered to connections",

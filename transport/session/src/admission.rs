@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -14,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub struct Admission {
     places: Arc<Semaphore>,
     per_address: usize,
+    refused: AtomicU64,
     /// A plain mutex: it is held for one map operation and never over a wait.
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -26,6 +28,7 @@ impl Admission {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             per_address,
+            refused: AtomicU64::new(0),
             addresses: Mutex::new(HashMap::new()),
         })
     }
@@ -33,6 +36,7 @@ impl Admission {
     /// Takes a place, or says which limit is reached.
     pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<Place, Full> {
         let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Full::Node);
         };
         let exempt = addr.ip().to_canonical().is_loopback();
@@ -41,6 +45,7 @@ impl Admission {
             let mut addresses = self.lock();
             let taken = addresses.entry(address).or_insert(0);
             if *taken >= self.per_address {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 return Err(Full::Address);
             }
             *taken += 1;
@@ -50,6 +55,12 @@ impl Admission {
             address,
             _permit: permit,
         })
+    }
+
+    /// Connections that were turned away so far.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -132,6 +143,7 @@ mod tests {
         let first = admission.enter(at("127.0.0.1:1")).unwrap();
         let _second = admission.enter(at("127.0.0.1:2")).unwrap();
         assert_eq!(admission.enter(at("127.0.0.1:3")).unwrap_err(), Full::Node);
+        assert_eq!(admission.refused(), 1);
         drop(first);
         admission.enter(at("127.0.0.1:3")).unwrap();
     }

@@ -1,6 +1,13 @@
 //! What sessions have done so far, for metrics.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gimlet_core::error::Refusal;
+
+/// The codes of refusals; another one is counted as the last.
+const CODES: [i32; 15] = [
+    10_000, 10_001, 10_010, 10_011, 10_013, 10_014, 10_015, 10_016, 4, 6, 7, 8, 12, 14, 2,
+];
 
 /// Counters of all sessions; they only grow.
 #[derive(Debug, Default)]
@@ -15,4 +22,40 @@ pub struct Stats {
     pub frames_out: AtomicU64,
     /// Frames that were no packets.
     pub undecodable: AtomicU64,
+    /// Packets answered with a refusal, in the order of `CODES`.
+    refused: [AtomicU64; CODES.len()],
+}
+
+impl Stats {
+    /// A packet was answered with this.
+    pub(crate) fn refuse(&self, refusal: &Refusal) {
+        let at = CODES.iter().position(|code| *code == refusal.code());
+        let last = CODES.len() - 1;
+        if let Some(count) = self.refused.get(at.unwrap_or(last)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How many packets were answered with each code, those never used left out.
+    pub fn refusals(&self) -> impl Iterator<Item = (i32, u64)> {
+        let counts = self.refused.iter().map(|n| n.load(Ordering::Relaxed));
+        CODES
+            .into_iter()
+            .zip(counts)
+            .filter(|(_, count)| *count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_counted_by_code() {
+        let stats = Stats::default();
+        stats.refuse(&Refusal::Conflict);
+        stats.refuse(&Refusal::Unavailable);
+        stats.refuse(&Refusal::Unavailable);
+        assert_eq!(stats.refusals().collect::<Vec<_>>(), [(6, 1), (14, 2)]);
+    }
 }

@@ -217,6 +217,7 @@ impl<L: Link> Session<'_, L> {
     fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: Arc<Connection>) {
         let kind = PackageType::PtSend.into();
         let draft = convert::draft(request);
+        let stats = Arc::clone(&self.shared.stats);
         self.backlog.get_or_insert_default().answer(async move {
             let sent = match draft {
                 Ok(draft) => connection.send(draft).await,
@@ -227,7 +228,10 @@ impl<L: Link> Session<'_, L> {
                     let data = convert::sent(&sent).encode_to_vec();
                     encode::answer(kind, id, data.into())
                 }
-                Err(refusal) => encode::refusal(kind, id, &refusal),
+                Err(refusal) => {
+                    stats.refuse(&refusal);
+                    encode::refusal(kind, id, &refusal)
+                }
             }
         });
     }
@@ -237,6 +241,7 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn refuse(&mut self, kind: i32, id: i64, refusal: &Refusal) -> Result<(), End> {
+        self.shared.stats.refuse(refusal);
         self.write(encode::refusal(kind, id, refusal))
     }
 

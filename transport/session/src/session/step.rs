@@ -312,6 +312,7 @@ impl<L: Link> Session<'_, L> {
             .stats
             .undecodable
             .fetch_add(1, Ordering::Relaxed);
+        self.shared.stats.refuse(refusal);
         self.write(encode::refusal(PackageType::PtUnknown.into(), 0, refusal))?;
         if self.undecodable >= self.shared.settings.undecodable {
             let text = format!("{} packets could not be read", self.undecodable);
