@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream;
-use gimlet_client::{Api, Credentials};
+use gimlet_client::{Api, ApiError, Credentials};
 use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::Fault;
 
 /// gRPC connections that make accounts, and calls at a time on each.
 const CONNECTIONS: usize = 4;
-const CALLS: usize = 64;
+const CALLS: usize = 16;
+
+/// Tries of a call that a busy server did not serve, and the pause between.
+const TRIES: usize = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// A user on a device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,15 +92,30 @@ impl Accounts {
     async fn one(&self, i: usize) -> Result<Account, Fault> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let api = self.apis.get(i % CONNECTIONS).unwrap_or(&self.apis[0]);
-        let device = api.register_device("load").await;
-        let device = device.map_err(|error| Fault::new("RegisterDevice", error))?;
+        let device = insist("RegisterDevice", || api.register_device("load")).await?;
         let phone = (self.phone + number).to_string();
-        let answer = api.sign_in(&phone, &self.code, device).await;
-        let answer = answer.map_err(|error| Fault::new("SignIn", error))?;
+        let answer = insist("SignIn", || api.sign_in(&phone, &self.code, device)).await?;
         Ok(Account {
             user: answer.user_id,
             device,
             token: answer.token,
         })
+    }
+}
+
+/// Repeats a call that a busy server did not serve in time: what comes before a run is not measured.
+async fn insist<T>(
+    what: &str,
+    mut call: impl AsyncFnMut() -> Result<T, ApiError>,
+) -> Result<T, Fault> {
+    let mut tries = 1;
+    loop {
+        match call().await {
+            Err(error) if matches!(error.code, 4 | 14) && tries < TRIES => {
+                tries += 1;
+                sleep(PAUSE).await;
+            }
+            answer => return answer.map_err(|error| Fault::new(what, error)),
+        }
     }
 }

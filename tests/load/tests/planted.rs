@@ -1,5 +1,10 @@
 //! The whole tool against a server behind a relay that plants one defect of each kind: the run must
 //! fail and say which it was; without a defect it must not.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test should panic"
+)]
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -93,7 +93,7 @@ fn a_misdirected_message_is_found() {
         crowd.deliver(1, &elsewhere);
     });
     one(Finding::Misdirected, |crowd, all| {
-        crowd.deliver(2, &pushed(5, &all[0]))
+        crowd.deliver(2, &pushed(5, &all[0]));
     });
 }
 
