@@ -7,10 +7,11 @@
 mod batch;
 mod single;
 
+use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPool, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, Executor as _};
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
@@ -165,10 +166,23 @@ where
 {
     let (mut count, mut n) = (0, 0);
     while Instant::now() < end {
-        count += step(n).await?;
+        match step(n).await {
+            Ok(done) => count += done,
+            // The server undid it in favour of another; gimlet's own batches begin again as well.
+            Err(error) if is_deadlock(&*error) => {}
+            Err(error) => return Err(error),
+        }
         n += 1;
     }
     Ok(count)
+}
+
+/// Whether the server chose this transaction to end a deadlock (1213) or a wait for a lock (1205).
+fn is_deadlock(error: &(dyn Error + Send + Sync + 'static)) -> bool {
+    let database = error.downcast_ref::<sqlx::Error>();
+    let database = database.and_then(sqlx::Error::as_database_error);
+    let database = database.and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+    database.is_some_and(|error| matches!(error.number(), 1205 | 1213))
 }
 
 /// The two users of a send, lower first: all take their locks in that order.
