@@ -1,6 +1,8 @@
 //! Messages flowing among live connections: who sends when, what is measured, what the judge hears.
 //! Serves `direct` and `group`, which differ in who listens to what.
 
+mod flowed;
+
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -11,13 +13,13 @@ use super::Progress;
 use super::gateway::{Gateway, Order};
 use crate::account::Account;
 use crate::clock::{self, SECOND};
-use crate::judge::{EarId, Failed, Finding, Findings, Judge, Mark, StreamId};
-use crate::latency::{Latency, Summary};
-use crate::limits::Limit;
+use crate::judge::{EarId, Failed, Finding, Judge, Mark, StreamId};
+use crate::latency::Latency;
 use crate::net::{Ack, Actor, ConnId, Joined, Net, Packet, Pushed, Raw, Send, answered_seq, drive};
 use crate::pace::Schedule;
-use crate::report::Report;
 use crate::target::Usage;
+
+pub(super) use flowed::Flowed;
 
 /// Sends begun in one turn, so that reading is never far away.
 const BURST: usize = 256;
@@ -110,50 +112,6 @@ struct Spreading {
 struct Wave {
     first: u32,
     messages: VecDeque<Spreading>,
-}
-
-/// What a flow measured.
-#[derive(Debug)]
-pub(super) struct Flowed {
-    /// Answered in the measured part.
-    pub(super) answered: u64,
-    /// Delivered in it.
-    pub(super) delivered: u64,
-    /// From the intended time to the answer, to each delivery, and to the last one.
-    pub(super) answer: Summary,
-    pub(super) delivery: Summary,
-    pub(super) last: Summary,
-    /// Use of the machine at both ends of the measured part.
-    pub(super) usage: (Usage, Usage),
-    /// Sends refused, and of unknown fate; the first refusal in words.
-    pub(super) failures: (u64, u64),
-    pub(super) refusal: Option<String>,
-    pub(super) findings: Findings,
-}
-
-impl Flowed {
-    /// Puts what every flow measures into the report; `what` is one thing done.
-    #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
-    pub(super) fn tell(
-        &self,
-        report: &mut Report,
-        seconds: f64,
-        what: &str,
-        limit: Option<&Limit>,
-    ) {
-        let answered = self.answered as f64 / seconds;
-        report.share("answered", answered, "1/s", limit);
-        report.figure("delivered", self.delivered as f64 / seconds, "1/s");
-        let load = self.usage.1.since(&self.usage.0);
-        report.load(&load, self.answered as f64, what);
-        let (refused, unknown) = self.failures;
-        if refused + unknown > 0 {
-            let why = self.refusal.as_deref().unwrap_or_default();
-            report.notes.push(format!(
-                "{refused} sends were refused, {unknown} are of unknown fate, first: {why}"
-            ));
-        }
-    }
 }
 
 /// The actor.

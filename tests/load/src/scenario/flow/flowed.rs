@@ -1,0 +1,51 @@
+//! What a flow measured, and how it is told.
+
+use crate::judge::Findings;
+use crate::latency::Summary;
+use crate::limits::Limit;
+use crate::report::Report;
+use crate::target::Usage;
+
+/// What a flow measured.
+#[derive(Debug)]
+pub(in crate::scenario) struct Flowed {
+    /// Answered in the measured part.
+    pub(in crate::scenario) answered: u64,
+    /// Delivered in it.
+    pub(in crate::scenario) delivered: u64,
+    /// From the intended time to the answer, to each delivery, and to the last one.
+    pub(in crate::scenario) answer: Summary,
+    pub(in crate::scenario) delivery: Summary,
+    pub(in crate::scenario) last: Summary,
+    /// Use of the machine at both ends of the measured part.
+    pub(in crate::scenario) usage: (Usage, Usage),
+    /// Sends refused, and of unknown fate; the first refusal in words.
+    pub(in crate::scenario) failures: (u64, u64),
+    pub(in crate::scenario) refusal: Option<String>,
+    pub(in crate::scenario) findings: Findings,
+}
+
+impl Flowed {
+    /// Puts what every flow measures into the report; `what` is one thing done.
+    #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
+    pub(in crate::scenario) fn tell(
+        &self,
+        report: &mut Report,
+        seconds: f64,
+        what: &str,
+        limit: Option<&Limit>,
+    ) {
+        let answered = self.answered as f64 / seconds;
+        report.share("answered", answered, "1/s", limit);
+        report.figure("delivered", self.delivered as f64 / seconds, "1/s");
+        let load = self.usage.1.since(&self.usage.0);
+        report.load(&load, self.answered as f64, what);
+        let (refused, unknown) = self.failures;
+        if refused + unknown > 0 {
+            let why = self.refusal.as_deref().unwrap_or_default();
+            report.notes.push(format!(
+                "{refused} sends were refused, {unknown} are of unknown fate, first: {why}"
+            ));
+        }
+    }
+}
