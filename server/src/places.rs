@@ -18,6 +18,9 @@ const HTTP: usize = 512;
 /// Connections of the internal listener at most.
 const INTERNAL: usize = 1_024;
 
+/// What the other listeners keep, however many connections an operator asks for.
+const LEFT: usize = 288;
+
 /// The places of each listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
@@ -71,16 +74,16 @@ struct Share {
 impl Share {
     fn of(descriptors: usize, limits: &Limits) -> Self {
         let free = descriptors.max(FEWEST).saturating_sub(RESERVED + OPS);
-        let http = (free / 16).min(HTTP);
-        let internal = (free / 8).min(INTERNAL);
         // A file is open while it is sent.
-        let rest = free.saturating_sub(2 * http + internal);
-        let grpc = rest / 4;
-        let clients = rest - grpc;
-        let clients = match limits.max_connections {
-            0 => clients,
-            wanted => clients.min(wanted),
+        let others = |free: usize| {
+            let (http, internal) = ((free / 16).min(HTTP), (free / 8).min(INTERNAL));
+            (http, internal, free.saturating_sub(2 * http + internal))
         };
+        let clients = match limits.max_connections {
+            0 => others(free).2 / 4 * 3,
+            wanted => wanted.min(free.saturating_sub(LEFT)),
+        };
+        let (http, internal, grpc) = others(free - clients);
         Self {
             clients,
             grpc,
@@ -107,15 +110,17 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_may_ask_for_fewer_and_not_for_too_many() {
+    fn an_operator_may_ask_for_fewer_or_for_nearly_all_and_not_for_too_many() {
         let asked = |max_connections| {
             let limits = Limits {
                 max_connections,
                 ..Limits::default()
             };
-            Share::of(65_536, &limits).clients
+            Share::of(20_000, &limits)
         };
-        assert_eq!(asked(10), 10);
-        assert!(asked(1 << 30) < 65_536);
+        assert_eq!(asked(10).clients, 10);
+        assert_eq!(asked(19_000).clients, 19_000);
+        let share = asked(1 << 30);
+        assert!(share.clients < 20_000 && share.http > 0 && share.internal > 0 && share.grpc > 0);
     }
 }
