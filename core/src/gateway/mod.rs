@@ -39,6 +39,21 @@ use crate::logic::Logic;
 use crate::peer::Peer;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
+/// Why a sign-in with a right token is refused: it was overtaken.
+const AGAIN: &str = "this device has signed in again meanwhile";
+const ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
+const REVOKED: &str = "this token was revoked meanwhile";
+
+/// Whether a refused sign-in had a right token and was overtaken by a newer one, or by a
+/// revocation: nobody has guessed.
+#[must_use]
+pub fn was_overtaken(refusal: &Refusal) -> bool {
+    let Refusal::Unauthorized(why) = refusal else {
+        return false;
+    };
+    [AGAIN, ELSEWHERE, REVOKED].contains(why)
+}
+
 /// Where a device's first page starts when its client names no seq.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncFromZero {
@@ -188,19 +203,15 @@ impl Gateway {
             inner.hub.lag_counter(),
         ));
         if !inner.hub.insert(&handle) {
-            return Err(Refusal::Unauthorized(
-                "this device has signed in again meanwhile",
-            ));
+            return Err(Refusal::Unauthorized(AGAIN));
         }
         // From here on the connection leaves the hub when this value is dropped.
         let connection = Connection::new(self.clone(), handle, fragile);
         if inner.hub.revoked_since(user, device, begin) {
-            return Err(Refusal::Unauthorized("this token was revoked meanwhile"));
+            return Err(Refusal::Unauthorized(REVOKED));
         }
         if !inner.routes.claim(connection.handle()).await {
-            return Err(Refusal::Unauthorized(
-                "this device has signed in elsewhere meanwhile",
-            ));
+            return Err(Refusal::Unauthorized(ELSEWHERE));
         }
         self.epoch().await?;
         if let Some(head) = inner.logic.heads(&[user]).await?.first() {

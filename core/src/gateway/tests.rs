@@ -481,3 +481,32 @@ async fn a_room_that_cannot_be_opened_holds_up_no_other() {
     node.stop().await;
     assert_eq!(node.gateway().inner.rooms.gates_open(), 0);
 }
+
+#[tokio::test]
+async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let device = DeviceId::new(10).unwrap();
+    let newer = crate::store::Route {
+        device,
+        user: user(1),
+        generation: crate::id::Generation(99),
+        node: NodeId::boot("elsewhere"),
+        client: String::new(),
+    };
+    stores.route.renew(&newer.node).await.unwrap();
+    stores.route.claim(&newer).await.unwrap();
+    let request = SignInRequest {
+        user: user(1),
+        device,
+        token: "any".to_owned(),
+        client: None,
+        protocol: 1,
+        fragile: false,
+    };
+    let refusal = node.gateway().sign_in(request).await.unwrap_err();
+    assert!(was_overtaken(&refusal), "{refusal}");
+    assert_eq!(refusal.code(), 10_000);
+    assert!(!was_overtaken(&Refusal::Unauthorized("the token is wrong")));
+    node.stop().await;
+}

@@ -8,7 +8,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::Refusal;
-use gimlet_core::gateway::{Connection, SignInRequest};
+use gimlet_core::gateway::{Connection, SignInRequest, was_overtaken};
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
@@ -136,7 +136,7 @@ impl<L: Link> Session<'_, L> {
         };
         let signed_in = self.shared.gateway.sign_in(request).await;
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
-            if matches!(refusal, Refusal::Unauthorized(_)) {
+            if matches!(refusal, Refusal::Unauthorized(_)) && !was_overtaken(refusal) {
                 failures.wrong(&attempt);
             }
             tracing::debug!(%user, %device, %refusal, "sign-in refused");
