@@ -210,7 +210,7 @@ impl Gateway {
         if inner.hub.revoked_since(user, device, begin) {
             return Err(Refusal::Unauthorized(REVOKED));
         }
-        if !inner.routes.claim(connection.handle()).await {
+        if !inner.routes.claim_new(connection.handle()).await {
             return Err(Refusal::Unauthorized(ELSEWHERE));
         }
         self.epoch().await?;

@@ -37,9 +37,24 @@ impl Routes {
         }
     }
 
+    /// Registers a new connection. If the store cannot say which node holds an older one, every node
+    /// is told. `false` if the device has a newer one elsewhere.
+    pub(super) async fn claim_new(&self, handle: &Handle) -> bool {
+        let claimed = self.claim(handle).await;
+        if claimed.is_none() {
+            let identity = handle.identity();
+            let others = self.peer.nodes().await;
+            for node in others.iter().filter(|node| **node != self.node) {
+                let (device, generation) = (identity.device, identity.generation);
+                self.peer.supersede(node, device, generation).await;
+            }
+        }
+        claimed.unwrap_or(true)
+    }
+
     /// Registers the connection, and tells the node that held an older one; `false` if the device
-    /// has a newer one elsewhere.
-    pub(super) async fn claim(&self, handle: &Handle) -> bool {
+    /// has a newer one elsewhere, `None` if the store did not answer.
+    async fn claim(&self, handle: &Handle) -> Option<bool> {
         let identity = handle.identity();
         let route = Route {
             device: identity.device,
@@ -55,13 +70,13 @@ impl Routes {
                         .supersede(&old.node, old.device, identity.generation)
                         .await;
                 }
-                true
+                Some(true)
             }
-            Ok(Claim::Superseded(_)) => false,
+            Ok(Claim::Superseded(_)) => Some(false),
             Err(error) => {
                 tracing::warn!(%error, "route not registered; it will be when the store is back");
                 self.dirty.store(true, Ordering::Relaxed);
-                true
+                None
             }
         }
     }
@@ -127,7 +142,7 @@ async fn register_all(inner: &Inner) {
     let mut handles = Vec::new();
     inner.hub.each(|handle| handles.push(Arc::clone(handle)));
     let claims = stream::iter(handles).for_each_concurrent(AT_ONCE, |handle| async move {
-        if !inner.routes.claim(&handle).await {
+        if inner.routes.claim(&handle).await == Some(false) {
             let identity = handle.identity();
             handle.supersede();
             tracing::debug!(device = %identity.device, "signed in elsewhere meanwhile");

@@ -14,7 +14,7 @@ use crate::stage::{APART, Stage, by_run, lasting, outage};
 /// Answers before and after a fault.
 const BETWEEN: usize = 40;
 /// What a connection is told whose device has a newer one.
-const SUPERSEDED: i32 = 4300;
+pub(crate) const SUPERSEDED: i32 = 4300;
 
 /// This device at a connect node, live behind this seq; an error if it was superseded before.
 async fn live(
@@ -29,7 +29,7 @@ async fn live(
 }
 
 /// The same, heard by the judge.
-async fn heard(
+pub(crate) async fn heard(
     cluster: &Cluster,
     load: &mut Load,
     connect: usize,

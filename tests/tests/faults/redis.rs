@@ -7,6 +7,7 @@ use gimlet_tests::cluster::Cluster;
 use gimlet_tests::fault::{Backend, Database, Load, Row};
 use tokio::time::Instant;
 
+use crate::device::{SUPERSEDED, heard};
 use crate::stage::{APART, Stage, by_run, lasting, outage, over};
 
 /// Answers before and after a fault.
@@ -35,7 +36,14 @@ impl Private {
 }
 
 /// Devices sign in and read, sends are answered; nobody needs Redis for that. Then nobody sends.
-async fn goes_on_without(place: &Private, load: &Load, began: Instant) {
+async fn goes_on_without(place: &Private, load: &mut Load, began: Instant) {
+    // A device that moves is served where it is now, and nowhere else.
+    load.reads_one(&place.cluster, 0, load.users()[4]).await;
+    let device = place.cluster.sign_in(load.number(0)).await;
+    let old = heard(&place.cluster, load, 1, &device).await.unwrap();
+    heard(&place.cluster, load, 0, &device).await.unwrap();
+    old.is_fenced();
+    assert_eq!(old.ends().await, SUPERSEDED);
     for connect in 0..2 {
         let number = load.number(connect).to_owned();
         let device = place.cluster.sign_in(&number).await;
@@ -75,14 +83,14 @@ fn note(whole: Duration, live: Duration) -> String {
 
 pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
     let place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+    let mut load = Load::begin(&place.cluster).await;
     let rounds = by_run(10, 2);
     let (mut whole, mut live) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
         load.flows(BETWEEN).await;
         let flushed = Instant::now();
         place.backend.flush_all();
-        goes_on_without(&place, &load, flushed).await;
+        goes_on_without(&place, &mut load, flushed).await;
         let (whole_now, live_now) = is_served_by_itself(&load, flushed).await;
         (whole, live) = (whole.max(whole_now), live.max(live_now));
     }
@@ -94,12 +102,12 @@ pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
 
 pub(crate) async fn redis_dies_and_comes_back_empty(stage: Stage) -> Row {
     let mut place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+    let mut load = Load::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let killed = Instant::now();
     place.backend.kill();
     outage(30).await;
-    goes_on_without(&place, &load, killed).await;
+    goes_on_without(&place, &mut load, killed).await;
     assert!(load.judge().unshown() > 0, "not everything was pushed");
     place.backend.start_again();
     let (whole, live) = is_served_by_itself(&load, Instant::now()).await;
@@ -111,12 +119,12 @@ pub(crate) async fn redis_dies_and_comes_back_empty(stage: Stage) -> Row {
 
 pub(crate) async fn redis_freezes(stage: Stage) -> Row {
     let mut place = Private::new(&stage).await;
-    let load = Load::begin(&place.cluster).await;
+    let mut load = Load::begin(&place.cluster).await;
     load.flows(BETWEEN).await;
     let frozen = Instant::now();
     place.backend.freeze();
     outage(10).await;
-    goes_on_without(&place, &load, frozen).await;
+    goes_on_without(&place, &mut load, frozen).await;
     assert!(load.judge().unshown() > 0, "not everything was pushed");
     place.backend.thaw();
     let (whole, live) = is_served_by_itself(&load, Instant::now()).await;
