@@ -136,7 +136,7 @@ impl Gateway {
                 room_store,
                 acks: Acks::default(),
                 heads: Heads::default(),
-                routes: Routes::new(node, route, peer),
+                routes: Routes::new(node, route, peer, limits.lease),
                 pulse: Pulse::new(),
                 reads: Semaphore::new(limits.parallel_reads),
                 epoch: AtomicU64::new(0),

@@ -3,58 +3,92 @@
 //! Routes are hints: a store that cannot be reached never stops a sign-in. The route is registered
 //! when the store is back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::join_all;
 use futures_util::stream;
+use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::Instant;
 
 use super::Inner;
-use crate::hub::Handle;
-use crate::id::NodeId;
+use crate::hub::{Handle, Identity};
+use crate::id::{Generation, NodeId};
 use crate::peer::Peer;
-use crate::store::{Claim, DeviceRoute, Route};
+use crate::store::{Claim, DeviceRoute, Route, StoreError};
 
 /// Routes registered at a time after a lease has run out.
 const AT_ONCE: usize = 64;
+
+/// What became of a claim, as far as older connections of the device go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Claimed {
+    /// The store knows of none.
+    Alone,
+    /// The node that held one was told.
+    TookOver,
+    /// The device has a newer one elsewhere.
+    Overtaken,
+    /// The store did not say.
+    Unanswered,
+}
 
 #[derive(Debug)]
 pub(super) struct Routes {
     node: NodeId,
     store: Arc<dyn DeviceRoute>,
     peer: Arc<dyn Peer>,
+    lease: Duration,
     /// A call failed: all routes are to be registered again.
     dirty: AtomicBool,
+    /// When this node's lease was found to be gone.
+    forgotten: Mutex<Option<Instant>>,
+    /// When it was last looked at for a sign-in.
+    looked: AsyncMutex<Option<Instant>>,
 }
 
 impl Routes {
-    pub(super) fn new(node: NodeId, store: Arc<dyn DeviceRoute>, peer: Arc<dyn Peer>) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        store: Arc<dyn DeviceRoute>,
+        peer: Arc<dyn Peer>,
+        lease: Duration,
+    ) -> Self {
         Self {
             node,
             store,
             peer,
+            lease,
             dirty: AtomicBool::new(true),
+            forgotten: Mutex::new(None),
+            looked: AsyncMutex::new(None),
         }
     }
 
-    /// Registers a new connection. If the store cannot say which node holds an older one, every node
-    /// is told. `false` if the device has a newer one elsewhere.
+    /// Registers a new connection. If an older one may be held by a node that the store does not
+    /// name, every node is told. `false` if the device has a newer one elsewhere.
     pub(super) async fn claim_new(&self, handle: &Handle) -> bool {
-        let claimed = self.claim(handle).await;
-        if claimed.is_none() {
-            let identity = handle.identity();
+        let hidden = match self.claim(handle).await {
+            Claimed::Overtaken => return false,
+            Claimed::TookOver => false,
+            Claimed::Alone => handle.identity().generation > Generation(1) && self.forgot().await,
+            Claimed::Unanswered => true,
+        };
+        if hidden {
+            let Identity {
+                device, generation, ..
+            } = *handle.identity();
             let others = self.peer.nodes().await;
-            for node in others.iter().filter(|node| **node != self.node) {
-                let (device, generation) = (identity.device, identity.generation);
-                self.peer.supersede(node, device, generation).await;
-            }
+            let others = others.iter().filter(|node| **node != self.node);
+            join_all(others.map(|node| self.peer.supersede(node, device, generation))).await;
         }
-        claimed.unwrap_or(true)
+        true
     }
 
-    /// Registers the connection, and tells the node that held an older one; `false` if the device
-    /// has a newer one elsewhere, `None` if the store did not answer.
-    async fn claim(&self, handle: &Handle) -> Option<bool> {
+    /// Registers the connection, and tells the node that held an older one.
+    async fn claim(&self, handle: &Handle) -> Claimed {
         let identity = handle.identity();
         let route = Route {
             device: identity.device,
@@ -64,21 +98,52 @@ impl Routes {
             client: identity.client.clone(),
         };
         match self.store.claim(&route).await {
-            Ok(Claim::Claimed(before)) => {
-                if let Some(old) = before.filter(|old| old.node != self.node) {
+            Ok(Claim::Claimed(None)) => Claimed::Alone,
+            Ok(Claim::Claimed(Some(old))) => {
+                if old.node != self.node {
                     self.peer
                         .supersede(&old.node, old.device, identity.generation)
                         .await;
                 }
-                Some(true)
+                Claimed::TookOver
             }
-            Ok(Claim::Superseded(_)) => Some(false),
+            Ok(Claim::Superseded(_)) => Claimed::Overtaken,
             Err(error) => {
                 tracing::warn!(%error, "route not registered; it will be when the store is back");
-                self.dirty.store(true, Ordering::Relaxed);
-                None
+                self.doubt();
+                Claimed::Unanswered
             }
         }
+    }
+
+    /// Renews the lease. One that had run out may be a store that forgot everything: other nodes'
+    /// routes are then missing until these nodes have renewed theirs.
+    async fn renew(&self) -> Result<bool, StoreError> {
+        let held = self.store.renew(&self.node).await;
+        if !matches!(held, Ok(true)) {
+            *lock(&self.forgotten) = Some(Instant::now());
+        }
+        held
+    }
+
+    /// Whether the store may have forgotten routes lately. This node's lease tells: it is looked at
+    /// now, once for all who ask at the same time.
+    async fn forgot(&self) -> bool {
+        if self.peer.is_alone() {
+            return false;
+        }
+        let asked = Instant::now();
+        {
+            let mut looked = self.looked.lock().await;
+            if looked.is_none_or(|at| at <= asked) {
+                *looked = Some(Instant::now());
+                if !matches!(self.renew().await, Ok(true)) {
+                    self.doubt();
+                }
+            }
+        }
+        let forgotten = *lock(&self.forgotten);
+        forgotten.is_some_and(|at| at.elapsed() < self.lease)
     }
 
     /// All routes are registered again with the next renewal.
@@ -103,6 +168,10 @@ impl Routes {
 /// or a call had failed.
 pub(super) async fn run(inner: &Inner) {
     let routes = &inner.routes;
+    // A node that starts has no lease yet; that says nothing about routes.
+    if let Err(error) = routes.store.renew(&routes.node).await {
+        tracing::debug!(%error, "no lease yet");
+    }
     let mut period = tokio::time::interval(inner.limits.lease / 3);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -111,7 +180,7 @@ pub(super) async fn run(inner: &Inner) {
             () = inner.token.cancelled() => break,
             _ = period.tick() => {}
         }
-        match routes.store.renew(&routes.node).await {
+        match routes.renew().await {
             Ok(held) => {
                 if routes.dirty.swap(false, Ordering::Relaxed) || !held {
                     register_all(inner).await;
@@ -130,7 +199,7 @@ pub(super) async fn run(inner: &Inner) {
 
 /// Takes the lease again and registers every connection: after a pause of this process.
 pub(super) async fn refresh(inner: &Inner) {
-    if let Err(error) = inner.routes.store.renew(&inner.routes.node).await {
+    if let Err(error) = inner.routes.renew().await {
         tracing::warn!(%error, "lease not renewed");
         inner.routes.doubt();
     }
@@ -142,7 +211,7 @@ async fn register_all(inner: &Inner) {
     let mut handles = Vec::new();
     inner.hub.each(|handle| handles.push(Arc::clone(handle)));
     let claims = stream::iter(handles).for_each_concurrent(AT_ONCE, |handle| async move {
-        if inner.routes.claim(&handle).await == Some(false) {
+        if inner.routes.claim(&handle).await == Claimed::Overtaken {
             let identity = handle.identity();
             handle.supersede();
             tracing::debug!(device = %identity.device, "signed in elsewhere meanwhile");
@@ -150,4 +219,92 @@ async fn register_all(inner: &Inner) {
         inner.heads.ask(handle.identity().user);
     });
     claims.await;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::envelope::Parcel;
+    use crate::id::{ConnId, DeviceId, UserId};
+    use crate::limits::Limits;
+    use crate::memory::MemoryRoute;
+
+    /// One other node, and the generations it was told of.
+    #[derive(Debug, Default)]
+    struct Other(Mutex<Vec<u64>>);
+
+    #[async_trait]
+    impl Peer for Other {
+        async fn nodes(&self) -> Vec<NodeId> {
+            vec![NodeId::boot("other")]
+        }
+
+        async fn deliver(&self, _: &NodeId, _: Vec<Parcel>) -> bool {
+            false
+        }
+
+        async fn supersede(&self, _: &NodeId, _: DeviceId, generation: Generation) {
+            lock(&self.0).push(generation.0);
+        }
+
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+            true
+        }
+    }
+
+    fn handle(generation: u64) -> Handle {
+        let identity = Identity {
+            conn: ConnId::new(1).unwrap(),
+            user: UserId::new(1).unwrap(),
+            device: DeviceId::new(7).unwrap(),
+            generation: Generation(generation),
+            protocol: 1,
+            client: String::new(),
+        };
+        Handle::new(identity, false, &Limits::default(), &Arc::default())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_the_store_forgot_everything_a_takeover_is_told_to_every_node() {
+        let (store, other) = (Arc::new(MemoryRoute::default()), Arc::new(Other::default()));
+        let (here, lease) = (NodeId::boot("here"), Duration::from_secs(15));
+        let routes = Routes::new(
+            here.clone(),
+            Arc::clone(&store) as _,
+            Arc::clone(&other) as _,
+            lease,
+        );
+        let told = || std::mem::take(&mut *lock(&other.0));
+        assert!(!store.renew(&here).await.unwrap());
+        let sign_in = async |generation| {
+            let handle = handle(generation);
+            assert!(routes.claim_new(&handle).await);
+            routes.release(&handle).await;
+        };
+        for generation in [1, 2] {
+            sign_in(generation).await;
+            assert_eq!(told(), [], "nothing was forgotten");
+        }
+        // The other node's route is gone with this node's lease.
+        store.retire(&here).await.unwrap();
+        sign_in(1).await;
+        assert_eq!(told(), [], "a first sign-in takes nothing over");
+        sign_in(3).await;
+        assert_eq!(told(), [3]);
+        // The lease is back; the other node may not have renewed its own yet.
+        sign_in(4).await;
+        assert_eq!(told(), [4]);
+        for _ in 0..4 {
+            tokio::time::advance(lease / 3).await;
+            assert!(store.renew(&here).await.unwrap());
+        }
+        sign_in(5).await;
+        assert_eq!(told(), []);
+    }
 }

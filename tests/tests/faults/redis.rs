@@ -88,8 +88,14 @@ pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
     let (mut whole, mut live) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
         load.flows(BETWEEN).await;
+        let device = place.cluster.sign_in(load.number(0)).await;
+        let old = heard(&place.cluster, &mut load, 1, &device).await.unwrap();
         let flushed = Instant::now();
         place.backend.flush_all();
+        // Where the device was is forgotten with the rest; it moves all the same.
+        heard(&place.cluster, &mut load, 0, &device).await.unwrap();
+        old.is_fenced();
+        assert_eq!(old.ends().await, SUPERSEDED);
         goes_on_without(&place, &mut load, flushed).await;
         let (whole_now, live_now) = is_served_by_itself(&load, flushed).await;
         (whole, live) = (whole.max(whole_now), live.max(live_now));

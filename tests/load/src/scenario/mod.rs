@@ -1,5 +1,5 @@
 //! What is done to a server, one scenario a file. Each takes its arguments and a [`Stage`], and gives
-//! a [`Report`](crate::report::Report); it decides nothing about how results are shown.
+//! a [`Report`]; it decides nothing about how results are shown.
 
 mod bound;
 mod crew;
