@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use moka::Expiry;
 use moka::future::Cache;
 use tokio::time::timeout;
@@ -29,7 +30,7 @@ pub const PROFILE_BYTES: usize = 1_900;
 const ASK: usize = 500;
 
 /// What is remembered of a user; `None`: there is none.
-type Known = Option<Arc<Person>>;
+pub type Known = Option<Arc<Person>>;
 
 /// A user, with the profile ready to be shared by envelopes.
 #[derive(Debug)]
@@ -98,6 +99,12 @@ impl Directory {
             },
             None => Arc::clone(&self.nobody),
         }
+    }
+
+    /// What is remembered of a user, without asking anybody: `Some(None)` is that there is none.
+    #[must_use]
+    pub fn remembered(&self, user: UserId) -> Option<Known> {
+        self.known.get(&user).now_or_never().flatten()
     }
 
     /// Whether there is such a user; a backend that cannot say is [`Refusal::Unavailable`].

@@ -70,9 +70,11 @@ pub mod message;
 pub mod node;
 pub mod page;
 pub mod peer;
+pub mod sending;
 pub mod seq;
 pub mod service;
 pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+mod wakes;

@@ -12,6 +12,7 @@ use crate::error::Refusal;
 use crate::id::{DeviceId, Epoch, Generation, MessageId, UserId};
 use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
+use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::store::{AckMark, Head};
 
@@ -72,6 +73,6 @@ pub trait Logic: Debug + Send + Sync + 'static {
     /// Notes acks.
     async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal>;
 
-    /// Sends.
-    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal>;
+    /// Sends. Sends of one user are stored in the order in which this is called for them.
+    fn send(&self, sender: Sender, draft: Draft) -> Sending;
 }

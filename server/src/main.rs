@@ -13,6 +13,10 @@ use gimlet_server::{Config, StartError, build};
 /// The exit code of a wrong configuration or command line (`EX_USAGE`).
 const USAGE: u8 = 64;
 
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Command::Serve(config)) => serve(*config),

@@ -1,8 +1,11 @@
 //! The lane: forms batches, has them stored one after another, answers, and hands on the pushes.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::poll_immediate;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +19,7 @@ use crate::message::Receiver;
 use crate::service::janitor::Retention;
 use crate::service::job::Jobs;
 use crate::store::{Append, Appended, InboxStore};
+use crate::wakes::Wakes;
 
 use super::ticket::Ticket;
 
@@ -176,13 +180,25 @@ impl Lane {
             held.push(send.held);
         }
         let inbox = Arc::clone(&self.inbox);
-        // In a task of its own: neither a shutdown nor a panic of the store cuts the lane.
-        let stored = self.tracker.spawn(async move {
+        let storing = async move {
             let outcome = inbox.append(&appends).await;
             (appends, outcome)
-        });
-        pushes.deliver();
-        let refusal = match stored.await {
+        };
+        let mut storing = Box::pin(AssertUnwindSafe(storing).catch_unwind());
+        // A store that need not wait has answered by now, and saves a task and a turn of it.
+        let stored = if let Some(stored) = poll_immediate(&mut storing).await {
+            pushes.deliver();
+            stored.map_err(|_| ())
+        } else {
+            // In a task of its own: neither a shutdown nor a panic of the store cuts the lane.
+            let stored = self.tracker.spawn(storing);
+            pushes.deliver();
+            stored
+                .await
+                .map_err(|_| ())
+                .and_then(|it| it.map_err(|_| ()))
+        };
+        let refusal = match stored {
             Ok((appends, Ok(outcomes))) if outcomes.len() == askers.len() => {
                 pushes.parcels = self.finish(&appends, askers, outcomes);
                 return;
@@ -201,8 +217,8 @@ impl Lane {
                 );
                 Refusal::from(error)
             }
-            Err(panic) => {
-                tracing::error!(%panic, "the store panicked");
+            Err(()) => {
+                tracing::error!("the store panicked");
                 Refusal::Unknown
             }
         };
@@ -212,8 +228,9 @@ impl Lane {
                 self.jobs.wake(group);
             }
         }
+        let mut wakes = Wakes::default();
         for (_, ticket) in askers {
-            ticket.answer(Err(refusal.clone()));
+            wakes.add(ticket.answer(Err(refusal.clone())));
         }
     }
 
@@ -223,7 +240,8 @@ impl Lane {
         askers: Vec<(Arc<Envelope>, Ticket)>,
         outcomes: Vec<Appended>,
     ) -> Vec<Parcel> {
-        let mut parcels = Vec::new();
+        let mut parcels = Vec::with_capacity(outcomes.len());
+        let mut wakes = Wakes::default();
         for ((append, (envelope, ticket)), outcome) in appends.iter().zip(askers).zip(outcomes) {
             if let Appended::Stored { seqs, job } = &outcome {
                 if let (true, Receiver::Group(group)) = (*job, append.message.receiver) {
@@ -235,7 +253,7 @@ impl Lane {
                     to: seqs.clone(),
                 });
             }
-            ticket.answer(Ok(outcome));
+            wakes.add(ticket.answer(Ok(outcome)));
         }
         parcels
     }

@@ -10,7 +10,9 @@ mod ticket;
 #[cfg(test)]
 mod tests;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
@@ -103,17 +105,42 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// Waits until the send is durable.
+    /// Ready when the send is durable, or the deadline has passed; has no timer of its own.
     ///
     /// # Errors
     /// [`Refusal::Unavailable`] if it was not stored and never will be: the deadline passed before
     /// its batch began. [`Refusal::Unknown`] if its batch had begun.
-    pub async fn answer(mut self, deadline: Instant) -> Result<Appended, Refusal> {
-        match timeout_at(deadline, self.stub.answer()).await {
+    pub fn poll_answer(
+        &self,
+        cx: &Context<'_>,
+        deadline: Instant,
+    ) -> Poll<Result<Appended, Refusal>> {
+        if let Poll::Ready(answer) = self.stub.poll(cx) {
+            return Poll::Ready(answer);
+        }
+        if Instant::now() < deadline {
+            return Poll::Pending;
+        }
+        if self.stub.withdraw() {
+            return Poll::Ready(Err(Refusal::Unavailable));
+        }
+        // The answer may have come in the very moment the deadline passed.
+        let answered = self.stub.poll(cx);
+        Poll::Ready(match answered {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => Err(Refusal::Unknown),
+        })
+    }
+
+    /// Waits until the send is durable, or the deadline has passed.
+    ///
+    /// # Errors
+    /// Those of [`poll_answer`](Self::poll_answer).
+    pub async fn answer(self, deadline: Instant) -> Result<Appended, Refusal> {
+        let answered = poll_fn(|cx| self.poll_answer(cx, deadline));
+        match timeout_at(deadline, answered).await {
             Ok(answer) => answer,
-            Err(_) if self.stub.withdraw() => Err(Refusal::Unavailable),
-            // The answer may have come in the very moment the deadline passed.
-            Err(_) => self.stub.answered().unwrap_or(Err(Refusal::Unknown)),
+            Err(_) => poll_fn(|cx| self.poll_answer(cx, deadline)).await,
         }
     }
 }

@@ -79,9 +79,11 @@ impl InboxStore for Held {
 struct Heard(Mutex<Vec<(UserId, Seq)>>);
 
 impl LocalSink for Heard {
-    fn deliver(&self, parcel: &Parcel) {
-        if let Parcel::Entries { to, .. } = parcel {
-            self.0.lock().unwrap().extend(to);
+    fn deliver(&self, parcels: &[Parcel]) {
+        for parcel in parcels {
+            if let Parcel::Entries { to, .. } = parcel {
+                self.0.lock().unwrap().extend(to);
+            }
         }
     }
 

@@ -1,85 +1,123 @@
 //! The ticket of a waiting send: either the lane starts it or its sender withdraws it, never both.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-
-use tokio::sync::oneshot;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use crate::error::Refusal;
 use crate::store::Appended;
 
-const WAITING: u8 = 0;
-const STARTED: u8 = 1;
-const WITHDRAWN: u8 = 2;
-
 type Answer = Result<Appended, Refusal>;
 
-/// The lane's half.
+/// How far the send has come.
 #[derive(Debug)]
-pub(super) struct Ticket {
-    state: Arc<AtomicU8>,
-    answer: oneshot::Sender<Answer>,
+enum Stage {
+    Waiting,
+    Started,
+    Withdrawn,
+    /// The answer, until it was taken.
+    Answered(Answer),
 }
+
+/// What both halves share; one allocation per send.
+#[derive(Debug)]
+struct Slot {
+    stage: Stage,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    /// Puts the answer in, and says who waits for it.
+    fn settle(&mut self, answer: Answer) -> Option<Waker> {
+        self.stage = Stage::Answered(answer);
+        self.waker.take()
+    }
+
+    fn leave(&mut self, to: Stage) -> bool {
+        let waiting = matches!(self.stage, Stage::Waiting);
+        if waiting {
+            self.stage = to;
+        }
+        waiting
+    }
+}
+
+// A stage is whole whatever panicked.
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The lane's half. Dropped without an answer it leaves the outcome unknown.
+#[derive(Debug)]
+pub(super) struct Ticket(Option<Arc<Mutex<Slot>>>);
 
 /// The sender's half.
 #[derive(Debug)]
-pub(super) struct Stub {
-    state: Arc<AtomicU8>,
-    answer: oneshot::Receiver<Answer>,
-}
-
-fn decide(state: &AtomicU8, to: u8) -> bool {
-    state
-        .compare_exchange(WAITING, to, Ordering::AcqRel, Ordering::Acquire)
-        .is_ok()
-}
+pub(super) struct Stub(Arc<Mutex<Slot>>);
 
 impl Ticket {
     pub(super) fn new() -> (Self, Stub) {
-        let state = Arc::new(AtomicU8::new(WAITING));
-        let (answer, answered) = oneshot::channel();
-        let ticket = Self {
-            state: Arc::clone(&state),
-            answer,
-        };
-        let stub = Stub {
-            state,
-            answer: answered,
-        };
-        (ticket, stub)
+        let slot = Arc::new(Mutex::new(Slot {
+            stage: Stage::Waiting,
+            waker: None,
+        }));
+        (Self(Some(Arc::clone(&slot))), Stub(slot))
     }
 
     /// Puts the send into a batch; `false` if it was withdrawn and must not be stored.
     pub(super) fn start(&self) -> bool {
-        decide(&self.state, STARTED)
+        self.0
+            .as_ref()
+            .is_some_and(|slot| lock(slot).leave(Stage::Started))
     }
 
-    /// Answers; a sender that no longer listens misses it.
-    pub(super) fn answer(self, answer: Answer) {
-        let _ = self.answer.send(answer);
+    /// Answers, and returns whom to wake for it; a sender that no longer listens misses it.
+    pub(super) fn answer(mut self, answer: Answer) -> Option<Waker> {
+        let slot = self.0.take()?;
+        lock(&slot).settle(answer)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(slot) = self.0.take() {
+            let waker = lock(&slot).settle(Err(Refusal::Unknown));
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
     }
 }
 
 impl Stub {
-    /// Waits for the answer. A lane that ended without one leaves the outcome unknown.
-    pub(super) async fn answer(&mut self) -> Answer {
-        (&mut self.answer).await.unwrap_or(Err(Refusal::Unknown))
-    }
-
-    /// The answer, if it is there.
-    pub(super) fn answered(&mut self) -> Option<Answer> {
-        self.answer.try_recv().ok()
+    /// Ready with the answer, once; registers the task to be woken when it comes.
+    pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Answer> {
+        let mut slot = lock(&self.0);
+        if let Stage::Answered(answer) = &mut slot.stage {
+            return Poll::Ready(std::mem::replace(answer, Err(Refusal::Unknown)));
+        }
+        if !slot
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            slot.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Takes the send back; `false` if its batch has begun.
     pub(super) fn withdraw(&self) -> bool {
-        decide(&self.state, WITHDRAWN)
+        lock(&self.0).leave(Stage::Withdrawn)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn poll(stub: &Stub) -> Poll<Answer> {
+        stub.poll(&Context::from_waker(Waker::noop()))
+    }
 
     #[test]
     fn a_send_is_started_or_withdrawn_but_not_both() {
@@ -89,5 +127,23 @@ mod tests {
         let (ticket, stub) = Ticket::new();
         assert!(stub.withdraw());
         assert!(!ticket.start());
+    }
+
+    #[test]
+    fn a_ticket_that_is_lost_leaves_the_outcome_unknown() {
+        let (ticket, stub) = Ticket::new();
+        assert!(ticket.start());
+        assert_eq!(poll(&stub), Poll::Pending);
+        drop(ticket);
+        assert_eq!(poll(&stub), Poll::Ready(Err(Refusal::Unknown)));
+    }
+
+    #[test]
+    fn who_waits_is_told_with_the_answer_and_not_before() {
+        let (ticket, stub) = Ticket::new();
+        assert!(ticket.start());
+        assert_eq!(poll(&stub), Poll::Pending);
+        assert!(ticket.answer(Ok(Appended::Stale)).is_some());
+        assert_eq!(poll(&stub), Poll::Ready(Ok(Appended::Stale)));
     }
 }

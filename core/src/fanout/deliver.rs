@@ -60,9 +60,7 @@ impl Fanout {
 
     /// Hands the parcels to this node's connections; does not wait.
     pub fn local(&self, parcels: &[Parcel]) {
-        for parcel in parcels {
-            self.sink.deliver(parcel);
-        }
+        self.sink.deliver(parcels);
     }
 
     /// Whether there are no other nodes and never will be.

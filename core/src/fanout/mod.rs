@@ -21,8 +21,8 @@ use crate::id::{DeviceId, UserId};
 ///
 /// Calls must not block. The sink knows its own users: a parcel may name others, who are skipped.
 pub trait LocalSink: Debug + Send + Sync + 'static {
-    /// Hands the parcel to whoever of its readers is connected here.
-    fn deliver(&self, parcel: &Parcel);
+    /// Hands the parcels, in order, to whoever of their readers is connected here.
+    fn deliver(&self, parcels: &[Parcel]);
 
     /// Closes the device's connection if it is here and signed in as this user.
     fn disconnect(&self, user: UserId, device: DeviceId, reason: &str);
@@ -33,7 +33,7 @@ pub trait LocalSink: Debug + Send + Sync + 'static {
 pub struct NoConnections;
 
 impl LocalSink for NoConnections {
-    fn deliver(&self, _parcel: &Parcel) {}
+    fn deliver(&self, _parcels: &[Parcel]) {}
 
     fn disconnect(&self, _user: UserId, _device: DeviceId, _reason: &str) {}
 }

@@ -88,8 +88,8 @@ impl Peer for Neighbours {
 struct Count(Mutex<usize>);
 
 impl LocalSink for Count {
-    fn deliver(&self, _: &Parcel) {
-        *self.0.lock().unwrap() += 1;
+    fn deliver(&self, parcels: &[Parcel]) {
+        *self.0.lock().unwrap() += parcels.len();
     }
 
     fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {

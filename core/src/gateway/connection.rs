@@ -11,9 +11,9 @@ use crate::envelope::Envelope;
 use crate::error::Refusal;
 use crate::hub::{CloseReason, Handle, Identity, Work};
 use crate::id::{Epoch, RoomId};
-use crate::logic::Sent;
 use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
+use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::store::{Head, RoomSink};
 
@@ -143,15 +143,26 @@ impl Connection {
         }
     }
 
-    /// Sends on the user's behalf.
-    pub async fn send(&self, draft: Draft) -> Result<Sent, Refusal> {
-        self.check_owner().await?;
+    /// Sends on the user's behalf. Sends are stored in the order in which this is called.
+    pub fn send(&self, draft: Draft) -> Sending {
         let Identity { user, device, .. } = *self.identity();
         let sender = Sender::User {
             user,
             device: Some(device),
         };
-        self.gateway.inner.logic.send(sender, draft).await
+        let inner = &self.gateway.inner;
+        if !inner.pulse.is_fresh(Instant::now()) {
+            let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
+            return Sending::later(async move {
+                gateway.inner.pulse.fresh().await;
+                owns(&handle)?;
+                gateway.inner.logic.send(sender, draft).await
+            });
+        }
+        match owns(&self.handle) {
+            Ok(()) => inner.logic.send(sender, draft),
+            Err(refusal) => Sending::done(Err(refusal)),
+        }
     }
 
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
@@ -297,13 +308,18 @@ impl Connection {
 
     async fn check_owner(&self) -> Result<(), Refusal> {
         self.gateway.inner.pulse.fresh().await;
-        if self.handle.is_superseded() {
-            return Err(Refusal::Unauthorized(
-                "this connection does not own its device any more",
-            ));
-        }
-        Ok(())
+        owns(&self.handle)
     }
+}
+
+/// Whether the connection still owns its device.
+fn owns(handle: &Handle) -> Result<(), Refusal> {
+    if handle.is_superseded() {
+        return Err(Refusal::Unauthorized(
+            "this connection does not own its device any more",
+        ));
+    }
+    Ok(())
 }
 
 /// A read that is abandoned half-way is tried again.

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -88,9 +89,10 @@ impl Handle {
         self.lock().superseded
     }
 
-    /// Offers an inbox entry; `None` is a step without a body (the device's own send).
-    pub(crate) fn offer(&self, seq: Seq, envelope: Option<Arc<Envelope>>) {
-        self.change(|state| {
+    /// Offers an inbox entry; `None` is a step without a body (the device's own send). Returns whom
+    /// to wake for it.
+    pub(crate) fn offer(&self, seq: Seq, envelope: Option<Arc<Envelope>>) -> Option<Waker> {
+        self.change_quietly(|state| {
             if state.superseded {
                 return false;
             }
@@ -113,18 +115,25 @@ impl Handle {
                     true
                 }
             }
-        });
+        })
     }
 
     /// Offers something outside the inbox: best effort, dropped when the budget is used up.
     pub fn offer_live(&self, seq: Seq, envelope: &Arc<Envelope>) {
-        self.change(|state| {
+        if let Some(waker) = self.offer_live_quietly(seq, envelope) {
+            waker.wake();
+        }
+    }
+
+    /// The same; returns whom to wake for it.
+    pub(super) fn offer_live_quietly(&self, seq: Seq, envelope: &Arc<Envelope>) -> Option<Waker> {
+        self.change_quietly(|state| {
             let delivery = Delivery::Live {
                 seq,
                 envelope: Arc::clone(envelope),
             };
             !state.superseded && state.outbox.push(delivery, self.outbox_bytes)
-        });
+        })
     }
 
     /// Offers a room's item, if the connection is subscribed to that room.
@@ -276,6 +285,13 @@ impl Handle {
 
     /// Changes the state and, if the change says so, wakes the connection's task.
     pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) {
+        if let Some(waker) = self.change_quietly(change) {
+            waker.wake();
+        }
+    }
+
+    /// Changes the state and, if the change says so, returns what wakes the connection's task.
+    fn change_quietly(&self, change: impl FnOnce(&mut State) -> bool) -> Option<Waker> {
         let mut state = self.lock();
         let lagged = state.lags();
         let waker = if change(&mut state) {
@@ -286,9 +302,7 @@ impl Handle {
         let lags = state.lags();
         drop(state);
         self.lags.turn(lagged, lags);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {

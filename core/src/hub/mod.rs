@@ -36,6 +36,7 @@ use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::seq::Seq;
+use crate::wakes::Wakes;
 
 const SHARDS: usize = 64;
 
@@ -212,31 +213,36 @@ impl Hub {
         owned
     }
 
-    /// Offers a parcel to the connections it is for.
-    pub fn deliver(&self, parcel: &Parcel) {
-        match parcel {
-            Parcel::Entries { envelope, to } => {
-                for &(user, seq) in to {
-                    self.each_of(user, |handle| {
-                        let own = handle.identity().sent(&envelope.message);
-                        handle.offer(seq, (!own).then(|| Arc::clone(envelope)));
+    /// Offers parcels to the connections they are for, in order. A connection is woken when it was
+    /// offered all of them.
+    pub fn deliver(&self, parcels: &[Parcel]) {
+        let mut wakes = Wakes::default();
+        for parcel in parcels {
+            match parcel {
+                Parcel::Entries { envelope, to } => {
+                    for &(user, seq) in to {
+                        self.each_of(user, |handle| {
+                            let own = handle.identity().sent(&envelope.message);
+                            let entry = (!own).then(|| Arc::clone(envelope));
+                            wakes.add(handle.offer(seq, entry));
+                        });
+                    }
+                }
+                Parcel::Live { envelope, to } => {
+                    for &user in to {
+                        self.each_of(user, |handle| {
+                            if !handle.identity().sent(&envelope.message) {
+                                wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
+                            }
+                        });
+                    }
+                }
+                Parcel::Everyone { envelope } => {
+                    self.each(|handle| {
+                        self.pushed.fetch_add(1, Ordering::Relaxed);
+                        wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                     });
                 }
-            }
-            Parcel::Live { envelope, to } => {
-                for &user in to {
-                    self.each_of(user, |handle| {
-                        if !handle.identity().sent(&envelope.message) {
-                            handle.offer_live(Seq::ZERO, envelope);
-                        }
-                    });
-                }
-            }
-            Parcel::Everyone { envelope } => {
-                self.each(|handle| {
-                    self.pushed.fetch_add(1, Ordering::Relaxed);
-                    handle.offer_live(Seq::ZERO, envelope);
-                });
             }
         }
     }
@@ -323,8 +329,8 @@ impl Hub {
 }
 
 impl LocalSink for Hub {
-    fn deliver(&self, parcel: &Parcel) {
-        Self::deliver(self, parcel);
+    fn deliver(&self, parcels: &[Parcel]) {
+        Self::deliver(self, parcels);
     }
 
     fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {

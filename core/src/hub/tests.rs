@@ -69,10 +69,10 @@ fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
 
 fn push(hub: &Hub, to: u64, seq: u64, envelope: &Arc<Envelope>) {
     let to = vec![(user(to), Seq::new(seq))];
-    hub.deliver(&Parcel::Entries {
+    hub.deliver(&[Parcel::Entries {
         envelope: Arc::clone(envelope),
         to,
-    });
+    }]);
 }
 
 fn work(handle: &Handle) -> Option<Work> {

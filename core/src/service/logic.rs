@@ -4,9 +4,10 @@ use async_trait::async_trait;
 
 use crate::error::Refusal;
 use crate::id::{DeviceId, Epoch, Generation, UserId};
-use crate::logic::{InboxPage, Logic, Sent};
+use crate::logic::{InboxPage, Logic};
 use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
+use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::service::Service;
 use crate::store::{AckMark, Head};
@@ -43,7 +44,7 @@ impl Logic for Service {
         Ok(self.inner.stores.device.ack(acks).await?)
     }
 
-    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
-        Self::send(self, sender, draft).await
+    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+        Self::send(self, sender, draft)
     }
 }

@@ -9,7 +9,8 @@ use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::logic::Sent;
-use crate::message::{Content, Draft, Message, Receiver, Sender};
+use crate::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::service::policy::Direct;
 use crate::service::roster::Known;
@@ -29,24 +30,97 @@ struct Readers {
     roster: Option<(GroupId, Arc<Known>)>,
 }
 
+/// A message to a user that can go into the lane.
+struct Ready<'a> {
+    /// Until it is there.
+    _turn: Turn<'a>,
+    profile: Arc<Profile>,
+    to: Arc<[UserId]>,
+}
+
 impl Service {
     /// Sends. The answer comes when the message is durable in its readers' inboxes (for a group
     /// larger than one part: in the sender's, with the rest to follow), within the send deadline.
     ///
     /// A repeat of an earlier send stores nothing and is answered like the first.
-    pub async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
+    pub fn send(&self, sender: Sender, draft: Draft) -> Sending {
         let deadline = Instant::now() + self.inner.limits.send_deadline;
-        check::draft(&self.inner.limits, &draft)?;
-        self.take_rate(sender)?;
-        let (receiver, persist) = (draft.receiver, draft.persist);
+        let checked = check::draft(&self.inner.limits, &draft);
+        if let Err(refusal) = checked.and_then(|()| self.take_rate(sender)) {
+            return Sending::done(Err(refusal));
+        }
         let key = key::key(sender, &draft, &self.inner.limits);
+        if let Some(ready) = self.ready(sender, &draft) {
+            return self.enter(ready, sender, draft, key, deadline);
+        }
+        let service = self.clone();
+        Sending::asked(async move {
+            let sent = service.in_turn(sender, draft, key, deadline);
+            sent.await
+        })
+    }
+
+    /// The common case, which needs no future: a message to a user, where everything about both
+    /// ends is remembered and it is the sender's turn.
+    fn ready(&self, sender: Sender, draft: &Draft) -> Option<Ready<'_>> {
+        let (Receiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
+            return None;
+        };
+        if !draft.persist || self.inner.policy.direct != Direct::Anyone {
+            return None;
+        }
+        let turn = self.inner.turns.try_take(from)?;
+        let person = self.inner.directory.remembered(from)??;
+        if to != from {
+            self.inner.directory.remembered(to)??;
+        }
+        Some(Ready {
+            _turn: turn,
+            profile: Arc::clone(&person.profile),
+            to: both(from, to),
+        })
+    }
+
+    /// Puts a message into the lane.
+    fn enter(
+        &self,
+        ready: Ready<'_>,
+        sender: Sender,
+        draft: Draft,
+        key: Option<Key>,
+        deadline: Instant,
+    ) -> Sending {
+        let envelope = self.envelope(sender, draft, ready.profile);
+        let id = envelope.message.id;
+        let append = Append {
+            message: Arc::clone(&envelope.message),
+            recipients: ready.to,
+            key,
+            roster: None,
+        };
+        match self.inner.batcher.enter(append, envelope) {
+            Ok(entered) => Sending::entered(entered, deadline, id),
+            Err(refusal) => Sending::done(Err(refusal)),
+        }
+    }
+
+    /// Everything else: waits for the sender's turn, finds out who reads it, and stores it.
+    async fn in_turn(
+        &self,
+        sender: Sender,
+        draft: Draft,
+        key: Option<Key>,
+        deadline: Instant,
+    ) -> Result<Sent, Refusal> {
+        let (receiver, persist) = (draft.receiver, draft.persist);
         let prepare = async {
             let turn = match sender.user() {
                 Some(user) => self.inner.turns.take(user).await,
                 None => None,
             };
             let readers = self.readers(sender, receiver, persist).await?;
-            Ok::<_, Refusal>((turn, readers, self.envelope(sender, draft).await))
+            let profile = self.inner.directory.sender(sender).await;
+            Ok::<_, Refusal>((turn, readers, self.envelope(sender, draft, profile)))
         };
         let (turn, readers, envelope) = match in_time(deadline, prepare).await {
             Ok(prepared) => prepared,
@@ -146,11 +220,9 @@ impl Service {
 
     /// A user's message goes to both ends, a backend's to the receiver alone.
     async fn direct(&self, sender: Sender, receiver: UserId) -> Result<Readers, Refusal> {
-        let to: Arc<[UserId]> = match sender.user() {
-            Some(user) if user == receiver => Arc::from([user]),
-            Some(user) => Arc::from([user, receiver]),
-            None => Arc::from([receiver]),
-        };
+        let to = sender
+            .user()
+            .map_or_else(|| Arc::from([receiver]), |user| both(user, receiver));
         if sender.user() != Some(receiver) {
             if !self.inner.directory.exists(receiver).await? {
                 return Err(Refusal::NoSuchUser(receiver));
@@ -174,8 +246,7 @@ impl Service {
         )))
     }
 
-    async fn envelope(&self, sender: Sender, draft: Draft) -> Arc<Envelope> {
-        let profile = self.inner.directory.sender(sender).await;
+    fn envelope(&self, sender: Sender, draft: Draft, profile: Arc<Profile>) -> Arc<Envelope> {
         let request_id = match draft.receiver {
             Receiver::Group(_) => draft.request_id.unwrap_or_default(),
             _ => 0,
@@ -287,6 +358,15 @@ impl Service {
         let parcel = Parcel::Live { envelope, to };
         self.inner.fanout.deliver(vec![parcel]).await;
         sent
+    }
+}
+
+/// A user's message goes to both ends; a message to oneself is one entry.
+fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
+    if from == to {
+        Arc::from([from])
+    } else {
+        Arc::from([from, to])
     }
 }
 

@@ -23,6 +23,12 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// The user's turn, if nobody has it or waits for it.
+    pub(super) fn try_take(&self, user: UserId) -> Option<Turn<'_>> {
+        let at = usize::try_from(user.get() % TURNS as u64).ok()?;
+        self.0.get(at)?.try_lock().ok()
+    }
+
     /// Waits for the user's turn; turns are given in the order in which they were asked for.
     pub(super) async fn take(&self, user: UserId) -> Option<Turn<'_>> {
         let at = usize::try_from(user.get() % TURNS as u64).ok()?;

@@ -74,15 +74,17 @@ impl ConnectServer {
     }
 
     fn deliver(&self, parcels: node::Parcels, from: &str) {
+        let mut read = Vec::with_capacity(parcels.parcels.len());
         for parcel in parcels.parcels {
             match convert::parcel_in(parcel) {
-                Ok(parcel) => self.gateway.hub().deliver(&parcel),
+                Ok(parcel) => read.push(parcel),
                 Err(error) => {
                     tracing::error!(from, %error, "a node sent a parcel that cannot be read");
                     self.gateway.check_all();
                 }
             }
         }
+        self.gateway.hub().deliver(&read);
     }
 }
 

@@ -71,8 +71,8 @@ struct Heard {
 }
 
 impl LocalSink for Heard {
-    fn deliver(&self, parcel: &Parcel) {
-        self.parcels.lock().unwrap().push(parcel.clone());
+    fn deliver(&self, parcels: &[Parcel]) {
+        self.parcels.lock().unwrap().extend(parcels.iter().cloned());
     }
 
     fn disconnect(&self, user: UserId, device: DeviceId, _: &str) {

@@ -18,6 +18,7 @@ use gimlet_core::id::{DeviceId, Epoch, Generation, UserId};
 use gimlet_core::logic::{InboxPage, Logic, Sent};
 use gimlet_core::message::{Draft, Sender};
 use gimlet_core::page::PageLimit;
+use gimlet_core::sending::Sending;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
 use gimlet_proto::node;
@@ -50,7 +51,7 @@ const OVERHEAD: usize = 256;
 #[derive(Debug)]
 pub(crate) struct RemoteLogic {
     links: Vec<Arc<Link>>,
-    places: Places,
+    places: Arc<Places>,
     turn: AtomicUsize,
     bytes: Arc<Semaphore>,
     send_wait: Duration,
@@ -88,7 +89,7 @@ impl RemoteLogic {
         });
         let links: Vec<_> = links.collect::<Result<_, tonic::transport::Error>>()?;
         Ok(Self {
-            places: Places::new(addresses),
+            places: Arc::new(Places::new(addresses)),
             links,
             turn: AtomicUsize::new(0),
             bytes: Arc::new(Semaphore::new(SEND_BYTES)),
@@ -269,30 +270,44 @@ impl Logic for RemoteLogic {
         .await
     }
 
-    async fn send(&self, sender: Sender, draft: Draft) -> Result<Sent, Refusal> {
-        let deadline = Instant::now() + self.send_wait;
-        // Up to here nothing has left this node: 14.
-        let place = self
-            .places
-            .take(sender.user(), |at| {
-                self.links.get(at).is_some_and(|link| link.is_up())
-            })
-            .ok_or(Refusal::Unavailable)?;
-        let link = self.links.get(place.at()).ok_or(Refusal::Unavailable)?;
-        let weight = draft.content.len() + OVERHEAD;
-        let weight = u32::try_from(weight).map_err(|_| Refusal::Unavailable)?;
-        let room = Arc::clone(&self.bytes).try_acquire_many_owned(weight);
-        let room = room.map_err(|_| Refusal::Unavailable)?;
-        let answer = link.send(sender, draft, room).ok_or(Refusal::Unavailable)?;
-        match timeout_at(deadline, answer).await {
-            Ok(Ok(answer)) => answer,
-            // The stream broke.
-            Ok(Err(_)) => Err(Refusal::Unknown),
-            Err(_) => {
-                tracing::warn!(node = link.address(), "a send was not answered in time");
-                link.doubt();
-                Err(Refusal::Unknown)
-            }
+    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+        match self.begin(sender, draft) {
+            Some(answered) => Sending::asked(answered),
+            // Nothing has left this node: 14.
+            None => Sending::done(Err(Refusal::Unavailable)),
         }
+    }
+}
+
+impl RemoteLogic {
+    /// Puts a send on its node's stream; `None` if there is none or it takes no more.
+    fn begin(
+        &self,
+        sender: Sender,
+        draft: Draft,
+    ) -> Option<impl Future<Output = Result<Sent, Refusal>> + use<>> {
+        let deadline = Instant::now() + self.send_wait;
+        let place = self.places.take(sender.user(), |at| {
+            self.links.get(at).is_some_and(|link| link.is_up())
+        })?;
+        let link = Arc::clone(self.links.get(place.at())?);
+        let weight = u32::try_from(draft.content.len() + OVERHEAD).ok()?;
+        let room = Arc::clone(&self.bytes)
+            .try_acquire_many_owned(weight)
+            .ok()?;
+        let answer = link.send(sender, draft, room)?;
+        Some(async move {
+            let _place = place;
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(answer)) => answer,
+                // The stream broke.
+                Ok(Err(_)) => Err(Refusal::Unknown),
+                Err(_) => {
+                    tracing::warn!(node = link.address(), "a send was not answered in time");
+                    link.doubt();
+                    Err(Refusal::Unknown)
+                }
+            }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gimlet_core::id::UserId;
 
@@ -52,10 +52,10 @@ impl Places {
     /// The node for a send: where the user's other sends are, while that node is reached; else the
     /// user's first that is. `None` if none is.
     pub(super) fn take(
-        &self,
+        self: &Arc<Self>,
         user: Option<UserId>,
         is_up: impl Fn(usize) -> bool,
-    ) -> Option<Place<'_>> {
+    ) -> Option<Place> {
         let best = || {
             let order = self.scored(user.map_or(0, UserId::get));
             order.into_iter().find(|at| is_up(*at))
@@ -81,7 +81,7 @@ impl Places {
         };
         drop(busy);
         Some(Place {
-            places: self,
+            places: Arc::clone(self),
             user,
             at,
         })
@@ -90,19 +90,19 @@ impl Places {
 
 /// A send's node, kept for the user until it is dropped.
 #[derive(Debug)]
-pub(super) struct Place<'a> {
-    places: &'a Places,
+pub(super) struct Place {
+    places: Arc<Places>,
     user: Option<UserId>,
     at: usize,
 }
 
-impl Place<'_> {
+impl Place {
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         let busy = &self.places.busy;
         let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,8 +130,8 @@ mod tests {
         UserId::new(n).unwrap()
     }
 
-    fn places() -> Places {
-        Places::new(&["a:1".into(), "b:1".into(), "c:1".into()])
+    fn places() -> Arc<Places> {
+        Arc::new(Places::new(&["a:1".into(), "b:1".into(), "c:1".into()]))
     }
 
     #[test]

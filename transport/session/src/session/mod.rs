@@ -253,11 +253,12 @@ impl<'s, L: Link> Session<'s, L> {
 
     /// Writes the answers to sends that are under way: the client would have to ask again.
     async fn last_answers(&mut self) {
-        let Some(backlog) = self.backlog.as_mut() else {
-            return;
-        };
-        while let Some(answer) = backlog.next_answer().await {
-            if self.link.feed(answer).await.is_err() {
+        while let Some(backlog) = self.backlog.as_mut() {
+            let Some((id, answer)) = backlog.next_answer().await else {
+                return;
+            };
+            let frame = self.sent(id, answer);
+            if self.link.feed(frame).await.is_err() {
                 return;
             }
         }

@@ -9,6 +9,8 @@ use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::error::Refusal;
 use gimlet_core::gateway::{Connection, SignInRequest, was_overtaken};
+use gimlet_core::logic::Sent;
+use gimlet_core::sending::Sending;
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
@@ -46,7 +48,7 @@ impl<L: Link> Session<'_, L> {
                 return Ok(None);
             }
             (Ok(Request::Send(request)), Some(connection)) => {
-                self.send(id, request, connection);
+                self.send(id, request, &connection);
                 return Ok(None);
             }
             // Acks have no answer; they are taken where packets are read.
@@ -214,26 +216,27 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Starts a send; its answer is written in turn.
-    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: Arc<Connection>) {
-        let kind = PackageType::PtSend.into();
-        let draft = convert::draft(request);
-        let stats = Arc::clone(&self.shared.stats);
-        self.backlog.get_or_insert_default().answer(async move {
-            let sent = match draft {
-                Ok(draft) => connection.send(draft).await,
-                Err(refusal) => Err(refusal),
-            };
-            match sent {
-                Ok(sent) => {
-                    let data = convert::sent(&sent).encode_to_vec();
-                    encode::answer(kind, id, data.into())
-                }
-                Err(refusal) => {
-                    stats.refuse(&refusal);
-                    encode::refusal(kind, id, &refusal)
-                }
-            }
+    fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: &Connection) {
+        let backlog = self.backlog.get_or_insert_default();
+        backlog.send(id, || match convert::draft(request) {
+            Ok(draft) => connection.send(draft),
+            Err(refusal) => Sending::done(Err(refusal)),
         });
+    }
+
+    /// The answer to a send, as a frame.
+    pub(super) fn sent(&self, id: i64, sent: Result<Sent, Refusal>) -> Bytes {
+        let kind = PackageType::PtSend.into();
+        match sent {
+            Ok(sent) => {
+                let data = convert::sent(&sent).encode_to_vec();
+                encode::answer(kind, id, data.into())
+            }
+            Err(refusal) => {
+                self.shared.stats.refuse(&refusal);
+                encode::refusal(kind, id, &refusal)
+            }
+        }
     }
 
     fn answer(&mut self, kind: PackageType, id: i64, data: Bytes) -> Result<(), End> {

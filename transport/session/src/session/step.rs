@@ -119,21 +119,22 @@ impl<L: Link> Session<'_, L> {
     /// Writes the answers of sends, in the order of their packets. The sends go on even while there
     /// is no room for an answer.
     fn write_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
-        loop {
-            let Some(backlog) = self.backlog.as_mut().filter(|b| b.in_flight() > 0) else {
+        while self.backlog_in_flight() > 0 {
+            let room = self.poll_room(cx)?;
+            let Some(backlog) = self.backlog.as_mut() else {
                 return Ok(());
             };
-            if backlog.poll_answer(cx).is_pending() || self.poll_room(cx)?.is_pending() {
+            if room.is_pending() {
+                backlog.poll_sends(cx);
                 return Ok(());
             }
-            let answer = self
-                .backlog
-                .as_mut()
-                .and_then(|backlog| backlog.take_answer());
-            if let Some(answer) = answer {
-                self.write(answer)?;
-            }
+            let Poll::Ready(Some((id, answer))) = backlog.poll_answer(cx) else {
+                return Ok(());
+            };
+            let frame = self.sent(id, answer);
+            self.write(frame)?;
         }
+        Ok(())
     }
 
     pub(super) fn backlog_in_flight(&self) -> usize {
@@ -351,7 +352,8 @@ impl<L: Link> Session<'_, L> {
                 return Ok(Poll::Ready(()));
             }
         }
-        let next = [Some(patience), work, self.hold]
+        let send = self.backlog.as_ref().and_then(|it| it.deadline());
+        let next = [Some(patience), work, self.hold, send]
             .into_iter()
             .flatten()
             .min();

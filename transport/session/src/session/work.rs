@@ -4,24 +4,23 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use futures_util::stream::FuturesOrdered;
 use gimlet_core::envelope::Delivery;
 use gimlet_core::error::Refusal;
 use gimlet_core::gateway::Connection;
+use gimlet_core::logic::Sent;
+use gimlet_core::sending::Sending;
 use gimlet_core::seq::Seq;
+use tokio::time::Instant;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Answers, pushes and a read that are under way.
+/// Sends, pushes and a read that are under way.
 #[derive(Default)]
 pub(super) struct Backlog {
-    answers: Option<FuturesOrdered<Boxed<Bytes>>>,
-    /// The next answer, if there was no room for it yet.
-    answer: Option<Bytes>,
+    /// The sends that were not answered, with their packets' ids.
+    sends: VecDeque<(i64, Sending)>,
     read: Option<Boxed<Result<(), Refusal>>>,
     pushes: VecDeque<Delivery>,
 }
@@ -33,36 +32,62 @@ impl Backlog {
 
     /// Sends that have not been answered.
     pub(super) fn in_flight(&self) -> usize {
-        self.answers.as_ref().map_or(0, FuturesOrdered::len) + usize::from(self.answer.is_some())
+        self.sends.len()
     }
 
-    /// The answer is written when those before it are.
-    pub(super) fn answer(&mut self, answer: impl Future<Output = Bytes> + Send + 'static) {
-        self.answers
-            .get_or_insert_default()
-            .push_back(Box::pin(answer));
+    /// Begins a send; it is answered when those before it are.
+    pub(super) fn send(&mut self, id: i64, send: impl FnOnce() -> Sending) {
+        // Those before it go first, if they were held up and are not any more.
+        self.drive(&mut Context::from_waker(Waker::noop()), 0);
+        self.sends.push_back((id, send()));
     }
 
-    /// Drives the sends; ready when the next answer can be taken, or none is under way.
-    pub(super) fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.answer.is_none()
-            && let Some(answers) = self.answers.as_mut()
-        {
-            self.answer = std::task::ready!(answers.poll_next_unpin(cx));
-            if answers.is_empty() {
-                self.answers = None;
+    /// Polls the sends that do not go on by themselves, from this one on.
+    fn drive(&mut self, cx: &mut Context<'_>, from: usize) {
+        for (_, sending) in self.sends.iter_mut().skip(from) {
+            if !sending.goes_by_itself()
+                && let Poll::Ready(answer) = sending.poll_answer(cx)
+            {
+                *sending = Sending::done(answer);
             }
         }
-        Poll::Ready(())
     }
 
-    pub(super) const fn take_answer(&mut self) -> Option<Bytes> {
-        self.answer.take()
+    /// Drives the sends; ready with the answer of the first, or with `None` if there is none.
+    pub(super) fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<(i64, Result<Sent, Refusal>)>> {
+        let Some((id, first)) = self.sends.front_mut() else {
+            return Poll::Ready(None);
+        };
+        match first.poll_answer(cx) {
+            Poll::Ready(answer) => {
+                let id = *id;
+                self.sends.pop_front();
+                Poll::Ready(Some((id, answer)))
+            }
+            Poll::Pending => {
+                self.drive(cx, 1);
+                Poll::Pending
+            }
+        }
     }
 
-    pub(super) async fn next_answer(&mut self) -> Option<Bytes> {
-        std::future::poll_fn(|cx| self.poll_answer(cx)).await;
-        self.take_answer()
+    /// Drives the sends while there is no room for an answer.
+    pub(super) fn poll_sends(&mut self, cx: &mut Context<'_>) {
+        self.drive(cx, 0);
+    }
+
+    /// When the first send is to be looked at although nothing woke the task.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.sends
+            .front()
+            .and_then(|(_, sending)| sending.deadline())
+    }
+
+    pub(super) async fn next_answer(&mut self) -> Option<(i64, Result<Sent, Refusal>)> {
+        std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }
 
     /// Starts to read on from the inbox or the room's history, unless that is under way.
@@ -117,5 +142,46 @@ impl Backlog {
     /// The device belongs to another connection now.
     pub(super) fn drop_pushes(&mut self) {
         self.pushes.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_send_that_was_held_up_goes_before_those_asked_for_later() {
+        let held = Arc::new(AtomicBool::new(true));
+        let begun = Arc::new(Mutex::new(Vec::new()));
+        let mut backlog = Backlog::default();
+        let (still, note) = (Arc::clone(&held), Arc::clone(&begun));
+        backlog.send(1, || {
+            Sending::asked(std::future::poll_fn(move |_| {
+                if still.load(Ordering::SeqCst) {
+                    return Poll::Pending;
+                }
+                note.lock().unwrap().push(1);
+                Poll::Ready(Err(Refusal::Unavailable))
+            }))
+        });
+        held.store(false, Ordering::SeqCst);
+        backlog.send(2, || {
+            begun.lock().unwrap().push(2);
+            Sending::done(Err(Refusal::Unavailable))
+        });
+        assert_eq!(*begun.lock().unwrap(), [1, 2]);
+    }
+
+    #[test]
+    fn answers_come_in_the_order_of_the_packets() {
+        let mut backlog = Backlog::default();
+        backlog.send(1, || Sending::asked(std::future::pending()));
+        backlog.send(2, || Sending::done(Err(Refusal::Unavailable)));
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(backlog.poll_answer(cx).is_pending());
+        assert_eq!(backlog.in_flight(), 2);
     }
 }
