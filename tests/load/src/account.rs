@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use crate::Fault;
+use crate::target::Services;
 
-/// gRPC connections that make accounts, and calls at a time on each.
+/// gRPC connections to each process that makes accounts, and calls at a time on each.
 const CONNECTIONS: usize = 4;
 const CALLS: usize = 16;
 
@@ -45,7 +46,7 @@ impl Account {
 /// Makes accounts.
 #[derive(Debug)]
 pub struct Accounts {
-    apis: [Api; CONNECTIONS],
+    apis: Vec<Api>,
     code: String,
     /// Phone numbers of this run begin here.
     phone: u64,
@@ -53,25 +54,39 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Accounts of the server at these addresses, by this verification code.
+    /// Accounts of the server with these addresses, by this verification code.
     ///
     /// # Errors
     /// An address is none.
-    pub fn new(grpc: &str, business: &str, code: &str) -> Result<Self, Fault> {
-        let api = || Api::new(grpc)?.with_business(business);
-        let api = || api().map_err(|error| Fault::new("gRPC", error));
+    pub fn new(services: &[Services], code: &str) -> Result<Self, Fault> {
+        let mut apis = Vec::new();
+        for _ in 0..CONNECTIONS {
+            for service in services {
+                let api =
+                    Api::new(&service.grpc).and_then(|it| it.with_business(&service.business));
+                apis.push(api.map_err(|error| Fault::new("gRPC", error))?);
+            }
+        }
         Ok(Self {
-            apis: [api()?, api()?, api()?, api()?],
+            apis,
             code: code.to_owned(),
             phone: 10_000_000_000 + rand::random_range(0..89_000_u64) * 1_000_000,
             made: AtomicU64::new(0),
         })
     }
 
+    /// The api for the call of this number.
+    fn turn(&self, number: usize) -> Result<&Api, Fault> {
+        let api = self.apis.get(number % self.apis.len().max(1));
+        api.ok_or_else(|| Fault::new("gRPC", "there is no address"))
+    }
+
     /// The services, as one of the accounts.
-    #[must_use]
-    pub fn api(&self, account: &Account) -> Api {
-        self.apis[0].signed_in(account.credentials())
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn api(&self, account: &Account) -> Result<Api, Fault> {
+        Ok(self.turn(0)?.signed_in(account.credentials()))
     }
 
     /// New users with a device each, and how long it took.
@@ -82,7 +97,7 @@ impl Accounts {
         let begun = Instant::now();
         let accounts = stream::iter(0..count)
             .map(|i| self.one(i))
-            .buffer_unordered(CONNECTIONS * CALLS)
+            .buffer_unordered(self.apis.len() * CALLS)
             .collect::<Vec<_>>()
             .await;
         let accounts = accounts.into_iter().collect::<Result<_, _>>()?;
@@ -91,7 +106,7 @@ impl Accounts {
 
     async fn one(&self, i: usize) -> Result<Account, Fault> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        let api = self.apis.get(i % CONNECTIONS).unwrap_or(&self.apis[0]);
+        let api = self.turn(i)?;
         let device = insist("RegisterDevice", || api.register_device("load")).await?;
         let phone = (self.phone + number).to_string();
         let answer = insist("SignIn", || api.sign_in(&phone, &self.code, device)).await?;

@@ -90,9 +90,17 @@ pub struct Common {
     /// How clients speak
     #[arg(long, value_enum, default_value = "tcp")]
     pub wire: Wire,
-    /// Loopback addresses to connect from, 127.0.1.1 and up; 0 leaves it to the system
-    #[arg(long, default_value_t = 0)]
-    pub sources: u8,
+    /// Loopback addresses to connect from, 127.0.1.1 and up; by default as many as the connections
+    /// need, 0 leaves it to the system
+    #[arg(long)]
+    pub sources: Option<u32>,
+    /// Nodes that hold clients' connections, each a process, with the other roles in processes of
+    /// their own; by default one process does it all
+    #[arg(long, value_name = "NODES", conflicts_with = "server")]
+    pub nodes: Option<usize>,
+    /// With --nodes, processes for the other roles
+    #[arg(long, default_value_t = 1, requires = "nodes")]
+    pub logic: usize,
     /// Seconds measured
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,

@@ -27,6 +27,9 @@ enum Command {
     Scenario(Scenario),
     /// What this machine could do at most, without a server: disk, engines, loopback
     Limits(limits::Limits),
+    /// One of several client processes of a run, which takes orders from its input
+    #[command(hide = true)]
+    Part,
     /// A server as bare as it can be, for the limits
     #[command(hide = true)]
     Bare {
@@ -148,6 +151,7 @@ fn main() -> ExitCode {
             let done = match &cli.command {
                 Command::Scenario(scenario) => runtime.block_on(run(scenario)),
                 Command::Limits(args) => limits(args),
+                Command::Part => gimlet_load::scenario::obey().map(|()| true),
                 Command::Bare { kind } => {
                     let served = bare::serve(*kind);
                     served

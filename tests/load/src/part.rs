@@ -1,10 +1,12 @@
 //! Several client processes for one run, where the descriptors of one are not enough. The parent
-//! starts this program again once for each part, gives it its task as one line of JSON, waits until
-//! all say that they are ready, tells them when to begin, and takes one line of JSON as the result.
+//! starts this program again once for each part and gives orders, one line of JSON each; a part
+//! answers each with a line of JSON. Orders go to all parts before the first answer is waited for, so
+//! the parts work at the same time.
 //!
-//! Times are of the machine's clock, which is the same in all processes.
+//! Times are of the machine's clock, which is the same in all processes. A part ends with its input.
 
 use std::io::{self, BufRead as _, Write as _};
+use std::marker::PhantomData;
 use std::process::Stdio;
 
 use serde::Serialize;
@@ -14,12 +16,15 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::Fault;
 
-const READY: &str = "ready";
+/// What a part is called in a fault.
+const PART: &str = "a part of the run";
 
-/// The parent's view of its parts.
+/// The parts of a run, as their parent sees them: they take orders `O` and answer with `A`. Dropped,
+/// they are killed.
 #[derive(Debug)]
-pub struct Crew {
+pub struct Parts<O, A> {
     parts: Vec<Part>,
+    spoken: PhantomData<fn(O) -> A>,
 }
 
 #[derive(Debug)]
@@ -29,129 +34,117 @@ struct Part {
     output: Lines<BufReader<ChildStdout>>,
 }
 
-impl Crew {
-    /// Starts a process for each task of a scenario; dropped, they are killed.
+impl<O: Serialize + Sync, A: DeserializeOwned> Parts<O, A> {
+    /// Starts so many.
     ///
     /// # Errors
     /// A process cannot be started.
-    pub async fn start<T: Serialize + Sync>(name: &str, tasks: &[T]) -> Result<Self, Fault> {
+    pub fn start(count: usize) -> Result<Self, Fault> {
         let program = std::env::current_exe()?;
-        let mut parts = Vec::with_capacity(tasks.len());
-        for task in tasks {
+        let mut parts = Vec::with_capacity(count);
+        for _ in 0..count {
             let mut child = Command::new(&program)
-                .args(["part", name])
+                .arg("part")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .kill_on_drop(true)
                 .spawn()?;
-            let (Some(mut input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
-                return Err(Fault::new("a part of the run", "it has no pipes"));
+            let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
+                return Err(Fault::new(PART, "it has no pipes"));
             };
-            let mut line = serde_json::to_vec(task).map_err(|error| Fault::new("a task", error))?;
-            line.push(b'\n');
-            input.write_all(&line).await?;
             parts.push(Part {
                 child,
                 input,
                 output: BufReader::new(output).lines(),
             });
         }
-        Ok(Self { parts })
+        Ok(Self {
+            parts,
+            spoken: PhantomData,
+        })
     }
 
-    /// Waits until each is ready.
-    ///
-    /// # Errors
-    /// One ended before.
-    pub async fn ready(&mut self) -> Result<(), Fault> {
-        for part in &mut self.parts {
-            let line = part.line().await?;
-            if line != READY {
-                return Err(Fault::new("a part of the run", line));
-            }
-        }
-        Ok(())
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.len()
     }
 
-    /// Tells all to begin at this time.
-    ///
-    /// # Errors
-    /// One ended before.
-    pub async fn go(&mut self, at: u64) -> Result<(), Fault> {
-        for part in &mut self.parts {
-            part.input.write_all(format!("{at}\n").as_bytes()).await?;
-        }
-        Ok(())
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.parts.is_empty()
     }
 
-    /// Waits for the results, in the order of the tasks.
+    /// Their process ids.
+    #[must_use]
+    pub fn ids(&self) -> Vec<u32> {
+        self.parts.iter().filter_map(|it| it.child.id()).collect()
+    }
+
+    /// Gives all the same order; the answers, in the order of the parts.
     ///
     /// # Errors
-    /// One ended without, or said why it could not.
-    pub async fn results<R: DeserializeOwned>(mut self) -> Result<Vec<R>, Fault> {
-        let mut results = Vec::with_capacity(self.parts.len());
+    /// One ended before, or says why it could not.
+    pub async fn all(&mut self, order: &O) -> Result<Vec<A>, Fault> {
         for part in &mut self.parts {
-            let line = part.line().await?;
-            let result = serde_json::from_str(&line);
-            results.push(result.map_err(|_| Fault::new("a part of the run", &line))?);
-            part.child.wait().await?;
+            part.tell(order).await?;
         }
-        Ok(results)
+        self.answers(self.parts.len()).await
+    }
+
+    /// Gives each an order of its own; the answers of those for whom there is one.
+    ///
+    /// # Errors
+    /// One ended before, or says why it could not.
+    pub async fn each(&mut self, orders: &[O]) -> Result<Vec<A>, Fault> {
+        for (part, order) in self.parts.iter_mut().zip(orders) {
+            part.tell(order).await?;
+        }
+        self.answers(orders.len()).await
+    }
+
+    async fn answers(&mut self, count: usize) -> Result<Vec<A>, Fault> {
+        let mut answers = Vec::with_capacity(count);
+        for part in self.parts.iter_mut().take(count) {
+            answers.push(part.answer().await?);
+        }
+        Ok(answers)
     }
 }
 
 impl Part {
-    async fn line(&mut self) -> Result<String, Fault> {
+    async fn tell(&mut self, order: &(impl Serialize + Sync)) -> Result<(), Fault> {
+        let mut line = serde_json::to_vec(order).map_err(|error| Fault::new("an order", error))?;
+        line.push(b'\n');
+        Ok(self.input.write_all(&line).await?)
+    }
+
+    async fn answer<A: DeserializeOwned>(&mut self) -> Result<A, Fault> {
         let line = self.output.next_line().await?;
-        line.ok_or_else(|| Fault::new("a part of the run", "it ended too early"))
+        let line = line.ok_or_else(|| Fault::new(PART, "it ended too early"))?;
+        let answer: Result<A, String> =
+            serde_json::from_str(&line).map_err(|error| Fault::new(PART, error))?;
+        answer.map_err(|why| Fault::new(PART, why))
     }
 }
 
-/// A part's view of its parent; one thread talks, so everything is one line at a time.
-#[derive(Debug, Default)]
-pub struct Seat;
-
-impl Seat {
-    /// The task.
-    ///
-    /// # Errors
-    /// There is none, or it is another scenario's.
-    pub fn task<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_str(&line()?).map_err(|error| Fault::new("the task", error))
+/// A part: carries out one order after the other until the parent is gone.
+///
+/// # Errors
+/// The parent cannot be talked to.
+pub fn obey<O: DeserializeOwned, A: Serialize>(
+    mut carry_out: impl FnMut(O) -> Result<A, Fault>,
+) -> Result<(), Fault> {
+    for line in io::stdin().lock().lines() {
+        let order = serde_json::from_str(&line?).map_err(|error| Fault::new("an order", error));
+        let answer = order.and_then(&mut carry_out);
+        let answer = answer.map_err(|fault| fault.to_string());
+        let line =
+            serde_json::to_string(&answer).map_err(|error| Fault::new("an answer", error))?;
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}")?;
+        out.flush()?;
     }
-
-    /// Says that all is set up, and waits for the time to begin.
-    ///
-    /// # Errors
-    /// The parent is gone.
-    pub fn ready(&self) -> Result<u64, Fault> {
-        say(READY)?;
-        line()?
-            .trim()
-            .parse()
-            .map_err(|error| Fault::new("the time to begin", error))
-    }
-
-    /// Gives the result.
-    ///
-    /// # Errors
-    /// The parent is gone.
-    pub fn result<R: Serialize>(&self, result: &R) -> Result<(), Fault> {
-        let line = serde_json::to_string(result).map_err(|error| Fault::new("a result", error))?;
-        say(&line)
-    }
-}
-
-fn say(line: &str) -> Result<(), Fault> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}")?;
-    Ok(out.flush()?)
-}
-
-fn line() -> Result<String, Fault> {
-    let mut line = String::new();
-    if io::stdin().lock().read_line(&mut line)? == 0 {
-        return Err(Fault::new("a part of a run", "its parent is gone"));
-    }
-    Ok(line)
+    Ok(())
 }

@@ -6,6 +6,7 @@
 //! two cores are shared, so an absolute number of another hour says little.
 
 pub mod bare;
+pub mod connect;
 pub mod cpu;
 pub mod disk;
 mod group;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use tokio::runtime::Builder;
 
 pub use rate::{Limit, Pass, short};
 
@@ -91,6 +93,9 @@ pub struct Limits {
     /// Connections of the connect probe
     #[arg(long, default_value_t = 19_000)]
     pub connections: usize,
+    /// Servers of the connect probe
+    #[arg(long, default_value_t = 1)]
+    pub nodes: usize,
     /// Write the results here as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -153,7 +158,9 @@ fn wires(args: &Limits, shape: Shape, found: &mut impl FnMut(Limit)) -> Outcome<
         }
     }
     if args.wants(Family::Connect) {
-        found(wire::connect(shape, args.connections, 8)?);
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connect = connect::connect(shape, args.connections, args.nodes, None);
+        found(runtime.block_on(connect)?);
     }
     Ok(())
 }

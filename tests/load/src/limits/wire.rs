@@ -13,7 +13,7 @@ use super::{Limit, Pass};
 use super::{Outcome, Shape, cpu};
 use crate::clock::{self, SECOND};
 use crate::crowd::{Crowd, Pace, Seen};
-use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, drive};
+use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
 
 /// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
 const DATA: usize = 110;
@@ -27,8 +27,8 @@ const ROOM: i64 = 1;
 /// Echo on so many connections with so many frames of each under way.
 pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Limit> {
     let server = Bare::start(Kind::Echo)?;
-    let mut net = net(&server, 0)?;
-    let mut echo = Echo::new(&server, connections, outstanding);
+    let mut net = net(&server)?;
+    let mut echo = Echo::new(Some(&server), connections, outstanding);
     echo.spans = (0..shape.passes.max(1)).map(|_| shape.span).collect();
     drive(&mut net, &mut echo)?;
     let passes = echo.passes()?;
@@ -37,30 +37,13 @@ pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Lim
     Ok(Limit::of(name, "frames/s", &passes, what))
 }
 
-/// Connecting so many and a frame there and back on each, from so many addresses.
-pub fn connect(shape: Shape, connections: usize, sources: u8) -> Outcome<Limit> {
-    let mut passes = Vec::new();
-    for _ in 0..shape.passes.max(1) {
-        let server = Bare::start(Kind::Echo)?;
-        let mut net = net(&server, sources)?;
-        let mut echo = Echo::new(&server, connections, 1);
-        let begun = clock::now();
-        drive(&mut net, &mut echo)?;
-        let span = Duration::from_nanos(clock::now() - begun);
-        echo.passes()?;
-        passes.push(Pass {
-            count: connections as u64,
-            span,
-            cpu: cpu::used(server.id()),
-        });
-    }
-    let what = "bare TCP connects, a frame there and back on each";
-    Ok(Limit::of(
-        format!("connect {connections}"),
-        "connections/s",
-        &passes,
-        what,
-    ))
+/// Connects so many, a frame there and back on each, and keeps them open.
+pub(crate) fn open(place: Place, connections: usize) -> Outcome<Net> {
+    let mut net = Net::new(place)?;
+    let mut echo = Echo::new(None, connections, 1);
+    drive(&mut net, &mut echo)?;
+    echo.passes()?;
+    Ok(net)
 }
 
 /// One room of so many members, so many messages at a time: the faster of two ways of writing.
@@ -77,8 +60,8 @@ pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
 /// The same by one way of writing.
 pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     let server = Bare::start(kind)?;
-    let mut net = net(&server, 0)?;
-    let mut hello = Echo::new(&server, members, 1);
+    let mut net = net(&server)?;
+    let mut hello = Echo::new(Some(&server), members, 1);
     drive(&mut net, &mut hello)?;
     hello.passes()?;
     let conns: Vec<(ConnId, u32)> = hello.open.iter().map(|conn| (*conn, 0)).collect();
@@ -187,11 +170,11 @@ fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> Outcome<()> {
     Ok(output.encode(bytes)?)
 }
 
-fn net(server: &Bare, sources: u8) -> Outcome<Net> {
+fn net(server: &Bare) -> Outcome<Net> {
     let place = Place {
-        addr: server.addr,
+        to: vec![server.addr],
         framing: Framing::Tcp,
-        sources,
+        from: Sources::default(),
     };
     Ok(Net::new(place)?)
 }
@@ -199,7 +182,7 @@ fn net(server: &Bare, sources: u8) -> Outcome<Net> {
 /// Connects, keeps frames under way on each connection, and counts those that come back. Without a
 /// span to count in, it ends when one has come back on each.
 struct Echo {
-    pid: u32,
+    pid: Option<u32>,
     connections: usize,
     outstanding: usize,
     spans: Vec<Duration>,
@@ -213,9 +196,9 @@ struct Echo {
 }
 
 impl Echo {
-    fn new(server: &Bare, connections: usize, outstanding: usize) -> Self {
+    fn new(server: Option<&Bare>, connections: usize, outstanding: usize) -> Self {
         Self {
-            pid: server.id(),
+            pid: server.map(Bare::id),
             connections,
             outstanding,
             spans: Vec::new(),
@@ -245,11 +228,11 @@ impl Echo {
             return false;
         };
         let Some((since, back, cpu)) = self.since else {
-            self.since = Some((now, self.back, cpu::used(self.pid)));
+            self.since = Some((now, self.back, self.pid.and_then(cpu::used)));
             return true;
         };
         if now - since >= clock::nanos(*span) {
-            let used = cpu::used(self.pid);
+            let used = self.pid.and_then(cpu::used);
             let cpu = used
                 .zip(cpu)
                 .map(|(used, before)| used.saturating_sub(before));

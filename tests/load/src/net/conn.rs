@@ -2,7 +2,7 @@
 //! Empty buffers hold no memory while idle.
 
 use std::io::{self, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -37,21 +37,19 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// Begins to connect; `number` chooses the source address.
+    /// Begins to connect; `number` chooses the server and the source address.
     pub(super) fn begin(place: &Place, number: u64) -> io::Result<Self> {
-        let socket = Socket::new(
-            Domain::for_address(place.addr),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
+        let servers = place.to.len().max(1) as u64;
+        let turn = usize::try_from(number % servers).unwrap_or(0);
+        let to = place.to.get(turn).copied();
+        let to = to.ok_or_else(|| io::Error::other("there is no server"))?;
+        let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         socket.set_tcp_nodelay(true)?;
-        if place.sources > 0 {
-            let host = u8::try_from(number % u64::from(place.sources)).unwrap_or(0);
-            let from = Ipv4Addr::new(127, 0, 1, host.saturating_add(1));
+        if let Some(from) = place.from.nth(number / servers) {
             socket.bind(&SocketAddr::from((from, 0)).into())?;
         }
-        match socket.connect(&place.addr.into()) {
+        match socket.connect(&to.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
             Err(error) => return Err(error),

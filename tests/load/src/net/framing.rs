@@ -1,8 +1,10 @@
 //! Frames in a byte stream: gim's TCP framing and WebSocket's, the client's half of both. Serves the
 //! fleet; knows nothing of packets.
 
+use serde::{Deserialize, Serialize};
+
 /// How frames are told apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Framing {
     /// Two bytes of length, big-endian.
     Tcp,

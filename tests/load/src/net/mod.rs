@@ -11,6 +11,7 @@ mod conn;
 mod framing;
 mod join;
 mod packet;
+mod sources;
 
 use std::io::{self, Read as _};
 use std::mem;
@@ -22,6 +23,7 @@ use gimlet_proto::pb::PackageType;
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use serde::{Deserialize, Serialize};
 
 use crate::clock;
 use conn::{Conn, Stage};
@@ -31,6 +33,7 @@ pub use compose::{Ack, Body, Raw, Send};
 pub use framing::Framing;
 pub use join::{Joined, join, sign_in_body};
 pub use packet::{Packet, Pushed, answered_seq, epoch_and_head, page};
+pub use sources::Sources;
 
 /// Number of a connection within its [`Net`]; free again after its close.
 pub type ConnId = u32;
@@ -48,14 +51,14 @@ const EVENTS: usize = 1024;
 const NAP: u64 = 100_000_000;
 
 /// Where connections go.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Place {
-    /// The server's address.
-    pub addr: SocketAddr,
-    /// How it frames.
+    /// Addresses of the servers; one connection after the other goes to the next.
+    pub to: Vec<SocketAddr>,
+    /// How they frame.
     pub framing: Framing,
-    /// Loopback addresses to connect from, 127.0.1.1 and up, in turn; 0 leaves it to the system.
-    pub sources: u8,
+    /// What the connections come from.
+    pub from: Sources,
 }
 
 /// What a scenario does with its connections.
@@ -144,11 +147,6 @@ impl Net {
             scratch: vec![0; SCRATCH],
             traffic: Traffic::default(),
         })
-    }
-
-    /// Where its connections go; a change counts for those made later.
-    pub fn place_mut(&mut self) -> &mut Place {
-        &mut self.place
     }
 
     /// What wakes it.

@@ -64,12 +64,12 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let limits = bound::direct(&stage, args.users, outstanding).await?;
     let users = stage.users(args.users).await?;
     let (place, wire) = (
-        stage.target.place(args.common.wire, args.common.sources),
+        stage.target.place(args.common.wire, args.users),
         args.common.wire,
     );
     let mut net = Net::new(place)?;
     let gateway = match wire {
-        Wire::Gim => Some(Gateway::connect(&stage.target.grpc, net.waker()).await?),
+        Wire::Gim => Some(Gateway::connect(stage.target.grpc()?, net.waker()).await?),
         Wire::Tcp | Wire::Ws => None,
     };
     let plan = Plan {

@@ -47,7 +47,7 @@ async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
     let Some((admin, others)) = members.split_first() else {
         return Err(Fault::new("--members", "at least 2 are needed"));
     };
-    let api = stage.accounts.api(admin);
+    let api = stage.accounts.api(admin)?;
     let ids: Vec<i64> = others.iter().map(|account| account.user).collect();
     let mut chunks = ids.chunks(ADDED);
     let first = chunks.next().unwrap_or_default();
@@ -75,9 +75,9 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
         ids.push(found(&stage, members).await?);
     }
     let wire = args.common.wire;
-    let mut net = Net::new(stage.target.place(wire, args.common.sources))?;
+    let mut net = Net::new(stage.target.place(wire, groups * args.members))?;
     let gateway = match wire {
-        Wire::Gim => Some(Gateway::connect(&stage.target.grpc, net.waker()).await?),
+        Wire::Gim => Some(Gateway::connect(stage.target.grpc()?, net.waker()).await?),
         Wire::Tcp | Wire::Ws => None,
     };
     let plan = Plan {

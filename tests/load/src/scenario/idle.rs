@@ -1,14 +1,18 @@
 //! Connections that only live: how fast they come, what each costs, and whether they still work.
 
+use std::time::Duration;
+
 use clap::Args;
 
 use super::Stage;
-use super::crew::{Crew, Goal};
+use super::crew::{Came, Crews};
 use crate::Fault;
+use crate::account::Account;
 use crate::args::Common;
 use crate::clock::{self, SECOND};
-use crate::net::Net;
+use crate::judge::Findings;
 use crate::report::Report;
+use crate::target::{Target, Usage};
 
 /// Users on their way at a time.
 const AT_ONCE: usize = 256;
@@ -27,102 +31,158 @@ pub struct Idle {
     pub heartbeat: f64,
 }
 
+/// What so many connections cost.
+#[derive(Debug)]
+pub(super) struct Seated {
+    /// Users who are live, and those who came last.
+    pub(super) users: usize,
+    pub(super) newcomers: usize,
+    /// How those came.
+    pub(super) came: Came,
+    /// Before they came; before and after the time they sat.
+    before: Usage,
+    begin: Usage,
+    end: Usage,
+    /// Heartbeats answered meanwhile.
+    beats: u64,
+}
+
+/// Users come one group after the other, sit, and write to each other.
+#[derive(Debug)]
+pub(super) struct Hall {
+    crews: Crews,
+    users: usize,
+    empty: Usage,
+    settle: Duration,
+    sit: Duration,
+    beat: u64,
+}
+
+impl Hall {
+    /// For at most so many users.
+    pub(super) async fn open(
+        common: &Common,
+        heartbeat: f64,
+        target: &mut Target,
+        most: usize,
+    ) -> Result<Self, Fault> {
+        let place = target.place(common.wire, most);
+        let crews = Crews::start(place, common.wire.protocol(), most).await?;
+        target.clients(crews.ids());
+        Ok(Self {
+            crews,
+            users: 0,
+            empty: target.usage(),
+            settle: common.before(),
+            sit: common.duration(),
+            beat: clock::nanos(Duration::from_secs_f64(heartbeat.clamp(0.1, 1e6))),
+        })
+    }
+
+    /// More users come; all sit; those who came write to each other.
+    pub(super) async fn seat(
+        &mut self,
+        target: &Target,
+        accounts: Vec<Account>,
+    ) -> Result<Seated, Fault> {
+        let newcomers = accounts.len();
+        self.crews.gather(accounts).await?;
+        let before = target.usage();
+        let came = self.crews.come(AT_ONCE).await?;
+        self.users += newcomers;
+        self.crews.sit(self.settle, self.beat).await?;
+        let (begin, beats) = (target.usage(), self.crews.beats());
+        self.crews.sit(self.sit, self.beat).await?;
+        let (end, beats) = (target.usage(), self.crews.beats() - beats);
+        self.crews.round().await?;
+        Ok(Seated {
+            users: self.users,
+            newcomers,
+            came,
+            before,
+            begin,
+            end,
+            beats,
+        })
+    }
+
+    /// What was wrong.
+    pub(super) async fn close(self) -> Result<Findings, Fault> {
+        self.crews.verdict().await
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
+impl Seated {
+    /// Newcomers live in a second.
+    pub(super) fn rate(&self) -> f64 {
+        self.newcomers as f64 * SECOND as f64 / self.came.took.max(1) as f64
+    }
+
+    /// Bytes of each connection in the server's processes, and in those that hold connections.
+    pub(super) fn memory(&self, hall: &Hall) -> (f64, f64) {
+        let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / self.users as f64;
+        (
+            each(self.begin.server_rss, hall.empty.server_rss),
+            each(self.begin.holder_rss, hall.empty.holder_rss),
+        )
+    }
+
+    /// Bytes of each end of a connection in the kernel; both are on this machine.
+    pub(super) fn kernel(&self, hall: &Hall) -> f64 {
+        let slab = self.begin.slab.saturating_sub(hall.empty.slab) / 2;
+        slab as f64 / self.users as f64
+    }
+
+    /// Microseconds of the server's CPU that a newcomer cost.
+    pub(super) fn joining(&self) -> f64 {
+        let load = self.begin.since(&self.before);
+        load.server_cores * load.seconds * 1e6 / self.newcomers as f64
+    }
+
+    /// Percent of a core that 10,000 who sit cost.
+    pub(super) fn sitting(&self) -> f64 {
+        let load = self.end.since(&self.begin);
+        load.server_cores * 10_000.0 / self.users as f64 * 100.0
+    }
+}
+
 /// Runs it.
 ///
 /// # Errors
 /// It cannot be set up.
-#[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
+#[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.users < 2 {
         return Err(Fault::new("--users", "at least 2 are needed"));
     }
-    let wire = args.common.wire;
     let users = stage.users(args.users).await?;
-    let place = stage.target.place(wire, args.common.sources);
-    let usage = stage.target.usage_of();
-    let (settle, sit) = (args.common.before(), args.common.duration());
-    let beat = clock::nanos(std::time::Duration::from_secs_f64(
-        args.heartbeat.clamp(0.1, 1e6),
-    ));
-    let run = tokio::task::spawn_blocking(move || {
-        let mut net = Net::new(place)?;
-        let mut crew = Crew::new(users, wire.protocol());
-        let before = usage();
-        let to = crew.len();
-        let took = crew.reach(
-            &mut net,
-            Goal::Live {
-                from: 0,
-                to,
-                at_once: AT_ONCE,
-            },
-        )?;
-        let times = crew.times();
-        let until = |span| clock::now() + clock::nanos(span);
-        crew.reach(
-            &mut net,
-            Goal::Sat {
-                until: until(settle),
-                beat,
-            },
-        )?;
-        let begin = usage();
-        let beats = crew.beats();
-        crew.reach(
-            &mut net,
-            Goal::Sat {
-                until: until(sit),
-                beat,
-            },
-        )?;
-        let end = usage();
-        let beats = crew.beats() - beats;
-        crew.ring();
-        crew.reach(
-            &mut net,
-            Goal::Written {
-                each: 1,
-                window: 1,
-                heard: true,
-            },
-        )?;
-        Ok::<_, std::io::Error>((took, times, before, begin, end, beats, crew))
-    });
-    let run = run.await.map_err(|error| Fault::new("the run", error))?;
-    let (took, times, before, begin, end, beats, crew) = run?;
-    let (mut report, count) = (stage.report, args.users as f64);
-    let rate = count * SECOND as f64 / took as f64;
-    if args.common.limits {
-        let (users, sources) = (args.users, args.common.sources);
-        let limit = super::limit(move |shape| crate::limits::wire::connect(shape, users, sources));
-        report.share("live", rate, "connections/s", Some(&limit.await?));
-    } else {
-        report.figure("live", rate, "connections/s");
+    let mut hall = Hall::open(&args.common, args.heartbeat, stage.target, args.users).await?;
+    let seated = hall.seat(stage.target, users).await?;
+    let (memory, held) = seated.memory(&hall);
+    let kernel = seated.kernel(&hall);
+    let findings = hall.close().await?;
+    let limit = match args.common.limits {
+        true => Some(super::connects(&stage, args.users).await?),
+        false => None,
+    };
+    let mut report = stage.report;
+    report.share("live", seated.rate(), "connections/s", limit.as_ref());
+    report.figure("server memory each", memory, "bytes");
+    if args.common.nodes.is_some() {
+        report.figure("  of it in connect nodes", held, "bytes");
     }
-    let joining = begin.since(&before);
-    let per = |bytes: u64| bytes as f64 / count;
-    let rss = begin.server_rss.saturating_sub(before.server_rss);
-    report.figure("server memory each", per(rss), "bytes");
-    // Both ends of a connection are on this machine.
-    let slab = begin.slab.saturating_sub(before.slab) / 2;
-    report.figure("kernel memory of each end", per(slab), "bytes");
-    report.figure(
-        "server CPU of joining each",
-        joining.server_cores * joining.seconds * 1e6 / count,
-        "µs",
-    );
-    let sat = end.since(&begin);
-    report.figure(
-        "server CPU per 10,000",
-        sat.server_cores * 10_000.0 / count * 100.0,
-        "% of a core",
-    );
-    report.figure("heartbeats answered", beats as f64 / sat.seconds, "1/s");
-    report.load(&sat, beats as f64, "heartbeat");
-    report.times("to be live", times);
+    report.figure("kernel memory of each end", kernel, "bytes");
+    report.figure("server CPU of joining each", seated.joining(), "µs");
+    report.figure("server CPU per 10,000", seated.sitting(), "% of a core");
+    let sat = seated.end.since(&seated.begin);
+    let beats = seated.beats as f64;
+    report.figure("heartbeats answered", beats / sat.seconds, "1/s");
+    report.load(&sat, beats, "heartbeat");
+    report.times("to be live", seated.came.times);
     report
         .notes
         .push("after it, each user wrote to the next, and all of it came".to_owned());
-    report.findings = crew.verdict();
+    report.findings = findings;
     Ok(report)
 }

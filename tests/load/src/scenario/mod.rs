@@ -19,10 +19,12 @@ use std::time::Duration;
 use crate::Fault;
 use crate::account::{Account, Accounts};
 use crate::args::Common;
-use crate::limits::{Limit, Outcome, Shape};
+use crate::limits::{Limit, Outcome, Shape, connect};
 use crate::report::Report;
 use crate::target::Target;
 
+pub use crew::obey;
+pub(crate) use crew::{bare_connects, processes};
 pub use progress::Progress;
 
 /// What every scenario has: the arguments, a running server, and a place for the results.
@@ -45,7 +47,7 @@ impl<'a> Stage<'a> {
     /// An address is none.
     pub fn new(name: &str, args: &'a Common, target: &'a mut Target) -> Result<Self, Fault> {
         Ok(Self {
-            accounts: Accounts::new(&target.grpc, &target.business, &args.code)?,
+            accounts: Accounts::new(&target.services, &args.code)?,
             report: Report::new(name, args, target),
             args,
             target,
@@ -63,6 +65,13 @@ impl<'a> Stage<'a> {
         self.report.figure("users made", per_second, "1/s");
         Ok(users)
     }
+}
+
+/// Measures the bare connect probe of this shape.
+async fn connects(stage: &Stage<'_>, connections: usize) -> Result<Limit, Fault> {
+    let nodes = stage.target.tcp.len();
+    let limit = connect::connect(Shape::default(), connections, nodes, stage.args.sources).await;
+    limit.map_err(|error| Fault::new("a limit", error))
 }
 
 /// Measures a limit in this run, on a thread of its own.

@@ -58,11 +58,11 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     };
     let mut apis = Vec::new();
     for _ in 0..PUBLISHERS {
-        let api = Api::new(&stage.target.grpc).map_err(|error| Fault::new("gRPC", error))?;
+        let api = Api::new(stage.target.grpc()?).map_err(|error| Fault::new("gRPC", error))?;
         apis.push(Arc::new(api.signed_in(first.credentials())));
     }
     let wire = args.common.wire;
-    let place = stage.target.place(wire, args.common.sources);
+    let place = stage.target.place(wire, members * rooms);
     let usage = stage.target.usage_of();
     let beat = Pace {
         burst: args.burst.max(1),

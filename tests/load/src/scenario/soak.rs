@@ -121,7 +121,7 @@ pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
         groups.push(found(&stage, members).await?);
     }
     let wire = args.common.wire;
-    let mut net = Net::new(stage.target.place(wire, args.common.sources))?;
+    let mut net = Net::new(stage.target.place(wire, args.users))?;
     let plan = Plan {
         pace: Pace::Open(args.rate),
         until: Until::Answered,
@@ -188,7 +188,7 @@ async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
         return Err(Fault::new("--members", "at least 2 are needed"));
     };
     let ids: Vec<i64> = others.iter().map(|account| account.user).collect();
-    let group = stage.accounts.api(admin).create_group("load", &ids).await;
+    let group = stage.accounts.api(admin)?.create_group("load", &ids).await;
     group.map_err(|error| Fault::new("making a group", error))
 }
 

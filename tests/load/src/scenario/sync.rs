@@ -39,7 +39,7 @@ pub struct Sync {
 pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (wire, readers) = (args.common.wire, args.users.max(1));
     let users = stage.users(WRITERS + readers).await?;
-    let place = stage.target.place(wire, args.common.sources);
+    let place = stage.target.place(wire, WRITERS + readers);
     let usage = stage.target.usage_of();
     let (each, at_once) = (args.backlog, args.at_once.max(1));
     let run = tokio::task::spawn_blocking(move || {

@@ -2,7 +2,8 @@
 //! machine.
 
 mod database;
-mod ports;
+pub(crate) mod ports;
+mod process;
 mod server;
 mod usage;
 
@@ -11,10 +12,20 @@ use std::path::PathBuf;
 
 use crate::Fault;
 use crate::args::{Common, Store, Wire};
-use crate::net::{Framing, Place};
+use crate::net::{Framing, Place, Sources};
 use server::Server;
 
-pub use usage::{Load, Usage};
+pub use usage::{Load, Usage, Watched};
+
+/// How many connections one process of this machine holds: what its descriptors allow, and no more
+/// than one thread is good for.
+///
+/// # Errors
+/// The system does not say.
+pub fn capacity() -> Result<usize, Fault> {
+    let all = server::capacity()?.clamp(1, 50_000);
+    Ok(usize::try_from(all).unwrap_or(usize::MAX))
+}
 
 /// The address of the `MySQL` server that the environment names.
 ///
@@ -27,20 +38,29 @@ pub fn mysql_server() -> Result<String, Fault> {
 /// Where the server is.
 #[derive(Debug)]
 pub struct Target {
-    /// Clients over TCP.
-    pub tcp: SocketAddr,
-    /// Clients over WebSocket.
-    pub ws: SocketAddr,
-    /// `LogicExt`.
-    pub grpc: String,
-    /// `BusinessExt`.
-    pub business: String,
+    /// Clients over TCP, by node.
+    pub tcp: Vec<SocketAddr>,
+    /// Clients over WebSocket, by node.
+    pub ws: Vec<SocketAddr>,
+    /// Where `LogicExt` and `BusinessExt` are, by process.
+    pub services: Vec<Services>,
     /// The storage, if it was started here.
     pub store: Option<Store>,
     /// What it says of itself.
     pub version: String,
-    pid: Option<u32>,
+    /// Connections from here to there.
+    sources: Option<u32>,
+    watched: Watched,
     server: Option<Server>,
+}
+
+/// The gRPC addresses of one process.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// `LogicExt`.
+    pub grpc: String,
+    /// `BusinessExt`.
+    pub business: String,
 }
 
 impl Target {
@@ -50,43 +70,84 @@ impl Target {
     /// It cannot be started, or does not become ready.
     pub async fn open(args: &Common) -> Result<Self, Fault> {
         if let (Some(addr), Some(grpc)) = (args.server, &args.grpc) {
-            return Ok(Self {
-                tcp: addr,
-                ws: addr,
+            let services = Services {
                 grpc: grpc.clone(),
                 business: args.business.clone().unwrap_or_else(|| grpc.clone()),
+            };
+            let pids: Vec<u32> = args.server_pid.into_iter().collect();
+            return Ok(Self {
+                tcp: vec![addr],
+                ws: vec![addr],
+                services: vec![services],
                 store: None,
                 version: "a running server".to_owned(),
-                pid: args.server_pid,
+                sources: args.sources,
+                watched: Watched {
+                    server: pids.clone(),
+                    holders: pids,
+                    clients: Vec::new(),
+                },
                 server: None,
             });
         }
         let server = Server::start(args).await?;
-        let grpc = format!("http://{}", server.ports.grpc);
-        Ok(Self {
-            tcp: server.ports.tcp,
-            ws: server.ports.ws,
-            business: grpc.clone(),
-            grpc,
+        let services = server.grpc.iter().map(|addr| Services {
+            grpc: format!("http://{addr}"),
+            business: format!("http://{addr}"),
+        });
+        let mut target = Self {
+            tcp: server.tcp.clone(),
+            ws: server.ws.clone(),
+            services: services.collect(),
             store: Some(args.store),
             version: server.version.clone(),
-            pid: server.id(),
+            sources: args.sources,
+            watched: Watched::default(),
             server: Some(server),
-        })
+        };
+        target.watch();
+        Ok(target)
     }
 
-    /// Where connections of this wire go.
+    /// The `LogicExt` of its first process.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn grpc(&self) -> Result<&str, Fault> {
+        let first = self.services.first().map(|it| &*it.grpc);
+        first.ok_or_else(|| Fault::new("gRPC", "there is no address"))
+    }
+
+    /// Where connections of this wire go, if so many are made within a minute.
     #[must_use]
-    pub fn place(&self, wire: Wire, sources: u8) -> Place {
-        let (addr, framing) = match wire {
-            Wire::Tcp | Wire::Gim => (self.tcp, Framing::Tcp),
-            Wire::Ws => (self.ws, Framing::Ws),
+    pub fn place(&self, wire: Wire, connections: usize) -> Place {
+        let (to, framing) = match wire {
+            Wire::Tcp | Wire::Gim => (&self.tcp, Framing::Tcp),
+            Wire::Ws => (&self.ws, Framing::Ws),
         };
+        let chosen = || {
+            to.first()
+                .map(|addr| Sources::enough(connections, addr.ip()))
+        };
+        let from = self.sources.map(Sources::of).or_else(chosen);
         Place {
-            addr,
+            to: to.clone(),
             framing,
-            sources,
+            from: from.unwrap_or_default(),
         }
+    }
+
+    /// The process ids that run now.
+    fn watch(&mut self) {
+        if let Some(server) = &self.server {
+            self.watched.server = server.ids();
+            self.watched.holders = server.holders();
+        }
+    }
+
+    /// From now on, these processes are parts of this program.
+    pub fn clients(&mut self, pids: Vec<u32>) {
+        self.watched.clients = pids;
     }
 
     /// The folder of its data, if it was started here.
@@ -99,52 +160,44 @@ impl Target {
     /// What the server and the machine used so far; what is not known is 0.
     #[must_use]
     pub fn usage(&self) -> Usage {
-        Usage::now(self.pid)
+        self.watched.usage()
     }
 
     /// The same, for a thread of its own.
     pub fn usage_of(&self) -> impl Fn() -> Usage + Send + 'static {
-        let pid = self.pid;
-        move || Usage::now(pid)
+        let watched = self.watched.clone();
+        move || watched.usage()
     }
 
-    /// Stops the server in order and starts it again on the same addresses and data; only for one
+    /// The first half of a restart: the nodes that hold connections stop in order. Only for a server
     /// that was started here.
-    ///
-    /// # Errors
-    /// It was not started here, or did not stop or start.
-    pub async fn restart(&mut self) -> Result<(), Fault> {
-        self.halt().await?;
-        self.resume().await
-    }
-
-    /// The first half of a restart.
     ///
     /// # Errors
     /// It was not started here, or did not stop.
     pub async fn halt(&mut self) -> Result<(), Fault> {
-        self.pid = None;
-        self.ours()?.stop().await
+        self.ours()?.halt().await?;
+        self.watch();
+        Ok(())
     }
 
-    /// The second half of a restart.
+    /// The second half: they start again on the same addresses and data.
     ///
     /// # Errors
     /// It was not started here, or did not start.
     pub async fn resume(&mut self) -> Result<(), Fault> {
-        let server = self.ours()?;
-        server.launch().await?;
-        self.pid = server.id();
+        self.ours()?.resume().await?;
+        self.watch();
         Ok(())
     }
 
-    /// `kill -9`.
+    /// `kill -9` of the nodes that hold connections.
     ///
     /// # Errors
     /// It was not started here.
     pub async fn kill(&mut self) -> Result<(), Fault> {
-        self.pid = None;
-        self.ours()?.kill().await
+        self.ours()?.kill().await?;
+        self.watch();
+        Ok(())
     }
 
     fn ours(&mut self) -> Result<&mut Server, Fault> {

@@ -1,25 +1,18 @@
-//! A gimlet process of the run's own: configured so that no rate limit bounds the run, started on
-//! free loopback ports with data in a temporary folder, stopped at the end.
+//! The run's own server: configured so that no rate limit bounds the run, started on free loopback
+//! ports with data in a temporary folder, stopped at the end. One process, or a cluster of nodes that
+//! hold connections and processes for the other roles.
 
-use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::process::Command;
 
 use super::database::Database;
 use super::ports::Ports;
+use super::process::Process;
 use crate::Fault;
 use crate::args::{Common, Store};
-
-/// How long a start or a stop may take.
-const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Limits that protect a server from its users would bound the run instead of the machine.
 const RAISED: &[(&str, &str)] = &[
@@ -36,14 +29,40 @@ const RAISED: &[(&str, &str)] = &[
 /// Descriptors a server keeps for what is no client.
 const OTHERS: u64 = 500;
 
-/// A process and what it needs.
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    All,
+    /// Everything but connections.
+    Logic,
+    Connect,
+}
+
+/// Where a process listens.
+#[derive(Clone, Copy, Debug)]
+struct Listens {
+    role: Role,
+    tcp: SocketAddr,
+    ws: SocketAddr,
+    grpc: SocketAddr,
+    internal: SocketAddr,
+    http: SocketAddr,
+    ops: SocketAddr,
+}
+
+/// The processes and what they need.
 #[derive(Debug)]
 pub(super) struct Server {
-    program: PathBuf,
-    settings: Vec<(String, String)>,
-    pub(super) ports: Ports,
+    /// Those that hold no connections.
+    logic: Vec<Process>,
+    /// Those that hold connections.
+    connect: Vec<Process>,
+    /// Where clients connect.
+    pub(super) tcp: Vec<SocketAddr>,
+    pub(super) ws: Vec<SocketAddr>,
+    /// Where `LogicExt` and `BusinessExt` are.
+    pub(super) grpc: Vec<SocketAddr>,
     pub(super) version: String,
-    child: Option<Child>,
     database: Option<Database>,
     pub(super) data: TempDir,
 }
@@ -70,62 +89,128 @@ async fn version(program: &PathBuf) -> Result<String, Fault> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// How many clients one process of this machine takes.
+pub(super) fn capacity() -> Result<u64, Fault> {
+    Ok(rlimit::Resource::NOFILE.get()?.1.saturating_sub(OTHERS))
+}
+
+impl Listens {
+    fn free(ports: &mut Ports, role: Role) -> Result<Self, Fault> {
+        Ok(Self {
+            role,
+            tcp: ports.free()?,
+            ws: ports.free()?,
+            grpc: ports.free()?,
+            internal: ports.free()?,
+            http: ports.free()?,
+            ops: ports.free()?,
+        })
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let mut settings = vec![
+            ("GIMLET_LISTEN__TCP", self.tcp.to_string()),
+            ("GIMLET_LISTEN__WS", self.ws.to_string()),
+            ("GIMLET_LISTEN__GRPC", self.grpc.to_string()),
+            ("GIMLET_LISTEN__INTERNAL", self.internal.to_string()),
+            ("GIMLET_LISTEN__HTTP", self.http.to_string()),
+            ("GIMLET_LISTEN__OPS", self.ops.to_string()),
+        ];
+        let roles = match self.role {
+            Role::All => return settings,
+            Role::Logic => "logic,business",
+            Role::Connect => "connect",
+        };
+        settings.push(("GIMLET_ROLES", roles.to_owned()));
+        settings.push(("GIMLET_CLUSTER__ADVERTISE", self.internal.to_string()));
+        settings
+    }
+}
+
+/// The processes that the arguments ask for.
+fn layout(args: &Common) -> Result<Vec<Listens>, Fault> {
+    let mut ports = Ports::new();
+    let roles = match args.nodes {
+        None => vec![Role::All],
+        Some(nodes) if args.store == Store::Mysql && nodes > 0 => {
+            let mut roles = vec![Role::Logic; args.logic.max(1)];
+            roles.resize(roles.len() + nodes, Role::Connect);
+            roles
+        }
+        Some(_) => {
+            let why = "several nodes share MySQL and Redis: say --store mysql, and at least 1";
+            return Err(Fault::new("--nodes", why));
+        }
+    };
+    let listens = roles
+        .into_iter()
+        .map(|role| Listens::free(&mut ports, role));
+    listens.collect()
+}
+
+/// What all processes are told.
+fn common(
+    args: &Common,
+    layout: &[Listens],
+    database: Option<&Database>,
+) -> Result<Vec<(String, String)>, Fault> {
+    let mut settings = vec![
+        ("GIMLET_STORAGE__KIND", args.store.to_string()),
+        ("GIMLET_LIMITS__MAX_CONNECTIONS", capacity()?.to_string()),
+    ];
+    if let Some(database) = database {
+        settings.push(("GIMLET_STORAGE__MYSQL_URL", database.url.clone()));
+        settings.push(("GIMLET_STORAGE__REDIS_URL", database.redis.clone()));
+        settings.push(("GIMLET_STORAGE__REDIS_PREFIX", database.prefix()));
+    }
+    let logic = layout.iter().filter(|it| it.role == Role::Logic);
+    let logic: Vec<_> = logic.map(|it| it.internal.to_string()).collect();
+    if !logic.is_empty() {
+        let secret = format!("{:032x}", rand::random::<u128>());
+        settings.push(("GIMLET_CLUSTER__SECRET", secret));
+        settings.push(("GIMLET_CLUSTER__LOGIC", logic.join(",")));
+        settings.push(("GIMLET_CLUSTER__BUSINESS", logic.join(",")));
+    }
+    settings.extend(RAISED.iter().map(|&(name, value)| (name, value.to_owned())));
+    let owned = settings.into_iter();
+    let mut settings: Vec<_> = owned
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    for setting in &args.settings {
+        let (name, value) = setting.split_once('=').ok_or_else(|| {
+            let why = format!("\"{setting}\" is none: say NAME=VALUE");
+            Fault::new("--set", why)
+        })?;
+        settings.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(settings)
+}
+
 impl Server {
-    /// Starts one and waits until it is ready.
+    /// Starts it and waits until it is ready.
     pub(super) async fn start(args: &Common) -> Result<Self, Fault> {
         let program = match &args.gimlet {
             Some(path) => path.clone(),
             None => beside()?,
         };
-        let version = version(&program).await?;
-        let ports = Ports::free()?;
-        let data = match &args.data {
-            Some(folder) => TempDir::new_in(folder)?,
-            None => TempDir::new()?,
-        };
-        let database = match args.store {
-            Store::Mysql => Some(Database::make().await?),
-            Store::Memory | Store::Sled => None,
-        };
-        let clients = rlimit::Resource::NOFILE.get()?.1.saturating_sub(OTHERS);
-        let mut settings = vec![
-            ("GIMLET_DATA_DIR", data.path().display().to_string()),
-            ("GIMLET_STORAGE__KIND", args.store.to_string()),
-            ("GIMLET_LISTEN__TCP", ports.tcp.to_string()),
-            ("GIMLET_LISTEN__WS", ports.ws.to_string()),
-            ("GIMLET_LISTEN__GRPC", ports.grpc.to_string()),
-            ("GIMLET_LISTEN__INTERNAL", ports.internal.to_string()),
-            ("GIMLET_LISTEN__HTTP", ports.http.to_string()),
-            ("GIMLET_LISTEN__OPS", ports.ops.to_string()),
-            ("GIMLET_LIMITS__MAX_CONNECTIONS", clients.to_string()),
-        ];
-        if let Some(database) = &database {
-            settings.push(("GIMLET_STORAGE__MYSQL_URL", database.url.clone()));
-            settings.push(("GIMLET_STORAGE__REDIS_URL", database.redis.clone()));
-            settings.push(("GIMLET_STORAGE__REDIS_PREFIX", database.prefix()));
-        }
-        settings.extend(RAISED.iter().map(|&(name, value)| (name, value.to_owned())));
-        let mut settings: Vec<(String, String)> = settings
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect();
-        for setting in &args.settings {
-            let (name, value) = setting.split_once('=').ok_or_else(|| {
-                let why = format!("\"{setting}\" is none: say NAME=VALUE");
-                Fault::new("--set", why)
-            })?;
-            settings.push((name.to_owned(), value.to_owned()));
-        }
+        let layout = layout(args)?;
         let mut server = Self {
-            program,
-            settings,
-            ports,
-            version,
-            child: None,
-            database,
-            data,
+            logic: Vec::new(),
+            connect: Vec::new(),
+            tcp: Vec::new(),
+            ws: Vec::new(),
+            grpc: Vec::new(),
+            version: version(&program).await?,
+            data: match &args.data {
+                Some(folder) => TempDir::new_in(folder)?,
+                None => TempDir::new()?,
+            },
+            database: match args.store {
+                Store::Mysql => Some(Database::make().await?),
+                Store::Memory | Store::Sled => None,
+            },
         };
-        match server.launch().await {
+        match server.fill(&program, args, &layout).await {
             Ok(()) => Ok(server),
             Err(fault) => {
                 let _ = server.end().await;
@@ -134,77 +219,96 @@ impl Server {
         }
     }
 
-    /// Starts the process and waits until it says that it is ready.
-    pub(super) async fn launch(&mut self) -> Result<(), Fault> {
-        let settings = self.settings.iter().map(|(name, value)| (name, value));
-        let child = Command::new(&self.program)
-            .envs(settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()?;
-        self.child = Some(child);
-        let until = Instant::now() + PATIENCE;
-        while !self.says_ready().await {
-            let child = self.child.as_mut().map(Child::try_wait).transpose()?;
-            if let Some(Some(status)) = child {
-                return Err(Fault::new("the server's start", status));
+    async fn fill(
+        &mut self,
+        program: &std::path::Path,
+        args: &Common,
+        layout: &[Listens],
+    ) -> Result<(), Fault> {
+        let common = common(args, layout, self.database.as_ref())?;
+        for (number, listens) in layout.iter().enumerate() {
+            let folder = self.data.path().join(number.to_string());
+            let mut settings = vec![("GIMLET_DATA_DIR", folder.display().to_string())];
+            settings.extend(listens.settings());
+            let owned = settings.into_iter();
+            let mut settings: Vec<_> = owned
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+            settings.extend(common.iter().cloned());
+            let process = Process::new(program.to_owned(), settings, listens.ops);
+            if listens.role != Role::Connect {
+                self.grpc.push(listens.grpc);
             }
-            if Instant::now() > until {
-                return Err(Fault::new("the server's start", "not ready in time"));
+            if listens.role == Role::Logic {
+                self.logic.push(process);
+            } else {
+                self.tcp.push(listens.tcp);
+                self.ws.push(listens.ws);
+                self.connect.push(process);
             }
-            sleep(Duration::from_millis(2)).await;
+        }
+        begin(&mut self.logic).await?;
+        begin(&mut self.connect).await
+    }
+
+    /// Starts those that hold connections and waits until they are ready.
+    pub(super) async fn resume(&mut self) -> Result<(), Fault> {
+        begin(&mut self.connect).await
+    }
+
+    /// Asks those that hold connections to stop, and waits for their end.
+    pub(super) async fn halt(&mut self) -> Result<(), Fault> {
+        end(&mut self.connect).await
+    }
+
+    /// `kill -9` of those that hold connections, and waits for their end.
+    pub(super) async fn kill(&mut self) -> Result<(), Fault> {
+        for process in &mut self.connect {
+            process.kill()?;
+        }
+        for process in &mut self.connect {
+            process.gone().await?;
         }
         Ok(())
     }
 
-    async fn says_ready(&self) -> bool {
-        let asked = async {
-            let mut ops = TcpStream::connect(self.ports.ops).await?;
-            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n")
-                .await?;
-            let mut answer = Vec::new();
-            ops.read_to_end(&mut answer).await?;
-            Ok::<_, io::Error>(answer.starts_with(b"HTTP/1.1 200"))
-        };
-        matches!(timeout(Duration::from_secs(1), asked).await, Ok(Ok(true)))
+    /// The process ids of what runs.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        let all = self.logic.iter().chain(&self.connect);
+        all.filter_map(Process::id).collect()
     }
 
-    pub(super) fn id(&self) -> Option<u32> {
-        self.child.as_ref().and_then(Child::id)
-    }
-
-    /// Asks it to stop, and waits for its end.
-    pub(super) async fn stop(&mut self) -> Result<(), Fault> {
-        let Some(mut child) = self.child.take() else {
-            return Ok(());
-        };
-        let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        if let Some(pid) = pid {
-            kill_process(pid, Signal::TERM).map_err(io::Error::from)?;
-        }
-        match timeout(PATIENCE, child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => Err(Fault::new("the server's end", status)),
-            Ok(Err(error)) => Err(Fault::new("the server's end", error)),
-            Err(_) => Err(Fault::new("the server's end", "it took too long")),
-        }
-    }
-
-    /// `kill -9`, and waits for its end.
-    pub(super) async fn kill(&mut self) -> Result<(), Fault> {
-        match self.child.take() {
-            Some(mut child) => Ok(child.kill().await?),
-            None => Ok(()),
-        }
+    /// The process ids of those that hold connections.
+    pub(super) fn holders(&self) -> Vec<u32> {
+        self.connect.iter().filter_map(Process::id).collect()
     }
 
     /// Stops it and removes what it left.
     pub(super) async fn end(mut self) -> Result<(), Fault> {
-        let stopped = self.stop().await;
+        let stopped = end(&mut self.connect).await;
+        let stopped = stopped.and(end(&mut self.logic).await);
         if let Some(database) = &self.database {
             database.remove().await?;
         }
         stopped
     }
+}
+
+async fn begin(processes: &mut [Process]) -> Result<(), Fault> {
+    for process in &mut *processes {
+        process.launch()?;
+    }
+    for process in processes {
+        process.ready().await?;
+    }
+    Ok(())
+}
+
+async fn end(processes: &mut [Process]) -> Result<(), Fault> {
+    processes.iter().for_each(Process::ask);
+    let mut stopped = Ok(());
+    for process in processes {
+        stopped = stopped.and(process.stopped().await);
+    }
+    stopped
 }

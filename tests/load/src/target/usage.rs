@@ -15,13 +15,15 @@ const PAGE: u64 = 4096;
 pub struct Usage {
     /// The moment.
     pub at: u64,
-    /// The server's CPU, user and system.
+    /// The CPU of the server's processes, user and system.
     pub server_user: u64,
-    /// The server's CPU in the kernel.
+    /// Their CPU in the kernel.
     pub server_system: u64,
-    /// The server's resident memory, bytes.
+    /// Their resident memory, bytes.
     pub server_rss: u64,
-    /// This program's CPU.
+    /// Part of it of those that hold connections.
+    pub holder_rss: u64,
+    /// This program's CPU, with its parts.
     pub client: u64,
     /// All CPUs, busy.
     pub machine: u64,
@@ -87,25 +89,44 @@ fn socket_bytes() -> Option<u64> {
     Some(pages * PAGE)
 }
 
-impl Usage {
-    /// Now; 0 where something is not known.
-    pub(super) fn now(pid: Option<u32>) -> Self {
-        let (user, system) = pid
-            .and_then(|pid| stat(&format!("/proc/{pid}/stat")))
-            .unwrap_or_default();
-        let client = stat("/proc/self/stat").unwrap_or_default();
-        Self {
+/// Whose use is measured.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// The server's processes.
+    pub server: Vec<u32>,
+    /// Those of them that hold connections.
+    pub holders: Vec<u32>,
+    /// The parts of this program.
+    pub clients: Vec<u32>,
+}
+
+impl Watched {
+    /// What was used by now; 0 where something is not known.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let cpu = |pid: &u32| stat(&format!("/proc/{pid}/stat")).unwrap_or_default();
+        let sum = |all: &[u32]| {
+            let all = all.iter().map(cpu);
+            all.fold((0, 0), |sum, it| (sum.0 + it.0, sum.1 + it.1))
+        };
+        let rss = |all: &[u32]| all.iter().filter_map(|pid| resident(*pid)).sum();
+        let (user, system) = sum(&self.server);
+        let (parts, own) = (sum(&self.clients), cpu(&std::process::id()));
+        Usage {
             at: clock::now(),
             server_user: user,
             server_system: system,
-            server_rss: pid.and_then(resident).unwrap_or_default(),
-            client: client.0 + client.1,
+            server_rss: rss(&self.server),
+            holder_rss: rss(&self.holders),
+            client: own.0 + own.1 + parts.0 + parts.1,
             machine: machine().unwrap_or_default(),
             socket_bytes: socket_bytes().unwrap_or_default(),
             slab: slab().unwrap_or_default(),
         }
     }
+}
 
+impl Usage {
     /// What was used since an earlier moment.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
@@ -133,12 +154,16 @@ mod tests {
 
     #[test]
     fn this_process_uses_memory_and_time() {
-        let before = Usage::now(Some(std::process::id()));
+        let this = Watched {
+            server: vec![std::process::id()],
+            ..Watched::default()
+        };
+        let before = this.usage();
         let mut sum = 0_u64;
-        while Usage::now(None).client < before.client + 20 {
+        while this.usage().client < before.client + 20 {
             sum = (0..100_000_u64).fold(sum, |sum, n| sum.wrapping_mul(31) ^ n);
         }
-        let after = Usage::now(Some(std::process::id()));
+        let after = this.usage();
         let load = after.since(&before);
         assert!(load.server_cores > 0.0, "{load:?} {sum}");
         assert!(after.server_rss > 1 << 20);

@@ -17,6 +17,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use super::Outcome;
+use crate::target::ports::Ports;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -43,14 +44,10 @@ pub fn serve(kind: Kind) -> Outcome<()> {
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        socket.bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
+        // Where clients' ports are taken from, those of a run before may linger on every one.
+        socket.bind(Ports::new().free()?)?;
         let listener = socket.listen(BACKLOG)?;
-        let port = listener.local_addr()?.port();
-        writeln!(
-            std::io::stdout(),
-            "{}",
-            SocketAddr::from(([127, 0, 0, 1], port))
-        )?;
+        writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
             // Whatever comes in means nothing; its end means that the starter has gone.

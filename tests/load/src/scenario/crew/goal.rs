@@ -1,6 +1,7 @@
 //! What a crew is to reach, and what it does for it.
 
 use gimlet_proto::pb::PackageType;
+use serde::{Deserialize, Serialize};
 
 use super::Crew;
 use super::person::Way;
@@ -8,7 +9,7 @@ use crate::clock::SECOND;
 use crate::net::{Net, Raw};
 
 /// What is to be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::scenario) enum Goal {
     /// The users from `from` to `to` are live; so many at a time are on their way.
     Live {

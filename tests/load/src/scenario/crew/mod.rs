@@ -6,6 +6,7 @@
 //! it is reached.
 
 mod goal;
+mod parts;
 mod person;
 
 use std::io;
@@ -23,9 +24,21 @@ use crate::net::{
 use person::{Person, Way};
 
 pub(super) use goal::Goal;
+pub use parts::obey;
+pub(super) use parts::{Came, Crews};
+pub(crate) use parts::{bare_connects, processes};
 
 /// Bytes of a message.
 const SIZE: usize = 100;
+
+/// The times from a beginning to these moments.
+fn summary(begun: u64, moments: &[u64]) -> Summary {
+    let mut latency = Latency::new(begun);
+    for &moment in moments {
+        latency.record(begun, moment);
+    }
+    latency.summary()
+}
 
 /// Without anything happening for this long, it has failed.
 const STUCK: u64 = 30 * SECOND;
@@ -46,8 +59,9 @@ pub(super) struct Crew {
     judge: Judge,
     protocol: u32,
     goal: Goal,
-    /// When the goal was set, and when anything happened last.
+    /// When the goal was set, when the last one of being live was, and when anything happened last.
     begun: u64,
+    began_to_come: u64,
     moved: u64,
     /// The next person to begin with.
     next: usize,
@@ -60,8 +74,8 @@ pub(super) struct Crew {
     beats: u64,
     /// Messages that SYNC brought.
     synced: u64,
-    /// From the goal's beginning to each person's being live.
-    back: Latency,
+    /// When each person was live.
+    back: Vec<u64>,
     content: Vec<u8>,
     today: i64,
     failed: Option<String>,
@@ -70,15 +84,20 @@ pub(super) struct Crew {
 impl Crew {
     /// New users, who have nothing yet.
     pub(super) fn new(accounts: Vec<Account>, protocol: u32) -> Self {
-        let mut judge = Judge::new(rand::random());
-        let person = |account| Person::new(account, judge.ear(0));
+        let mut crew = Self::empty(protocol);
+        crew.add(accounts);
+        crew
+    }
+
+    fn empty(protocol: u32) -> Self {
         Self {
-            people: accounts.into_iter().map(person).collect(),
+            people: Vec::new(),
             of_conn: Vec::new(),
-            judge,
+            judge: Judge::new(rand::random()),
             protocol,
             goal: Goal::Gone,
             begun: 0,
+            began_to_come: 0,
             moved: 0,
             next: 0,
             live: 0,
@@ -89,10 +108,18 @@ impl Crew {
             answered: 0,
             beats: 0,
             synced: 0,
-            back: Latency::new(0),
+            back: Vec::new(),
             content: Vec::new(),
             today: clock::today(),
             failed: None,
+        }
+    }
+
+    /// More users, who have nothing yet.
+    fn add(&mut self, accounts: Vec<Account>) {
+        for account in accounts {
+            let ear = self.judge.ear(0);
+            self.people.push(Person::new(account, ear));
         }
     }
 
@@ -113,11 +140,21 @@ impl Crew {
         }
     }
 
-    /// Everybody writes to the next.
-    pub(super) fn ring(&mut self) {
-        for at in 0..self.len() {
-            self.writes_to(at, (at + 1) % self.len());
+    /// The users from `from` on write to the next of them, those before to nobody any more.
+    fn ring(&mut self, from: usize) {
+        for person in self.people.iter_mut().take(from) {
+            person.lanes.clear();
         }
+        let count = self.len().saturating_sub(from);
+        for at in 0..count {
+            self.writes_to(from + at, from + (at + 1) % count);
+        }
+    }
+
+    /// The first who has no connection.
+    fn first_away(&self) -> usize {
+        let away = self.people.iter().position(|it| it.way == Way::Away);
+        away.unwrap_or(self.people.len())
     }
 
     /// Lives until the goal is reached; gives the nanoseconds it took.
@@ -128,7 +165,8 @@ impl Crew {
         self.next = 0;
         self.today = clock::today();
         if let Goal::Live { .. } = goal {
-            self.back = Latency::new(self.begun);
+            self.began_to_come = self.begun;
+            self.back.clear();
             self.synced = 0;
         }
         if let Goal::Written { each, .. } | Goal::Writing { each, .. } = goal {
@@ -145,7 +183,7 @@ impl Crew {
     }
 
     /// All connections end without a word; nobody knows what became of sends without an answer.
-    pub(super) fn cut(&mut self, net: &mut Net) {
+    fn cut(&mut self, net: &mut Net) {
         for at in 0..self.len() {
             if let Some(conn) = self.people.get(at).and_then(|person| person.conn) {
                 net.close(conn);
@@ -160,17 +198,17 @@ impl Crew {
     }
 
     /// Heartbeats answered.
-    pub(super) const fn beats(&self) -> u64 {
+    const fn beats(&self) -> u64 {
         self.beats
     }
 
     /// How long each took to be live, the last time.
-    pub(super) fn times(&mut self) -> Summary {
-        std::mem::replace(&mut self.back, Latency::new(0)).summary()
+    pub(super) fn times(&self) -> Summary {
+        summary(self.began_to_come, &self.back)
     }
 
     /// Sends answered; and sends refused and of unknown fate.
-    pub(super) fn sends(&self) -> (u64, (u64, u64)) {
+    fn sends(&self) -> (u64, (u64, u64)) {
         (self.judge.answers(), self.judge.failures())
     }
 
@@ -336,7 +374,7 @@ impl Crew {
             person.way = Way::Live;
             self.joining -= 1;
             self.live += 1;
-            self.back.record(self.begun, now);
+            self.back.push(now);
         }
     }
 

@@ -1,0 +1,330 @@
+//! Crews in processes of their own, as many as the descriptors ask for. Each holds a share of the
+//! users, connects to every node in turn, and judges what its users write to each other.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Crew, Goal, summary};
+use crate::Fault;
+use crate::account::Account;
+use crate::clock;
+use crate::judge::Findings;
+use crate::latency::Summary;
+use crate::limits::wire;
+use crate::net::{Net, Place};
+use crate::part::{self, Parts};
+use crate::target::capacity;
+
+/// What a part is to do.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Order {
+    /// Nothing: it answers when it runs.
+    Begin,
+    /// Have these users, too; each of them writes to the next, and nobody else does.
+    Gather {
+        place: Place,
+        protocol: u32,
+        accounts: Vec<Account>,
+    },
+    /// Bring to life all who have no connection, so many at a time.
+    Come { at_once: usize },
+    /// Reach a goal.
+    Reach(Goal),
+    /// End all connections without a word.
+    Cut,
+    /// Say what was wrong.
+    Judge,
+    /// Connect to bare servers, a frame there and back on each connection, and keep them open.
+    Connect { place: Place, connections: usize },
+}
+
+/// What a part has done by now.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Answer {
+    /// When it was done.
+    at: u64,
+    /// When each user was live, after an order to come.
+    back: Vec<u64>,
+    /// Messages that SYNC brought the last time, and heartbeats answered.
+    synced: u64,
+    beats: u64,
+    /// Sends answered, refused, and of unknown fate.
+    sends: [u64; 3],
+    /// What was wrong, when it was asked for.
+    findings: Findings,
+}
+
+/// A part at work.
+#[derive(Default)]
+struct Worker {
+    crew: Option<(Net, Crew)>,
+    /// Connections to bare servers.
+    bare: Option<Net>,
+}
+
+/// Carries out the orders of a parent until it is gone.
+///
+/// # Errors
+/// The parent cannot be talked to.
+pub fn obey() -> Result<(), Fault> {
+    let mut worker = Worker::default();
+    part::obey(|order| worker.carry_out(order))
+}
+
+impl Worker {
+    fn carry_out(&mut self, order: Order) -> Result<Answer, Fault> {
+        let come = matches!(order, Order::Come { .. });
+        let mut findings = Findings::default();
+        match order {
+            Order::Begin => {}
+            Order::Gather {
+                place,
+                protocol,
+                accounts,
+            } => {
+                let (_, crew) = match &mut self.crew {
+                    Some(crew) => crew,
+                    none => none.insert((Net::new(place)?, Crew::empty(protocol))),
+                };
+                let before = crew.len();
+                crew.add(accounts);
+                crew.ring(before);
+            }
+            Order::Come { at_once } => {
+                let (net, crew) = self.crew()?;
+                let (from, to) = (crew.first_away(), crew.len());
+                crew.reach(net, Goal::Live { from, to, at_once })?;
+            }
+            Order::Reach(goal) => {
+                let (net, crew) = self.crew()?;
+                crew.reach(net, goal)?;
+            }
+            Order::Cut => {
+                let (net, crew) = self.crew()?;
+                crew.cut(net);
+            }
+            Order::Judge => {
+                let crew = self.crew.take().map(|crew| crew.1);
+                findings = crew.map(Crew::verdict).unwrap_or_default();
+            }
+            Order::Connect { place, connections } => {
+                let net = wire::open(place, connections);
+                let net = net.map_err(|error| Fault::new("connecting", error))?;
+                self.bare = Some(net);
+            }
+        }
+        let mut answer = Answer {
+            at: clock::now(),
+            findings,
+            ..Answer::default()
+        };
+        if let Some((_, crew)) = &mut self.crew {
+            let (answered, (refused, unknown)) = crew.sends();
+            answer.sends = [answered, refused, unknown];
+            (answer.synced, answer.beats) = (crew.synced(), crew.beats());
+            if come {
+                answer.back = std::mem::take(&mut crew.back);
+            }
+        }
+        Ok(answer)
+    }
+
+    fn crew(&mut self) -> Result<&mut (Net, Crew), Fault> {
+        let crew = self.crew.as_mut();
+        crew.ok_or_else(|| Fault::new("an order", "there are no users yet"))
+    }
+}
+
+/// The crews, as their parent sees them.
+#[derive(Debug)]
+pub(in crate::scenario) struct Crews {
+    parts: Parts<Order, Answer>,
+    place: Place,
+    protocol: u32,
+    sends: [u64; 3],
+    synced: u64,
+    beats: u64,
+}
+
+/// How it was when all came.
+#[derive(Debug)]
+pub(in crate::scenario) struct Came {
+    /// Nanoseconds until the last was live.
+    pub(in crate::scenario) took: u64,
+    /// How long each took.
+    pub(in crate::scenario) times: Summary,
+}
+
+/// Processes that it takes for so many connections.
+pub(crate) fn processes(connections: usize) -> Result<usize, Fault> {
+    Ok(connections.div_ceil(capacity()?).max(1))
+}
+
+/// A number in nearly equal parts.
+pub(crate) fn split(count: usize, parts: usize) -> Vec<usize> {
+    let cut = |part: usize| count * part / parts.max(1);
+    (0..parts).map(|part| cut(part + 1) - cut(part)).collect()
+}
+
+impl Crews {
+    /// Starts as many processes as it takes for so many users.
+    pub(in crate::scenario) async fn start(
+        place: Place,
+        protocol: u32,
+        users: usize,
+    ) -> Result<Self, Fault> {
+        let mut parts = Parts::start(processes(users)?)?;
+        parts.all(&Order::Begin).await?;
+        Ok(Self {
+            parts,
+            place,
+            protocol,
+            sends: [0; 3],
+            synced: 0,
+            beats: 0,
+        })
+    }
+
+    /// How many processes they are.
+    pub(in crate::scenario) fn len(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Their process ids.
+    pub(in crate::scenario) fn ids(&self) -> Vec<u32> {
+        self.parts.ids()
+    }
+
+    /// Spreads more users over them. From now on they write to each other, and nobody else does.
+    pub(in crate::scenario) async fn gather(
+        &mut self,
+        mut accounts: Vec<Account>,
+    ) -> Result<(), Fault> {
+        let parts = self.parts.len();
+        let mut orders = Vec::with_capacity(parts);
+        for (part, share) in split(accounts.len(), parts).into_iter().enumerate() {
+            let mut place = self.place.clone();
+            place.from = place.from.share(part, parts);
+            orders.push(Order::Gather {
+                place,
+                protocol: self.protocol,
+                accounts: accounts.split_off(accounts.len() - share),
+            });
+        }
+        self.parts.each(&orders).await.map(drop)
+    }
+
+    /// Brings to life all who have no connection, so many of each process at a time.
+    pub(in crate::scenario) async fn come(&mut self, at_once: usize) -> Result<Came, Fault> {
+        let begun = clock::now();
+        let mut answers = self.order(&Order::Come { at_once }).await?;
+        let ends = answers.iter().map(|it| it.at);
+        let took = ends.max().unwrap_or(begun).saturating_sub(begun);
+        let moments = answers.iter_mut().map(|it| std::mem::take(&mut it.back));
+        let mut moments: Vec<u64> = moments.flatten().collect();
+        moments.sort_unstable();
+        Ok(Came {
+            took,
+            times: summary(begun, &moments),
+        })
+    }
+
+    /// Reaches a goal.
+    pub(in crate::scenario) async fn reach(&mut self, goal: Goal) -> Result<(), Fault> {
+        self.order(&Order::Reach(goal)).await.map(drop)
+    }
+
+    /// Each user writes one message to the next, and all of it comes.
+    pub(in crate::scenario) async fn round(&mut self) -> Result<(), Fault> {
+        let round = Goal::Written {
+            each: 1,
+            window: 1,
+            heard: true,
+        };
+        self.reach(round).await
+    }
+
+    /// Time passes, with a heartbeat of each user now and then.
+    pub(in crate::scenario) async fn sit(
+        &mut self,
+        span: std::time::Duration,
+        beat: u64,
+    ) -> Result<(), Fault> {
+        let until = clock::now() + clock::nanos(span);
+        self.reach(Goal::Sat { until, beat }).await
+    }
+
+    /// All connections end without a word.
+    pub(in crate::scenario) async fn cut(&mut self) -> Result<(), Fault> {
+        self.order(&Order::Cut).await.map(drop)
+    }
+
+    /// Messages that SYNC brought the last time.
+    pub(in crate::scenario) const fn synced(&self) -> u64 {
+        self.synced
+    }
+
+    /// Heartbeats answered.
+    pub(in crate::scenario) const fn beats(&self) -> u64 {
+        self.beats
+    }
+
+    /// Sends answered, refused, and of unknown fate.
+    pub(in crate::scenario) const fn sends(&self) -> [u64; 3] {
+        self.sends
+    }
+
+    /// What was wrong.
+    pub(in crate::scenario) async fn verdict(mut self) -> Result<Findings, Fault> {
+        let mut findings = Findings::default();
+        for answer in self.parts.all(&Order::Judge).await? {
+            findings.merge(answer.findings);
+        }
+        Ok(findings)
+    }
+
+    async fn order(&mut self, order: &Order) -> Result<Vec<Answer>, Fault> {
+        let answers = self.parts.all(order).await?;
+        self.sends = [0; 3];
+        (self.synced, self.beats) = (0, 0);
+        for answer in &answers {
+            for (sum, more) in self.sends.iter_mut().zip(answer.sends) {
+                *sum += more;
+            }
+            self.synced += answer.synced;
+            self.beats += answer.beats;
+        }
+        Ok(answers)
+    }
+}
+
+/// Connects so many to these bare servers, from processes as many as it takes; gives the nanoseconds
+/// until a frame was there and back on each.
+pub(crate) async fn bare_connects(place: &Place, connections: usize) -> Result<u64, Fault> {
+    let count = processes(connections)?;
+    let mut parts: Parts<Order, Answer> = Parts::start(count)?;
+    parts.all(&Order::Begin).await?;
+    let mut orders = Vec::with_capacity(count);
+    for (part, share) in split(connections, count).into_iter().enumerate() {
+        let mut place = place.clone();
+        place.from = place.from.share(part, count);
+        orders.push(Order::Connect {
+            place,
+            connections: share,
+        });
+    }
+    let begun = clock::now();
+    let answers = parts.each(&orders).await?;
+    let end = answers.iter().map(|it| it.at).max();
+    Ok(end.unwrap_or(begun).saturating_sub(begun))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn parts_are_nearly_equal_and_none_is_left_out() {
+        assert_eq!(split(10, 3), [3, 3, 4]);
+        assert_eq!(split(200_000, 11).iter().sum::<usize>(), 200_000);
+    }
+}

@@ -1,0 +1,127 @@
+//! One gimlet process of the run's own: started, asked whether it is ready, stopped or killed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::Fault;
+
+/// How long a start or a stop may take.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A process and what it needs.
+#[derive(Debug)]
+pub(super) struct Process {
+    pub(super) program: PathBuf,
+    pub(super) settings: Vec<(String, String)>,
+    /// Where it says whether it is ready.
+    pub(super) ops: SocketAddr,
+    child: Option<Child>,
+}
+
+impl Process {
+    /// One that is not started yet.
+    pub(super) const fn new(
+        program: PathBuf,
+        settings: Vec<(String, String)>,
+        ops: SocketAddr,
+    ) -> Self {
+        Self {
+            program,
+            settings,
+            ops,
+            child: None,
+        }
+    }
+
+    /// Starts it.
+    pub(super) fn launch(&mut self) -> Result<(), Fault> {
+        let settings = self.settings.iter().map(|(name, value)| (name, value));
+        let child = Command::new(&self.program)
+            .envs(settings)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until it says that it is ready.
+    pub(super) async fn ready(&mut self) -> Result<(), Fault> {
+        let until = Instant::now() + PATIENCE;
+        while !self.says_ready().await {
+            let child = self.child.as_mut().map(Child::try_wait).transpose()?;
+            if let Some(Some(status)) = child {
+                return Err(Fault::new("the server's start", status));
+            }
+            if Instant::now() > until {
+                return Err(Fault::new("the server's start", "not ready in time"));
+            }
+            sleep(Duration::from_millis(2)).await;
+        }
+        Ok(())
+    }
+
+    async fn says_ready(&self) -> bool {
+        let asked = async {
+            let mut ops = TcpStream::connect(self.ops).await?;
+            ops.write_all(b"GET /readyz HTTP/1.1\r\nHost: ops\r\nConnection: close\r\n\r\n")
+                .await?;
+            let mut answer = Vec::new();
+            ops.read_to_end(&mut answer).await?;
+            Ok::<_, io::Error>(answer.starts_with(b"HTTP/1.1 200"))
+        };
+        matches!(timeout(Duration::from_secs(1), asked).await, Ok(Ok(true)))
+    }
+
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
+    }
+
+    /// Asks it to stop.
+    pub(super) fn ask(&self) {
+        let pid = self.id().and_then(|id| i32::try_from(id).ok());
+        if let Some(pid) = pid.and_then(Pid::from_raw) {
+            // One that is gone already is found by the wait that follows.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+    }
+
+    /// Waits for the end of one that was asked to stop.
+    pub(super) async fn stopped(&mut self) -> Result<(), Fault> {
+        let Some(mut child) = self.child.take() else {
+            return Ok(());
+        };
+        match timeout(PATIENCE, child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(Fault::new("the server's end", status)),
+            Ok(Err(error)) => Err(Fault::new("the server's end", error)),
+            Err(_) => Err(Fault::new("the server's end", "it took too long")),
+        }
+    }
+
+    /// `kill -9`.
+    pub(super) fn kill(&mut self) -> Result<(), Fault> {
+        match &mut self.child {
+            Some(child) => Ok(child.start_kill()?),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for the end of one that was killed.
+    pub(super) async fn gone(&mut self) -> Result<(), Fault> {
+        if let Some(mut child) = self.child.take() {
+            child.wait().await?;
+        }
+        Ok(())
+    }
+}
