@@ -6,6 +6,7 @@
 
 mod acks;
 mod connection;
+mod crowd;
 mod heads;
 mod pulse;
 mod rooms;

@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 
+use super::crowd::Crowd;
 use crate::hub::{Handle, Hub};
 use crate::id::{ConnId, RoomId};
 use crate::store::{RoomItem, RoomSink};
 
-type Members = HashMap<ConnId, Arc<Handle>>;
-
-/// The node's subscribers. The store delivers a room's items in order; every subscriber is offered
-/// each of them under the room's own lock, so they stay in order.
+/// The node's subscribers. The store delivers a room's items in order; its crowd takes them in that
+/// order and hands them on.
 #[derive(Debug)]
 pub(super) struct Rooms {
     hub: Arc<Hub>,
-    open: Mutex<HashMap<RoomId, Arc<Mutex<Members>>>>,
+    open: Mutex<HashMap<RoomId, Arc<Crowd>>>,
     /// Held while a room is opened at or closed to the store, so that the two cannot pass each
     /// other (gim-defects C-16, C-17). One for each room that is being changed: a store that hangs
     /// over one holds up no other.
@@ -49,26 +48,23 @@ impl Rooms {
     /// Adds a subscriber; returns whether it is the room's first here.
     pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
         let mut rooms = lock(&self.open);
-        let members = rooms.entry(room).or_default();
-        let mut members = lock(members);
-        members.insert(handle.identity().conn, Arc::clone(handle));
-        members.len() == 1
+        let crowd = rooms
+            .entry(room)
+            .or_insert_with(|| Arc::new(Crowd::new(room, Arc::clone(&self.hub))));
+        crowd.enter(handle) == 1
     }
 
     /// Removes a subscriber; returns whether the room is empty now.
     pub(super) fn leave(&self, room: RoomId, conn: ConnId) -> bool {
         let mut rooms = lock(&self.open);
-        let Some(members) = rooms.get(&room) else {
+        let Some(crowd) = rooms.get(&room) else {
             return false;
         };
-        let mut members = lock(members);
-        let was_there = members.remove(&conn).is_some();
-        let empty = members.is_empty();
-        drop(members);
-        if empty {
+        let (was_there, left) = crowd.leave(conn);
+        if left == 0 {
             rooms.remove(&room);
         }
-        was_there && empty
+        was_there && left == 0
     }
 
     #[cfg(test)]
@@ -76,7 +72,7 @@ impl Rooms {
         lock(&self.gates).len()
     }
 
-    fn members(&self, room: RoomId) -> Option<Arc<Mutex<Members>>> {
+    fn crowd(&self, room: RoomId) -> Option<Arc<Crowd>> {
         lock(&self.open).get(&room).cloned()
     }
 }
@@ -103,18 +99,14 @@ impl Drop for Gate<'_> {
 
 impl RoomSink for Rooms {
     fn deliver(&self, item: &Arc<RoomItem>) {
-        if let Some(members) = self.members(item.room) {
-            let members = lock(&members);
-            self.hub.count_pushes(members.len());
-            members.values().for_each(|handle| handle.offer_room(item));
+        if let Some(crowd) = self.crowd(item.room) {
+            crowd.deliver(item);
         }
     }
 
     fn interrupted(&self, room: RoomId) {
-        if let Some(members) = self.members(room) {
-            lock(&members)
-                .values()
-                .for_each(|handle| handle.interrupt_room(room));
+        if let Some(crowd) = self.crowd(room) {
+            crowd.interrupted();
         }
     }
 }

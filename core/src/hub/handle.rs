@@ -136,17 +136,21 @@ impl Handle {
         })
     }
 
-    /// Offers a room's item, if the connection is subscribed to that room.
-    pub(crate) fn offer_room(&self, item: &Arc<RoomItem>) {
+    /// Offers items of a room, in order, if the connection is subscribed to that room.
+    pub(crate) fn offer_room(&self, room: RoomId, items: &[Arc<RoomItem>]) {
         self.change(|state| {
-            let Some(room) = state.room.as_mut().filter(|r| r.room == item.room) else {
+            let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
-            if state.superseded || !room.live(item) {
+            if state.superseded {
                 return false;
             }
-            // Best effort: what does not fit is not read again.
-            self.enqueue_room(&mut state.outbox, room, item)
+            let mut news = false;
+            for item in items {
+                // Best effort: what does not fit is not read again.
+                news |= cursor.live(item) && self.enqueue_room(&mut state.outbox, cursor, item);
+            }
+            news
         });
     }
 

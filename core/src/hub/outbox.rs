@@ -37,13 +37,13 @@ impl Outbox {
     }
 
     /// Takes up to `max` deliveries from the front.
-    pub(super) fn take(&mut self, max: usize) -> Vec<Delivery> {
-        let n = max.min(self.queue.len());
-        let taken: Vec<_> = self.queue.drain(..n).collect();
-        self.bytes -= taken.iter().map(|d| d.envelope().weight()).sum::<usize>();
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
+    pub(super) fn take(&mut self, max: usize) -> VecDeque<Delivery> {
+        if self.queue.len() <= max {
+            self.bytes = 0;
+            return std::mem::take(&mut self.queue);
         }
+        let taken: VecDeque<_> = self.queue.drain(..max).collect();
+        self.bytes -= taken.iter().map(|d| d.envelope().weight()).sum::<usize>();
         taken
     }
 

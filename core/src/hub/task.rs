@@ -3,6 +3,7 @@
 //! The task polls for [`Work`], reads what it is told to read, and says what a SYNC was answered
 //! with. What others offer meanwhile comes in by the handle's other half.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -27,7 +28,7 @@ const READ_RETRY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub enum Work {
     /// Write these.
-    Deliver(Vec<Delivery>),
+    Deliver(VecDeque<Delivery>),
     /// Call `Connection::read`: the inbox, or a room's history, is to be read.
     Read,
     /// Say why, if the client can hear it, and close.

@@ -138,6 +138,19 @@ pub(crate) fn push(
         .or_else(|| push_of(&Encoded::bare(envelope, extended), seq, request_id))
 }
 
+/// The same for what is outside the inbox: one frame for all who get it. What it was made from is
+/// not kept beside it.
+pub(crate) fn live(envelope: &Envelope, seq: Seq, extended: bool) -> Option<Bytes> {
+    envelope.frame(seq, extended, |envelope| {
+        let bytes = whole(&envelope.message, &envelope.profile, true);
+        let full = Encoded::cut(bytes, &envelope.message, extended);
+        push_of(&full, seq, envelope.request_id).or_else(|| {
+            let bare = Encoded::bare(envelope, extended);
+            push_of(&bare, seq, envelope.request_id)
+        })
+    })
+}
+
 fn push_of(message: &Encoded, seq: Seq, request_id: i64) -> Option<Bytes> {
     let length = message.len(seq);
     // MessageSend { message = 1 }, inside Output { data = 5 }.

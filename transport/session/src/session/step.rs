@@ -4,6 +4,7 @@
 //! Output is flushed when there is nothing more to read at once, so that the answers to many
 //! packets leave in one write.
 
+use std::collections::VecDeque;
 use std::future::Future as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -203,9 +204,7 @@ impl<L: Link> Session<'_, L> {
                 continue;
             }
             match connection.poll_work(cx, now) {
-                Poll::Ready(Work::Deliver(deliveries)) => {
-                    self.backlog.get_or_insert_default().push_all(deliveries);
-                }
+                Poll::Ready(Work::Deliver(deliveries)) => self.push_all(cx, deliveries)?,
                 Poll::Ready(Work::Read) => {
                     let backlog = self.backlog.get_or_insert_default();
                     backlog.read(&connection);
@@ -224,6 +223,22 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
+    /// Writes what there is room for at once; the rest waits.
+    fn push_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut pushes: VecDeque<Delivery>,
+    ) -> Result<(), End> {
+        while !self.fragile && self.poll_room(cx)?.is_ready() {
+            let Some(push) = pushes.pop_front() else {
+                return Ok(());
+            };
+            self.push(&push)?;
+        }
+        self.backlog.get_or_insert_default().push_all(pushes);
+        Ok(())
+    }
+
     fn push(&mut self, push: &Delivery) -> Result<(), End> {
         let (Delivery::Entry { seq, envelope } | Delivery::Live { seq, envelope }) = push;
         let own = self
@@ -235,7 +250,12 @@ impl<L: Link> Session<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = encode::push(envelope, *seq, request_id, self.extended);
+        let frame = match push {
+            Delivery::Live { .. } if request_id == envelope.request_id => {
+                encode::live(envelope, *seq, self.extended)
+            }
+            _ => encode::push(envelope, *seq, request_id, self.extended),
+        };
         let Some(frame) = frame else {
             tracing::error!(message = %envelope.message.id, "fits no frame; left out");
             return Ok(());

@@ -121,8 +121,8 @@ impl Backlog {
         self.read = None;
     }
 
-    pub(super) fn push_all(&mut self, deliveries: Vec<Delivery>) {
-        self.pushes.extend(deliveries);
+    pub(super) fn push_all(&mut self, mut deliveries: VecDeque<Delivery>) {
+        self.pushes.append(&mut deliveries);
     }
 
     pub(super) fn next_push(&mut self) -> Option<Delivery> {

@@ -1,0 +1,205 @@
+//! A crowd over real handles: what its members are handed, and when.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use tokio::task::yield_now;
+use tokio::time::Instant;
+
+use super::*;
+use crate::envelope::{Delivery, Envelope};
+use crate::hub::{Identity, Work};
+use crate::id::{DeviceId, Generation, MessageId, UserId};
+use crate::limits::Limits;
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::seq::Seq;
+use crate::store::StreamId;
+use crate::time::Timestamp;
+
+fn room() -> RoomId {
+    RoomId::new(1).unwrap()
+}
+
+/// How often a member's task was woken.
+#[derive(Default)]
+struct Alarm(AtomicUsize);
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+struct Member {
+    handle: Arc<Handle>,
+    alarm: Arc<Alarm>,
+}
+
+impl Member {
+    /// Connects, and follows the room from `from` on.
+    fn new(hub: &Hub, n: u64, from: u64) -> Self {
+        let identity = Identity {
+            conn: hub.next_conn(),
+            user: UserId::new(n).unwrap(),
+            device: DeviceId::new(n).unwrap(),
+            generation: Generation(1),
+            protocol: 1,
+            client: String::new(),
+        };
+        let handle = Handle::new(identity, false, &Limits::default(), hub.lag_counter());
+        handle.synced(Seq::ZERO, Seq::ZERO, false);
+        handle.enter_room(Some((room(), Seq::new(from))));
+        let member = Self {
+            handle: Arc::new(handle),
+            alarm: Arc::default(),
+        };
+        assert_eq!(member.got(), [0; 0], "and waits for more");
+        member
+    }
+
+    /// The seqs it is handed at once; then it waits for more.
+    fn got(&self) -> Vec<u64> {
+        let waker = Waker::from(Arc::clone(&self.alarm));
+        let poll = || {
+            self.handle
+                .poll_work(&Context::from_waker(&waker), Instant::now())
+        };
+        let Poll::Ready(Work::Deliver(batch)) = poll() else {
+            return Vec::new();
+        };
+        assert!(poll().is_pending());
+        let seq = |push: &Delivery| match push {
+            Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
+        };
+        batch.iter().map(seq).collect()
+    }
+
+    fn woken(&self) -> usize {
+        self.alarm.0.load(Ordering::Relaxed)
+    }
+}
+
+struct Here {
+    hub: Arc<Hub>,
+    crowd: Arc<Crowd>,
+}
+
+impl Here {
+    fn new() -> Self {
+        let hub = Arc::new(Hub::new(1));
+        let crowd = Arc::new(Crowd::new(room(), Arc::clone(&hub)));
+        Self { hub, crowd }
+    }
+
+    fn enter(&self, n: u64) -> Member {
+        let member = Member::new(&self.hub, n, 0);
+        self.crowd.enter(&member.handle);
+        member
+    }
+
+    fn leave(&self, member: &Member) -> (bool, usize) {
+        member.handle.enter_room(None);
+        self.crowd.leave(member.handle.identity().conn)
+    }
+
+    fn say(&self, seqs: impl IntoIterator<Item = u64>) {
+        for seq in seqs {
+            self.crowd.deliver(&item(seq, 10));
+        }
+    }
+}
+
+fn item(seq: u64, bytes: usize) -> Arc<RoomItem> {
+    let message = Message {
+        id: MessageId::generate(),
+        sender: Sender::Business,
+        receiver: Receiver::Room(room()),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(vec![b'x'; bytes].into()),
+        sent_at: Timestamp(0),
+    };
+    let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
+    Arc::new(RoomItem {
+        room: room(),
+        stream: StreamId(1),
+        seq: Seq::new(seq),
+        envelope: Arc::new(envelope),
+    })
+}
+
+#[tokio::test]
+async fn what_is_published_together_is_handed_over_together() {
+    let here = Here::new();
+    let members = [1, 2, 3].map(|n| here.enter(n));
+    for begin in [1, 17, 33] {
+        here.say(begin..begin + 16);
+        let woken = members.each_ref().map(Member::woken);
+        assert_eq!(members[0].got(), [0; 0], "the pass has not begun");
+        yield_now().await;
+        yield_now().await;
+        for (member, before) in members.iter().zip(woken) {
+            assert_eq!(member.got(), (begin..begin + 16).collect::<Vec<_>>());
+            assert_eq!(member.woken(), before + 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_comes_or_goes_before_the_pass_gets_nothing_of_it() {
+    let here = Here::new();
+    let (stays, goes) = (here.enter(1), here.enter(2));
+    here.say([1]);
+    assert_eq!(here.leave(&goes), (true, 1));
+    assert_eq!(here.leave(&goes), (false, 1));
+    let comes = here.enter(3);
+    assert_eq!(stays.got(), [1], "who comes finds nothing waiting");
+    here.say([2]);
+    yield_now().await;
+    yield_now().await;
+    assert_eq!((stays.got(), comes.got()), (vec![2], vec![2]));
+    assert_eq!(goes.got(), [0; 0]);
+    assert_eq!(goes.woken(), 0);
+}
+
+#[tokio::test]
+async fn whoever_leaves_or_enters_twice_every_other_stays_once() {
+    let here = Here::new();
+    let members: Vec<Member> = (1..=20).map(|n| here.enter(n)).collect();
+    for member in members.iter().step_by(3) {
+        here.leave(member);
+    }
+    for member in members.iter().skip(1).step_by(3) {
+        assert_eq!(here.crowd.enter(&member.handle), 13);
+    }
+    here.say([1]);
+    yield_now().await;
+    yield_now().await;
+    for (at, member) in members.iter().enumerate() {
+        let want: &[u64] = if at % 3 == 0 { &[] } else { &[1] };
+        assert_eq!(member.got(), want, "member {at}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_is_bounded_without_the_task() {
+    let here = Here::new();
+    let member = here.enter(1);
+    here.say(1..=WAITING.0 as u64);
+    assert_eq!(member.got(), (1..=WAITING.0 as u64).collect::<Vec<_>>());
+    let large = WAITING.1 / 2;
+    for seq in [100, 101] {
+        assert_eq!(member.got(), [0; 0]);
+        here.crowd.deliver(&item(seq, large));
+    }
+    assert_eq!(member.got(), [100, 101]);
+}
+
+#[tokio::test]
+async fn a_hole_comes_behind_what_waits() {
+    let here = Here::new();
+    let member = here.enter(1);
+    here.say([1, 2]);
+    here.crowd.interrupted();
+    assert_eq!(member.handle.wants_history(), Some((room(), Seq::new(3))));
+}
