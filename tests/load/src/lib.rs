@@ -7,13 +7,16 @@
 //! - [`crowd`]: the members of rooms, who receive and judge;
 //! - [`pace`]: when to send; [`latency`]: how long it took;
 //! - [`scenario`]: what is done, one a file; [`limits`]: what the machine could do at most;
+//! - [`curve`]: a scenario at one point after the other; [`goals`]: the shares to be reached;
 //! - [`report`]: the figures as a table, JSON and a page.
 
 pub mod account;
 pub mod args;
 pub mod clock;
 pub mod crowd;
+pub mod curve;
 pub mod fault;
+pub mod goals;
 pub mod judge;
 pub mod latency;
 pub mod limits;

@@ -4,13 +4,9 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use gimlet_load::Fault;
-use gimlet_load::args::Common;
 use gimlet_load::limits::{self, bare};
-use gimlet_load::report::Report;
-use gimlet_load::scenario::{Stage, direct, group, idle, room, soak, storm, sync};
-use gimlet_load::target::Target;
-use tokio::signal::unix::{SignalKind, signal};
+use gimlet_load::scenario::{self, Scenario};
+use gimlet_load::{Fault, curve, goals};
 
 /// Makes load on a gimlet server, measures it, and judges whether every message arrived as it should
 #[derive(Debug, Parser)]
@@ -25,6 +21,10 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Scenario(Scenario),
+    /// How figures change as one thing grows: data and a picture
+    Curve(curve::Curve),
+    /// All targets, each beside its limits: what is met, what is missed and by how much
+    Targets(goals::Targets),
     /// What this machine could do at most, without a server: disk, engines, loopback
     Limits(limits::Limits),
     /// One of several client processes of a run, which takes orders from its input
@@ -36,72 +36,6 @@ enum Command {
         /// Which one
         kind: bare::Kind,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Scenario {
-    /// One-to-one sends among many users: answered per second, end-to-end latency, server CPU
-    Direct(direct::Direct),
-    /// Sends to groups: entries per second, time until the last member has it
-    Group(group::Group),
-    /// Messages of rooms to all who follow: deliveries per second, latency, server CPU for each
-    Room(room::Room),
-    /// Connections that only live: connect rate, memory of each, CPU of heartbeats
-    Idle(idle::Idle),
-    /// Everybody comes back at once after a kill, a restart or a cut: time until all are live
-    Storm(storm::Storm),
-    /// Users come back to a backlog: messages per second, time until they are live
-    Sync(sync::Sync),
-    /// A mix for hours: drift of memory, latency and disk
-    Soak(soak::Soak),
-}
-
-impl Scenario {
-    fn common(&self) -> &Common {
-        match self {
-            Self::Direct(args) => &args.common,
-            Self::Group(args) => &args.common,
-            Self::Room(args) => &args.common,
-            Self::Idle(args) => &args.common,
-            Self::Storm(args) => &args.common,
-            Self::Sync(args) => &args.common,
-            Self::Soak(args) => &args.common,
-        }
-    }
-
-    async fn run(&self, target: &mut Target) -> Result<Report, Fault> {
-        let stage = Stage::new(self.name(), self.common(), target)?;
-        match self {
-            Self::Direct(args) => direct::run(args, stage).await,
-            Self::Group(args) => group::run(args, stage).await,
-            Self::Room(args) => room::run(args, stage).await,
-            Self::Idle(args) => idle::run(args, stage).await,
-            Self::Storm(args) => storm::run(args, stage).await,
-            Self::Sync(args) => sync::run(args, stage).await,
-            Self::Soak(args) => soak::run(args, stage).await,
-        }
-    }
-
-    const fn name(&self) -> &'static str {
-        match self {
-            Self::Direct(_) => "direct",
-            Self::Group(_) => "group",
-            Self::Room(_) => "room",
-            Self::Idle(_) => "idle",
-            Self::Storm(_) => "storm",
-            Self::Sync(_) => "sync",
-            Self::Soak(_) => "soak",
-        }
-    }
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn interrupted() -> Result<(), Fault> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        done = tokio::signal::ctrl_c() => Ok(done?),
-    }
 }
 
 /// Prints the limits as they are found.
@@ -121,18 +55,8 @@ fn limits(args: &limits::Limits) -> Result<bool, Fault> {
 }
 
 async fn run(scenario: &Scenario) -> Result<bool, Fault> {
-    let common = scenario.common();
-    let mut target = Target::open(common).await?;
-    let report = tokio::select! {
-        report = scenario.run(&mut target) => report,
-        stopped = interrupted() => Err(stopped.err().unwrap_or_else(|| {
-            Fault::new("the run", "interrupted")
-        })),
-    };
-    let closed = target.close().await;
-    let mut report = report?;
-    report.publish(common)?;
-    closed?;
+    let mut report = scenario.run().await?;
+    report.publish(scenario.common())?;
     Ok(report.good())
 }
 
@@ -150,8 +74,10 @@ fn main() -> ExitCode {
         Ok(runtime) => {
             let done = match &cli.command {
                 Command::Scenario(scenario) => runtime.block_on(run(scenario)),
+                Command::Curve(args) => runtime.block_on(curve::run(args)).map(|()| true),
+                Command::Targets(args) => runtime.block_on(goals::run(args)),
                 Command::Limits(args) => limits(args),
-                Command::Part => gimlet_load::scenario::obey().map(|()| true),
+                Command::Part => scenario::obey().map(|()| true),
                 Command::Bare { kind } => {
                     let served = bare::serve(*kind);
                     served

@@ -11,6 +11,7 @@ pub mod cpu;
 pub mod disk;
 mod group;
 pub mod mysql;
+pub mod once;
 pub mod page;
 mod rate;
 pub mod sled;
@@ -53,6 +54,9 @@ impl Shape {
     }
 }
 
+/// How often in a second the probes of one thing at a time do it.
+const RATE: f64 = 200.0;
+
 /// A family of probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Family {
@@ -70,6 +74,8 @@ pub enum Family {
     Room,
     /// Connections made.
     Connect,
+    /// One echo and one durable commit at a time, at a low rate.
+    Once,
 }
 
 /// What to measure.
@@ -130,10 +136,19 @@ pub fn run(args: &Limits, mut found: impl FnMut(Limit)) -> Outcome<()> {
         found(sled::pages(&dir, shape)?);
     }
     wires(args, shape, &mut found)?;
+    if args.wants(Family::Once) {
+        found(once::echo(shape, RATE)?);
+        found(once::sled_commit(&dir, shape, RATE)?);
+    }
     match &args.mysql {
-        Some(url) if args.wants(Family::Mysql) => {
-            for which in mysql::Which::ALL {
-                found(mysql::probe(url, shape, which)?);
+        Some(url) => {
+            if args.wants(Family::Mysql) {
+                for which in mysql::Which::ALL {
+                    found(mysql::probe(url, shape, which)?);
+                }
+            }
+            if args.wants(Family::Once) {
+                found(once::mysql_commit(url, shape, RATE)?);
             }
         }
         None if args.only.contains(&Family::Mysql) => {

@@ -49,6 +49,18 @@ pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     ))
 }
 
+/// What commits one send after the other, each durable when it returns.
+pub(super) fn one_by_one(dir: &Path) -> Outcome<impl FnMut() -> Outcome<()>> {
+    let tree = open(dir)?.open_tree("all")?;
+    let (mut send, mut next) = (0, 0);
+    Ok(move || {
+        tree.apply_batch(batch(&tree, &[send], &mut next)?)?;
+        send += 1;
+        tree.flush()?;
+        Ok(())
+    })
+}
+
 /// A page of a hundred entries by one range scan, bodies in the entries; one reader.
 pub fn pages(dir: &Path, shape: Shape) -> Outcome<Limit> {
     let dir = tempfile::tempdir_in(dir)?;

@@ -16,7 +16,7 @@ use crate::crowd::{Crowd, Pace, Seen};
 use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
 
 /// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
-const DATA: usize = 110;
+pub(super) const DATA: usize = 110;
 
 /// Connections on their way at a time, as when signing in.
 const PARALLEL: usize = 256;

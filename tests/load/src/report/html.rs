@@ -104,6 +104,7 @@ impl Report {
             title: "time not exceeded by",
             x: "percent",
             y: "ms",
+            across_logarithmic: false,
             logarithmic: true,
             lines: curves
                 .map(|t| (t.name.as_str(), t.summary.curve.clone()))
@@ -123,6 +124,7 @@ impl Report {
             title: "per second",
             x: "second",
             y: "1/s",
+            across_logarithmic: false,
             logarithmic: false,
             lines: ticks(|tick| tick.count as f64),
         });
@@ -130,6 +132,7 @@ impl Report {
             title: "99 of 100 of each second",
             x: "second",
             y: "ms",
+            across_logarithmic: false,
             logarithmic: true,
             lines: ticks(|tick| tick.p99_ms),
         });
@@ -138,6 +141,7 @@ impl Report {
                 title: &curve.name,
                 x: &curve.x,
                 y: &curve.y,
+                across_logarithmic: false,
                 logarithmic: false,
                 lines: vec![(&curve.y, curve.points.clone())],
             });
@@ -165,7 +169,7 @@ fn row(out: &mut String, name: &str, value: f64, unit: &str, share: &str) {
 mod tests {
     use crate::latency::Latency;
     use crate::limits::Limit;
-    use crate::report::{Machine, Report};
+    use crate::report::Report;
 
     #[test]
     fn a_page_needs_nothing_from_elsewhere() {
@@ -174,19 +178,8 @@ mod tests {
             latency.record(i * 1_000_000, i * 1_000_000 + 300_000 + i);
         }
         let mut report = Report {
-            scenario: "direct".to_owned(),
             command: "gimlet-load <direct>".to_owned(),
-            ended_ms: 0,
-            store: "memory".to_owned(),
-            wire: "tcp".to_owned(),
-            server: "gimlet".to_owned(),
-            machine: Machine::default(),
-            figures: Vec::new(),
-            times: Vec::new(),
-            curves: Vec::new(),
-            limits: Vec::new(),
-            notes: Vec::new(),
-            findings: crate::judge::Findings::default(),
+            ..Report::empty("direct")
         };
         let limit = Limit::new("echo", 2000.0, "1/s");
         report.share("answered", 1000.0, "1/s", Some(&limit));

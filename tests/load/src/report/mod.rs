@@ -1,7 +1,8 @@
 //! The figures of a run: as a table for the terminal, as JSON, and as a page with plots.
 
 mod html;
-mod plot;
+pub(crate) mod plot;
+mod scale;
 mod table;
 
 use std::fs;
@@ -17,6 +18,7 @@ use crate::judge::Findings;
 use crate::latency::Summary;
 use crate::limits::Limit;
 use crate::target::{Load, Target};
+pub(crate) use table::number;
 
 /// One figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,7 +109,8 @@ fn read(path: &str, key: &str) -> String {
 }
 
 impl Machine {
-    fn here() -> Self {
+    /// This one.
+    pub(crate) fn here() -> Self {
         let memory = read("/proc/meminfo", "MemTotal");
         let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
         let git = Command::new("git")
@@ -132,15 +135,26 @@ impl Report {
     #[must_use]
     pub fn new(scenario: &str, args: &Common, target: &Target) -> Self {
         Self {
-            scenario: scenario.to_owned(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
-            ended_ms: 0,
             store: target
                 .store
                 .map_or_else(|| "the server's own".to_owned(), |store| store.to_string()),
             wire: args.wire.to_string(),
             server: target.version.clone(),
             machine: Machine::here(),
+            ..Self::empty(scenario)
+        }
+    }
+
+    /// A report of nobody.
+    pub(crate) fn empty(scenario: &str) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            ended_ms: 0,
+            store: String::new(),
+            wire: String::new(),
+            server: String::new(),
+            machine: Machine::default(),
             figures: Vec::new(),
             times: Vec::new(),
             curves: Vec::new(),
@@ -187,6 +201,20 @@ impl Report {
         }
         self.figure("client CPU", load.client_cores, "cores");
         self.figure("other CPU", load.other_cores, "cores");
+    }
+
+    /// The value of the figure of this name.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<f64> {
+        let figure = self.figures.iter().find(|it| it.name == name);
+        figure.map(|it| it.value)
+    }
+
+    /// The times of this name.
+    #[must_use]
+    pub fn summary(&self, name: &str) -> Option<&Summary> {
+        let times = self.times.iter().find(|it| it.name == name);
+        times.map(|it| &it.summary)
     }
 
     /// Whether the judge found nothing.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::{Figure, Report};
 
 /// A number as a person reads it: few digits, thousands apart.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let text = match value.abs() {
         v if v >= 1000.0 => format!("{value:.0}"),
         v if v >= 100.0 => format!("{value:.1}"),

@@ -3,7 +3,7 @@
 use super::{Stage, limit};
 use crate::Fault;
 use crate::args::Store;
-use crate::limits::{Limit, mysql, sled, wire};
+use crate::limits::{Limit, mysql, once, sled, wire};
 use crate::target::mysql_server;
 
 /// Senders at a time of the probe of the embedded engine, at most.
@@ -38,6 +38,27 @@ pub(super) async fn direct(
         Some(Store::Memory) | None => {}
     }
     all.push(echo);
+    Ok(all)
+}
+
+/// What bounds one message at a time: a frame there and back, and what makes it durable, at the rate
+/// of the run.
+pub(super) async fn once(stage: &Stage<'_>, rate: f64) -> Result<Vec<Limit>, Fault> {
+    if !stage.args.limits {
+        return Ok(Vec::new());
+    }
+    let mut all = vec![limit(move |shape| once::echo(shape, rate)).await?];
+    match stage.target.store {
+        Some(Store::Sled) => {
+            let folder = stage.args.data.clone().unwrap_or_else(std::env::temp_dir);
+            all.push(limit(move |shape| once::sled_commit(&folder, shape, rate)).await?);
+        }
+        Some(Store::Mysql) => {
+            let url = mysql_server()?;
+            all.push(limit(move |shape| once::mysql_commit(&url, shape, rate)).await?);
+        }
+        Some(Store::Memory) | None => {}
+    }
     Ok(all)
 }
 

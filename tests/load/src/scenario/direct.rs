@@ -61,7 +61,10 @@ impl Direct {
 pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     args.check()?;
     let outstanding = args.outstanding.unwrap_or(1) as usize;
-    let limits = bound::direct(&stage, args.users, outstanding).await?;
+    let limits = match args.rate {
+        Some(rate) => bound::once(&stage, rate).await?,
+        None => bound::direct(&stage, args.users, outstanding).await?,
+    };
     let users = stage.users(args.users).await?;
     let (place, wire) = (
         stage.target.place(args.common.wire, args.users),
@@ -110,7 +113,15 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
         .await
         .map_err(|error| Fault::new("the run", error))??;
     let mut report = stage.report;
-    flowed.tell(&mut report, args.common.seconds, "send", limits.first());
+    let most = limits.first().filter(|_| args.rate.is_none());
+    flowed.tell(&mut report, args.common.seconds, "send", most);
+    if let (Some(_), [echo, commit @ ..]) = (args.rate, &*limits) {
+        let commit = commit.first().map_or(0.0, |it| it.value);
+        let above = flowed.delivery.p50_ms - commit;
+        report.figure("p50 above one commit", above, "ms");
+        let above = above - echo.value;
+        report.figure("p50 above one echo + one commit", above, "ms");
+    }
     report.times("answer", flowed.answer);
     report.times("end to end", flowed.delivery);
     report.limits = limits;

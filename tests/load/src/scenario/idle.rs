@@ -33,12 +33,12 @@ pub struct Idle {
 
 /// What so many connections cost.
 #[derive(Debug)]
-pub(super) struct Seated {
+pub(crate) struct Seated {
     /// Users who are live, and those who came last.
-    pub(super) users: usize,
-    pub(super) newcomers: usize,
+    pub(crate) users: usize,
+    pub(crate) newcomers: usize,
     /// How those came.
-    pub(super) came: Came,
+    pub(crate) came: Came,
     /// Before they came; before and after the time they sat.
     before: Usage,
     begin: Usage,
@@ -49,7 +49,7 @@ pub(super) struct Seated {
 
 /// Users come one group after the other, sit, and write to each other.
 #[derive(Debug)]
-pub(super) struct Hall {
+pub(crate) struct Hall {
     crews: Crews,
     users: usize,
     empty: Usage,
@@ -60,7 +60,7 @@ pub(super) struct Hall {
 
 impl Hall {
     /// For at most so many users.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         common: &Common,
         heartbeat: f64,
         target: &mut Target,
@@ -80,7 +80,7 @@ impl Hall {
     }
 
     /// More users come; all sit; those who came write to each other.
-    pub(super) async fn seat(
+    pub(crate) async fn seat(
         &mut self,
         target: &Target,
         accounts: Vec<Account>,
@@ -107,7 +107,7 @@ impl Hall {
     }
 
     /// What was wrong.
-    pub(super) async fn close(self) -> Result<Findings, Fault> {
+    pub(crate) async fn close(self) -> Result<Findings, Fault> {
         self.crews.verdict().await
     }
 }
@@ -115,12 +115,12 @@ impl Hall {
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
 impl Seated {
     /// Newcomers live in a second.
-    pub(super) fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.newcomers as f64 * SECOND as f64 / self.came.took.max(1) as f64
     }
 
     /// Bytes of each connection in the server's processes, and in those that hold connections.
-    pub(super) fn memory(&self, hall: &Hall) -> (f64, f64) {
+    pub(crate) fn memory(&self, hall: &Hall) -> (f64, f64) {
         let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / self.users as f64;
         (
             each(self.begin.server_rss, hall.empty.server_rss),
@@ -129,19 +129,19 @@ impl Seated {
     }
 
     /// Bytes of each end of a connection in the kernel; both are on this machine.
-    pub(super) fn kernel(&self, hall: &Hall) -> f64 {
+    pub(crate) fn kernel(&self, hall: &Hall) -> f64 {
         let slab = self.begin.slab.saturating_sub(hall.empty.slab) / 2;
         slab as f64 / self.users as f64
     }
 
     /// Microseconds of the server's CPU that a newcomer cost.
-    pub(super) fn joining(&self) -> f64 {
+    pub(crate) fn joining(&self) -> f64 {
         let load = self.begin.since(&self.before);
         load.server_cores * load.seconds * 1e6 / self.newcomers as f64
     }
 
     /// Percent of a core that 10,000 who sit cost.
-    pub(super) fn sitting(&self) -> f64 {
+    pub(crate) fn sitting(&self) -> f64 {
         let load = self.end.since(&self.begin);
         load.server_cores * 10_000.0 / self.users as f64 * 100.0
     }
@@ -162,10 +162,7 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (memory, held) = seated.memory(&hall);
     let kernel = seated.kernel(&hall);
     let findings = hall.close().await?;
-    let limit = match args.common.limits {
-        true => Some(super::connects(&stage, args.users).await?),
-        false => None,
-    };
+    let limit = super::connects(&stage, args.users).await?;
     let mut report = stage.report;
     report.share("live", seated.rate(), "connections/s", limit.as_ref());
     report.figure("server memory each", memory, "bytes");

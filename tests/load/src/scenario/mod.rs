@@ -2,6 +2,7 @@
 //! a [`Report`]; it decides nothing about how results are shown.
 
 mod bound;
+mod command;
 mod crew;
 pub mod direct;
 mod flow;
@@ -23,9 +24,13 @@ use crate::limits::{Limit, Outcome, Shape, connect};
 use crate::report::Report;
 use crate::target::Target;
 
+pub use command::Scenario;
+pub(crate) use command::with_target;
 pub use crew::obey;
-pub(crate) use crew::{bare_connects, processes};
+pub(crate) use crew::{Crews, Goal, bare_connects, processes};
+pub(crate) use idle::Hall;
 pub use progress::Progress;
+pub(crate) use soak::size_of_folder;
 
 /// What every scenario has: the arguments, a running server, and a place for the results.
 #[derive(Debug)]
@@ -67,11 +72,16 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Measures the bare connect probe of this shape.
-async fn connects(stage: &Stage<'_>, connections: usize) -> Result<Limit, Fault> {
+/// Measures the bare connect probe of this shape, if limits are asked for.
+async fn connects(stage: &Stage<'_>, connections: usize) -> Result<Option<Limit>, Fault> {
+    if !stage.args.limits {
+        return Ok(None);
+    }
     let nodes = stage.target.tcp.len();
     let limit = connect::connect(Shape::default(), connections, nodes, stage.args.sources).await;
-    limit.map_err(|error| Fault::new("a limit", error))
+    limit
+        .map(Some)
+        .map_err(|error| Fault::new("a limit", error))
 }
 
 /// Measures a limit in this run, on a thread of its own.

@@ -89,7 +89,7 @@ impl Sampler {
 }
 
 /// Bytes of all files below a folder.
-fn size_of_folder(folder: &Path) -> u64 {
+pub(crate) fn size_of_folder(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
     };

@@ -101,10 +101,7 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let [answered, refused, unknown] = crews.sends();
     let findings = crews.verdict().await?;
 
-    let limit = match args.common.limits {
-        true => Some(super::connects(&stage, count).await?),
-        false => None,
-    };
+    let limit = super::connects(&stage, count).await?;
     let mut report = stage.report;
     let per_second = |nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
     report.figure("first time live", per_second(first), "connections/s");

@@ -16,7 +16,12 @@ const ROWS: usize = 1_000;
 
 /// 512 sends to two users each. Returns how many sends.
 pub(super) async fn sends(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
-    let pairs: Vec<[u64; 2]> = (0..SENDS).map(|k| pair(lane, n * SENDS + k)).collect();
+    some(pool, lane, n, SENDS).await
+}
+
+/// So many sends to two users each, in one transaction.
+pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> Outcome<u64> {
+    let pairs: Vec<[u64; 2]> = (0..sends).map(|k| pair(lane, n * sends + k)).collect();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
     for user in pairs.iter().flatten() {
         *counts.entry(*user).or_default() += 1;
@@ -36,7 +41,7 @@ pub(super) async fn sends(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
     }
     put_entries(&mut transaction, entries).await?;
     transaction.commit().await?;
-    Ok(SENDS)
+    Ok(sends)
 }
 
 /// One message to the group of this lane. Returns how many rows.

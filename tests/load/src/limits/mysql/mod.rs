@@ -94,17 +94,20 @@ impl Which {
     }
 }
 
-/// One probe against the database of this address.
-pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
+/// Does something with a few connections to the database of this address, and drops the tables.
+pub(super) fn with<T>(
+    url: &str,
+    connections: u64,
+    run: impl AsyncFnOnce(MySqlPool) -> Outcome<T>,
+) -> Outcome<T> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let options: MySqlConnectOptions = url.parse()?;
-        let most = u32::try_from(which.connections())?;
         let pool = MySqlPoolOptions::new()
-            .max_connections(most)
+            .max_connections(u32::try_from(connections)?)
             .acquire_timeout(Duration::from_secs(30))
             .after_connect(|connection, _| {
                 let level = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
@@ -112,22 +115,41 @@ pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
             })
             .connect_with(options)
             .await?;
+        let done = run(pool.clone()).await;
+        pool.execute(DROP).await?;
+        pool.close().await;
+        done
+    })
+}
+
+/// One probe against the database of this address.
+pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
+    with(url, which.connections(), async |pool| {
         let mut passes = Vec::new();
         for _ in 0..shape.passes {
             passes.push(pass(&pool, shape.span, which).await?);
         }
-        pool.execute(DROP).await?;
-        pool.close().await;
         let (name, unit, what) = which.told();
         Ok(Limit::of(name, unit, &passes, what))
     })
 }
 
-async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
+/// One send in a transaction of its own.
+pub(super) async fn one(pool: &MySqlPool, n: u64) -> Outcome<()> {
+    batch::some(pool, 0, n, 1).await.map(drop)
+}
+
+/// New, empty tables.
+pub(super) async fn fresh(pool: &MySqlPool) -> Outcome<()> {
     pool.execute(DROP).await?;
     for table in TABLES {
         pool.execute(table).await?;
     }
+    Ok(())
+}
+
+async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
+    fresh(pool).await?;
     // Fresh tables start small: the first statements would not be like the others.
     run(pool, Duration::from_millis(200).min(span), which).await?;
     run(pool, span, which).await

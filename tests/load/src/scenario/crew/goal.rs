@@ -10,7 +10,7 @@ use crate::net::{Net, Raw};
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::scenario) enum Goal {
+pub(crate) enum Goal {
     /// The users from `from` to `to` are live; so many at a time are on their way.
     Live {
         /// The first.

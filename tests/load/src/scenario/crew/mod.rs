@@ -23,9 +23,9 @@ use crate::net::{
 };
 use person::{Person, Way};
 
-pub(super) use goal::Goal;
+pub(crate) use goal::Goal;
 pub use parts::obey;
-pub(super) use parts::{Came, Crews};
+pub(crate) use parts::{Came, Crews};
 pub(crate) use parts::{bare_connects, processes};
 
 /// Bytes of a message.
@@ -148,6 +148,16 @@ impl Crew {
         let count = self.len().saturating_sub(from);
         for at in 0..count {
             self.writes_to(from + at, from + (at + 1) % count);
+        }
+    }
+
+    /// The first `writers` write to the users from `from` on, and nobody else does.
+    fn backlog(&mut self, writers: usize, from: usize) {
+        for person in &mut self.people {
+            person.lanes.clear();
+        }
+        for reader in from..self.len() {
+            self.writes_to(reader % writers.max(1), reader);
         }
     }
 

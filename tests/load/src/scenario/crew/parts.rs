@@ -25,6 +25,11 @@ pub(crate) enum Order {
         protocol: u32,
         accounts: Vec<Account>,
     },
+    /// Have these users, too; from now on the first so many write to them, and nobody else does.
+    Backlog {
+        writers: usize,
+        accounts: Vec<Account>,
+    },
     /// Bring to life all who have no connection, so many at a time.
     Come { at_once: usize },
     /// Reach a goal.
@@ -89,6 +94,12 @@ impl Worker {
                 crew.add(accounts);
                 crew.ring(before);
             }
+            Order::Backlog { writers, accounts } => {
+                let (_, crew) = self.crew()?;
+                let before = crew.len();
+                crew.add(accounts);
+                crew.backlog(writers, before);
+            }
             Order::Come { at_once } => {
                 let (net, crew) = self.crew()?;
                 let (from, to) = (crew.first_away(), crew.len());
@@ -136,7 +147,7 @@ impl Worker {
 
 /// The crews, as their parent sees them.
 #[derive(Debug)]
-pub(in crate::scenario) struct Crews {
+pub(crate) struct Crews {
     parts: Parts<Order, Answer>,
     place: Place,
     protocol: u32,
@@ -147,11 +158,11 @@ pub(in crate::scenario) struct Crews {
 
 /// How it was when all came.
 #[derive(Debug)]
-pub(in crate::scenario) struct Came {
+pub(crate) struct Came {
     /// Nanoseconds until the last was live.
-    pub(in crate::scenario) took: u64,
+    pub(crate) took: u64,
     /// How long each took.
-    pub(in crate::scenario) times: Summary,
+    pub(crate) times: Summary,
 }
 
 /// Processes that it takes for so many connections.
@@ -167,11 +178,7 @@ pub(crate) fn split(count: usize, parts: usize) -> Vec<usize> {
 
 impl Crews {
     /// Starts as many processes as it takes for so many users.
-    pub(in crate::scenario) async fn start(
-        place: Place,
-        protocol: u32,
-        users: usize,
-    ) -> Result<Self, Fault> {
+    pub(crate) async fn start(place: Place, protocol: u32, users: usize) -> Result<Self, Fault> {
         let mut parts = Parts::start(processes(users)?)?;
         parts.all(&Order::Begin).await?;
         Ok(Self {
@@ -185,20 +192,17 @@ impl Crews {
     }
 
     /// How many processes they are.
-    pub(in crate::scenario) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.parts.len()
     }
 
     /// Their process ids.
-    pub(in crate::scenario) fn ids(&self) -> Vec<u32> {
+    pub(crate) fn ids(&self) -> Vec<u32> {
         self.parts.ids()
     }
 
     /// Spreads more users over them. From now on they write to each other, and nobody else does.
-    pub(in crate::scenario) async fn gather(
-        &mut self,
-        mut accounts: Vec<Account>,
-    ) -> Result<(), Fault> {
+    pub(crate) async fn gather(&mut self, mut accounts: Vec<Account>) -> Result<(), Fault> {
         let parts = self.parts.len();
         let mut orders = Vec::with_capacity(parts);
         for (part, share) in split(accounts.len(), parts).into_iter().enumerate() {
@@ -213,8 +217,18 @@ impl Crews {
         self.parts.each(&orders).await.map(drop)
     }
 
+    /// More users, of a crew of one process, to whom the first `writers` write from now on.
+    pub(crate) async fn backlog(
+        &mut self,
+        writers: usize,
+        accounts: Vec<Account>,
+    ) -> Result<(), Fault> {
+        let order = Order::Backlog { writers, accounts };
+        self.order(&order).await.map(drop)
+    }
+
     /// Brings to life all who have no connection, so many of each process at a time.
-    pub(in crate::scenario) async fn come(&mut self, at_once: usize) -> Result<Came, Fault> {
+    pub(crate) async fn come(&mut self, at_once: usize) -> Result<Came, Fault> {
         let begun = clock::now();
         let mut answers = self.order(&Order::Come { at_once }).await?;
         let ends = answers.iter().map(|it| it.at);
@@ -229,12 +243,12 @@ impl Crews {
     }
 
     /// Reaches a goal.
-    pub(in crate::scenario) async fn reach(&mut self, goal: Goal) -> Result<(), Fault> {
+    pub(crate) async fn reach(&mut self, goal: Goal) -> Result<(), Fault> {
         self.order(&Order::Reach(goal)).await.map(drop)
     }
 
     /// Each user writes one message to the next, and all of it comes.
-    pub(in crate::scenario) async fn round(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn round(&mut self) -> Result<(), Fault> {
         let round = Goal::Written {
             each: 1,
             window: 1,
@@ -244,37 +258,33 @@ impl Crews {
     }
 
     /// Time passes, with a heartbeat of each user now and then.
-    pub(in crate::scenario) async fn sit(
-        &mut self,
-        span: std::time::Duration,
-        beat: u64,
-    ) -> Result<(), Fault> {
+    pub(crate) async fn sit(&mut self, span: std::time::Duration, beat: u64) -> Result<(), Fault> {
         let until = clock::now() + clock::nanos(span);
         self.reach(Goal::Sat { until, beat }).await
     }
 
     /// All connections end without a word.
-    pub(in crate::scenario) async fn cut(&mut self) -> Result<(), Fault> {
+    pub(crate) async fn cut(&mut self) -> Result<(), Fault> {
         self.order(&Order::Cut).await.map(drop)
     }
 
     /// Messages that SYNC brought the last time.
-    pub(in crate::scenario) const fn synced(&self) -> u64 {
+    pub(crate) const fn synced(&self) -> u64 {
         self.synced
     }
 
     /// Heartbeats answered.
-    pub(in crate::scenario) const fn beats(&self) -> u64 {
+    pub(crate) const fn beats(&self) -> u64 {
         self.beats
     }
 
     /// Sends answered, refused, and of unknown fate.
-    pub(in crate::scenario) const fn sends(&self) -> [u64; 3] {
+    pub(crate) const fn sends(&self) -> [u64; 3] {
         self.sends
     }
 
     /// What was wrong.
-    pub(in crate::scenario) async fn verdict(mut self) -> Result<Findings, Fault> {
+    pub(crate) async fn verdict(mut self) -> Result<Findings, Fault> {
         let mut findings = Findings::default();
         for answer in self.parts.all(&Order::Judge).await? {
             findings.merge(answer.findings);

@@ -1,0 +1,76 @@
+//! Connections: one node in memory as far as its descriptors go, and a cluster beyond. Users come to
+//! one server in groups, and at each point all of them sit for a while.
+
+use super::{Column, Curve, Data, Point, check};
+use crate::Fault;
+use crate::scenario::{Hall, Scenario, Stage, with_target};
+use crate::target::capacity;
+
+/// Runs it.
+pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
+    let columns = vec![
+        Column::new("server", "bytes", "memory of each connection"),
+        Column::new("connect nodes", "bytes", "memory of each connection"),
+        Column::new("kernel, one end", "bytes", "memory of each connection"),
+        Column::new("live", "connections/s", "how fast the last ones came"),
+        Column::new("CPU of joining", "µs", "server CPU of joining, each"),
+        Column::new(
+            "CPU of sitting",
+            "% of a core",
+            "server CPU of 10,000 who sit",
+        ),
+    ];
+    let mut data = Data::new("connections", "connections", columns);
+    let points = args.points(&[1_000, 5_000, 19_000, 50_000, 100_000, 200_000]);
+    let most = capacity()?;
+    let alone: Vec<usize> = points.iter().copied().filter(|&it| it <= most).collect();
+    line(args, &mut data, "idle --store memory", "one node", &alone).await?;
+    let nodes = args.nodes;
+    let words = format!("idle --store mysql --nodes {nodes}");
+    line(args, &mut data, &words, &format!("{nodes} nodes"), &points).await?;
+    Ok(data)
+}
+
+/// One line: a server, and the points on it.
+#[expect(clippy::cast_precision_loss, reason = "thousands of connections")]
+async fn line(
+    args: &Curve,
+    data: &mut Data,
+    words: &str,
+    series: &str,
+    points: &[usize],
+) -> Result<(), Fault> {
+    let Some(&most) = points.iter().max() else {
+        return Ok(());
+    };
+    let (_, scenario) = args.scenario(&format!("{words} --users {most}"))?;
+    let Scenario::Idle(idle) = &scenario else {
+        return Err(Fault::new("connections", "idle was asked for"));
+    };
+    with_target(&idle.common, async |target| {
+        let mut stage = Stage::new("idle", &idle.common, target)?;
+        let mut hall = Hall::open(&idle.common, idle.heartbeat, stage.target, most).await?;
+        let mut users = 0;
+        for &point in points {
+            let newcomers = stage.users(point.saturating_sub(users)).await?;
+            users = point;
+            let seated = hall.seat(stage.target, newcomers).await?;
+            let (server, holders) = seated.memory(&hall);
+            data.add(Point {
+                series: series.to_owned(),
+                x: point as f64,
+                command: args.scenario(&format!("{words} --users {point}"))?.0,
+                values: vec![
+                    Some(server),
+                    (args.nodes > 1 && idle.common.nodes.is_some()).then_some(holders),
+                    Some(seated.kernel(&hall)),
+                    Some(seated.rate()),
+                    Some(seated.joining()),
+                    Some(seated.sitting()),
+                ],
+            });
+        }
+        check(series, &hall.close().await?)
+    })
+    .await
+}

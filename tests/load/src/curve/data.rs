@@ -1,0 +1,233 @@
+//! What a curve has measured: as a table for the terminal, as JSON, and as a picture.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Fault;
+use crate::clock;
+use crate::report::plot::{Plot, picture};
+use crate::report::{Machine, number};
+
+/// One measured quantity.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// What it is.
+    pub name: String,
+    /// Of what.
+    pub unit: String,
+    /// The plot that it is drawn in.
+    pub plot: String,
+}
+
+impl Column {
+    /// A quantity with a plot of its own, or shared with others of that plot's name.
+    pub(super) fn new(name: &str, unit: &str, plot: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            unit: unit.to_owned(),
+            plot: plot.to_owned(),
+        }
+    }
+}
+
+/// One point.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// The line it belongs to.
+    pub series: String,
+    /// Where it is.
+    pub x: f64,
+    /// What made it.
+    pub command: String,
+    /// What was measured, by column; nothing where it does not apply.
+    pub values: Vec<Option<f64>>,
+}
+
+/// All of a curve. Every message of every point was judged; a loss would have ended it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Data {
+    /// What is shown.
+    pub title: String,
+    /// What grows.
+    pub x: String,
+    /// How it was called.
+    pub command: String,
+    /// When it ended, milliseconds since 1970 UTC.
+    pub ended_ms: i64,
+    /// Where it ran, and of which commit.
+    pub machine: Machine,
+    /// What is measured.
+    pub columns: Vec<Column>,
+    /// The points.
+    pub points: Vec<Point>,
+}
+
+impl Data {
+    pub(super) fn new(title: &str, x: &str, columns: Vec<Column>) -> Self {
+        Self {
+            title: title.to_owned(),
+            x: x.to_owned(),
+            command: std::env::args().collect::<Vec<_>>().join(" "),
+            ended_ms: clock::today(),
+            machine: Machine::here(),
+            columns,
+            points: Vec::new(),
+        }
+    }
+
+    /// Adds a point and tells it.
+    pub(super) fn add(&mut self, point: Point) {
+        if self.points.is_empty() {
+            println!("{}", self.head());
+        }
+        println!("{}", self.line(&point));
+        self.points.push(point);
+        self.ended_ms = clock::today();
+    }
+
+    fn head(&self) -> String {
+        let mut out = format!("{:<18} {:>10}", self.title, self.x);
+        for column in &self.columns {
+            let _ = write!(out, "  {} ({})", column.name, column.unit);
+        }
+        out
+    }
+
+    fn line(&self, point: &Point) -> String {
+        let mut out = format!("{:<18} {:>10}", point.series, number(point.x));
+        for (column, value) in self.columns.iter().zip(&point.values) {
+            let wide = column.name.chars().count() + column.unit.chars().count() + 3;
+            let value = value.map_or_else(|| "-".to_owned(), number);
+            let _ = write!(out, "  {value:>wide$}");
+        }
+        out
+    }
+
+    fn series(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = Vec::new();
+        for point in &self.points {
+            if !all.contains(&&*point.series) {
+                all.push(&point.series);
+            }
+        }
+        all
+    }
+
+    /// One line of one plot.
+    fn curve(&self, series: &str, column: usize) -> Vec<(f64, f64)> {
+        let points = self.points.iter().filter(|it| it.series == series);
+        let points = points.filter_map(|it| Some((it.x, (*it.values.get(column)?)?)));
+        points.collect()
+    }
+
+    /// The picture.
+    pub(super) fn svg(&self) -> String {
+        let mut titles: Vec<&str> = Vec::new();
+        for column in &self.columns {
+            if !titles.contains(&&*column.plot) {
+                titles.push(&column.plot);
+            }
+        }
+        let named: Vec<_> = titles
+            .iter()
+            .map(|title| (*title, self.named(title)))
+            .collect();
+        let plots: Vec<Plot<'_>> = named
+            .iter()
+            .filter(|(_, lines)| !lines.is_empty())
+            .map(|(title, lines)| {
+                let unit = self.columns.iter().find(|it| it.plot == *title);
+                Plot {
+                    title,
+                    x: &self.x,
+                    y: unit.map_or("", |it| &it.unit),
+                    across_logarithmic: true,
+                    logarithmic: true,
+                    lines: lines
+                        .iter()
+                        .map(|(name, it)| (&**name, it.clone()))
+                        .collect(),
+                }
+            })
+            .collect();
+        let machine = &self.machine;
+        let notes = [
+            self.command.clone(),
+            format!(
+                "{} × {}, {} MiB, Linux {}, commit {}; load and server on the same machine",
+                machine.cores, machine.cpu, machine.memory_mib, machine.kernel, machine.commit
+            ),
+            "Every message of every point was delivered once, in order.".to_owned(),
+        ];
+        picture(&self.title, &notes, &plots)
+    }
+
+    /// The lines of one plot, with their names.
+    fn named(&self, plot: &str) -> Vec<(String, Vec<(f64, f64)>)> {
+        let mut lines = Vec::new();
+        for (at, column) in self
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|it| it.1.plot == plot)
+        {
+            for series in self.series() {
+                let curve = self.curve(series, at);
+                if !curve.is_empty() {
+                    lines.push((format!("{series}: {}", column.name), curve));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Writes data and picture.
+    pub(super) fn write(&self, folder: &Path, name: &str) -> Result<(), Fault> {
+        fs::create_dir_all(folder)?;
+        let json = serde_json::to_string_pretty(self);
+        let json = json.map_err(|error| Fault::new("JSON", error))?;
+        for (ending, text) in [("json", json + "\n"), ("svg", self.svg())] {
+            let path = folder.join(format!("{name}.{ending}"));
+            let written = fs::write(&path, text);
+            written.map_err(|error| Fault::new(path.display().to_string(), error))?;
+            println!("{}", path.display());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_stands_alone_and_shows_every_line() {
+        let columns = vec![
+            Column::new("sends", "1/s", "rate"),
+            Column::new("pages", "1/s", "rate"),
+            Column::new("memory", "MiB", "memory"),
+        ];
+        let mut data = Data::new("<inbox>", "entries", columns);
+        for (series, x) in [("memory", 1e5), ("memory", 1e6), ("sled", 1e5)] {
+            data.add(Point {
+                series: series.to_owned(),
+                x,
+                command: "sync".to_owned(),
+                values: vec![Some(10.0 * x), None, Some(2.0)],
+            });
+        }
+        let svg = data.svg();
+        assert!(svg.starts_with("<svg xmlns=") && svg.contains("&lt;inbox&gt;"));
+        // Two lines of sends, none of pages, two of memory.
+        assert_eq!(svg.matches("<polyline").count(), 4);
+        assert_eq!(svg.matches("<circle").count(), 6);
+        let folder = tempfile::tempdir().unwrap();
+        data.write(folder.path(), "inbox").unwrap();
+        let json = fs::read_to_string(folder.path().join("inbox.json")).unwrap();
+        let back: Data = serde_json::from_str(&json).unwrap();
+        assert_eq!(back.points, data.points);
+    }
+}

@@ -1,0 +1,129 @@
+//! Entries in the store. Each step writes to a hundred new users who are away, until the store has
+//! as many entries as the point says (one in each sender's inbox and one in each receiver's); the
+//! last sends are timed, then the users come and read their pages, and a durable store starts again.
+
+use std::path::Path;
+
+use super::{Column, Curve, Data, Point, check};
+use crate::Fault;
+use crate::args::{Common, Store};
+use crate::clock::{self, SECOND};
+use crate::scenario::{Crews, Goal, Scenario, Stage, size_of_folder, with_target};
+
+/// Users who write.
+const WRITERS: usize = 64;
+
+/// Users who are written to in a step.
+const READERS: usize = 100;
+
+/// Messages to each of them that are timed, at most.
+const TIMED: u64 = 200;
+
+/// Unanswered sends of each writer, in turn for each it writes to.
+const WINDOW: usize = 32;
+
+/// Runs it.
+pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
+    let columns = vec![
+        Column::new("sends", "1/s", "sends answered, messages read"),
+        Column::new("messages read", "1/s", "sends answered, messages read"),
+        Column::new("memory", "MiB", "memory and disk of the server"),
+        Column::new("disk", "MiB", "memory and disk of the server"),
+        Column::new("start", "s", "until it is ready again"),
+    ];
+    let mut data = Data::new("inbox", "entries", columns);
+    let points = args.points(&[100_000, 300_000, 1_000_000, 3_000_000, 10_000_000]);
+    for &store in &args.stores {
+        let (_, scenario) = args.scenario(&format!("sync --store {store}"))?;
+        let Scenario::Sync(sync) = &scenario else {
+            return Err(Fault::new("inbox", "sync was asked for"));
+        };
+        line(&sync.common, store, &points, &mut data).await?;
+    }
+    Ok(data)
+}
+
+/// One store.
+async fn line(
+    common: &Common,
+    store: Store,
+    points: &[usize],
+    data: &mut Data,
+) -> Result<(), Fault> {
+    with_target(common, async |target| {
+        let mut stage = Stage::new("inbox", common, target)?;
+        let connections = WRITERS + READERS * points.len();
+        let place = stage.target.place(common.wire, 2 * connections);
+        let mut crews = Crews::start(place, common.wire.protocol(), 1).await?;
+        stage.target.clients(crews.ids());
+        crews.gather(stage.users(WRITERS).await?).await?;
+        crews.come(WRITERS).await?;
+        let mut entries = 0;
+        for &point in points {
+            let values = step(&mut stage, &mut crews, store, &mut entries, point).await?;
+            data.add(Point {
+                series: store.to_string(),
+                #[expect(clippy::cast_precision_loss, reason = "millions of entries")]
+                x: entries as f64,
+                command: format!("gimlet-load curve inbox --stores {store} --points {entries}"),
+                values,
+            });
+        }
+        check("inbox", &crews.verdict().await?)
+    })
+    .await
+}
+
+/// From so many entries to so many more; gives what was measured there.
+#[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
+async fn step(
+    stage: &mut Stage<'_>,
+    crews: &mut Crews,
+    store: Store,
+    entries: &mut usize,
+    point: usize,
+) -> Result<Vec<Option<f64>>, Fault> {
+    let each = (point.saturating_sub(*entries) / 2 / READERS).max(2) as u64;
+    let timed = TIMED.min(each / 2);
+    crews.backlog(WRITERS, stage.users(READERS).await?).await?;
+    write(crews, each - timed).await?;
+    let took = write(crews, timed).await?;
+    *entries += 2 * READERS * usize::try_from(each).unwrap_or(0);
+    let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
+    let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    let disk = stage
+        .target
+        .data()
+        .map_or(0, |it| size_of_folder(Path::new(&it)));
+    let memory = stage.target.usage().server_rss;
+    let came = crews.come(READERS).await?;
+    let read = per_second(crews.synced(), came.took);
+    let mut start = None;
+    if store != Store::Memory {
+        stage.target.halt().await?;
+        crews.reach(Goal::Gone).await?;
+        let begun = clock::now();
+        stage.target.resume().await?;
+        start = Some(clock::seconds(clock::now() - begun));
+        crews.come(READERS).await?;
+    }
+    Ok(vec![
+        Some(per_second(timed * READERS as u64, took)),
+        Some(read),
+        Some(mib(memory)),
+        (store == Store::Sled).then_some(mib(disk)),
+        start,
+    ])
+}
+
+/// Writes so many to each; gives the nanoseconds it took.
+async fn write(crews: &mut Crews, each: u64) -> Result<u64, Fault> {
+    let begun = clock::now();
+    let goal = Goal::Written {
+        each,
+        window: WINDOW,
+        heard: false,
+    };
+    crews.reach(goal).await?;
+    Ok(clock::now() - begun)
+}

@@ -1,0 +1,106 @@
+//! How a figure changes as one thing grows. A curve runs a scenario, or the steps of one, at one
+//! point after the other, and leaves data and a picture.
+//!
+//! Each point is judged as a run of its own is, and one with a finding ends the curve as failed.
+
+mod connections;
+mod data;
+mod inbox;
+mod runs;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::Fault;
+use crate::args::Store;
+use crate::judge::Findings;
+use crate::scenario::Scenario;
+
+pub use data::{Column, Data, Point};
+
+/// What grows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Name {
+    /// Connections, on one node in memory and on --nodes nodes: memory of each, connects, CPU
+    Connections,
+    /// Entries in the store: sends, page reads, memory, disk, start
+    Inbox,
+    /// Members of a group: entries, time until the last member has it
+    Group,
+    /// Rooms that share --total members: deliveries, CPU
+    Rooms,
+    /// Connect nodes: sends, deliveries, CPU
+    Nodes,
+}
+
+/// Arguments of `curve`.
+#[derive(Args, Clone, Debug)]
+pub struct Curve {
+    /// Which
+    pub name: Name,
+    /// The points, separated by commas
+    #[arg(long, value_delimiter = ',')]
+    pub points: Vec<usize>,
+    /// The stores of `inbox` and `group`, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "memory,sled")]
+    pub stores: Vec<Store>,
+    /// Connect nodes of `connections`
+    #[arg(long, default_value_t = 11)]
+    pub nodes: usize,
+    /// Members of all rooms together, of `rooms`
+    #[arg(long, default_value_t = 10_000)]
+    pub total: usize,
+    /// Seconds measured at each point
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// Where data and picture go
+    #[arg(long, value_name = "DIR", default_value = "docs/performance")]
+    pub dir: PathBuf,
+    /// More arguments of the scenarios, such as `-- --set NAME=VALUE`
+    #[arg(last = true)]
+    pub more: Vec<String>,
+}
+
+impl Curve {
+    /// The points, if none are asked for these.
+    fn points(&self, usual: &[usize]) -> Vec<usize> {
+        let asked = (!self.points.is_empty()).then(|| self.points.clone());
+        asked.unwrap_or_else(|| usual.to_vec())
+    }
+
+    /// A scenario of these words and the arguments that all points have.
+    fn scenario(&self, words: &str) -> Result<(String, Scenario), Fault> {
+        let given = format!("--seconds {} --warm-up 1", self.seconds);
+        let words = words.split_whitespace().chain(given.split_whitespace());
+        let words = words.map(str::to_owned).chain(self.more.iter().cloned());
+        let line: Vec<String> = words.collect();
+        let scenario = Scenario::parse(&line)?;
+        Ok((format!("gimlet-load {}", line.join(" ")), scenario))
+    }
+}
+
+/// Ends a curve whose point is not good.
+fn check(point: &str, findings: &Findings) -> Result<(), Fault> {
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Fault::new(point, findings.lines().join("; ")))
+}
+
+/// Runs a curve and writes what came out.
+///
+/// # Errors
+/// A point cannot be run, or the judge found something.
+pub async fn run(args: &Curve) -> Result<(), Fault> {
+    let data = match args.name {
+        Name::Connections => connections::run(args).await?,
+        Name::Inbox => inbox::run(args).await?,
+        Name::Group => runs::group(args).await?,
+        Name::Rooms => runs::rooms(args).await?,
+        Name::Nodes => runs::nodes(args).await?,
+    };
+    let name = args.name.to_possible_value();
+    let name = name.ok_or_else(|| Fault::new("curve", "it has no name"))?;
+    data.write(&args.dir, name.get_name())
+}

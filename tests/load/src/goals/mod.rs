@@ -1,0 +1,232 @@
+//! The targets: what share of its limit each scenario is to reach, all in one run. Each line runs a
+//! scenario with its limits right beside it, as its own command would.
+
+mod list;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use crate::Fault;
+use crate::clock;
+use crate::report::{Machine, Report, number};
+use crate::scenario::Scenario;
+use list::{Bound, LIST, Line, What};
+
+/// Arguments of `targets`.
+#[derive(Args, Clone, Debug)]
+pub struct Targets {
+    /// Only the lines whose command contains one of these, such as `room` or `sled`
+    #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
+    pub only: Vec<String>,
+    /// Seconds measured of each
+    #[arg(long, default_value_t = 5.0)]
+    pub seconds: f64,
+    /// Write the results here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// More arguments of the scenarios, such as `-- --set NAME=VALUE`
+    #[arg(last = true)]
+    pub more: Vec<String>,
+}
+
+/// One target, and what was measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Judged {
+    /// The scenario's command.
+    pub command: String,
+    /// What is measured.
+    pub what: String,
+    /// The target in words, such as `≥ 40 %`.
+    pub target: String,
+    /// How much it is; nothing where it could not be measured.
+    pub value: Option<f64>,
+    /// Of what.
+    pub unit: String,
+    /// Value over target, or target over value where less is better: 1 and more is met.
+    pub reached: Option<f64>,
+    /// Why there is no value, or what the judge found.
+    pub fault: Option<String>,
+}
+
+/// All targets.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Results {
+    /// Where it ran, and of which commit.
+    pub machine: Machine,
+    /// When it ended, milliseconds since 1970 UTC.
+    pub ended_ms: i64,
+    /// The targets.
+    pub targets: Vec<Judged>,
+    /// The reports of the scenarios.
+    pub reports: Vec<Report>,
+}
+
+impl Judged {
+    /// Whether the target is met and nothing was wrong.
+    #[must_use]
+    pub fn met(&self) -> bool {
+        self.fault.is_none() && self.reached.is_some_and(|it| it >= 1.0)
+    }
+
+    fn verdict(&self) -> String {
+        match (&self.fault, self.reached) {
+            (Some(fault), _) => format!("FAILED: {fault}"),
+            (None, None) => "not measured".to_owned(),
+            (None, Some(reached)) if reached >= 1.0 => "met".to_owned(),
+            (None, Some(reached)) => format!("MISSED by {:.0} %", (1.0 - reached) * 100.0),
+        }
+    }
+
+    /// As a line of a table.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let value = self.value.map_or_else(|| "-".to_owned(), number);
+        let Self {
+            what, unit, target, ..
+        } = self;
+        format!(
+            "  {what:<42} {value:>10} {unit:<8} {target:<16} {}",
+            self.verdict()
+        )
+    }
+}
+
+/// What a report says of this.
+fn measured(what: &What, report: &Report) -> Option<f64> {
+    match *what {
+        What::Figure(name) => report.value(name),
+        What::P99(name) => report.summary(name).map(|it| it.p99_ms),
+        What::P50(name) => report.summary(name).map(|it| it.p50_ms),
+        What::Share(name) => {
+            let figure = report.figures.iter().find(|it| it.name == name)?;
+            Some(figure.limit.as_ref()?.share(figure.value))
+        }
+        What::Times(name, limit) => {
+            let limit = report.limits.get(limit)?;
+            Some(report.value(name)? / limit.value.max(f64::MIN_POSITIVE))
+        }
+    }
+}
+
+/// Judges a line by the report of its scenario.
+fn judge(line: &Line, command: &str, report: &Result<Report, Fault>) -> Vec<Judged> {
+    let fault = match report {
+        Ok(report) if report.good() => None,
+        Ok(report) => Some(report.findings.lines().join("; ")),
+        Err(fault) => Some(fault.to_string()),
+    };
+    let report = report.as_ref().ok();
+    let judge = |check: &list::Check| {
+        let value = report.and_then(|report| measured(&check.what, report));
+        let (sign, bound, reached) = match check.bound {
+            Bound::AtLeast(bound) => ("≥", bound, value.map(|it| it / bound)),
+            Bound::AtMost(bound) => ("≤", bound, value.map(|it| bound / it.max(1e-9))),
+        };
+        Judged {
+            command: command.to_owned(),
+            what: check.text.to_owned(),
+            target: format!("{sign} {} {}", number(bound), check.unit),
+            value,
+            unit: check.unit.to_owned(),
+            // Less than nothing above a limit is as good as it gets.
+            reached: reached.map(|it| if it < 0.0 { f64::MAX } else { it }),
+            fault: fault.clone(),
+        }
+    };
+    line.checks.iter().map(judge).collect()
+}
+
+/// Runs all that is asked for, and says whether everything was met.
+///
+/// # Errors
+/// The results cannot be written.
+pub async fn run(args: &Targets) -> Result<bool, Fault> {
+    let mut results = Results {
+        machine: Machine::here(),
+        ended_ms: 0,
+        targets: Vec::new(),
+        reports: Vec::new(),
+    };
+    let mut peak = None;
+    for line in LIST {
+        let wanted = |only: &String| line.words.contains(only.as_str());
+        if !args.only.is_empty() && !args.only.iter().any(wanted) {
+            continue;
+        }
+        let half = peak.unwrap_or(2_000.0) / 2.0;
+        let words = line.words.replace("HALF", &format!("{half:.0}"));
+        let given = format!("{words} --limits --seconds {} --warm-up 1", args.seconds);
+        let given = given.split_whitespace().map(str::to_owned);
+        let words: Vec<String> = given.chain(args.more.iter().cloned()).collect();
+        let command = format!("gimlet-load {}", words.join(" "));
+        println!("{command}");
+        let report = match Scenario::parse(&words) {
+            Ok(scenario) => scenario.run().await,
+            Err(fault) => Err(fault),
+        };
+        peak = report.as_ref().ok().and_then(|it| it.value("answered"));
+        for judged in judge(line, &command, &report) {
+            println!("{}", judged.line());
+            results.targets.push(judged);
+        }
+        if let Ok(mut report) = report {
+            report.command = command;
+            results.reports.push(report);
+        }
+    }
+    results.ended_ms = clock::today();
+    let met = results.targets.iter().filter(|it| it.met()).count();
+    println!("\n{met} of {} targets are met", results.targets.len());
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&results);
+        std::fs::write(path, text.map_err(|error| Fault::new("JSON", error))?)?;
+    }
+    Ok(met == results.targets.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limit;
+
+    #[test]
+    fn every_line_is_a_scenario() {
+        for line in LIST {
+            let words = line.words.replace("HALF", "100");
+            let words: Vec<String> = words.split_whitespace().map(str::to_owned).collect();
+            assert!(Scenario::parse(&words).is_ok(), "{}", line.words);
+        }
+    }
+
+    #[test]
+    fn a_share_is_judged_by_its_limit_and_a_loss_fails_it() {
+        const CHECK: list::Check = list::Check {
+            what: What::Share("answered"),
+            text: "answered",
+            bound: Bound::AtLeast(40.0),
+            unit: "%",
+        };
+        let line = Line {
+            words: "",
+            checks: &[CHECK],
+        };
+        let mut report = Report::empty("direct");
+        report.share(
+            "answered",
+            300.0,
+            "1/s",
+            Some(&Limit::new("x", 1_000.0, "1/s")),
+        );
+        let report = Ok(report);
+        let judged = judge(&line, "", &report);
+        let [judged] = &*judged else { panic!() };
+        assert!(
+            !judged.met() && judged.verdict() == "MISSED by 25 %",
+            "{judged:?}"
+        );
+        let lost = judge(&line, "", &Err(Fault::new("a run", "lost")));
+        assert!(lost.iter().all(|it| !it.met() && it.value.is_none()));
+    }
+}

@@ -1,0 +1,125 @@
+//! A scenario as its command line names it, and running it against the server of that line.
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Stage, direct, group, idle, room, soak, storm, sync};
+use crate::Fault;
+use crate::args::Common;
+use crate::report::Report;
+use crate::target::Target;
+
+/// What can be done to a server.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Scenario {
+    /// One-to-one sends among many users: answered per second, end-to-end latency, server CPU
+    Direct(direct::Direct),
+    /// Sends to groups: entries per second, time until the last member has it
+    Group(group::Group),
+    /// Messages of rooms to all who follow: deliveries per second, latency, server CPU for each
+    Room(room::Room),
+    /// Connections that only live: connect rate, memory of each, CPU of heartbeats
+    Idle(idle::Idle),
+    /// Everybody comes back at once after a kill, a restart or a cut: time until all are live
+    Storm(storm::Storm),
+    /// Users come back to a backlog: messages per second, time until they are live
+    Sync(sync::Sync),
+    /// A mix for hours: drift of memory, latency and disk
+    Soak(soak::Soak),
+}
+
+#[derive(Parser)]
+struct Line {
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+impl Scenario {
+    /// The scenario of a line such as `direct --users 100`.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn parse(line: &[String]) -> Result<Self, Fault> {
+        let words = std::iter::once("gimlet-load").chain(line.iter().map(|word| &**word));
+        let line = Line::try_parse_from(words);
+        Ok(line
+            .map_err(|error| Fault::new("a scenario", error))?
+            .scenario)
+    }
+
+    /// The arguments that all have.
+    #[must_use]
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::Direct(args) => &args.common,
+            Self::Group(args) => &args.common,
+            Self::Room(args) => &args.common,
+            Self::Idle(args) => &args.common,
+            Self::Storm(args) => &args.common,
+            Self::Sync(args) => &args.common,
+            Self::Soak(args) => &args.common,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Direct(_) => "direct",
+            Self::Group(_) => "group",
+            Self::Room(_) => "room",
+            Self::Idle(_) => "idle",
+            Self::Storm(_) => "storm",
+            Self::Sync(_) => "sync",
+            Self::Soak(_) => "soak",
+        }
+    }
+
+    /// Starts the server if that is what the line says, runs, and stops what was started.
+    ///
+    /// # Errors
+    /// It cannot be set up, or was interrupted.
+    pub async fn run(&self) -> Result<Report, Fault> {
+        with_target(self.common(), async |target| {
+            let stage = Stage::new(self.name(), self.common(), target)?;
+            match self {
+                Self::Direct(args) => direct::run(args, stage).await,
+                Self::Group(args) => group::run(args, stage).await,
+                Self::Room(args) => room::run(args, stage).await,
+                Self::Idle(args) => idle::run(args, stage).await,
+                Self::Storm(args) => storm::run(args, stage).await,
+                Self::Sync(args) => sync::run(args, stage).await,
+                Self::Soak(args) => soak::run(args, stage).await,
+            }
+        })
+        .await
+    }
+}
+
+/// Does something to the server of these arguments, and stops what was started whatever happens,
+/// on Ctrl-C and SIGTERM, too.
+pub(crate) async fn with_target<T>(
+    common: &Common,
+    run: impl AsyncFnOnce(&mut Target) -> Result<T, Fault>,
+) -> Result<T, Fault> {
+    let mut target = Target::open(common).await?;
+    let done = tokio::select! {
+        done = run(&mut target) => done,
+        stopped = interrupted() => Err(stopped.err().unwrap_or_else(|| {
+            Fault::new("the run", "interrupted")
+        })),
+    };
+    let closed = target.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn interrupted() -> Result<(), Fault> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        done = tokio::signal::ctrl_c() => Ok(done?),
+    }
+}
