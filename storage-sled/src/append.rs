@@ -7,10 +7,11 @@ use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, Key};
 use gimlet_proto::store::{self, entry};
 use prost::Message as _;
+use sled::IVec;
 
 use crate::error::Fault;
 use crate::rows::{ROW, WHOLE};
-use crate::seq::{Counter, set_head, take_head};
+use crate::seq::Counter;
 use crate::txn::Txn;
 use crate::{job, key, record};
 
@@ -70,21 +71,21 @@ fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool),
 }
 
 /// An entry that holds its message, if it fits a row.
-fn inline(message: &Message) -> Option<Vec<u8>> {
+fn inline(message: &Message) -> Option<IVec> {
     let row = value(entry::Body::Message(record::write_message(message)));
     (row.len() <= ROW).then_some(row)
 }
 
 /// An entry that refers to a message stored once.
-pub(crate) fn refer(body: u64) -> Vec<u8> {
+pub(crate) fn refer(body: u64) -> IVec {
     value(entry::Body::Stored(body))
 }
 
-fn value(body: entry::Body) -> Vec<u8> {
+fn value(body: entry::Body) -> IVec {
     let row = store::Entry { body: Some(body) };
     let mut value = vec![WHOLE];
     row.encode(&mut value).expect("a Vec takes all of it");
-    value
+    value.into()
 }
 
 /// Stores a message once for `refs` entries.
@@ -99,15 +100,15 @@ fn store_body(txn: &mut Txn<'_>, message: &Message, refs: usize) -> Result<u64, 
 /// Appends one entry to each of these inboxes.
 pub(crate) fn entries<'a>(
     txn: &mut Txn<'_>,
-    row: &[u8],
+    row: &IVec,
     users: impl Iterator<Item = &'a UserId>,
 ) -> Result<Vec<(UserId, Seq)>, Fault> {
     users
         .map(|user| {
-            let mut at = take_head(txn, *user)?;
+            let mut at = txn.head(*user)?;
             at.head = at.head.next();
-            set_head(txn, *user, at)?;
-            txn.put_value(&key::entry(*user, at.head), row.to_vec())?;
+            txn.set_head(*user, at)?;
+            txn.put_row(&key::entry(*user, at.head), row.clone())?;
             Ok((*user, at.head))
         })
         .collect()
@@ -135,10 +136,6 @@ fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
 
 /// Notes the first send of a key.
 fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(), Fault> {
-    let name = key::send_key(&key.id);
-    if let Some(former) = txn.get::<store::Key>(&name)? {
-        txn.remove(&key::expiry(former.expires_ms, &key.id))?;
-    }
     let expires_ms = record::ms(txn.now().after(key.window));
     let row = store::Key {
         digest: key.digest.to_vec().into(),
@@ -146,6 +143,8 @@ fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(),
         seq: seq.get(),
         expires_ms,
     };
-    txn.put(&name, &row)?;
-    txn.mark(&key::expiry(expires_ms, &key.id))
+    // A former list that has it still names it: the sweep goes by what the key says of itself.
+    txn.put(&key::send_key(&key.id), &row)?;
+    txn.expires(expires_ms, &key.id);
+    Ok(())
 }

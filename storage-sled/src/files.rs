@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::error::OpenError;
 
 /// The layout this version reads and writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_DRAFT: &str = "FORMAT.new";

@@ -8,17 +8,17 @@ use gimlet_core::message::{Entry, Message};
 use gimlet_core::page::{Page, PageLimit};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, Head, InboxStore, JobLease, JobPart, StoreError};
-use gimlet_proto::store::{self, entry};
+use gimlet_proto::store::{self, Number, entry};
 
 use crate::append;
 use crate::error::Fault;
 use crate::rows::Rows;
-use crate::seq::{head, set_head, take_head};
+use crate::seq::head;
 use crate::shared::Shared;
 use crate::store::Store;
 use crate::txn::Txn;
 use crate::writer::Weight;
-use crate::{job, key, record};
+use crate::{expiry, job, key, record};
 
 /// Entries removed, or keys forgotten, in one command, so that senders come between.
 const SLICE: usize = 500;
@@ -68,10 +68,11 @@ impl InboxStore for Store {
         let mut swept = 0;
         while swept < max {
             let slice = SLICE.min(max - swept);
-            let forget = move |txn: &mut Txn<'_>| forget_keys(txn, slice);
-            let gone = self.change("inbox.sweep", Weight::Removes, forget).await?;
-            swept += gone;
-            if gone < slice {
+            let forget = move |txn: &mut Txn<'_>| expiry::forget(txn, slice);
+            let change = self.change("inbox.sweep", Weight::Removes, forget);
+            let forgot = change.await?;
+            swept += forgot.gone;
+            if !forgot.more {
                 break;
             }
         }
@@ -143,7 +144,7 @@ fn message(rows: &Rows<'_>, name: &[u8], value: &[u8]) -> Result<Option<Arc<Mess
 
 /// Removes a slice of the oldest entries; returns whether that was all.
 fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
-    let mut at = take_head(txn, user)?;
+    let mut at = txn.head(user)?;
     let upto = upto.min(at.head);
     if upto <= at.floor {
         return Ok(true);
@@ -160,7 +161,9 @@ fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
         txn.remove(&name)?;
     }
     at.floor = to;
-    set_head(txn, user, at)?;
+    let value = to.get();
+    txn.put(&key::floor(user), &Number { value })?;
+    txn.set_head(user, at)?;
     Ok(to == upto)
 }
 
@@ -174,23 +177,4 @@ fn release(txn: &mut Txn<'_>, body: u64) -> Result<(), Fault> {
     }
     txn.remove(&name)?;
     txn.remove(&key::body(body))
-}
-
-/// Forgets keys whose window has passed, oldest first; returns how many.
-fn forget_keys(txn: &mut Txn<'_>, max: usize) -> Result<usize, Fault> {
-    let now = record::ms(txn.now());
-    let mut gone = Vec::new();
-    for row in txn.rows().scan(key::EXPIRIES, None).take(max) {
-        let name = row?.0;
-        if name.as_ref() >= key::expiries(now.saturating_add(1)).as_slice() {
-            break;
-        }
-        gone.push(name);
-    }
-    for name in &gone {
-        let id = key::expiring_key(name).ok_or(Fault::Corrupt("a key is too short"))?;
-        txn.remove(&key::send_key(id))?;
-        txn.remove(name)?;
-    }
-    Ok(gone.len())
 }

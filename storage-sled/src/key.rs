@@ -10,7 +10,7 @@
 //! | `E` | user, seq | `Entry` | all, up to the durable head; immutable |
 //! | `F` | user, friend | `Friend`: they are friends | all |
 //! | `G` | group | `Group` | all |
-//! | `H` | user | `Head` | all |
+//! | `H` | user | `Number`: the floor, where retention has removed entries | all |
 //! | `J` | job | `Job` | writer |
 //! | `K` | key of a send (text) | `Key` | writer |
 //! | `L` | job, chunk (4 bytes) | `Recipients` | writer |
@@ -24,7 +24,7 @@
 //! | `T` | device | `Token` | all |
 //! | `U` | user, group | nothing: the groups of a user | all |
 //! | `V` | – | `Meta` | opening |
-//! | `X` | expiry (ms), key of a send (text) | nothing | writer |
+//! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
 //! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
 //!
 //! Every number has eight bytes unless the table says otherwise. "Read by all" means: a reader must
@@ -62,6 +62,15 @@ fn text(prefix: u8, text: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + text.len());
     key.push(prefix);
     key.extend_from_slice(text);
+    key
+}
+
+/// The last key that is `prefix` and a number.
+pub(crate) fn last_of(prefix: &One) -> Two {
+    let mut key = [u8::MAX; 17];
+    for (to, from) in key.iter_mut().zip(prefix) {
+        *to = *from;
+    }
     key
 }
 
@@ -116,8 +125,8 @@ pub(crate) fn acks(user: UserId) -> One {
     one(b'S', user.get())
 }
 
-/// Where an inbox stands.
-pub(crate) fn head(user: UserId) -> One {
+/// The floor of an inbox.
+pub(crate) fn floor(user: UserId) -> One {
     one(b'H', user.get())
 }
 
@@ -151,11 +160,9 @@ pub(crate) fn send_key(id: &[u8]) -> Vec<u8> {
     text(b'K', id)
 }
 
-/// The index row of a key's expiry.
-pub(crate) fn expiry(expires_ms: i64, id: &[u8]) -> Vec<u8> {
-    let mut key = expiries(expires_ms).to_vec();
-    key.extend_from_slice(id);
-    key
+/// One of the lists of keys that expire in this millisecond.
+pub(crate) fn expiry(expires_ms: i64, number: u64) -> Two {
+    two(b'X', u64::try_from(expires_ms).unwrap_or(0), number)
 }
 
 /// All expiries.
@@ -164,11 +171,6 @@ pub(crate) const EXPIRIES: &[u8] = b"X";
 /// Where the expiries of one millisecond begin.
 pub(crate) fn expiries(expires_ms: i64) -> One {
     one(b'X', u64::try_from(expires_ms).unwrap_or(0))
-}
-
-/// The key of a send that an expiry row names.
-pub(crate) fn expiring_key(row: &[u8]) -> Option<&[u8]> {
-    row.get(9..)
 }
 
 /// A fan-out job.
@@ -275,10 +277,10 @@ mod tests {
         let user = |n| UserId::new(n).unwrap();
         assert!(entry(user(1), Seq::new(255)) < entry(user(1), Seq::new(256)));
         assert!(entry(user(1), Seq::new(u64::MAX)) < entry(user(2), Seq::new(1)));
-        assert!(head(user(255)) < head(user(256)));
+        assert!(floor(user(255)) < floor(user(256)));
         assert!(recipients(1, 255) < recipients(1, 256));
         assert_eq!(last_number(&entry(user(1), Seq::new(7))), Some(7));
-        assert_eq!(expiring_key(&expiry(5, b"abc")), Some(&b"abc"[..]));
+        assert!(expiry(5, u64::MAX).as_slice() < expiries(6).as_slice());
     }
 
     #[test]
@@ -295,7 +297,7 @@ mod tests {
         let key = entry(UserId::new(1).unwrap(), Seq::new(1));
         assert!(!shows(&key, false));
         assert!(shows(&piece(&key, 0), true));
-        assert!(shows(&head(UserId::new(1).unwrap()), false));
+        assert!(shows(&floor(UserId::new(1).unwrap()), false));
         assert!(!shows(&send_key(b"x"), true));
     }
 }

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::error::{Fault, OpenError};
 use crate::files::{self, FORMAT, Files, unusable};
 use crate::gate::FlushGate;
+use crate::heads::Heads;
 use crate::health::Health;
 use crate::key;
 use crate::rows::{Layer, Rows};
@@ -155,10 +156,12 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
                 epoch: Epoch::draw().0,
                 created_ms: u64::try_from(now.0).unwrap_or(0),
             };
-            let mut txn = Txn::new(db, now);
+            let mut heads = Heads::default();
+            let mut txn = Txn::new(db, &mut heads, now);
             txn.put(key::META, &meta)
                 .map_err(|fault| refuse(dir, fault))?;
-            if let Some((batch, _)) = txn.finish() {
+            let changes = txn.finish().map_err(|fault| refuse(dir, fault))?;
+            if let Some((batch, _)) = changes {
                 db.apply_batch(batch)
                     .map_err(|error| refuse(dir, error.into()))?;
             }

@@ -3,11 +3,13 @@
 //! The writer reads through the changes it is about to commit, a reader through the former values of
 //! what is not durable yet; both are this. Values longer than a row are put together here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
 use std::ops::Bound;
 
 use bytes::Bytes;
+use gimlet_core::id::UserId;
+use gimlet_core::store::Head;
 use prost::Message;
 use sled::{IVec, Tree};
 
@@ -22,8 +24,20 @@ pub(crate) const WHOLE: u8 = 0;
 /// The first byte of a value that goes on in this number (four bytes follow) of further rows.
 pub(crate) const PIECES: u8 = 1;
 
-/// Values that stand before those of the tree; `None` is a row that is not there.
-pub(crate) type Layer = BTreeMap<Vec<u8>, Option<IVec>>;
+/// What stands before the tree.
+#[derive(Debug, Default)]
+pub(crate) struct Layer {
+    /// Rows by key; `None` is a row that is not there.
+    pub(crate) rows: BTreeMap<IVec, Option<IVec>>,
+    /// Where inboxes stand whose entries or floors differ from the tree's.
+    pub(crate) heads: HashMap<UserId, Head>,
+}
+
+impl Layer {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+}
 
 /// The tree under a layer.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +53,7 @@ impl<'a> Rows<'a> {
 
     /// The row as it is stored.
     pub(crate) fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
-        match self.over.get(key) {
+        match self.over.rows.get(key) {
             Some(value) => Ok(value.clone()),
             None => Ok(self.tree.get(key)?),
         }
@@ -83,17 +97,32 @@ impl<'a> Rows<'a> {
         Ok(value.into())
     }
 
+    /// Where an inbox stands, if the layer says so.
+    pub(crate) fn head(&self, user: UserId) -> Option<Head> {
+        self.over.heads.get(&user).copied()
+    }
+
+    /// The number at the end of the last key of the tree that is `prefix` and a number. It does not
+    /// look at the layer.
+    pub(crate) fn last_in_tree(&self, prefix: &key::One) -> Result<Option<u64>, Fault> {
+        let (low, high) = (prefix.as_slice(), key::last_of(prefix));
+        match self.tree.range(low..=high.as_slice()).next_back() {
+            Some(row) => Ok(key::last_number(&row?.0)),
+            None => Ok(None),
+        }
+    }
+
     /// The rows whose key begins with `prefix`, ascending, behind `after` if it is given.
     pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'a> {
         let start = after.map_or_else(
-            || Bound::Included(prefix.to_vec()),
-            |after| Bound::Excluded(after.to_vec()),
+            || Bound::Included(IVec::from(prefix)),
+            |after| Bound::Excluded(IVec::from(after)),
         );
-        let range = (start, Bound::Unbounded);
+        let range = (start, Bound::<IVec>::Unbounded);
         Scan {
             prefix: prefix.to_vec(),
             tree: self.tree.range(range.clone()).peekable(),
-            over: self.over.range(range).peekable(),
+            over: self.over.rows.range(range).peekable(),
         }
     }
 }
@@ -102,7 +131,7 @@ impl<'a> Rows<'a> {
 pub(crate) struct Scan<'a> {
     prefix: Vec<u8>,
     tree: Peekable<sled::Iter>,
-    over: Peekable<std::collections::btree_map::Range<'a, Vec<u8>, Option<IVec>>>,
+    over: Peekable<std::collections::btree_map::Range<'a, IVec, Option<IVec>>>,
 }
 
 impl Scan<'_> {
@@ -116,7 +145,7 @@ impl Scan<'_> {
                 },
                 None => None,
             };
-            let above = self.over.peek().map(|(key, _)| key.as_slice());
+            let above = self.over.peek().map(|(key, _)| key.as_ref());
             let (take_above, skip_below) = match (above, below) {
                 (Some(above), Some(below)) => (above <= below.as_ref(), above == below.as_ref()),
                 (above, _) => (above.is_some(), false),
@@ -127,7 +156,7 @@ impl Scan<'_> {
             if take_above {
                 match self.over.next() {
                     Some((key, Some(value))) => {
-                        return Ok(Some((key.as_slice().into(), value.clone())));
+                        return Ok(Some((key.clone(), value.clone())));
                     }
                     _ => continue,
                 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use gimlet_core::id::{Epoch, UserId};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Head, Scope, SeqStore, StoreError};
-use gimlet_proto::store::{self, Meta, Number};
+use gimlet_proto::store::{Meta, Number};
 
 use crate::error::Fault;
 use crate::key;
@@ -47,31 +47,21 @@ impl Counter {
 }
 
 /// Where an inbox stands.
+///
+/// No row says so: an inbox ends with its last entry, or with its floor if no entry is left. Where
+/// that is not what is to be seen (the writer's changes, or entries that are not durable yet), the
+/// layer has the head.
 pub(crate) fn head(rows: &Rows<'_>, user: UserId) -> Result<Head, Fault> {
-    let row: Option<store::Head> = rows.get(&key::head(user))?;
-    Ok(read_head(row.unwrap_or_default()))
-}
-
-/// Where an inbox stands, which is about to change.
-pub(crate) fn take_head(txn: &mut Txn<'_>, user: UserId) -> Result<Head, Fault> {
-    let row: Option<store::Head> = txn.take(&key::head(user))?;
-    Ok(read_head(row.unwrap_or_default()))
-}
-
-const fn read_head(row: store::Head) -> Head {
-    Head {
-        head: Seq::new(row.head),
-        floor: Seq::new(row.floor),
+    if let Some(head) = rows.head(user) {
+        return Ok(head);
     }
-}
-
-/// Sets where an inbox stands.
-pub(crate) fn set_head(txn: &mut Txn<'_>, user: UserId, head: Head) -> Result<(), Fault> {
-    let row = store::Head {
-        head: head.head.get(),
-        floor: head.floor.get(),
-    };
-    txn.put(&key::head(user), &row)
+    let last = rows.last_in_tree(&key::entries(user))?;
+    let floor: Option<Number> = rows.get(&key::floor(user))?;
+    let floor = Seq::new(floor.unwrap_or_default().value);
+    Ok(Head {
+        head: Seq::new(last.unwrap_or(0)).max(floor),
+        floor,
+    })
 }
 
 #[async_trait]

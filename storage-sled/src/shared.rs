@@ -150,8 +150,13 @@ impl Shared {
         if let Some(reason) = self.health.failure() {
             return Err(Failed::Before(reason));
         }
-        let Some((batch, former)) = txn.finish() else {
-            return Ok(());
+        let (batch, former) = match txn.finish() {
+            Ok(Some(changes)) => changes,
+            Ok(None) => return Ok(()),
+            Err(fault) => {
+                self.notice(&fault);
+                return Err(Failed::Before(chain(&fault)));
+            }
         };
         let applied = {
             let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
@@ -165,7 +170,7 @@ impl Shared {
         match outcome {
             Ok(()) => {
                 let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
-                shown.clear();
+                *shown = Layer::new();
                 Ok(())
             }
             Err(fault) => {

@@ -6,19 +6,21 @@
 use prost::Message;
 use sled::{Batch, IVec, Tree};
 
+use gimlet_core::id::UserId;
+use gimlet_core::store::Head;
 use gimlet_core::time::Timestamp;
 
 use crate::error::Fault;
-use crate::key;
+use crate::expiry::Expiring;
+use crate::heads::Heads;
 use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE};
+use crate::{expiry, key, seq};
 
-/// What a command found before it changed a row.
+/// What a command found in the changes before it changed them; `None` is nothing.
 #[derive(Debug)]
 enum Before {
-    /// No earlier command of the commit had changed it.
-    Unchanged,
-    /// An earlier command had set or removed it.
-    Changed(Option<IVec>),
+    Row(IVec, Option<Option<IVec>>),
+    Head(UserId, Option<Head>),
 }
 
 /// The writer's view and its changes.
@@ -26,22 +28,28 @@ enum Before {
 pub(crate) struct Txn<'a> {
     tree: &'a Tree,
     now: Timestamp,
+    /// Where inboxes stood before.
+    heads: &'a mut Heads,
     /// The new values.
     changes: Layer,
     /// The values that readers see until the new ones are durable.
     former: Layer,
+    /// The keys of sends that were noted.
+    expiring: Expiring,
     /// What undoes the present command.
-    undo: Vec<(Vec<u8>, Before)>,
+    undo: Vec<Before>,
     bytes: usize,
 }
 
 impl<'a> Txn<'a> {
-    pub(crate) fn new(tree: &'a Tree, now: Timestamp) -> Self {
+    pub(crate) fn new(tree: &'a Tree, heads: &'a mut Heads, now: Timestamp) -> Self {
         Self {
             tree,
             now,
+            heads,
             changes: Layer::new(),
             former: Layer::new(),
+            expiring: Expiring::default(),
             undo: Vec::new(),
             bytes: 0,
         }
@@ -68,34 +76,71 @@ impl<'a> Txn<'a> {
         command: impl FnOnce(&mut Self) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         self.undo.clear();
+        let expiring = self.expiring.len();
         let outcome = command(self);
         if outcome.is_err() {
-            while let Some((key, value)) = self.undo.pop() {
-                match value {
-                    Before::Changed(value) => self.changes.insert(key, value),
-                    Before::Unchanged => self.changes.remove(&key),
-                };
+            self.expiring.truncate(expiring);
+            while let Some(before) = self.undo.pop() {
+                self.take_back(before);
             }
         }
         outcome
     }
 
+    fn take_back(&mut self, before: Before) {
+        match before {
+            Before::Row(key, Some(value)) => {
+                self.changes.rows.insert(key, value);
+            }
+            Before::Row(key, None) => {
+                self.changes.rows.remove(&key);
+            }
+            Before::Head(user, Some(head)) => {
+                self.changes.heads.insert(user, head);
+            }
+            Before::Head(user, None) => {
+                self.changes.heads.remove(&user);
+            }
+        }
+    }
+
+    /// Where an inbox stands, with the changes so far.
+    pub(crate) fn head(&mut self, user: UserId) -> Result<Head, Fault> {
+        match self.changes.heads.get(&user) {
+            Some(head) => Ok(*head),
+            None => self.stored_head(user),
+        }
+    }
+
+    fn stored_head(&mut self, user: UserId) -> Result<Head, Fault> {
+        if let Some(head) = self.heads.get(user) {
+            return Ok(head);
+        }
+        let head = seq::head(&Rows::new(self.tree, &Layer::new()), user)?;
+        self.heads.set(user, head);
+        Ok(head)
+    }
+
+    /// Sets where an inbox stands, as its rows will say.
+    pub(crate) fn set_head(&mut self, user: UserId, head: Head) -> Result<(), Fault> {
+        let before = self.changes.heads.insert(user, head);
+        if before.is_none() {
+            let former = self.stored_head(user)?;
+            self.former.heads.insert(user, former);
+        }
+        self.undo.push(Before::Head(user, before));
+        Ok(())
+    }
+
+    /// Notes that the key of a send expires then.
+    pub(crate) fn expires(&mut self, expires_ms: i64, id: &[u8]) {
+        self.bytes += id.len();
+        self.expiring.note(expires_ms, id);
+    }
+
     /// The record of this key, with the changes so far.
     pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
         self.rows().get(key)
-    }
-
-    /// As [`get`](Self::get), for a record of one row that is about to be set: what is read is kept
-    /// for readers, and need not be read again.
-    pub(crate) fn take<M: Message + Default>(&mut self, key: &[u8]) -> Result<Option<M>, Fault> {
-        let raw = if let Some(value) = self.changes.get(key) {
-            value.clone()
-        } else {
-            let raw = self.tree.get(key)?;
-            self.former.insert(key.to_vec(), raw.clone());
-            raw
-        };
-        raw.map(|raw| self.rows().decode(key, &raw)).transpose()
     }
 
     /// Whether there is such a row, with the changes so far.
@@ -141,6 +186,11 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
+    /// Sets a row as it is stored; it fits one.
+    pub(crate) fn put_row(&mut self, key: &[u8], row: IVec) -> Result<(), Fault> {
+        self.set(key, Some(row))
+    }
+
     /// Removes a row, and the further rows of a long value.
     pub(crate) fn remove(&mut self, key: &[u8]) -> Result<(), Fault> {
         self.remove_pieces(key)?;
@@ -162,30 +212,36 @@ impl<'a> Txn<'a> {
     }
 
     fn set(&mut self, key: &[u8], value: Option<IVec>) -> Result<(), Fault> {
-        if key::shows(key, value.is_none()) && !self.former.contains_key(key) {
-            self.former.insert(key.to_vec(), self.tree.get(key)?);
+        let name = IVec::from(key);
+        if key::shows(key, value.is_none()) && !self.former.rows.contains_key(key) {
+            let former = self.tree.get(key)?;
+            self.former.rows.insert(name.clone(), former);
         }
         self.bytes += key.len() + value.as_ref().map_or(0, |it| it.len());
-        let before = self.changes.insert(key.to_vec(), value);
-        let before = before.map_or(Before::Unchanged, Before::Changed);
-        self.undo.push((key.to_vec(), before));
+        let before = self.changes.rows.insert(name.clone(), value);
+        self.undo.push(Before::Row(name, before));
         Ok(())
     }
 
     /// The changes as one atomic batch, with the former values for readers; `None` if there are no
     /// changes.
-    pub(crate) fn finish(self) -> Option<(Batch, Layer)> {
-        if self.changes.is_empty() {
-            return None;
+    pub(crate) fn finish(mut self) -> Result<Option<(Batch, Layer)>, Fault> {
+        let expiring = std::mem::take(&mut self.expiring);
+        expiry::list(&mut self, expiring)?;
+        for (user, head) in self.changes.heads {
+            self.heads.set(user, head);
+        }
+        if self.changes.rows.is_empty() {
+            return Ok(None);
         }
         let mut batch = Batch::default();
-        for (key, value) in self.changes {
+        for (key, value) in self.changes.rows {
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
-        Some((batch, self.former))
+        Ok(Some((batch, self.former)))
     }
 }
 
@@ -202,9 +258,10 @@ mod tests {
     }
 
     fn commit(tree: &Tree, change: impl FnOnce(&mut Txn<'_>)) -> Layer {
-        let mut txn = Txn::new(tree, Timestamp(0));
+        let mut heads = Heads::default();
+        let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
         change(&mut txn);
-        let (batch, former) = txn.finish().unwrap();
+        let (batch, former) = txn.finish().unwrap().unwrap();
         tree.apply_batch(batch).unwrap();
         former
     }
@@ -219,7 +276,8 @@ mod tests {
     #[test]
     fn a_command_that_fails_leaves_only_the_others() {
         tree(|tree| {
-            let mut txn = Txn::new(tree, Timestamp(0));
+            let mut heads = Heads::default();
+            let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
             let number = |value| Number { value };
             txn.attempt(|txn| txn.put(b"C1", &number(1))).unwrap();
             let failed = txn.attempt(|txn| {

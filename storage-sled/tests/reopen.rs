@@ -112,11 +112,14 @@ fn another_format_is_named() {
     drop(opened(dir.path()));
     let format = dir.path().join("FORMAT");
     let ours = fs::read_to_string(&format).unwrap();
-    fs::write(&format, ours.replace('1', "999")).unwrap();
-    let error = refused(dir.path());
-    assert!(matches!(error, OpenError::Format { .. }), "{error}");
-    let text = error.to_string();
-    assert!(text.contains("999") && text.contains("format 1"), "{text}");
+    // A newer one, and the one before.
+    for other in ["999", "1"] {
+        fs::write(&format, ours.replace('2', other)).unwrap();
+        let error = refused(dir.path());
+        assert!(matches!(error, OpenError::Format { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(other) && text.contains("format 2"), "{text}");
+    }
     // Nothing was changed: with its own format back, it opens.
     fs::write(&format, ours).unwrap();
     opened(dir.path());

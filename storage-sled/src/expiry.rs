@@ -1,0 +1,109 @@
+//! When keys of sends expire: a few lists per commit, not a row per key.
+//!
+//! A key says itself when it expires. The lists are there to find the expired ones without looking
+//! at all keys; one that names a key which was noted anew since is passed over for that key.
+
+use gimlet_proto::store;
+
+use crate::error::Fault;
+use crate::rows::ROW;
+use crate::txn::Txn;
+use crate::{key, record};
+
+/// Bytes that a list's row takes at most besides its keys, and each key besides its own.
+const FRAME: usize = 4;
+
+/// The keys that a commit has noted, with their times.
+#[derive(Debug, Default)]
+pub(crate) struct Expiring(Vec<(i64, Vec<u8>)>);
+
+impl Expiring {
+    pub(crate) fn note(&mut self, expires_ms: i64, id: &[u8]) {
+        self.0.push((expires_ms, id.to_vec()));
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}
+
+/// Puts the lists of a commit, each behind those of its time that are stored.
+pub(crate) fn list(txn: &mut Txn<'_>, expiring: Expiring) -> Result<(), Fault> {
+    let mut noted = expiring.0;
+    noted.sort_by_key(|(at, _)| *at);
+    let mut noted = noted.into_iter().peekable();
+    while let Some((at, first)) = noted.next() {
+        let last = txn.rows().last_in_tree(&key::expiries(at))?;
+        let mut number = last.map_or(0, |last| last + 1);
+        let mut bytes = FRAME + first.len();
+        let mut keys = vec![first.into()];
+        while let Some((_, id)) = noted.next_if(|(same, _)| *same == at) {
+            if FRAME + bytes + FRAME + id.len() > ROW {
+                let full = std::mem::take(&mut keys);
+                txn.put(&key::expiry(at, number), &store::Expiring { keys: full })?;
+                number += 1;
+                bytes = 0;
+            }
+            bytes += FRAME + id.len();
+            keys.push(id.into());
+        }
+        txn.put(&key::expiry(at, number), &store::Expiring { keys })?;
+    }
+    Ok(())
+}
+
+/// What one slice of a sweep did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forgot {
+    /// Keys that were forgotten.
+    pub(crate) gone: usize,
+    /// Whether there may be more.
+    pub(crate) more: bool,
+}
+
+/// Forgets keys whose window has passed, oldest first; it looks at `max` at most.
+pub(crate) fn forget(txn: &mut Txn<'_>, max: usize) -> Result<Forgot, Fault> {
+    let now = record::ms(txn.now());
+    let mut lists = Vec::new();
+    let mut left = max;
+    for row in txn.rows().scan(key::EXPIRIES, None) {
+        let (name, value) = row?;
+        if left == 0 || name.as_ref() >= key::expiries(now.saturating_add(1)).as_slice() {
+            break;
+        }
+        let list: store::Expiring = txn.rows().decode(&name, &value)?;
+        let keys = list.keys.len().min(left);
+        left -= keys;
+        lists.push((name, list.keys, keys));
+    }
+    let mut gone = 0;
+    for (name, mut keys, count) in lists {
+        for id in keys.drain(..count) {
+            gone += usize::from(forget_one(txn, &id, now)?);
+        }
+        if keys.is_empty() {
+            txn.remove(&name)?;
+        } else {
+            txn.put(&name, &store::Expiring { keys })?;
+        }
+    }
+    Ok(Forgot {
+        gone,
+        more: left == 0,
+    })
+}
+
+/// Forgets a key, unless it was noted anew since it was listed.
+fn forget_one(txn: &mut Txn<'_>, id: &[u8], now: i64) -> Result<bool, Fault> {
+    let name = key::send_key(id);
+    let row: Option<store::Key> = txn.get(&name)?;
+    let expired = row.is_some_and(|row| row.expires_ms <= now);
+    if expired {
+        txn.remove(&name)?;
+    }
+    Ok(expired)
+}
