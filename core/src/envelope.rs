@@ -6,13 +6,14 @@ use bytes::Bytes;
 
 use crate::id::UserId;
 use crate::message::{Message, Profile};
+use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 
 /// Bytes an entry is counted as beside its content, in every bounded queue.
 const OVERHEAD: usize = 128;
 
-/// A message with its sender's profile, and slots for its encoded forms, so that a message that goes
-/// to a thousand connections is encoded once.
+/// A message with its sender's profile, and one slot for its encoded form, so that a message that
+/// goes to a thousand connections is encoded once.
 #[derive(Debug)]
 pub struct Envelope {
     /// The message.
@@ -22,14 +23,6 @@ pub struct Envelope {
     /// gim's `request_id` metadata, pushed along to the other members of a group; else 0.
     pub request_id: i64,
     encoded: OnceLock<Bytes>,
-    live: OnceLock<Box<Live>>,
-}
-
-/// The frames of what is outside the inbox: all who get it see the same seq.
-#[derive(Debug)]
-struct Live {
-    seq: Seq,
-    frames: [OnceLock<Option<Bytes>>; 2],
 }
 
 impl Envelope {
@@ -41,33 +34,12 @@ impl Envelope {
             profile,
             request_id,
             encoded: OnceLock::new(),
-            live: OnceLock::new(),
         }
     }
 
     /// The encoded form, made by the wire on first use.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
-    }
-
-    /// The frame that shows it with this seq, made by the wire on first use, in one of two forms;
-    /// `None` if no frame can carry it. Kept for the first seq it is asked for.
-    pub fn frame(
-        &self,
-        seq: Seq,
-        extended: bool,
-        encode: impl FnOnce(&Self) -> Option<Bytes>,
-    ) -> Option<Bytes> {
-        let live = self.live.get_or_init(|| {
-            let frames = Default::default();
-            Box::new(Live { seq, frames })
-        });
-        if live.seq != seq {
-            return encode(self);
-        }
-        let [plain, ours] = &live.frames;
-        let slot = if extended { ours } else { plain };
-        slot.get_or_init(|| encode(self)).clone()
     }
 
     /// What it counts in a bounded queue, in bytes.
@@ -100,15 +72,27 @@ pub enum Delivery {
         /// The message.
         envelope: Arc<Envelope>,
     },
+    /// Messages of a room that go out together, the same to all members.
+    Room(Arc<RoomBatch>),
 }
 
 impl Delivery {
-    /// The message.
+    /// What it counts in a bounded queue, in bytes.
     #[must_use]
-    pub const fn envelope(&self) -> &Arc<Envelope> {
+    pub fn weight(&self) -> usize {
         match self {
-            Self::Entry { envelope, .. } | Self::Live { envelope, .. } => envelope,
+            Self::Entry { envelope, .. } | Self::Live { envelope, .. } => envelope.weight(),
+            Self::Room(batch) => batch.weight(),
         }
+    }
+
+    /// The seqs the wire shows, ascending.
+    pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
+        let (one, many) = match self {
+            Self::Entry { seq, .. } | Self::Live { seq, .. } => (Some(*seq), [].as_slice()),
+            Self::Room(batch) => (None, batch.items()),
+        };
+        one.into_iter().chain(many.iter().map(|item| item.seq))
     }
 }
 

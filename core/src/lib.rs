@@ -71,6 +71,7 @@ pub mod node;
 pub mod page;
 pub mod peer;
 pub mod sending;
+pub mod room_batch;
 pub mod seq;
 pub mod service;
 pub mod store;

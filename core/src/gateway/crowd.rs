@@ -11,10 +11,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::hub::{Handle, Hub};
 use crate::id::{ConnId, RoomId};
+use crate::room_batch::RoomBatch;
 use crate::store::RoomItem;
 
 /// Messages, and their bytes, that wait for a pass. Whoever brings more makes the pass.
 const WAITING: (usize, usize) = (64, 64 * 1024);
+
+/// Passes in a row before others get their turn.
+const PASSES: usize = 4;
 
 /// One room's members.
 #[derive(Debug)]
@@ -93,11 +97,27 @@ impl Crowd {
 
     async fn pass_all(self: Arc<Self>) {
         loop {
-            // Those who are about to publish are ready by now, and come first.
+            self.gather().await;
+            // What came during a pass is handed on before the members run: many of them have not
+            // written yet.
+            for _ in 0..PASSES {
+                if !self.pass(&lock(&self.members)) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Lets those run who are ready to, as long as that brings more.
+    async fn gather(&self) {
+        let mut before = 0;
+        loop {
             tokio::task::yield_now().await;
-            if !self.pass(&lock(&self.members)) {
+            let count = lock(&self.waiting).items.len();
+            if count <= before.max(1) {
                 return;
             }
+            before = count;
         }
     }
 
@@ -114,8 +134,11 @@ impl Crowd {
             return false;
         }
         self.hub.count_pushes(members.handles.len() * items.len());
+        let batches = RoomBatch::of(&items);
         for handle in &members.handles {
-            handle.offer_room(self.room, &items);
+            for batch in &batches {
+                handle.offer_room(batch);
+            }
         }
         true
     }

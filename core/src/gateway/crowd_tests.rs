@@ -68,10 +68,11 @@ impl Member {
             return Vec::new();
         };
         assert!(poll().is_pending());
-        let seq = |push: &Delivery| match push {
-            Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
-        };
-        batch.iter().map(seq).collect()
+        batch
+            .iter()
+            .flat_map(Delivery::seqs)
+            .map(Seq::get)
+            .collect()
     }
 
     fn woken(&self) -> usize {
@@ -100,6 +101,13 @@ impl Here {
     fn leave(&self, member: &Member) -> (bool, usize) {
         member.handle.enter_room(None);
         self.crowd.leave(member.handle.identity().conn)
+    }
+
+    /// Until the pass is over.
+    async fn settle(&self) {
+        while lock(&self.crowd.waiting).expected {
+            yield_now().await;
+        }
     }
 
     fn say(&self, seqs: impl IntoIterator<Item = u64>) {
@@ -136,8 +144,7 @@ async fn what_is_published_together_is_handed_over_together() {
         here.say(begin..begin + 16);
         let woken = members.each_ref().map(Member::woken);
         assert_eq!(members[0].got(), [0; 0], "the pass has not begun");
-        yield_now().await;
-        yield_now().await;
+        here.settle().await;
         for (member, before) in members.iter().zip(woken) {
             assert_eq!(member.got(), (begin..begin + 16).collect::<Vec<_>>());
             assert_eq!(member.woken(), before + 1);
@@ -155,8 +162,7 @@ async fn who_comes_or_goes_before_the_pass_gets_nothing_of_it() {
     let comes = here.enter(3);
     assert_eq!(stays.got(), [1], "who comes finds nothing waiting");
     here.say([2]);
-    yield_now().await;
-    yield_now().await;
+    here.settle().await;
     assert_eq!((stays.got(), comes.got()), (vec![2], vec![2]));
     assert_eq!(goes.got(), [0; 0]);
     assert_eq!(goes.woken(), 0);
@@ -173,8 +179,7 @@ async fn whoever_leaves_or_enters_twice_every_other_stays_once() {
         assert_eq!(here.crowd.enter(&member.handle), 13);
     }
     here.say([1]);
-    yield_now().await;
-    yield_now().await;
+    here.settle().await;
     for (at, member) in members.iter().enumerate() {
         let want: &[u64] = if at % 3 == 0 { &[] } else { &[1] };
         assert_eq!(member.got(), want, "member {at}");

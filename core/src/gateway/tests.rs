@@ -80,9 +80,7 @@ async fn next(connection: &Connection, n: usize) -> Vec<u64> {
         let Work::Deliver(batch) = work(connection).await else {
             panic!("closed")
         };
-        got.extend(batch.iter().map(|d| match d {
-            Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
-        }));
+        got.extend(batch.iter().flat_map(Delivery::seqs).map(Seq::get));
     }
     got
 }

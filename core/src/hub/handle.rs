@@ -21,6 +21,7 @@ use super::state::State;
 use crate::envelope::{Delivery, Envelope};
 use crate::id::RoomId;
 use crate::limits::Limits;
+use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 use crate::store::RoomItem;
 
@@ -28,6 +29,8 @@ use crate::store::RoomItem;
 pub struct Handle {
     pub(super) identity: Identity,
     outbox_bytes: usize,
+    /// An old TCP client: it gets one frame at a time.
+    one_by_one: bool,
     parked: (usize, usize, Duration),
     pub(super) sync_wait: Duration,
     pub(super) lags: Arc<Lags>,
@@ -59,6 +62,7 @@ impl Handle {
         Self {
             identity,
             outbox_bytes: limits.outbox_bytes,
+            one_by_one: hold_live,
             parked: (
                 limits.parked_entries,
                 limits.parked_bytes,
@@ -136,17 +140,24 @@ impl Handle {
         })
     }
 
-    /// Offers items of a room, in order, if the connection is subscribed to that room.
-    pub(crate) fn offer_room(&self, room: RoomId, items: &[Arc<RoomItem>]) {
+    /// Offers items of a room, if the connection is subscribed to that room.
+    pub(crate) fn offer_room(&self, batch: &Arc<RoomBatch>) {
         self.change(|state| {
-            let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
+            let Some(cursor) = state.room.as_mut().filter(|r| r.room == batch.room()) else {
                 return false;
             };
             if state.superseded {
                 return false;
             }
+            let whole = batch.is_shared() && batch.weight() <= self.outbox_bytes;
+            if whole && !self.one_by_one && cursor.takes(batch) {
+                let delivery = Delivery::Room(Arc::clone(batch));
+                if state.outbox.push(delivery, self.outbox_bytes) {
+                    return cursor.pass(batch.last());
+                }
+            }
             let mut news = false;
-            for item in items {
+            for item in batch.items() {
                 // Best effort: what does not fit is not read again.
                 news |= cursor.live(item) && self.enqueue_room(&mut state.outbox, cursor, item);
             }

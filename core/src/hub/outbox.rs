@@ -27,7 +27,7 @@ impl Outbox {
 
     /// Queues it if the budget allows, or if nothing else is queued.
     pub(super) fn push(&mut self, delivery: Delivery, budget: usize) -> bool {
-        let weight = delivery.envelope().weight();
+        let weight = delivery.weight();
         if self.bytes + weight > budget && !self.queue.is_empty() {
             return false;
         }
@@ -43,7 +43,7 @@ impl Outbox {
             return std::mem::take(&mut self.queue);
         }
         let taken: VecDeque<_> = self.queue.drain(..max).collect();
-        self.bytes -= taken.iter().map(|d| d.envelope().weight()).sum::<usize>();
+        self.bytes -= taken.iter().map(Delivery::weight).sum::<usize>();
         taken
     }
 
@@ -51,7 +51,7 @@ impl Outbox {
     pub(super) fn forget(&mut self, upto: Seq) {
         self.queue
             .retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
-        self.bytes = self.queue.iter().map(|d| d.envelope().weight()).sum();
+        self.bytes = self.queue.iter().map(Delivery::weight).sum();
     }
 
     pub(super) fn clear(&mut self) {

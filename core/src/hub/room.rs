@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::id::RoomId;
+use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 use crate::store::{RoomItem, StreamId};
 
@@ -64,6 +65,11 @@ impl RoomCursor {
             return false;
         }
         true
+    }
+
+    /// Whether all of the batch goes out now.
+    pub(super) fn takes(&self, batch: &RoomBatch) -> bool {
+        self.held.is_none() && self.is_new(batch.first())
     }
 
     /// Whether the item was not served before. Another stream starts over.

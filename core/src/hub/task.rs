@@ -67,7 +67,7 @@ impl Handle {
             let batch = state.outbox.take(TAKE);
             let last = batch.iter().rev().find_map(|d| match d {
                 Delivery::Entry { seq, .. } => Some(*seq),
-                Delivery::Live { .. } => None,
+                Delivery::Live { .. } | Delivery::Room(_) => None,
             });
             let written = if state.outbox.is_empty() {
                 Some(state.cursor.served())

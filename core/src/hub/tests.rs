@@ -90,9 +90,8 @@ fn seqs(handle: &Handle) -> Vec<u64> {
     match work(handle) {
         Some(Work::Deliver(batch)) => batch
             .iter()
-            .map(|d| match d {
-                Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
-            })
+            .flat_map(Delivery::seqs)
+            .map(Seq::get)
             .collect(),
         _ => Vec::new(),
     }

@@ -3,6 +3,8 @@
 //! `cargo bench -p gimlet-transport --bench encode`. What is measured is compiled into this program
 //! from its own files: it is nobody's outside the session.
 
+#[path = "../src/body.rs"]
+mod body;
 #[path = "../src/convert.rs"]
 #[expect(
     dead_code,

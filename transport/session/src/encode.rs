@@ -1,25 +1,23 @@
 //! The bytes of what the server sends.
 //!
-//! A message is encoded once, without its seq, into its envelope; what differs between those who
-//! get it is written around and into it: the seq, and our additive fields, which clients of gim do
+//! A pushed message is encoded once, without its seq, into its envelope; what differs between those
+//! who get it is written around and into it: the seq, and our additive fields, which clients of gim do
 //! not get. Lengths are computed, not measured, so a frame is made by one allocation. The bytes are
 //! exactly those that prost writes (a test compares them).
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gimlet_core::envelope::Envelope;
 use gimlet_core::error::Refusal;
-use gimlet_core::message::{Message, Profile};
+use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
+use gimlet_core::store::RoomItem;
 use gimlet_proto::pb;
 use prost::Message as _;
 
-use crate::convert;
+use crate::body::{self, Body, MESSAGE_ID};
 
-/// Bytes of `message_id` with its tag: field 20, 16 bytes. It comes last.
-const MESSAGE_ID: usize = 2 + 1 + 16;
-
-/// Bytes of the other fields behind the seq that do not vary: tags of `send_time` and `status`.
-const TAG: usize = 1;
+/// Bytes of a tag of a field up to 15.
+pub(crate) const TAG: usize = 1;
 
 /// The largest frame a client is sent: what two bytes of length can say.
 pub(crate) const LARGEST_FRAME: usize = u16::MAX as usize;
@@ -30,7 +28,7 @@ pub(crate) const fn varint_len(value: u64) -> usize {
     (((value | 1).ilog2() as usize) * 9 + 73) / 64
 }
 
-fn put_varint(buffer: &mut BytesMut, mut value: u64) {
+pub(crate) fn put_varint(buffer: &mut BytesMut, mut value: u64) {
     while value >= 0x80 {
         buffer.put_u8((value & 0x7f) as u8 | 0x80);
         value >>= 7;
@@ -44,7 +42,7 @@ pub(crate) fn put_len(buffer: &mut BytesMut, length: usize) {
 }
 
 /// Bytes of an `int64` field with a one-byte tag; nothing for the default.
-const fn int_len(value: i64) -> usize {
+pub(crate) const fn int_len(value: i64) -> usize {
     if value == 0 {
         0
     } else {
@@ -52,7 +50,7 @@ const fn int_len(value: i64) -> usize {
     }
 }
 
-fn put_int(buffer: &mut BytesMut, tag: u8, value: i64) {
+pub(crate) fn put_int(buffer: &mut BytesMut, tag: u8, value: i64) {
     if value != 0 {
         buffer.put_u8(tag);
         put_varint(buffer, value.cast_unsigned());
@@ -64,9 +62,9 @@ pub(crate) const fn delimited_len(length: usize) -> usize {
     varint_len(length as u64) + length
 }
 
-/// A message ready to be written with whichever seq.
+/// A pushed message, ready to be written with whichever seq.
 #[derive(Debug)]
-pub(crate) struct Encoded {
+struct Encoded {
     /// `pb.Message` without its seq.
     bytes: Bytes,
     /// Where the seq goes: behind field 6.
@@ -74,30 +72,26 @@ pub(crate) struct Encoded {
 }
 
 impl Encoded {
-    /// For a live push: encoded once for all who get it. A client of gim does not get our fields.
-    pub(crate) fn live(envelope: &Envelope, extended: bool) -> Self {
-        let bytes = envelope.encoded(|envelope| whole(&envelope.message, &envelope.profile, true));
+    /// Encoded once for all who get it. A client of gim does not get our fields.
+    fn live(envelope: &Envelope, extended: bool) -> Self {
+        let bytes = envelope.encoded(whole);
         Self::cut(bytes.clone(), &envelope.message, extended)
     }
 
-    /// For a SYNC page: gim does not name the sending device in one, nor do we to its clients.
-    pub(crate) fn page(envelope: &Envelope, extended: bool) -> Self {
-        if extended {
-            return Self::live(envelope, true);
-        }
-        let bytes = whole(&envelope.message, &envelope.profile, false);
-        Self::cut(bytes, &envelope.message, false)
+    /// The same, not kept with the message.
+    fn once(envelope: &Envelope, extended: bool) -> Self {
+        Self::cut(whole(envelope), &envelope.message, extended)
     }
 
     /// The same without what the sender shows of itself, which is the only part whose size nobody
     /// promised: a message that is too large for a frame with it goes out without.
-    pub(crate) fn bare(envelope: &Envelope, extended: bool) -> Self {
-        let bytes = whole(&envelope.message, &Profile::default(), extended);
-        Self::cut(bytes, &envelope.message, extended)
+    fn bare(envelope: &Envelope, extended: bool) -> Self {
+        let body = Body::new(&envelope.message, None, extended);
+        Self::cut(written(&body), &envelope.message, extended)
     }
 
     fn cut(mut bytes: Bytes, message: &Message, extended: bool) -> Self {
-        let tail = int_len(message.sent_at.0) + int_len(convert::status(message) as i64);
+        let tail = body::tail_len(message);
         let split = bytes.len() - tail - MESSAGE_ID;
         if !extended {
             bytes.truncate(split + tail);
@@ -106,12 +100,12 @@ impl Encoded {
     }
 
     /// Bytes of the message with that seq.
-    pub(crate) fn len(&self, seq: Seq) -> usize {
+    fn len(&self, seq: Seq) -> usize {
         self.bytes.len() + int_len(seq.to_wire())
     }
 
     /// Writes the message with that seq.
-    pub(crate) fn put(&self, buffer: &mut BytesMut, seq: Seq) {
+    fn put(&self, buffer: &mut BytesMut, seq: Seq) {
         let (front, back) = self.bytes.split_at(self.split);
         buffer.put_slice(front);
         put_int(buffer, 0x38, seq.to_wire());
@@ -119,12 +113,16 @@ impl Encoded {
     }
 }
 
-fn whole(message: &Message, profile: &Profile, device: bool) -> Bytes {
-    let mut wire = convert::message(message, profile);
-    if let Some(sender) = wire.sender.as_mut().filter(|_| !device) {
-        sender.device_id = 0;
-    }
-    wire.encode_to_vec().into()
+fn whole(envelope: &Envelope) -> Bytes {
+    let profile = Some(&*envelope.profile);
+    written(&Body::new(&envelope.message, profile, true))
+}
+
+/// The message without its seq, with our own fields.
+fn written(body: &Body<'_>) -> Bytes {
+    let mut buffer = BytesMut::with_capacity(body.len(Seq::ZERO, true));
+    body.put(&mut buffer, Seq::ZERO, true);
+    buffer.freeze()
 }
 
 /// A pushed message as a frame; `None` if no frame can carry it.
@@ -138,17 +136,15 @@ pub(crate) fn push(
         .or_else(|| push_of(&Encoded::bare(envelope, extended), seq, request_id))
 }
 
-/// The same for what is outside the inbox: one frame for all who get it. What it was made from is
-/// not kept beside it.
-pub(crate) fn live(envelope: &Envelope, seq: Seq, extended: bool) -> Option<Bytes> {
-    envelope.frame(seq, extended, |envelope| {
-        let bytes = whole(&envelope.message, &envelope.profile, true);
-        let full = Encoded::cut(bytes, &envelope.message, extended);
-        push_of(&full, seq, envelope.request_id).or_else(|| {
-            let bare = Encoded::bare(envelope, extended);
-            push_of(&bare, seq, envelope.request_id)
-        })
-    })
+/// The same for a room's message and all its members; what it is made from is not kept.
+pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
+    let RoomItem { seq, envelope, .. } = item;
+    let frame = push_of(&Encoded::once(envelope, extended), *seq, 0)
+        .or_else(|| push_of(&Encoded::bare(envelope, extended), *seq, 0));
+    if frame.is_none() {
+        tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+    }
+    frame
 }
 
 fn push_of(message: &Encoded, seq: Seq, request_id: i64) -> Option<Bytes> {
@@ -179,6 +175,16 @@ pub(crate) fn answer(kind: i32, request_id: i64, data: Bytes) -> Bytes {
         ..pb::Output::default()
     };
     output.encode_to_vec().into()
+}
+
+/// Begins an answer of success, with that much data behind it.
+pub(crate) fn put_answer(buffer: &mut BytesMut, kind: pb::PackageType, id: i64, data: usize) {
+    put_int(buffer, 0x08, kind as i64);
+    put_int(buffer, 0x10, id);
+    if data > 0 {
+        buffer.put_u8(0x2a);
+        put_len(buffer, data);
+    }
 }
 
 /// Bytes of an answer with that much data.

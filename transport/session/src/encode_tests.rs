@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Receiver, Sender};
+use gimlet_core::message::{Content, Profile, Receiver, Sender};
+use gimlet_core::store::StreamId;
 use gimlet_core::time::Timestamp;
 
 use super::*;
+use crate::convert;
 
 fn user(raw: u64) -> UserId {
     UserId::new(raw).unwrap()
@@ -73,16 +75,43 @@ fn pushes_are_what_prost_would_write() {
 }
 
 #[test]
-fn a_page_for_a_client_of_gim_names_no_device() {
-    let envelope = envelope(Receiver::User(user(3)), 5, 10);
-    for extended in [false, true] {
-        let mut message = expected(&envelope, 9, extended);
-        message.sender.as_mut().unwrap().device_id = if extended { 7 } else { 0 };
-        let encoded = Encoded::page(&envelope, extended);
-        let mut buffer = BytesMut::new();
-        encoded.put(&mut buffer, Seq::new(9));
-        assert_eq!(buffer, message.encode_to_vec());
-        assert_eq!(buffer.len(), encoded.len(Seq::new(9)));
+fn a_body_is_what_prost_would_write() {
+    let someone = Sender::User {
+        user: user(u64::from(u32::MAX)),
+        device: DeviceId::new(7),
+    };
+    let nobody = Profile::default();
+    for sender in [someone, Sender::System, Sender::Business] {
+        for (kind, mentions) in [
+            (0, vec![]),
+            (1, vec![user(3), user(300)]),
+            (-1, vec![user(1)]),
+        ] {
+            let full = envelope(Receiver::User(user(3)), 5, 10);
+            let message = Message {
+                sender,
+                kind,
+                mentions,
+                ..(*full.message).clone()
+            };
+            for profile in [Some(&*full.profile), None] {
+                for (device, extended) in [(false, false), (true, false), (true, true)] {
+                    let mut want = convert::message(&message, profile.unwrap_or(&nobody));
+                    want.seq = 9;
+                    if !device {
+                        want.sender.as_mut().unwrap().device_id = 0;
+                    }
+                    if !extended {
+                        want.message_id = Bytes::new();
+                    }
+                    let body = Body::new(&message, profile, device);
+                    let mut buffer = BytesMut::new();
+                    body.put(&mut buffer, Seq::new(9), extended);
+                    assert_eq!(buffer, want.encode_to_vec());
+                    assert_eq!(buffer.len(), body.len(Seq::new(9), extended));
+                }
+            }
+        }
     }
 }
 
@@ -111,4 +140,26 @@ fn what_fits_no_frame_goes_out_without_the_profile_or_not_at_all() {
     assert!(frame.len() <= LARGEST_FRAME);
     let large = self::envelope(Receiver::User(user(3)), 5, 66_000);
     assert_eq!(push(&large, Seq::new(1), 0, true), None);
+}
+
+#[test]
+fn all_members_of_a_room_are_pushed_the_same() {
+    let room = RoomId::new(5).unwrap();
+    for content in [100, 61_440, 66_000] {
+        let profile = Profile {
+            extra: "x".repeat(content / 10),
+            ..Profile::default()
+        };
+        let message = envelope(Receiver::Room(room), 5, content).message;
+        let item = RoomItem {
+            room,
+            stream: StreamId(1),
+            seq: Seq::new(300),
+            envelope: Arc::new(Envelope::new(message, Arc::new(profile), 0)),
+        };
+        for extended in [false, true] {
+            let each = push(&item.envelope, item.seq, 0, extended);
+            assert_eq!(room_push(&item, extended), each, "{content}");
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! It knows gim's packets and core's gateway; sockets belong to the wires, stores to core.
 
 pub mod admission;
+mod body;
 mod close;
 pub mod convert;
 mod dispatch;

@@ -36,6 +36,9 @@ pub trait Link:
     /// Which wire this is.
     fn wire(&self) -> Wire;
 
+    /// Queues frames that others are sent as well; like `start_send`, it follows a `poll_ready`.
+    fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError>;
+
     /// Whether everything that was sent has been handed to the system.
     fn is_flushed(&self) -> bool;
 

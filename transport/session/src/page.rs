@@ -1,12 +1,14 @@
 //! The answer to SYNC: as much of a page as fits the frame.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::seq::Seq;
 use gimlet_proto::pb;
 use prost::Message as _;
 
-use crate::encode::{self, Encoded, LARGEST_FRAME, delimited_len};
+use crate::body::Body;
+use crate::encode::{self, LARGEST_FRAME, delimited_len};
 
 /// Bytes an old TCP client can take in one read (its buffer holds 1,024 with the length).
 const FRAGILE_BODY: usize = 1_022;
@@ -33,40 +35,54 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: 
         let data = length + around + if more { HAS_MORE } else { 0 };
         encode::answer_len(request_id, data) <= budget
     };
-    let mut data = BytesMut::new();
+    let mut bodies = Vec::with_capacity(page.items.len());
+    let mut length = 0;
     let mut upto = page.upto;
     let mut more = page.more;
-    let mut last = None;
     let mut items = page.items.iter().peekable();
     while let Some((seq, envelope)) = items.next() {
         let behind = page.more || items.peek().is_some();
-        let mut message = Encoded::page(envelope, extended);
-        if !fits(item_len(&message, *seq), behind, LARGEST_FRAME) {
-            message = Encoded::bare(envelope, extended);
+        let mut body = body(envelope, true, extended);
+        if !fits(item_len(&body, *seq, extended), behind, LARGEST_FRAME) {
+            body = self::body(envelope, false, extended);
         }
-        let length = item_len(&message, *seq);
-        if !fits(length, behind, LARGEST_FRAME) {
+        let item = item_len(&body, *seq, extended);
+        if !fits(item, behind, LARGEST_FRAME) {
             tracing::error!(message = %envelope.message.id, "fits no frame; left out");
             continue;
         }
-        if let Some(last) = last.filter(|_| !fits(data.len() + length, behind, budget)) {
-            upto = last;
+        if let Some((last, _)) = bodies
+            .last()
+            .filter(|_| !fits(length + item, behind, budget))
+        {
+            upto = *last;
             more = true;
             break;
         }
-        data.reserve(length);
-        data.put_u8(0x0a);
-        encode::put_len(&mut data, message.len(*seq));
-        message.put(&mut data, *seq);
-        last = Some(*seq);
+        length += item;
+        bodies.push((*seq, body));
     }
     let rest = pb::SyncOutput {
         has_more: more,
         ..ours
     };
-    data.put_slice(&rest.encode_to_vec());
-    let frame = encode::answer(pb::PackageType::PtSync.into(), request_id, data.freeze());
+    let data = length + rest.encoded_len();
+    let mut frame = BytesMut::with_capacity(encode::answer_len(request_id, data));
+    encode::put_answer(&mut frame, pb::PackageType::PtSync, request_id, data);
+    for (seq, body) in &bodies {
+        frame.put_u8(0x0a);
+        encode::put_len(&mut frame, body.len(*seq, extended));
+        body.put(&mut frame, *seq, extended);
+    }
+    frame.put_slice(&rest.encode_to_vec());
+    let frame = frame.freeze();
     Answer { frame, upto, more }
+}
+
+/// The message of an item. gim does not name the sending device in a page, nor do we to its clients.
+fn body(envelope: &Envelope, profile: bool, extended: bool) -> Body<'_> {
+    let profile = profile.then_some(&*envelope.profile);
+    Body::new(&envelope.message, profile, extended)
 }
 
 /// Our own fields of the answer; a client of gim gets none.
@@ -83,15 +99,14 @@ fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
 }
 
 /// Bytes of a message as an item of the page.
-fn item_len(message: &Encoded, seq: Seq) -> usize {
-    1 + delimited_len(message.len(seq))
+fn item_len(body: &Body<'_>, seq: Seq, extended: bool) -> usize {
+    1 + delimited_len(body.len(seq, extended))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use gimlet_core::envelope::Envelope;
     use gimlet_core::id::{Epoch, UserId};
     use gimlet_core::message::Receiver;
     use gimlet_core::store::Head;
@@ -153,7 +168,8 @@ mod tests {
                 assert_eq!(answer.upto, Seq::new(sent as u64));
                 assert_eq!(output.has_more, sent < 20);
                 assert_eq!(output.has_more, answer.more);
-                let next = item_len(&Encoded::page(&page.items[0].1, extended), Seq::new(20));
+                let first = body(&page.items[0].1, true, extended);
+                let next = item_len(&first, Seq::new(20), extended);
                 assert!(
                     sent == 20 || answer.frame.len() + next + 2 > budget,
                     "{size}"

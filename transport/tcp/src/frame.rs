@@ -6,7 +6,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gimlet_transport::LinkError;
 
 /// Bytes of the length in front of a frame.
-const PREFIX: usize = 2;
+pub(crate) const PREFIX: usize = 2;
 
 /// The largest length that two bytes can declare.
 pub(crate) const WIDEST: usize = u16::MAX as usize;

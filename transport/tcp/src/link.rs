@@ -156,6 +156,14 @@ impl Link for TcpLink {
         Wire::Tcp
     }
 
+    fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
+        self.output
+            .reserve(frames.iter().map(|it| frame::PREFIX + it.len()).sum());
+        frames
+            .iter()
+            .try_for_each(|it| frame::put(&mut self.output, it))
+    }
+
     fn is_flushed(&self) -> bool {
         self.output.is_empty()
     }

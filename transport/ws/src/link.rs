@@ -140,6 +140,15 @@ impl Link for WsLink {
         Wire::WebSocket
     }
 
+    fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
+        if !self.closing {
+            for frame in frames {
+                self.stream.get_mut().put_binary(frame);
+            }
+        }
+        Ok(())
+    }
+
     fn is_flushed(&self) -> bool {
         self.stream.get_ref().is_flushed()
     }

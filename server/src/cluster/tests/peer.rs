@@ -113,9 +113,7 @@ async fn pushed(connection: &Connection, n: usize) -> Vec<u64> {
         let Work::Deliver(batch) = work(connection).await else {
             panic!("pushes, no reads: they came by the stream");
         };
-        got.extend(batch.iter().map(|it| match it {
-            Delivery::Entry { seq, .. } | Delivery::Live { seq, .. } => seq.get(),
-        }));
+        got.extend(batch.iter().flat_map(Delivery::seqs).map(Seq::get));
     }
     got
 }

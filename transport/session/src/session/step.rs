@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use futures_util::{SinkExt as _, StreamExt as _};
 use gimlet_core::envelope::Delivery;
 use gimlet_core::hub::Work;
+use gimlet_core::room_batch::RoomBatch;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
@@ -240,7 +241,10 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn push(&mut self, push: &Delivery) -> Result<(), End> {
-        let (Delivery::Entry { seq, envelope } | Delivery::Live { seq, envelope }) = push;
+        let (seq, envelope) = match push {
+            Delivery::Entry { seq, envelope } | Delivery::Live { seq, envelope } => (seq, envelope),
+            Delivery::Room(batch) => return self.push_batch(batch),
+        };
         let own = self
             .connection
             .as_ref()
@@ -250,17 +254,19 @@ impl<L: Link> Session<'_, L> {
         } else {
             envelope.request_id
         };
-        let frame = match push {
-            Delivery::Live { .. } if request_id == envelope.request_id => {
-                encode::live(envelope, *seq, self.extended)
-            }
-            _ => encode::push(envelope, *seq, request_id, self.extended),
-        };
+        let frame = encode::push(envelope, *seq, request_id, self.extended);
         let Some(frame) = frame else {
             tracing::error!(message = %envelope.message.id, "fits no frame; left out");
             return Ok(());
         };
         self.write(frame)
+    }
+
+    fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), End> {
+        let frames = batch.frames(self.extended, |item| encode::room_push(item, self.extended));
+        let frames_out = &self.shared.stats.frames_out;
+        frames_out.fetch_add(frames.len() as u64, Ordering::Relaxed);
+        Ok(self.link.put_all(frames)?)
     }
 
     /// The next packet that can be answered now. Acks, which have no answer, are taken on the way.

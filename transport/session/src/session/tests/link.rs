@@ -129,6 +129,11 @@ impl Link for MemoryLink {
         self.wire
     }
 
+    fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
+        self.shared.lock().pending.extend_from_slice(frames);
+        Ok(())
+    }
+
     fn is_flushed(&self) -> bool {
         self.shared.lock().pending.is_empty()
     }

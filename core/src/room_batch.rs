@@ -1,0 +1,179 @@
+//! Messages of a room that were published close together: handed to each member as one, and shown
+//! to all of them by the same bytes.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::id::RoomId;
+use crate::store::RoomItem;
+
+/// Bytes of a batch of more than one message.
+const MOST: usize = 32 * 1024;
+
+/// A few items of one stream of a room, in the order of their seqs; at least one.
+#[derive(Debug)]
+pub struct RoomBatch {
+    first: Arc<RoomItem>,
+    items: Vec<Arc<RoomItem>>,
+    weight: usize,
+    shared: bool,
+    frames: [OnceLock<Vec<Bytes>>; 2],
+}
+
+impl RoomBatch {
+    /// Batches of these items, in this order: a new one where the stream changes or does not go up,
+    /// and where one is large enough.
+    pub(crate) fn of(items: &[Arc<RoomItem>]) -> Vec<Arc<Self>> {
+        let mut bytes = 0;
+        let together = |before: &Arc<RoomItem>, next: &Arc<RoomItem>| {
+            bytes += before.envelope.weight();
+            let fits = bytes + next.envelope.weight() <= MOST;
+            let goes_on = before.stream == next.stream && before.seq < next.seq;
+            if !(fits && goes_on) {
+                bytes = 0;
+            }
+            fits && goes_on
+        };
+        items.chunk_by(together).filter_map(Self::new).collect()
+    }
+
+    fn new(items: &[Arc<RoomItem>]) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            first: Arc::clone(items.first()?),
+            items: items.to_vec(),
+            weight: items.iter().map(|item| item.envelope.weight()).sum(),
+            shared: items.iter().all(|item| item.envelope.request_id == 0),
+            frames: Default::default(),
+        }))
+    }
+
+    /// The room.
+    #[must_use]
+    pub fn room(&self) -> RoomId {
+        self.first.room
+    }
+
+    pub(crate) const fn first(&self) -> &Arc<RoomItem> {
+        &self.first
+    }
+
+    pub(crate) fn last(&self) -> &Arc<RoomItem> {
+        self.items.last().unwrap_or(&self.first)
+    }
+
+    /// The items, ascending.
+    #[must_use]
+    pub fn items(&self) -> &[Arc<RoomItem>] {
+        &self.items
+    }
+
+    /// Whether every member is shown the same: none of them is who asked for it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    /// What it counts in a bounded queue, in bytes.
+    #[must_use]
+    pub const fn weight(&self) -> usize {
+        self.weight
+    }
+
+    /// Its frames, made by the wire on first use, in one of two forms. An item that no frame can
+    /// carry has none.
+    pub fn frames(
+        &self,
+        extended: bool,
+        encode: impl FnMut(&Arc<RoomItem>) -> Option<Bytes>,
+    ) -> &[Bytes] {
+        let [plain, ours] = &self.frames;
+        let slot = if extended { ours } else { plain };
+        slot.get_or_init(|| self.items.iter().filter_map(encode).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::Envelope;
+    use crate::id::MessageId;
+    use crate::message::{Content, Message, Profile, Receiver, Sender};
+    use crate::seq::Seq;
+    use crate::store::StreamId;
+    use crate::time::Timestamp;
+
+    fn item(stream: u64, seq: u64, bytes: usize) -> Arc<RoomItem> {
+        let room = RoomId::new(1).unwrap();
+        let message = Message {
+            id: MessageId::generate(),
+            sender: Sender::Business,
+            receiver: Receiver::Room(room),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(vec![b'x'; bytes].into()),
+            sent_at: Timestamp(0),
+        };
+        let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
+        Arc::new(RoomItem {
+            room,
+            stream: StreamId(stream),
+            seq: Seq::new(seq),
+            envelope: Arc::new(envelope),
+        })
+    }
+
+    fn batches(items: &[Arc<RoomItem>]) -> Vec<Vec<u64>> {
+        let batches = RoomBatch::of(items);
+        for batch in &batches {
+            let weights = batch.items().iter().map(|it| it.envelope.weight());
+            assert_eq!(batch.weight(), weights.sum::<usize>());
+            assert!(batch.weight() <= MOST || batch.items().len() == 1);
+        }
+        let seqs = |batch: &Arc<RoomBatch>| batch.items().iter().map(|it| it.seq.get()).collect();
+        batches.iter().map(seqs).collect()
+    }
+
+    #[test]
+    fn what_follows_on_goes_together() {
+        let items: Vec<_> = (1..=64).map(|seq| item(1, seq, 100)).collect();
+        assert_eq!(batches(&items), [(1..=64).collect::<Vec<_>>()]);
+        assert_eq!(batches(&[]), [[0; 0]; 0]);
+    }
+
+    #[test]
+    fn another_stream_or_a_step_back_begins_anew() {
+        let items = [(1, 7), (1, 9), (2, 10), (2, 10), (2, 11)];
+        let items = items.map(|(stream, seq)| item(stream, seq, 100));
+        let want = [vec![7, 9], vec![10], vec![10, 11]];
+        assert_eq!(batches(&items), want);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_but_for_a_single_message() {
+        let sizes = [20_000, 10_000, 10_000, 60_000, 10];
+        let items: Vec<_> = (1..)
+            .zip(sizes)
+            .map(|(seq, size)| item(1, seq, size))
+            .collect();
+        assert_eq!(batches(&items), [vec![1, 2], vec![3], vec![4], vec![5]]);
+    }
+
+    #[test]
+    fn its_frames_are_made_once_for_each_form() {
+        let batch = &RoomBatch::of(&[item(1, 1, 1), item(1, 2, 1), item(1, 3, 1)])[0];
+        let mut made = 0;
+        for extended in [false, true, false, true] {
+            let frames = batch.frames(extended, |item| {
+                made += 1;
+                let two = item.seq.get() == 2;
+                (!two).then(|| Bytes::from(vec![u8::from(extended)]))
+            });
+            assert_eq!(
+                frames.concat(),
+                [u8::from(extended); 2],
+                "one fits no frame"
+            );
+        }
+        assert_eq!(made, 6);
+    }
+}
