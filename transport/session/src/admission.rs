@@ -6,14 +6,12 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The places for connections on this node.
 pub struct Admission {
-    places: Arc<Semaphore>,
+    free: AtomicUsize,
     per_address: usize,
     refused: AtomicU64,
     /// A plain mutex: it is held for one map operation and never over a wait.
@@ -26,7 +24,7 @@ impl Admission {
     #[must_use]
     pub fn new(connections: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+            free: AtomicUsize::new(connections),
             per_address,
             refused: AtomicU64::new(0),
             addresses: Mutex::new(HashMap::new()),
@@ -35,9 +33,14 @@ impl Admission {
 
     /// Takes a place, or says which limit is reached.
     pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<Place, Full> {
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+        let (free, one_less) = (&self.free, |free: usize| free.checked_sub(1));
+        if (free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Full::Node);
+        }
+        let mut place = Place {
+            admission: Arc::clone(self),
+            address: None,
         };
         let exempt = addr.ip().to_canonical().is_loopback();
         let address = (!exempt).then(|| address(addr.ip()));
@@ -49,12 +52,9 @@ impl Admission {
                 return Err(Full::Address);
             }
             *taken += 1;
+            place.address = Some(address);
         }
-        Ok(Place {
-            admission: Arc::clone(self),
-            address,
-            _permit: permit,
-        })
+        Ok(place)
     }
 
     /// Connections that were turned away so far.
@@ -84,7 +84,7 @@ impl Admission {
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission")
-            .field("free", &self.places.available_permits())
+            .field("free", &self.free.load(Ordering::Relaxed))
             .field("per_address", &self.per_address)
             .finish_non_exhaustive()
     }
@@ -118,7 +118,6 @@ pub enum Full {
 pub struct Place {
     admission: Arc<Admission>,
     address: Option<IpAddr>,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
@@ -126,6 +125,7 @@ impl Drop for Place {
         if let Some(address) = self.address {
             self.admission.leave(address);
         }
+        self.admission.free.fetch_add(1, Ordering::Relaxed);
     }
 }
 

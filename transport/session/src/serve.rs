@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::admission::{Admission, Full};
+use crate::admission::{Admission, Full, Place};
 use crate::link::{LinkError, Listener, Opened, Pending};
 
 /// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
@@ -86,14 +86,7 @@ pub async fn accept<Li, S>(
         match admission.enter(addr) {
             Ok(place) => {
                 let sessions = Arc::clone(&sessions);
-                tasks.spawn(async move {
-                    // Boxed, so that its memory is gone when the session starts.
-                    match Box::pin(open(pending, limits.handshake)).await {
-                        Ok(opened) => sessions.serve(opened, addr).await,
-                        Err(error) => tracing::debug!(%addr, %error, "no handshake"),
-                    }
-                    drop(place);
-                });
+                tasks.spawn(attend(pending, addr, sessions, place, limits.handshake));
             }
             Err(full) => {
                 note(full, addr);
@@ -116,10 +109,43 @@ pub async fn accept<Li, S>(
     }
 }
 
-async fn open<P: Pending>(pending: P, limit: Duration) -> Result<Opened<P::Link>, LinkError> {
-    match tokio::time::timeout(limit, pending.open()).await {
+/// What the task of a connection does: the handshake, then the session. It lives as long as the
+/// connection, so it holds next to nothing itself.
+pub(crate) fn attend<P: Pending, S: Serve<P::Link>>(
+    pending: P,
+    addr: SocketAddr,
+    sessions: Arc<S>,
+    place: Place,
+    limit: Duration,
+) -> impl Future<Output = ()> + Send {
+    // Boxed, so that its memory is gone when the session starts.
+    let opening = Box::pin(open(pending, addr, limit));
+    async move {
+        // What was opened must be gone from here while it is served.
+        let session = match opening.await {
+            Some((opened, addr)) => sessions.serve(opened, addr),
+            None => return drop(place),
+        };
+        session.await;
+        drop(place);
+    }
+}
+
+async fn open<P: Pending>(
+    pending: P,
+    addr: SocketAddr,
+    limit: Duration,
+) -> Option<(Opened<P::Link>, SocketAddr)> {
+    let opened = match tokio::time::timeout(limit, pending.open()).await {
         Ok(opened) => opened,
         Err(_) => Err(LinkError::HandshakeTimeout(limit)),
+    };
+    match opened {
+        Ok(opened) => Some((opened, addr)),
+        Err(error) => {
+            tracing::debug!(%addr, %error, "no handshake");
+            None
+        }
     }
 }
 

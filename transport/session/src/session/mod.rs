@@ -12,6 +12,7 @@ mod step;
 mod tests;
 mod work;
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -24,8 +25,9 @@ use gimlet_core::gateway::{Connection, Gateway};
 use gimlet_proto::pb::CloseCode;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
+use self::requests::Slow;
 use self::step::Step;
 use self::work::Backlog;
 use crate::close::Close;
@@ -84,11 +86,19 @@ impl<L: Link> Serve<L> for Sessions {
         );
         let Opened { link, greeting } = opened;
         self.stats.opened.fetch_add(1, Ordering::Relaxed);
-        // Boxed, and before anything is waited for: the task would hold it more than once.
+        // Boxed, and before anything is waited for: the task would hold it more than once. What the
+        // task holds itself is little: its memory comes in steps of 128 bytes.
         let mut session = Box::new(Session::new(self, link, addr));
+        session.greeting = greeting;
+        session.span = (!span.is_disabled()).then(|| Box::new(span));
         async move {
-            session.run(greeting).instrument(span).await;
-            self.stats.closed.fetch_add(1, Ordering::Relaxed);
+            if let Some(span) = session.span.take() {
+                Box::pin(session.run().instrument(*span)).await;
+            } else {
+                session.run().await;
+            }
+            let stats = &session.shared.stats;
+            stats.closed.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -97,7 +107,7 @@ impl<L: Link> Serve<L> for Sessions {
 #[derive(Debug)]
 enum End {
     /// The client has gone, or its socket has failed.
-    Gone(Option<LinkError>),
+    Gone(Option<Box<LinkError>>),
     /// The server closes it.
     Close(Box<Close>),
 }
@@ -112,7 +122,7 @@ impl From<LinkError> for End {
     fn from(error: LinkError) -> Self {
         match error {
             LinkError::TooLarge { .. } => Self::close(CloseCode::FrameTooLarge, error.to_string()),
-            error => Self::Gone(Some(error)),
+            error => Self::Gone(Some(Box::new(error))),
         }
     }
 }
@@ -133,6 +143,9 @@ struct Session<'s, L> {
     shared: &'s Sessions,
     link: L,
     addr: SocketAddr,
+    greeting: Greeting,
+    /// Until the session runs in it; `None` if connections are not traced.
+    span: Option<Box<Span>>,
     connection: Option<Arc<Connection>>,
     /// It speaks our extension.
     extended: bool,
@@ -163,6 +176,8 @@ impl<'s, L: Link> Session<'s, L> {
             shared,
             link,
             addr,
+            greeting: Greeting::BySignIn,
+            span: None,
             connection: None,
             extended: false,
             fragile: false,
@@ -178,35 +193,29 @@ impl<'s, L: Link> Session<'s, L> {
         }
     }
 
-    async fn run(&mut self, greeting: Greeting) {
-        let end = match greeting {
-            Greeting::BySignIn => Ok(()),
-            Greeting::FromUrl(url) => Box::pin(self.sign_in_by_url(*url)).await,
-        };
-        let end = match end {
-            Ok(()) => self.serve().await,
-            Err(end) => end,
-        };
+    async fn run(&mut self) {
+        let Err(end) = self.serve().await;
         Box::pin(self.finish(end)).await;
     }
 
-    async fn serve(&mut self) -> End {
+    /// Serves until the end. Nothing but what is waited for is kept over a wait.
+    async fn serve(&mut self) -> Result<Infallible, End> {
+        if let Greeting::FromUrl(url) = std::mem::take(&mut self.greeting) {
+            Box::pin(self.sign_in_by_url(*url)).await?;
+        }
         loop {
-            match poll_fn(|cx| self.poll_step(cx)).await {
-                Step::Packet(packet) => {
-                    let handled = self.handle(&packet);
-                    drop(packet);
-                    let slow = match handled {
-                        Ok(None) => continue,
-                        Ok(Some(slow)) => slow,
-                        Err(end) => return end,
-                    };
-                    if let Err(end) = slow.await {
-                        return end;
-                    }
-                }
-                Step::End(end) => return end,
-            }
+            let step = poll_fn(|cx| self.poll_step(cx)).await;
+            let Some(slow) = self.take(step)? else {
+                continue;
+            };
+            slow.await?;
+        }
+    }
+
+    fn take(&mut self, step: Step) -> Result<Option<Slow<'_>>, End> {
+        match step {
+            Step::Packet(packet) => self.handle(&packet),
+            Step::End(end) => Err(end),
         }
     }
 
@@ -227,7 +236,7 @@ impl<'s, L: Link> Session<'s, L> {
             End::Gone(None) => tracing::debug!("the client has gone"),
             End::Gone(Some(error)) => {
                 tracing::debug!(
-                    error = &error as &dyn std::error::Error,
+                    error = &*error as &dyn std::error::Error,
                     "the connection is lost"
                 );
                 return;

@@ -260,7 +260,7 @@ impl<L: Link> Session<'_, L> {
 }
 
 /// What a packet waits for.
-type Slow<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
+pub(super) type Slow<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
 
 /// What the gateway has to be asked before there is an answer.
 enum Asked {
