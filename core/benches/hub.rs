@@ -122,7 +122,7 @@ fn plans(c: &mut Criterion) {
                 user: user(n),
                 generation: Generation(1),
                 node: node.clone(),
-                client: String::new(),
+                client: None,
             })
             .collect();
         let envelope = envelope();

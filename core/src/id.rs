@@ -17,6 +17,11 @@ macro_rules! numeric_id {
         pub struct $name(u64);
 
         impl $name {
+            /// The smallest.
+            pub const MIN: Self = Self(1);
+            /// The largest.
+            pub const MAX: Self = Self(MAX_ID);
+
             /// Makes the id, or `None` if the number is not in 1 … 2^63−1.
             #[must_use]
             pub const fn new(raw: u64) -> Option<Self> {

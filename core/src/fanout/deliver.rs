@@ -172,7 +172,7 @@ impl Fanout {
                 name: String::new(),
                 boot: 0,
             },
-            client: String::new(),
+            client: None,
         };
         if !matches!(
             timeout(ROUTES_WAIT, self.routes.claim(&nowhere)).await,

@@ -110,7 +110,7 @@ mod tests {
             user: user(of),
             generation: Generation(1),
             node: node(on),
-            client: String::new(),
+            client: None,
         }
     }
 

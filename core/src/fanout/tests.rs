@@ -138,7 +138,7 @@ async fn routed() -> Arc<dyn DeviceRoute> {
             user: user(n),
             generation: Generation(1),
             node: node(on),
-            client: String::new(),
+            client: None,
         };
         routes.claim(&route).await.unwrap();
     }
@@ -171,7 +171,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
         user: user(4),
         generation: Generation(1),
         node: node("d"),
-        client: String::new(),
+        client: None,
     };
     assert!(routes.renew(&newer.node).await.is_ok());
     routes.claim(&newer).await.unwrap();
@@ -205,7 +205,7 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
         user: user(2),
         generation: Generation(1),
         node: node("b"),
-        client: String::new(),
+        client: None,
     };
     assert!(stores.route.renew(&held.node).await.is_ok());
     let info = DeviceInfo {

@@ -10,7 +10,6 @@ use super::*;
 use crate::envelope::{Delivery, Envelope};
 use crate::hub::{Identity, Work};
 use crate::id::{DeviceId, Generation, MessageId, UserId};
-use crate::limits::Limits;
 use crate::message::{Content, Message, Profile, Receiver, Sender};
 use crate::seq::Seq;
 use crate::store::StreamId;
@@ -44,9 +43,9 @@ impl Member {
             device: DeviceId::new(n).unwrap(),
             generation: Generation(1),
             protocol: 1,
-            client: String::new(),
+            client: None,
         };
-        let handle = Handle::new(identity, false, &Limits::default(), hub.lag_counter());
+        let handle = Handle::new(identity, false, &Arc::default(), hub.lag_counter());
         handle.synced(Seq::ZERO, Seq::ZERO, false);
         handle.enter_room(Some((room(), Seq::new(from))));
         let member = Self {

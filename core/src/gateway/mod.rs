@@ -103,7 +103,7 @@ struct Inner {
     pulse: Pulse,
     reads: Semaphore,
     epoch: AtomicU64,
-    limits: Limits,
+    limits: Arc<Limits>,
     from_zero: SyncFromZero,
     tracker: TaskTracker,
     token: CancellationToken,
@@ -141,7 +141,7 @@ impl Gateway {
                 pulse: Pulse::new(),
                 reads: Semaphore::new(limits.parallel_reads),
                 epoch: AtomicU64::new(0),
-                limits,
+                limits: Arc::new(limits),
                 from_zero,
                 tracker: tracker.clone(),
                 token: token.clone(),
@@ -187,7 +187,6 @@ impl Gateway {
         } = request;
         let begin = Instant::now();
         let generation = inner.logic.sign_in(user, device, &token).await?;
-        let client = client.map(|addr| addr.to_string()).unwrap_or_default();
         let conn = inner.hub.next_conn();
         let identity = Identity {
             conn,

@@ -95,7 +95,7 @@ impl Routes {
             user: identity.user,
             generation: identity.generation,
             node: self.node.clone(),
-            client: identity.client.clone(),
+            client: identity.client,
         };
         match self.store.claim(&route).await {
             Ok(Claim::Claimed(None)) => Claimed::Alone,
@@ -232,7 +232,6 @@ mod tests {
     use super::*;
     use crate::envelope::Parcel;
     use crate::id::{ConnId, DeviceId, UserId};
-    use crate::limits::Limits;
     use crate::memory::MemoryRoute;
 
     /// One other node, and the generations it was told of.
@@ -265,9 +264,9 @@ mod tests {
             device: DeviceId::new(7).unwrap(),
             generation: Generation(generation),
             protocol: 1,
-            client: String::new(),
+            client: None,
         };
-        Handle::new(identity, false, &Limits::default(), &Arc::default())
+        Handle::new(identity, false, &Arc::default(), &Arc::default())
     }
 
     #[tokio::test(start_paused = true)]

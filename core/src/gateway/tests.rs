@@ -393,7 +393,7 @@ async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
         user: user(1),
         generation: crate::id::Generation(99),
         node: NodeId::boot("elsewhere"),
-        client: String::new(),
+        client: None,
     };
     stores.route.renew(&elsewhere.node).await.unwrap();
     stores.route.claim(&elsewhere).await.unwrap();
@@ -490,7 +490,7 @@ async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
         user: user(1),
         generation: crate::id::Generation(99),
         node: NodeId::boot("elsewhere"),
-        client: String::new(),
+        client: None,
     };
     stores.route.renew(&newer.node).await.unwrap();
     stores.route.claim(&newer).await.unwrap();

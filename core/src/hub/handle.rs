@@ -7,7 +7,6 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -28,11 +27,10 @@ use crate::store::RoomItem;
 /// A live connection.
 pub struct Handle {
     pub(super) identity: Identity,
-    outbox_bytes: usize,
     /// An old TCP client: it gets one frame at a time.
     one_by_one: bool,
-    parked: (usize, usize, Duration),
-    pub(super) sync_wait: Duration,
+    /// Shared by all connections.
+    pub(super) limits: Arc<Limits>,
     pub(super) lags: Arc<Lags>,
     state: Mutex<State>,
 }
@@ -56,19 +54,13 @@ impl Handle {
     pub(crate) fn new(
         identity: Identity,
         hold_live: bool,
-        limits: &Limits,
+        limits: &Arc<Limits>,
         lags: &Arc<Lags>,
     ) -> Self {
         Self {
             identity,
-            outbox_bytes: limits.outbox_bytes,
             one_by_one: hold_live,
-            parked: (
-                limits.parked_entries,
-                limits.parked_bytes,
-                limits.parked_wait,
-            ),
-            sync_wait: limits.sync_wait,
+            limits: Arc::clone(limits),
             lags: Arc::clone(lags),
             state: Mutex::new(State::new(hold_live)),
         }
@@ -108,14 +100,7 @@ impl Handle {
                     true
                 }
                 Verdict::Ahead => {
-                    let (entries, bytes, wait) = self.parked;
-                    if state.parked.park(seq, envelope, entries, bytes) {
-                        state
-                            .parked_until
-                            .get_or_insert_with(|| Instant::now() + wait);
-                    } else {
-                        state.lag();
-                    }
+                    state.park(seq, envelope, &self.limits);
                     true
                 }
             }
@@ -136,7 +121,7 @@ impl Handle {
                 seq,
                 envelope: Arc::clone(envelope),
             };
-            !state.superseded && state.outbox.push(delivery, self.outbox_bytes)
+            !state.superseded && state.outbox.push(delivery, self.limits.outbox_bytes)
         })
     }
 
@@ -149,10 +134,10 @@ impl Handle {
             if state.superseded {
                 return false;
             }
-            let whole = batch.is_shared() && batch.weight() <= self.outbox_bytes;
+            let whole = batch.is_shared() && batch.weight() <= self.limits.outbox_bytes;
             if whole && !self.one_by_one && cursor.takes(batch) {
                 let delivery = Delivery::Room(Arc::clone(batch));
-                if state.outbox.push(delivery, self.outbox_bytes) {
+                if state.outbox.push(delivery, self.limits.outbox_bytes) {
                     return cursor.pass(batch.last());
                 }
             }
@@ -188,7 +173,7 @@ impl Handle {
         self.change(|state| {
             state.start = head;
             if state.cursor.phase() == Phase::Waiting && !state.superseded {
-                state.live_at = Some(Instant::now() + self.sync_wait);
+                state.live_at = Some(Instant::now() + self.limits.sync_wait);
             }
             state.cursor.hint(head);
             true
@@ -259,7 +244,7 @@ impl Handle {
             seq: item.seq,
             envelope,
         };
-        outbox.push(delivery, self.outbox_bytes) && cursor.pass(item)
+        outbox.push(delivery, self.limits.outbox_bytes) && cursor.pass(item)
     }
 
     /// Queues the next entry, or lags if the budget is used up.
@@ -273,7 +258,7 @@ impl Handle {
         };
         if state
             .outbox
-            .push(Delivery::Entry { seq, envelope }, self.outbox_bytes)
+            .push(Delivery::Entry { seq, envelope }, self.limits.outbox_bytes)
         {
             state.cursor.pass(seq);
         } else {
@@ -282,9 +267,9 @@ impl Handle {
     }
 
     pub(super) fn unpark(&self, state: &mut State) {
-        while !state.parked.is_empty() {
+        loop {
             let next = state.cursor.served().next();
-            let Some(envelope) = state.parked.take(next) else {
+            let Some(envelope) = state.unpark(next) else {
                 break;
             };
             let before = state.cursor.served();
@@ -292,9 +277,6 @@ impl Handle {
             if state.cursor.served() == before {
                 break;
             }
-        }
-        if state.parked.is_empty() {
-            state.parked_until = None;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Who a connection belongs to.
 
+use std::net::SocketAddr;
+
 use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::message::{Message, Sender};
 
@@ -17,7 +19,7 @@ pub struct Identity {
     /// The client's protocol version; 0 is a client of gim.
     pub protocol: u32,
     /// The client's address.
-    pub client: String,
+    pub client: Option<SocketAddr>,
 }
 
 impl Identity {

@@ -109,8 +109,4 @@ impl Parked {
         }
         None
     }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
 }

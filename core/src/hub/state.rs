@@ -1,4 +1,6 @@
 //! What is known of one live connection; it lies under its handle's lock.
+//!
+//! Small on purpose: what few connections have at a time is boxed.
 
 use std::task::Waker;
 
@@ -6,16 +8,17 @@ use tokio::time::Instant;
 
 use super::close::CloseReason;
 use super::cursor::{Cursor, Phase};
-use super::outbox::{Outbox, Parked};
+use super::outbox::{Outbox, Parked, Step};
 use super::room::RoomCursor;
+use crate::limits::Limits;
 use crate::seq::Seq;
 
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) cursor: Cursor,
     pub(super) outbox: Outbox,
-    pub(super) parked: Parked,
-    pub(super) parked_until: Option<Instant>,
+    /// Something, while it waits for its predecessors.
+    waiting: Option<Box<Waiting>>,
     /// When the connection goes live although no SYNC came.
     pub(super) live_at: Option<Instant>,
     /// A read has failed: when the next one is tried.
@@ -32,13 +35,19 @@ pub(super) struct State {
     pub(super) waker: Option<Waker>,
 }
 
+/// Entries that came before their predecessors, and until when these are waited for.
+#[derive(Debug)]
+struct Waiting {
+    parked: Parked,
+    until: Instant,
+}
+
 impl State {
     pub(super) fn new(hold_live: bool) -> Self {
         Self {
             cursor: Cursor::new(),
             outbox: Outbox::default(),
-            parked: Parked::default(),
-            parked_until: None,
+            waiting: None,
             live_at: None,
             retry_at: None,
             hold_live,
@@ -69,7 +78,7 @@ impl State {
             }
             self.cursor.go_live();
         }
-        if self.parked_until.is_some_and(|at| at <= now) {
+        if self.parked_until().is_some_and(|at| at <= now) {
             self.lag();
         }
     }
@@ -78,16 +87,42 @@ impl State {
     pub(super) fn end(&mut self) {
         self.superseded = true;
         self.outbox.clear();
-        self.parked.clear();
-        self.parked_until = None;
+        self.waiting = None;
         self.live_at = None;
     }
 
     /// From now on the inbox is read instead of following pushes.
     pub(super) fn lag(&mut self) {
         self.cursor.lag();
-        self.parked.clear();
-        self.parked_until = None;
+        self.waiting = None;
+    }
+
+    /// Parks an entry until its predecessors are there; if a bound is reached, the inbox is read.
+    pub(super) fn park(&mut self, seq: Seq, envelope: Step, limits: &Limits) {
+        let waiting = self.waiting.get_or_insert_with(|| {
+            Box::new(Waiting {
+                parked: Parked::default(),
+                until: Instant::now() + limits.parked_wait,
+            })
+        });
+        let (entries, bytes) = (limits.parked_entries, limits.parked_bytes);
+        if !waiting.parked.park(seq, envelope, entries, bytes) {
+            self.lag();
+        }
+    }
+
+    /// Takes the parked entry of that place, if it is there.
+    pub(super) fn unpark(&mut self, seq: Seq) -> Option<Step> {
+        let waiting = self.waiting.as_mut()?;
+        let taken = waiting.parked.take(seq);
+        if waiting.parked.is_empty() {
+            self.waiting = None;
+        }
+        taken
+    }
+
+    pub(super) fn parked_until(&self) -> Option<Instant> {
+        self.waiting.as_ref().map(|waiting| waiting.until)
     }
 
     pub(super) fn acked_up_to(&mut self, seq: Option<Seq>) {

@@ -39,7 +39,7 @@ impl Handle {
     /// When `poll_work` should be called although nothing woke it.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
-        [state.parked_until, state.live_at, state.retry_at]
+        [state.parked_until(), state.live_at, state.retry_at]
             .into_iter()
             .flatten()
             .min()
@@ -161,8 +161,8 @@ impl Handle {
             state.cursor.synced(upto, more);
             state.outbox.forget(upto);
             state.hold_live = false;
-            state.live_at =
-                (state.cursor.phase() != Phase::Live).then(|| Instant::now() + self.sync_wait);
+            state.live_at = (state.cursor.phase() != Phase::Live)
+                .then(|| Instant::now() + self.limits.sync_wait);
             let low = if first {
                 asked
             } else {

@@ -1,7 +1,8 @@
 //! Routes in process: for in-memory storage, and for an embedded engine with one process.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,11 +22,34 @@ pub struct MemoryRoute {
     table: Mutex<Table>,
 }
 
+/// One entry per connection: nothing in it is allocated for it alone.
 #[derive(Debug, Default)]
 struct Table {
-    ends: HashMap<NodeId, Instant>,
-    by_device: HashMap<DeviceId, Route>,
-    by_user: HashMap<UserId, HashSet<DeviceId>>,
+    ends: HashMap<Arc<NodeId>, Instant>,
+    by_device: HashMap<DeviceId, Held>,
+    /// A set of pairs, because nearly all users have one device.
+    by_user: BTreeSet<(UserId, DeviceId)>,
+}
+
+/// What a device's route says.
+#[derive(Debug)]
+struct Held {
+    user: UserId,
+    generation: Generation,
+    node: Arc<NodeId>,
+    client: Option<SocketAddr>,
+}
+
+impl Held {
+    fn route(&self, device: DeviceId) -> Route {
+        Route {
+            device,
+            user: self.user,
+            generation: self.generation,
+            node: NodeId::clone(&self.node),
+            client: self.client,
+        }
+    }
 }
 
 impl Default for MemoryRoute {
@@ -53,30 +77,44 @@ impl Table {
         self.ends.get(node).is_some_and(|end| *end > now)
     }
 
-    fn insert(&mut self, route: Route) -> Option<Route> {
-        let before = self.remove(route.device);
-        let devices = self.by_user.entry(route.user).or_default();
-        devices.insert(route.device);
-        self.by_device.insert(route.device, route);
-        before
+    fn insert(&mut self, route: &Route) -> Option<Route> {
+        let held = Held {
+            user: route.user,
+            generation: route.generation,
+            node: self.node(&route.node),
+            client: route.client,
+        };
+        let before = self.by_device.insert(route.device, held);
+        if let Some(before) = before.as_ref().filter(|it| it.user != route.user) {
+            self.by_user.remove(&(before.user, route.device));
+        }
+        self.by_user.insert((route.user, route.device));
+        before.map(|it| it.route(route.device))
     }
 
-    fn remove(&mut self, device: DeviceId) -> Option<Route> {
-        let route = self.by_device.remove(&device)?;
-        if let Some(devices) = self.by_user.get_mut(&route.user) {
-            devices.remove(&device);
-            if devices.is_empty() {
-                self.by_user.remove(&route.user);
-            }
+    /// The node's name as its lease has it: its routes share it.
+    fn node(&self, node: &NodeId) -> Arc<NodeId> {
+        let known = self.ends.get_key_value(node);
+        known.map_or_else(|| Arc::new(node.clone()), |(known, _)| Arc::clone(known))
+    }
+
+    fn remove(&mut self, device: DeviceId) {
+        if let Some(held) = self.by_device.remove(&device) {
+            self.by_user.remove(&(held.user, device));
         }
-        Some(route)
+    }
+
+    fn devices(&self, user: UserId) -> impl Iterator<Item = DeviceId> {
+        self.by_user
+            .range((user, DeviceId::MIN)..=(user, DeviceId::MAX))
+            .map(|(_, device)| *device)
     }
 
     /// Forgets a node's lease and its routes.
     fn forget(&mut self, node: &NodeId) {
         self.ends.remove(node);
-        let routes = self.by_device.values().filter(|it| it.node == *node);
-        let gone: Vec<DeviceId> = routes.map(|it| it.device).collect();
+        let routes = self.by_device.iter().filter(|(_, it)| *it.node == *node);
+        let gone: Vec<DeviceId> = routes.map(|(device, _)| *device).collect();
         for device in gone {
             self.remove(device);
         }
@@ -89,25 +127,25 @@ impl DeviceRoute for MemoryRoute {
         let mut table = lock(&self.table);
         match table.by_device.get(&route.device) {
             Some(now) if now.generation > route.generation => {
-                return Ok(Claim::Superseded(now.clone()));
+                return Ok(Claim::Superseded(now.route(route.device)));
             }
             Some(now) if now.generation == route.generation => {
-                if now.node != route.node {
-                    return Ok(Claim::Superseded(now.clone()));
+                if *now.node != route.node {
+                    return Ok(Claim::Superseded(now.route(route.device)));
                 }
                 // The same connection registers again: it displaces nobody.
-                table.insert(route.clone());
+                table.insert(route);
                 return Ok(Claim::Claimed(None));
             }
             _ => {}
         }
-        Ok(Claim::Claimed(table.insert(route.clone())))
+        Ok(Claim::Claimed(table.insert(route)))
     }
 
     async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError> {
         let mut table = lock(&self.table);
         let held = table.by_device.get(&device);
-        if held.is_none_or(|route| route.generation != generation) {
+        if held.is_none_or(|held| held.generation != generation) {
             return Ok(false);
         }
         table.remove(device);
@@ -117,19 +155,20 @@ impl DeviceRoute for MemoryRoute {
     async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError> {
         let now = Instant::now();
         let table = lock(&self.table);
-        let devices = users.iter().filter_map(|user| table.by_user.get(user));
+        let devices = users.iter().flat_map(|user| table.devices(*user));
         let routes = devices
-            .flatten()
-            .filter_map(|device| table.by_device.get(device))
-            .filter(|route| table.lives(&route.node, now));
-        Ok(routes.cloned().collect())
+            .filter_map(|device| Some((device, table.by_device.get(&device)?)))
+            .filter(|(_, held)| table.lives(&held.node, now))
+            .map(|(device, held)| held.route(device));
+        Ok(routes.collect())
     }
 
     async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError> {
         let now = Instant::now();
         let table = lock(&self.table);
-        let route = table.by_device.get(&device);
-        Ok(route.filter(|it| table.lives(&it.node, now)).cloned())
+        let held = table.by_device.get(&device);
+        let held = held.filter(|it| table.lives(&it.node, now));
+        Ok(held.map(|it| it.route(device)))
     }
 
     async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
@@ -137,12 +176,13 @@ impl DeviceRoute for MemoryRoute {
         let mut table = lock(&self.table);
         let held = table.lives(node, now);
         // Every renewal also clears away what others left behind, so the table stays bounded.
-        let mut dead: Vec<NodeId> = table.ends.keys().cloned().collect();
+        let mut dead: Vec<Arc<NodeId>> = table.ends.keys().cloned().collect();
         dead.retain(|other| !table.lives(other, now));
         for other in &dead {
             table.forget(other);
         }
-        table.ends.insert(node.clone(), now + self.lease);
+        let node = table.node(node);
+        table.ends.insert(node, now + self.lease);
         Ok(held)
     }
 
@@ -153,7 +193,7 @@ impl DeviceRoute for MemoryRoute {
             .ends
             .keys()
             .filter(|node| table.lives(node, now))
-            .cloned()
+            .map(|node| NodeId::clone(node))
             .collect())
     }
 
@@ -173,7 +213,7 @@ mod tests {
             user: UserId::new(1).unwrap(),
             generation: Generation(1),
             node: node.clone(),
-            client: "127.0.0.1:9".into(),
+            client: "127.0.0.1:9".parse().ok(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which node holds which device's connection.
 
 use std::fmt::Debug;
+use std::net::SocketAddr;
 
 use async_trait::async_trait;
 
@@ -19,7 +20,7 @@ pub struct Route {
     /// The node that holds the connection; the route counts while that node's lease lives.
     pub node: NodeId,
     /// The client's address, for `GetDevice`.
-    pub client: String,
+    pub client: Option<SocketAddr>,
 }
 
 /// Routes. They are hints that can be lost and rebuilt: nothing that lasts depends on them.

@@ -11,7 +11,9 @@ fn route(on: u64, who: u64, generation: u64, node: &NodeId) -> Route {
         user: user(who),
         generation: Generation(generation),
         node: node.clone(),
-        client: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535".into(),
+        client: "[2001:db8:ffff:ffff:ffff:ffff:ffff:ffff]:65535"
+            .parse()
+            .ok(),
     }
 }
 

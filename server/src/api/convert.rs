@@ -142,6 +142,7 @@ pub(super) fn device_info(device: Device, route: Option<Route>) -> pb::Device {
     let (conn_addr, client_addr) = route
         .map(|route| (route.node.name, route.client))
         .unwrap_or_default();
+    let client_addr = client_addr.map(|addr| addr.to_string());
     pb::Device {
         device_id: device.id.to_wire(),
         user_id: device.user.map_or(0, UserId::to_wire),
@@ -152,7 +153,7 @@ pub(super) fn device_info(device: Device, route: Option<Route>) -> pb::Device {
         sdk_version: device.info.sdk_version,
         status,
         conn_addr,
-        client_addr,
+        client_addr: client_addr.unwrap_or_default(),
         create_time: device.created_at.seconds(),
         update_time: device.updated_at.seconds(),
     }

@@ -40,7 +40,9 @@ fn prefix(route: &Route) -> String {
 }
 
 fn encode(route: &Route) -> String {
-    format!("{}{}:{}", prefix(route), route.user.get(), route.client)
+    let client = route.client.map(|client| client.to_string());
+    let client = client.unwrap_or_default();
+    format!("{}{}:{client}", prefix(route), route.user.get())
 }
 
 fn decode(device: DeviceId, record: &str) -> Option<Route> {
@@ -57,7 +59,7 @@ fn decode(device: DeviceId, record: &str) -> Option<Route> {
             name: name.to_owned(),
             boot: u64::from_str_radix(boot, 16).ok()?,
         },
-        client: client.to_owned(),
+        client: client.parse().ok(),
     })
 }
 
@@ -286,7 +288,7 @@ mod tests {
                 name: "ünode:[::1]:9000".into(),
                 boot: u64::MAX,
             },
-            client: "[2001:db8::1]:65535".into(),
+            client: "[2001:db8::1]:65535".parse().ok(),
         };
         assert_eq!(decode(route.device, &encode(&route)), Some(route.clone()));
         assert!(encode(&route).starts_with(&prefix(&route)));

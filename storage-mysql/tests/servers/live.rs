@@ -215,7 +215,7 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
         user: user(1),
         generation: Generation(1),
         node: node.clone(),
-        client: "127.0.0.1:9".into(),
+        client: "127.0.0.1:9".parse().ok(),
     };
     assert_eq!(
         live.route.claim(&route).await.unwrap(),

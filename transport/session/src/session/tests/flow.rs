@@ -202,7 +202,7 @@ async fn what_was_taken_before_a_pause_is_not_written_after_it_to_who_was_supers
         user: user(2),
         generation: Generation(99),
         node: NodeId::boot("elsewhere"),
-        client: String::new(),
+        client: None,
     };
     house.stores.route.renew(&elsewhere.node).await.unwrap();
     house.stores.route.claim(&elsewhere).await.unwrap();
