@@ -16,6 +16,7 @@ use crate::business::{Business, UserInfo};
 use crate::error::Refusal;
 use crate::id::UserId;
 use crate::limits::Limits;
+use crate::map::Seeded;
 use crate::message::{Profile, Sender};
 
 /// How long the backend may take.
@@ -45,7 +46,7 @@ pub struct Person {
 #[derive(Clone, Debug)]
 pub struct Directory {
     business: Arc<dyn Business>,
-    known: Cache<UserId, Known>,
+    known: Cache<UserId, Known, Seeded>,
     nobody: Arc<Profile>,
     /// Until when pages do not wait for a backend that did not answer.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
@@ -81,7 +82,7 @@ impl Directory {
         let known = Cache::builder()
             .max_capacity(limits.profiles)
             .expire_after(Ttl(limits.profile_ttl))
-            .build();
+            .build_with_hasher(Seeded::default());
         Self {
             business,
             known,

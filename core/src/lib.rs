@@ -65,6 +65,7 @@ pub mod hub;
 pub mod id;
 pub mod limits;
 pub mod logic;
+mod map;
 pub mod memory;
 pub mod message;
 pub mod node;

@@ -1,12 +1,12 @@
 //! Acks, gathered and written in batches: a lost one costs a repeat at most (law 9).
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::Inner;
 use crate::id::{DeviceId, UserId};
+use crate::map::Map;
 use crate::seq::Seq;
 use crate::store::AckMark;
 
@@ -15,7 +15,7 @@ const BATCH: usize = 1_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Acks {
-    pending: Mutex<HashMap<(UserId, DeviceId), Seq>>,
+    pending: Mutex<Map<(UserId, DeviceId), Seq>>,
     /// Something is pending.
     some: Notify,
     /// A connection has ended: do not wait for the period.
@@ -57,7 +57,7 @@ impl Acks {
         taken
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(UserId, DeviceId), Seq>> {
+    fn lock(&self) -> MutexGuard<'_, Map<(UserId, DeviceId), Seq>> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

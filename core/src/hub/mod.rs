@@ -17,7 +17,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +34,7 @@ use revoked::Revoked;
 use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
+use crate::map::Map;
 use crate::seq::Seq;
 use crate::wakes::Wakes;
 
@@ -50,8 +50,8 @@ struct Device {
 /// The live connections of a node.
 #[derive(Debug)]
 pub struct Hub {
-    users: Vec<Mutex<HashMap<UserId, Vec<Arc<Handle>>>>>,
-    devices: Vec<Mutex<HashMap<DeviceId, Device>>>,
+    users: Vec<Mutex<Map<UserId, Vec<Arc<Handle>>>>>,
+    devices: Vec<Mutex<Map<DeviceId, Device>>>,
     zombies: usize,
     next: AtomicU64,
     connections: AtomicUsize,
@@ -319,11 +319,11 @@ impl Hub {
         }
     }
 
-    fn user(&self, user: UserId) -> MutexGuard<'_, HashMap<UserId, Vec<Arc<Handle>>>> {
+    fn user(&self, user: UserId) -> MutexGuard<'_, Map<UserId, Vec<Arc<Handle>>>> {
         lock(shard(&self.users, user.get()))
     }
 
-    fn device(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Device>> {
+    fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<DeviceId, Device>> {
         lock(shard(&self.devices, device.get()))
     }
 }

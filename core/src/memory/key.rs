@@ -1,10 +1,11 @@
 //! Which sends were seen, so that a repeat is answered like the first (law 4).
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::MessageId;
+use crate::map::Map;
 use crate::seq::Seq;
 use crate::store::{Appended, Key};
 use crate::time::Timestamp;
@@ -24,7 +25,7 @@ type Queue = VecDeque<(Timestamp, Arc<[u8]>)>;
 /// The keys whose window has not passed.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    known: HashMap<Arc<[u8]>, First>,
+    known: Map<Arc<[u8]>, First>,
     /// The keys of each window length, oldest first. There are few lengths, so a queue each is
     /// cheaper than one sorted set; a clock that steps back only delays the sweep.
     queues: BTreeMap<Duration, Queue>,

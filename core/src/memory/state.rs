@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::id::{Epoch, GroupId, UserId};
+use crate::map::Map;
 use crate::memory::Retention;
 use crate::memory::friend::Tie;
 use crate::memory::group::GroupRow;
@@ -47,7 +48,7 @@ impl Engine {
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) retention: Retention,
-    pub(super) inboxes: HashMap<UserId, Inbox>,
+    pub(super) inboxes: Map<UserId, Inbox>,
     pub(super) keys: Keys,
     pub(super) jobs: Jobs,
     pub(super) groups: HashMap<GroupId, GroupRow>,

@@ -4,12 +4,13 @@
 //! that has been quiet needs no entry: what is full is forgotten, and the memory is bounded by who
 //! was active in the last few seconds.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::map::Map;
 
 /// Keys above which the full buckets are looked for and forgotten.
 const SWEEP_FROM: usize = 1_024;
@@ -28,7 +29,7 @@ pub struct Rate<K> {
 
 #[derive(Debug)]
 struct Buckets<K> {
-    full_at: HashMap<K, Instant>,
+    full_at: Map<K, Instant>,
     sweep_at: usize,
 }
 
@@ -51,7 +52,7 @@ impl<K: Eq + Hash> Rate<K> {
             interval,
             span: interval * burst.max(1),
             buckets: Mutex::new(Buckets {
-                full_at: HashMap::new(),
+                full_at: Map::default(),
                 sweep_at: SWEEP_FROM,
             }),
         }
@@ -62,7 +63,11 @@ impl<K: Eq + Hash> Rate<K> {
     /// # Errors
     /// How long until there is one.
     pub fn take(&self, key: K) -> Result<(), Duration> {
-        let now = Instant::now();
+        self.take_at(key, Instant::now())
+    }
+
+    /// Takes a token at a time that is known already.
+    pub(super) fn take_at(&self, key: K, now: Instant) -> Result<(), Duration> {
         // Times are whole whatever panicked.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);

@@ -44,9 +44,10 @@ impl Service {
     ///
     /// A repeat of an earlier send stores nothing and is answered like the first.
     pub fn send(&self, sender: Sender, draft: Draft) -> Sending {
-        let deadline = Instant::now() + self.inner.limits.send_deadline;
+        let now = Instant::now();
+        let deadline = now + self.inner.limits.send_deadline;
         let checked = check::draft(&self.inner.limits, &draft);
-        if let Err(refusal) = checked.and_then(|()| self.take_rate(sender)) {
+        if let Err(refusal) = checked.and_then(|()| self.take_rate_at(sender, now)) {
             return Sending::done(Err(refusal));
         }
         let key = key::key(sender, &draft, &self.inner.limits);
@@ -184,12 +185,16 @@ impl Service {
 
     /// Counts a request of this user against its rate.
     pub(super) fn take_rate(&self, sender: Sender) -> Result<(), Refusal> {
+        self.take_rate_at(sender, Instant::now())
+    }
+
+    fn take_rate_at(&self, sender: Sender, now: Instant) -> Result<(), Refusal> {
         let Some(user) = sender.user() else {
             return Ok(());
         };
         self.inner
             .rate
-            .take(user)
+            .take_at(user, now)
             .map_err(|retry_after| Refusal::RateLimited { retry_after })
     }
 
