@@ -14,12 +14,10 @@ use super::{Outcome, Shape, cpu};
 use crate::clock::{self, SECOND};
 use crate::crowd::{Crowd, Pace, Seen};
 use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
+use crate::scenario::AT_ONCE;
 
 /// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
 pub(super) const DATA: usize = 110;
-
-/// Connections on their way at a time, as when signing in.
-const PARALLEL: usize = 256;
 
 /// The room of the bare fan-out.
 const ROOM: i64 = 1;
@@ -38,9 +36,10 @@ pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Lim
 }
 
 /// Connects so many, a frame there and back on each, and keeps them open.
-pub(crate) fn open(place: Place, connections: usize) -> Outcome<Net> {
+pub(crate) fn open(place: Place, connections: usize, at_once: usize) -> Outcome<Net> {
     let mut net = Net::new(place)?;
     let mut echo = Echo::new(None, connections, 1);
+    echo.at_once = at_once;
     drive(&mut net, &mut echo)?;
     echo.passes()?;
     Ok(net)
@@ -185,6 +184,8 @@ struct Echo {
     pid: Option<u32>,
     connections: usize,
     outstanding: usize,
+    /// Connections on their way at a time.
+    at_once: usize,
     spans: Vec<Duration>,
     begun: usize,
     open: Vec<ConnId>,
@@ -201,6 +202,7 @@ impl Echo {
             pid: server.map(Bare::id),
             connections,
             outstanding,
+            at_once: AT_ONCE,
             spans: Vec::new(),
             begun: 0,
             open: Vec::with_capacity(connections),
@@ -263,7 +265,7 @@ impl Actor for Echo {
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
         let came = usize::try_from(self.back).unwrap_or(usize::MAX);
-        while self.begun < self.connections && self.begun < came.saturating_add(PARALLEL) {
+        while self.begun < self.connections && self.begun < came.saturating_add(self.at_once) {
             match net.connect() {
                 Ok(_) => self.begun += 1,
                 Err(error) => {

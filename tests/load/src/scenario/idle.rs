@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::Stage;
-use super::crew::{Came, Crews};
+use super::crew::{AT_ONCE, Came, Crews};
 use crate::Fault;
 use crate::account::Account;
 use crate::args::Common;
@@ -13,9 +13,6 @@ use crate::clock::{self, SECOND};
 use crate::judge::Findings;
 use crate::report::Report;
 use crate::target::{Target, Usage};
-
-/// Users on their way at a time.
-const AT_ONCE: usize = 256;
 
 /// Arguments of `idle`.
 #[derive(Args, Clone, Debug)]
@@ -161,6 +158,7 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let seated = hall.seat(stage.target, users).await?;
     let (memory, held) = seated.memory(&hall);
     let kernel = seated.kernel(&hall);
+    let busy = hall.crews.note();
     let findings = hall.close().await?;
     let limit = super::connects(&stage, args.users).await?;
     let mut report = stage.report;
@@ -180,6 +178,7 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     report
         .notes
         .push("after it, each user wrote to the next, and all of it came".to_owned());
+    report.notes.extend(busy);
     report.findings = findings;
     Ok(report)
 }

@@ -4,7 +4,7 @@
 use clap::{Args, ValueEnum};
 
 use super::Stage;
-use super::crew::{Crews, Goal};
+use super::crew::{AT_ONCE, Crews, Goal};
 use crate::Fault;
 use crate::args::{Common, Store};
 use crate::clock::{self, SECOND};
@@ -23,7 +23,7 @@ pub struct Storm {
     #[arg(long, value_enum)]
     pub how: Option<How>,
     /// Users on their way back at a time
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = AT_ONCE)]
     pub at_once: usize,
 }
 
@@ -99,6 +99,7 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (took, synced) = (back.took, crews.synced());
     crews.round().await?;
     let [answered, refused, unknown] = crews.sends();
+    let busy = crews.note();
     let findings = crews.verdict().await?;
 
     let limit = super::connects(&stage, count).await?;
@@ -118,6 +119,7 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     report.notes.push(format!(
         "{answered} sends were answered, {refused} refused; of {unknown} the connection broke first"
     ));
+    report.notes.extend(busy);
     report.findings = findings;
     Ok(report)
 }

@@ -54,11 +54,14 @@ impl Crew {
         match self.goal {
             Goal::Live { from, to, at_once } => {
                 self.next = self.next.max(from);
-                while self.failed.is_none() && self.next < to && self.joining < at_once {
-                    self.come(net, self.next);
-                    self.next += 1;
+                while self.failed.is_none() && self.joining < at_once {
+                    let away = self.again.pop().or((self.next < to).then_some(self.next));
+                    let Some(at) = away else { break };
+                    self.next += usize::from(at == self.next);
+                    self.come(net, at);
                 }
-                (self.next < to || self.joining > 0).then_some(now + SECOND)
+                let all = self.next >= to && self.again.is_empty() && self.joining == 0;
+                (!all).then_some(now + SECOND)
             }
             Goal::Written { window, heard, .. } => {
                 self.begin_writing(net, window);

@@ -25,7 +25,7 @@ use person::{Person, Way};
 
 pub(crate) use goal::Goal;
 pub use parts::obey;
-pub(crate) use parts::{Came, Crews};
+pub(crate) use parts::{AT_ONCE, Came, Crews};
 pub(crate) use parts::{bare_connects, processes};
 
 /// Bytes of a message.
@@ -42,6 +42,10 @@ fn summary(begun: u64, moments: &[u64]) -> Summary {
 
 /// Without anything happening for this long, it has failed.
 const STUCK: u64 = 30 * SECOND;
+
+/// The code of a server that is too busy, and how often it may say so to each, on average.
+const UNAVAILABLE: i32 = 14;
+const TRIES: u64 = 3;
 
 /// A send under way.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,9 @@ pub(super) struct Crew {
     next: usize,
     live: usize,
     joining: usize,
+    /// Those whom a busy server turned away: they come again. And how often that was.
+    again: Vec<usize>,
+    turned_away: u64,
     sends: Vec<Option<Sent>>,
     free: Vec<u32>,
     under_way: usize,
@@ -102,6 +109,8 @@ impl Crew {
             next: 0,
             live: 0,
             joining: 0,
+            again: Vec::new(),
+            turned_away: 0,
             sends: Vec::new(),
             free: Vec::new(),
             under_way: 0,
@@ -233,6 +242,10 @@ impl Crew {
         (person.conn == Some(id)).then_some(at)
     }
 
+    fn is_joining(&self, at: usize) -> bool {
+        self.people.get(at).is_some_and(|it| it.way == Way::Joining)
+    }
+
     /// A person's connection is gone.
     fn left(&mut self, at: usize) {
         let Some(person) = self.people.get_mut(at) else {
@@ -251,6 +264,17 @@ impl Crew {
                 self.under_way -= 1;
                 self.judge.failed(sent.stream, sent.number, Failed::Unknown);
             }
+        }
+    }
+
+    /// A busy server turned the person away, which comes again as a client does.
+    fn turn_away(&mut self, net: &mut Net, at: usize, id: ConnId) {
+        net.close(id);
+        self.left(at);
+        self.again.push(at);
+        self.turned_away += 1;
+        if self.turned_away > TRIES * self.people.len() as u64 {
+            self.failed = Some("the server turns too many away".to_owned());
         }
     }
 
@@ -424,6 +448,7 @@ impl Actor for Crew {
             },
             Ok(PackageType::PtSend) => self.settle(net, at, packet),
             Ok(PackageType::PtClose) => {}
+            _ if packet.code == UNAVAILABLE && self.is_joining(at) => self.turn_away(net, at, id),
             _ if packet.code != 0 => {
                 self.failed = Some(format!("it was refused: {}", packet.refusal()));
             }

@@ -39,7 +39,11 @@ pub(crate) enum Order {
     /// Say what was wrong.
     Judge,
     /// Connect to bare servers, a frame there and back on each connection, and keep them open.
-    Connect { place: Place, connections: usize },
+    Connect {
+        place: Place,
+        connections: usize,
+        at_once: usize,
+    },
 }
 
 /// What a part has done by now.
@@ -52,6 +56,8 @@ pub(crate) struct Answer {
     /// Messages that SYNC brought the last time, and heartbeats answered.
     synced: u64,
     beats: u64,
+    /// How often a busy server turned one away.
+    turned_away: u64,
     /// Sends answered, refused, and of unknown fate.
     sends: [u64; 3],
     /// What was wrong, when it was asked for.
@@ -117,8 +123,12 @@ impl Worker {
                 let crew = self.crew.take().map(|crew| crew.1);
                 findings = crew.map(Crew::verdict).unwrap_or_default();
             }
-            Order::Connect { place, connections } => {
-                let net = wire::open(place, connections);
+            Order::Connect {
+                place,
+                connections,
+                at_once,
+            } => {
+                let net = wire::open(place, connections, at_once);
                 let net = net.map_err(|error| Fault::new("connecting", error))?;
                 self.bare = Some(net);
             }
@@ -132,6 +142,7 @@ impl Worker {
             let (answered, (refused, unknown)) = crew.sends();
             answer.sends = [answered, refused, unknown];
             (answer.synced, answer.beats) = (crew.synced(), crew.beats());
+            answer.turned_away = crew.turned_away;
             if come {
                 answer.back = std::mem::take(&mut crew.back);
             }
@@ -154,7 +165,11 @@ pub(crate) struct Crews {
     sends: [u64; 3],
     synced: u64,
     beats: u64,
+    turned_away: u64,
 }
+
+/// Users on their way at a time, of all processes together.
+pub(crate) const AT_ONCE: usize = 256;
 
 /// How it was when all came.
 #[derive(Debug)]
@@ -188,6 +203,7 @@ impl Crews {
             sends: [0; 3],
             synced: 0,
             beats: 0,
+            turned_away: 0,
         })
     }
 
@@ -227,9 +243,10 @@ impl Crews {
         self.order(&order).await.map(drop)
     }
 
-    /// Brings to life all who have no connection, so many of each process at a time.
+    /// Brings to life all who have no connection, so many at a time.
     pub(crate) async fn come(&mut self, at_once: usize) -> Result<Came, Fault> {
         let begun = clock::now();
+        let at_once = at_once.div_ceil(self.parts.len()).max(1);
         let mut answers = self.order(&Order::Come { at_once }).await?;
         let ends = answers.iter().map(|it| it.at);
         let took = ends.max().unwrap_or(begun).saturating_sub(begun);
@@ -278,6 +295,12 @@ impl Crews {
         self.beats
     }
 
+    /// What one should know of those whom a busy server turned away.
+    pub(crate) fn note(&self) -> Option<String> {
+        let times = self.turned_away;
+        (times > 0).then(|| format!("{times} times the server was too busy, and one came again"))
+    }
+
     /// Sends answered, refused, and of unknown fate.
     pub(crate) const fn sends(&self) -> [u64; 3] {
         self.sends
@@ -295,13 +318,14 @@ impl Crews {
     async fn order(&mut self, order: &Order) -> Result<Vec<Answer>, Fault> {
         let answers = self.parts.all(order).await?;
         self.sends = [0; 3];
-        (self.synced, self.beats) = (0, 0);
+        (self.synced, self.beats, self.turned_away) = (0, 0, 0);
         for answer in &answers {
             for (sum, more) in self.sends.iter_mut().zip(answer.sends) {
                 *sum += more;
             }
             self.synced += answer.synced;
             self.beats += answer.beats;
+            self.turned_away += answer.turned_away;
         }
         Ok(answers)
     }
@@ -320,6 +344,7 @@ pub(crate) async fn bare_connects(place: &Place, connections: usize) -> Result<u
         orders.push(Order::Connect {
             place,
             connections: share,
+            at_once: AT_ONCE.div_ceil(count),
         });
     }
     let begun = clock::now();
