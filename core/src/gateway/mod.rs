@@ -11,6 +11,7 @@ mod heads;
 mod pulse;
 mod rooms;
 mod routes;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use heads::Heads;
 use pulse::Pulse;
 use rooms::Rooms;
 use routes::Routes;
+use starts::Starts;
 
 pub use connection::{Connection, SyncPage};
 
@@ -99,6 +101,7 @@ struct Inner {
     rooms: Arc<Rooms>,
     acks: Acks,
     heads: Heads,
+    starts: Starts,
     routes: Routes,
     pulse: Pulse,
     reads: Semaphore,
@@ -137,6 +140,7 @@ impl Gateway {
                 room_store,
                 acks: Acks::default(),
                 heads: Heads::default(),
+                starts: Starts::default(),
                 routes: Routes::new(node, route, peer, limits.lease),
                 pulse: Pulse::new(),
                 reads: Semaphore::new(limits.parallel_reads),
@@ -150,6 +154,8 @@ impl Gateway {
         let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
         tracker.spawn(async move { acks::run(&acks.inner).await });
         tracker.spawn(async move { heads::run(&heads.inner).await });
+        let starts = gateway.clone();
+        tracker.spawn(async move { starts::run(&starts.inner, &starts.inner.tracker).await });
         tracker.spawn(async move { routes::run(&routes.inner).await });
         let pulse = gateway.clone();
         tracker.spawn(async move { pulse::run(&pulse.inner).await });
@@ -214,9 +220,8 @@ impl Gateway {
             return Err(Refusal::Unauthorized(ELSEWHERE));
         }
         self.epoch().await?;
-        if let Some(head) = inner.logic.heads(&[user]).await?.first() {
-            connection.handle().start(head.head);
-        }
+        let head = inner.starts.head(user).await?;
+        connection.handle().start(head);
         Ok(connection)
     }
 
