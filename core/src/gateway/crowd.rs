@@ -10,6 +10,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio_util::task::TaskTracker;
+
 use crate::hub::{Handle, Hub};
 use crate::id::{ConnId, RoomId};
 use crate::room_batch::RoomBatch;
@@ -25,6 +27,7 @@ const WAITING: (usize, usize) = (64, 64 * 1024);
 #[derive(Debug)]
 pub(super) struct Crowd {
     room: RoomId,
+    tracker: TaskTracker,
     // A std mutex: nothing is awaited under it. Handles are locked under it.
     members: Mutex<Members>,
 }
@@ -50,7 +53,7 @@ struct Members {
 }
 
 impl Crowd {
-    pub(super) fn new(room: RoomId, hub: Arc<Hub>) -> Self {
+    pub(super) fn new(room: RoomId, hub: Arc<Hub>, tracker: TaskTracker) -> Self {
         let members = Members {
             hub,
             handles: Vec::new(),
@@ -65,6 +68,7 @@ impl Crowd {
         };
         Self {
             room,
+            tracker,
             members: Mutex::new(members),
         }
     }
@@ -92,7 +96,7 @@ impl Crowd {
         let expected = std::mem::replace(&mut members.expected, true);
         drop(members);
         if !expected {
-            tokio::spawn(Arc::clone(self).hand_on());
+            self.tracker.spawn(Arc::clone(self).hand_on());
         }
     }
 

@@ -83,7 +83,7 @@ struct Here {
 impl Here {
     fn new() -> Self {
         let hub = Arc::new(Hub::new(1));
-        let crowd = Arc::new(Crowd::new(room(), Arc::clone(&hub)));
+        let crowd = Arc::new(Crowd::new(room(), Arc::clone(&hub), TaskTracker::new()));
         Self { hub, crowd }
     }
 

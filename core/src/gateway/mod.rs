@@ -134,7 +134,7 @@ impl Gateway {
     ) -> Self {
         let gateway = Self {
             inner: Arc::new(Inner {
-                rooms: Arc::new(Rooms::new(Arc::clone(&hub))),
+                rooms: Arc::new(Rooms::new(Arc::clone(&hub), tracker.clone())),
                 hub,
                 logic,
                 room_store,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio_util::task::TaskTracker;
 
 use super::crowd::Crowd;
 use crate::hub::{Handle, Hub};
@@ -15,6 +16,7 @@ use crate::store::{RoomItem, RoomSink};
 #[derive(Debug)]
 pub(super) struct Rooms {
     hub: Arc<Hub>,
+    tracker: TaskTracker,
     open: Mutex<HashMap<RoomId, Arc<Crowd>>>,
     /// Held while a room is opened at or closed to the store, so that the two cannot pass each
     /// other (gim-defects C-16, C-17). One for each room that is being changed: a store that hangs
@@ -23,9 +25,10 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    pub(super) fn new(hub: Arc<Hub>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, tracker: TaskTracker) -> Self {
         Self {
             hub,
+            tracker,
             open: Mutex::default(),
             gates: Mutex::default(),
         }
@@ -48,9 +51,10 @@ impl Rooms {
     /// Adds a subscriber; returns whether it is the room's first here.
     pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
         let mut rooms = lock(&self.open);
-        let crowd = rooms
-            .entry(room)
-            .or_insert_with(|| Arc::new(Crowd::new(room, Arc::clone(&self.hub))));
+        let crowd = rooms.entry(room).or_insert_with(|| {
+            let (hub, tracker) = (Arc::clone(&self.hub), self.tracker.clone());
+            Arc::new(Crowd::new(room, hub, tracker))
+        });
         crowd.enter(handle) == 1
     }
 
