@@ -154,8 +154,10 @@ impl Gateway {
         let (acks, heads, routes) = (gateway.clone(), gateway.clone(), gateway.clone());
         tracker.spawn(async move { acks::run(&acks.inner).await });
         tracker.spawn(async move { heads::run(&heads.inner).await });
-        let starts = gateway.clone();
-        tracker.spawn(async move { starts::run(&starts.inner, &starts.inner.tracker).await });
+        for _ in 0..starts::LANES {
+            let starts = gateway.clone();
+            tracker.spawn(async move { starts::run(&starts.inner, &starts.inner.tracker).await });
+        }
         tracker.spawn(async move { routes::run(&routes.inner).await });
         let pulse = gateway.clone();
         tracker.spawn(async move { pulse::run(&pulse.inner).await });

@@ -1,4 +1,4 @@
-//! Where the inboxes of new connections stand: those that wait while one call is made form the next.
+//! Where the inboxes of new connections stand: those that wait while calls are made form the next.
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ use crate::seq::Seq;
 const QUEUE: usize = 8_192;
 /// Users of one call to the logic role.
 const BATCH: usize = 1_000;
+/// Calls under way at a time: one that hangs does not hold up every sign-in.
+pub(super) const LANES: usize = 4;
 
 type Answer = oneshot::Sender<Result<Seq, Refusal>>;
 
@@ -44,21 +46,23 @@ impl Starts {
             .map_err(|_| Refusal::Unavailable)?;
         answered.await.unwrap_or(Err(Refusal::Unavailable))
     }
-}
 
-/// Asks the logic role for all that wait, one call at a time.
-pub(super) async fn run(inner: &Inner, tracker: &TaskTracker) {
-    let mut waiting = inner.starts.waiting.lock().await;
-    let mut batch = Vec::new();
-    loop {
+    /// Takes all that wait, once something does; `false` when nothing more comes.
+    async fn next(&self, batch: &mut Vec<(UserId, Answer)>, inner: &Inner) -> bool {
+        let mut waiting = self.waiting.lock().await;
         tokio::select! {
             biased;
-            () = inner.token.cancelled(), if !waiting.is_closed() => {
-                waiting.close();
-                continue;
-            }
-            count = waiting.recv_many(&mut batch, BATCH) => if count == 0 { return },
+            () = inner.token.cancelled(), if !waiting.is_closed() => waiting.close(),
+            count = waiting.recv_many(batch, BATCH) => return count > 0,
         }
+        waiting.recv_many(batch, BATCH).await > 0
+    }
+}
+
+/// Asks the logic role for all that wait; one of [`LANES`] that take turns.
+pub(super) async fn run(inner: &Inner, tracker: &TaskTracker) {
+    let mut batch = Vec::new();
+    while inner.starts.next(&mut batch, inner).await {
         batch.retain(|(_, answer)| !answer.is_closed());
         if batch.is_empty() {
             continue;
@@ -82,3 +86,7 @@ pub(super) async fn run(inner: &Inner, tracker: &TaskTracker) {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "starts_tests.rs"]
+mod tests;
