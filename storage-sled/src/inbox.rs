@@ -69,10 +69,9 @@ impl InboxStore for Store {
         while swept < max {
             let slice = SLICE.min(max - swept);
             let forget = move |txn: &mut Txn<'_>| expiry::forget(txn, slice);
-            let change = self.change("inbox.sweep", Weight::Removes, forget);
-            let forgot = change.await?;
-            swept += forgot.gone;
-            if !forgot.more {
+            let slice = self.change("inbox.sweep", Weight::Removes, forget).await?;
+            swept += slice.gone;
+            if !slice.more {
                 break;
             }
         }

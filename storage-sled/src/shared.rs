@@ -4,8 +4,9 @@
 //! sled shows a batch as soon as it is applied, before it is on disk. So in the same step the former
 //! values of the batch's rows are laid over the tree for readers, and are taken away when the batch
 //! is durable. A reader looks through one such layer under a read lock, so it sees exactly one
-//! durable state. Inbox pages, the hot reads, need the lock for the head only: what lies below a
-//! durable head does not change.
+//! durable state. Where inboxes stood is laid over in the same way: an added entry has no former
+//! value, but it moves the end of its inbox. Inbox pages, the hot reads, need the lock for the head
+//! only: what lies below a durable head does not change.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -16,10 +16,14 @@ use crate::heads::Heads;
 use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE};
 use crate::{expiry, key, seq};
 
-/// What a command found in the changes before it changed them; `None` is nothing.
+/// What a command found in the changes before it changed them.
 #[derive(Debug)]
 enum Before {
-    Row(IVec, Option<Option<IVec>>),
+    /// No earlier command of the commit had changed this row.
+    Untouched(IVec),
+    /// An earlier command had set or removed it.
+    Row(IVec, Option<IVec>),
+    /// The head of this inbox in the changes, if it was there.
     Head(UserId, Option<Head>),
 }
 
@@ -89,10 +93,10 @@ impl<'a> Txn<'a> {
 
     fn take_back(&mut self, before: Before) {
         match before {
-            Before::Row(key, Some(value)) => {
+            Before::Row(key, value) => {
                 self.changes.rows.insert(key, value);
             }
-            Before::Row(key, None) => {
+            Before::Untouched(key) => {
                 self.changes.rows.remove(&key);
             }
             Before::Head(user, Some(head)) => {
@@ -218,8 +222,11 @@ impl<'a> Txn<'a> {
             self.former.rows.insert(name.clone(), former);
         }
         self.bytes += key.len() + value.as_ref().map_or(0, |it| it.len());
-        let before = self.changes.rows.insert(name.clone(), value);
-        self.undo.push(Before::Row(name, before));
+        self.undo
+            .push(match self.changes.rows.insert(name.clone(), value) {
+                Some(before) => Before::Row(name, before),
+                None => Before::Untouched(name),
+            });
         Ok(())
     }
 
@@ -247,6 +254,7 @@ impl<'a> Txn<'a> {
 
 #[cfg(test)]
 mod tests {
+    use gimlet_core::seq::Seq;
     use gimlet_proto::store::{Friend, Number};
 
     use super::*;
@@ -289,6 +297,57 @@ mod tests {
             assert!(failed.is_err());
             assert_eq!(txn.get::<Number>(b"C1").unwrap(), Some(number(1)));
             assert!(!txn.has(b"C2").unwrap());
+        });
+    }
+
+    #[test]
+    fn a_command_that_fails_leaves_heads_and_expiries_as_they_were() {
+        tree(|tree| {
+            let (mut heads, user) = (Heads::default(), UserId::new(1).unwrap());
+            let at = |n| Head {
+                head: Seq::new(n),
+                floor: Seq::ZERO,
+            };
+            let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
+            txn.attempt(|txn| txn.set_head(user, at(1))).unwrap();
+            let failed = txn.attempt(|txn| {
+                txn.set_head(user, at(2))?;
+                txn.expires(5, b"key");
+                Err::<(), _>(Fault::Misuse("on purpose"))
+            });
+            assert!(failed.is_err());
+            assert_eq!(txn.head(user).unwrap(), at(1));
+            txn.put(b"C1", &Number { value: 1 }).unwrap();
+            let (batch, former) = txn.finish().unwrap().unwrap();
+            assert_eq!(former.heads.get(&user), Some(&Head::default()));
+            tree.apply_batch(batch).unwrap();
+            assert_eq!(tree.iter().count(), 1);
+        });
+    }
+
+    #[test]
+    fn an_inbox_ends_with_its_last_entry_or_its_floor() {
+        tree(|tree| {
+            let user = |n| UserId::new(n).unwrap();
+            let at = |n| {
+                let none = Layer::new();
+                let head = seq::head(&Rows::new(tree, &none), user(n)).unwrap();
+                (head.head.get(), head.floor.get())
+            };
+            commit(tree, |txn| {
+                for seq in 1..=300 {
+                    txn.mark(&key::entry(user(2), Seq::new(seq))).unwrap();
+                }
+            });
+            assert_eq!([at(1), at(2), at(3)], [(0, 0), (300, 0), (0, 0)]);
+            commit(tree, |txn| {
+                for seq in 1..=300 {
+                    txn.remove(&key::entry(user(2), Seq::new(seq))).unwrap();
+                }
+                txn.put(&key::floor(user(2)), &Number { value: 300 })
+                    .unwrap();
+            });
+            assert_eq!([at(1), at(2), at(3)], [(0, 0), (300, 300), (0, 0)]);
         });
     }
 
