@@ -6,9 +6,10 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::batch::Entered;
@@ -52,7 +53,9 @@ impl Sending {
     /// take their turn in the order in which they were asked for.
     pub fn asked(work: impl Future<Output = Answer> + Send + 'static) -> Self {
         let mut work: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(work);
-        match work.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        // A task that has used up its budget would not be let into the queue for its turn.
+        let begun = unconstrained(work.as_mut());
+        match pin!(begun).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Self::done(answer),
             Poll::Pending => Self::by(Way::Asked(work)),
         }

@@ -1,13 +1,12 @@
 //! The members of one room on this node, and what is about to be handed to them.
 //!
-//! A message is handed on by a task of the crowd, to a slice of the members at a time; between two
-//! slices those run who are ready to: the members who were just handed something, and whoever
-//! publishes. What was published by then goes along to all who come later, in one batch: a member is
-//! locked and woken once for it, and writes it in one call of its socket, which is what a delivery
-//! costs. No timer is involved, and nobody waits for a pass over a large room.
+//! A message is handed on by a task of the crowd, in a pass over all members. What is published
+//! before the pass begins goes along in it: each member is locked and woken once for all of that,
+//! and writes it in one call of its socket, which is what a delivery costs. No timer is involved:
+//! the task lets those run who are ready to, then it begins.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::task::TaskTracker;
@@ -17,59 +16,46 @@ use crate::id::{ConnId, RoomId};
 use crate::room_batch::RoomBatch;
 use crate::store::RoomItem;
 
-/// Members handed something at a time.
-const SLICE: usize = 64;
-
-/// Messages, and their bytes, that wait for the slowest slice. Whoever brings more hands them on.
+/// Messages, and their bytes, that wait for a pass. Whoever brings more makes the pass.
 const WAITING: (usize, usize) = (64, 64 * 1024);
+
+/// Passes in a row before others get their turn.
+const PASSES: usize = 4;
 
 /// One room's members.
 #[derive(Debug)]
 pub(super) struct Crowd {
     room: RoomId,
+    hub: Arc<Hub>,
     tracker: TaskTracker,
-    // A std mutex: nothing is awaited under it. Handles are locked under it.
+    // Std mutexes: nothing is awaited under them. The order is members, waiting, a handle.
     members: Mutex<Members>,
+    waiting: Mutex<Waiting>,
 }
 
-#[derive(Debug)]
+/// Dense, because a pass goes over all of them.
+#[derive(Debug, Default)]
 struct Members {
-    hub: Arc<Hub>,
-    /// Dense, because all of them are gone over.
     handles: Vec<Arc<Handle>>,
     places: HashMap<ConnId, usize>,
-    /// By slice: up to which place of the stream it was handed.
-    handed: Vec<u64>,
-    /// The slice that is looked at next.
-    next: usize,
-    /// What some slice was not handed; it begins at the place `first`.
-    waiting: VecDeque<Arc<RoomItem>>,
-    first: u64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    items: Vec<Arc<RoomItem>>,
     bytes: usize,
-    /// The batches from one place to another, which most slices share.
-    batches: (u64, u64, Vec<Arc<RoomBatch>>),
-    /// A task is there that will hand it on.
+    /// A task is there that will make the pass.
     expected: bool,
 }
 
 impl Crowd {
     pub(super) fn new(room: RoomId, hub: Arc<Hub>, tracker: TaskTracker) -> Self {
-        let members = Members {
-            hub,
-            handles: Vec::new(),
-            places: HashMap::new(),
-            handed: Vec::new(),
-            next: 0,
-            waiting: VecDeque::new(),
-            first: 0,
-            bytes: 0,
-            batches: (0, 0, Vec::new()),
-            expected: false,
-        };
         Self {
             room,
+            hub,
             tracker,
-            members: Mutex::new(members),
+            members: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -77,6 +63,7 @@ impl Crowd {
     /// waits is for those who were there before.
     pub(super) fn enter(&self, handle: &Arc<Handle>) -> usize {
         let mut members = lock(&self.members);
+        self.pass(&members);
         members.insert(handle);
         members.handles.len()
     }
@@ -89,52 +76,87 @@ impl Crowd {
 
     /// Takes a message, to hand it on with what comes right behind it.
     pub(super) fn deliver(self: &Arc<Self>, item: &Arc<RoomItem>) {
-        let mut members = lock(&self.members);
-        if !members.push(item) {
-            members.catch_up();
-        }
-        let expected = std::mem::replace(&mut members.expected, true);
-        drop(members);
+        let mut waiting = lock(&self.waiting);
+        waiting.bytes += item.envelope.weight();
+        waiting.items.push(Arc::clone(item));
+        let full = waiting.items.len() >= WAITING.0 || waiting.bytes >= WAITING.1;
+        let expected = std::mem::replace(&mut waiting.expected, true);
+        drop(waiting);
         if !expected {
-            self.tracker.spawn(Arc::clone(self).hand_on());
+            self.tracker.spawn(Arc::clone(self).pass_all());
+        }
+        if full {
+            self.pass(&lock(&self.members));
         }
     }
 
     /// The feed has a hole behind what waits.
     pub(super) fn interrupted(&self) {
-        let mut members = lock(&self.members);
-        members.catch_up();
+        let members = lock(&self.members);
+        self.pass(&members);
         for handle in &members.handles {
             handle.interrupt_room(self.room);
         }
     }
 
-    async fn hand_on(self: Arc<Self>) {
+    async fn pass_all(self: Arc<Self>) {
         loop {
-            tokio::task::yield_now().await;
-            let mut members = lock(&self.members);
-            if !members.hand_next() {
-                members.expected = false;
-                return;
+            self.gather().await;
+            // What came during a pass is handed on before the members run: many of them have not
+            // written yet.
+            for _ in 0..PASSES {
+                if !self.pass(&lock(&self.members)) {
+                    return;
+                }
             }
         }
+    }
+
+    /// Lets those run who are ready to, as long as that brings more.
+    async fn gather(&self) {
+        let mut before = 0;
+        loop {
+            tokio::task::yield_now().await;
+            let count = lock(&self.waiting).items.len();
+            if count <= before.max(1) {
+                return;
+            }
+            before = count;
+        }
+    }
+
+    /// Hands on what waits; `false` if nothing did: the next message brings another task. Whoever
+    /// calls it holds the members, so passes cannot overtake each other.
+    fn pass(&self, members: &Members) -> bool {
+        let items = {
+            let mut waiting = lock(&self.waiting);
+            waiting.bytes = 0;
+            waiting.expected &= !waiting.items.is_empty();
+            std::mem::take(&mut waiting.items)
+        };
+        if items.is_empty() {
+            return false;
+        }
+        self.hub.count_pushes(members.handles.len() * items.len());
+        let batches = RoomBatch::of(&items);
+        for handle in &members.handles {
+            for batch in &batches {
+                handle.offer_room(batch);
+            }
+        }
+        true
     }
 }
 
 impl Members {
     fn insert(&mut self, handle: &Arc<Handle>) {
-        // Members change places only while all slices are at the same.
-        self.catch_up();
         if let Entry::Vacant(place) = self.places.entry(handle.identity().conn) {
             place.insert(self.handles.len());
             self.handles.push(Arc::clone(handle));
-            self.handed
-                .resize(self.handles.len().div_ceil(SLICE), self.first);
         }
     }
 
     fn remove(&mut self, conn: ConnId) -> bool {
-        self.catch_up();
         let Some(place) = self.places.remove(&conn) else {
             return false;
         };
@@ -142,72 +164,7 @@ impl Members {
         if let Some(moved) = self.handles.get(place) {
             self.places.insert(moved.identity().conn, place);
         }
-        self.handed.truncate(self.handles.len().div_ceil(SLICE));
         true
-    }
-
-    /// Behind the last message.
-    fn head(&self) -> u64 {
-        self.first + self.waiting.len() as u64
-    }
-
-    /// Returns whether more may wait.
-    fn push(&mut self, item: &Arc<RoomItem>) -> bool {
-        self.bytes += item.envelope.weight();
-        self.waiting.push_back(Arc::clone(item));
-        self.waiting.len() < WAITING.0 && self.bytes < WAITING.1
-    }
-
-    /// Hands on all that waits.
-    fn catch_up(&mut self) {
-        while self.hand_next() {}
-    }
-
-    /// Hands what waits to the next slice that does not have it; `false` if there is none.
-    fn hand_next(&mut self) -> bool {
-        let head = self.head();
-        let behind = |&(_, handed): &(usize, &u64)| *handed < head;
-        let slices = || self.handed.iter().enumerate();
-        let later = slices().skip(self.next).find(behind);
-        let found = later.or_else(|| slices().find(behind));
-        let Some((slice, &from)) = found else {
-            self.forget(head);
-            return false;
-        };
-        if (self.batches.0, self.batches.1) != (from, head) {
-            let skip = usize::try_from(from - self.first).unwrap_or(usize::MAX);
-            let items: Vec<_> = self.waiting.iter().skip(skip).cloned().collect();
-            self.batches = (from, head, RoomBatch::of(&items));
-        }
-        let members = self.handles.iter().skip(slice * SLICE).take(SLICE);
-        let mut pushes = 0;
-        for handle in members {
-            for batch in &self.batches.2 {
-                handle.offer_room(batch);
-                pushes += batch.items().len();
-            }
-        }
-        self.hub.count_pushes(pushes);
-        if let Some(handed) = self.handed.get_mut(slice) {
-            *handed = head;
-        }
-        self.next = slice + 1;
-        self.forget(self.handed.iter().copied().min().unwrap_or(head));
-        true
-    }
-
-    /// Forgets what all slices were handed.
-    fn forget(&mut self, upto: u64) {
-        while self.first < upto
-            && let Some(item) = self.waiting.pop_front()
-        {
-            self.first += 1;
-            self.bytes -= item.envelope.weight();
-        }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-            self.batches = (0, 0, Vec::new());
-        }
     }
 }
 

@@ -9,6 +9,7 @@ use futures_util::{Stream, future::BoxFuture};
 use gimlet_core::error::Refusal;
 use gimlet_core::logic::{Logic, Sent};
 use gimlet_core::page::PageLimit;
+use gimlet_core::sending::Sending;
 use gimlet_core::seq::Seq;
 use gimlet_proto::node;
 use gimlet_proto::node::logic_node_server::LogicNode;
@@ -208,18 +209,17 @@ impl Lane {
 
     fn begin(&mut self, request: node::SendRequest) {
         let (id, weight) = (request.id, request.content.len());
-        let logic = Arc::clone(&self.logic);
         self.bytes += weight;
-        self.work.push(Box::pin(async move {
-            let outcome = match convert::send_in(request) {
-                Ok((sender, draft)) => logic.send(sender, draft).await,
-                Err(error) => {
-                    tracing::error!(%error, "a connect node sent what cannot be read");
-                    Err(Refusal::Internal)
-                }
-            };
-            (id, weight, outcome)
-        }));
+        // Asked for now: what is polled later may be polled in another order.
+        let sending = match convert::send_in(request) {
+            Ok((sender, draft)) => self.logic.send(sender, draft),
+            Err(error) => {
+                tracing::error!(%error, "a connect node sent what cannot be read");
+                Sending::done(Err(Refusal::Internal))
+            }
+        };
+        self.work
+            .push(Box::pin(async move { (id, weight, sending.await) }));
     }
 }
 

@@ -233,3 +233,23 @@ async fn after_the_end_nothing_is_taken() {
     assert_eq!(refusal, Err(Refusal::Unavailable));
     assert!(world.inbox(2).await.is_empty());
 }
+
+#[tokio::test]
+async fn sends_keep_their_order_when_the_task_has_used_up_its_budget() {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
+
+    let world = world();
+    while has_budget_remaining() {
+        let _ = pin!(consume_budget()).poll(&mut Context::from_waker(Waker::noop()));
+    }
+    // Nobody is remembered, so both have to wait for their turn.
+    let first = world.service.send(from(1), to_user(2, "first"));
+    let second = world.service.send(from(1), to_user(2, "second"));
+    let (second, first) = futures_util::future::join(second, first).await;
+    assert!(first.is_ok() && second.is_ok());
+    assert_eq!(world.texts(2).await, ["first", "second"]);
+    world.stop().await;
+}
