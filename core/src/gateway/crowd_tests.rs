@@ -10,7 +10,6 @@ use super::*;
 use crate::envelope::{Delivery, Envelope};
 use crate::hub::{Identity, Work};
 use crate::id::{DeviceId, Generation, MessageId, UserId};
-use crate::limits::Limits;
 use crate::message::{Content, Message, Profile, Receiver, Sender};
 use crate::seq::Seq;
 use crate::store::StreamId;
