@@ -121,7 +121,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
-    let (listeners, addrs) = Listeners::bind(&config.opened()).await?;
+    let (listeners, addrs) = Listeners::bind(&config.opened())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
     let builtin = match &storage.stores {
