@@ -70,7 +70,7 @@ impl Data {
         Self {
             title: title.to_owned(),
             x: x.to_owned(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: crate::report::command(),
             ended_ms: clock::today(),
             machine: Machine::here(),
             columns,

@@ -130,6 +130,18 @@ impl Machine {
     }
 }
 
+/// This run's command, without the folder of the program.
+pub(crate) fn command() -> String {
+    let program = std::env::args()
+        .take(1)
+        .map(|it| match it.rsplit('/').next() {
+            Some(name) => name.to_owned(),
+            None => it,
+        });
+    let words: Vec<String> = program.chain(std::env::args().skip(1)).collect();
+    words.join(" ")
+}
+
 impl Report {
     /// A report without figures yet.
     #[must_use]
@@ -149,7 +161,7 @@ impl Report {
     pub(crate) fn empty(scenario: &str) -> Self {
         Self {
             scenario: scenario.to_owned(),
-            command: std::env::args().collect::<Vec<_>>().join(" "),
+            command: command(),
             ended_ms: 0,
             store: String::new(),
             wire: String::new(),
