@@ -21,7 +21,8 @@ use crate::store::Appended;
 
 type Answer = Result<Sent, Refusal>;
 
-/// A send under way. It goes on when this is dropped, unless its batch has not begun.
+/// A send under way. Dropped, one that is in the lane is stored all the same, and one that still waits
+/// for its turn is given up.
 #[must_use = "a send that nobody waits for is not answered"]
 pub struct Sending {
     way: Way,
