@@ -115,6 +115,7 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
             crate::config::Durability::Process => sled::Durability::Process,
         },
         min_free: config.storage.min_free,
+        cache_bytes: config.storage.cache,
         ..sled::Config::new(&config.data_dir)
     };
     // Recovery reads the whole log.

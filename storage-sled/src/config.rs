@@ -29,13 +29,13 @@ pub struct Config {
 }
 
 impl Config {
-    /// The defaults for a directory: `power`, 64 MiB of cache, 256 MiB kept free.
+    /// The defaults for a directory: `power`, 256 MiB of cache, 256 MiB kept free.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             durability: Durability::Power,
-            cache_bytes: 64 << 20,
+            cache_bytes: 256 << 20,
             min_free: 256 << 20,
             queue: 1_024,
         }

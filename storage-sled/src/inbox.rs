@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::message::{Entry, Message};
-use gimlet_core::page::{Page, PageLimit};
+use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, Head, InboxStore, JobLease, JobPart, StoreError};
+use gimlet_core::store::{
+    Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError,
+};
 use gimlet_proto::store::{self, Number, entry};
 
 use crate::append;
@@ -23,6 +26,12 @@ use crate::{expiry, job, key, record};
 /// Entries removed, or keys forgotten, in one command, so that senders come between.
 const SLICE: usize = 500;
 
+/// Entries of a page that room is made for at once.
+const PAGE: usize = 64;
+
+/// Bytes that the rows of a page share a block of memory for; a page takes as many as it needs.
+const BLOCK: usize = 8 << 10;
+
 #[async_trait]
 impl InboxStore for Store {
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
@@ -37,7 +46,7 @@ impl InboxStore for Store {
         user: UserId,
         seq: Seq,
         limit: PageLimit,
-    ) -> Result<Page<Entry>, StoreError> {
+    ) -> Result<InboxSlice, StoreError> {
         let read = move |shared: &Shared| after(shared, user, seq, limit);
         self.with("inbox.after", read).await
     }
@@ -80,7 +89,7 @@ impl InboxStore for Store {
 }
 
 /// A page of an inbox, up to its durable head.
-fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<Page<Entry>, Fault> {
+fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<InboxSlice, Fault> {
     let at = shared.durable(|rows| head(rows, user))?;
     match shared.settled(|rows| page(rows, user, at, seq, limit))? {
         Some(page) => Ok(page),
@@ -99,36 +108,42 @@ fn page(
     at: Head,
     seq: Seq,
     limit: PageLimit,
-) -> Result<Option<Page<Entry>>, Fault> {
+) -> Result<Option<InboxSlice>, Fault> {
     let mut last = seq.max(at.floor);
+    let slice = |items, more| InboxSlice {
+        items,
+        more,
+        head: at,
+    };
     if last >= at.head {
-        return Ok(Some(Page::default()));
+        return Ok(Some(slice(Vec::new(), false)));
     }
-    let mut items = Vec::new();
-    let mut bytes = 0;
+    let mut items = Vec::with_capacity(limit.items.min(PAGE));
+    let (mut bytes, mut block) = (0, BytesMut::with_capacity(BLOCK));
     let prefix = key::entries(user);
     for row in rows.scan(&prefix, Some(&key::entry(user, last))) {
         let (name, value) = row?;
         if record::key_number(&name)? != last.next().get() {
             return Ok(None);
         }
-        let Some(message) = message(rows, &name, &value)? else {
+        block.extend_from_slice(&value);
+        let value = block.split().freeze();
+        let Some(message) = message(rows, &name, value)? else {
             return Ok(None);
         };
         last = last.next();
         bytes += message.content.len();
         items.push(Entry { seq: last, message });
         if last >= at.head || items.len() >= limit.items || bytes > limit.bytes {
-            let more = last < at.head;
-            return Ok(Some(Page { items, more }));
+            return Ok(Some(slice(items, last < at.head)));
         }
     }
     Ok(None)
 }
 
 /// The message of an entry, or `None` if it is gone with its last entry.
-fn message(rows: &Rows<'_>, name: &[u8], value: &[u8]) -> Result<Option<Arc<Message>>, Fault> {
-    let row: store::Entry = rows.decode(name, value)?;
+fn message(rows: &Rows<'_>, name: &[u8], value: Bytes) -> Result<Option<Arc<Message>>, Fault> {
+    let row: store::Entry = rows.decode_shared(name, value)?;
     let message = match row.body {
         Some(entry::Body::Message(message)) => Some(message),
         Some(entry::Body::Stored(body)) => match rows.get(&key::body(body)) {

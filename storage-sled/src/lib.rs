@@ -57,6 +57,7 @@ mod inbox;
 mod job;
 mod key;
 mod open;
+mod readers;
 mod record;
 mod rows;
 mod seq;

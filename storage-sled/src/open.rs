@@ -20,6 +20,7 @@ use crate::gate::FlushGate;
 use crate::heads::Heads;
 use crate::health::Health;
 use crate::key;
+use crate::readers::Readers;
 use crate::rows::{Layer, Rows};
 use crate::shared::{Lock, Shared, chain};
 use crate::store::Store;
@@ -82,7 +83,12 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     });
     let writer = Writer::start(Arc::clone(&shared), config.queue);
     let writer = writer.map_err(|source| unusable(dir, source))?;
-    let store = Arc::new(Store { writer, shared });
+    let readers = Readers::start(&shared).map_err(|source| unusable(dir, source))?;
+    let store = Arc::new(Store {
+        writer,
+        readers,
+        shared,
+    });
     Ok(Opened {
         stores: Stores {
             seq: Arc::clone(&store) as _,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
 use std::ops::Bound;
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use gimlet_core::id::UserId;
 use gimlet_core::store::Head;
 use prost::Message;
@@ -79,6 +79,19 @@ impl<'a> Rows<'a> {
             Some((&PIECES, rest)) => Ok(M::decode(self.join(key, rest)?)?),
             _ => Err(Fault::Corrupt("a row begins with an unknown byte")),
         }
+    }
+
+    /// The record in a row of this key, whose bytes are shared with `raw`.
+    pub(crate) fn decode_shared<M: Message + Default>(
+        &self,
+        key: &[u8],
+        mut raw: Bytes,
+    ) -> Result<M, Fault> {
+        if raw.first() == Some(&WHOLE) {
+            raw.advance(1);
+            return Ok(M::decode(raw)?);
+        }
+        self.decode(key, &raw)
     }
 
     /// Puts a long value together.

@@ -1,11 +1,12 @@
-//! The handle behind every trait: changes go to the writer, reads to tokio's blocking threads.
+//! The handle behind every trait: changes go to the writer, reads to the readers.
 
 use std::sync::Arc;
 
 use gimlet_core::page::Page;
-use gimlet_core::store::{Kind, StoreError};
+use gimlet_core::store::StoreError;
 
 use crate::error::Fault;
+use crate::readers::Readers;
 use crate::rows::Rows;
 use crate::shared::Shared;
 use crate::txn::Txn;
@@ -15,8 +16,9 @@ use crate::writer::{Weight, Writer};
 /// what was accepted is on disk.
 #[derive(Debug)]
 pub(crate) struct Store {
-    // The writer goes first: it waits for its thread, which holds `shared`.
+    // The writer and the readers go first: they wait for their threads, which hold `shared`.
     pub(crate) writer: Writer,
+    pub(crate) readers: Readers,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -54,11 +56,8 @@ impl Store {
         op: &'static str,
         read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let shared = Arc::clone(&self.shared);
-        let outcome = tokio::task::spawn_blocking(move || read(&shared)).await;
-        outcome
-            .map_err(|error| StoreError::with(op, Kind::Unavailable, error))?
-            .map_err(|fault| fault.of(op))
+        let outcome = self.readers.read(read).await;
+        outcome.map_err(|fault| fault.of(op))
     }
 }
 

@@ -13,12 +13,12 @@ use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;
-use crate::message::{Content, Entry, Message, Profile, Receiver, Sender};
-use crate::page::{Page, PageLimit};
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::seq::Seq;
 use crate::service::janitor::Janitor;
-use crate::store::{JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
+use crate::store::{InboxSlice, JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
 use crate::time::Timestamp;
 
 /// What the next appends do.
@@ -53,7 +53,7 @@ impl InboxStore for Held {
         }
     }
 
-    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<Page<Entry>, StoreError> {
+    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
         self.inner.after(u, s, l).await
     }
 

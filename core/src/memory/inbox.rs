@@ -9,9 +9,9 @@ use crate::id::{GroupId, UserId};
 use crate::memory::Retention;
 use crate::memory::state::Engine;
 use crate::message::{Entry, Message};
-use crate::page::{Page, PageLimit};
+use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, Appended, Head, InboxStore, JobLease, JobPart, StoreError};
+use crate::store::{Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError};
 
 /// Bytes an entry is counted as beside its content and mentions.
 const OVERHEAD: usize = 128;
@@ -67,7 +67,7 @@ impl Inbox {
         true
     }
 
-    fn after(&self, seq: Seq, limit: PageLimit) -> Page<Entry> {
+    fn after(&self, seq: Seq, limit: PageLimit) -> InboxSlice {
         let start = seq.max(self.floor);
         let skip = usize::try_from(start.get() - self.floor.get()).unwrap_or(usize::MAX);
         let mut rest = self.entries.iter().skip(skip).peekable();
@@ -82,9 +82,10 @@ impl Inbox {
                 message: Arc::clone(message),
             });
         }
-        Page {
+        InboxSlice {
             items,
             more: rest.peek().is_some(),
+            head: self.head(),
         }
     }
 }
@@ -106,10 +107,10 @@ impl InboxStore for Engine {
         user: UserId,
         seq: Seq,
         limit: PageLimit,
-    ) -> Result<Page<Entry>, StoreError> {
+    ) -> Result<InboxSlice, StoreError> {
         let state = self.lock();
-        let page = state.inboxes.get(&user).map(|it| it.after(seq, limit));
-        Ok(page.unwrap_or_default())
+        let slice = state.inboxes.get(&user).map(|it| it.after(seq, limit));
+        Ok(slice.unwrap_or_default())
     }
 
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {

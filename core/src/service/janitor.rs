@@ -108,10 +108,10 @@ mod tests {
     use crate::id::{DeviceId, GroupId};
     use crate::limits::Limits;
     use crate::memory;
-    use crate::message::{Draft, Entry, Sender};
+    use crate::message::{Draft, Sender};
     use crate::node::NodeBuilder;
-    use crate::page::{Page, PageLimit};
-    use crate::store::{Append, Appended, JobLease, JobPart, StoreError};
+    use crate::page::PageLimit;
+    use crate::store::{Append, Appended, InboxSlice, JobLease, JobPart, StoreError};
 
     /// A store whose trims take a second and leave the next one waiting.
     #[derive(Debug)]
@@ -126,8 +126,8 @@ mod tests {
             Ok(Vec::new())
         }
 
-        async fn after(&self, _: UserId, _: Seq, _: PageLimit) -> Result<Page<Entry>, StoreError> {
-            Ok(Page::default())
+        async fn after(&self, _: UserId, _: Seq, _: PageLimit) -> Result<InboxSlice, StoreError> {
+            Ok(InboxSlice::default())
         }
 
         async fn trim(&self, user: UserId, _: Seq) -> Result<(), StoreError> {

@@ -19,9 +19,6 @@ impl Service {
     ) -> Result<InboxPage, Refusal> {
         let stores = &self.inner.stores;
         let page = stores.inbox.after(user, after, limit).await?;
-        // Read after the page, so that it is never behind what the page shows.
-        let heads = stores.seq.heads(&[user]).await?;
-        let head = heads.first().copied().ok_or(Refusal::Internal)?;
         let mut senders: Vec<UserId> = page
             .items
             .iter()
@@ -44,7 +41,7 @@ impl Service {
         Ok(InboxPage {
             items: items.collect(),
             more: page.more,
-            head,
+            head: page.head,
         })
     }
 }

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use crate::id::{GroupId, MessageId, UserId};
 use crate::limits::PART;
 use crate::message::{Entry, Message, Receiver};
-use crate::page::{Page, PageLimit};
+use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Kind, StoreError};
+use crate::store::{Head, Kind, StoreError};
 
 /// The version of a group's roster; it grows with every change of who is a member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +71,17 @@ impl Append {
         }
         Ok(())
     }
+}
+
+/// A page of an inbox, and where the inbox stood when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboxSlice {
+    /// The entries, ascending, without a hole.
+    pub items: Vec<Entry>,
+    /// Whether the inbox goes on behind the last item.
+    pub more: bool,
+    /// Not below the last item: without more to come, it is the last item if there is one.
+    pub head: Head,
 }
 
 /// What became of one send of a batch.
@@ -148,14 +159,14 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// On `Unavailable` and `Full` nothing of the batch was stored; on `Unknown` all or nothing was.
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError>;
 
-    /// The entries of an inbox above `seq`, ascending, without a hole. Below the floor it starts
-    /// behind the floor. A seq at or above the head gives an empty page.
+    /// The entries of an inbox above `seq`, ascending, without a hole, and where the inbox stands.
+    /// Below the floor it starts behind the floor. A seq at or above the head gives no entries.
     async fn after(
         &self,
         user: UserId,
         seq: Seq,
         limit: PageLimit,
-    ) -> Result<Page<Entry>, StoreError>;
+    ) -> Result<InboxSlice, StoreError>;
 
     /// Removes the entries up to and including `upto` (at most the head) and raises the floor; a
     /// lower `upto` than the floor changes nothing. Works in slices that do not block senders.

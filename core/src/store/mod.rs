@@ -22,7 +22,7 @@ pub use friend::{Agreed, Friend, FriendStore, Requested};
 pub use group::{
     Changed, Group, GroupChange, GroupEdit, GroupStore, Member, MemberEdit, NewGroup, Role, Roster,
 };
-pub use inbox::{Append, Appended, InboxStore, JobLease, JobPart, Key, RosterVersion};
+pub use inbox::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Key, RosterVersion};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
 pub use route::{Claim, DeviceRoute, Route};
 pub use seq::{Head, Scope, SeqStore};

@@ -140,10 +140,15 @@ pub(super) async fn last(s: &Stores, of: UserId) -> u64 {
 /// One page above `after`, checked to be without a hole.
 pub(super) async fn page(s: &Stores, of: UserId, after: Seq, limit: PageLimit) -> Vec<Entry> {
     let page = s.inbox.after(of, after, limit).await.unwrap();
+    let at = page.head.head;
     let Some(first) = page.items.first() else {
         assert!(!page.more, "an empty page has nothing behind it");
+        assert!(at <= after.max(page.head.floor), "{of}: {at} is not there");
         return page.items;
     };
+    let last = page.items.last().map_or(after, |it| it.seq);
+    assert!(at >= last, "{of}: the head {at} is behind the page");
+    assert_eq!(page.more, at > last, "{of}: {last} is not all up to {at}");
     assert!(first.seq > after);
     for (at, entry) in page.items.iter().enumerate() {
         let want = first.seq.plus(at as u64);

@@ -15,6 +15,9 @@ pub struct Notice(pub &'static str);
 /// Bytes a frame may have, less what surrounds a message's content in it: envelope, profile, seq.
 const CONTENT_MAX: usize = 60 * 1024;
 
+/// The smallest page cache of sled: below it every read goes to the file.
+const LEAST_CACHE: u64 = 1 << 20;
+
 impl Config {
     /// Refuses what cannot work or must not run; returns what should be said aloud.
     pub fn check(&self) -> Result<Vec<Notice>, ConfigError> {
@@ -144,6 +147,12 @@ impl Config {
                     .into(),
             ),
             StorageKind::Sled | StorageKind::Memory => {
+                if storage.cache < LEAST_CACHE {
+                    problems.push(format!(
+                        "storage.cache = {}: it is a number of bytes; write at least \"1MiB\"",
+                        storage.cache
+                    ));
+                }
                 let urls = [
                     ("storage.mysql_url", storage.mysql_url.is_some()),
                     ("storage.redis_url", storage.redis_url.is_some()),
@@ -385,6 +394,12 @@ mod tests {
         assert!(refusal(|c| c.cluster.advertise = Some("a:1".into())).contains("mysql"));
         assert!(refusal(|c| c.limits.node.content = 1 << 20).contains("limits.content"));
         assert!(refusal(|c| c.http.public_url = Some("files".into())).contains("https://"));
+    }
+
+    #[test]
+    fn a_cache_of_next_to_nothing_is_refused() {
+        let text = refusal(|c| c.storage.cache = 64);
+        assert!(text.contains("storage.cache = 64") && text.contains("1MiB"));
     }
 
     #[cfg(feature = "mysql")]

@@ -73,6 +73,8 @@ pub struct Storage {
     pub durability: Durability,
     /// Free space below which sends are refused, in bytes (sled).
     pub min_free: u64,
+    /// Bytes of the engine's page cache (sled); what it really takes is several times that.
+    pub cache: u64,
     /// Address of the MySQL server.
     pub mysql_url: Option<Secret>,
     /// Address of the Redis server.
@@ -97,6 +99,7 @@ impl Default for Storage {
             },
             durability: Durability::Power,
             min_free: 256 << 20,
+            cache: 256 << 20,
             mysql_url: None,
             redis_url: None,
             mysql_connections: 16,

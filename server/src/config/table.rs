@@ -35,6 +35,7 @@ settings! {
     "storage.kind": choice storage.kind;
     "storage.durability": choice storage.durability;
     "storage.min_free": bytes storage.min_free;
+    "storage.cache": bytes storage.cache;
     "storage.mysql_url": secret storage.mysql_url;
     "storage.redis_url": secret storage.redis_url;
     "storage.mysql_connections": number storage.mysql_connections;

@@ -7,9 +7,11 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::message::Entry;
-use gimlet_core::page::{Page, PageLimit};
+use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
-use gimlet_core::store::{Append, Appended, InboxStore, JobLease, JobPart, StoreError};
+use gimlet_core::store::{
+    Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError,
+};
 use gimlet_core::time::Timestamp;
 use sqlx::Row as _;
 
@@ -42,7 +44,7 @@ impl InboxStore for Db {
         user: UserId,
         seq: Seq,
         limit: PageLimit,
-    ) -> Result<Page<Entry>, StoreError> {
+    ) -> Result<InboxSlice, StoreError> {
         self.once("inbox.after", Once::Read, move |session| {
             page(session, user, seq, limit).boxed()
         })
@@ -99,34 +101,43 @@ async fn page(
     user: UserId,
     seq: Seq,
     limit: PageLimit,
-) -> Result<Page<Entry>, Fault> {
+) -> Result<InboxSlice, Fault> {
     let items = limit.items.max(1);
     // Entries and their head are one commit, and one statement sees one moment: what it returns is
     // without a hole and never above the head.
-    let sql = "SELECT i.seq, i.body, m.body FROM inbox i \
+    // A row of the head, and rows of entries. Joined to the head, the entries would be sorted first.
+    let sql = "SELECT 1, seq, floor, NULL, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
+               (SELECT 0, i.seq, i.seq, i.body, m.body FROM inbox i \
                LEFT JOIN message m ON m.message_id = i.shared \
-               WHERE i.user_id = ? AND i.seq > ? ORDER BY i.seq LIMIT ?";
+               WHERE i.user_id = ? AND i.seq > ? ORDER BY i.seq LIMIT ?)";
     let select = sqlx::query(sql)
+        .bind(user.get())
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
     let rows = session.rows(select).await?;
-    let (mut page, mut taken) = (Page::default(), 0);
+    let (mut page, mut taken) = (InboxSlice::default(), 0);
     for row in &rows {
+        let seq = Seq::new(number(row, 1)?);
+        if row.try_get_unchecked::<i64, _>(0)? == 1 {
+            let floor = Seq::new(number(row, 2)?);
+            page.head = Head { head: seq, floor };
+            continue;
+        }
         if page.items.len() == items || taken > limit.bytes {
             page.more = true;
             break;
         }
-        let body = match row.try_get_unchecked::<Option<Vec<u8>>, _>(1)? {
+        let body = match row.try_get_unchecked::<Option<Vec<u8>>, _>(3)? {
             Some(body) => body,
             None => row
-                .try_get_unchecked::<Option<Vec<u8>>, _>(2)?
+                .try_get_unchecked::<Option<Vec<u8>>, _>(4)?
                 .ok_or(Fault::Corrupt("an entry's message is not there"))?,
         };
         let message = record::decode(body)?;
         taken += message.content.len();
         page.items.push(Entry {
-            seq: Seq::new(number(row, 0)?),
+            seq,
             message: Arc::new(message),
         });
     }

@@ -24,6 +24,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tokio::runtime::Builder;
 
+use page::Inboxes;
+
 pub use rate::{Limit, Pass, short};
 
 /// What a probe returns: its failures are told to a person, nothing else is done with them.
@@ -64,7 +66,7 @@ pub enum Family {
     Disk,
     /// Durable sends of the embedded engine.
     Sled,
-    /// Sends and group messages of `MySQL` (needs --mysql).
+    /// Sends, group messages and pages of `MySQL` (needs --mysql).
     Mysql,
     /// Pages read from memory and from the embedded engine.
     Page,
@@ -132,8 +134,8 @@ pub fn run(args: &Limits, mut found: impl FnMut(Limit)) -> Outcome<()> {
         }
     }
     if args.wants(Family::Page) {
-        found(page::memory(shape)?);
-        found(sled::pages(&dir, shape)?);
+        found(page::memory(shape, Inboxes::default())?);
+        found(sled::pages(&dir, shape, Inboxes::default())?);
     }
     wires(args, shape, &mut found)?;
     if args.wants(Family::Once) {
@@ -146,6 +148,7 @@ pub fn run(args: &Limits, mut found: impl FnMut(Limit)) -> Outcome<()> {
                 for which in mysql::Which::ALL {
                     found(mysql::probe(url, shape, which)?);
                 }
+                found(mysql::pages(url, shape, Inboxes::default())?);
             }
             if args.wants(Family::Once) {
                 found(once::mysql_commit(url, shape, RATE)?);

@@ -1,4 +1,4 @@
-//! What a page costs when the entries are in memory: one ordered map, a hundred shared bodies.
+//! Reading pages of long inboxes: what is read, and what it costs when the entries are in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,28 +9,58 @@ use tokio::time::Instant;
 use super::{Limit, Pass};
 use super::{Outcome, Shape};
 
-const INBOXES: u64 = 1_000;
-const PAGE: u64 = 100;
+/// Entries of one page, as gim's wire has them.
+pub(super) const PAGE: u64 = 50;
 
-/// Range reads of a hundred entries, each entry's body shared.
-pub fn memory(shape: Shape) -> Outcome<Limit> {
+/// What is read: inboxes, each from its beginning to its end. As `sync` does if nothing else is said.
+#[derive(Clone, Copy, Debug)]
+pub struct Inboxes {
+    /// How many.
+    pub inboxes: u64,
+    /// Entries of each.
+    pub entries: u64,
+}
+
+impl Default for Inboxes {
+    fn default() -> Self {
+        Self {
+            inboxes: 200,
+            entries: 2_000,
+        }
+    }
+}
+
+impl Inboxes {
+    /// All pages again and again, from that inbox on: an inbox and the first seq of each.
+    pub(super) fn pages(self, first: u64) -> impl Iterator<Item = (u64, u64)> {
+        let starts = move || (1..=self.entries.max(1)).step_by(PAGE as usize);
+        // One inbox lies far from the next.
+        let inboxes = (0..).map(move |n: u64| n.wrapping_mul(7_919).wrapping_add(first));
+        inboxes.flat_map(move |inbox| starts().map(move |seq| (inbox % self.inboxes, seq)))
+    }
+}
+
+/// Range reads of fifty entries, each entry's body shared.
+pub fn memory(shape: Shape, of: Inboxes) -> Outcome<Limit> {
     let mut map = BTreeMap::new();
-    for inbox in 0..INBOXES {
-        for seq in 1..=PAGE {
+    for inbox in 0..of.inboxes {
+        for seq in 1..=of.entries {
             map.insert((inbox, seq), Arc::<[u8]>::from(vec![7; 100]));
         }
     }
-    let passes = shape.passes(|span| Ok(scan(&map, span)))?;
-    let what = "100 entries of an ordered map, bodies shared, one thread";
+    let passes = shape.passes(|span| Ok(scan(&map, span, of)))?;
+    let what = "50 entries of an ordered map, bodies shared, one thread";
     Ok(Limit::of("memory page", "entries/s", &passes, what))
 }
 
-fn scan(map: &BTreeMap<(u64, u64), Arc<[u8]>>, span: Duration) -> Pass {
-    let (start, mut count, mut at) = (Instant::now(), 0, 0_u64);
-    while start.elapsed() < span {
-        at = (at + 7_919) % INBOXES;
+fn scan(map: &BTreeMap<(u64, u64), Arc<[u8]>>, span: Duration, of: Inboxes) -> Pass {
+    let (start, mut count) = (Instant::now(), 0);
+    for (at, from) in of.pages(0) {
+        if start.elapsed() >= span {
+            break;
+        }
         let page: Vec<Arc<[u8]>> = map
-            .range((at, 1)..=(at, PAGE))
+            .range((at, from)..=(at, from + PAGE - 1))
             .map(|(_, body)| Arc::clone(body))
             .collect();
         count += page.len() as u64;

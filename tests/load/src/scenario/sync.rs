@@ -7,9 +7,11 @@ use super::crew::{Crew, Goal};
 use crate::Fault;
 use crate::args::{Common, Store};
 use crate::clock::SECOND;
-use crate::limits::{page, sled};
+use crate::limits::page::{self, Inboxes};
+use crate::limits::{mysql, sled};
 use crate::net::Net;
 use crate::report::Report;
+use crate::target::mysql_server;
 
 /// Users who write the backlogs.
 const WRITERS: usize = 64;
@@ -95,14 +97,21 @@ pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
         "sends/s",
     );
     let rate = per_second(synced, took);
+    let of = Inboxes {
+        inboxes: readers as u64,
+        entries: each.max(1),
+    };
     let limit = match args.common.store {
         _ if !args.common.limits => None,
-        Store::Memory => Some(super::limit(page::memory).await?),
+        Store::Memory => Some(super::limit(move |shape| page::memory(shape, of)).await?),
         Store::Sled => {
             let dir = args.common.data.clone().unwrap_or_else(std::env::temp_dir);
-            Some(super::limit(move |shape| sled::pages(&dir, shape)).await?)
+            Some(super::limit(move |shape| sled::pages(&dir, shape, of)).await?)
         }
-        Store::Mysql => None,
+        Store::Mysql => {
+            let url = mysql_server()?;
+            Some(super::limit(move |shape| mysql::pages(&url, shape, of)).await?)
+        }
     };
     report.share("synced", rate, "messages/s", limit.as_ref());
     report.load(&load, synced as f64, "message");

@@ -5,7 +5,10 @@
 //! `RETURNING`; heads are raised by one upsert and read back under their locks.
 
 mod batch;
+mod page;
 mod single;
+
+pub use page::pages;
 
 use std::error::Error;
 use std::future::Future;

@@ -48,6 +48,14 @@ pub(crate) enum Goal {
     Gone,
 }
 
+impl Goal {
+    /// Whether a message may be refused by a busy server, and written later: where a user has one
+    /// under way, or nobody waits for all of them.
+    pub(super) const fn bears_refusals(self) -> bool {
+        matches!(self, Self::Written { window: 1, .. } | Self::Writing { .. })
+    }
+}
+
 impl Crew {
     /// Does what the goal wants by now; says when it wants more, or that it is reached.
     pub(super) fn strive(&mut self, net: &mut Net, now: u64) -> Option<u64> {
@@ -65,15 +73,18 @@ impl Crew {
             }
             Goal::Written { window, heard, .. } => {
                 self.begin_writing(net, window);
+                self.write_again(net, now);
                 let open = self
                     .people
                     .iter()
                     .any(|it| it.left > 0 && it.way == Way::Live);
+                let open = open || !self.refused.is_empty();
                 let done = self.under_way == 0 && !open && (!heard || self.judge.complete());
                 (!done).then_some(now + SECOND / 100)
             }
             Goal::Writing { each, answers } => {
                 self.begin_writing(net, usize::try_from(each).unwrap_or(usize::MAX));
+                self.write_again(net, now);
                 (self.answered < answers).then_some(now + SECOND / 100)
             }
             Goal::Sat { until, beat } => {
@@ -94,6 +105,19 @@ impl Crew {
             for _ in 0..window {
                 self.write(net, at);
             }
+        }
+    }
+
+    /// Those whose message was refused write another one, when they have waited.
+    fn write_again(&mut self, net: &mut Net, now: u64) {
+        if now < self.write_again {
+            return;
+        }
+        for at in std::mem::take(&mut self.refused) {
+            if let Some(person) = self.people.get_mut(at) {
+                person.left += 1;
+            }
+            self.write(net, at);
         }
     }
 

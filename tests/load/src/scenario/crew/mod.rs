@@ -47,6 +47,9 @@ const STUCK: u64 = 30 * SECOND;
 const UNAVAILABLE: i32 = 14;
 const TRIES: u64 = 3;
 
+/// How long one waits whose message it refused.
+const PATIENCE: u64 = SECOND / 10;
+
 /// A send under way.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -74,6 +77,11 @@ pub(super) struct Crew {
     /// Those whom a busy server turned away: they come again. And how often that was.
     again: Vec<usize>,
     turned_away: u64,
+    /// Those whose message a busy server refused: they write another one then. And how many it
+    /// refused.
+    refused: Vec<usize>,
+    write_again: u64,
+    refusals: u64,
     sends: Vec<Option<Sent>>,
     free: Vec<u32>,
     under_way: usize,
@@ -111,6 +119,9 @@ impl Crew {
             joining: 0,
             again: Vec::new(),
             turned_away: 0,
+            refused: Vec::new(),
+            write_again: 0,
+            refusals: 0,
             sends: Vec::new(),
             free: Vec::new(),
             under_way: 0,
@@ -182,6 +193,8 @@ impl Crew {
         self.moved = self.begun;
         self.goal = goal;
         self.next = 0;
+        self.refused.clear();
+        self.refusals = 0;
         self.today = clock::today();
         if let Goal::Live { .. } = goal {
             self.began_to_come = self.begun;
@@ -346,10 +359,10 @@ impl Crew {
         };
         self.free.push(slot);
         self.under_way -= 1;
-        self.answered += 1;
         if let Some(person) = self.people.get_mut(at) {
             person.under_way.retain(|it| *it != slot);
             if packet.code == 0 {
+                self.answered += 1;
                 let seq = answered_seq(packet.data);
                 person.has(seq);
                 self.judge.own(person.ear, seq);
@@ -359,14 +372,29 @@ impl Crew {
             0 => self.judge.answered(sent.stream),
             4 => self.judge.failed(sent.stream, sent.number, Failed::Unknown),
             _ => {
+                self.judge.failed(sent.stream, sent.number, Failed::Refused);
+                if packet.code == UNAVAILABLE && self.goal.bears_refusals() {
+                    return self.refused(at);
+                }
                 self.failed
                     .get_or_insert(format!("a send was refused: {}", packet.refusal()));
-                self.judge.failed(sent.stream, sent.number, Failed::Refused);
             }
         }
         if let Goal::Written { .. } = self.goal {
             self.write(net, sent.person as usize);
         }
+    }
+
+    /// A busy server did not take the person's message: it writes another one, a little later.
+    fn refused(&mut self, at: usize) {
+        self.refusals += 1;
+        if self.refusals > TRIES * self.people.len() as u64 {
+            self.failed = Some("the server refuses too many sends".to_owned());
+        }
+        if self.refused.is_empty() {
+            self.write_again = clock::now() + PATIENCE;
+        }
+        self.refused.push(at);
     }
 
     /// An entry of the inbox came; the person's own it has by the answer.

@@ -1,0 +1,86 @@
+//! Pages read: one statement each, bodies in the rows.
+
+use std::time::Duration;
+
+use sqlx::Executor as _;
+use sqlx::mysql::MySqlPool;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::{BODY, rows, with};
+use crate::limits::page::{Inboxes, PAGE};
+use crate::limits::{Limit, Outcome, Pass, Shape};
+
+const CONNECTIONS: u64 = 8;
+
+/// Rows of one statement while the inboxes are filled.
+const FILL: u64 = 1_000;
+
+const TABLE: &str = "CREATE TABLE limit_page (user_id BIGINT UNSIGNED NOT NULL, \
+                     seq BIGINT UNSIGNED NOT NULL, body BLOB NOT NULL, \
+                     PRIMARY KEY (user_id, seq)) ENGINE = InnoDB";
+const DROP: &str = "DROP TABLE IF EXISTS limit_page";
+const PAGE_OF: &str = "SELECT seq, body FROM limit_page WHERE user_id = ? AND seq >= ? \
+                       ORDER BY seq LIMIT ?";
+
+/// Inboxes read from their beginning to their end, fifty entries by one statement.
+pub fn pages(url: &str, shape: Shape, of: Inboxes) -> Outcome<Limit> {
+    with(url, CONNECTIONS, async |pool| {
+        fill(&pool, of).await?;
+        let mut passes = Vec::new();
+        for _ in 0..shape.passes.max(1) {
+            passes.push(pass(&pool, shape.span, of).await?);
+        }
+        pool.execute(DROP).await?;
+        let what = "one statement for 50 entries of 100 B, 8 connections";
+        Ok(Limit::of("mysql page", "entries/s", &passes, what))
+    })
+}
+
+async fn fill(pool: &MySqlPool, of: Inboxes) -> Outcome<()> {
+    pool.execute(DROP).await?;
+    pool.execute(TABLE).await?;
+    let all = of.inboxes * of.entries;
+    for from in (0..all).step_by(usize::try_from(FILL)?) {
+        let numbers = from..all.min(from + FILL);
+        let count = usize::try_from(numbers.end - numbers.start)?;
+        let head = "INSERT INTO limit_page (user_id, seq, body) VALUES ";
+        let mut insert = sqlx::query(rows(head, "(?,?,?)", count, ""));
+        for number in numbers {
+            insert = insert
+                .bind(number / of.entries)
+                .bind(number % of.entries + 1)
+                .bind([7_u8; BODY].as_slice());
+        }
+        pool.execute(insert).await?;
+    }
+    Ok(())
+}
+
+async fn pass(pool: &MySqlPool, span: Duration, of: Inboxes) -> Outcome<Pass> {
+    let start = Instant::now();
+    let mut lanes = JoinSet::new();
+    for lane in 0..CONNECTIONS {
+        let pool = pool.clone();
+        lanes.spawn(async move {
+            let mut count = 0;
+            for (inbox, seq) in of.pages(lane * of.inboxes / CONNECTIONS) {
+                if start.elapsed() >= span {
+                    break;
+                }
+                let page = sqlx::query(PAGE_OF).bind(inbox).bind(seq).bind(PAGE);
+                count += page.fetch_all(&pool).await?.len() as u64;
+            }
+            Ok::<_, sqlx::Error>(count)
+        });
+    }
+    let mut count = 0;
+    while let Some(lane) = lanes.join_next().await {
+        count += lane??;
+    }
+    Ok(Pass {
+        count,
+        span: start.elapsed(),
+        cpu: None,
+    })
+}
