@@ -4,9 +4,12 @@ use gimlet_proto::pb::PackageType;
 use serde::{Deserialize, Serialize};
 
 use super::Crew;
-use super::person::Way;
+use super::person::{Person, Way};
 use crate::clock::SECOND;
 use crate::net::{Net, Raw};
+
+/// Sends under way at which no further user of this process begins to write.
+const CROWD: usize = 4_096;
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +35,7 @@ pub(crate) enum Goal {
     },
     /// The same was begun, and so many sends are answered: no more is waited for.
     Writing {
-        /// Messages for each, all sent at once.
+        /// Messages for each, sent at once.
         each: u64,
         /// Answers waited for.
         answers: u64,
@@ -74,12 +77,12 @@ impl Crew {
             Goal::Written { window, heard, .. } => {
                 self.begin_writing(net, window);
                 self.write_again(net, now);
-                let open = self
-                    .people
-                    .iter()
-                    .any(|it| it.left > 0 && it.way == Way::Live);
-                let open = open || !self.refused.is_empty();
-                let done = self.under_way == 0 && !open && (!heard || self.judge.complete());
+                let idle = self.under_way == 0 && self.refused.is_empty();
+                let open = |it: &Person| it.left > 0 && it.way == Way::Live;
+                let done = idle
+                    && self.next >= self.len()
+                    && !self.people.iter().any(open)
+                    && (!heard || self.judge.complete());
                 (!done).then_some(now + SECOND / 100)
             }
             Goal::Writing { each, answers } => {
@@ -95,16 +98,13 @@ impl Crew {
         }
     }
 
-    /// Everybody begins to write, once.
+    /// Everybody begins to write, as soon as not too many sends are under way.
     fn begin_writing(&mut self, net: &mut Net, window: usize) {
-        if self.next > 0 {
-            return;
-        }
-        self.next = 1;
-        for at in 0..self.len() {
+        while self.next < self.len() && self.under_way < CROWD {
             for _ in 0..window {
-                self.write(net, at);
+                self.write(net, self.next);
             }
+            self.next += 1;
         }
     }
 
