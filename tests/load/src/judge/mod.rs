@@ -111,7 +111,8 @@ pub struct Judge {
     owed: i64,
     /// Sends that are neither answered nor failed.
     open: i64,
-    listeners: Vec<u32>,
+    /// The ears of each stream.
+    listeners: Vec<Vec<EarId>>,
     findings: Findings,
 }
 
@@ -141,7 +142,7 @@ impl Judge {
             answered: 0,
             failed: 0,
         });
-        self.listeners.push(0);
+        self.listeners.push(Vec::new());
         StreamId::try_from(self.streams.len() - 1).unwrap_or(StreamId::MAX)
     }
 
@@ -162,12 +163,12 @@ impl Judge {
         let Some(next) = self.streams.get(stream as usize).map(|it| it.sent) else {
             return;
         };
-        if let Some(ear) = self.ears.get_mut(ear as usize)
-            && let Err(at) = ear.hears.binary_search_by_key(&stream, |hear| hear.0)
+        if let Some(it) = self.ears.get_mut(ear as usize)
+            && let Err(at) = it.hears.binary_search_by_key(&stream, |hear| hear.0)
         {
-            ear.hears.insert(at, (stream, next));
+            it.hears.insert(at, (stream, next));
             if let Some(listeners) = self.listeners.get_mut(stream as usize) {
-                *listeners += 1;
+                listeners.push(ear);
             }
         }
     }
@@ -179,7 +180,7 @@ impl Judge {
             number = it.sent;
             it.sent += 1;
         }
-        self.owed += self.hearers(stream);
+        self.owed += i64::from(self.listeners(stream));
         self.open += 1;
         Mark {
             run: self.run,
@@ -193,14 +194,18 @@ impl Judge {
     #[must_use]
     pub fn listeners(&self, stream: StreamId) -> u32 {
         let listeners = self.listeners.get(stream as usize);
-        listeners.copied().unwrap_or(0)
+        listeners.map_or(0, |it| u32::try_from(it.len()).unwrap_or(u32::MAX))
     }
 
-    fn hearers(&self, stream: StreamId) -> i64 {
-        self.listeners
-            .get(stream as usize)
-            .copied()
-            .map_or(0, i64::from)
+    /// Whether the ear has heard this number of the stream.
+    fn has_heard(&self, ear: EarId, stream: StreamId, number: u32) -> bool {
+        let Some(it) = self.ears.get(ear as usize) else {
+            return false;
+        };
+        let at = it.hears.binary_search_by_key(&stream, |hear| hear.0);
+        let next = at.ok().and_then(|at| it.hears.get(at));
+        let gap = self.missing.get(&(ear, stream));
+        next.is_some_and(|hear| number < hear.1) && !gap.is_some_and(|gap| gap.contains(&number))
     }
 
     /// A stream's receiver.
@@ -236,7 +241,11 @@ impl Judge {
                 it.failed += 1;
                 self.open -= 1;
             }
-            self.owed -= self.hearers(stream);
+            // It may have come before its answer.
+            let ears = self.listeners.get(stream as usize);
+            let ears = ears.into_iter().flatten();
+            let waiting = ears.filter(|&&ear| !self.has_heard(ear, stream, number));
+            self.owed -= i64::try_from(waiting.count()).unwrap_or(i64::MAX);
         }
     }
 
@@ -385,15 +394,11 @@ impl Judge {
 
     fn refused_but_delivered(&mut self) {
         let refused = self.failed.iter();
-        for (&(stream, number), _) in refused.filter(|(_, how)| **how == Failed::Refused) {
-            for (ear, it) in self.ears.iter().enumerate() {
-                let ear = EarId::try_from(ear).unwrap_or(EarId::MAX);
-                let next = it.hears.binary_search_by_key(&stream, |hear| hear.0);
-                let next = next.ok().and_then(|at| it.hears.get(at));
-                let gap = self.missing.get(&(ear, stream));
-                if next.is_some_and(|hear| number < hear.1)
-                    && !gap.is_some_and(|gap| gap.contains(&number))
-                {
+        let refused = refused.filter(|(_, how)| **how == Failed::Refused);
+        for (&(stream, number), _) in refused {
+            let ears = self.listeners.get(stream as usize);
+            for &ear in ears.into_iter().flatten() {
+                if self.has_heard(ear, stream, number) {
                     self.findings.add(Finding::Refused, || {
                         format!("number {number} of stream {stream} was refused and came to {ear}")
                     });

@@ -211,3 +211,21 @@ fn an_unanswered_send_is_found() {
     assert!(!world.judge.complete());
     assert_eq!(world.judge.verdict().count(Finding::Unanswered), 1);
 }
+
+/// A send that was delivered may be answered with 4, or not at all: what is owed to others stays.
+#[test]
+fn a_message_that_came_before_its_failure_is_not_counted_twice() {
+    let mut world = World::new();
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mark = world.judge.send(world.stream, 0);
+        mark.write(&mut open, 64);
+        world.sent.push(open.clone());
+    }
+    world.push_all(0..=10);
+    world.judge.failed(world.stream, 10, Failed::Unknown);
+    world.judge.answered(world.stream);
+    assert!(!world.judge.complete(), "number 11 has not come");
+    world.push(world.ben, 11, 12);
+    assert!(world.judge.complete());
+}

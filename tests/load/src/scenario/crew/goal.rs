@@ -9,7 +9,7 @@ use crate::clock::SECOND;
 use crate::net::{Net, Raw};
 
 /// Sends under way at which no further user of this process begins to write.
-const CROWD: usize = 4_096;
+const CROWD: usize = 1_024;
 
 /// What is to be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
