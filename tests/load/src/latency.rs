@@ -76,6 +76,11 @@ impl Latency {
         }
     }
 
+    /// Adds the times of another, measured beside it; the seconds stay this one's.
+    pub fn merge(&mut self, other: Self) {
+        self.all += other.all;
+    }
+
     /// Something that was to begin at `from` ended at `now`.
     pub fn record(&mut self, from: u64, now: u64) {
         let second = now.saturating_sub(self.begin) / SECOND;

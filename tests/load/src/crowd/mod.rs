@@ -1,6 +1,8 @@
 //! The members of rooms: a program that receives what is published and judges it. Serves the `room`
 //! scenario and the bare fan-out that it is compared with, so that both are received alike.
 //!
+//! A thread for each core reads, four at most: one would be slower than what it measures.
+//!
 //! Each room has a burst of messages under way at a time; the next goes out when every member has
 //! the last of them, or at the room's beat. Every delivery is compared with what was published:
 //! once, in the same order for all, in the right room, every byte.
@@ -9,6 +11,10 @@ mod room;
 #[cfg(test)]
 mod tests;
 
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use gimlet_proto::pb::PackageType;
@@ -17,8 +23,8 @@ use crate::clock::{self, SECOND};
 use crate::judge::{Finding, Findings};
 use crate::latency::{Latency, Summary};
 use crate::limits::Outcome;
-use crate::net::{Actor, ConnId, Net, Packet, Pushed};
-use room::{Member, Room};
+use crate::net::{Actor, ConnId, Net, Packet, Pushed, drive};
+use room::{Member, Room, Shared};
 
 pub use room::{CONTENT, content};
 
@@ -29,7 +35,27 @@ const STUCK: u64 = 10 * SECOND;
 const NAP: u64 = SECOND / 10;
 
 /// What publishes: called with the room's place among the crowd's, and the contents.
-pub type Publish<'a> = Box<dyn FnMut(usize, Vec<Vec<u8>>) -> Outcome<()> + 'a>;
+pub type Publish<'a> = Box<dyn FnMut(usize, Vec<Vec<u8>>) -> Outcome<()> + Send + 'a>;
+
+/// Threads that read, at most.
+const THREADS: usize = 4;
+
+/// How many threads read on this machine.
+#[must_use]
+pub fn threads() -> usize {
+    thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(THREADS)
+}
+
+/// The members that one thread reads for, each with the place of its room among the crowd's.
+#[derive(Debug)]
+pub struct Section {
+    /// Their connections.
+    pub net: Net,
+    /// Who they are.
+    pub members: Vec<(ConnId, u32)>,
+}
 
 /// How the messages are paced.
 #[derive(Clone, Copy, Debug)]
@@ -72,86 +98,172 @@ enum Phase {
     Drains,
 }
 
-/// The crowd.
-pub struct Crowd<'a> {
+/// Has the members of rooms, which are ids, receive what is published, as `pace` says. `marks` is
+/// called with true when counting begins and with false when it ends.
+///
+/// # Errors
+/// The connections cannot be driven.
+pub fn gather(
+    sections: &mut [Section],
+    rooms: &[i64],
+    pace: Pace,
+    publish: Publish<'_>,
+    marks: &mut (dyn FnMut(bool) + Send),
+) -> io::Result<Seen> {
+    let now = clock::now();
+    let rooms: Vec<Arc<Shared>> = rooms.iter().map(|&id| Arc::new(Shared::new(id))).collect();
+    let (publish, failed) = (Mutex::new(publish), AtomicBool::new(false));
+    let publish = |room: usize, contents: Vec<Vec<u8>>| {
+        let mut publish = publish.lock().unwrap_or_else(PoisonError::into_inner);
+        publish(room, contents)
+    };
+    let stage = Stage {
+        pace,
+        publish: &publish,
+        failed: &failed,
+    };
+    // All members are known before any of them reads.
+    let crowds = sections.iter_mut().map(|section| {
+        let crowd = Crowd::new(&rooms, &section.members, stage, now);
+        (&mut section.net, crowd)
+    });
+    let mut crowds: Vec<_> = crowds.collect();
+    let (net, mut leader) = crowds
+        .pop()
+        .ok_or_else(|| io::Error::other("nobody reads"))?;
+    leader.marks = Some(marks);
+    thread::scope(|scope| {
+        let read = |(net, mut crowd): (&mut Net, Crowd<'_>)| {
+            drive(net, &mut crowd)?;
+            Ok(crowd.seen)
+        };
+        let others: Vec<_> = crowds
+            .into_iter()
+            .map(|crowd| scope.spawn(move || read(crowd)))
+            .collect();
+        let led = drive(net, &mut leader);
+        if led.is_err() {
+            failed.store(true, Ordering::Relaxed);
+        }
+        let mut seen = leader.seen;
+        for other in others {
+            let more: io::Result<Tally> = other
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a thread that reads panicked")));
+            seen.merge(more?);
+        }
+        led.map(|()| seen.told())
+    })
+}
+
+/// What one thread has seen.
+#[derive(Debug)]
+struct Tally {
+    deliveries: u64,
+    messages: u64,
+    span: Duration,
+    latency: Latency,
+    whole: Latency,
+    findings: Findings,
+}
+
+impl Tally {
+    fn new(now: u64) -> Self {
+        Self {
+            deliveries: 0,
+            messages: 0,
+            span: Duration::ZERO,
+            latency: Latency::new(now),
+            whole: Latency::new(now),
+            findings: Findings::default(),
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.deliveries += other.deliveries;
+        self.messages += other.messages;
+        self.span = self.span.max(other.span);
+        self.latency.merge(other.latency);
+        self.whole.merge(other.whole);
+        self.findings.merge(other.findings);
+    }
+
+    fn told(self) -> Seen {
+        Seen {
+            deliveries: self.deliveries,
+            messages: self.messages,
+            span: self.span,
+            latency: self.latency.summary(),
+            whole: self.whole.summary(),
+            findings: self.findings,
+        }
+    }
+}
+
+/// What the threads share.
+#[derive(Clone, Copy)]
+struct Stage<'a> {
+    pace: Pace,
+    publish: &'a (dyn Fn(usize, Vec<Vec<u8>>) -> Outcome<()> + Sync),
+    /// One of them has failed, and all end.
+    failed: &'a AtomicBool,
+}
+
+/// What one thread reads for.
+struct Crowd<'a> {
     rooms: Vec<Room>,
     /// By connection.
     members: Vec<Member>,
-    pace: Pace,
-    publish: Publish<'a>,
-    /// Called with true when counting begins and with false when it ends.
-    marks: &'a mut dyn FnMut(bool),
+    stage: Stage<'a>,
+    /// Of the one who leads: called with true when counting begins and with false when it ends.
+    marks: Option<&'a mut (dyn FnMut(bool) + Send)>,
     phase: Phase,
     moved: u64,
     /// The time of the present read.
     now: Option<u64>,
-    seen: (u64, u64, Duration),
-    latency: Latency,
-    whole: Latency,
-    findings: Findings,
-    failed: bool,
-}
-
-impl std::fmt::Debug for Crowd<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Crowd")
-            .field("rooms", &self.rooms.len())
-            .finish_non_exhaustive()
-    }
+    seen: Tally,
 }
 
 impl<'a> Crowd<'a> {
-    /// Members of rooms: each connection with the place of its room in `rooms`, which are ids.
-    /// `marks` is called with true when counting begins and with false when it ends.
-    #[must_use]
-    pub fn new(
-        rooms: &[i64],
-        members: &[(ConnId, u32)],
-        pace: Pace,
-        publish: Publish<'a>,
-        marks: &'a mut dyn FnMut(bool),
-    ) -> Self {
-        let now = clock::now();
-        let mut rooms: Vec<Room> = rooms.iter().map(|&id| Room::new(id, now)).collect();
+    fn new(rooms: &[Arc<Shared>], members: &[(ConnId, u32)], stage: Stage<'a>, now: u64) -> Self {
+        let rooms: Vec<Room> = rooms
+            .iter()
+            .map(|room| Room::new(Arc::clone(room), now))
+            .collect();
         let mut all = Vec::new();
         for &(conn, of) in members {
             let slot = conn as usize;
             if all.len() <= slot {
                 all.resize_with(slot + 1, Member::nowhere);
             }
-            if let (Some(member), Some(room)) = (all.get_mut(slot), rooms.get_mut(of as usize)) {
+            if let (Some(member), Some(room)) = (all.get_mut(slot), rooms.get(of as usize)) {
                 *member = room.join(of);
             }
         }
         Self {
             rooms,
             members: all,
-            pace,
-            publish,
-            marks,
+            stage,
+            marks: None,
             phase: Phase::Warm(now),
             moved: now,
             now: None,
-            seen: (0, 0, Duration::ZERO),
-            latency: Latency::new(now),
-            whole: Latency::new(now),
-            findings: Findings::default(),
-            failed: false,
+            seen: Tally::new(now),
         }
     }
 
-    /// What was seen.
-    #[must_use]
-    pub fn seen(self) -> Seen {
-        let (deliveries, messages, span) = self.seen;
-        Seen {
-            deliveries,
-            messages,
-            span,
-            latency: self.latency.summary(),
-            whole: self.whole.summary(),
-            findings: self.findings,
+    const fn leads(&self) -> bool {
+        self.marks.is_some()
+    }
+
+    fn mark(&mut self, begin: bool) {
+        if let Some(marks) = self.marks.as_mut() {
+            marks(begin);
         }
+    }
+
+    fn fail(&self) {
+        self.stage.failed.store(true, Ordering::Relaxed);
     }
 
     const fn counts(&self) -> bool {
@@ -160,60 +272,61 @@ impl<'a> Crowd<'a> {
 
     /// Goes on to the next phase when the time has come.
     fn age(&mut self, now: u64) {
+        let pace = self.stage.pace;
         match self.phase {
-            Phase::Warm(since) if now - since >= clock::nanos(self.pace.warm_up) => {
+            Phase::Warm(since) if now - since >= clock::nanos(pace.warm_up) => {
                 self.phase = Phase::Counts(now);
-                self.latency = Latency::new(now);
-                self.whole = Latency::new(now);
-                (self.marks)(true);
+                self.seen.latency = Latency::new(now);
+                self.seen.whole = Latency::new(now);
+                self.mark(true);
             }
-            Phase::Counts(since) if now - since >= clock::nanos(self.pace.span) => {
+            Phase::Counts(since) if now - since >= clock::nanos(pace.span) => {
                 self.phase = Phase::Drains;
-                self.seen.2 = Duration::from_nanos(now - since);
-                (self.marks)(false);
+                self.seen.span = Duration::from_nanos(now - since);
+                self.mark(false);
             }
             _ => {}
         }
     }
 
-    /// Publishes the next burst of the room, which was due then.
-    fn burst(&mut self, at: usize, due: u64) {
-        let Some(room) = self.rooms.get_mut(at) else {
-            return;
-        };
-        let contents = room.publish(self.pace.burst, due);
+    /// Publishes the next burst of a room.
+    fn burst(&mut self, at: usize, contents: Vec<Vec<u8>>) {
         if self.counts() {
-            self.seen.1 += self.pace.burst;
+            self.seen.messages += contents.len() as u64;
         }
-        if let Err(error) = (self.publish)(at, contents) {
-            self.findings
-                .add(Finding::Unanswered, || format!("publishing: {error}"));
-            self.failed = true;
+        if let Err(error) = (self.stage.publish)(at, contents) {
+            let text = || format!("publishing: {error}");
+            self.seen.findings.add(Finding::Unanswered, text);
+            self.fail();
         }
     }
 
     /// Publishes what is due; says when the next is.
     fn publish_due(&mut self, now: u64) -> u64 {
+        let burst = self.stage.pace.burst;
         let mut soonest = now + NAP;
         for at in 0..self.rooms.len() {
             let Some(room) = self.rooms.get_mut(at) else {
                 break;
             };
-            let Some(rate) = self.pace.rate else {
-                if room.is_complete() {
-                    self.burst(at, now);
+            let Some(rate) = self.stage.pace.rate else {
+                if let Some(contents) = room.publish_when_complete(burst, now) {
+                    self.burst(at, contents);
                 }
                 continue;
             };
+            if self.marks.is_none() {
+                break;
+            }
             let gap = clock::nanos(Duration::from_secs_f64(1.0 / rate.max(1e-3)));
             let mut due = Vec::new();
             while room.next <= now {
-                due.push(room.next);
+                due.push(room.publish(burst, room.next));
                 room.next += gap;
             }
             soonest = soonest.min(room.next);
-            for due in due {
-                self.burst(at, due);
+            for contents in due {
+                self.burst(at, contents);
             }
         }
         soonest
@@ -226,21 +339,21 @@ impl<'a> Crowd<'a> {
             .as_ref()
             .and_then(|it| self.rooms.get_mut(it.room as usize));
         let (Some(member), Some(room)) = (member, room) else {
-            self.findings.add(Finding::Misdirected, || {
+            self.seen.findings.add(Finding::Misdirected, || {
                 format!("connection {id} is no member")
             });
             return;
         };
-        let Some(due) = room.deliver(member, pushed, &mut self.findings) else {
+        let Some(right) = room.deliver(member, pushed, &mut self.seen.findings) else {
             return;
         };
         let now = *self.now.get_or_insert_with(clock::now);
         self.moved = now;
         if matches!(self.phase, Phase::Counts(_)) {
-            self.seen.0 += 1;
-            self.latency.record(due, now);
-            if room.is_complete() {
-                self.whole.record(room.begun, now);
+            self.seen.deliveries += 1;
+            self.seen.latency.record(right.due, now);
+            if right.last {
+                self.seen.whole.record(room.begun(), now);
             }
         }
     }
@@ -254,6 +367,7 @@ impl Actor for Crowd<'_> {
         match Pushed::read(packet.data) {
             Some(pushed) => self.deliver(id, &pushed),
             None => self
+                .seen
                 .findings
                 .add(Finding::Damaged, || "a push without a message".to_owned()),
         }
@@ -264,23 +378,24 @@ impl Actor for Crowd<'_> {
     }
 
     fn closed(&mut self, _net: &mut Net, id: ConnId, why: &str) {
-        self.findings.add(Finding::Connection, || {
+        self.seen.findings.add(Finding::Connection, || {
             format!("connection {id} was lost: {why}")
         });
-        self.failed = true;
+        self.fail();
     }
 
     fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
         self.age(now);
         let complete = self.rooms.iter().all(Room::is_complete);
-        if self.failed || (self.phase == Phase::Drains && complete) {
+        if self.stage.failed.load(Ordering::Relaxed) || (self.phase == Phase::Drains && complete) {
             return None;
         }
-        if !complete && now.saturating_sub(self.moved) > STUCK {
+        if self.leads() && !complete && now.saturating_sub(self.moved) > STUCK {
             let lost: u64 = self.rooms.iter().map(Room::open).sum();
-            self.findings.add(Finding::Dropped, || {
+            self.seen.findings.add(Finding::Dropped, || {
                 format!("{lost} deliveries did not come")
             });
+            self.fail();
             return None;
         }
         if self.phase == Phase::Drains {

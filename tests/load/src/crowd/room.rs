@@ -1,5 +1,8 @@
 //! One room of the crowd: what was published in it, and what its members have of that.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use crate::judge::{Finding, Findings};
 use crate::net::Pushed;
 
@@ -12,11 +15,23 @@ const TO_ROOM: i32 = 3;
 /// The bytes behind the number and the time.
 const FILLING: [u8; CONTENT - 16] = [b'.'; CONTENT - 16];
 
-/// A room.
+/// A room, as all threads of the crowd know it.
 #[derive(Debug)]
-pub(super) struct Room {
+pub(super) struct Shared {
     id: i64,
-    members: u64,
+    members: AtomicU64,
+    /// Deliveries that have not come.
+    open: AtomicU64,
+    /// Somebody is about to publish.
+    claimed: AtomicBool,
+    /// When the last burst was due.
+    begun: AtomicU64,
+    book: Mutex<Book>,
+}
+
+/// What was published, and what its order is.
+#[derive(Debug, Default)]
+struct Book {
     /// When each message was due; its number is its place here.
     due: Vec<u64>,
     /// By number: whether it has a place in the order.
@@ -25,11 +40,44 @@ pub(super) struct Room {
     order: Vec<u64>,
     /// The seq of the first place.
     base: Option<i64>,
-    delivered: u64,
+}
+
+impl Shared {
+    pub(super) fn new(id: i64) -> Self {
+        Self {
+            id,
+            members: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            claimed: AtomicBool::new(false),
+            begun: AtomicU64::new(0),
+            book: Mutex::default(),
+        }
+    }
+
+    // A book is whole whatever panicked.
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A room, as one thread sees it: with its own copy of what it has seen of the book.
+#[derive(Debug)]
+pub(super) struct Room {
+    shared: Arc<Shared>,
+    due: Vec<u64>,
+    order: Vec<u64>,
+    base: Option<i64>,
     /// When the next burst is due, in an open loop.
     pub(super) next: u64,
-    /// When the last burst was due.
-    pub(super) begun: u64,
+}
+
+/// A delivery that is right.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Right {
+    /// When its message was due.
+    pub(super) due: u64,
+    /// Whether it was the last one that all wait for.
+    pub(super) last: bool,
 }
 
 /// Where one connection is.
@@ -52,23 +100,19 @@ impl Member {
 }
 
 impl Room {
-    pub(super) const fn new(id: i64, now: u64) -> Self {
+    pub(super) const fn new(shared: Arc<Shared>, now: u64) -> Self {
         Self {
-            id,
-            members: 0,
+            shared,
             due: Vec::new(),
-            placed: Vec::new(),
             order: Vec::new(),
             base: None,
-            delivered: 0,
             next: now,
-            begun: now,
         }
     }
 
     /// One more member; the room stands at that place.
-    pub(super) const fn join(&mut self, at: u32) -> Member {
-        self.members += 1;
+    pub(super) fn join(&self, at: u32) -> Member {
+        self.shared.members.fetch_add(1, Ordering::Relaxed);
         Member {
             room: at,
             received: 0,
@@ -76,40 +120,64 @@ impl Room {
     }
 
     /// Deliveries that have not come.
-    pub(super) const fn open(&self) -> u64 {
-        (self.members * self.due.len() as u64).saturating_sub(self.delivered)
+    pub(super) fn open(&self) -> u64 {
+        self.shared.open.load(Ordering::Acquire)
     }
 
-    pub(super) const fn is_complete(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.open() == 0
     }
 
+    /// When the last burst was due.
+    pub(super) fn begun(&self) -> u64 {
+        self.shared.begun.load(Ordering::Relaxed)
+    }
+
+    /// The next messages, if all members have the last ones and no other thread is faster.
+    pub(super) fn publish_when_complete(&self, count: u64, due: u64) -> Option<Vec<Vec<u8>>> {
+        if !self.is_complete() || self.shared.claimed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let contents = self.is_complete().then(|| self.publish(count, due));
+        self.shared.claimed.store(false, Ordering::Release);
+        contents
+    }
+
     /// The next messages.
-    pub(super) fn publish(&mut self, count: u64, due: u64) -> Vec<Vec<u8>> {
-        self.begun = due;
-        let first = self.due.len() as u64;
-        self.due.extend((0..count).map(|_| due));
-        self.placed.resize(self.due.len(), false);
+    pub(super) fn publish(&self, count: u64, due: u64) -> Vec<Vec<u8>> {
+        let shared = &*self.shared;
+        let mut book = shared.book();
+        let first = book.due.len() as u64;
+        book.due.extend((0..count).map(|_| due));
+        let all = book.due.len();
+        book.placed.resize(all, false);
+        drop(book);
+        shared.begun.store(due, Ordering::Relaxed);
+        let deliveries = shared.members.load(Ordering::Relaxed) * count;
+        shared.open.fetch_add(deliveries, Ordering::AcqRel);
         (first..first + count)
             .map(|number| content(number, due))
             .collect()
     }
 
-    /// A member got a message: when it was due, if it is the right one.
+    /// A member got a message; tells whether it is the right one.
     pub(super) fn deliver(
         &mut self,
         member: &mut Member,
         pushed: &Pushed<'_>,
         findings: &mut Findings,
-    ) -> Option<u64> {
+    ) -> Option<Right> {
         let Pushed { seq, .. } = *pushed;
-        if (pushed.receiver_type, pushed.receiver) != (TO_ROOM, self.id) {
-            let (kind, to, id) = (pushed.receiver_type, pushed.receiver, self.id);
+        if (pushed.receiver_type, pushed.receiver) != (TO_ROOM, self.shared.id) {
+            let (kind, to, id) = (pushed.receiver_type, pushed.receiver, self.shared.id);
             let text = || format!("a message to {kind}/{to} came to a member of room {id}");
             findings.add(Finding::Misdirected, text);
             return None;
         }
-        let base = *self.base.get_or_insert(seq);
+        let shared = &self.shared;
+        let base = *self
+            .base
+            .get_or_insert_with(|| *shared.book().base.get_or_insert(seq));
         let place = usize::try_from(seq - base).unwrap_or(0);
         if seq < base || place < member.received {
             findings.add(Finding::Doubled, || format!("seq {seq} came again"));
@@ -119,10 +187,10 @@ impl Room {
             findings.add(Finding::Dropped, || {
                 format!("place {lost} behind {base} is missing")
             });
-            self.delivered += 1;
         }
+        let come = (place + 1 - member.received) as u64;
         member.received = place + 1;
-        self.delivered += 1;
+        let last = self.shared.open.fetch_sub(come, Ordering::AcqRel) == come;
         let Some((number, due)) = self.published(pushed.content) else {
             findings.add(Finding::Damaged, || {
                 format!("seq {seq} is nothing that was published")
@@ -130,12 +198,17 @@ impl Room {
             return None;
         };
         self.place(place, number, findings);
-        Some(due)
+        Some(Right { due, last })
     }
 
     /// Which message these bytes are, and when it was due.
-    fn published(&self, content: &[u8]) -> Option<(usize, u64)> {
+    fn published(&mut self, content: &[u8]) -> Option<(usize, u64)> {
         let number = usize::try_from(u64::from_be_bytes(*content.first_chunk()?)).ok()?;
+        if number >= self.due.len() {
+            let book = self.shared.book();
+            let known = self.due.len();
+            self.due.extend_from_slice(book.due.get(known..)?);
+        }
         let due = *self.due.get(number)?;
         let whole = content.get(8..16) == Some(&due.to_be_bytes())
             && content.get(16..) == Some(FILLING.as_slice());
@@ -144,22 +217,29 @@ impl Room {
 
     /// A member got this number in that place: so must all others.
     fn place(&mut self, place: usize, number: usize, findings: &mut Findings) {
-        match self.order.get(place) {
-            Some(&first) if first == number as u64 => {}
-            Some(first) => findings.add(Finding::Swapped, || {
-                format!("place {place} is {first} for one and {number} for another")
-            }),
-            None => {
-                let placed = self.placed.get_mut(number);
+        if place >= self.order.len() {
+            let mut book = self.shared.book();
+            if place >= book.order.len() {
+                let placed = book.placed.get_mut(number);
                 if placed.is_some_and(|it| std::mem::replace(it, true)) {
                     findings.add(Finding::Doubled, || {
                         format!("message {number} has two seqs")
                     });
                 }
                 // A place that the first member skipped stays unknown.
-                self.order.resize(place, u64::MAX);
-                self.order.push(number as u64);
+                book.order.resize(place, u64::MAX);
+                book.order.push(number as u64);
             }
+            let known = self.order.len();
+            self.order
+                .extend_from_slice(book.order.get(known..).unwrap_or_default());
+        }
+        if let Some(&first) = self.order.get(place)
+            && first != number as u64
+        {
+            findings.add(Finding::Swapped, || {
+                format!("place {place} is {first} for one and {number} for another")
+            });
         }
     }
 }

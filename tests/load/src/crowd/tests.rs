@@ -22,21 +22,28 @@ fn found(deliver: impl Fn(&mut Crowd<'_>, &[Vec<u8>])) -> Findings {
         warm_up: Duration::ZERO,
         span: Duration::ZERO,
     };
-    let mut contents = Vec::new();
-    let publish = Box::new(|_: usize, new: Vec<Vec<u8>>| {
-        contents.extend(new);
+    let (contents, failed) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let publish = |_: usize, new: Vec<Vec<u8>>| {
+        contents.lock().unwrap().extend(new);
         Ok(())
-    });
-    let mut marks = |_| {};
-    let mut crowd = Crowd::new(&[ROOM], &[(0, 0), (1, 0)], pace, publish, &mut marks);
-    crowd.burst(0, 7);
+    };
+    let stage = Stage {
+        pace,
+        publish: &publish,
+        failed: &failed,
+    };
+    let rooms = [Arc::new(Shared::new(ROOM))];
+    let mut crowd = Crowd::new(&rooms, &[(0, 0), (1, 0)], stage, 0);
+    let burst = crowd.rooms[0].publish_when_complete(3, 7).unwrap();
+    assert!(crowd.rooms[0].publish_when_complete(3, 7).is_none());
+    crowd.burst(0, burst);
     let all: Vec<Vec<u8>> = (0..3).map(|n| content(n, 7)).collect();
     for (seq, content) in (5..).zip(&all) {
         crowd.deliver(0, &pushed(seq, content));
     }
     deliver(&mut crowd, &all);
-    let findings = crowd.seen().findings;
-    assert_eq!(contents, all);
+    let findings = crowd.seen.findings;
+    assert_eq!(*contents.lock().unwrap(), all);
     findings
 }
 
@@ -104,4 +111,30 @@ fn a_damaged_message_is_found() {
         bytes[50] ^= 1;
         crowd.deliver(1, &pushed(5, &bytes));
     });
+}
+
+/// Two threads, a member each: what one has seen binds the other.
+#[test]
+fn threads_agree_on_the_order_and_on_the_last_delivery() {
+    let mut findings = Findings::default();
+    let shared = Arc::new(Shared::new(ROOM));
+    let mut rooms = [0, 0].map(|now| Room::new(Arc::clone(&shared), now));
+    let mut members = [rooms[0].join(0), rooms[1].join(0)];
+    let all = rooms[0].publish_when_complete(2, 7).unwrap();
+    let mut deliver = |who: usize, seq, content: &[u8], findings: &mut Findings| {
+        let right = rooms[who].deliver(&mut members[who], &pushed(seq, content), findings);
+        right.unwrap().last
+    };
+    assert!(!deliver(0, 5, &all[0], &mut findings));
+    assert!(!deliver(1, 5, &all[0], &mut findings));
+    assert!(!deliver(0, 6, &all[1], &mut findings));
+    assert!(findings.is_empty());
+    assert!(deliver(1, 6, &all[1], &mut findings));
+    assert!(findings.is_empty());
+
+    let again = rooms[1].publish_when_complete(2, 9).unwrap();
+    for (who, seq, content) in [(0, 7, &again[0]), (1, 7, &again[1])] {
+        rooms[who].deliver(&mut members[who], &pushed(seq, content), &mut findings);
+    }
+    assert_eq!(findings.count(Finding::Swapped), 1);
 }

@@ -49,11 +49,14 @@ async fn line(
     };
     with_target(&idle.common, async |target| {
         let mut stage = Stage::new("idle", &idle.common, target)?;
+        // All are made first: those who are there already would sit without a heartbeat meanwhile,
+        // until the kernel's keepalive probes come all at once and the loopback drops them.
+        let mut users = stage.users(most).await?.into_iter();
         let mut hall = Hall::open(&idle.common, idle.heartbeat, stage.target, most).await?;
-        let mut users = 0;
+        let mut seats = 0;
         for &point in points {
-            let newcomers = stage.users(point.saturating_sub(users)).await?;
-            users = point;
+            let newcomers = users.by_ref().take(point.saturating_sub(seats)).collect();
+            seats = point;
             let seated = hall.seat(stage.target, newcomers).await?;
             let (server, holders) = seated.memory(&hall);
             data.add(Point {

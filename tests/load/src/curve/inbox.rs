@@ -1,6 +1,6 @@
-//! Entries in the store. Each step writes to a hundred new users who are away, until the store has
-//! as many entries as the point says (one in each sender's inbox and one in each receiver's); the
-//! last sends are timed, then the users come and read their pages, and a durable store starts again.
+//! Entries in the store. Each step writes to new users who are away, until the store has as many
+//! entries as the point says (one in each sender's inbox and one in each receiver's); the last sends
+//! are timed, then the users come and read their pages, and a durable store starts again.
 
 use std::path::Path;
 
@@ -8,13 +8,16 @@ use super::{Column, Curve, Data, Point, check};
 use crate::Fault;
 use crate::args::{Common, Store};
 use crate::clock::{self, SECOND};
-use crate::scenario::{Crews, Goal, Scenario, Stage, size_of_folder, with_target};
+use crate::scenario::{AT_ONCE, Crews, Goal, Scenario, Stage, size_of_folder, with_target};
 
-/// Users who write.
-const WRITERS: usize = 64;
+/// Users who write: so many that none comes near the 10,000 entries that an inbox in memory keeps.
+const WRITERS: usize = 1_000;
 
-/// Users who are written to in a step.
+/// Users who are written to in a step, at least.
 const READERS: usize = 100;
+
+/// Messages to each of them, at most.
+const EACH: usize = 4_000;
 
 /// Messages to each of them that are timed, at most.
 const TIMED: u64 = 200;
@@ -52,7 +55,13 @@ async fn line(
 ) -> Result<(), Fault> {
     with_target(common, async |target| {
         let mut stage = Stage::new("inbox", common, target)?;
-        let connections = WRITERS + READERS * points.len();
+        let mut before = 0;
+        let readers = points.iter().map(|&point| {
+            let readers = readers(point.saturating_sub(before));
+            before = point;
+            readers
+        });
+        let connections = WRITERS + readers.sum::<usize>();
         let place = stage.target.place(common.wire, 2 * connections);
         let mut crews = Crews::start(place, common.wire.protocol(), 1).await?;
         stage.target.clients(crews.ids());
@@ -74,6 +83,11 @@ async fn line(
     .await
 }
 
+/// Users it takes to have so many entries more.
+fn readers(entries: usize) -> usize {
+    entries.div_ceil(2 * EACH).max(READERS)
+}
+
 /// From so many entries to so many more; gives what was measured there.
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
 async fn step(
@@ -83,12 +97,14 @@ async fn step(
     entries: &mut usize,
     point: usize,
 ) -> Result<Vec<Option<f64>>, Fault> {
-    let each = (point.saturating_sub(*entries) / 2 / READERS).max(2) as u64;
+    let more = point.saturating_sub(*entries);
+    let readers = readers(more);
+    let each = (more / 2 / readers).max(2) as u64;
     let timed = TIMED.min(each / 2);
-    crews.backlog(WRITERS, stage.users(READERS).await?).await?;
+    crews.backlog(WRITERS, stage.users(readers).await?).await?;
     write(crews, each - timed).await?;
     let took = write(crews, timed).await?;
-    *entries += 2 * READERS * usize::try_from(each).unwrap_or(0);
+    *entries += 2 * readers * usize::try_from(each).unwrap_or(0);
     let per_second = |count: u64, nanos: u64| count as f64 * SECOND as f64 / nanos.max(1) as f64;
     let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     let disk = stage
@@ -96,7 +112,7 @@ async fn step(
         .data()
         .map_or(0, |it| size_of_folder(Path::new(&it)));
     let memory = stage.target.usage().server_rss;
-    let came = crews.come(READERS).await?;
+    let came = crews.come(AT_ONCE).await?;
     let read = per_second(crews.synced(), came.took);
     let mut start = None;
     if store != Store::Memory {
@@ -105,10 +121,10 @@ async fn step(
         let begun = clock::now();
         stage.target.resume().await?;
         start = Some(clock::seconds(clock::now() - begun));
-        crews.come(READERS).await?;
+        crews.come(AT_ONCE).await?;
     }
     Ok(vec![
-        Some(per_second(timed * READERS as u64, took)),
+        Some(per_second(timed * readers as u64, took)),
         Some(read),
         Some(mib(memory)),
         (store == Store::Sled).then_some(mib(disk)),

@@ -12,9 +12,9 @@ use super::bare::{Bare, Kind};
 use super::{Limit, Pass};
 use super::{Outcome, Shape, cpu};
 use crate::clock::{self, SECOND};
-use crate::crowd::{Crowd, Pace, Seen};
+use crate::crowd::{Pace, Section, Seen, gather, threads};
 use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
-use crate::scenario::AT_ONCE;
+use crate::scenario::{AT_ONCE, split};
 
 /// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
 pub(super) const DATA: usize = 110;
@@ -59,11 +59,15 @@ pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
 /// The same by one way of writing.
 pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     let server = Bare::start(kind)?;
-    let mut net = net(&server)?;
-    let mut hello = Echo::new(Some(&server), members, 1);
-    drive(&mut net, &mut hello)?;
-    hello.passes()?;
-    let conns: Vec<(ConnId, u32)> = hello.open.iter().map(|conn| (*conn, 0)).collect();
+    let mut sections = Vec::new();
+    for share in split(members, threads()) {
+        let mut net = net(&server)?;
+        let mut hello = Echo::new(Some(&server), share, 1);
+        drive(&mut net, &mut hello)?;
+        hello.passes()?;
+        let members = hello.open.iter().map(|conn| (*conn, 0)).collect();
+        sections.push(Section { net, members });
+    }
     let mut publisher = TcpStream::connect(server.addr)?;
     publisher.set_nodelay(true)?;
     publisher.write_all(&[0, 1, b'P'])?;
@@ -71,8 +75,7 @@ pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<
     for _ in 0..shape.passes.max(1) {
         let seen = room_pass(
             &server,
-            &mut net,
-            &conns,
+            &mut sections,
             &mut publisher,
             &mut seq,
             shape,
@@ -90,8 +93,7 @@ pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<
 
 fn room_pass(
     server: &Bare,
-    net: &mut Net,
-    members: &[(ConnId, u32)],
+    sections: &mut [Section],
     publisher: &mut TcpStream,
     seq: &mut i64,
     shape: Shape,
@@ -117,14 +119,12 @@ fn room_pass(
         }
         Ok(publisher.write_all(&bytes)?)
     });
-    let mut crowd = Crowd::new(&[ROOM], members, pace, publish, &mut marks);
-    drive(net, &mut crowd)?;
     let Seen {
         deliveries,
         span,
         findings,
         ..
-    } = crowd.seen();
+    } = gather(sections, &[ROOM], pace, publish, &mut marks)?;
     if !findings.is_empty() {
         return Err(format!("the bare fan-out: {}", findings.lines().join("; ")).into());
     }

@@ -27,7 +27,7 @@ use crate::target::Target;
 pub use command::Scenario;
 pub(crate) use command::with_target;
 pub use crew::obey;
-pub(crate) use crew::{AT_ONCE, Crews, Goal, bare_connects, processes};
+pub(crate) use crew::{AT_ONCE, Crews, Goal, bare_connects, processes, split};
 pub(crate) use idle::Hall;
 pub use progress::Progress;
 pub(crate) use soak::size_of_folder;

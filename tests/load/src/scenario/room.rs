@@ -10,10 +10,11 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use super::Stage;
+use super::crew::split;
 use crate::Fault;
 use crate::args::Common;
 use crate::clock::{self, SECOND};
-use crate::crowd::{Crowd, Pace};
+use crate::crowd::{Pace, Section, gather, threads};
 use crate::limits::{Outcome, wire};
 use crate::net::{Actor, ConnId, Net, Packet, Raw, drive, join};
 use crate::report::Report;
@@ -52,6 +53,7 @@ pub struct Room {
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (members, rooms) = (args.members.max(1), args.rooms.max(1));
+    let members = members;
     let users = stage.users(members * rooms).await?;
     let Some(first) = users.first() else {
         return Err(Fault::new("--members", "at least 1 is needed"));
@@ -75,12 +77,22 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let ids: Vec<i64> = (begin..).take(rooms).collect();
     let runtime = Handle::current();
     let run = tokio::task::spawn_blocking(move || -> Outcome<_> {
-        let mut net = Net::new(place)?;
-        let joined = join(&mut net, &users, wire.protocol())?;
-        let of = |at: usize| u32::try_from(at / members).unwrap_or(u32::MAX);
-        let follow = joined.iter().enumerate().map(|(at, it)| (it.conn, of(at)));
-        let follow: Vec<(ConnId, u32)> = follow.collect();
-        subscribe(&mut net, &ids, &follow)?;
+        let mut sections = Vec::new();
+        let parts = threads();
+        let mut first = 0;
+        for (part, share) in split(users.len(), parts).into_iter().enumerate() {
+            let mut place = place.clone();
+            place.from = place.from.share(part, parts);
+            let mut net = Net::new(place)?;
+            let users = users.get(first..first + share).unwrap_or_default();
+            let joined = join(&mut net, users, wire.protocol())?;
+            let of = |at: usize| u32::try_from((first + at) / members).unwrap_or(u32::MAX);
+            let members = joined.iter().enumerate().map(|(at, it)| (it.conn, of(at)));
+            let members: Vec<(ConnId, u32)> = members.collect();
+            subscribe(&mut net, &ids, &members)?;
+            sections.push(Section { net, members });
+            first += share;
+        }
         let calls = TaskTracker::new();
         let publish = Box::new(|room: usize, contents: Vec<Vec<u8>>| {
             let api = apis.get(room % apis.len()).ok_or("no publisher")?;
@@ -101,9 +113,8 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
             let [before, after] = &mut ends;
             *(if begin { before } else { after }) = Some(usage());
         };
-        let mut crowd = Crowd::new(&ids, &follow, beat, publish, &mut marks);
-        drive(&mut net, &mut crowd)?;
-        Ok((crowd.seen(), ends))
+        let seen = gather(&mut sections, &ids, beat, publish, &mut marks)?;
+        Ok((seen, ends))
     });
     let run = run.await.map_err(|error| Fault::new("the run", error))?;
     let (seen, ends) = run.map_err(|error| Fault::new("the run", error))?;

@@ -26,7 +26,7 @@ use person::{Person, Way};
 pub(crate) use goal::Goal;
 pub use parts::obey;
 pub(crate) use parts::{AT_ONCE, Came, Crews};
-pub(crate) use parts::{bare_connects, processes};
+pub(crate) use parts::{bare_connects, processes, split};
 
 /// Bytes of a message.
 const SIZE: usize = 100;
