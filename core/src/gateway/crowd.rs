@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,10 @@ use crate::store::RoomItem;
 
 /// Messages, and their bytes, that wait for a pass. Whoever brings more makes the pass.
 const WAITING: (usize, usize) = (64, 64 * 1024);
+
+/// How long a pass waits for another message, for each member: a hundredth of what one more write to
+/// it would take.
+const PATIENCE: Duration = Duration::from_nanos(40);
 
 /// Passes in a row before others get their turn.
 const PASSES: usize = 4;
@@ -112,16 +117,21 @@ impl Crowd {
         }
     }
 
-    /// Lets those run who are ready to, as long as that brings more.
+    /// Lets those run who are ready to, as long as that brings more, or might for a small part of
+    /// what a pass takes.
     async fn gather(&self) {
-        let mut before = 0;
+        let members = u32::try_from(lock(&self.members).handles.len()).unwrap_or(u32::MAX);
+        let patience = PATIENCE * members;
+        let (mut before, mut since) = (1, Instant::now());
         loop {
             tokio::task::yield_now().await;
             let count = lock(&self.waiting).items.len();
-            if count <= before.max(1) {
+            let now = Instant::now();
+            if count > before {
+                (before, since) = (count, now);
+            } else if now - since >= patience {
                 return;
             }
-            before = count;
         }
     }
 
