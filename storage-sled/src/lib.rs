@@ -35,8 +35,8 @@
 //! # How it works
 //!
 //! One thread owns all changes (`writer`): it takes what waits, applies it as one atomic batch,
-//! makes it durable once and answers everybody. Reads run on tokio's blocking threads and see one
-//! durable state (`shared`). Where an inbox stands is not a row but the place of its last entry
+//! makes it durable once and answers everybody. Reads run on a few threads of their own (`readers`)
+//! and see one durable state (`shared`). Where an inbox stands is not a row but the place of its last entry
 //! (`seq`, `heads`). The keys are in `key`, the records in `gimlet.store.v1`.
 //!
 //! This crate knows `gimlet-core`'s seams and its own records; no socket, no service.

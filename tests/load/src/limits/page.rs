@@ -33,7 +33,8 @@ impl Default for Inboxes {
 impl Inboxes {
     /// All pages again and again, from that inbox on: an inbox and the first seq of each.
     pub(super) fn pages(self, first: u64) -> impl Iterator<Item = (u64, u64)> {
-        let starts = move || (1..=self.entries.max(1)).step_by(PAGE as usize);
+        let pages = self.entries.max(1).div_ceil(PAGE);
+        let starts = move || (0..pages).map(|page| page * PAGE + 1);
         // One inbox lies far from the next.
         let inboxes = (0..).map(move |n: u64| n.wrapping_mul(7_919).wrapping_add(first));
         inboxes.flat_map(move |inbox| starts().map(move |seq| (inbox % self.inboxes, seq)))

@@ -53,7 +53,6 @@ pub struct Room {
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (members, rooms) = (args.members.max(1), args.rooms.max(1));
-    let members = members;
     let users = stage.users(members * rooms).await?;
     let Some(first) = users.first() else {
         return Err(Fault::new("--members", "at least 1 is needed"));
