@@ -159,22 +159,33 @@ async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
 }
 
 async fn run(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
-    let start = Instant::now();
-    let end = start + span;
-    let mut lanes = JoinSet::new();
-    for lane in 0..which.connections() {
+    let end = Instant::now() + span;
+    together(which.connections(), |lane| {
         let pool = pool.clone();
-        lanes.spawn(async move {
+        async move {
             match which {
                 Which::Batched => until(end, |n| batch::sends(&pool, lane, n)).await,
                 Which::GimStyle => until(end, |n| single::send(&pool, lane, n)).await,
                 Which::Group => until(end, |_| batch::group(&pool, lane)).await,
                 Which::GroupAlone => until(end, |_| single::group(&pool, lane, end)).await,
             }
-        });
+        }
+    })
+    .await
+}
+
+/// So many lanes beside each other, and what they counted together.
+async fn together<F>(lanes: u64, lane: impl Fn(u64) -> F) -> Outcome<Pass>
+where
+    F: Future<Output = Outcome<u64>> + Send + 'static,
+{
+    let start = Instant::now();
+    let mut all = JoinSet::new();
+    for number in 0..lanes {
+        all.spawn(lane(number));
     }
     let mut count = 0;
-    while let Some(lane) = lanes.join_next().await {
+    while let Some(lane) = all.join_next().await {
         count += lane??;
     }
     Ok(Pass {

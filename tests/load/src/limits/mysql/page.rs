@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use sqlx::Executor as _;
 use sqlx::mysql::MySqlPool;
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::{BODY, rows, with};
+use super::{BODY, rows, together, with};
 use crate::limits::page::{Inboxes, PAGE};
 use crate::limits::{Limit, Outcome, Pass, Shape};
 
@@ -58,29 +57,20 @@ async fn fill(pool: &MySqlPool, of: Inboxes) -> Outcome<()> {
 }
 
 async fn pass(pool: &MySqlPool, span: Duration, of: Inboxes) -> Outcome<Pass> {
-    let start = Instant::now();
-    let mut lanes = JoinSet::new();
-    for lane in 0..CONNECTIONS {
+    let end = Instant::now() + span;
+    together(CONNECTIONS, |lane| {
         let pool = pool.clone();
-        lanes.spawn(async move {
+        async move {
             let mut count = 0;
             for (inbox, seq) in of.pages(lane * of.inboxes / CONNECTIONS) {
-                if start.elapsed() >= span {
+                if Instant::now() >= end {
                     break;
                 }
                 let page = sqlx::query(PAGE_OF).bind(inbox).bind(seq).bind(PAGE);
                 count += page.fetch_all(&pool).await?.len() as u64;
             }
-            Ok::<_, sqlx::Error>(count)
-        });
-    }
-    let mut count = 0;
-    while let Some(lane) = lanes.join_next().await {
-        count += lane??;
-    }
-    Ok(Pass {
-        count,
-        span: start.elapsed(),
-        cpu: None,
+            Ok(count)
+        }
     })
+    .await
 }
