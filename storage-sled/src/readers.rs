@@ -51,8 +51,10 @@ impl Readers {
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let read: Read = Box::new(move |shared| {
-            // Nobody waits any more: the caller gave up.
-            let _ = answer.send(read(shared));
+            // The caller gave up, before or meanwhile.
+            if !answer.is_closed() {
+                let _ = answer.send(read(shared));
+            }
         });
         let stopped = || Fault::Failed("the readers have stopped".into());
         let reads = self.reads.as_ref().ok_or_else(stopped)?;

@@ -2,13 +2,15 @@
 //!
 //! A message is handed on by a task of the crowd, in a pass over all members. What is published
 //! before the pass begins goes along in it: each member is locked and woken once for all of that,
-//! and writes it in one call of its socket, which is what a delivery costs. No timer is involved:
-//! the task lets those run who are ready to, then it begins.
+//! and writes it in one call of its socket, which is what a delivery costs. It waits for no
+//! timer: the task lets those run who are ready to, then it begins.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{Handle, Hub};
@@ -22,6 +24,9 @@ const WAITING: (usize, usize) = (64, 64 * 1024);
 /// Members for whom a pass looks once more for another message. On an idle core a look takes about as
 /// long as a third of one write to one member.
 const MEMBERS_A_LOOK: usize = 32;
+
+/// On a busy one a look takes as long as others run: after this it is the last.
+const LONGEST: Duration = Duration::from_micros(500);
 
 /// Passes in a row before others get their turn.
 const PASSES: usize = 4;
@@ -120,13 +125,13 @@ impl Crowd {
     /// pass is long.
     async fn gather(&self) {
         let patience = lock(&self.members).handles.len() / MEMBERS_A_LOOK;
-        let (mut before, mut fruitless) = (1, 0);
+        let (mut before, mut fruitless, begun) = (1, 0, Instant::now());
         loop {
             tokio::task::yield_now().await;
             let count = lock(&self.waiting).items.len();
             if count > before {
                 (before, fruitless) = (count, 0);
-            } else if fruitless >= patience {
+            } else if fruitless >= patience || begun.elapsed() >= LONGEST {
                 return;
             } else {
                 fruitless += 1;

@@ -141,6 +141,14 @@ async fn page(
             message: Arc::new(message),
         });
     }
+    // No server is known to give the rows in another order; one that did would hide entries.
+    let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
+    let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
+    if !ascending || last > page.head.head {
+        return Err(Fault::Corrupt(
+            "a page came out of order or beyond its head",
+        ));
+    }
     Ok(page)
 }
 

@@ -112,7 +112,8 @@ pub fn gather(
 ) -> io::Result<Seen> {
     let now = clock::now();
     let rooms: Vec<Arc<Shared>> = rooms.iter().map(|&id| Arc::new(Shared::new(id))).collect();
-    let (publish, failed) = (Mutex::new(publish), AtomicBool::new(false));
+    let publish = Mutex::new(publish);
+    let (over, failed) = (AtomicBool::new(false), AtomicBool::new(false));
     let publish = |room: usize, contents: Vec<Vec<u8>>| {
         let mut publish = publish.lock().unwrap_or_else(PoisonError::into_inner);
         publish(room, contents)
@@ -120,6 +121,7 @@ pub fn gather(
     let stage = Stage {
         pace,
         publish: &publish,
+        over: &over,
         failed: &failed,
     };
     // All members are known before any of them reads.
@@ -134,14 +136,20 @@ pub fn gather(
     leader.marks = Some(marks);
     thread::scope(|scope| {
         let read = |(net, mut crowd): (&mut Net, Crowd<'_>)| {
-            drive(net, &mut crowd)?;
-            Ok(crowd.seen)
+            let _guard = FailOnPanic(&failed);
+            let read = drive(net, &mut crowd);
+            if read.is_err() {
+                failed.store(true, Ordering::Relaxed);
+            }
+            read.map(|()| crowd.seen)
         };
         let others: Vec<_> = crowds
             .into_iter()
             .map(|crowd| scope.spawn(move || read(crowd)))
             .collect();
+        let guard = FailOnPanic(&failed);
         let led = drive(net, &mut leader);
+        drop(guard);
         if led.is_err() {
             failed.store(true, Ordering::Relaxed);
         }
@@ -205,8 +213,21 @@ impl Tally {
 struct Stage<'a> {
     pace: Pace,
     publish: &'a (dyn Fn(usize, Vec<Vec<u8>>) -> Outcome<()> + Sync),
+    /// The leader counts no more, and nobody publishes: all end when all has come.
+    over: &'a AtomicBool,
     /// One of them has failed, and all end.
     failed: &'a AtomicBool,
+}
+
+/// Ends the others when a thread panics.
+struct FailOnPanic<'a>(&'a AtomicBool);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// What one thread reads for.
@@ -284,6 +305,10 @@ impl<'a> Crowd<'a> {
                 self.phase = Phase::Drains;
                 self.seen.span = Duration::from_nanos(now - since);
                 self.mark(false);
+                if self.leads() {
+                    self.rooms.iter().for_each(Room::seal);
+                    self.stage.over.store(true, Ordering::Release);
+                }
             }
             _ => {}
         }
@@ -386,8 +411,10 @@ impl Actor for Crowd<'_> {
 
     fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
         self.age(now);
+        // Looked at before what is open: nothing is published once it is over.
+        let over = self.phase == Phase::Drains && self.stage.over.load(Ordering::Acquire);
         let complete = self.rooms.iter().all(Room::is_complete);
-        if self.stage.failed.load(Ordering::Relaxed) || (self.phase == Phase::Drains && complete) {
+        if self.stage.failed.load(Ordering::Relaxed) || (over && complete) {
             return None;
         }
         if self.leads() && !complete && now.saturating_sub(self.moved) > STUCK {

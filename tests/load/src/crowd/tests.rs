@@ -22,7 +22,8 @@ fn found(deliver: impl Fn(&mut Crowd<'_>, &[Vec<u8>])) -> Findings {
         warm_up: Duration::ZERO,
         span: Duration::ZERO,
     };
-    let (contents, failed) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+    let contents = Mutex::new(Vec::new());
+    let (over, failed) = (AtomicBool::new(false), AtomicBool::new(false));
     let publish = |_: usize, new: Vec<Vec<u8>>| {
         contents.lock().unwrap().extend(new);
         Ok(())
@@ -30,6 +31,7 @@ fn found(deliver: impl Fn(&mut Crowd<'_>, &[Vec<u8>])) -> Findings {
     let stage = Stage {
         pace,
         publish: &publish,
+        over: &over,
         failed: &failed,
     };
     let rooms = [Arc::new(Shared::new(ROOM))];

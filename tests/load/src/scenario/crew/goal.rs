@@ -52,10 +52,13 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// Whether a message may be refused by a busy server, and written later: where a user has one
-    /// under way, or nobody waits for all of them.
+    /// Whether a message may be refused by a busy server: where a user has one under way and writes
+    /// it later, or nobody waits for all of them.
     pub(super) const fn bears_refusals(self) -> bool {
-        matches!(self, Self::Written { window: 1, .. } | Self::Writing { .. })
+        matches!(
+            self,
+            Self::Written { window: 1, .. } | Self::Writing { .. } | Self::Gone
+        )
     }
 }
 
