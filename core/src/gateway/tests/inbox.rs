@@ -1,0 +1,159 @@
+//! The inbox on a live connection: what is pushed, what a SYNC brings, and that nothing is lost
+//! between the two.
+
+use bytes::Bytes;
+
+use super::*;
+use crate::id::MessageId;
+use crate::message::{Content, Message, Receiver};
+use crate::store::Append;
+use crate::time::Timestamp;
+
+/// Stores an entry that nobody is told of: a lost push.
+async fn store_silently(stores: &Stores, from: u64, to: u64) {
+    let message = Message {
+        id: MessageId::generate(),
+        sender: Sender::User {
+            user: user(from),
+            device: None,
+        },
+        receiver: Receiver::User(user(to)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(Bytes::from_static(b"silent")),
+        sent_at: Timestamp(0),
+    };
+    let append = Append {
+        message: Arc::new(message),
+        recipients: Arc::from([user(to)]),
+        key: None,
+        roster: None,
+    };
+    stores.inbox.append(&[append]).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_is_live_on_every_device_but_the_one_that_sent_it() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (phone, _) = live(&node, 1, 11, 0).await;
+    let (laptop, _) = live(&node, 1, 12, 0).await;
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    assert_eq!(send(&node, 1, 11, 2).await, 1);
+    send(&node, 2, 21, 1).await;
+    assert_eq!(
+        next(&phone, 1).await,
+        [2],
+        "its own send is a step without a body"
+    );
+    assert_eq!(next(&laptop, 2).await, [1, 2]);
+    assert_eq!(next(&bob, 1).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m13_a_lost_last_push_is_found_by_the_heartbeat() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    store_silently(&stores, 1, 2).await;
+    let _ = bob.heartbeat();
+    assert_eq!(next(&bob, 1).await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_push_before_another_is_read_from_the_inbox() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    store_silently(&stores, 1, 2).await;
+    send(&node, 1, 11, 2).await;
+    assert_eq!(next(&bob, 2).await, [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m16_what_is_sent_between_sign_in_and_sync_is_not_lost() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let bob = sign_in(&node, 2, 21, 1, false).await;
+    send(&node, 1, 11, 2).await;
+    let page = bob.sync(Seq::ZERO).await.unwrap();
+    send(&node, 1, 11, 2).await;
+    assert_eq!(page.items.len(), 1);
+    bob.synced(Seq::ZERO, page.upto, page.more);
+    assert_eq!(
+        next(&bob, 1).await,
+        [2],
+        "it came after the page was read, before it was live"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ignores_has_more_is_pushed_the_rest() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    for _ in 0..120 {
+        send(&node, 1, 11, 2).await;
+    }
+    let bob = sign_in(&node, 2, 21, 0, false).await;
+    let page = bob.sync(Seq::ZERO).await.unwrap();
+    assert!(page.more);
+    bob.synced(Seq::ZERO, page.upto, page.more);
+    assert_eq!(next(&bob, 70).await, (51..=120).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_syncs_is_pushed_what_is_new_since_sign_in() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let bob = sign_in(&node, 2, 21, 0, false).await;
+    send(&node, 1, 11, 2).await;
+    assert_eq!(next(&bob, 1).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_seq_above_the_head_sets_the_cursor_to_the_head() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let (bob, got) = live(&node, 2, 21, 1_000).await;
+    assert!(got.is_empty());
+    send(&node, 1, 11, 2).await;
+    assert_eq!(next(&bob, 1).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m10_fims_own_sends_do_not_hide_pushes_it_has_missed() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    sync(&fim, 0).await;
+    send(&node, 1, 11, 2).await;
+    assert_eq!(next(&fim, 1).await, [1]);
+    fim.ack(Seq::new(1));
+    send(&node, 1, 11, 2).await; // 2: pushed, and lost with the connection
+    send(&node, 2, 21, 1).await; // 3: its own, which fim now names
+    drop(fim);
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    assert_eq!(sync(&fim, 3).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn m8_m11_acks_are_per_device_and_only_go_forward() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    for _ in 0..3 {
+        send(&node, 1, 11, 2).await;
+    }
+    let (phone, _) = live(&node, 2, 21, 0).await;
+    phone.ack(Seq::new(3));
+    phone.ack(Seq::new(1));
+    phone.ack(Seq::new(100));
+    drop(phone);
+    node.stop().await;
+    let device = |n| DeviceId::new(n).unwrap();
+    assert_eq!(
+        stores.device.acked(user(2)).await.unwrap(),
+        [(device(21), Seq::new(3))]
+    );
+}

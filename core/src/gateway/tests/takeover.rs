@@ -1,0 +1,89 @@
+//! Which connection of a device is served, and until when: the newer one, on this node or on another,
+//! and none when the node goes away.
+
+use super::*;
+use crate::id::Generation;
+use crate::store::Route;
+
+/// The device signs in on another node.
+async fn sign_in_elsewhere(stores: &Stores, who: u64, on: u64) {
+    let elsewhere = Route {
+        device: DeviceId::new(on).unwrap(),
+        user: user(who),
+        generation: Generation(99),
+        node: NodeId::boot("elsewhere"),
+        client: None,
+    };
+    stores.route.renew(&elsewhere.node).await.unwrap();
+    stores.route.claim(&elsewhere).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn c4_a_superseded_connection_can_neither_send_nor_sync() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (old, _) = live(&node, 2, 21, 0).await;
+    let (_new, _) = live(&node, 2, 21, 0).await;
+    assert_eq!(old.sync(Seq::ZERO).await.unwrap_err().code(), 10000);
+    assert_eq!(
+        old.send(Draft::text(user(1), "x"))
+            .await
+            .unwrap_err()
+            .code(),
+        10000
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_node_going_away_tells_everyone_when_to_come_back() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    node.gateway().close_all(Duration::from_secs(5));
+    let Work::Close(CloseReason::Shutdown { after }) = work(&bob).await else {
+        panic!("it should be closed")
+    };
+    assert!(after <= Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (moved, _) = live(&node, 1, 10, 0).await;
+    let (stayed, _) = live(&node, 2, 20, 0).await;
+    // The process stands still; the device signs in elsewhere, and a push is in the socket.
+    sign_in_elsewhere(&stores, 1, 10).await;
+    tokio::time::advance(Duration::from_secs(5)).await;
+    for who in [1, 2] {
+        send(&node, 3, 30, who).await;
+    }
+    assert!(matches!(
+        work(&moved).await,
+        Work::Close(CloseReason::Superseded)
+    ));
+    assert_eq!(next(&stayed, 1).await, [1]);
+    assert!(moved.send(Draft::text(user(2), "x")).await.is_err());
+    drop((moved, stayed));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_sign_in_that_was_overtaken_is_no_wrong_token() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    sign_in_elsewhere(&stores, 1, 10).await;
+    let request = SignInRequest {
+        user: user(1),
+        device: DeviceId::new(10).unwrap(),
+        token: "any".to_owned(),
+        client: None,
+        protocol: 1,
+        fragile: false,
+    };
+    let refusal = node.gateway().sign_in(request).await.unwrap_err();
+    assert!(was_overtaken(&refusal), "{refusal}");
+    assert_eq!(refusal.code(), 10_000);
+    assert!(!was_overtaken(&Refusal::Unauthorized("the token is wrong")));
+    node.stop().await;
+}
