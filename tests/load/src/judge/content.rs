@@ -43,6 +43,20 @@ impl Mark {
         }
     }
 
+    /// The client's id of the message: unique in all runs.
+    #[must_use]
+    pub fn key(&self) -> [u8; 24] {
+        let mut key = [0; 24];
+        let digits = [self.run, self.stream, self.number]
+            .into_iter()
+            .flat_map(|word| (0..8).rev().map(move |nibble| word >> (4 * nibble) & 15))
+            .map(|nibble| char::from_digit(nibble, 16).map_or(b'0', |digit| digit as u8));
+        for (place, digit) in key.iter_mut().zip(digits) {
+            *place = digit;
+        }
+        key
+    }
+
     /// Reads a content.
     ///
     /// # Errors
@@ -96,5 +110,16 @@ mod tests {
                 content[at] ^= 1;
             }
         }
+    }
+
+    #[test]
+    fn a_key_names_run_stream_and_number() {
+        let mark = Mark {
+            run: 0xdead_beef,
+            stream: 1,
+            number: 0x10,
+            at: 0,
+        };
+        assert_eq!(&mark.key(), b"deadbeef0000000100000010");
     }
 }

@@ -11,6 +11,8 @@ pub mod group;
 pub mod idle;
 mod progress;
 pub mod room;
+mod seats;
+mod slots;
 pub mod soak;
 pub mod storm;
 pub mod sync;

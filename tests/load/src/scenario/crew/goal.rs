@@ -68,19 +68,21 @@ impl Crew {
         match self.goal {
             Goal::Live { from, to, at_once } => {
                 self.next = self.next.max(from);
-                while self.failed.is_none() && self.joining < at_once {
-                    let away = self.again.pop().or((self.next < to).then_some(self.next));
+                while self.failed.is_none() && self.coming.joining() < at_once {
+                    let new = (self.next < to).then_some(self.next);
+                    let away = self.busy.next_away().or(new);
                     let Some(at) = away else { break };
                     self.next += usize::from(at == self.next);
                     self.come(net, at);
                 }
-                let all = self.next >= to && self.again.is_empty() && self.joining == 0;
+                let on_their_way = self.coming.joining() > 0 || !self.busy.nobody_is_away();
+                let all = self.next >= to && !on_their_way;
                 (!all).then_some(now + SECOND)
             }
             Goal::Written { window, heard, .. } => {
                 self.begin_writing(net, window);
                 self.write_again(net, now);
-                let idle = self.under_way == 0 && self.refused.is_empty();
+                let idle = self.sends.under_way() == 0 && self.busy.nobody_is_refused();
                 let open = |it: &Person| it.left > 0 && it.way == Way::Live;
                 let done = idle
                     && self.next >= self.len()
@@ -91,19 +93,21 @@ impl Crew {
             Goal::Writing { each, answers } => {
                 self.begin_writing(net, usize::try_from(each).unwrap_or(usize::MAX));
                 self.write_again(net, now);
-                (self.answered < answers).then_some(now + SECOND / 100)
+                (self.sends.answered() < answers).then_some(now + SECOND / 100)
             }
             Goal::Sat { until, beat } => {
                 self.beat(net, now, beat);
                 (now < until).then_some(until.min(now + SECOND / 20))
             }
-            Goal::Gone => (self.live + self.joining > 0).then_some(now + SECOND / 100),
+            Goal::Gone => {
+                (self.coming.live() + self.coming.joining() > 0).then_some(now + SECOND / 100)
+            }
         }
     }
 
     /// Everybody begins to write, as soon as not too many sends are under way.
     fn begin_writing(&mut self, net: &mut Net, window: usize) {
-        while self.next < self.len() && self.under_way < CROWD {
+        while self.next < self.len() && self.sends.under_way() < CROWD {
             for _ in 0..window {
                 self.write(net, self.next);
             }
@@ -113,10 +117,7 @@ impl Crew {
 
     /// Those whose message was refused write another one, when they have waited.
     fn write_again(&mut self, net: &mut Net, now: u64) {
-        if now < self.write_again {
-            return;
-        }
-        for at in std::mem::take(&mut self.refused) {
+        for at in self.busy.patient(now) {
             if let Some(person) = self.people.get_mut(at) {
                 person.left += 1;
             }
@@ -139,8 +140,8 @@ impl Crew {
 
     /// Why nothing goes on, in words.
     pub(super) fn standstill(&self) -> String {
-        let (live, all) = (self.live, self.people.len());
-        let (joining, open) = (self.joining, self.under_way);
+        let (live, all) = (self.coming.live(), self.len());
+        let (joining, open) = (self.coming.joining(), self.sends.under_way());
         format!(
             "nothing goes on: {live} of {all} are live, {joining} on their way, {open} sends \
              without an answer"

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Crew, Goal, summary};
+use super::coming::summary;
+use super::{Crew, Goal};
 use crate::Fault;
 use crate::account::Account;
 use crate::clock;
@@ -98,17 +99,17 @@ impl Worker {
                 };
                 let before = crew.len();
                 crew.add(accounts);
-                crew.ring(before);
+                crew.people.ring(&mut crew.judge, before);
             }
             Order::Backlog { writers, accounts } => {
                 let (_, crew) = self.crew()?;
                 let before = crew.len();
                 crew.add(accounts);
-                crew.backlog(writers, before);
+                crew.people.backlog(&mut crew.judge, writers, before);
             }
             Order::Come { at_once } => {
                 let (net, crew) = self.crew()?;
-                let (from, to) = (crew.first_away(), crew.len());
+                let (from, to) = (crew.people.first_away(), crew.len());
                 crew.reach(net, Goal::Live { from, to, at_once })?;
             }
             Order::Reach(goal) => {
@@ -139,12 +140,12 @@ impl Worker {
             ..Answer::default()
         };
         if let Some((_, crew)) = &mut self.crew {
-            let (answered, (refused, unknown)) = crew.sends();
-            answer.sends = [answered, refused, unknown];
-            (answer.synced, answer.beats) = (crew.synced(), crew.beats());
-            answer.turned_away = crew.turned_away;
+            let (refused, unknown) = crew.judge.failures();
+            answer.sends = [crew.judge.answers(), refused, unknown];
+            (answer.synced, answer.beats) = (crew.synced(), crew.beats);
+            answer.turned_away = crew.busy.turned_away();
             if come {
-                answer.back = std::mem::take(&mut crew.back);
+                answer.back = crew.coming.moments();
             }
         }
         Ok(answer)

@@ -1,0 +1,161 @@
+//! The users of a crew: who is on which connection, and who writes to whom.
+
+use super::person::{Person, Way};
+use crate::account::Account;
+use crate::judge::{Judge, To};
+use crate::net::ConnId;
+use crate::scenario::seats::Seats;
+
+/// The users, by their numbers.
+#[derive(Debug)]
+pub(super) struct People {
+    all: Vec<Person>,
+    seats: Seats,
+}
+
+impl People {
+    /// Nobody yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            seats: Seats::new(),
+        }
+    }
+
+    /// More users, who have nothing yet.
+    pub(super) fn add(&mut self, judge: &mut Judge, accounts: Vec<Account>) {
+        for account in accounts {
+            let ear = judge.ear(0);
+            self.all.push(Person::new(account, ear));
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<&Person> {
+        self.all.get(at)
+    }
+
+    pub(super) fn get_mut(&mut self, at: usize) -> Option<&mut Person> {
+        self.all.get_mut(at)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Person> {
+        self.all.iter()
+    }
+
+    /// The person of this connection, if it is the one it has now.
+    pub(super) fn on(&self, conn: ConnId) -> Option<usize> {
+        let at = self.seats.of(conn)?;
+        let person = self.all.get(at)?;
+        (person.conn == Some(conn)).then_some(at)
+    }
+
+    /// The person has this connection, and joins by it. Says whether there is such a person.
+    pub(super) fn join(&mut self, at: usize, conn: ConnId) -> bool {
+        let Some(person) = self.all.get_mut(at) else {
+            return false;
+        };
+        person.conn = Some(conn);
+        person.way = Way::Joining;
+        self.seats.sit(conn, at);
+        true
+    }
+
+    /// The first who has no connection.
+    pub(super) fn first_away(&self) -> usize {
+        let away = self.all.iter().position(|it| it.way == Way::Away);
+        away.unwrap_or(self.all.len())
+    }
+
+    /// Each has so many messages to write to each of its own.
+    pub(super) fn set_left(&mut self, each: u64) {
+        for person in &mut self.all {
+            person.left = each * person.lanes.len() as u64;
+        }
+    }
+
+    /// From now on, one user also writes to another.
+    pub(super) fn writes_to(&mut self, judge: &mut Judge, from: usize, to: usize) {
+        let Some((user, ear)) = self.all.get(to).map(|it| (it.account.user, it.ear)) else {
+            return;
+        };
+        if let Some(person) = self.all.get_mut(from) {
+            let stream = judge.stream(person.account.user, To::User(user));
+            judge.listen(ear, stream);
+            person.lanes.push(stream);
+        }
+    }
+
+    /// The users from `from` on write to the next of them, those before to nobody any more.
+    pub(super) fn ring(&mut self, judge: &mut Judge, from: usize) {
+        for person in self.all.iter_mut().take(from) {
+            person.lanes.clear();
+        }
+        let count = self.len().saturating_sub(from);
+        for at in 0..count {
+            self.writes_to(judge, from + at, from + (at + 1) % count);
+        }
+    }
+
+    /// The first `writers` write to the users from `from` on, and nobody else does.
+    pub(super) fn backlog(&mut self, judge: &mut Judge, writers: usize, from: usize) {
+        for person in &mut self.all {
+            person.lanes.clear();
+        }
+        for reader in from..self.len() {
+            self.writes_to(judge, reader % writers.max(1), reader);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(users: std::ops::Range<i64>) -> Vec<Account> {
+        let account = |user| Account {
+            user,
+            device: user,
+            token: String::new(),
+        };
+        users.map(account).collect()
+    }
+
+    /// To whom each writes.
+    fn lanes(people: &People, judge: &Judge) -> Vec<Vec<i64>> {
+        let to = |it: &Person| it.lanes.iter().filter_map(|&lane| judge.to(lane)).collect();
+        let to = people.iter().map(to);
+        to.map(|to: Vec<To>| to.into_iter().map(To::id).collect())
+            .collect()
+    }
+
+    #[test]
+    fn the_last_who_came_write_in_a_ring_or_are_written_to() {
+        let (mut people, mut judge) = (People::new(), Judge::new(1));
+        people.add(&mut judge, accounts(0..2));
+        people.ring(&mut judge, 0);
+        assert_eq!(lanes(&people, &judge), [[1], [0]]);
+        people.add(&mut judge, accounts(2..4));
+        people.ring(&mut judge, 2);
+        assert_eq!(lanes(&people, &judge), [vec![], vec![], vec![3], vec![2]]);
+        people.backlog(&mut judge, 2, 2);
+        assert_eq!(lanes(&people, &judge), [vec![2], vec![3], vec![], vec![]]);
+    }
+
+    #[test]
+    fn a_connection_of_before_is_nobodys() {
+        let (mut people, mut judge) = (People::new(), Judge::new(1));
+        people.add(&mut judge, accounts(0..2));
+        assert!(people.join(1, 4) && !people.join(2, 5));
+        assert_eq!((people.on(4), people.first_away()), (Some(1), 0));
+        assert!(people.join(1, 6) && people.join(0, 7));
+        assert_eq!(
+            [people.on(4), people.on(5), people.on(6)],
+            [None, None, Some(1)]
+        );
+        assert_eq!(people.first_away(), 2);
+    }
+}

@@ -1,0 +1,148 @@
+//! How far messages have spread: which are answered, and how many have yet to get each. Knows no
+//! connection and no clock.
+
+use std::collections::VecDeque;
+
+use crate::judge::StreamId;
+
+/// A message that has not reached all who listen.
+#[derive(Clone, Copy, Debug)]
+struct Spreading {
+    /// Who sent it.
+    member: u32,
+    left: u32,
+    answered: bool,
+}
+
+impl Spreading {
+    const fn has_ended(self) -> bool {
+        self.answered && self.left == 0
+    }
+}
+
+/// The spreading messages of a stream, from this number on.
+#[derive(Debug, Default)]
+struct Wave {
+    first: u32,
+    messages: VecDeque<Spreading>,
+}
+
+impl Wave {
+    fn get_mut(&mut self, number: u32) -> Option<&mut Spreading> {
+        let at = number.checked_sub(self.first)?;
+        self.messages.get_mut(at as usize)
+    }
+
+    /// Forgets those in front that have ended.
+    fn forget(&mut self) {
+        while self.messages.front().is_some_and(|it| it.has_ended()) {
+            self.messages.pop_front();
+            self.first += 1;
+        }
+    }
+}
+
+/// What it was that a message came to one more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reach {
+    /// The last delivery.
+    pub(super) last: bool,
+    /// The last thing to happen to the message of this sender.
+    pub(super) ended: Option<u32>,
+}
+
+/// The spreading messages of all streams.
+#[derive(Debug, Default)]
+pub(super) struct Waves(Vec<Wave>);
+
+impl Waves {
+    fn get_mut(&mut self, stream: StreamId) -> Option<&mut Wave> {
+        self.0.get_mut(stream as usize)
+    }
+
+    /// Begins to wait for the deliveries of the stream's next message.
+    pub(super) fn begin(&mut self, stream: StreamId, member: u32, listeners: u32) {
+        let at = stream as usize;
+        if self.0.len() <= at {
+            self.0.resize_with(at + 1, Wave::default);
+        }
+        if let Some(wave) = self.get_mut(stream) {
+            wave.messages.push_back(Spreading {
+                member,
+                left: listeners,
+                answered: false,
+            });
+        }
+    }
+
+    /// The message was answered. Says whether that was the last thing to happen to it.
+    pub(super) fn answered(&mut self, stream: StreamId, number: u32) -> bool {
+        let Some(wave) = self.get_mut(stream) else {
+            return false;
+        };
+        let Some(it) = wave.get_mut(number) else {
+            return false;
+        };
+        it.answered = true;
+        let ended = it.has_ended();
+        wave.forget();
+        ended
+    }
+
+    /// The message reached one more.
+    pub(super) fn reached(&mut self, stream: StreamId, number: u32) -> Reach {
+        let Some(wave) = self.get_mut(stream) else {
+            return Reach::default();
+        };
+        let Some(it) = wave.get_mut(number) else {
+            return Reach::default();
+        };
+        let last = it.left == 1;
+        it.left = it.left.saturating_sub(1);
+        let ended = it.has_ended().then_some(it.member);
+        wave.forget();
+        Reach { last, ended }
+    }
+
+    /// Nobody waits for a failed message.
+    pub(super) fn give_up(&mut self, stream: StreamId, number: u32) {
+        if let Some(it) = self.get_mut(stream).and_then(|wave| wave.get_mut(number)) {
+            (it.left, it.answered) = (0, true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reach(last: bool, ended: Option<u32>) -> Reach {
+        Reach { last, ended }
+    }
+
+    #[test]
+    fn a_message_ends_with_its_answer_or_its_last_delivery() {
+        let mut waves = Waves::default();
+        waves.begin(3, 9, 2);
+        assert_eq!(waves.reached(3, 0), reach(false, None));
+        assert!(!waves.answered(3, 0));
+        assert_eq!(waves.reached(3, 0), reach(true, Some(9)));
+        waves.begin(3, 9, 1);
+        assert_eq!(waves.reached(3, 1), reach(true, None));
+        assert!(waves.answered(3, 1));
+    }
+
+    #[test]
+    fn messages_end_in_any_order() {
+        let mut waves = Waves::default();
+        waves.begin(0, 4, 1);
+        waves.begin(0, 5, 1);
+        assert!(!waves.answered(0, 1));
+        assert_eq!(waves.reached(0, 1), reach(true, Some(5)));
+        waves.give_up(0, 0);
+        waves.begin(0, 4, 1);
+        assert!(!waves.answered(0, 2));
+        assert_eq!(waves.reached(0, 2), reach(true, Some(4)));
+        assert_eq!(waves.reached(0, 2), Reach::default(), "it is forgotten");
+    }
+}
