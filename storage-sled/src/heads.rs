@@ -1,9 +1,15 @@
-//! What the writer remembers of where inboxes stand, so that a send to a busy inbox reads nothing.
+//! What is remembered of where inboxes stand in the tree, so that neither a send to a busy inbox nor
+//! a page of a long one looks for its end.
+//!
+//! It says what the tree says: the writer sets it where it changes the tree, under the lock that
+//! keeps readers out; whoever else notes what the tree has does so under a lock that keeps the tree
+//! as it is, or is the writer.
 //!
 //! Bounded: two generations of one size. What is asked for or set goes to the younger one; when
 //! that is full it becomes the older one, and what was not asked for meanwhile is forgotten.
 
 use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gimlet_core::id::UserId;
 use gimlet_core::store::Head;
@@ -14,13 +20,40 @@ const GENERATION: usize = 1 << 16;
 /// Where inboxes stand in the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
+    // A std mutex, held for a look-up; nothing else is locked under it.
+    generations: Mutex<Generations>,
+}
+
+#[derive(Debug, Default)]
+struct Generations {
     young: HashMap<UserId, Head>,
     old: HashMap<UserId, Head>,
 }
 
 impl Heads {
     /// Where this inbox stands, if that is remembered.
-    pub(crate) fn get(&mut self, user: UserId) -> Option<Head> {
+    pub(crate) fn get(&self, user: UserId) -> Option<Head> {
+        self.lock().get(user)
+    }
+
+    /// Notes where these inboxes stand.
+    pub(crate) fn set(&self, heads: impl IntoIterator<Item = (UserId, Head)>) {
+        let mut generations = self.lock();
+        for (user, head) in heads {
+            generations.set(user, head);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        // A panic leaves a head unnoted, which is nothing wrong: it is read from the tree.
+        self.generations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Generations {
+    fn get(&mut self, user: UserId) -> Option<Head> {
         if let Some(head) = self.young.get(&user) {
             return Some(*head);
         }
@@ -29,8 +62,7 @@ impl Heads {
         Some(head)
     }
 
-    /// Notes where this inbox stands.
-    pub(crate) fn set(&mut self, user: UserId, head: Head) {
+    fn set(&mut self, user: UserId, head: Head) {
         if self.young.len() >= GENERATION && !self.young.contains_key(&user) {
             self.old = std::mem::take(&mut self.young);
         }
@@ -57,7 +89,7 @@ mod tests {
 
     #[test]
     fn what_is_used_stays_and_the_rest_is_forgotten() {
-        let mut heads = Heads::default();
+        let mut heads = Generations::default();
         for n in 1..=3 * GENERATION {
             heads.set(user(n), head(n));
             assert_eq!(heads.get(user(1)), Some(head(1)));
@@ -68,7 +100,7 @@ mod tests {
 
     #[test]
     fn the_newest_counts() {
-        let mut heads = Heads::default();
+        let mut heads = Generations::default();
         heads.set(user(1), head(1));
         for n in 2..=GENERATION + 1 {
             heads.set(user(n), head(n));

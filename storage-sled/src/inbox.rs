@@ -90,12 +90,12 @@ impl InboxStore for Store {
 
 /// A page of an inbox, up to its durable head.
 fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<InboxSlice, Fault> {
-    let at = shared.durable(|rows| head(rows, user))?;
+    let at = shared.durable(|rows| head(rows, &shared.heads, user))?;
     match shared.settled(|rows| page(rows, user, at, seq, limit))? {
         Some(page) => Ok(page),
         // A trim went by: read the head and the entries in one durable state.
         None => shared.durable(|rows| {
-            let at = head(rows, user)?;
+            let at = head(rows, &shared.heads, user)?;
             page(rows, user, at, seq, limit)?.ok_or(Fault::Corrupt("an inbox has a hole"))
         }),
     }

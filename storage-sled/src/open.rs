@@ -72,6 +72,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     let shared = Arc::new(Shared {
         db,
         former: RwLock::new(Layer::new()),
+        heads: Heads::default(),
         health: health.clone(),
         gate: gate.clone(),
         clock: Arc::clone(&clock),
@@ -162,13 +163,13 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
                 epoch: Epoch::draw().0,
                 created_ms: u64::try_from(now.0).unwrap_or(0),
             };
-            let mut heads = Heads::default();
-            let mut txn = Txn::new(db, &mut heads, now);
+            let heads = Heads::default();
+            let mut txn = Txn::new(db, &heads, now);
             txn.put(key::META, &meta)
                 .map_err(|fault| refuse(dir, fault))?;
             let changes = txn.finish().map_err(|fault| refuse(dir, fault))?;
-            if let Some((batch, _)) = changes {
-                db.apply_batch(batch)
+            if let Some(changes) = changes {
+                db.apply_batch(changes.batch)
                     .map_err(|error| refuse(dir, error.into()))?;
             }
             Ok(meta)

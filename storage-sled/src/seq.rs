@@ -7,8 +7,10 @@ use gimlet_core::store::{Head, Scope, SeqStore, StoreError};
 use gimlet_proto::store::{Meta, Number};
 
 use crate::error::Fault;
+use crate::heads::Heads;
 use crate::key;
 use crate::rows::Rows;
+use crate::shared::Shared;
 use crate::store::Store;
 use crate::txn::Txn;
 use crate::writer::Weight;
@@ -50,18 +52,21 @@ impl Counter {
 ///
 /// No row says so: an inbox ends with its last entry, or with its floor if no entry is left. Where
 /// that is not what is to be seen (the writer's changes, or entries that are not durable yet), the
-/// layer has the head.
-pub(crate) fn head(rows: &Rows<'_>, user: UserId) -> Result<Head, Fault> {
-    if let Some(head) = rows.head(user) {
+/// layer has the head. What was read from the tree is remembered, so nobody may change the tree
+/// meanwhile: the writer asks, or a reader of [`Shared::durable`](crate::shared::Shared::durable).
+pub(crate) fn head(rows: &Rows<'_>, heads: &Heads, user: UserId) -> Result<Head, Fault> {
+    if let Some(head) = rows.head(user).or_else(|| heads.get(user)) {
         return Ok(head);
     }
     let last = rows.last_in_tree(&key::entries(user))?;
     let floor: Option<Number> = rows.get(&key::floor(user))?;
     let floor = Seq::new(floor.unwrap_or_default().value);
-    Ok(Head {
+    let head = Head {
         head: Seq::new(last.unwrap_or(0)).max(floor),
         floor,
-    })
+    };
+    heads.set([(user, head)]);
+    Ok(head)
 }
 
 #[async_trait]
@@ -74,10 +79,13 @@ impl SeqStore for Store {
 
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
         let users = users.to_vec();
-        let read = self.read("seq.heads", move |rows| {
-            users.iter().map(|user| head(rows, *user)).collect()
-        });
-        read.await
+        let read = move |shared: &Shared| {
+            shared.durable(|rows| {
+                let heads = users.iter().map(|user| head(rows, &shared.heads, *user));
+                heads.collect()
+            })
+        };
+        self.with("seq.heads", read).await
     }
 
     async fn reserve(&self, scope: Scope, n: u64) -> Result<u64, StoreError> {

@@ -21,9 +21,10 @@ use crate::config::Durability;
 use crate::error::Fault;
 use crate::files::{self, Files};
 use crate::gate::FlushGate;
+use crate::heads::Heads;
 use crate::health::Health;
 use crate::rows::{Layer, Rows};
-use crate::txn::Txn;
+use crate::txn::{Changes, Txn};
 use crate::writer::Weight;
 
 /// An open directory. The fields go in this order: sled before the lock, the news last.
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     /// The former values of what is applied but not durable. A std lock: writers hold it while a
     /// batch is applied (when sled lets nobody read anyway), readers for a read; none awaits.
     pub(crate) former: RwLock<Layer>,
+    /// What is remembered of where inboxes stand in the tree.
+    pub(crate) heads: Heads,
     pub(crate) health: Health,
     pub(crate) gate: FlushGate,
     pub(crate) clock: Arc<dyn Clock>,
@@ -151,7 +154,11 @@ impl Shared {
         if let Some(reason) = self.health.failure() {
             return Err(Failed::Before(reason));
         }
-        let (batch, former) = match txn.finish() {
+        let Changes {
+            batch,
+            heads,
+            former,
+        } = match txn.finish() {
             Ok(Some(changes)) => changes,
             Ok(None) => return Ok(()),
             Err(fault) => {
@@ -162,7 +169,10 @@ impl Shared {
         let applied = {
             let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
             *shown = former;
-            self.tree().apply_batch(batch)
+            let applied = self.tree().apply_batch(batch);
+            // If it failed, nobody reads any more.
+            self.heads.set(heads);
+            applied
         };
         // On failure the former values stay: readers never see what may be gone after a restart.
         let outcome = applied

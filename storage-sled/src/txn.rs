@@ -3,6 +3,8 @@
 //! Commands run one after the other on the same transaction, each seeing what the ones before it
 //! did. A command that fails leaves nothing behind; the others of the commit are not touched.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use sled::{Batch, IVec, Tree};
 
@@ -27,13 +29,24 @@ enum Before {
     Head(UserId, Option<Head>),
 }
 
+/// What one commit changes.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// The rows.
+    pub(crate) batch: Batch,
+    /// Where inboxes stand with them.
+    pub(crate) heads: HashMap<UserId, Head>,
+    /// What readers see until they are durable.
+    pub(crate) former: Layer,
+}
+
 /// The writer's view and its changes.
 #[derive(Debug)]
 pub(crate) struct Txn<'a> {
     tree: &'a Tree,
     now: Timestamp,
     /// Where inboxes stood before.
-    heads: &'a mut Heads,
+    heads: &'a Heads,
     /// The new values.
     changes: Layer,
     /// The values that readers see until the new ones are durable.
@@ -46,7 +59,7 @@ pub(crate) struct Txn<'a> {
 }
 
 impl<'a> Txn<'a> {
-    pub(crate) fn new(tree: &'a Tree, heads: &'a mut Heads, now: Timestamp) -> Self {
+    pub(crate) fn new(tree: &'a Tree, heads: &'a Heads, now: Timestamp) -> Self {
         Self {
             tree,
             now,
@@ -109,20 +122,15 @@ impl<'a> Txn<'a> {
     }
 
     /// Where an inbox stands, with the changes so far.
-    pub(crate) fn head(&mut self, user: UserId) -> Result<Head, Fault> {
+    pub(crate) fn head(&self, user: UserId) -> Result<Head, Fault> {
         match self.changes.heads.get(&user) {
             Some(head) => Ok(*head),
             None => self.stored_head(user),
         }
     }
 
-    fn stored_head(&mut self, user: UserId) -> Result<Head, Fault> {
-        if let Some(head) = self.heads.get(user) {
-            return Ok(head);
-        }
-        let head = seq::head(&Rows::new(self.tree, &Layer::new()), user)?;
-        self.heads.set(user, head);
-        Ok(head)
+    fn stored_head(&self, user: UserId) -> Result<Head, Fault> {
+        seq::head(&Rows::new(self.tree, &Layer::new()), self.heads, user)
     }
 
     /// Sets where an inbox stands, as its rows will say.
@@ -230,14 +238,10 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// The changes as one atomic batch, with the former values for readers; `None` if there are no
-    /// changes.
-    pub(crate) fn finish(mut self) -> Result<Option<(Batch, Layer)>, Fault> {
+    /// The changes; `None` if there are none.
+    pub(crate) fn finish(mut self) -> Result<Option<Changes>, Fault> {
         let expiring = std::mem::take(&mut self.expiring);
         expiry::list(&mut self, expiring)?;
-        for (user, head) in self.changes.heads {
-            self.heads.set(user, head);
-        }
         if self.changes.rows.is_empty() {
             return Ok(None);
         }
@@ -248,7 +252,11 @@ impl<'a> Txn<'a> {
                 None => batch.remove(key),
             }
         }
-        Ok(Some((batch, self.former)))
+        Ok(Some(Changes {
+            batch,
+            heads: self.changes.heads,
+            former: self.former,
+        }))
     }
 }
 
@@ -266,12 +274,12 @@ mod tests {
     }
 
     fn commit(tree: &Tree, change: impl FnOnce(&mut Txn<'_>)) -> Layer {
-        let mut heads = Heads::default();
-        let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
+        let heads = Heads::default();
+        let mut txn = Txn::new(tree, &heads, Timestamp(0));
         change(&mut txn);
-        let (batch, former) = txn.finish().unwrap().unwrap();
-        tree.apply_batch(batch).unwrap();
-        former
+        let changes = txn.finish().unwrap().unwrap();
+        tree.apply_batch(changes.batch).unwrap();
+        changes.former
     }
 
     fn friend(length: usize) -> Friend {
@@ -284,8 +292,8 @@ mod tests {
     #[test]
     fn a_command_that_fails_leaves_only_the_others() {
         tree(|tree| {
-            let mut heads = Heads::default();
-            let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
+            let heads = Heads::default();
+            let mut txn = Txn::new(tree, &heads, Timestamp(0));
             let number = |value| Number { value };
             txn.attempt(|txn| txn.put(b"C1", &number(1))).unwrap();
             let failed = txn.attempt(|txn| {
@@ -303,12 +311,12 @@ mod tests {
     #[test]
     fn a_command_that_fails_leaves_heads_and_expiries_as_they_were() {
         tree(|tree| {
-            let (mut heads, user) = (Heads::default(), UserId::new(1).unwrap());
+            let (heads, user) = (Heads::default(), UserId::new(1).unwrap());
             let at = |n| Head {
                 head: Seq::new(n),
                 floor: Seq::ZERO,
             };
-            let mut txn = Txn::new(tree, &mut heads, Timestamp(0));
+            let mut txn = Txn::new(tree, &heads, Timestamp(0));
             txn.attempt(|txn| txn.set_head(user, at(1))).unwrap();
             let failed = txn.attempt(|txn| {
                 txn.set_head(user, at(2))?;
@@ -318,9 +326,10 @@ mod tests {
             assert!(failed.is_err());
             assert_eq!(txn.head(user).unwrap(), at(1));
             txn.put(b"C1", &Number { value: 1 }).unwrap();
-            let (batch, former) = txn.finish().unwrap().unwrap();
-            assert_eq!(former.heads.get(&user), Some(&Head::default()));
-            tree.apply_batch(batch).unwrap();
+            let changes = txn.finish().unwrap().unwrap();
+            assert_eq!(changes.former.heads.get(&user), Some(&Head::default()));
+            assert_eq!(changes.heads.get(&user), Some(&at(1)));
+            tree.apply_batch(changes.batch).unwrap();
             assert_eq!(tree.iter().count(), 1);
         });
     }
@@ -331,7 +340,7 @@ mod tests {
             let user = |n| UserId::new(n).unwrap();
             let at = |n| {
                 let none = Layer::new();
-                let head = seq::head(&Rows::new(tree, &none), user(n)).unwrap();
+                let head = seq::head(&Rows::new(tree, &none), &Heads::default(), user(n)).unwrap();
                 (head.head.get(), head.floor.get())
             };
             commit(tree, |txn| {

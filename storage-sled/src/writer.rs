@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Fault;
-use crate::heads::Heads;
 use crate::shared::{Failed, Shared};
 use crate::txn::Txn;
 
@@ -98,9 +97,8 @@ impl Drop for Writer {
 
 fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
     let guard = FailOnPanic(shared);
-    let mut heads = Heads::default();
     while let Some(first) = waiting.blocking_recv() {
-        let mut txn = Txn::new(shared.tree(), &mut heads, shared.now());
+        let mut txn = Txn::new(shared.tree(), &shared.heads, shared.now());
         let mut answers = vec![first(&mut txn, shared)];
         while answers.len() < COMMANDS && txn.bytes() < BYTES {
             let Ok(next) = waiting.try_recv() else { break };
