@@ -13,7 +13,7 @@ mod outbox;
 use std::hint::black_box;
 use std::sync::Arc;
 
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use gimlet_bench::Bench;
 use gimlet_core::envelope::{Delivery, Envelope, Parcel};
 use gimlet_core::fanout;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, UserId};
@@ -59,60 +59,50 @@ fn live() -> Cursor {
     cursor
 }
 
-fn cursors(c: &mut Criterion) {
-    let mut group = c.benchmark_group("cursor");
-    group.throughput(Throughput::Elements(ENTRIES));
-    group.bench_function("entries in order", |b| {
-        b.iter(|| {
-            let mut cursor = live();
-            for seq in 1..=ENTRIES {
-                let seq = black_box(Seq::new(seq));
-                if cursor.offer(seq) == Verdict::Next {
-                    cursor.pass(seq);
-                }
+fn cursors(bench: &mut Bench) {
+    let mut group = bench.group("cursor", ENTRIES);
+    group.case("entries in order", || {
+        let mut cursor = live();
+        for seq in 1..=ENTRIES {
+            let seq = black_box(Seq::new(seq));
+            if cursor.offer(seq) == Verdict::Next {
+                cursor.pass(seq);
             }
-            cursor
-        });
+        }
+        cursor
     });
-    group.finish();
 }
 
-fn outboxes(c: &mut Criterion) {
+fn outboxes(bench: &mut Bench) {
     let envelope = envelope();
-    let mut group = c.benchmark_group("outbox");
-    group.throughput(Throughput::Elements(ENTRIES));
-    group.bench_function("queued and taken", |b| {
-        b.iter(|| {
-            let mut outbox = Outbox::default();
-            for seq in 1..=ENTRIES {
-                let envelope = Arc::clone(&envelope);
-                let seq = Seq::new(seq);
-                outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
-            }
-            outbox.take(usize::try_from(ENTRIES).unwrap_or(usize::MAX))
-        });
-    });
-    group.bench_function("one at a time", |b| {
+    let mut group = bench.group("outbox", ENTRIES);
+    group.case("queued and taken", || {
         let mut outbox = Outbox::default();
-        b.iter(|| {
-            for seq in 1..=ENTRIES {
-                let envelope = Arc::clone(&envelope);
-                let seq = Seq::new(seq);
-                outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
-                black_box(outbox.take(1));
-            }
-        });
+        for seq in 1..=ENTRIES {
+            let envelope = Arc::clone(&envelope);
+            let seq = Seq::new(seq);
+            outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+        }
+        outbox.take(usize::try_from(ENTRIES).unwrap_or(usize::MAX))
     });
-    group.finish();
+    let mut outbox = Outbox::default();
+    group.case("one at a time", || {
+        for seq in 1..=ENTRIES {
+            let envelope = Arc::clone(&envelope);
+            let seq = Seq::new(seq);
+            outbox.push(Delivery::Entry { seq, envelope }, BUDGET);
+            black_box(outbox.take(1));
+        }
+    });
 }
 
-fn plans(c: &mut Criterion) {
+fn plans(bench: &mut Bench) {
     let node = |name: &str| NodeId {
         name: name.into(),
         boot: 1,
     };
     let nodes = [node("a"), node("b"), node("c")];
-    let mut group = c.benchmark_group("plan");
+    let [here, others @ ..] = &nodes;
     for members in [2, 500, 1_000] {
         let to: Vec<(UserId, Seq)> = (1..=members).map(|n| (user(n), Seq::new(n))).collect();
         let routes: Vec<Route> = (1..=members)
@@ -126,24 +116,20 @@ fn plans(c: &mut Criterion) {
             })
             .collect();
         let envelope = envelope();
-        group.throughput(Throughput::Elements(members));
-        group.bench_function(format!("{members} on three nodes"), |b| {
-            let parcels = || {
-                vec![Parcel::Entries {
-                    envelope: Arc::clone(&envelope),
-                    to: to.clone(),
-                }]
-            };
-            let [here, others @ ..] = &nodes;
-            b.iter_batched(
-                parcels,
-                |parcels| fanout::plan(parcels, &routes, here, others),
-                BatchSize::SmallInput,
-            );
-        });
+        let parcels = || {
+            vec![Parcel::Entries {
+                envelope: Arc::clone(&envelope),
+                to: to.clone(),
+            }]
+        };
+        bench.group("plan", members).fed(
+            &format!("{members} on three nodes"),
+            parcels,
+            |parcels| fanout::plan(parcels, &routes, here, others),
+        );
     }
-    group.finish();
 }
 
-criterion_group!(benches, cursors, outboxes, plans);
-criterion_main!(benches);
+fn main() {
+    gimlet_bench::run(&[cursors, outboxes, plans]);
+}

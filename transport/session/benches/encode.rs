@@ -34,7 +34,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use gimlet_bench::Bench;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, MessageId, UserId};
@@ -85,7 +85,7 @@ fn packet(kind: PackageType, data: &impl prost::Message) -> Bytes {
     input.encode_to_vec().into()
 }
 
-fn packets(c: &mut Criterion) {
+fn packets(bench: &mut Bench) {
     let send = pb::SendMessageReq {
         receiver_type: pb::ReceiverType::RtUser.into(),
         receiver_id: 3,
@@ -102,32 +102,26 @@ fn packets(c: &mut Criterion) {
         receive_time: 1_652_227_200_000,
     };
     let ack = packet(PackageType::PtMessage, &ack);
-    let mut group = c.benchmark_group("packet");
+    let mut group = bench.group("packet", 1);
     for (name, frame) in [("send", send), ("ack", ack)] {
-        group.bench_function(name, |b| {
-            b.iter(|| Packet::read(black_box(frame.clone())).map(|packet| packet.request()));
+        group.case(name, || {
+            Packet::read(black_box(frame.clone())).map(|packet| packet.request())
         });
     }
-    group.finish();
 }
 
-fn pushes(c: &mut Criterion) {
+fn pushes(bench: &mut Bench) {
     let shown = envelope();
-    let mut group = c.benchmark_group("push");
-    group.bench_function("first of a message", |b| {
-        b.iter_batched(
-            envelope,
-            |fresh| encode::push(&fresh, Seq::new(1_000), 0, true),
-            criterion::BatchSize::SmallInput,
-        );
+    let mut group = bench.group("push", 1);
+    group.fed("first of a message", envelope, |fresh| {
+        encode::push(&fresh, Seq::new(1_000), 0, true)
     });
-    group.bench_function("next of a message", |b| {
-        b.iter(|| encode::push(black_box(&shown), Seq::new(1_000), 0, true));
+    group.case("next of a message", || {
+        encode::push(black_box(&shown), Seq::new(1_000), 0, true)
     });
-    group.finish();
 }
 
-fn pages(c: &mut Criterion) {
+fn pages(bench: &mut Bench) {
     let items: Vec<_> = (1..=PAGE)
         .map(|n| (Seq::new(n), Arc::new(envelope())))
         .collect();
@@ -142,24 +136,20 @@ fn pages(c: &mut Criterion) {
         },
     };
     let warm = of(items);
-    let mut group = c.benchmark_group("page");
-    group.throughput(Throughput::Elements(PAGE));
-    group.bench_function("of 50, encoded before", |b| {
-        b.iter(|| page::answer(black_box(&warm), 9, true, false));
+    let fresh = || {
+        of((1..=PAGE)
+            .map(|n| (Seq::new(n), Arc::new(envelope())))
+            .collect())
+    };
+    let mut group = bench.group("page", PAGE);
+    group.case("of 50, encoded before", || {
+        page::answer(black_box(&warm), 9, true, false)
     });
-    group.bench_function("of 50, fresh from the store", |b| {
-        b.iter_batched(
-            || {
-                of((1..=PAGE)
-                    .map(|n| (Seq::new(n), Arc::new(envelope())))
-                    .collect())
-            },
-            |page| page::answer(&page, 9, true, false),
-            criterion::BatchSize::SmallInput,
-        );
+    group.fed("of 50, fresh from the store", fresh, |page| {
+        page::answer(&page, 9, true, false)
     });
-    group.finish();
 }
 
-criterion_group!(benches, packets, pushes, pages);
-criterion_main!(benches);
+fn main() {
+    gimlet_bench::run(&[packets, pushes, pages]);
+}

@@ -10,7 +10,7 @@ mod frame;
 use std::hint::black_box;
 
 use bytes::BytesMut;
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use gimlet_bench::Bench;
 
 /// Frames of one read.
 const FRAMES: u64 = 16;
@@ -23,23 +23,16 @@ fn stream() -> BytesMut {
     buffer
 }
 
-fn frames(c: &mut Criterion) {
-    let mut group = c.benchmark_group("frame");
-    group.throughput(Throughput::Elements(FRAMES));
-    group.bench_function("taken", |b| {
-        b.iter_batched(
-            stream,
-            |mut buffer| {
-                while let Ok(Some(frame)) = frame::take(&mut buffer, frame::WIDEST) {
-                    black_box(frame);
-                }
-            },
-            BatchSize::SmallInput,
-        );
+fn frames(bench: &mut Bench) {
+    let mut group = bench.group("frame", FRAMES);
+    group.fed("taken", stream, |mut buffer| {
+        while let Ok(Some(frame)) = frame::take(&mut buffer, frame::WIDEST) {
+            black_box(frame);
+        }
     });
-    group.bench_function("put", |b| b.iter(stream));
-    group.finish();
+    group.case("put", stream);
 }
 
-criterion_group!(benches, frames);
-criterion_main!(benches);
+fn main() {
+    gimlet_bench::run(&[frames]);
+}
