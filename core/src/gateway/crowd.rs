@@ -8,9 +8,8 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::hub::{Handle, Hub};
@@ -21,11 +20,12 @@ use crate::store::RoomItem;
 /// Messages, and their bytes, that wait for a pass. Whoever brings more makes the pass.
 const WAITING: (usize, usize) = (64, 64 * 1024);
 
-/// Members for whom a pass looks once more for another message. On an idle core a look takes about as
-/// long as a third of one write to one member.
-const MEMBERS_A_LOOK: usize = 32;
+/// How long a pass waits for a message behind the last one, for each member: a small part of what
+/// handing it on takes. Longer where messages came together last, since bursts follow bursts.
+const HASTY: Duration = Duration::from_nanos(30);
+const PATIENT: Duration = Duration::from_nanos(250);
 
-/// On a busy one a look takes as long as others run: after this it is the last.
+/// The longest that a pass waits, whatever comes.
 const LONGEST: Duration = Duration::from_micros(500);
 
 /// Passes in a row before others get their turn.
@@ -53,6 +53,8 @@ struct Members {
 struct Waiting {
     items: Vec<Arc<RoomItem>>,
     bytes: usize,
+    /// Several came together last.
+    burst: bool,
     /// A task is there that will make the pass.
     expected: bool,
 }
@@ -123,18 +125,28 @@ impl Crowd {
 
     /// Lets those run who are ready to, as long as that brings more, and a little longer where a
     /// pass is long.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "it looks on all the time: a paused clock would never end it"
+    )]
     async fn gather(&self) {
-        let patience = lock(&self.members).handles.len() / MEMBERS_A_LOOK;
-        let (mut before, mut fruitless, begun) = (1, 0, Instant::now());
+        let members = u32::try_from(lock(&self.members).handles.len()).unwrap_or(u32::MAX);
+        let each = if lock(&self.waiting).burst {
+            PATIENT
+        } else {
+            HASTY
+        };
+        let patience = each.saturating_mul(members);
+        let begun = Instant::now();
+        let (mut before, mut last) = (1, begun);
         loop {
             tokio::task::yield_now().await;
-            let count = lock(&self.waiting).items.len();
+            let (count, now) = (lock(&self.waiting).items.len(), Instant::now());
             if count > before {
-                (before, fruitless) = (count, 0);
-            } else if fruitless >= patience || begun.elapsed() >= LONGEST {
+                (before, last) = (count, now);
+            }
+            if now - last >= patience || now - begun >= LONGEST {
                 return;
-            } else {
-                fruitless += 1;
             }
         }
     }
@@ -145,6 +157,9 @@ impl Crowd {
         let items = {
             let mut waiting = lock(&self.waiting);
             waiting.bytes = 0;
+            if !waiting.items.is_empty() {
+                waiting.burst = waiting.items.len() > 1;
+            }
             waiting.expected &= !waiting.items.is_empty();
             std::mem::take(&mut waiting.items)
         };

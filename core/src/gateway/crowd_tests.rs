@@ -151,6 +151,18 @@ async fn what_is_published_together_is_handed_over_together() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_burst_is_expected_after_a_burst() {
+    let here = Here::new();
+    let member = here.enter(1);
+    for (seqs, burst) in [(1..=1, false), (2..=3, true), (4..=5, true), (6..=6, false)] {
+        here.say(seqs.clone());
+        here.settle().await;
+        assert_eq!(member.got(), seqs.collect::<Vec<_>>());
+        assert_eq!(lock(&here.crowd.waiting).burst, burst);
+    }
+}
+
 #[tokio::test]
 async fn who_comes_or_goes_before_the_pass_gets_nothing_of_it() {
     let here = Here::new();

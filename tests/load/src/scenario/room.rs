@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
+use futures_util::future::join_all;
 use gimlet_client::{Api, Content};
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message as _;
@@ -96,15 +97,16 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
         let publish = Box::new(|room: usize, contents: Vec<Vec<u8>>| {
             let api = apis.get(room % apis.len()).ok_or("no publisher")?;
             let id = *ids.get(room).ok_or("no such room")?;
-            for content in contents {
+            let pushes = contents.into_iter().map(|content| {
                 let api = Arc::clone(api);
                 let content = Content::Other {
                     kind: 1,
                     bytes: content.into(),
                 };
-                let push = async move { api.push_room(id, &content, false).await };
-                calls.spawn_on(push, &runtime);
-            }
+                async move { api.push_room(id, &content, false).await }
+            });
+            // One task begins all of them, so that they go out together.
+            calls.spawn_on(join_all(pushes.collect::<Vec<_>>()), &runtime);
             Ok(())
         });
         let mut ends = [None, None];
