@@ -1,10 +1,11 @@
 //! The plan of a fan-out: parcels × routes → what each node is handed. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::envelope::Parcel;
 use crate::id::{NodeId, UserId};
+use crate::map::{Map, Seeded};
 use crate::store::Route;
 
 /// Who hands what to whom.
@@ -19,7 +20,7 @@ pub struct Plan {
 /// The users that the parcels name, each once.
 #[must_use]
 pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::with_hasher(Seeded::default());
     let named = parcels.iter().flat_map(|parcel| match parcel {
         Parcel::Entries { to, .. } => to.iter().map(|(user, _)| *user).collect(),
         Parcel::Live { to, .. } => to.clone(),
@@ -32,7 +33,7 @@ pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
 /// users routed to it, and broadcasts to all of `others`.
 #[must_use]
 pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[NodeId]) -> Plan {
-    let mut nodes: HashMap<UserId, Vec<&NodeId>> = HashMap::new();
+    let mut nodes: Map<UserId, Vec<&NodeId>> = Map::default();
     for route in routes.iter().filter(|route| route.node != *here) {
         let of_user = nodes.entry(route.user).or_default();
         if !of_user.contains(&&route.node) {
@@ -73,7 +74,7 @@ pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[Nod
 fn split<'n, T: Copy>(
     to: &[T],
     user: impl Fn(&T) -> UserId,
-    nodes: &HashMap<UserId, Vec<&'n NodeId>>,
+    nodes: &Map<UserId, Vec<&'n NodeId>>,
 ) -> BTreeMap<&'n NodeId, Vec<T>> {
     let mut parts: BTreeMap<&NodeId, Vec<T>> = BTreeMap::new();
     for item in to {
