@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-/// The push that the defect falls on.
+/// The push, or the answer to a send, that the defect falls on.
 const VICTIM: u32 = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,8 @@ enum Defect {
     Double,
     Swap,
     Misdirect,
+    /// The same of an answer.
+    MisdirectAnswer,
     Damage,
 }
 
@@ -41,7 +43,7 @@ enum Defect {
 struct Relay {
     server: SocketAddr,
     defect: Defect,
-    pushes: AtomicU32,
+    packets: AtomicU32,
     clients: Mutex<Vec<mpsc::Sender<Vec<u8>>>>,
 }
 
@@ -52,7 +54,7 @@ impl Relay {
         let relay = Arc::new(Self {
             server,
             defect,
-            pushes: AtomicU32::new(0),
+            packets: AtomicU32::new(0),
             clients: Mutex::default(),
         });
         let more = tasks.clone();
@@ -87,12 +89,14 @@ impl Relay {
             let mut frame = length.to_be_bytes().to_vec();
             frame.resize(2 + usize::from(length), 0);
             server.read_exact(&mut frame[2..]).await.unwrap();
-            let is_push = Packet::read(&frame[2..])
-                .unwrap()
-                .is(PackageType::PtMessage);
-            let victim = is_push && self.pushes.fetch_add(1, Ordering::Relaxed) == VICTIM;
+            let kind = match self.defect {
+                Defect::MisdirectAnswer => PackageType::PtSend,
+                _ => PackageType::PtMessage,
+            };
+            let may_be = Packet::read(&frame[2..]).unwrap().is(kind);
+            let victim = may_be && self.packets.fetch_add(1, Ordering::Relaxed) == VICTIM;
             let mut send = vec![frame];
-            if let Some(held) = held.take_if(|_| is_push) {
+            if let Some(held) = held.take_if(|_| may_be) {
                 send.push(held);
             }
             if victim {
@@ -102,7 +106,7 @@ impl Relay {
                     Defect::Drop => {}
                     Defect::Double => send.extend([frame.clone(), frame]),
                     Defect::Swap => held = Some(frame),
-                    Defect::Misdirect => {
+                    Defect::Misdirect | Defect::MisdirectAnswer => {
                         let clients = self.clients.lock().unwrap().clone();
                         let other = &clients[(number + 1) % clients.len()];
                         other.send(frame).await.unwrap();
@@ -176,6 +180,7 @@ async fn a_planted_defect_of_each_kind_fails_the_run() {
         finds(Defect::Double, Finding::Doubled),
         finds(Defect::Swap, Finding::Swapped),
         finds(Defect::Misdirect, Finding::Misdirected),
+        finds(Defect::MisdirectAnswer, Finding::Misdirected),
         finds(Defect::Damage, Finding::Damaged),
     );
 }

@@ -15,7 +15,7 @@ pub enum Finding {
     Doubled,
     /// Delivered after one that was sent later.
     Swapped,
-    /// Delivered to a connection that must not get it, or under a wrong name.
+    /// Delivered to a connection that must not get it, or under a wrong name; or so answered.
     Misdirected,
     /// Not what was sent.
     Damaged,

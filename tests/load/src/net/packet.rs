@@ -5,7 +5,8 @@
 //! counts. Reading borrows from the read buffer and looks only at the fields it needs; everything
 //! that is not on the hot path goes through `gimlet-proto`.
 
-use gimlet_proto::pb::PackageType;
+use gimlet_proto::pb::{self, PackageType};
+use prost::Message as _;
 
 /// One packet from the server (`pb.Output`), borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,9 +145,13 @@ impl<'a> Packet<'a> {
         self.kind == kind as i32
     }
 
-    /// A refusal as a person reads it.
+    /// A refusal as a person reads it, or why the server closes the connection.
     #[must_use]
     pub fn refusal(&self) -> String {
+        if self.is(PackageType::PtClose) {
+            let close = pb::CloseOutput::decode(self.data).unwrap_or_default();
+            return format!("{} {}", close.code, close.message);
+        }
         format!("{} {}", self.code, String::from_utf8_lossy(self.message))
     }
 }
@@ -236,9 +241,6 @@ pub fn epoch_and_head(data: &[u8]) -> (u64, i64) {
 
 #[cfg(test)]
 mod tests {
-    use gimlet_proto::pb;
-    use prost::Message as _;
-
     use super::*;
 
     #[test]

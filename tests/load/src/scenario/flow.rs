@@ -6,6 +6,8 @@ mod member;
 mod plan;
 mod sends;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod wave;
 
 use std::io;
@@ -131,22 +133,37 @@ impl Flow {
             number: mark.number,
             at,
         };
-        let begun = self.sends.begin(net, member, to, (sent, mark), self.today);
-        if let Err(slot) = begun {
-            self.settle(net, slot, Err((Failed::Refused, "not sent".to_owned())));
-        }
         let listeners = self.judge.listeners(stream);
         self.waves.begin(stream, sender, listeners);
+        let begun = self.sends.begin(net, member, to, (sent, mark), self.today);
+        if let Err(slot) = begun {
+            let how = Err((Failed::Refused, "not sent".to_owned()));
+            self.settle(net, slot, None, how);
+        }
     }
 
-    /// A send was answered.
-    fn settle(&mut self, net: &mut Net, slot: u32, how: Result<i64, (Failed, String)>) {
+    /// A send was answered, on this connection if it was not a call.
+    fn settle(
+        &mut self,
+        net: &mut Net,
+        slot: u32,
+        on: Option<ConnId>,
+        how: Result<i64, (Failed, String)>,
+    ) {
         let Some(sent) = self.sends.end(slot) else {
             self.judge.note(Finding::Connection, || {
                 format!("an answer to a send that was not under way ({slot})")
             });
             return;
         };
+        let conn = self.members.get(sent.member).map(|member| member.conn);
+        if let (Some(on), Some(conn)) = (on, conn)
+            && on != conn
+        {
+            self.judge.note(Finding::Misdirected, || {
+                format!("the answer to a send on connection {conn} came on {on}")
+            });
+        }
         let now = clock::now();
         let ended = match how {
             Ok(seq) => {
@@ -246,7 +263,7 @@ impl Actor for Flow {
                 4 => Err((Failed::Unknown, packet.refusal())),
                 _ => Err((Failed::Refused, packet.refusal())),
             };
-            self.settle(net, slot_of(packet.request_id), how);
+            self.settle(net, slot_of(packet.request_id), Some(id), how);
         } else if packet.code != 0 || packet.is(PackageType::PtClose) {
             let text = format!("a packet of type {}: {}", packet.kind, packet.refusal());
             self.judge.note(Finding::Connection, || text);
@@ -262,7 +279,7 @@ impl Actor for Flow {
         self.today = clock::today();
         self.tally.look(now);
         for (slot, how) in self.sends.outcomes() {
-            self.settle(net, slot, how);
+            self.settle(net, slot, None, how);
         }
         self.progress.show(now, "answered", self.tally.all());
         self.heartbeat(net, now);

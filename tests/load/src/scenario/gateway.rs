@@ -86,6 +86,15 @@ impl Gateway {
         Ok(Self { orders, outcomes })
     }
 
+    /// One that takes no order.
+    #[cfg(test)]
+    pub(super) fn full() -> Self {
+        Self {
+            orders: mpsc::channel(1).0,
+            outcomes: Arc::default(),
+        }
+    }
+
     /// Gives an order; `false` if too many wait.
     pub(super) fn send(&self, order: Order) -> bool {
         self.orders.try_send(order).is_ok()

@@ -33,6 +33,11 @@ impl<T> Slots<T> {
         slot
     }
 
+    /// Whether something of this number is under way.
+    pub(super) fn has(&self, slot: u32) -> bool {
+        matches!(self.places.get(slot as usize), Some(Some(_)))
+    }
+
     /// It ends; `None` if nothing of this number was under way.
     pub(super) fn take(&mut self, slot: u32) -> Option<T> {
         let it = self.places.get_mut(slot as usize).and_then(Option::take)?;
@@ -59,7 +64,9 @@ mod tests {
     fn a_number_is_given_again_when_it_is_free() {
         let mut slots = Slots::new();
         assert_eq!([slots.put('a'), slots.put('b')], [0, 1]);
+        assert!(slots.has(0));
         assert_eq!(slots.take(0), Some('a'));
+        assert!(!slots.has(0) && slots.has(1));
         assert_eq!(slots.take(0), None, "it has ended");
         assert_eq!((slots.put('c'), slots.len()), (0, 2));
         assert_eq!(slots.take(7), None, "it was never given");

@@ -6,7 +6,7 @@ use crate::clock::SECOND;
 /// The code of a server that is too busy.
 pub(super) const UNAVAILABLE: i32 = 14;
 
-/// How often it may say so to each, on average.
+/// How often it may say so to each, on average, until a goal is reached.
 const TRIES: u64 = 3;
 
 /// How long one waits whose message it refused.
@@ -15,9 +15,11 @@ const PATIENCE: u64 = SECOND / 10;
 /// Those it was too busy for.
 #[derive(Debug, Default)]
 pub(super) struct Busy {
-    /// Whom it turned away, and who has not come again. And how often it did, in all.
+    /// Whom it turned away, and who has not come again. And how often it did, in all and since the
+    /// goal was set.
     away: Vec<usize>,
     turned_away: u64,
+    turns: u64,
     /// Whose message it refused, until they write another one then. And how many it refused since
     /// the goal was set.
     refused: Vec<usize>,
@@ -26,8 +28,9 @@ pub(super) struct Busy {
 }
 
 impl Busy {
-    /// For a new goal nobody writes again, and refusals are counted anew.
+    /// For a new goal nobody writes again, and what it bears is counted anew.
     pub(super) fn begin(&mut self) {
+        self.turns = 0;
         self.refused.clear();
         self.refusals = 0;
     }
@@ -39,7 +42,8 @@ impl Busy {
     pub(super) fn turn_away(&mut self, at: usize, people: usize) -> Result<(), &'static str> {
         self.away.push(at);
         self.turned_away += 1;
-        let often = self.turned_away > TRIES * people as u64;
+        self.turns += 1;
+        let often = self.turns > TRIES * people as u64;
         (!often)
             .then_some(())
             .ok_or("the server turns too many away")
@@ -55,7 +59,7 @@ impl Busy {
         self.away.is_empty()
     }
 
-    /// How often it turned one away.
+    /// How often it turned one away, in all.
     pub(super) const fn turned_away(&self) -> u64 {
         self.turned_away
     }
@@ -128,6 +132,7 @@ mod tests {
         assert!(busy.turn_away(0, 1).is_err());
         busy.begin();
         assert_eq!(busy.refuse(0, 0, 1), Ok(()), "a new goal");
-        assert_eq!(busy.turned_away(), TRIES + 1);
+        assert_eq!(busy.turn_away(0, 1), Ok(()), "a new goal");
+        assert_eq!(busy.turned_away(), TRIES + 2, "in all");
     }
 }

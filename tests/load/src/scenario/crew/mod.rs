@@ -12,6 +12,8 @@ mod parts;
 mod people;
 mod person;
 mod sends;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
@@ -164,8 +166,13 @@ impl Crew {
         net.close(id);
         self.left(at);
         if let Err(why) = self.busy.turn_away(at, self.people.len()) {
-            self.failed = Some(why.to_owned());
+            self.fail(why);
         }
+    }
+
+    /// It has failed; the first reason is kept.
+    fn fail(&mut self, why: impl Into<String>) {
+        self.failed.get_or_insert_with(|| why.into());
     }
 
     /// Connects the person.
@@ -176,7 +183,7 @@ impl Crew {
                     self.coming.connects();
                 }
             }
-            Err(error) => self.failed = Some(format!("connecting: {error}")),
+            Err(error) => self.fail(format!("connecting: {error}")),
         }
     }
 
@@ -195,16 +202,18 @@ impl Crew {
         let Some(end) = self.sends.settle(&mut self.judge, person, packet) else {
             return;
         };
+        if end == End::Misdirected {
+            return self.fail("the answer to another's send came");
+        }
         if end == End::Refused {
             if packet.code == UNAVAILABLE && self.goal.bears_refusals() {
                 let people = self.people.len();
                 if let Err(why) = self.busy.refuse(at, clock::now(), people) {
-                    self.failed = Some(why.to_owned());
+                    self.fail(why);
                 }
                 return;
             }
-            self.failed
-                .get_or_insert(format!("a send was refused: {}", packet.refusal()));
+            self.fail(format!("a send was refused: {}", packet.refusal()));
         }
         if let Goal::Written { .. } = self.goal {
             self.write(net, at);
@@ -230,7 +239,7 @@ impl Crew {
 
     fn page(&mut self, net: &mut Net, at: usize, id: ConnId, packet: &Packet<'_>) {
         let Some((messages, more)) = page(packet.data) else {
-            self.failed = Some("SYNC was answered with no page".to_owned());
+            self.fail("SYNC was answered with no page");
             return;
         };
         self.coming.brought(messages.len());
@@ -287,11 +296,13 @@ impl Actor for Crew {
                     .note(Finding::Damaged, || "a push without a message".into()),
             },
             Ok(PackageType::PtSend) => self.settle(net, at, packet),
-            Ok(PackageType::PtClose) => {}
-            _ if packet.code == UNAVAILABLE && self.is_joining(at) => self.turn_away(net, at, id),
-            _ if packet.code != 0 => {
-                self.failed = Some(format!("it was refused: {}", packet.refusal()));
+            Ok(PackageType::PtClose) => {
+                if let Some(person) = self.people.get_mut(at) {
+                    person.told = Some(packet.refusal());
+                }
             }
+            _ if packet.code == UNAVAILABLE && self.is_joining(at) => self.turn_away(net, at, id),
+            _ if packet.code != 0 => self.fail(format!("it was refused: {}", packet.refusal())),
             Ok(PackageType::PtSignIn) => self.sync(net, at, id),
             Ok(PackageType::PtSync) => self.page(net, at, id, packet),
             Ok(PackageType::PtHeartbeat) => self.beats += 1,
@@ -302,13 +313,15 @@ impl Actor for Crew {
     fn closed(&mut self, _net: &mut Net, id: ConnId, why: &str) {
         self.moved = clock::now();
         let Some(at) = self.people.on(id) else { return };
+        let told = self.people.get_mut(at).and_then(|it| it.told.take());
+        let told = told.map_or_else(String::new, |it| format!(", after the server said {it}"));
+        let why = format!("{why}{told}");
         self.left(at);
         if self.goal != Goal::Gone {
             self.judge.note(Finding::Connection, || {
                 format!("connection {id} was lost: {why}")
             });
-            self.failed
-                .get_or_insert(format!("a connection was lost: {why}"));
+            self.fail(format!("a connection was lost: {why}"));
         }
     }
 
@@ -318,7 +331,7 @@ impl Actor for Crew {
             return None;
         }
         if !matches!(self.goal, Goal::Sat { .. }) && now.saturating_sub(self.moved) > STUCK {
-            self.failed = Some(self.standstill());
+            self.fail(self.standstill());
             return None;
         }
         self.strive(net, now)

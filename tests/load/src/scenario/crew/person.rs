@@ -24,6 +24,8 @@ pub(super) struct Person {
     pub(super) ear: EarId,
     pub(super) conn: Option<ConnId>,
     pub(super) way: Way,
+    /// Why the server says that it closes the connection.
+    pub(super) told: Option<String>,
     /// It has every entry of its inbox up to here.
     pub(super) upto: i64,
     /// Entries beyond, known by the answers to its own sends.
@@ -44,6 +46,7 @@ impl Person {
             ear,
             conn: None,
             way: Way::Away,
+            told: None,
             upto: 0,
             ahead: BTreeSet::new(),
             lanes: Vec::new(),
@@ -53,8 +56,9 @@ impl Person {
         }
     }
 
-    pub(super) const fn leave(&mut self) {
+    pub(super) fn leave(&mut self) {
         self.conn = None;
+        self.told = None;
         self.way = Way::Away;
         self.left = 0;
     }

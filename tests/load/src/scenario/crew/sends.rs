@@ -26,6 +26,8 @@ pub(super) enum End {
     Over,
     /// It is not stored.
     Refused,
+    /// Not at all: another's answer came, who still waits for it.
+    Misdirected,
 }
 
 /// The sends under way.
@@ -105,6 +107,11 @@ impl Sends {
         packet: &Packet<'_>,
     ) -> Option<End> {
         let slot = slot_of(packet.request_id);
+        if self.under_way.has(slot) && !person.under_way.contains(&slot) {
+            let note = || format!("the answer to another's send ({slot}) came");
+            judge.note(Finding::Misdirected, note);
+            return Some(End::Misdirected);
+        }
         let Some(sent) = self.under_way.take(slot) else {
             let note = || format!("an answer to a send that was not under way ({slot})");
             judge.note(Finding::Connection, note);

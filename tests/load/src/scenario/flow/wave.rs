@@ -98,8 +98,10 @@ impl Waves {
             return Reach::default();
         };
         let last = it.left == 1;
+        // One that was given up has ended already.
+        let ended_before = it.has_ended();
         it.left = it.left.saturating_sub(1);
-        let ended = it.has_ended().then_some(it.member);
+        let ended = (!ended_before && it.has_ended()).then_some(it.member);
         wave.forget();
         Reach { last, ended }
     }
@@ -144,5 +146,15 @@ mod tests {
         assert!(!waves.answered(0, 2));
         assert_eq!(waves.reached(0, 2), reach(true, Some(4)));
         assert_eq!(waves.reached(0, 2), Reach::default(), "it is forgotten");
+    }
+
+    #[test]
+    fn a_message_given_up_that_comes_has_ended_before() {
+        let mut waves = Waves::default();
+        waves.begin(0, 4, 2);
+        waves.begin(0, 5, 2);
+        waves.give_up(0, 1);
+        assert_eq!(waves.reached(0, 1), reach(false, None));
+        assert_eq!(waves.reached(0, 1), reach(false, None));
     }
 }
