@@ -148,6 +148,9 @@ impl Crowd {
             if now - last >= patience || now - begun >= LONGEST {
                 return;
             }
+            // Looking on keeps a core that whoever publishes may need; with it, others of this
+            // worker's tasks go to another worker or wait as long as that one runs.
+            std::thread::yield_now();
         }
     }
 
