@@ -148,8 +148,8 @@ impl Crowd {
             if now - last >= patience || now - begun >= LONGEST {
                 return;
             }
-            // Looking on keeps a core that whoever publishes may need; with it, others of this
-            // worker's tasks go to another worker or wait as long as that one runs.
+            // Whoever publishes may be another program that needs this core. This worker's other
+            // tasks go to the next worker meanwhile, or wait.
             std::thread::yield_now();
         }
     }
