@@ -12,6 +12,7 @@ use crate::Fault;
 use crate::clock;
 use crate::report::{Machine, Report, number};
 use crate::scenario::Scenario;
+use crate::scenario::direct::DISK;
 use list::{Bound, LIST, Line, What};
 
 /// Arguments of `targets`.
@@ -46,6 +47,9 @@ pub struct Judged {
     pub unit: String,
     /// Value over target, or target over value where less is better: 1 and more is met.
     pub reached: Option<f64>,
+    /// What bounds it, where that is no share: the same of the disk alone.
+    #[serde(default)]
+    pub bound: Option<String>,
     /// Why there is no value, or what the judge found.
     pub fault: Option<String>,
 }
@@ -86,8 +90,10 @@ impl Judged {
         let Self {
             what, unit, target, ..
         } = self;
+        let bound = self.bound.as_ref();
+        let bound = bound.map_or_else(String::new, |it| format!(" ({it})"));
         format!(
-            "  {what:<42} {value:>10} {unit:<8} {target:<16} {}",
+            "  {what:<42} {value:>10} {unit:<8} {target:<16} {}{bound}",
             self.verdict()
         )
     }
@@ -108,6 +114,13 @@ fn measured(what: &What, report: &Report) -> Option<f64> {
             Some(report.value(name)? / limit.value.max(f64::MIN_POSITIVE))
         }
     }
+}
+
+/// What the disk alone did in the same seconds, where that is no share.
+fn alone(what: &What, report: &Report) -> Option<String> {
+    let What::P99(_) = what else { return None };
+    let disk = report.summary(DISK)?;
+    Some(format!("{DISK}: {} ms", number(disk.p99_ms)))
 }
 
 /// Judges a line by the report of its scenario.
@@ -132,6 +145,7 @@ fn judge(line: &Line, command: &str, report: &Result<Report, Fault>) -> Vec<Judg
             unit: check.unit.to_owned(),
             // Less than nothing above a limit is as good as it gets.
             reached: reached.map(|it| if it < 0.0 { f64::MAX } else { it }),
+            bound: report.and_then(|report| alone(&check.what, report)),
             fault: fault.clone(),
         }
     };

@@ -6,6 +6,7 @@
 //! two cores are shared, so an absolute number of another hour says little.
 
 pub mod bare;
+pub mod beside;
 pub mod connect;
 pub mod cpu;
 pub mod disk;

@@ -88,8 +88,13 @@ impl Joiner<'_> {
                     joined.conn = conn;
                 }
             }
-            Err(error) => self.failed = Some(format!("connecting: {error}")),
+            Err(error) => self.fail(|| format!("connecting: {error}")),
         }
+    }
+
+    /// It cannot go on; the first reason is the one that is told.
+    fn fail(&mut self, why: impl FnOnce() -> String) {
+        self.failed.get_or_insert_with(why);
     }
 
     fn of(&self, conn: ConnId) -> Option<usize> {
@@ -114,7 +119,7 @@ impl Joiner<'_> {
             Self::sync(net, conn, joined.head);
         } else if packet.is(PackageType::PtSync) {
             let Some((messages, more)) = page(packet.data) else {
-                self.failed = Some("SYNC was answered with no page".to_owned());
+                self.fail(|| "SYNC was answered with no page".to_owned());
                 return;
             };
             joined.head = messages.last().map_or(joined.head, |last| last.seq);
@@ -136,8 +141,8 @@ impl Actor for Joiner<'_> {
     }
 
     fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>) {
-        if packet.code != 0 {
-            self.failed = Some(format!("joining was refused: {}", packet.refusal()));
+        if packet.code != 0 || packet.is(PackageType::PtClose) {
+            self.fail(|| format!("joining was refused: {}", packet.refusal()));
         } else if packet.is(PackageType::PtMessage) {
             // A push of the set-up, such as being added to a group: its number counts.
             if let Some(pushed) = super::Pushed::read(packet.data)
@@ -151,7 +156,7 @@ impl Actor for Joiner<'_> {
     }
 
     fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
-        self.failed = Some(format!("a connection that joins was lost: {why}"));
+        self.fail(|| format!("a connection that joins was lost: {why}"));
     }
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
@@ -160,7 +165,7 @@ impl Actor for Joiner<'_> {
         }
         if now.saturating_sub(self.moved) > STUCK {
             let text = format!("{} of {} are live", self.live, self.accounts.len());
-            self.failed = Some(format!("joining does not go on: {text}"));
+            self.fail(|| format!("joining does not go on: {text}"));
             return None;
         }
         while self.failed.is_none()

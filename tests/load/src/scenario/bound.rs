@@ -1,5 +1,7 @@
 //! Which limits bound sends, by where the server stores.
 
+use std::path::PathBuf;
+
 use super::{Stage, limit};
 use crate::Fault;
 use crate::args::Store;
@@ -24,7 +26,7 @@ pub(super) async fn direct(
     match stage.target.store {
         Some(Store::Sled) => {
             let senders = (connections * outstanding) as u64;
-            let folder = stage.args.data.clone().unwrap_or_else(std::env::temp_dir);
+            let folder = folder(stage);
             let probe = move |shape| sled::sends(&folder, shape, senders.min(SENDERS));
             all.push(limit(probe).await?);
         }
@@ -50,7 +52,7 @@ pub(super) async fn once(stage: &Stage<'_>, rate: f64) -> Result<Vec<Limit>, Fau
     let mut all = vec![limit(move |shape| once::echo(shape, rate)).await?];
     match stage.target.store {
         Some(Store::Sled) => {
-            let folder = stage.args.data.clone().unwrap_or_else(std::env::temp_dir);
+            let folder = folder(stage);
             all.push(limit(move |shape| once::sled_commit(&folder, shape, rate)).await?);
         }
         Some(Store::Mysql) => {
@@ -60,6 +62,17 @@ pub(super) async fn once(stage: &Stage<'_>, rate: f64) -> Result<Vec<Limit>, Fau
         Some(Store::Memory) | None => {}
     }
     Ok(all)
+}
+
+/// Where the server's disk can be watched during the run, if limits are asked for.
+pub(super) fn disk(stage: &Stage<'_>) -> Option<PathBuf> {
+    let watched = stage.args.limits && stage.target.store == Some(Store::Sled);
+    watched.then(|| folder(stage))
+}
+
+/// A folder on the disk of the server's data.
+fn folder(stage: &Stage<'_>) -> PathBuf {
+    stage.args.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
 /// What bounds entries of group sends: rows of one batched transaction.

@@ -1,5 +1,7 @@
 //! One-to-one sends among many users.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::flow::{Flow, Member, Pace, Plan, Until};
@@ -9,8 +11,13 @@ use crate::Fault;
 use crate::args::{Common, Wire};
 use crate::clock;
 use crate::judge::{Judge, MARK, To};
+use crate::limits::Outcome;
+use crate::limits::beside::Beside;
 use crate::net::{Net, join};
 use crate::report::Report;
+
+/// What the report calls the durable writes beside the run.
+pub(crate) const DISK: &str = "the disk alone";
 
 /// Arguments of `direct`.
 #[derive(Args, Clone, Debug)]
@@ -85,7 +92,8 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     };
     let usage = stage.target.usage_of();
     let peers = args.peers.clamp(1, args.users - 1);
-    let flowed = tokio::task::spawn_blocking(move || {
+    let disk = bound::disk(&stage).filter(|_| args.rate.is_some());
+    let run = tokio::task::spawn_blocking(move || {
         let joined = join(&mut net, &users, wire.protocol())?;
         let mut judge = Judge::new(rand::random());
         let mut members: Vec<Member> = users
@@ -107,11 +115,14 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
                 }
             }
         }
-        Flow::new(plan, judge, members, gateway, usage).run(&mut net)
+        let begin = clock::now() + plan.before;
+        let beside = |dir: PathBuf| Beside::start(&dir, begin, begin + plan.measured);
+        let beside = disk.map(beside).transpose()?;
+        let flowed = Flow::new(plan, judge, members, gateway, usage).run(&mut net)?;
+        Ok((flowed, beside.map(Beside::finish).transpose()?))
     });
-    let flowed = flowed
-        .await
-        .map_err(|error| Fault::new("the run", error))??;
+    let run: Outcome<_> = run.await.map_err(|error| Fault::new("the run", error))?;
+    let (flowed, disk) = run.map_err(|error| Fault::new("the run", error))?;
     let mut report = stage.report;
     let most = limits.first().filter(|_| args.rate.is_none());
     flowed.tell(&mut report, args.common.seconds, "send", most);
@@ -124,6 +135,9 @@ pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     }
     report.times("answer", flowed.answer);
     report.times("end to end", flowed.delivery);
+    if let Some(disk) = disk {
+        report.times(DISK, disk);
+    }
     report.limits = limits;
     report.findings = flowed.findings;
     Ok(report)

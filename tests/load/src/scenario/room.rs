@@ -169,22 +169,29 @@ struct Subscriber {
     failed: Option<String>,
 }
 
+impl Subscriber {
+    /// It cannot go on; the first reason is the one that is told.
+    fn fail(&mut self, why: String) {
+        self.failed.get_or_insert(why);
+    }
+}
+
 impl Actor for Subscriber {
     fn packet(&mut self, _net: &mut Net, _id: ConnId, packet: &Packet<'_>) {
-        if packet.code != 0 {
-            self.failed = Some(packet.refusal());
+        if packet.code != 0 || packet.is(PackageType::PtClose) {
+            self.fail(packet.refusal());
         } else if packet.is(PackageType::PtSubscribeRoom) {
             self.open -= 1;
         }
     }
 
     fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
-        self.failed = Some(why.to_owned());
+        self.fail(why.to_owned());
     }
 
     fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
         if now > self.until {
-            self.failed = Some(format!("{} got no answer", self.open));
+            self.fail(format!("{} got no answer", self.open));
         }
         (self.open > 0 && self.failed.is_none()).then_some(self.until)
     }

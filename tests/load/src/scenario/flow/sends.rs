@@ -48,9 +48,6 @@ impl Sends {
     }
 
     /// Sends the message of this mark.
-    ///
-    /// # Errors
-    /// Its slot, if too many wait to become calls: it is under way, and will not be answered.
     pub(super) fn begin(
         &mut self,
         net: &mut Net,
@@ -58,7 +55,7 @@ impl Sends {
         to: To,
         (sent, mark): (Sent, Mark),
         today: i64,
-    ) -> Result<(), u32> {
+    ) {
         mark.write(&mut self.content, self.size);
         let slot = self.under_way.put(sent);
         if let Some(gateway) = &self.gateway {
@@ -75,7 +72,8 @@ impl Sends {
                     ..pb::SendMessageReq::default()
                 },
             };
-            return gateway.send(order).then_some(()).ok_or(slot);
+            gateway.send(order);
+            return;
         }
         let body = Send {
             receiver_type: to.kind(),
@@ -85,7 +83,6 @@ impl Sends {
             key: &mark.key(),
         };
         net.send(member.conn, PackageType::PtSend, request_of(slot), &body);
-        Ok(())
     }
 
     /// It has ended; `None` if it was not under way.
