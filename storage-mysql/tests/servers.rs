@@ -39,6 +39,7 @@ macro_rules! cases {
 cases! {
     speed {
         a_batch_costs_few_statements,
+        tokens_asked_for_together_share_statements,
         eight_writers_and_a_reader_see_no_hole,
     }
     faults {

@@ -90,6 +90,15 @@ impl Connection {
     pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
         self.check_owner().await?;
         let inner = &self.gateway.inner;
+        if let Some(head) = self.up_to_date(asked) {
+            return Ok(SyncPage {
+                items: Vec::new(),
+                more: false,
+                upto: asked,
+                epoch: self.gateway.epoch().await?,
+                head,
+            });
+        }
         let Identity { user, device, .. } = *self.identity();
         let from = self.sync_start(asked).await?;
         let limit = PageLimit {
@@ -272,6 +281,14 @@ impl Connection {
         let history = history.inspect_err(|_| self.handle.history_failed())?;
         self.handle.fill_room(room, &history);
         Ok(())
+    }
+
+    /// Where the inbox stands, if nothing is to be read for a SYNC from `asked`. After a restart that
+    /// is what most connections ask.
+    fn up_to_date(&self, asked: Seq) -> Option<Head> {
+        // An old client has perhaps not received what it counts as its own.
+        let all = !self.fragile || asked == Seq::ZERO;
+        all.then(|| self.handle.up_to_date(asked)).flatten()
     }
 
     /// Where the page for a SYNC from `asked` really starts.

@@ -8,7 +8,7 @@ use tokio_util::task::TaskTracker;
 use super::Inner;
 use crate::error::Refusal;
 use crate::id::UserId;
-use crate::seq::Seq;
+use crate::store::Head;
 
 /// Sign-ins that wait; more are refused as unavailable.
 const QUEUE: usize = 8_192;
@@ -17,7 +17,7 @@ const BATCH: usize = 1_000;
 /// Calls under way at a time: one that hangs does not hold up every sign-in.
 pub(super) const LANES: usize = 4;
 
-type Answer = oneshot::Sender<Result<Seq, Refusal>>;
+type Answer = oneshot::Sender<Result<Head, Refusal>>;
 
 /// Reads heads for sign-ins. Each is read after it was asked for, so a connection that is in the hub
 /// and has its route when it asks misses nothing: what is behind the head is pushed to it.
@@ -39,7 +39,7 @@ impl Default for Starts {
 
 impl Starts {
     /// The user's head.
-    pub(super) async fn head(&self, user: UserId) -> Result<Seq, Refusal> {
+    pub(super) async fn head(&self, user: UserId) -> Result<Head, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.queue
             .try_send((user, answer))
@@ -75,7 +75,7 @@ pub(super) async fn run(inner: &Inner, tracker: &TaskTracker) {
             Ok(heads) => {
                 // One without a head is told so by its answer being dropped.
                 for ((_, answer), head) in batch.drain(..).zip(heads) {
-                    let _ = answer.send(Ok(head.head));
+                    let _ = answer.send(Ok(head));
                 }
             }
             Err(refusal) => {

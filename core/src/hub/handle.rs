@@ -22,7 +22,7 @@ use crate::id::RoomId;
 use crate::limits::Limits;
 use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
-use crate::store::RoomItem;
+use crate::store::{Head, RoomItem};
 
 /// A live connection.
 pub struct Handle {
@@ -169,15 +169,28 @@ impl Handle {
     }
 
     /// Notes where the inbox stood at sign-in.
-    pub(crate) fn start(&self, head: Seq) {
+    pub(crate) fn start(&self, head: Head) {
         self.change(|state| {
             state.start = head;
             if state.cursor.phase() == Phase::Waiting && !state.superseded {
                 state.live_at = Some(Instant::now() + self.limits.sync_wait);
             }
-            state.cursor.hint(head);
+            state.cursor.hint(head.head);
             true
         });
+    }
+
+    /// Where the inbox stands, if a SYNC from `asked` has nothing to read: that is where it stood
+    /// when the connection signed in, a moment ago and already in reach of pushes, and none has
+    /// come since.
+    pub(crate) fn up_to_date(&self, asked: Seq) -> Option<Head> {
+        let state = self.lock();
+        let signed_in = state.live_at? - self.limits.sync_wait;
+        let known = state.cursor.phase() == Phase::Waiting
+            && asked == state.start.head
+            && asked == state.cursor.head()
+            && signed_in.elapsed() < self.limits.head_check;
+        known.then_some(state.start)
     }
 
     /// A newer sign-in owns the device from now on. A client that can hear why is closed.

@@ -12,6 +12,7 @@ use super::outbox::{Outbox, Parked, Step};
 use super::room::RoomCursor;
 use crate::limits::Limits;
 use crate::seq::Seq;
+use crate::store::Head;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -26,7 +27,7 @@ pub(super) struct State {
     /// Live deliveries wait for the first SYNC reply (old TCP clients).
     pub(super) hold_live: bool,
     /// Where the inbox stood at sign-in.
-    pub(super) start: Seq,
+    pub(super) start: Head,
     /// Numbers that an ack may name.
     pub(super) ackable: (Seq, Seq),
     pub(super) room: Option<Box<RoomCursor>>,
@@ -51,7 +52,7 @@ impl State {
             live_at: None,
             retry_at: None,
             hold_live,
-            start: Seq::ZERO,
+            start: Head::default(),
             ackable: (Seq::ZERO, Seq::ZERO),
             room: None,
             close: None,
@@ -72,9 +73,10 @@ impl State {
             self.live_at = None;
             self.hold_live = false;
             if self.cursor.phase() == Phase::Waiting {
-                self.cursor.start_at(self.start);
+                let start = self.start.head;
+                self.cursor.start_at(start);
                 // Nothing up to there was served here.
-                self.ackable = (self.start.next(), self.start);
+                self.ackable = (start.next(), start);
             }
             self.cursor.go_live();
         }

@@ -11,6 +11,7 @@ use crate::envelope::{Delivery, Envelope};
 use crate::id::{Generation, MessageId};
 use crate::limits::Limits;
 use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::store::Head;
 use crate::time::Timestamp;
 
 fn user(n: u64) -> UserId {
@@ -19,6 +20,13 @@ fn user(n: u64) -> UserId {
 
 fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
+}
+
+fn at(head: u64) -> Head {
+    Head {
+        head: Seq::new(head),
+        floor: Seq::ZERO,
+    }
 }
 
 fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<Handle> {
@@ -246,7 +254,7 @@ async fn clients_of_ours_are_told_and_old_ones_close_with_their_successor() {
 async fn without_a_sync_it_goes_live_from_where_the_inbox_stood_at_sign_in() {
     let hub = Hub::new(2);
     let phone = connect(&hub, 1, 11, 1, 0);
-    phone.start(Seq::new(7));
+    phone.start(at(7));
     push(&hub, 1, 8, &envelope(2, 21, 10));
     assert!(work(&phone).is_none());
     let later = phone.next_deadline().expect("it goes live after a while");
@@ -319,7 +327,7 @@ async fn s14_a_sign_in_under_way_does_not_outlive_a_revocation() {
 async fn m9_a_rooms_number_is_no_ack_before_the_first_sync() {
     let hub = Hub::new(2);
     let phone = connect(&hub, 1, 11, 1, 0);
-    phone.start(Seq::new(100));
+    phone.start(at(100));
     let later = phone.next_deadline().expect("it goes live after a while");
     phone.offer_live(Seq::new(50), &envelope(2, 21, 10));
     assert!(matches!(work_at(&phone, later), Some(Work::Deliver(_))));

@@ -1,5 +1,7 @@
 //! Cases of `AccountStore`: users, search and tokens.
 
+use futures_util::future::join_all;
+
 use super::Fixture;
 use super::make::{LATER, NOW, device, together, user};
 use crate::id::UserId;
@@ -183,6 +185,23 @@ pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
     assert_eq!(s.token(user(2), device(1)).await.unwrap(), None);
     s.put_token(user(1), device(1), &token(3)).await.unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(3)));
+}
+
+pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
+    let s = &it.stores.account;
+    let own = |n: u64| token(u8::try_from(n).unwrap());
+    let puts = (1..=200).map(|n| async move {
+        s.put_token(user(n), device(n), &own(n)).await.unwrap();
+    });
+    join_all(puts).await;
+    // Each device is asked for by its user and by another; of some there is no token.
+    let asks = (1..=300).flat_map(|n| [(n, n), (n, n + 1)]);
+    let found = asks.map(|(device_of, who)| async move {
+        let found = s.token(user(who), device(device_of)).await.unwrap();
+        let want = (who == device_of && who <= 200).then(|| own(who));
+        assert_eq!(found, want, "device {device_of}, user {who}");
+    });
+    join_all(found).await;
 }
 
 /// S-14: gim leaves the former user's token for the device valid.

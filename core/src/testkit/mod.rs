@@ -150,6 +150,7 @@ contract! {
         search_follows_a_change_of_name,
         search_is_paged_by_id,
         a_token_is_of_one_user_and_device,
+        tokens_asked_for_together_are_each_their_own,
         another_users_token_for_the_device_is_removed,
         a_revoked_token_is_gone,
     }

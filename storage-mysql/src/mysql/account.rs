@@ -15,7 +15,8 @@ use sqlx::Row as _;
 use sqlx::mysql::MySqlRow;
 
 use super::db::{Db, Once, Pace};
-use super::session::{Session, fixed, text, time, user as user_id};
+use super::session::{Session, text, time, user as user_id};
+use super::tokens;
 use crate::error::Fault;
 
 /// The columns of an account, as `read` reads them.
@@ -215,22 +216,7 @@ impl AccountStore for Db {
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError> {
-        self.once("account.token", Once::Read, move |session| {
-            async move {
-                let sql = "SELECT hash, expires_at FROM device_token \
-                           WHERE device_id = ? AND user_id = ?";
-                let select = sqlx::query(sql).bind(device.get()).bind(user.get());
-                let Some(row) = session.row(select).await? else {
-                    return Ok(None);
-                };
-                Ok(Some(TokenRecord {
-                    hash: fixed(&row, 0)?,
-                    expires_at: time(&row, 1)?,
-                }))
-            }
-            .boxed()
-        })
-        .await
+        tokens::token(self, user, device).await
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {

@@ -40,6 +40,7 @@ struct Inner {
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     epoch: super::seq::EpochCell,
+    tokens: super::tokens::Tokens,
 }
 
 impl fmt::Debug for Db {
@@ -96,6 +97,7 @@ impl Db {
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 epoch: super::seq::EpochCell::default(),
+                tokens: super::tokens::Tokens::default(),
             }),
         }
     }
@@ -118,6 +120,25 @@ impl Db {
 
     pub(super) fn epoch_cell(&self) -> &super::seq::EpochCell {
         &self.inner.epoch
+    }
+
+    pub(super) fn tokens(&self) -> &super::tokens::Tokens {
+        &self.inner.tokens
+    }
+
+    /// Runs work that nobody waits for by itself.
+    pub(super) fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(work);
+    }
+
+    /// Waits for what others do, no longer than for a statement.
+    pub(super) async fn in_time<T>(
+        &self,
+        op: &'static str,
+        work: impl Future<Output = T>,
+    ) -> Result<T, StoreError> {
+        let done = timeout_at(self.deadline(Pace::Prompt), work).await;
+        done.map_err(|_| Fault::Deadline.of(op))
     }
 
     /// Runs one transaction and commits it.

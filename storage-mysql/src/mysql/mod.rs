@@ -17,6 +17,7 @@ mod job;
 mod open;
 mod seq;
 mod session;
+mod tokens;
 
 pub(crate) use db::Db;
 pub(crate) use open::{open, options};

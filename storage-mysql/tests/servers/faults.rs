@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use gimlet_core::store::{Appended, Kind, Scope};
 use gimlet_core::time::{ManualClock, Timestamp};
 use gimlet_storage_mysql::{OpenError, migrate, open_lasting, pending};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use tokio::time::Instant;
 
-use crate::make::{append, contents, kind, send, stored, through, user};
+use crate::make::{append, contents, device, kind, send, stored, through, user};
 use crate::proxy::Mode;
 use crate::support::{Place, Servers};
 
@@ -163,14 +164,21 @@ pub(super) async fn a_server_that_is_away_is_unavailable_and_comes_back(servers:
     let start = Instant::now();
     assert_eq!(kind(append(&s, &send).await), Kind::Unavailable);
     assert_eq!(kind(s.device.acked(user(1)).await), Kind::Unavailable);
+    let tokens = || (1..=20).map(|n| s.account.token(user(n), device(n)));
+    for token in join_all(tokens()).await {
+        assert_eq!(kind(token), Kind::Unavailable);
+    }
     assert!(
-        start.elapsed() < Duration::from_millis(2_900),
+        start.elapsed() < Duration::from_millis(4_350),
         "{:?}",
         start.elapsed()
     );
     proxy.set(Mode::Pass);
     let start = Instant::now();
     assert_eq!(stored(&append(&s, &send).await.unwrap()), 1);
+    for token in join_all(tokens()).await {
+        assert_eq!(token.unwrap(), None);
+    }
     assert!(
         start.elapsed() < Duration::from_secs(1),
         "{:?}",

@@ -17,6 +17,10 @@ pub(crate) fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
 }
 
+pub(crate) fn device(n: u64) -> DeviceId {
+    DeviceId::new(n).unwrap()
+}
+
 /// A send to these users, recognised by this id if it has one.
 pub(crate) fn send(to: &[u64], content: &str, key: Option<&str>) -> Append {
     let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();

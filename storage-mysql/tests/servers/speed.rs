@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Append;
 use tokio::time::Instant;
 
-use crate::make::{append, send, stored, user};
+use crate::make::{append, device, send, stored, user};
 use crate::support::{Place, Servers};
 
 /// Statements of a batch for each started thousand of rows, transaction control included.
@@ -54,6 +55,21 @@ pub(super) async fn a_batch_costs_few_statements(servers: Servers) {
         let most = C * rows.div_ceil(1_000) as u64;
         assert!(statements <= most, "{name}: {statements} > {most}");
     }
+}
+
+/// After a restart everybody signs in at once.
+pub(super) async fn tokens_asked_for_together_share_statements(servers: Servers) {
+    const ASKS: u64 = 2_000;
+    let place = Place::new(&servers).await;
+    let opened = place.open().await;
+    let before = opened.lasting.statements();
+    let asks = (1..=ASKS).map(|n| opened.stores.account.token(user(n), device(n)));
+    for found in join_all(asks).await {
+        assert_eq!(found.unwrap(), None);
+    }
+    let statements = opened.lasting.statements() - before;
+    println!("{ASKS} tokens, {statements} statements");
+    assert!(statements <= ASKS / 20, "{statements} statements");
 }
 
 /// gim loses messages exactly here (M-2): the reader asks as fast as it can.

@@ -88,6 +88,54 @@ async fn m16_what_is_sent_between_sign_in_and_sync_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn m16_what_is_sent_between_sign_in_and_a_sync_from_its_head_is_not_lost() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let bob = sign_in(&node, 2, 21, 1, false).await;
+    send(&node, 1, 11, 2).await;
+    assert_eq!(sync(&bob, 1).await, [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sync_from_where_the_inbox_stood_at_sign_in_reads_nothing() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    send(&node, 1, 11, 2).await;
+    stores.inbox.trim(user(2), Seq::new(1)).await.unwrap();
+    let bob = sign_in(&node, 2, 21, 1, false).await;
+    store_silently(&stores, 1, 2).await;
+    let page = bob.sync(Seq::new(2)).await.unwrap();
+    assert!(page.items.is_empty() && !page.more, "{page:?}");
+    let (head, floor) = (page.head.head.get(), page.head.floor.get());
+    assert_eq!((page.upto.get(), head, floor), (2, 2, 1));
+    bob.synced(Seq::new(2), page.upto, page.more);
+    let _ = bob.heartbeat();
+    assert_eq!(next(&bob, 1).await, [3], "a lost push is found as ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sync_from_elsewhere_or_later_reads_the_inbox() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let bob = sign_in(&node, 2, 21, 1, false).await;
+    store_silently(&stores, 1, 2).await;
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(sync(&bob, 1).await, [2], "it looks again after a while");
+    let bob = sign_in(&node, 2, 21, 1, false).await;
+    assert_eq!(sync(&bob, 1).await, [2]);
+    assert_eq!(sync(&bob, 2).await, [0; 0]);
+    store_silently(&stores, 1, 2).await;
+    assert_eq!(
+        sync(&bob, 2).await,
+        [3],
+        "a live one asks because it misses something"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_client_that_ignores_has_more_is_pushed_the_rest() {
     let stores = memory::stores();
     let node = node(&stores);
