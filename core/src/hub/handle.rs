@@ -171,7 +171,9 @@ impl Handle {
     /// Notes where the inbox stood at sign-in.
     pub(crate) fn start(&self, head: Head) {
         self.change(|state| {
-            state.start = head;
+            state.start = head.head;
+            let kept = head.head.get().saturating_sub(head.floor.get());
+            state.kept = u32::try_from(kept).unwrap_or(u32::MAX);
             if state.cursor.phase() == Phase::Waiting && !state.superseded {
                 state.live_at = Some(Instant::now() + self.limits.sync_wait);
             }
@@ -187,10 +189,14 @@ impl Handle {
         let state = self.lock();
         let signed_in = state.live_at? - self.limits.sync_wait;
         let known = state.cursor.phase() == Phase::Waiting
-            && asked == state.start.head
+            && asked == state.start
             && asked == state.cursor.head()
+            && state.kept < u32::MAX
             && signed_in.elapsed() < self.limits.head_check;
-        known.then_some(state.start)
+        known.then(|| Head {
+            head: asked,
+            floor: Seq::new(asked.get().saturating_sub(u64::from(state.kept))),
+        })
     }
 
     /// A newer sign-in owns the device from now on. A client that can hear why is closed.

@@ -12,7 +12,6 @@ use super::outbox::{Outbox, Parked, Step};
 use super::room::RoomCursor;
 use crate::limits::Limits;
 use crate::seq::Seq;
-use crate::store::Head;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -27,7 +26,9 @@ pub(super) struct State {
     /// Live deliveries wait for the first SYNC reply (old TCP clients).
     pub(super) hold_live: bool,
     /// Where the inbox stood at sign-in.
-    pub(super) start: Head,
+    pub(super) start: Seq,
+    /// Entries that it kept then, [`u32::MAX`] for more; small, to fit between the flags.
+    pub(super) kept: u32,
     /// Numbers that an ack may name.
     pub(super) ackable: (Seq, Seq),
     pub(super) room: Option<Box<RoomCursor>>,
@@ -52,7 +53,8 @@ impl State {
             live_at: None,
             retry_at: None,
             hold_live,
-            start: Head::default(),
+            start: Seq::ZERO,
+            kept: 0,
             ackable: (Seq::ZERO, Seq::ZERO),
             room: None,
             close: None,
@@ -73,10 +75,9 @@ impl State {
             self.live_at = None;
             self.hold_live = false;
             if self.cursor.phase() == Phase::Waiting {
-                let start = self.start.head;
-                self.cursor.start_at(start);
+                self.cursor.start_at(self.start);
                 // Nothing up to there was served here.
-                self.ackable = (start.next(), start);
+                self.ackable = (self.start.next(), self.start);
             }
             self.cursor.go_live();
         }
