@@ -91,6 +91,8 @@ impl Connection {
         self.check_owner().await?;
         let inner = &self.gateway.inner;
         if let Some(head) = self.up_to_date(asked) {
+            // Pushes may not reach it yet, such as while routes are not known: looked at again soon.
+            inner.heads.ask(self.identity().user);
             return Ok(SyncPage {
                 items: Vec::new(),
                 more: false,

@@ -86,7 +86,7 @@ pub(super) async fn token(
     if begins {
         db.behind(lane(db.clone()));
     }
-    let lost = |_| Fault::Down.of(OP);
+    let lost = |_| Fault::Deadline.of(OP);
     db.in_time(OP, answered).await?.map_err(lost)?
 }
 
