@@ -3,12 +3,12 @@
 //! Those that are asked for while others are read form the next batch; no timer. Each is read after it
 //! was asked for, so a token that was set or revoked before is seen.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_core::store::{StoreError, TokenRecord};
+use gimlet_core::store::{Kind, StoreError, TokenRecord};
 use gimlet_core::time::Timestamp;
 use tokio::sync::oneshot;
 
@@ -18,6 +18,9 @@ use crate::error::Fault;
 
 /// The operation's name in errors.
 const OP: &str = "account.token";
+
+/// Who waits, at the most; more are refused as unavailable.
+const QUEUE: usize = 8_192;
 
 /// Tokens of one statement.
 const BATCH: usize = 250;
@@ -42,7 +45,7 @@ pub(super) struct Tokens(Mutex<Asked>);
 
 #[derive(Debug, Default)]
 struct Asked {
-    waiting: Vec<Ask>,
+    waiting: VecDeque<Ask>,
     lanes: usize,
 }
 
@@ -54,9 +57,15 @@ impl Tokens {
     /// What a lane reads next; none are left if it ends here.
     fn take(&self) -> Vec<Ask> {
         let mut asked = self.lock();
-        asked.waiting.retain(|ask| !ask.answer.is_closed());
-        let batch = asked.waiting.len().min(BATCH);
-        let batch: Vec<_> = asked.waiting.drain(..batch).collect();
+        let mut batch = Vec::new();
+        while batch.len() < BATCH
+            && let Some(ask) = asked.waiting.pop_front()
+        {
+            // Who has given up is not asked for.
+            if !ask.answer.is_closed() {
+                batch.push(ask);
+            }
+        }
         if batch.is_empty() {
             asked.lanes -= 1;
         }
@@ -78,7 +87,11 @@ pub(super) async fn token(
     };
     let begins = {
         let mut asked = db.tokens().lock();
-        asked.waiting.push(ask);
+        if asked.waiting.len() >= QUEUE {
+            let text = "too many wait for tokens";
+            return Err(StoreError::with(OP, Kind::Unavailable, text));
+        }
+        asked.waiting.push_back(ask);
         let begins = asked.lanes < LANES;
         asked.lanes += usize::from(begins);
         begins

@@ -11,8 +11,9 @@ use crate::clock;
 use crate::latency::{Latency, Summary};
 use crate::pace::Schedule;
 
-/// Writes a second: enough to see each stall of 5 ms, at some 1 % of a core.
-const RATE: f64 = 200.0;
+/// Writes a second: enough to see each stall of 5 ms, at some 1 % of a core; an odd number, so that they
+/// do not keep in step with the sends of a run.
+const RATE: f64 = 199.0;
 
 /// Bytes of a write.
 const RECORD: usize = 120;
