@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use gimlet_transport::admission::{Admission, Place};
+use gimlet_transport::development;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -102,6 +103,10 @@ async fn hear(
         () = ends.stop.cancelled() => return,
         heard = tokio::time::timeout(PREFACE_TIMEOUT, stream.read_exact(&mut said)) => heard,
     };
+    if matches!(heard, Ok(Ok(_))) && development::begins_with_proxy(&said) {
+        tracing::debug!(%peer, "gRPC connection began with the PROXY protocol, refused");
+        return crate::http::refuse_proxy(stream).await;
+    }
     if !matches!(heard, Ok(Ok(_))) || said != *PREFACE {
         tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
         return;
@@ -261,6 +266,17 @@ mod tests {
         assert!(held.connect_info().remote_addr().is_some());
         // One place, and it is taken.
         assert!(is_closed(said(door.addr, PREFACE).await).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_line_is_refused_with_the_reason() {
+        let door = door(1).await;
+        let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n";
+        let mut proxy = said(door.addr, line).await;
+        proxy.shutdown().await.unwrap();
+        let mut answer = String::new();
+        proxy.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("PROXY protocol"), "{answer}");
     }
 
     #[tokio::test]

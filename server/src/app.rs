@@ -146,6 +146,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             roles: roles.clone(),
             stop: stop.clone(),
             content: config.limits.node.content,
+            development: config.is_development(),
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
             metrics: metrics.clone(),
@@ -187,8 +188,7 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
         tokens: Tokens::new(Arc::new(builtin), failures),
         base: base_url(config, addrs),
         max: config.http.upload_max,
-        anonymous: config.http.anonymous_upload
-            || addrs.http.is_some_and(|addr| addr.ip().is_loopback()),
+        anonymous: config.http.anonymous_upload || config.is_development(),
     }
 }
 

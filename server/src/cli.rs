@@ -131,8 +131,13 @@ mod tests {
 
     #[test]
     fn check_config_shows_what_is_in_force_and_default_the_template() {
-        let Ok(Command::Print(text)) = run(&["check-config"], &[("GIMLET_LOG__LEVEL", "debug")])
-        else {
+        let Ok(Command::Print(text)) = run(
+            &["check-config"],
+            &[
+                ("GIMLET_LOG__LEVEL", "debug"),
+                ("GIMLET_BUSINESS__CODE_VERIFIER", "dev"),
+            ],
+        ) else {
             panic!("it prints");
         };
         assert!(

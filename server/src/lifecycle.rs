@@ -134,7 +134,8 @@ impl App {
         if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
             use gimlet_transport_ws::{Origins, WsFrames};
             running.tasks.spawn(accept(
-                WsFrames::new(listener, FRAME_MAX, Origins::Any),
+                WsFrames::new(listener, FRAME_MAX, Origins::Any)
+                    .development(self.config.is_development()),
                 Arc::clone(sessions),
                 Arc::clone(&self.places.clients),
                 limits,
@@ -145,7 +146,7 @@ impl App {
         #[cfg(not(feature = "ws"))]
         drop((ws.take(), limits));
         if let (Some(listener), Some(files)) = (http.take(), self.files.clone()) {
-            let router = files::router(files);
+            let router = http::direct_only(files::router(files), self.config.is_development());
             running.tasks.spawn(http::serve(
                 listener,
                 router,
@@ -213,6 +214,7 @@ impl App {
                 self.metrics.clone(),
                 self.scrape(),
             );
+            let router = http::direct_only(router, self.config.is_development());
             let places = Arc::clone(&self.places.ops);
             tasks.spawn(http::serve(
                 listener,

@@ -3,7 +3,7 @@
 //! Wrong ones count together with the failed sign-ins of the sockets: who guesses is refused on all
 //! doors. What a right token allows it does not know.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,8 @@ impl Tokens {
         device: DeviceId,
         token: &str,
     ) -> Result<(), Refusal> {
-        let attempt = self.failures.attempt(address(from), user, device, token);
+        let address = from.and_then(|from| admission::client_address(from.ip()));
+        let attempt = self.failures.attempt(address, user, device, token);
         self.failures.check(&attempt)?;
         let asked = timeout(WAIT, self.business.auth(user, device, token)).await;
         let answer = asked.unwrap_or(Err(Refusal::Unavailable));
@@ -47,11 +48,6 @@ impl Tokens {
         }
         answer
     }
-}
-
-/// What a caller is counted as.
-fn address(from: Option<SocketAddr>) -> Option<IpAddr> {
-    from.map(|from| admission::address(from.ip()))
 }
 
 #[cfg(test)]

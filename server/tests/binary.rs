@@ -14,6 +14,7 @@ fn gimlet(env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gimlet"));
     command.env_clear();
     command.env("GIMLET_STORAGE__KIND", "memory");
+    command.env("GIMLET_BUSINESS__CODE_VERIFIER", "dev");
     for name in ["TCP", "WS", "HTTP", "GRPC", "INTERNAL", "OPS"] {
         command.env(format!("GIMLET_LISTEN__{name}"), "127.0.0.1:0");
     }

@@ -85,6 +85,7 @@ impl Process {
         let child = Command::new(binary)
             .env("GIMLET_DATA_DIR", data)
             .env("GIMLET_STORAGE__KIND", "sled")
+            .env("GIMLET_BUSINESS__CODE_VERIFIER", "dev")
             .env("GIMLET_LISTEN__TCP", ports.tcp.to_string())
             .env("GIMLET_LISTEN__WS", ports.ws.to_string())
             .env("GIMLET_LISTEN__GRPC", ports.grpc.to_string())

@@ -19,7 +19,7 @@ pub trait CodeVerifier: fmt::Debug + Send + Sync + 'static {
 pub struct FixedCode(String);
 
 impl FixedCode {
-    /// The code that gimlet accepts while it listens on loopback only.
+    /// The code that gimlet accepts in a development run.
     pub const DEVELOPMENT: &str = "000000";
 
     /// Accepts this code.

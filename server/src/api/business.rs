@@ -62,10 +62,8 @@ impl Accounts {
     }
 
     async fn sign_in(&self, request: Request<pb::SignInReq>) -> Result<pb::SignInResp, Refusal> {
-        let address = request
-            .remote_addr()
-            .map(|addr| admission::address(addr.ip()));
-        let address = address.filter(|address| !address.is_loopback());
+        let from = request.remote_addr();
+        let address = from.and_then(|from| admission::client_address(from.ip()));
         if let Some(address) = address {
             self.attempts
                 .take(address)

@@ -21,32 +21,51 @@ use super::status::status;
 #[derive(Clone, Debug)]
 pub(super) struct Ext {
     service: Service,
-    /// New devices of one address: whoever may call may have one, and it is kept for ever.
-    devices: Arc<Rate<IpAddr>>,
+    registrations: Arc<Registrations>,
 }
 
 /// New devices of one address in a second, and at once.
-const DEVICES: (u32, u32) = (20, 200);
+const ADDRESS_REGISTRATIONS: (u32, u32) = (20, 200);
+/// The same of all clients that are not known by an address, because a proxy on this machine stands
+/// for them.
+const UNNAMED_REGISTRATIONS: (u32, u32) = (200, 2_000);
 
-impl Ext {
-    pub(super) fn new(service: Service) -> Self {
-        let devices = Arc::new(Rate::per_second(DEVICES.0, DEVICES.1));
-        Self { service, devices }
+/// Bounds registrations: anybody may make a device, and it is kept for ever.
+#[derive(Debug)]
+struct Registrations {
+    addresses: Rate<IpAddr>,
+    /// `None` in a development run, where loopback is the developer.
+    unnamed: Option<Rate<()>>,
+}
+
+impl Registrations {
+    fn new(development: bool) -> Self {
+        let (rate, burst) = ADDRESS_REGISTRATIONS;
+        let unnamed = UNNAMED_REGISTRATIONS;
+        Self {
+            addresses: Rate::per_second(rate, burst),
+            unnamed: (!development).then(|| Rate::per_second(unnamed.0, unnamed.1)),
+        }
     }
 
-    fn may_register(&self, addr: Option<SocketAddr>) -> Result<(), Refusal> {
-        may_register(&self.devices, addr)
+    fn take(&self, addr: Option<SocketAddr>) -> Result<(), Refusal> {
+        let address = addr.and_then(|addr| admission::client_address(addr.ip()));
+        let taken = match (address, &self.unnamed) {
+            (Some(address), _) => self.addresses.take(address),
+            (None, Some(unnamed)) => unnamed.take(()),
+            (None, None) => Ok(()),
+        };
+        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
     }
 }
 
-/// Loopback is exempt, as from every limit by address: a backend or a proxy stands there.
-fn may_register(devices: &Rate<IpAddr>, addr: Option<SocketAddr>) -> Result<(), Refusal> {
-    let address = addr.map(|addr| admission::address(addr.ip()));
-    match address.filter(|address| !address.is_loopback()) {
-        Some(address) => devices
-            .take(address)
-            .map_err(|retry_after| Refusal::RateLimited { retry_after }),
-        None => Ok(()),
+impl Ext {
+    pub(super) fn new(service: Service, development: bool) -> Self {
+        let registrations = Arc::new(Registrations::new(development));
+        Self {
+            service,
+            registrations,
+        }
     }
 }
 
@@ -67,7 +86,9 @@ impl LogicExt for Ext {
         &self,
         request: Request<pb::RegisterDeviceReq>,
     ) -> Result<Response<pb::RegisterDeviceResp>, Status> {
-        self.may_register(request.remote_addr()).map_err(status)?;
+        self.registrations
+            .take(request.remote_addr())
+            .map_err(status)?;
         let req = request.into_inner();
         let info = DeviceInfo {
             kind: req.r#type,
@@ -315,15 +336,24 @@ mod tests {
 
     #[test]
     fn an_address_may_not_register_devices_without_end() {
-        let devices = Rate::per_second(DEVICES.0, DEVICES.1);
-        let asks = |addr: &str| may_register(&devices, Some(addr.parse().unwrap()));
-        let refused = (0..=DEVICES.1).find_map(|_| asks("192.0.2.1:1").err());
+        let registrations = Registrations::new(true);
+        let asks = |addr: &str| registrations.take(Some(addr.parse().unwrap()));
+        let refused = (0..=ADDRESS_REGISTRATIONS.1).find_map(|_| asks("192.0.2.1:1").err());
         assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
         assert_eq!(
             asks("192.0.2.2:1"),
             Ok(()),
             "others have a rate of their own"
         );
-        assert!((0..1_000).all(|_| asks("127.0.0.1:1").is_ok()));
+        assert!((0..10_000).all(|_| asks("127.0.0.1:1").is_ok()));
+    }
+
+    #[test]
+    fn loopback_is_bounded_too_unless_it_is_the_developer() {
+        let registrations = Registrations::new(false);
+        let local = Some("127.0.0.1:1".parse().unwrap());
+        let refused =
+            (0..=2 * UNNAMED_REGISTRATIONS.1).find_map(|_| registrations.take(local).err());
+        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
     }
 }

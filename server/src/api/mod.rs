@@ -67,6 +67,8 @@ pub(crate) struct Api {
     pub(crate) stop: CancellationToken,
     /// The longest content of a message.
     pub(crate) content: usize,
+    /// Whether calls that came through a proxy are refused.
+    pub(crate) development: bool,
     /// Failed sign-ins of an address in a minute.
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
@@ -106,7 +108,7 @@ impl Api {
                 routes,
                 gate,
                 REQUEST_MAX,
-                LogicExtServer(logic_ext::Ext::new(service))
+                LogicExtServer(logic_ext::Ext::new(service, self.development))
             );
         }
         if let Some(accounts) = self.accounts() {
@@ -209,7 +211,7 @@ impl Api {
             cut: cut.clone(),
         };
         let incoming = accept::incoming(listener, admission, tasks, ends);
-        let layer = wire::WireLayer::new(self.metrics.clone());
+        let layer = wire::WireLayer::new(self.metrics.clone(), self.development);
         let served = Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))

@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use gimlet_transport::development;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message as _;
@@ -32,12 +33,15 @@ const GRPC_STATUS: &str = "grpc-status";
 pub(super) struct WireLayer {
     metrics: Metrics,
     known: Arc<HashSet<String>>,
+    /// Whether calls that came through a proxy are refused.
+    development: bool,
 }
 
 impl WireLayer {
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(metrics: Metrics, development: bool) -> Self {
         Self {
             metrics,
+            development,
             known: Arc::new(methods()),
         }
     }
@@ -97,6 +101,11 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path().to_owned();
         let (layer, started) = (self.layer.clone(), Instant::now());
+        if let Some(header) = layer.proxied(request.headers()) {
+            let refused = Status::permission_denied(development::refusal(header));
+            layer.count(&path, refused.code().into(), started.elapsed());
+            return Box::pin(std::future::ready(Ok(refused.into_http())));
+        }
         let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let mut response = match tokio::time::timeout(DEADLINE, call).await {
@@ -122,6 +131,13 @@ where
 }
 
 impl WireLayer {
+    /// The header that shows that a call of a development run came through a proxy.
+    fn proxied(&self, headers: &HeaderMap) -> Option<&'static str> {
+        (self.development)
+            .then(|| development::forwarding_header(|name| headers.contains_key(name)))
+            .flatten()
+    }
+
     fn count(&self, path: &str, code: i32, took: Duration) {
         let known = self.known.contains(path);
         let names = path
@@ -165,9 +181,28 @@ mod tests {
             let make = make.clone();
             async move { make() }
         });
-        let layer = WireLayer::new(Metrics::new());
+        let layer = WireLayer::new(Metrics::new(), true);
         let request = Request::post("/pb.LogicExt/GetUser").body(Body::empty());
         layer.layer(inner).call(request.unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_development_run_refuses_calls_through_a_proxy() {
+        let served = |development, header: &'static str| async move {
+            let inner = tower::service_fn(|_: Request<Body>| async {
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            });
+            let layer = WireLayer::new(Metrics::new(), development);
+            let request = Request::post("/pb.LogicExt/GetUser").header(header, "192.0.2.1");
+            let request = request.body(Body::empty()).unwrap();
+            let answer = layer.layer(inner).call(request).await.unwrap();
+            !answer.headers().contains_key("grpc-status")
+        };
+        for header in ["x-forwarded-for", "forwarded", "x-real-ip", "via"] {
+            assert!(!served(true, header).await, "{header}");
+            assert!(served(false, header).await, "{header}");
+        }
+        assert!(served(true, "user-agent").await);
     }
 
     #[tokio::test]

@@ -38,10 +38,12 @@ impl Config {
         ))
     }
 
-    /// Whether only this machine can reach any listener.
+    /// Whether this is a development run: 000000 signs in any phone number, uploads need no
+    /// sign-in, and what came through a proxy is refused. It is asked for and never inferred from
+    /// an address: a proxy on this machine reaches loopback listeners for the whole world.
     #[must_use]
-    pub fn is_local(&self) -> bool {
-        self.opened().all().all(|(_, addr)| addr.ip().is_loopback())
+    pub fn is_development(&self) -> bool {
+        self.business.code_verifier == CodeVerifier::Development
     }
 
     fn check_roles_and_cluster(&self, problems: &mut Vec<String>) {
@@ -201,8 +203,7 @@ impl Config {
         let listen = self.opened();
         let open = listen.all().find(|(_, addr)| !addr.ip().is_loopback());
         if let Some((key, addr)) = open
-            && self.roles.has(Role::Business)
-            && self.business.code_verifier == CodeVerifier::Development
+            && self.is_development()
         {
             problems.push(format!(
                 "{key} = {addr} is reachable from outside, where the development code 000000 \
@@ -224,6 +225,15 @@ impl Config {
     }
 
     fn check_verifier(&self, problems: &mut Vec<String>) {
+        if self.roles.has(Role::Business) && self.business.code_verifier == CodeVerifier::Unset {
+            problems.push(format!(
+                "business.code_verifier is not set, and any configuration must name who checks \
+                 verification codes; set {} to dev (development on this machine: 000000 signs in \
+                 any phone number), to the http:// address of your code checker, or to fixed:CODE \
+                 for a closed test",
+                env_name("business.code_verifier")
+            ));
+        }
         let CodeVerifier::Http(url) = &self.business.code_verifier else {
             return;
         };
@@ -303,15 +313,16 @@ impl Config {
     fn notices(&self) -> Vec<Notice> {
         let mut notices = Vec::new();
         match &self.business.code_verifier {
-            _ if !self.roles.has(Role::Business) => {}
             CodeVerifier::Development => notices.push(Notice(
-                "verification codes are not checked: 000000 signs in any phone number; \
-                 every listener is on loopback",
+                "development run: 000000 signs in any phone number and uploads need no sign-in, so \
+                 what comes through a proxy is refused; set business.code_verifier before anybody \
+                 else may reach this server",
             )),
+            _ if !self.roles.has(Role::Business) => {}
             CodeVerifier::Fixed(_) => notices.push(Notice(
                 "business.code_verifier is fixed: whoever knows the code can sign in as anybody",
             )),
-            CodeVerifier::Http(_) => {}
+            CodeVerifier::Unset | CodeVerifier::Http(_) => {}
         }
         if self.compat.fixed_token {
             notices.push(Notice(
@@ -319,12 +330,10 @@ impl Config {
                  anybody; use it for gim's old test clients only",
             ));
         }
-        if self
-            .opened()
-            .http
-            .is_some_and(|addr| addr.ip().is_unspecified())
-            && self.http.public_url.is_none()
-        {
+        let unreachable = |addr: std::net::SocketAddr| {
+            addr.ip().is_unspecified() || addr.ip().is_loopback() && !self.is_development()
+        };
+        if self.opened().http.is_some_and(unreachable) && self.http.public_url.is_none() {
             notices.push(Notice(
                 "http.public_url is not set: the addresses of uploaded files will not be reachable; \
                  set it to what clients reach the http listener by",
@@ -344,8 +353,14 @@ mod tests {
     use super::super::{Role, Roles, Secret};
     use super::*;
 
-    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+    fn development() -> Config {
         let mut config = Config::default();
+        config.business.code_verifier = CodeVerifier::Development;
+        config
+    }
+
+    fn refusal(change: impl FnOnce(&mut Config)) -> String {
+        let mut config = development();
         change(&mut config);
         config.check().unwrap_err().to_string()
     }
@@ -364,6 +379,21 @@ mod tests {
                 .iter()
                 .any(|n| n.0.contains("fixed"))
         );
+    }
+
+    #[test]
+    fn loopback_alone_is_no_reason_for_development() {
+        let text = Config::default().check().unwrap_err().to_string();
+        assert!(
+            text.contains("GIMLET_BUSINESS__CODE_VERIFIER to dev"),
+            "{text}"
+        );
+        let mut config = Config::default();
+        config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+        let notices = config.check().unwrap();
+        assert!(!config.is_development());
+        // Behind a proxy nobody reaches 127.0.0.1: the addresses of uploads would be wrong.
+        assert!(notices.iter().any(|n| n.0.contains("http.public_url")));
     }
 
     #[test]
@@ -463,7 +493,7 @@ mod tests {
 
     #[test]
     fn danger_is_said_aloud() {
-        let mut config = Config::default();
+        let mut config = development();
         config.compat.fixed_token = true;
         assert!(
             config

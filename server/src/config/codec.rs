@@ -309,13 +309,16 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Who checks codes: nothing, `fixed:CODE`, or an HTTP address.
+/// Who checks codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
 pub(super) mod verifier {
     use super::{CodeVerifier, Secret};
 
     pub(in crate::config) fn parse(text: &str) -> Result<CodeVerifier, String> {
         let text = text.trim();
         if text.is_empty() {
+            return Ok(CodeVerifier::Unset);
+        }
+        if text == "dev" {
             return Ok(CodeVerifier::Development);
         }
         if let Some(code) = text.strip_prefix("fixed:") {
@@ -334,12 +337,13 @@ pub(super) mod verifier {
                     .into(),
             );
         }
-        Err("write fixed:CODE or an address that begins with http://".into())
+        Err("write dev, fixed:CODE or an address that begins with http://".into())
     }
 
     pub(in crate::config) fn show(value: &CodeVerifier) -> String {
         match value {
-            CodeVerifier::Development => String::new(),
+            CodeVerifier::Unset => String::new(),
+            CodeVerifier::Development => "dev".into(),
             CodeVerifier::Fixed(_) => "fixed:***".into(),
             CodeVerifier::Http(url) => super::without_password(url),
         }

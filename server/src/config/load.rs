@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::nearest::nearest;
+use super::sections::CodeVerifier;
 use super::table::{SETTINGS, Setting};
 use super::{Config, Notice};
 
@@ -80,7 +81,11 @@ impl Config {
         if let Some(path) = file {
             read_file(&mut config, path, &mut problems);
         }
-        config.apply_env(env, &mut problems);
+        let from_env = config.apply_env(env, &mut problems);
+        // Development is asked for: by saying nothing at all, or by name.
+        if file.is_none() && from_env == 0 {
+            config.business.code_verifier = CodeVerifier::Development;
+        }
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
@@ -135,16 +140,18 @@ impl Config {
         }
     }
 
+    /// Applies the environment; returns how many variables of it are configuration.
     fn apply_env(
         &mut self,
         env: impl IntoIterator<Item = (String, String)>,
         problems: &mut Vec<Problem>,
-    ) {
+    ) -> usize {
         let mut ours: Vec<_> = env
             .into_iter()
             .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX))
             .collect();
         ours.sort();
+        let count = ours.len();
         for (name, value) in ours {
             let key = name
                 .trim_start_matches(PREFIX)
@@ -155,6 +162,7 @@ impl Config {
                 None => problems.push(unknown(&name, &key, env_name)),
             }
         }
+        count
     }
 
     fn apply(

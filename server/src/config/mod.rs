@@ -76,7 +76,7 @@ impl Default for Config {
 
 impl Config {
     /// A whole server inside another program: in-memory storage, every listener on a free port of
-    /// loopback, no files but uploads in a temporary folder.
+    /// loopback, no files but uploads in a temporary folder. A development run.
     #[must_use]
     pub fn embedded() -> Self {
         Self {
@@ -85,6 +85,10 @@ impl Config {
                 ..Storage::default()
             },
             listen: Listen::any_port(),
+            business: Business {
+                code_verifier: CodeVerifier::Development,
+                ..Business::default()
+            },
             ..Self::default()
         }
     }

@@ -198,8 +198,10 @@ const fn loopback(port: u16) -> SocketAddr {
 /// Who says whether a verification code is right.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CodeVerifier {
-    /// The code 000000, for development on one machine.
+    /// Not named: only a run without any configuration may leave it so.
     #[default]
+    Unset,
+    /// Development on one machine: the code 000000, uploads without a sign-in.
     Development,
     /// One code for everybody.
     Fixed(Secret),
@@ -219,7 +221,7 @@ pub struct Business {
 impl Default for Business {
     fn default() -> Self {
         Self {
-            code_verifier: CodeVerifier::Development,
+            code_verifier: CodeVerifier::Unset,
             token_ttl: Duration::from_hours(90 * 24),
         }
     }
@@ -232,7 +234,7 @@ pub struct Http {
     pub public_url: Option<String>,
     /// Largest upload, in bytes.
     pub upload_max: u64,
-    /// Whether uploads need no sign-in, also off loopback.
+    /// Whether uploads need no sign-in, also outside a development run.
     pub anonymous_upload: bool,
 }
 

@@ -17,10 +17,15 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::IntoResponse as _;
 use gimlet_transport::admission::Admission;
+use gimlet_transport::development;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::{Pace, Paced};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,6 +34,8 @@ pub(crate) use folder::Folder;
 
 /// The first byte, and each request's header, must come within this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A refused connection may read its answer for this long.
+const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a failed accept (no descriptors, usually) it waits this long.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -67,17 +74,61 @@ pub(crate) async fn serve(
     }
 }
 
+/// Lets a development run refuse what came through a proxy; another run serves it.
+pub(crate) fn direct_only(router: Router, development: bool) -> Router {
+    if !development {
+        return router;
+    }
+    router.layer(axum::middleware::from_fn(
+        async |request: Request, next: Next| {
+            let has = |name: &str| request.headers().contains_key(name);
+            match development::forwarding_header(has) {
+                Some(header) => {
+                    let text = format!("{}\n", development::refusal(header));
+                    (StatusCode::FORBIDDEN, text).into_response()
+                }
+                None => next.run(request).await,
+            }
+        },
+    ))
+}
+
+/// Answers a connection that begins with the PROXY protocol, and lets the peer read it.
+pub(crate) async fn refuse_proxy(mut stream: TcpStream) {
+    let text = development::PROXY_REFUSAL;
+    let answer = format!(
+        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
+        text.len() + 1
+    );
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        // Closing with unread input would reset the connection and destroy the answer.
+        let mut rest = [0; 512];
+        while stream.read(&mut rest).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(REFUSE_TIMEOUT, told).await;
+}
+
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
-    let mut byte = [0];
-    let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut byte));
-    let spoke = tokio::select! {
+    let mut bytes = [0; development::PROXY_PREFIX_MAX];
+    let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut bytes));
+    let spoken = tokio::select! {
         biased;
         () = stop.cancelled() => return,
-        spoke = first => matches!(spoke, Ok(Ok(1))),
+        spoken = first => spoken,
     };
-    if !spoke {
-        tracing::debug!(%peer, "http connection said nothing");
-        return;
+    match spoken {
+        Ok(Ok(1..)) if development::begins_with_proxy(&bytes) => {
+            return refuse_proxy(stream).await;
+        }
+        Ok(Ok(1..)) => {}
+        _ => {
+            tracing::debug!(%peer, "http connection said nothing");
+            return;
+        }
     }
     let pace = Pace::default();
     let paced = Paced::new(stream, pace.clone());
@@ -105,16 +156,19 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
     use super::*;
 
     /// What a client that sends `bytes` and then nothing gets back before the end.
     async fn answer(bytes: &[u8]) -> Vec<u8> {
+        answer_of(bytes, false).await
+    }
+
+    async fn answer_of(bytes: &[u8], development: bool) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        let router = direct_only(router, development);
         let places = Admission::new(1, 1);
         tracker.spawn(serve(
             listener,
@@ -143,6 +197,26 @@ mod tests {
             whole.ends_with(b"hello"),
             "and an idle connection is closed in the end"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_development_run_refuses_what_came_through_a_proxy() {
+        for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
+            let request = format!("GET / HTTP/1.1\r\nHost: x\r\n{header}: 192.0.2.1\r\n\r\n");
+            let refused = String::from_utf8(answer_of(request.as_bytes(), true).await).unwrap();
+            assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
+            assert!(refused.contains("development run"), "{refused}");
+            let served = answer_of(request.as_bytes(), false).await;
+            assert!(served.ends_with(b"hello"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_proxy_line_is_refused_with_the_reason() {
+        let line = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let refused = String::from_utf8(answer(line).await).unwrap();
+        assert!(refused.starts_with("HTTP/1.1 400"), "{refused}");
+        assert!(refused.contains("PROXY protocol"), "{refused}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,6 +54,7 @@ class Server:
         own.update({
             "GIMLET_DATA_DIR": os.path.join(self.folder, "data"),
             "GIMLET_STORAGE__KIND": "sled",
+            "GIMLET_BUSINESS__CODE_VERIFIER": "dev",
             "GIMLET_LISTEN__TCP": write(self.tcp_address),
             "GIMLET_LISTEN__WS": write(self.ws_address),
             "GIMLET_LISTEN__HTTP": write(self.http_address),

@@ -19,8 +19,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// `connections` places in all, `per_address` of them for one address. Loopback is exempt from
-    /// the latter: it is where proxies and tests come from.
+    /// `connections` places in all, `per_address` of them for one [client address](client_address).
     #[must_use]
     pub fn new(connections: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -42,9 +41,7 @@ impl Admission {
             admission: Arc::clone(self),
             address: None,
         };
-        let exempt = addr.ip().to_canonical().is_loopback();
-        let address = (!exempt).then(|| address(addr.ip()));
-        if let Some(address) = address {
+        if let Some(address) = client_address(addr.ip()) {
             let mut addresses = self.lock();
             let taken = addresses.entry(address).or_insert(0);
             if *taken >= self.per_address {
@@ -90,16 +87,17 @@ impl fmt::Debug for Admission {
     }
 }
 
-/// What an address is counted as: itself, or for IPv6 its /64, which is one customer's. Loopback
-/// stays what it is.
+/// Returns the address that a client is counted by: its own, or for IPv6 its /64, which is one
+/// customer's. Loopback is a program of this machine, usually a proxy that stands for many clients:
+/// it says nothing about who the client is, so it is `None`.
 #[must_use]
-pub fn address(ip: IpAddr) -> IpAddr {
+pub fn client_address(ip: IpAddr) -> Option<IpAddr> {
     match ip.to_canonical() {
-        ip if ip.is_loopback() => ip,
-        IpAddr::V4(ip) => IpAddr::V4(ip),
+        ip if ip.is_loopback() => None,
+        IpAddr::V4(ip) => Some(IpAddr::V4(ip)),
         IpAddr::V6(ip) => {
             let prefix = u128::from(ip) & !u128::from(u64::MAX);
-            IpAddr::V6(Ipv6Addr::from(prefix))
+            Some(IpAddr::V6(Ipv6Addr::from(prefix)))
         }
     }
 }

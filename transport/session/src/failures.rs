@@ -62,8 +62,8 @@ impl Failures {
         }
     }
 
-    /// Names an attempt from this [address](crate::admission::address). Loopback is where proxies
-    /// come from, and then everybody has one address: as an address it is not counted.
+    /// Names an attempt from this [address](crate::admission::client_address), if the client is
+    /// known by one.
     #[must_use]
     pub fn attempt(
         &self,
@@ -73,7 +73,7 @@ impl Failures {
         token: &str,
     ) -> Attempt {
         Attempt {
-            address: address.filter(|address| !address.is_loopback()),
+            address,
             user,
             // Who finds another token of this number has found that it is looked at, not more.
             token: self.hasher.hash_one((user, device, token)),
@@ -186,9 +186,9 @@ mod tests {
     use super::*;
 
     fn attempt(failures: &Failures, address: &str, user: u64, token: &str) -> Attempt {
-        let address = crate::admission::address(address.parse().unwrap());
+        let address = crate::admission::client_address(address.parse().unwrap());
         let (user, device) = (UserId::new(user).unwrap(), DeviceId::new(7).unwrap());
-        failures.attempt(Some(address), user, device, token)
+        failures.attempt(address, user, device, token)
     }
 
     #[tokio::test(start_paused = true)]

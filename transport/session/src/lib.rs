@@ -14,6 +14,7 @@ pub mod admission;
 mod body;
 mod close;
 pub mod convert;
+pub mod development;
 mod dispatch;
 mod encode;
 mod failures;

@@ -25,6 +25,7 @@ pub struct WsFrames {
     listener: TcpListener,
     limit: usize,
     origins: Origins,
+    development: bool,
 }
 
 impl WsFrames {
@@ -35,7 +36,15 @@ impl WsFrames {
             listener,
             limit,
             origins,
+            development: false,
         }
+    }
+
+    /// Refuses requests that came through a proxy, as a development run does.
+    #[must_use]
+    pub const fn development(mut self, development: bool) -> Self {
+        self.development = development;
+        self
     }
 }
 
@@ -48,6 +57,7 @@ impl Listener for WsFrames {
             stream,
             limit: self.limit,
             origins: self.origins.clone(),
+            development: self.development,
         };
         Ok((pending, addr))
     }
@@ -63,6 +73,7 @@ pub struct WsPending {
     stream: TcpStream,
     limit: usize,
     origins: Origins,
+    development: bool,
 }
 
 impl Pending for WsPending {
@@ -70,7 +81,7 @@ impl Pending for WsPending {
 
     async fn open(mut self) -> Result<Opened<WsLink>, LinkError> {
         socket::prepare(&self.stream)?;
-        let upgraded = upgrade::upgrade(&mut self.stream, &self.origins).await?;
+        let upgraded = upgrade::upgrade(&mut self.stream, &self.origins, self.development).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)

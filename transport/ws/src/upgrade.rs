@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gimlet_transport::LinkError;
+use gimlet_transport::{LinkError, development};
 use http::{HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -39,11 +39,15 @@ pub(crate) struct Upgraded {
 pub(crate) async fn upgrade(
     stream: &mut TcpStream,
     origins: &Origins,
+    development: bool,
 ) -> Result<Upgraded, LinkError> {
     let mut head = Vec::with_capacity(1024);
     let (size, request) = loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(LinkError::Truncated);
+        }
+        if development::begins_with_proxy(&head) {
+            return refuse(stream, StatusCode::BAD_REQUEST, development::PROXY_REFUSAL).await;
         }
         match Request::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,
@@ -58,6 +62,11 @@ pub(crate) async fn upgrade(
             }
         }
     };
+    let has = |name: &str| request.headers().contains_key(name);
+    if development && let Some(header) = development::forwarding_header(has) {
+        let text = development::refusal(header);
+        return refuse(stream, StatusCode::FORBIDDEN, &text).await;
+    }
     if request.uri().path() != PATH {
         let text = "nothing is here: the WebSocket is at /ws";
         return refuse(stream, StatusCode::NOT_FOUND, text).await;

@@ -47,7 +47,16 @@ async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
 
 /// Sends a raw request; returns what the server said and how it sees it.
 async fn request(head: &str, origins: Origins) -> (String, Result<Opened<WsLink>, LinkError>) {
-    let (mut frames, addr) = listen(LIMIT, origins).await;
+    request_of(head, origins, false).await
+}
+
+async fn request_of(
+    head: &str,
+    origins: Origins,
+    development: bool,
+) -> (String, Result<Opened<WsLink>, LinkError>) {
+    let (frames, addr) = listen(LIMIT, origins).await;
+    let mut frames = frames.development(development);
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(head.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
@@ -72,6 +81,30 @@ fn upgrade(path: &str, more: &str) -> String {
         "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
     )
+}
+
+#[tokio::test]
+async fn a_development_run_refuses_what_came_through_a_proxy() {
+    for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
+        let head = upgrade("/ws", &format!("{header}: 192.0.2.1\r\n"));
+        let (answer, opened) = request_of(&head, Origins::Any, true).await;
+        assert!(opened.is_err());
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+        assert!(answer.contains("development run"), "{answer}");
+        let (answer, _) = request_of(&head, Origins::Any, false).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_line_is_refused_with_the_reason() {
+    let head = format!(
+        "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{}",
+        upgrade("/ws", "")
+    );
+    let (answer, _) = request(&head, Origins::Any).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("PROXY protocol"), "{answer}");
 }
 
 #[tokio::test]

@@ -16,8 +16,27 @@ fn said(pairs: &[(&str, &str)]) -> String {
 
 #[test]
 fn nothing_is_the_defaults() {
-    let (config, _) = Config::load(None, env(&[("PATH", "/bin"), ("HOME", "/")])).unwrap();
-    assert_eq!(config, Config::default());
+    let (config, notices) = Config::load(None, env(&[("PATH", "/bin"), ("HOME", "/")])).unwrap();
+    assert!(config.is_development());
+    assert!(notices.iter().any(|it| it.0.contains("development run")));
+    let mut rest = config;
+    rest.business.code_verifier = CodeVerifier::Unset;
+    assert_eq!(rest, Config::default());
+}
+
+#[test]
+fn with_any_configuration_the_verifier_must_be_named() {
+    let needed = "business.code_verifier is not set";
+    assert!(said(&[("GIMLET_LOG__LEVEL", "debug")]).contains(needed));
+    assert!(said(&[("GIMLET_BUSINESS__CODE_VERIFIER", "")]).contains(needed));
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gimlet.toml");
+    std::fs::write(&file, "").unwrap();
+    let error = Config::load(Some(&file), env(&[])).unwrap_err();
+    assert!(error.to_string().contains(needed), "{error}");
+    let named = env(&[("GIMLET_BUSINESS__CODE_VERIFIER", "dev")]);
+    let (config, _) = Config::load(Some(&file), named).unwrap();
+    assert!(config.is_development());
 }
 
 #[test]
@@ -26,7 +45,7 @@ fn the_environment_wins_over_the_file() {
     let file = dir.path().join("gimlet.toml");
     std::fs::write(
         &file,
-        "data_dir = \"a\"\n[storage]\nkind = \"memory\"\n[listen]\ngrpc = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n",
+        "data_dir = \"a\"\n[business]\ncode_verifier = \"dev\"\n[storage]\nkind = \"memory\"\n[listen]\ngrpc = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n",
     )
     .unwrap();
     let (config, _) = Config::load(Some(&file), env(&[("GIMLET_DATA_DIR", "b")])).unwrap();

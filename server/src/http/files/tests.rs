@@ -153,7 +153,7 @@ async fn what_is_wrong_with_an_upload_is_said_in_gims_shape() {
 }
 
 #[tokio::test]
-async fn off_loopback_an_upload_needs_a_sign_in() {
+async fn outside_development_an_upload_needs_a_sign_in() {
     let router = service(false);
     let body = || form("file", "a.png", &png(9));
     let (status, answer) = post(&router, &[], body()).await;

@@ -124,7 +124,7 @@ impl<L: Link> Session<'_, L> {
             protocol,
         } = credentials?;
         let failures = &self.shared.failures;
-        let address = Some(admission::address(self.addr.ip()));
+        let address = admission::client_address(self.addr.ip());
         let attempt = failures.attempt(address, user, device, &token);
         failures.check(&attempt)?;
         let fragile = protocol == 0 && self.link.wire() == Wire::Tcp && self.shared.settings.pace;
