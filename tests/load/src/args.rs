@@ -69,6 +69,10 @@ pub struct Common {
     /// A setting for the started server, such as `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "server")]
     pub settings: Vec<String>,
+    /// Leave the started server's limits at their defaults; without it those that protect it from its
+    /// users are raised, which would bound the run instead of the machine
+    #[arg(long, conflicts_with = "server")]
+    pub default_limits: bool,
     /// Folder for the started server's data; a temporary one by default
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     pub data: Option<PathBuf>,

@@ -3,7 +3,7 @@
 //! - [`target`]: the server under test, one it starts itself or an address, and what it uses;
 //! - [`account`]: users made for a run;
 //! - [`net`]: thousands of connections on one thread;
-//! - [`judge`]: delivered once, in order, to the right connections;
+//! - [`attack`]: one abusive machine; [`judge`]: delivered once, in order, to the right connections;
 //! - [`crowd`]: the members of rooms, who receive and judge;
 //! - [`pace`]: when to send; [`latency`]: how long it took;
 //! - [`scenario`]: what is done, one a file; [`limits`]: what the machine could do at most;
@@ -12,6 +12,7 @@
 
 pub mod account;
 pub mod args;
+pub mod attack;
 pub mod clock;
 pub mod crowd;
 pub mod curve;

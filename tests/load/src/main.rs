@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use gimlet_load::attack::{self, Attack};
 use gimlet_load::limits::{self, bare};
 use gimlet_load::scenario::{self, Scenario};
 use gimlet_load::{Fault, curve, goals};
@@ -30,6 +31,9 @@ enum Command {
     /// One of several client processes of a run, which takes orders from its input
     #[command(hide = true)]
     Part,
+    /// The attackers of a run, which end with their input
+    #[command(hide = true)]
+    Attack(Attack),
     /// A server as bare as it can be, for the limits
     #[command(hide = true)]
     Bare {
@@ -78,6 +82,7 @@ fn main() -> ExitCode {
                 Command::Targets(args) => runtime.block_on(goals::run(args)),
                 Command::Limits(args) => limits(args),
                 Command::Part => scenario::obey().map(|()| true),
+                Command::Attack(args) => runtime.block_on(attack::run(args)).map(|()| true),
                 Command::Bare { kind } => {
                     let served = bare::serve(*kind);
                     served

@@ -3,7 +3,7 @@
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Stage, direct, group, idle, room, soak, storm, sync};
+use super::{Stage, abuse, direct, group, idle, room, soak, storm, sync};
 use crate::Fault;
 use crate::args::Common;
 use crate::report::Report;
@@ -26,6 +26,8 @@ pub enum Scenario {
     Sync(sync::Sync),
     /// A mix for hours: drift of memory, latency and disk
     Soak(soak::Soak),
+    /// Well-behaved users beside one abusive machine: their p99 with and without, the server's memory
+    Abuse(abuse::Abuse),
 }
 
 #[derive(Parser)]
@@ -58,6 +60,7 @@ impl Scenario {
             Self::Storm(args) => &args.common,
             Self::Sync(args) => &args.common,
             Self::Soak(args) => &args.common,
+            Self::Abuse(args) => &args.common,
         }
     }
 
@@ -72,6 +75,7 @@ impl Scenario {
             Self::Storm(_) => "storm",
             Self::Sync(_) => "sync",
             Self::Soak(_) => "soak",
+            Self::Abuse(_) => "abuse",
         }
     }
 
@@ -80,8 +84,11 @@ impl Scenario {
     /// # Errors
     /// It cannot be set up, or was interrupted.
     pub async fn run(&self) -> Result<Report, Fault> {
-        with_target(self.common(), async |target| {
-            let stage = Stage::new(self.name(), self.common(), target)?;
+        let mut common = self.common().clone();
+        // The limits are what protects the server from abuse.
+        common.default_limits |= matches!(self, Self::Abuse(_));
+        with_target(&common, async |target| {
+            let stage = Stage::new(self.name(), &common, target)?;
             match self {
                 Self::Direct(args) => direct::run(args, stage).await,
                 Self::Group(args) => group::run(args, stage).await,
@@ -90,6 +97,7 @@ impl Scenario {
                 Self::Storm(args) => storm::run(args, stage).await,
                 Self::Sync(args) => sync::run(args, stage).await,
                 Self::Soak(args) => soak::run(args, stage).await,
+                Self::Abuse(args) => abuse::run(args, stage).await,
             }
         })
         .await

@@ -1,6 +1,7 @@
 //! What is done to a server, one scenario a file. Each takes its arguments and a [`Stage`], and gives
 //! a [`Report`]; it decides nothing about how results are shown.
 
+pub mod abuse;
 mod bound;
 mod command;
 mod crew;
@@ -11,6 +12,7 @@ pub mod group;
 pub mod idle;
 mod progress;
 pub mod room;
+mod sampler;
 mod seats;
 mod slots;
 pub mod soak;
@@ -32,7 +34,7 @@ pub use crew::obey;
 pub(crate) use crew::{AT_ONCE, Crews, Goal, bare_connects, processes, split};
 pub(crate) use idle::Hall;
 pub use progress::Progress;
-pub(crate) use soak::size_of_folder;
+pub(crate) use sampler::size_of_folder;
 
 /// What every scenario has: the arguments, a running server, and a place for the results.
 #[derive(Debug)]

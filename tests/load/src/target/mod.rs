@@ -44,6 +44,8 @@ pub struct Target {
     pub ws: Vec<SocketAddr>,
     /// Where `LogicExt` and `BusinessExt` are, by process.
     pub services: Vec<Services>,
+    /// Where files are uploaded, if it was started here.
+    pub http: Option<SocketAddr>,
     /// The storage, if it was started here.
     pub store: Option<Store>,
     /// What it says of itself.
@@ -79,6 +81,7 @@ impl Target {
                 tcp: vec![addr],
                 ws: vec![addr],
                 services: vec![services],
+                http: None,
                 store: None,
                 version: "a running server".to_owned(),
                 sources: args.sources,
@@ -99,6 +102,7 @@ impl Target {
             tcp: server.tcp.clone(),
             ws: server.ws.clone(),
             services: services.collect(),
+            http: server.http,
             store: Some(args.store),
             version: server.version.clone(),
             sources: args.sources,

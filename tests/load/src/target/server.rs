@@ -23,9 +23,6 @@ const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__SILENT_BEFORE_SIGN_IN", "60s"),
     ("GIMLET_LIMITS__FAILED_SIGN_INS", "1000000"),
     ("GIMLET_LIMITS__PER_ADDRESS", "0"),
-    ("GIMLET_LOG__LEVEL", "error"),
-    // Not dev, so that versions which do not know that value can be measured too.
-    ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:000000"),
 ];
 
 /// Descriptors a server keeps for what is no client.
@@ -64,6 +61,8 @@ pub(super) struct Server {
     pub(super) ws: Vec<SocketAddr>,
     /// Where `LogicExt` and `BusinessExt` are.
     pub(super) grpc: Vec<SocketAddr>,
+    /// Where files are uploaded.
+    pub(super) http: Option<SocketAddr>,
     pub(super) version: String,
     database: Option<Database>,
     pub(super) data: TempDir,
@@ -173,7 +172,13 @@ fn common(
         settings.push(("GIMLET_CLUSTER__LOGIC", logic.join(",")));
         settings.push(("GIMLET_CLUSTER__BUSINESS", logic.join(",")));
     }
-    settings.extend(RAISED.iter().map(|&(name, value)| (name, value.to_owned())));
+    if !args.default_limits {
+        settings.extend(RAISED.iter().map(|&(name, value)| (name, value.to_owned())));
+    }
+    settings.push(("GIMLET_LOG__LEVEL", "error".to_owned()));
+    // Not dev, so that versions which do not know that value can be measured too.
+    let code = ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:000000".to_owned());
+    settings.push(code);
     let owned = settings.into_iter();
     let mut settings: Vec<_> = owned
         .map(|(name, value)| (name.to_owned(), value))
@@ -202,6 +207,7 @@ impl Server {
             tcp: Vec::new(),
             ws: Vec::new(),
             grpc: Vec::new(),
+            http: None,
             version: version(&program).await?,
             data: match &args.data {
                 Some(folder) => TempDir::new_in(folder)?,
@@ -240,6 +246,7 @@ impl Server {
             let process = Process::new(program.to_owned(), settings, listens.ops);
             if listens.role != Role::Connect {
                 self.grpc.push(listens.grpc);
+                self.http.get_or_insert(listens.http);
             }
             if listens.role == Role::Logic {
                 self.logic.push(process);

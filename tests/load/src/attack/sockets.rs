@@ -1,0 +1,190 @@
+//! Attacks over TCP sockets.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_proto::pb::{self, PackageType, ReceiverType};
+use prost::Message as _;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+
+use super::tally::Tally;
+use super::target::Squad;
+use super::wire::{PATIENCE, Socket, frame, send_body};
+use crate::account::Account;
+
+/// Connections that say nothing.
+pub(super) const SILENT: usize = 2_000;
+/// Devices that sign in, are sent a large group's messages, and never read.
+pub(super) const DEAF: usize = 200;
+/// Bytes of a message that pins the buffer that it came in.
+const TINY: usize = 2;
+/// Tiny messages in one write, so that one read of the server holds them all.
+const PIPELINED: i64 = 64;
+/// Unanswered sends of a greedy account.
+const WINDOW: i64 = 32;
+/// Entries that an old client has sent itself before it asks for them again and again.
+const OWN_ENTRIES: i64 = 1_000;
+/// A pause after a refusal, so that the attackers do not spend the machine on their own loops.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Holds connections that never say anything, and knocks for more.
+pub(super) async fn silent(squad: Squad, tally: Arc<Tally>) {
+    let mut held = JoinSet::new();
+    let mut tick = interval(Duration::from_millis(5));
+    loop {
+        tick.tick().await;
+        while held.try_join_next().is_some() {}
+        if held.len() >= SILENT {
+            continue;
+        }
+        if let Some(mut socket) = tally.counts(Socket::connect(squad.field.tcp).await) {
+            // Ends when the server closes it, or says anything.
+            held.spawn(async move {
+                while socket
+                    .next()
+                    .await
+                    .is_err_and(|why| ran_out_of_patience(&why))
+                {}
+            });
+        }
+    }
+}
+
+fn ran_out_of_patience(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::TimedOut
+}
+
+/// Devices of the large group that never read what is pushed to them.
+pub(super) async fn deaf(squad: Squad, tally: Arc<Tally>) {
+    let mut tasks = JoinSet::new();
+    for account in squad.members.iter().skip(1).take(DEAF) {
+        let (to, tally) = (squad.field.tcp, Arc::clone(&tally));
+        let account = account.clone();
+        tasks.spawn(async move {
+            loop {
+                let signed_in = Socket::sign_in(to, &account, 1).await;
+                if let Some(mut socket) = tally.counts(signed_in) {
+                    let sync = pb::SyncInput { seq: 0 }.encode_to_vec();
+                    let synced = socket.ask(PackageType::PtSync, 2, sync).await;
+                    if synced.is_ok() {
+                        // A heartbeat that cannot be written says that the server closed it.
+                        while beat(&mut socket).await.is_ok() {}
+                    }
+                    tally.refused(&"a connection that never reads was closed");
+                }
+                sleep(PAUSE).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn beat(socket: &mut Socket) -> io::Result<()> {
+    sleep(PATIENCE).await;
+    socket
+        .write(&frame(PackageType::PtHeartbeat, 0, Vec::new())?)
+        .await
+}
+
+/// Two-byte messages to itself, many in one write.
+pub(super) async fn tiny(squad: Squad, tally: Arc<Tally>) {
+    let account = squad.spare(0);
+    loop {
+        let sent = pipelined(&squad, &account, &tally).await;
+        if let Err(why) = sent {
+            tally.refused(&why);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn pipelined(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
+    let mut socket = Socket::sign_in(squad.field.tcp, account, 1).await?;
+    loop {
+        let mut frames = Vec::new();
+        for id in 0..PIPELINED {
+            let body = send_body(ReceiverType::RtUser, account.user, TINY);
+            frames.extend(frame(PackageType::PtSend, id, body)?);
+        }
+        socket.write(&frames).await?;
+        for _ in 0..PIPELINED {
+            tally.tries();
+            let answer = socket.next().await?;
+            if answer.code != 0 {
+                tally.refused(&format!("{} {}", answer.code, answer.message));
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// An old client whose inbox is full of its own sends asks for all of it, again and again.
+pub(super) async fn own_entries(squad: Squad, tally: Arc<Tally>) {
+    let account = squad.spare(1);
+    loop {
+        let asked = ask_for_own(&squad, &account, &tally).await;
+        if let Err(why) = asked {
+            tally.refused(&why);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn ask_for_own(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
+    let mut sender = Socket::sign_in(squad.field.tcp, account, 1).await?;
+    for id in 0..OWN_ENTRIES {
+        let body = send_body(ReceiverType::RtUser, account.user, 100);
+        sender.ask(PackageType::PtSend, id, body).await?;
+    }
+    drop(sender);
+    let mut old = Socket::sign_in(squad.field.tcp, account, 0).await?;
+    loop {
+        let sync = pb::SyncInput { seq: 0 }.encode_to_vec();
+        let page = old.ask(PackageType::PtSync, 2, sync).await;
+        if tally.counts(page).is_none() {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+/// Accounts that send as fast as they are answered.
+pub(super) async fn greedy(squad: Squad, tally: Arc<Tally>) {
+    let mut tasks = JoinSet::new();
+    for account in squad.greedy.iter() {
+        let (squad, tally) = (squad.clone(), Arc::clone(&tally));
+        let account = account.clone();
+        tasks.spawn(async move {
+            loop {
+                if let Err(why) = greedily(&squad, &account, &tally).await {
+                    tally.refused(&why);
+                }
+                sleep(PAUSE).await;
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+async fn greedily(squad: &Squad, account: &Account, tally: &Tally) -> io::Result<()> {
+    let mut socket = Socket::sign_in(squad.field.tcp, account, 1).await?;
+    let next = |id| {
+        let body = send_body(ReceiverType::RtUser, account.user, 100);
+        frame(PackageType::PtSend, id, body)
+    };
+    for id in 0..WINDOW {
+        socket.write(&next(id)?).await?;
+    }
+    loop {
+        let answer = socket.next().await?;
+        if answer.r#type != PackageType::PtSend as i32 {
+            continue;
+        }
+        tally.tries();
+        if answer.code != 0 {
+            tally.refused(&format!("{} {}", answer.code, answer.message));
+        }
+        socket.write(&next(answer.request_id)?).await?;
+    }
+}

@@ -1,0 +1,107 @@
+//! A plain socket of gim's wire over TCP, which does just what an attack says.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use gimlet_proto::pb::{self, PackageType, ReceiverType};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::account::Account;
+use crate::net::sign_in_body;
+
+/// How long an attacker waits for anything.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Socket(BufReader<TcpStream>);
+
+impl Socket {
+    pub(super) async fn connect(to: SocketAddr) -> io::Result<Self> {
+        let stream = timeout(PATIENCE, TcpStream::connect(to)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// Connects and signs in; protocol 0 is a client of gim.
+    pub(super) async fn sign_in(
+        to: SocketAddr,
+        account: &Account,
+        protocol: u32,
+    ) -> io::Result<Self> {
+        let mut socket = Self::connect(to).await?;
+        let body = sign_in_body(account, protocol);
+        socket.ask(PackageType::PtSignIn, 1, body).await?;
+        Ok(socket)
+    }
+
+    /// Writes packets in one write.
+    pub(super) async fn write(&mut self, frames: &[u8]) -> io::Result<()> {
+        timeout(PATIENCE, self.0.get_mut().write_all(frames)).await?
+    }
+
+    /// Writes one packet and waits for its answer, whatever comes before.
+    pub(super) async fn ask(
+        &mut self,
+        kind: PackageType,
+        id: i64,
+        data: Vec<u8>,
+    ) -> io::Result<Bytes> {
+        self.write(&frame(kind, id, data)?).await?;
+        loop {
+            let output = self.next().await?;
+            if output.r#type == kind as i32 || output.r#type == 0 {
+                return match output.code {
+                    0 => Ok(output.data),
+                    code => Err(io::Error::other(format!("{code} {}", output.message))),
+                };
+            }
+        }
+    }
+
+    /// The next packet.
+    pub(super) async fn next(&mut self) -> io::Result<pb::Output> {
+        let read = async {
+            let length = self.0.read_u16().await?;
+            let mut body = vec![0; usize::from(length)];
+            self.0.read_exact(&mut body).await?;
+            Ok(pb::Output::decode(Bytes::from(body))?)
+        };
+        timeout(PATIENCE, read).await?
+    }
+}
+
+/// A packet with the two bytes of its length before it.
+pub(super) fn frame(kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<Vec<u8>> {
+    let body = pb::Input {
+        r#type: kind as i32,
+        request_id: id,
+        data: data.into(),
+    }
+    .encode_to_vec();
+    let length = u16::try_from(body.len()).map_err(io::Error::other)?;
+    let mut frame = Vec::with_capacity(2 + body.len());
+    frame.extend_from_slice(&length.to_be_bytes());
+    frame.extend_from_slice(&body);
+    Ok(frame)
+}
+
+/// The body of a send of so many bytes.
+pub(super) fn send_body(kind: ReceiverType, receiver: i64, size: usize) -> Vec<u8> {
+    pb::SendMessageReq {
+        receiver_type: kind as i32,
+        receiver_id: receiver,
+        message_type: 1,
+        message_content: Bytes::from(vec![b'x'; size]),
+        send_time: 1,
+        is_persist: true,
+        client_message_id: format!("{:016x}", rand::random::<u64>()),
+        ..pb::SendMessageReq::default()
+    }
+    .encode_to_vec()
+}

@@ -1,0 +1,289 @@
+//! Well-behaved users beside one abusive machine: what they notice of it, what the server holds
+//! meanwhile, and whether everything is back to normal afterwards.
+//!
+//! Three parts with the same users and the same rate: alone, beside all attacks of
+//! [`attack`](crate::attack) at once, and from 10 s after their end. The server keeps its own limits:
+//! they are what protects it. The attackers are a process of their own with the lowest priority, as a
+//! machine elsewhere would not take the server's processors.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::time::sleep;
+
+use super::Stage;
+use super::flow::{Flow, Flowed, Member, Pace, Plan, Until};
+use super::sampler::{Sampler, tell_memory};
+use crate::Fault;
+use crate::account::Account;
+use crate::args::{Common, Wire};
+use crate::attack::{Field, Tried, sizes};
+use crate::clock;
+use crate::judge::{Judge, To};
+use crate::limits::Outcome;
+use crate::net::{Net, Place, join};
+use crate::report::Report;
+use crate::target::Usage;
+
+/// After so long without attacks everything must be as before.
+const RECOVERY: Duration = Duration::from_secs(10);
+
+/// Users that each user writes to, in turn.
+const PEERS: usize = 4;
+
+/// Bytes of a message's content.
+const SIZE: usize = 100;
+
+/// Looks at the server's memory.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Arguments of `abuse`.
+#[derive(Args, Clone, Debug)]
+pub struct Abuse {
+    /// Which server, how long the attacks last, and where the results go
+    #[command(flatten)]
+    pub common: Common,
+    /// Well-behaved users, each on one connection
+    #[arg(long, default_value_t = 100)]
+    pub users: usize,
+    /// Their sends per second, of all together
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
+    /// Seconds measured without attacks, before and after
+    #[arg(long, default_value_t = 20.0)]
+    pub calm: f64,
+    /// Run these attacks only, by name, comma-separated
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<String>,
+}
+
+/// Runs it.
+///
+/// # Errors
+/// It cannot be set up.
+pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
+    if args.users < 2 || args.common.wire == Wire::Gim {
+        let why = "at least 2 users and gimlet's own wire are needed";
+        return Err(Fault::new("abuse", why));
+    }
+    let users = stage.users(args.users).await?;
+    let sampler = Sampler::start(stage.target.usage_of(), stage.target.data(), EVERY);
+    let calm = Duration::try_from_secs_f64(args.calm).map_err(|it| Fault::new("--calm", it))?;
+    let alone = part(args, &stage, &users, calm, None).await?;
+    let attackers = Attackers::start(args, &stage, &users)?;
+    let beside = part(
+        args,
+        &stage,
+        &users,
+        args.common.duration(),
+        Some(attackers),
+    )
+    .await?;
+    sleep(RECOVERY).await;
+    let after = part(args, &stage, &users, calm, None).await?;
+    let looks = sampler.end();
+
+    let mut report = stage.report;
+    beside
+        .0
+        .tell(&mut report, args.common.seconds, "send", None);
+    for (name, of) in [
+        (
+            "answer",
+            (|it: &Flowed| it.answer.p99_ms) as fn(&Flowed) -> f64,
+        ),
+        ("end to end", |it: &Flowed| it.delivery.p99_ms),
+    ] {
+        let base = of(&alone.0).max(1e-3);
+        let times = |part: &Flowed| of(part) / base;
+        report.figure(
+            &format!("{name}, p99 beside, times alone"),
+            times(&beside.0),
+            "x",
+        );
+        report.figure(
+            &format!("{name}, p99 after, times alone"),
+            times(&after.0),
+            "x",
+        );
+    }
+    tell_memory(&mut report, &looks);
+    for (name, part) in [("alone", alone), ("beside", beside), ("after", after)] {
+        let (flowed, tried) = part;
+        let (refused, unknown) = flowed.failures;
+        if refused + unknown > 0 {
+            let why = flowed.refusal.unwrap_or_default();
+            report.notes.push(format!(
+                "{name}: {refused} refused, {unknown} unknown: {why}"
+            ));
+        }
+        report.times(&format!("answer, {name}"), flowed.answer);
+        report.times(&format!("end to end, {name}"), flowed.delivery);
+        report.findings.merge(flowed.findings);
+        report.notes.extend(tried.iter().map(in_words));
+    }
+    Ok(report)
+}
+
+fn in_words(it: &Tried) -> String {
+    let size = sizes().into_iter().find(|(name, _)| *name == it.name);
+    let size = size.map(|(_, size)| size).unwrap_or_default();
+    let first = if it.first.is_empty() {
+        String::new()
+    } else {
+        format!(", first: {}", it.first)
+    };
+    format!(
+        "attack {} ({size}): {} tried, {} refused{first}",
+        it.name, it.tried, it.refused
+    )
+}
+
+/// One part of the run, beside the attackers if there are any; they end with it.
+async fn part(
+    args: &Abuse,
+    stage: &Stage<'_>,
+    users: &[Account],
+    measured: Duration,
+    attackers: Option<Attackers>,
+) -> Result<(Flowed, Vec<Tried>), Fault> {
+    let plan = Plan {
+        pace: Pace::Open(args.rate),
+        until: Until::Answered,
+        size: SIZE,
+        before: clock::nanos(args.common.before()),
+        measured: clock::nanos(measured),
+        grace: clock::nanos(args.common.patience()),
+    };
+    let place = stage.target.place(args.common.wire, args.users);
+    let (usage, users) = (stage.target.usage_of(), users.to_vec());
+    let protocol = args.common.wire.protocol();
+    let run = tokio::task::spawn_blocking(move || -> Outcome<_> {
+        flow(place, users, protocol, plan, attackers, usage)
+    });
+    let run = run.await.map_err(|error| Fault::new("the run", error))?;
+    run.map_err(|error| Fault::new("the run", error))
+}
+
+fn flow(
+    place: Place,
+    users: Vec<Account>,
+    protocol: u32,
+    plan: Plan,
+    mut attackers: Option<Attackers>,
+    usage: impl Fn() -> Usage + Send + 'static,
+) -> Outcome<(Flowed, Vec<Tried>)> {
+    let mut net = Net::new(place)?;
+    // Before the attacks: a node that is full turns newcomers away, well-behaved ones too.
+    let joined = join(&mut net, &users, protocol)?;
+    if let Some(attackers) = &mut attackers {
+        attackers.begin()?;
+    }
+    let mut judge = Judge::new(rand::random());
+    let mut members: Vec<Member> = users
+        .into_iter()
+        .zip(joined)
+        .map(|(account, joined)| Member::new(account, joined, &mut judge))
+        .collect();
+    let whom: Vec<_> = members.iter().map(|it| (it.account.user, it.ear)).collect();
+    for (at, member) in members.iter_mut().enumerate() {
+        for step in 1..=PEERS {
+            let Some(&(user, ear)) = whom.get((at + step * step) % whom.len()) else {
+                continue;
+            };
+            if user != member.account.user {
+                let stream = judge.stream(member.account.user, To::User(user));
+                judge.listen(ear, stream);
+                member.lanes.push(stream);
+            }
+        }
+    }
+    let flowed = Flow::new(plan, judge, members, None, usage).run(&mut net)?;
+    let tried = attackers.map(Attackers::end).transpose()?;
+    Ok((flowed, tried.unwrap_or_default()))
+}
+
+/// The process that attacks. Dropped, it ends.
+struct Attackers {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Attackers {
+    /// Starts it; it makes its accounts and waits.
+    fn start(args: &Abuse, stage: &Stage<'_>, users: &[Account]) -> Result<Self, Fault> {
+        let target = &stage.target;
+        let none = || Fault::new("abuse", "the server has no listener for clients");
+        let field = Field {
+            tcp: *target.tcp.first().ok_or_else(none)?,
+            ws: *target.ws.first().ok_or_else(none)?,
+            http: target.http,
+            grpc: target.grpc()?.to_owned(),
+            code: args.common.code.clone(),
+            victims: users.iter().map(|it| (it.user, it.device)).collect(),
+        };
+        let file = std::env::temp_dir().join(format!("gimlet-abuse-{}", std::process::id()));
+        let text = serde_json::to_vec(&field).map_err(|it| Fault::new("the field", it))?;
+        std::fs::write(&file, text)?;
+        let mut command = Command::new("nice");
+        command.args(["-n", "19"]).arg(std::env::current_exe()?);
+        command.arg("attack").arg("--field").arg(&file);
+        if !args.only.is_empty() {
+            command.arg("--only").arg(args.only.join(","));
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take();
+        let output = child.stdout.take();
+        let output = output.ok_or_else(|| Fault::new("the attackers", "no output"))?;
+        let mut attackers = Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        };
+        let ready = attackers.line();
+        std::fs::remove_file(&file)?;
+        match ready?.trim() {
+            "ready" => Ok(attackers),
+            other => Err(Fault::new(
+                "the attackers",
+                format!("\"{other}\" is not \"ready\""),
+            )),
+        }
+    }
+
+    fn line(&mut self) -> std::io::Result<String> {
+        let mut line = String::new();
+        self.output.read_line(&mut line)?;
+        Ok(line)
+    }
+
+    fn begin(&mut self) -> std::io::Result<()> {
+        match &mut self.input {
+            Some(input) => input.write_all(b"begin\n").and_then(|()| input.flush()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the attacks, and returns what they tried.
+    fn end(mut self) -> Outcome<Vec<Tried>> {
+        drop(self.input.take());
+        let line = self.line()?;
+        self.child.wait()?;
+        Ok(serde_json::from_str(&line)?)
+    }
+}
+
+impl Drop for Attackers {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        // Its end closes every connection of the attacks.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
