@@ -1,10 +1,12 @@
 //! Wall-clock time, and where it may come from.
 //!
-//! Wall time is shown to people and bounds the age of things; order and leases never rest on it
-//! (law 12). Waiting goes through `tokio::time`, which tests can pause.
+//! Wall time is shown to people and bounds the age of what is stored on disk. Order, leases and the
+//! age of what is kept in memory never rest on it (law 12): an operator or a time server may set it
+//! to anything. Waiting goes through `tokio::time`, which tests can pause.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01 UTC.
@@ -41,6 +43,9 @@ impl Timestamp {
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// The current wall-clock time.
     fn now(&self) -> Timestamp;
+
+    /// Time that has passed since a fixed moment; it never goes back and is never set.
+    fn monotonic(&self) -> Duration;
 }
 
 /// The machine's clock.
@@ -58,28 +63,53 @@ impl Clock for SystemClock {
             .unwrap_or_default();
         Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one Clock that reads it"
+    )]
+    fn monotonic(&self) -> Duration {
+        static START: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+        START.elapsed()
+    }
 }
 
 /// A clock that stands until it is moved: for tests.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    wall_ms: AtomicI64,
+    monotonic_ms: AtomicU64,
+}
 
 impl ManualClock {
     /// A clock that shows this time.
     #[must_use]
     pub const fn at(time: Timestamp) -> Self {
-        Self(AtomicI64::new(time.0))
+        Self {
+            wall_ms: AtomicI64::new(time.0),
+            monotonic_ms: AtomicU64::new(0),
+        }
     }
 
-    /// Moves the clock on.
+    /// Lets time pass.
     pub fn advance(&self, span: Duration) {
-        let next = self.now().after(span);
-        self.0.store(next.0, Ordering::SeqCst);
+        self.set(self.now().after(span));
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        self.monotonic_ms.fetch_add(span, Ordering::SeqCst);
+    }
+
+    /// Sets the wall clock, as an operator or a time server may; no time passes.
+    pub fn set(&self, time: Timestamp) {
+        self.wall_ms.store(time.0, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.wall_ms.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_millis(self.monotonic_ms.load(Ordering::SeqCst))
     }
 }

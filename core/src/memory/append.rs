@@ -1,6 +1,7 @@
 //! The heart: one batch of sends becomes entries, keys and jobs under one hold of the lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::id::UserId;
 use crate::limits::PART;
@@ -8,18 +9,17 @@ use crate::memory::state::State;
 use crate::message::Message;
 use crate::seq::Seq;
 use crate::store::{Append, Appended};
-use crate::time::Timestamp;
 
 impl State {
     /// Appends the sends in order. The batch was checked: each has a first recipient.
-    pub(super) fn append(&mut self, batch: &[Append], now: Timestamp) -> Vec<Appended> {
+    pub(super) fn append(&mut self, batch: &[Append], now: Duration) -> Vec<Appended> {
         batch
             .iter()
             .map(|send| self.append_one(send, now))
             .collect()
     }
 
-    fn append_one(&mut self, send: &Append, now: Timestamp) -> Appended {
+    fn append_one(&mut self, send: &Append, now: Duration) -> Appended {
         // The key comes before the roster: a repeat of what was stored is answered like the first,
         // whoever has joined or left since. Noted keys of this batch are found here too.
         if let Some(key) = &send.key

@@ -51,7 +51,7 @@ impl FriendStore for Engine {
         _at: Timestamp,
     ) -> Result<Requested, StoreError> {
         Append::check("friend.request", pushes)?;
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut state = self.lock();
         match state.tie(user, friend) {
             Some(Tie { agreed: true, .. }) => Ok(Requested::Friends),
@@ -72,7 +72,7 @@ impl FriendStore for Engine {
         _at: Timestamp,
     ) -> Result<Agreed, StoreError> {
         Append::check("friend.agree", pushes)?;
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut state = self.lock();
         let Some(asked) = state.tie_mut(requester, user) else {
             return Ok(Agreed::NoRequest);

@@ -206,7 +206,7 @@ impl GroupStore for Engine {
         at: Timestamp,
     ) -> Result<Changed, StoreError> {
         Append::check("group.update", pushes)?;
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         let mut state = self.lock();
         let Some(row) = state.groups.get_mut(&group) else {
             return Ok(Changed::Stale);

@@ -98,7 +98,7 @@ fn weight(message: &Message) -> usize {
 impl InboxStore for Engine {
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
         Append::check("inbox.append", batch)?;
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         Ok(self.lock().append(batch, now))
     }
 
@@ -136,7 +136,7 @@ impl InboxStore for Engine {
 
     async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
         // Bodies are shared and go with their last entry; only keys need forgetting.
-        let now = self.clock.now();
+        let now = self.clock.monotonic();
         Ok(self.lock().keys.sweep(max, now))
     }
 }

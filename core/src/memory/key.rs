@@ -8,7 +8,6 @@ use crate::id::MessageId;
 use crate::map::Map;
 use crate::seq::Seq;
 use crate::store::{Appended, Key};
-use crate::time::Timestamp;
 
 /// The first send of a key.
 #[derive(Debug)]
@@ -16,24 +15,25 @@ struct First {
     digest: [u8; 16],
     message: MessageId,
     seq: Seq,
-    until: Timestamp,
+    until: Duration,
 }
 
 /// Keys with the ends of their windows, oldest first.
-type Queue = VecDeque<(Timestamp, Arc<[u8]>)>;
+type Queue = VecDeque<(Duration, Arc<[u8]>)>;
 
 /// The keys whose window has not passed.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     known: Map<Arc<[u8]>, First>,
     /// The keys of each window length, oldest first. There are few lengths, so a queue each is
-    /// cheaper than one sorted set; a clock that steps back only delays the sweep.
+    /// cheaper than one sorted set. Their times are monotonic: one time of a wrong wall clock
+    /// at the front would hold up the sweep of all behind it.
     queues: BTreeMap<Duration, Queue>,
 }
 
 impl Keys {
     /// The answer to a repeat, or `None` if the key is new or its window has passed.
-    pub(super) fn find(&self, key: &Key, now: Timestamp) -> Option<Appended> {
+    pub(super) fn find(&self, key: &Key, now: Duration) -> Option<Appended> {
         let first = self.known.get(key.id.as_slice())?;
         if first.until <= now {
             return None;
@@ -48,9 +48,9 @@ impl Keys {
     }
 
     /// Notes the first send of a key.
-    pub(super) fn note(&mut self, key: &Key, message: MessageId, seq: Seq, now: Timestamp) {
+    pub(super) fn note(&mut self, key: &Key, message: MessageId, seq: Seq, now: Duration) {
         let id: Arc<[u8]> = key.id.as_slice().into();
-        let until = now.after(key.window);
+        let until = now.saturating_add(key.window);
         let queue = self.queues.entry(key.window).or_default();
         queue.push_back((until, Arc::clone(&id)));
         let first = First {
@@ -63,7 +63,7 @@ impl Keys {
     }
 
     /// Forgets up to `max` keys whose window has passed; returns how many.
-    pub(super) fn sweep(&mut self, max: usize, now: Timestamp) -> usize {
+    pub(super) fn sweep(&mut self, max: usize, now: Duration) -> usize {
         let mut swept = 0;
         for queue in self.queues.values_mut() {
             while swept < max && queue.front().is_some_and(|(until, _)| *until <= now) {
