@@ -4,6 +4,8 @@
 //! fault of an engine, a [`Refusal`] is an answer to whoever asked, and a close (in the hub) ends a
 //! connection.
 
+use std::error::Error;
+use std::fmt;
 use std::time::Duration;
 
 use crate::id::{DeviceId, GroupId, UserId};
@@ -93,6 +95,28 @@ impl Refusal {
             Self::Unsupported(_) => 12,
             Self::Internal => 2,
         }
+    }
+}
+
+/// Shows an error with its causes, in one line: the first says what was not done, the last says why.
+#[derive(Clone, Copy, Debug)]
+pub struct Causes<'a>(pub &'a (dyn Error + 'static));
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        f.write_str(&last)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Some errors show their cause themselves.
+            if !last.contains(&text) {
+                write!(f, ": {text}")?;
+                last = text;
+            }
+            next = cause.source();
+        }
+        Ok(())
     }
 }
 

@@ -34,6 +34,12 @@ pub struct Limits {
     pub send_rate: u32,
     /// The burst of `send_rate`; beyond it sends are refused with 8.
     pub send_burst: u32,
+    /// SYNC, SUBSCRIBE_ROOM and HEARTBEAT packets per second of one user, over all its connections
+    /// to this node.
+    pub request_rate: u32,
+    /// The burst of `request_rate`; beyond it they are refused with 8. Generous, because an old
+    /// client that comes back to a long inbox asks for page after page.
+    pub request_burst: u32,
     /// Entries of a SYNC page and of a page the gateway reads for itself.
     pub page_items: usize,
     /// Content bytes at which such a page ends.
@@ -90,6 +96,8 @@ impl Default for Limits {
             legacy_window: Duration::from_mins(10),
             send_rate: 200,
             send_burst: 1_000,
+            request_rate: 200,
+            request_burst: 2_000,
             page_items: 50,
             page_bytes: 60 * 1024,
             parallel_reads: 64,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use gimlet_core::memory::RoomBounds;
+
 /// What "stored" means: what an answered change survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
@@ -26,6 +28,8 @@ pub struct Config {
     pub min_free: u64,
     /// Commands that may wait for the writer; more wait for a place.
     pub queue: usize,
+    /// What rooms keep, in memory.
+    pub room: RoomBounds,
 }
 
 impl Config {
@@ -38,6 +42,7 @@ impl Config {
             cache_bytes: 256 << 20,
             min_free: 256 << 20,
             queue: 1_024,
+            room: RoomBounds::default(),
         }
     }
 }

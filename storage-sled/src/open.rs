@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use gimlet_core::id::Epoch;
-use gimlet_core::memory::{MemoryRoom, MemoryRoute, RoomBounds};
+use gimlet_core::memory::{MemoryRoom, MemoryRoute};
 use gimlet_core::store::Stores;
 use gimlet_core::time::{Clock, Timestamp};
 use gimlet_proto::store::Meta;
@@ -98,7 +98,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
             device: Arc::clone(&store) as _,
             account: Arc::clone(&store) as _,
             friend: store,
-            room: Arc::new(MemoryRoom::new(clock, RoomBounds::default())),
+            room: Arc::new(MemoryRoom::new(clock, config.room)),
             route: Arc::new(MemoryRoute::new(MemoryRoute::LEASE)),
         },
         health,

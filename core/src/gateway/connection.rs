@@ -17,9 +17,6 @@ use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::store::{Head, RoomSink};
 
-/// Items of a room's history read at a time.
-const HISTORY_PAGE: usize = 100;
-
 /// How soon a connection of a node that stood still is looked at again.
 const NOT_FRESH: Duration = Duration::from_millis(200);
 
@@ -79,15 +76,19 @@ impl Connection {
 
     /// A sign of life: its inbox is compared with its cursor soon. Returns what
     /// [`head`](Self::head) does.
-    #[must_use]
-    pub fn heartbeat(&self) -> (Epoch, Seq) {
+    ///
+    /// # Errors
+    /// The user sends more requests than it may.
+    pub fn heartbeat(&self) -> Result<(Epoch, Seq), Refusal> {
+        self.take_rate()?;
         self.gateway.inner.heads.ask(self.identity().user);
-        self.head()
+        Ok(self.head())
     }
 
     /// Reads the page that answers a SYNC from `asked`. Once the wire knows how much of it fits, it
     /// calls [`synced`](Self::synced).
     pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
+        self.take_rate()?;
         self.check_owner().await?;
         let inner = &self.gateway.inner;
         if let Some(head) = self.up_to_date(asked) {
@@ -179,6 +180,7 @@ impl Connection {
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
     /// history follows through [`Work::Read`], then what is published; `Seq::ZERO` is live only.
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
+        self.take_rate()?;
         self.check_owner().await?;
         let inner = &self.gateway.inner;
         let left = self.handle.enter_room(room.map(|room| (room, from)));
@@ -241,14 +243,15 @@ impl Connection {
         }
     }
 
-    /// Reads on from the inbox, and the room's history, one page each: the answer to
-    /// [`Work::Read`].
+    /// Reads a page of the inbox and requests one of the room's history, as far as they are wanted:
+    /// the answer to [`Work::Read`]. The history comes later and holds up nothing.
     ///
     /// # Errors
     /// The store could not be read; calling it again later goes on.
     pub async fn read(&self) -> Result<(), Refusal> {
-        self.read_inbox().await?;
-        self.read_room().await
+        let read = self.read_inbox().await;
+        self.gateway.inner.histories.request(&self.handle);
+        read
     }
 
     async fn read_inbox(&self) -> Result<(), Refusal> {
@@ -267,21 +270,6 @@ impl Connection {
         if !self.handle.fill(page.items, page.more, page.head.head) {
             tracing::error!(user = %self.identity().user, "the inbox is shorter than it was");
         }
-        Ok(())
-    }
-
-    async fn read_room(&self) -> Result<(), Refusal> {
-        let Some((room, from)) = self.handle.wants_history() else {
-            return Ok(());
-        };
-        let history = self
-            .gateway
-            .inner
-            .room_store
-            .history(room, from, HISTORY_PAGE)
-            .await;
-        let history = history.inspect_err(|_| self.handle.history_failed())?;
-        self.handle.fill_room(room, &history);
         Ok(())
     }
 
@@ -323,6 +311,13 @@ impl Connection {
             SyncFromZero::UserAck => any,
             SyncFromZero::DeviceAck | SyncFromZero::All => own,
         })
+    }
+
+    /// Counts a request that costs more than the packet it came in: a read of the store, a
+    /// subscription, a comparison of heads.
+    fn take_rate(&self) -> Result<(), Refusal> {
+        let taken = self.gateway.inner.requests.take(self.identity().user);
+        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
     }
 
     async fn check_owner(&self) -> Result<(), Refusal> {

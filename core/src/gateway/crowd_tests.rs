@@ -217,5 +217,10 @@ async fn a_hole_comes_behind_what_waits() {
     let member = here.enter(1);
     here.say([1, 2]);
     here.crowd.interrupted();
-    assert_eq!(member.handle.wants_history(), Some((room(), Seq::new(3))));
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut poll = || member.handle.poll_work(&mut cx, Instant::now());
+    assert!(matches!(poll(), Poll::Ready(Work::Deliver(_))));
+    assert!(matches!(poll(), Poll::Ready(Work::Read)));
+    assert_eq!(member.handle.request_history(1), Some(room()));
+    assert_eq!(member.handle.requested_from(room(), 1), Some(Seq::new(3)));
 }

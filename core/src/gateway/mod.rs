@@ -8,6 +8,7 @@ mod acks;
 mod connection;
 mod crowd;
 mod heads;
+mod histories;
 mod pulse;
 mod rooms;
 mod routes;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use acks::Acks;
 use heads::Heads;
+use histories::RoomHistories;
 use pulse::Pulse;
 use rooms::Rooms;
 use routes::Routes;
@@ -40,6 +42,7 @@ use crate::id::{DeviceId, Epoch, NodeId, RoomId, UserId};
 use crate::limits::Limits;
 use crate::logic::Logic;
 use crate::peer::Peer;
+use crate::service::rate::Rate;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
 /// Why a sign-in with a right token is refused: it was overtaken.
@@ -99,12 +102,14 @@ struct Inner {
     logic: Arc<dyn Logic>,
     room_store: Arc<dyn RoomStore>,
     rooms: Arc<Rooms>,
+    histories: Arc<RoomHistories>,
     acks: Acks,
     heads: Heads,
     starts: Starts,
     routes: Routes,
     pulse: Pulse,
     reads: Semaphore,
+    requests: Rate<UserId>,
     epoch: AtomicU64,
     limits: Arc<Limits>,
     from_zero: SyncFromZero,
@@ -135,6 +140,7 @@ impl Gateway {
         let gateway = Self {
             inner: Arc::new(Inner {
                 rooms: Arc::new(Rooms::new(Arc::clone(&hub), tracker.clone())),
+                histories: Arc::new(RoomHistories::new(Arc::clone(&room_store), tracker.clone())),
                 hub,
                 logic,
                 room_store,
@@ -144,6 +150,7 @@ impl Gateway {
                 routes: Routes::new(node, route, peer, limits.lease),
                 pulse: Pulse::new(),
                 reads: Semaphore::new(limits.parallel_reads),
+                requests: Rate::per_second(limits.request_rate, limits.request_burst),
                 epoch: AtomicU64::new(0),
                 limits: Arc::new(limits),
                 from_zero,

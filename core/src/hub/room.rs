@@ -1,6 +1,9 @@
 //! A connection's place in the room it is subscribed to.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::id::RoomId;
 use crate::room_batch::RoomBatch;
@@ -9,6 +12,9 @@ use crate::store::{RoomItem, StreamId};
 
 /// Live items held while the room's history is being read, in bytes.
 const HELD_BYTES: usize = 64 * 1024;
+
+/// The pause after the first failed read of history in a row, and the longest.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
 /// The subscription of one connection.
 #[derive(Debug)]
@@ -24,6 +30,12 @@ pub(super) struct RoomCursor {
     /// Something could not be held, or the feed was interrupted: history is to be read (again)
     /// from behind `served`.
     replay: bool,
+    /// The request for history that is under way.
+    requested: Option<u64>,
+    /// Reads of history that failed in a row.
+    failures: u32,
+    /// When history is requested again after a failure.
+    pub(super) retry_at: Option<Instant>,
 }
 
 impl RoomCursor {
@@ -36,12 +48,41 @@ impl RoomCursor {
             held: (from > Seq::ZERO).then(Vec::new),
             held_bytes: 0,
             replay: from > Seq::ZERO,
+            requested: None,
+            failures: 0,
+            retry_at: None,
         }
     }
 
-    /// Where the history is to be read from, if it is.
-    pub(super) fn wants_history(&self) -> Option<Seq> {
-        self.replay.then(|| self.served.next())
+    /// Whether history is to be requested now.
+    pub(super) fn wants_history(&self, now: Instant) -> bool {
+        self.replay && self.requested.is_none() && self.retry_at.is_none_or(|at| at <= now)
+    }
+
+    /// Notes a request for history.
+    pub(super) const fn request(&mut self, ticket: u64) {
+        self.requested = Some(ticket);
+        self.retry_at = None;
+    }
+
+    /// Where the history is to be read from for this request, if it is still the present one.
+    pub(super) fn requested_from(&self, ticket: u64) -> Option<Seq> {
+        (self.requested == Some(ticket)).then(|| self.served.next())
+    }
+
+    /// The request has been served.
+    pub(super) const fn end_request(&mut self) {
+        (self.requested, self.failures) = (None, 0);
+    }
+
+    /// The request has failed. It is made again after a pause that grows, so that subscribers of a
+    /// store that does not keep up make its load smaller, not larger.
+    pub(super) fn fail_request(&mut self) {
+        let pause = RETRY.0 * 2_u32.saturating_pow(self.failures);
+        let spread = 0.5 + rand::random::<f64>() / 2.0;
+        self.retry_at = Some(Instant::now() + pause.min(RETRY.1).mul_f64(spread));
+        self.failures = self.failures.saturating_add(1);
+        self.requested = None;
     }
 
     /// The feed has a hole: read the history again. A cursor that never got anything, and asked
@@ -50,6 +91,8 @@ impl RoomCursor {
         if self.stream.is_some() {
             self.held.get_or_insert_default();
             self.replay = true;
+            // A page that is being read may end before the hole.
+            self.requested = None;
         }
     }
 

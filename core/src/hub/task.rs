@@ -39,7 +39,8 @@ impl Handle {
     /// When `poll_work` should be called although nothing woke it.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
-        [state.parked_until(), state.live_at, state.retry_at]
+        let history = state.room.as_ref().and_then(|room| room.retry_at);
+        [state.parked_until(), state.live_at, state.retry_at, history]
             .into_iter()
             .flatten()
             .min()
@@ -80,15 +81,10 @@ impl Handle {
         if state.retry_at.is_some_and(|at| at <= now) {
             state.retry_at = None;
         }
-        let history = state
-            .room
-            .as_ref()
-            .is_some_and(|room| room.wants_history().is_some());
-        if !state.superseded
-            && state.retry_at.is_none()
-            && state.outbox.is_empty()
-            && (state.cursor.wants_read() || (history && !state.hold_live))
-        {
+        let inbox = state.retry_at.is_none() && state.cursor.wants_read();
+        let room = state.room.as_ref().filter(|_| !state.hold_live);
+        let history = room.is_some_and(|room| room.wants_history(now));
+        if !state.superseded && state.outbox.is_empty() && (inbox || history) {
             return Poll::Ready(Work::Read);
         }
         state.waker = Some(cx.waker().clone());
@@ -98,7 +94,8 @@ impl Handle {
     /// Where to read the inbox from, if it is to be read.
     pub(crate) fn begin_read(&self) -> Option<Seq> {
         let mut state = self.lock();
-        state.cursor.wants_read().then(|| state.cursor.begin_read())
+        let now = state.retry_at.is_none() && state.cursor.wants_read();
+        now.then(|| state.cursor.begin_read())
     }
 
     /// The read of the inbox has failed or was given up; it is tried again a little later. Without
@@ -110,9 +107,18 @@ impl Handle {
         }
     }
 
-    /// The room's history could not be read; it is tried again a little later.
-    pub(crate) fn history_failed(&self) {
-        self.lock().retry_at = Some(Instant::now() + READ_RETRY);
+    /// The room's history could not be read for this request; it is requested again later.
+    pub(crate) fn history_failed(&self, room: RoomId, ticket: u64) {
+        // The task computes its next deadline anew.
+        self.change(|state| {
+            let mut cursor = state.room.as_mut().filter(|r| r.room == room);
+            let cursor = cursor.take_if(|it| it.requested_from(ticket).is_some());
+            let failed = cursor.is_some();
+            if let Some(cursor) = cursor {
+                cursor.fail_request();
+            }
+            failed
+        });
     }
 
     /// Queues what a read brought; own sends are steps without a body. Returns `false` if the
@@ -180,17 +186,30 @@ impl Handle {
         seq > Seq::ZERO && !state.superseded && (state.ackable.0..=state.ackable.1).contains(&seq)
     }
 
-    /// Which room's history is to be read, from where.
-    pub(crate) fn wants_history(&self) -> Option<(RoomId, Seq)> {
+    /// Notes a request for a page of the room's history, if one is wanted; returns the room.
+    pub(crate) fn request_history(&self, ticket: u64) -> Option<RoomId> {
+        let mut state = self.lock();
+        if state.superseded || state.hold_live || !state.outbox.is_empty() {
+            return None;
+        }
+        let room = state.room.as_mut();
+        let room = room.filter(|room| room.wants_history(Instant::now()))?;
+        room.request(ticket);
+        Some(room.room)
+    }
+
+    /// Where the history is to be read from for this request, if it is still wanted.
+    pub(crate) fn requested_from(&self, room: RoomId, ticket: u64) -> Option<Seq> {
         let state = self.lock();
-        state
-            .room
-            .as_ref()
-            .and_then(|room| Some((room.room, room.wants_history()?)))
+        let cursor = state.room.as_ref().filter(|r| r.room == room);
+        cursor.and_then(|cursor| cursor.requested_from(ticket))
     }
 
     /// Queues a page of a room's history; on the last page, also what was published meanwhile.
-    pub(crate) fn fill_room(&self, room: RoomId, history: &RoomHistory) {
+    /// Returns `false` if the page ends before the place that this request is about. The page must
+    /// have been read after the request was made, and must not begin behind its place.
+    pub(crate) fn fill_room(&self, room: RoomId, ticket: u64, history: &RoomHistory) -> bool {
+        let mut served = true;
         let RoomHistory {
             stream,
             head,
@@ -201,9 +220,14 @@ impl Handle {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == room) else {
                 return false;
             };
-            if state.superseded {
+            let Some(from) = cursor.requested_from(ticket) else {
+                return false;
+            };
+            served = !more || items.last().is_some_and(|last| from <= last.seq);
+            if state.superseded || !served {
                 return false;
             }
+            cursor.end_request();
             if !cursor.meets(stream, head) {
                 return true;
             }
@@ -222,5 +246,6 @@ impl Handle {
             }
             true
         });
+        served
     }
 }

@@ -107,12 +107,27 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Cuts a page of at most `limit` items (at least one) off an ordered list.
-fn page<T>(mut items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
-    let taken: Vec<T> = items.by_ref().take(limit.max(1)).collect();
-    Page {
-        items: taken,
-        more: items.next().is_some(),
+fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
+    page_while(items, limit, |_| true)
+}
+
+/// Cuts a page that also ends before the first item that does not fit.
+fn page_while<T>(
+    items: impl Iterator<Item = T>,
+    limit: usize,
+    mut fits: impl FnMut(&T) -> bool,
+) -> Page<T> {
+    let mut taken = Vec::new();
+    for item in items {
+        if taken.len() >= limit.max(1) || !fits(&item) {
+            return Page {
+                items: taken,
+                more: true,
+            };
+        }
+        taken.push(item);
     }
+    Page::last(taken)
 }
 
 /// The ids behind a page's last one.

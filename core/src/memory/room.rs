@@ -1,30 +1,51 @@
 //! Rooms in process: for in-memory storage, and for an embedded engine with one process.
+//!
+//! Each room has a lock of its own: under it a message gets its seq and is handed to the sinks, so
+//! every sink sees the room in seq order, and a subscription that has ended gets nothing more. What
+//! all rooms keep together is bounded, and what is too old is dropped by a timer, whether anybody
+//! publishes or not.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+mod kept;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio_util::task::TaskTracker;
+
+use kept::Kept;
 
 use crate::envelope::Envelope;
 use crate::id::RoomId;
 use crate::memory::lock;
+use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{Clock, SystemClock};
 
-/// Rooms looked at for being idle at each call: with two, the rooms go faster than they come.
-const LOOKS: usize = 2;
+/// Bytes that an open room counts beside its messages.
+const ROOM_BYTES: usize = 512;
+
+/// The timer looks at rooms at most this often.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+
+/// Rooms that one publish looks at in vain before it leaves the rest to the next.
+const VAIN_LOOKS: usize = 64;
 
 /// What a room keeps; beyond any of these the oldest messages go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomBounds {
-    /// Kept messages; default 1,000.
+    /// Kept messages of a room; default 1,000.
     pub messages: usize,
     /// Their bytes, each counted with its overhead; default 4 MiB.
     pub bytes: usize,
     /// How long they are kept, and how long an unused room keeps its numbering; default 2 minutes.
     pub age: Duration,
+    /// Bytes over all rooms; default 64 MiB.
+    pub total_bytes: usize,
 }
 
 impl Default for RoomBounds {
@@ -33,27 +54,36 @@ impl Default for RoomBounds {
             messages: 1_000,
             bytes: 4 << 20,
             age: Duration::from_mins(2),
+            total_bytes: 64 << 20,
         }
     }
 }
 
 /// Rooms and their brief history.
-///
-/// Each room has a lock of its own: under it a message gets its seq and is handed to the sinks, so
-/// every sink sees the room in seq order, and a subscription that has ended gets nothing more.
 #[derive(Debug)]
 pub struct MemoryRoom {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
     clock: Arc<dyn Clock>,
     bounds: RoomBounds,
-    // Std mutexes: nothing awaits under them, and sinks must not block. The order is rooms, room.
+    // Std mutexes: nothing awaits under them, and sinks must not block. The order is rooms, room;
+    // who holds the rooms only tries a room's lock.
     rooms: Mutex<Rooms>,
+    /// Bytes of all rooms.
+    total: AtomicUsize,
+    /// The timer runs.
+    sweeping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Rooms {
     open: HashMap<RoomId, Arc<Mutex<Room>>>,
-    /// When to look whether a room is idle; each open room stands here once.
-    looks: VecDeque<(Timestamp, RoomId)>,
+    /// When to look at a room next; each open room stands here once. The time may be too early,
+    /// never too late.
+    looks: BinaryHeap<Reverse<(Duration, RoomId)>>,
 }
 
 #[derive(Debug)]
@@ -62,10 +92,17 @@ struct Room {
     dropped: bool,
     stream: StreamId,
     head: Seq,
-    kept: VecDeque<(Timestamp, Arc<RoomItem>)>,
-    bytes: usize,
+    kept: Kept,
     sinks: Vec<Arc<dyn RoomSink>>,
-    used: Timestamp,
+    used: Duration,
+}
+
+/// What a look at a room came to.
+enum Look {
+    /// Nothing is left of it: it leaves the table.
+    Drop,
+    /// Look again then.
+    Again(Duration),
 }
 
 impl Default for MemoryRoom {
@@ -75,94 +112,221 @@ impl Default for MemoryRoom {
 }
 
 impl MemoryRoom {
-    /// No rooms yet; the clock says when a message is too old.
+    /// No rooms yet; the clock's monotonic time says when a message is too old.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, bounds: RoomBounds) -> Self {
         Self {
-            clock,
-            bounds,
-            rooms: Mutex::default(),
+            inner: Arc::new(Inner {
+                clock,
+                bounds,
+                rooms: Mutex::default(),
+                total: AtomicUsize::new(0),
+                sweeping: AtomicBool::new(false),
+            }),
         }
     }
 
+    /// Bytes that all rooms keep now, each message and each room counted with its overhead.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        self.inner.total.load(Ordering::Relaxed)
+    }
+
     /// Does something with a room under its lock, making it if there is none.
-    fn with<T>(&self, id: RoomId, now: Timestamp, act: impl FnOnce(&mut Room) -> T) -> T {
+    fn with<T>(&self, id: RoomId, now: Duration, act: impl FnOnce(&mut Room) -> T) -> T {
+        self.start_sweeping();
         loop {
-            let room = lock(&self.rooms).get_or_open(id, now, self.bounds);
+            let room = self.inner.get_or_open(id, now);
             let mut room = lock(&room);
             if !room.dropped {
                 room.used = room.used.max(now);
-                return act(&mut room);
+                return self.inner.counted(&mut room, act);
             }
         }
     }
 
     /// Does something with a room under its lock, if there is one.
     fn with_open<T>(&self, id: RoomId, act: impl FnOnce(&mut Room) -> T) -> Option<T> {
-        let room = lock(&self.rooms).open.get(&id).map(Arc::clone)?;
+        let room = lock(&self.inner.rooms).open.get(&id).map(Arc::clone)?;
         let mut room = lock(&room);
-        (!room.dropped).then(|| act(&mut room))
+        (!room.dropped).then(|| self.inner.counted(&mut room, act))
+    }
+
+    /// Starts the timer unless it runs. It ends by itself when no room is open.
+    fn start_sweeping(&self) {
+        if self.inner.sweeping.load(Ordering::Acquire)
+            || self.inner.sweeping.swap(true, Ordering::AcqRel)
+        {
+            return;
+        }
+        let sweeper = Sweeper(Arc::downgrade(&self.inner));
+        TaskTracker::new().spawn(sweeper.run());
+    }
+}
+
+/// The timer's task.
+struct Sweeper(Weak<Inner>);
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        // Its runtime may have ended before the store: the next call starts another.
+        if let Some(inner) = self.0.upgrade() {
+            inner.sweeping.store(false, Ordering::Release);
+        }
+    }
+}
+
+impl Sweeper {
+    async fn run(self) {
+        loop {
+            let Some(inner) = self.0.upgrade() else {
+                return;
+            };
+            let Some(wait) = inner.sweep(inner.clock.monotonic()) else {
+                return;
+            };
+            drop(inner);
+            tokio::time::sleep(wait.max(SWEEP_EVERY)).await;
+        }
+    }
+}
+
+impl Inner {
+    fn get_or_open(&self, id: RoomId, now: Duration) -> Arc<Mutex<Room>> {
+        let mut rooms = lock(&self.rooms);
+        if let Some(room) = rooms.open.get(&id) {
+            return Arc::clone(room);
+        }
+        let room = Arc::new(Mutex::new(Room::open(now)));
+        rooms.looks.push(Reverse((now + self.bounds.age, id)));
+        rooms.open.insert(id, Arc::clone(&room));
+        self.total.fetch_add(ROOM_BYTES, Ordering::Relaxed);
+        room
+    }
+
+    /// Changes a room, and counts what it keeps more or less.
+    fn counted<T>(&self, room: &mut Room, act: impl FnOnce(&mut Room) -> T) -> T {
+        let before = room.kept.bytes();
+        let done = act(room);
+        let after = room.kept.bytes();
+        self.total.fetch_add(after, Ordering::Relaxed);
+        self.total.fetch_sub(before, Ordering::Relaxed);
+        done
+    }
+
+    /// Drops what is too old; returns how long until the next room is to be looked at, or `None` if
+    /// no room is open.
+    fn sweep(&self, now: Duration) -> Option<Duration> {
+        let mut rooms = lock(&self.rooms);
+        loop {
+            let Some(&Reverse((due, id))) = rooms.looks.peek() else {
+                rooms.give_back();
+                self.sweeping.store(false, Ordering::Release);
+                return None;
+            };
+            if due > now {
+                rooms.give_back();
+                return Some(due - now);
+            }
+            self.look(&mut rooms, (id, now, false), |room| {
+                room.kept.drop_old(now, self.bounds.age)
+            });
+        }
+    }
+
+    /// Drops the oldest messages of all rooms while they keep more than they may together.
+    fn shrink(&self, now: Duration) {
+        let over = || self.total.load(Ordering::Relaxed) > self.bounds.total_bytes;
+        if !over() {
+            return;
+        }
+        let mut rooms = lock(&self.rooms);
+        let mut vain = VAIN_LOOKS;
+        while over() && vain > 0 {
+            let Some(&Reverse((_, id))) = rooms.looks.peek() else {
+                return;
+            };
+            let before = self.total.load(Ordering::Relaxed);
+            self.look(&mut rooms, (id, now, true), |room| {
+                room.kept.drop_old(now, self.bounds.age);
+                if over() {
+                    room.kept.drop_oldest();
+                }
+            });
+            if self.total.load(Ordering::Relaxed) >= before {
+                vain -= 1;
+            }
+        }
+    }
+
+    /// Looks at the room that is first in line, which leaves the table or gets a later place.
+    /// Where memory is short, a room that keeps nothing goes before its time.
+    fn look(
+        &self,
+        rooms: &mut Rooms,
+        (id, now, pressed): (RoomId, Duration, bool),
+        act: impl FnOnce(&mut Room),
+    ) {
+        rooms.looks.pop();
+        let Some(room) = rooms.open.get(&id).map(Arc::clone) else {
+            return;
+        };
+        let look = match room.try_lock() {
+            Ok(mut room) => {
+                self.counted(&mut room, act);
+                room.look(now, self.bounds.age, pressed)
+            }
+            // Someone works on it: it is not idle.
+            Err(TryLockError::WouldBlock) => Look::Again(now + SWEEP_EVERY),
+            Err(TryLockError::Poisoned(broken)) => {
+                PoisonError::into_inner(broken).dropped = true;
+                Look::Drop
+            }
+        };
+        match look {
+            Look::Again(due) => rooms.looks.push(Reverse((due, id))),
+            Look::Drop => {
+                rooms.open.remove(&id);
+                self.total.fetch_sub(ROOM_BYTES, Ordering::Relaxed);
+            }
+        }
     }
 }
 
 impl Rooms {
-    fn get_or_open(&mut self, id: RoomId, now: Timestamp, bounds: RoomBounds) -> Arc<Mutex<Room>> {
-        self.drop_idle(now, bounds);
-        if let Some(room) = self.open.get(&id) {
-            return Arc::clone(room);
-        }
-        let room = Arc::new(Mutex::new(Room::open(now)));
-        self.looks.push_back((now.after(bounds.age), id));
-        self.open.insert(id, Arc::clone(&room));
-        room
-    }
-
-    /// Drops a few rooms that nobody listens to and nothing was said in for a while. A room that
-    /// comes back is another stream.
-    fn drop_idle(&mut self, now: Timestamp, bounds: RoomBounds) {
-        for _ in 0..LOOKS {
-            if self.looks.front().is_none_or(|(at, _)| *at > now) {
-                return;
-            }
-            let Some((_, id)) = self.looks.pop_front() else {
-                return;
-            };
-            if self
-                .open
-                .get(&id)
-                .is_some_and(|room| drop_if_idle(room, now, bounds))
-            {
-                self.open.remove(&id);
-            } else {
-                self.looks.push_back((now.after(bounds.age), id));
-            }
+    /// Gives memory back when far fewer rooms are open than were.
+    fn give_back(&mut self) {
+        if self.open.capacity() > 4 * self.open.len() + 1_024 {
+            self.open.shrink_to(2 * self.open.len());
+            self.looks.shrink_to(2 * self.looks.len());
         }
     }
-}
-
-/// Marks the room dropped if it is idle. A room someone is working on is not.
-fn drop_if_idle(room: &Mutex<Room>, now: Timestamp, bounds: RoomBounds) -> bool {
-    let mut room = match room.try_lock() {
-        Ok(room) => room,
-        Err(TryLockError::WouldBlock) => return false,
-        Err(TryLockError::Poisoned(broken)) => PoisonError::into_inner(broken),
-    };
-    room.forget_old(now, bounds);
-    room.dropped = room.sinks.is_empty() && room.used.after(bounds.age) <= now;
-    room.dropped
 }
 
 impl Room {
-    fn open(now: Timestamp) -> Self {
+    fn open(now: Duration) -> Self {
         Self {
             dropped: false,
             stream: StreamId(rand::random()),
             head: Seq::ZERO,
-            kept: VecDeque::new(),
-            bytes: 0,
+            kept: Kept::default(),
             sinks: Vec::new(),
             used: now,
         }
+    }
+
+    /// When it is to be looked at next. A room that keeps nothing, that nobody listens to and that
+    /// was not used for a while is dropped; one that comes back is another stream.
+    fn look(&mut self, now: Duration, age: Duration, pressed: bool) -> Look {
+        if let Some(oldest) = self.kept.oldest() {
+            return Look::Again(oldest + age);
+        }
+        let due = self.used + age;
+        if self.sinks.is_empty() && (due <= now || pressed) {
+            self.dropped = true;
+            return Look::Drop;
+        }
+        Look::Again(if due > now { due } else { now + age })
     }
 
     fn publish(&mut self, room: RoomId, envelope: Arc<Envelope>) -> Arc<RoomItem> {
@@ -179,32 +343,8 @@ impl Room {
         item
     }
 
-    fn keep(&mut self, item: &Arc<RoomItem>, now: Timestamp, bounds: RoomBounds) {
-        self.bytes += item.envelope.weight();
-        self.kept.push_back((now, Arc::clone(item)));
-        while self.kept.len() > bounds.messages || self.bytes > bounds.bytes {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_old(&mut self, now: Timestamp, bounds: RoomBounds) {
-        while let Some((at, _)) = self.kept.front()
-            && at.after(bounds.age) <= now
-        {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some((_, item)) = self.kept.pop_front() {
-            self.bytes = self.bytes.saturating_sub(item.envelope.weight());
-        }
-    }
-
-    fn history(&self, from: Seq, limit: usize) -> RoomHistory {
-        let start = self.kept.partition_point(|(_, item)| item.seq < from);
-        let items = self.kept.range(start..).map(|(_, item)| Arc::clone(item));
-        let page = super::page(items, limit);
+    fn history(&self, from: Seq, limit: PageLimit) -> RoomHistory {
+        let page = self.kept.page(from, limit);
         RoomHistory {
             stream: self.stream,
             head: self.head,
@@ -228,26 +368,28 @@ impl RoomStore for MemoryRoom {
         envelope: Arc<Envelope>,
         keep: bool,
     ) -> Result<Arc<RoomItem>, StoreError> {
-        let now = self.clock.now();
-        Ok(self.with(room, now, |it| {
-            it.forget_old(now, self.bounds);
+        let (now, bounds) = (self.inner.clock.monotonic(), self.inner.bounds);
+        let item = self.with(room, now, |it| {
+            it.kept.drop_old(now, bounds.age);
             let item = it.publish(room, envelope);
             if keep {
-                it.keep(&item, now, self.bounds);
+                it.kept.push(now, &item, bounds);
             }
             item
-        }))
+        });
+        self.inner.shrink(now);
+        Ok(item)
     }
 
     async fn history(
         &self,
         room: RoomId,
         from: Seq,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<RoomHistory, StoreError> {
-        let now = self.clock.now();
+        let now = self.inner.clock.monotonic();
         let known = self.with_open(room, |it| {
-            it.forget_old(now, self.bounds);
+            it.kept.drop_old(now, self.inner.bounds.age);
             it.history(from, limit)
         });
         // Asking about a room does not make one: its first message opens the stream.
@@ -255,7 +397,7 @@ impl RoomStore for MemoryRoom {
     }
 
     async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
-        self.with(room, self.clock.now(), |it| {
+        self.with(room, self.inner.clock.monotonic(), |it| {
             if !it.sinks.iter().any(|known| same(known, &sink)) {
                 it.sinks.push(sink);
             }
@@ -264,7 +406,7 @@ impl RoomStore for MemoryRoom {
     }
 
     async fn unsubscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
-        let now = self.clock.now();
+        let now = self.inner.clock.monotonic();
         self.with_open(room, |it| {
             it.sinks.retain(|known| !same(known, &sink));
             it.used = it.used.max(now);

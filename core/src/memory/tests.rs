@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Memory, Retention, RoomBounds};
+use super::{Memory, MemoryRoom, Retention, RoomBounds};
 use crate::envelope::Envelope;
 use crate::id::{MessageId, RoomId, UserId};
 use crate::message::{Content, Message, Profile, Receiver, Sender};
 use crate::page::PageLimit;
 use crate::seq::Seq;
-use crate::store::{Append, Appended, Key, RoomSink, Stores};
-use crate::time::{ManualClock, Timestamp};
+use crate::store::{Append, Appended, Key, RoomSink, RoomStore as _, Stores};
+use crate::time::{Clock as _, ManualClock, Timestamp};
 
 fn me() -> UserId {
     UserId::new(1).unwrap()
@@ -147,7 +147,11 @@ async fn say(s: &Stores, to: RoomId, size: usize) -> Arc<crate::store::RoomItem>
 }
 
 async fn kept(s: &Stores, of: RoomId) -> Vec<u64> {
-    let history = s.room.history(of, Seq::ZERO, 10_000).await.unwrap();
+    let history = s
+        .room
+        .history(of, Seq::ZERO, PageLimit::items(10_000))
+        .await
+        .unwrap();
     history.items.iter().map(|it| it.seq.get()).collect()
 }
 
@@ -157,6 +161,7 @@ async fn a_room_keeps_the_newest_by_count_bytes_and_age() {
         messages: 10,
         bytes: 10_000,
         age: Duration::from_secs(10),
+        ..RoomBounds::default()
     });
     for _ in 0..15 {
         say(&s, room(1), 1).await;
@@ -172,7 +177,107 @@ async fn a_room_keeps_the_newest_by_count_bytes_and_age() {
     assert_eq!(kept(&s, room(1)).await, [19]);
 }
 
+/// D10: 58 MiB of 1,000 pushes were still there an hour later.
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_goes_although_nobody_calls() {
+    let clock = Arc::new(ManualClock::default());
+    let bounds = RoomBounds::default();
+    let rooms = MemoryRoom::new(Arc::clone(&clock) as _, bounds);
+    let profile = Arc::new(Profile::default());
+    for n in 1..=20 {
+        let envelope = Envelope::new(message(1_000), Arc::clone(&profile), 0);
+        rooms
+            .publish(room(n), Arc::new(envelope), true)
+            .await
+            .unwrap();
+    }
+    assert!(rooms.kept_bytes() > 20_000);
+    clock.advance(bounds.age);
+    tokio::time::timeout(Duration::from_mins(1), async {
+        while rooms.kept_bytes() > 0 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    })
+    .await
+    .expect("a timer drops it");
+}
+
+/// D10: each room was bounded, and nothing bounded their number.
 #[tokio::test]
+async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
+    let clock = Arc::new(ManualClock::default());
+    let bounds = RoomBounds {
+        total_bytes: 100_000,
+        ..RoomBounds::default()
+    };
+    let rooms = MemoryRoom::new(Arc::clone(&clock) as _, bounds);
+    let profile = Arc::new(Profile::default());
+    let all = PageLimit::items(1_000);
+    for n in 1..=500 {
+        let envelope = Envelope::new(message(1_000), Arc::clone(&profile), 0);
+        rooms
+            .publish(room(n % 50 + 1), Arc::new(envelope), true)
+            .await
+            .unwrap();
+        clock.advance(Duration::from_millis(1));
+        assert!(rooms.kept_bytes() <= bounds.total_bytes);
+    }
+    let newest = rooms.history(room(1), Seq::ZERO, all).await.unwrap();
+    assert_eq!(
+        newest.items.last().unwrap().seq,
+        newest.head,
+        "500 is there"
+    );
+    let mut kept = 0;
+    for n in 1..=50 {
+        kept += rooms
+            .history(room(n), Seq::ZERO, all)
+            .await
+            .unwrap()
+            .items
+            .len();
+    }
+    assert!((20..=90).contains(&kept), "{kept} of 500 fit");
+    // Rooms that hold nothing count as well.
+    for n in 1_000..2_000 {
+        let envelope = Envelope::new(message(1), Arc::clone(&profile), 0);
+        rooms
+            .publish(room(n), Arc::new(envelope), false)
+            .await
+            .unwrap();
+        clock.advance(Duration::from_millis(1));
+    }
+    assert!(rooms.kept_bytes() <= bounds.total_bytes);
+}
+
+/// P9: after one second of a wrong wall clock the front of the queue was due in the future, and
+/// nothing behind it was ever dropped again.
+#[tokio::test]
+async fn a_wrong_wall_clock_holds_up_no_sweep() {
+    let bounds = RoomBounds::default();
+    let (s, clock) = rooms(bounds);
+    let keyed = |id| {
+        let mut send = send(1);
+        send.key = Some(Key {
+            id: vec![id],
+            digest: [0; 16],
+            window: Duration::from_mins(1),
+        });
+        [send]
+    };
+    let right = clock.now();
+    clock.set(right.after(Duration::from_hours(24 * 365)));
+    say(&s, room(1), 1).await;
+    s.inbox.append(&keyed(1)).await.unwrap();
+    clock.set(right);
+    say(&s, room(1), 1).await;
+    s.inbox.append(&keyed(2)).await.unwrap();
+    clock.advance(bounds.age);
+    assert_eq!(kept(&s, room(1)).await, [0; 0]);
+    assert_eq!(s.inbox.sweep(9).await.unwrap(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     let bounds = RoomBounds::default();
     let (s, clock) = rooms(bounds);
@@ -185,11 +290,11 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
         first.stream,
         "not idle yet"
     );
-    clock.advance(bounds.age);
-    say(&s, room(3), 1).await;
-    say(&s, room(3), 1).await;
-    clock.advance(bounds.age);
-    say(&s, room(4), 1).await;
+    for _ in 0..2 {
+        clock.advance(bounds.age);
+        // The timer runs.
+        tokio::time::sleep(bounds.age).await;
+    }
     let back = say(&s, room(1), 1).await;
     assert_ne!(back.stream, first.stream);
     assert_eq!(back.seq.get(), 1);

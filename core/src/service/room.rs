@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::id::{MessageId, RoomId, UserId};
@@ -43,7 +45,9 @@ impl Service {
             receiver: Receiver::Room(draft.room),
             mentions: draft.mentions,
             kind: draft.kind,
-            content: draft.content,
+            // Copied: it may be a small part of the request that it came in, which would live as long
+            // as the room keeps the message.
+            content: Content(Bytes::copy_from_slice(&draft.content.0)),
             sent_at: self.inner.clock.now(),
         };
         let profile = self.inner.directory.sender(sender).await;

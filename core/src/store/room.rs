@@ -7,6 +7,7 @@ use async_trait::async_trait;
 
 use crate::envelope::Envelope;
 use crate::id::RoomId;
+use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::StoreError;
 
@@ -62,12 +63,14 @@ pub trait RoomStore: Debug + Send + Sync + 'static {
         keep: bool,
     ) -> Result<Arc<RoomItem>, StoreError>;
 
-    /// Up to `limit` kept messages with seq **at or above** `from`, ascending.
+    /// A page of the kept messages with seq **at or above** `from`, ascending. It ends with the item
+    /// that passes `limit.bytes`, each message counted with its profile: reading it costs what it
+    /// returns, however much the room keeps.
     async fn history(
         &self,
         room: RoomId,
         from: Seq,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<RoomHistory, StoreError>;
 
     /// Delivers what is published from now on to this sink. A second call for the same room and

@@ -10,6 +10,7 @@ use super::make::{message, room, together};
 use crate::envelope::Envelope;
 use crate::id::RoomId;
 use crate::message::{Profile, Receiver};
+use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomItem, RoomSink, RoomStore};
 
@@ -67,7 +68,10 @@ async fn say(rooms: &dyn RoomStore, id: RoomId, content: impl Into<String>) -> A
 
 /// The seqs that are kept at or above `from`.
 async fn kept(rooms: &dyn RoomStore, id: RoomId, from: u64) -> Vec<u64> {
-    let history = rooms.history(id, Seq::new(from), 10_000).await.unwrap();
+    let history = rooms
+        .history(id, Seq::new(from), PageLimit::items(10_000))
+        .await
+        .unwrap();
     assert!(!history.more);
     history.items.iter().map(|it| it.seq.get()).collect()
 }
@@ -83,7 +87,10 @@ pub(super) async fn a_stream_counts_from_one(it: Fixture) {
     let other = say(rooms, room(2), "1").await;
     assert_eq!(other.seq.get(), 1, "each room has its own");
     assert_ne!(other.stream, first.stream);
-    let history = rooms.history(room(1), Seq::ZERO, 10).await.unwrap();
+    let history = rooms
+        .history(room(1), Seq::ZERO, PageLimit::items(10))
+        .await
+        .unwrap();
     assert_eq!((history.stream, history.head.get()), (first.stream, 5));
     assert_eq!(kept(rooms, room(2), 0).await, [1]);
 }
@@ -103,7 +110,10 @@ pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
     assert_eq!(kept(rooms, room(1), 11).await, [0; 0]);
     let (mut from, mut read) = (Seq::ZERO, Vec::new());
     for (size, more) in [(4, true), (4, true), (2, false)] {
-        let page = rooms.history(room(1), from, 4).await.unwrap();
+        let page = rooms
+            .history(room(1), from, PageLimit::items(4))
+            .await
+            .unwrap();
         assert_eq!((page.items.len(), page.more), (size, more));
         from = page.items.last().unwrap().seq.next();
         read.extend(page.items);
@@ -116,9 +126,34 @@ pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
     }
 }
 
+/// D2: a reader pays for the page that it gets, not for all that the room keeps.
+pub(super) async fn a_page_of_history_ends_by_bytes(it: Fixture) {
+    let rooms = &*it.stores.room;
+    for size in [60_000, 60_000, 60_000, 10, 10, 60_000] {
+        say(rooms, room(1), "x".repeat(size)).await;
+    }
+    let mut from = Seq::ZERO;
+    for (seqs, more) in [(vec![1, 2], true), (vec![3, 4, 5, 6], false)] {
+        let limit = PageLimit {
+            items: 100,
+            bytes: 100_000,
+        };
+        let page = rooms.history(room(1), from, limit).await.unwrap();
+        let read: Vec<u64> = page.items.iter().map(|it| it.seq.get()).collect();
+        assert_eq!((read, page.more), (seqs, more));
+        from = page.items.last().unwrap().seq.next();
+    }
+    let limit = PageLimit { items: 1, bytes: 1 };
+    let page = rooms.history(room(1), Seq::ZERO, limit).await.unwrap();
+    assert_eq!((page.items.len(), page.more), (1, true), "one at least");
+}
+
 pub(super) async fn a_silent_room_has_no_history(it: Fixture) {
     let rooms = &*it.stores.room;
-    let history = rooms.history(room(1), Seq::ZERO, 10).await.unwrap();
+    let history = rooms
+        .history(room(1), Seq::ZERO, PageLimit::items(10))
+        .await
+        .unwrap();
     assert!(history.items.is_empty() && !history.more);
     assert_eq!(history.head, Seq::ZERO);
 }
@@ -138,7 +173,10 @@ pub(super) async fn live_only_takes_a_seq_but_is_not_kept(it: Fixture) {
     }
     assert_eq!(ear.heard(4).await, [1, 2, 3, 4]);
     assert_eq!(kept(rooms, room(1), 0).await, [1, 3]);
-    let history = rooms.history(room(1), Seq::new(2), 10).await.unwrap();
+    let history = rooms
+        .history(room(1), Seq::new(2), PageLimit::items(10))
+        .await
+        .unwrap();
     assert_eq!(history.head.get(), 4);
     assert_eq!(history.items[0].seq.get(), 3);
 }
@@ -254,7 +292,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
             // Each comes in at another point.
             while s
                 .room
-                .history(room(1), Seq::ZERO, 1)
+                .history(room(1), Seq::ZERO, PageLimit::items(1))
                 .await
                 .unwrap()
                 .head

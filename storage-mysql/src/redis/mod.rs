@@ -1,8 +1,11 @@
 //! What lives: routes, leases, rooms. Nothing that lasts depends on it.
 //!
 //! `wire` sends commands to one Redis or to a Redis Cluster, and stops asking for a moment when no
-//! answer comes; `feed` is the one connection that hears what is published in rooms.
+//! answer comes; `feed` is the one connection that hears what is published in rooms. Routes and
+//! leases, what is published, and the pages of rooms' histories have a connection each: a busy room
+//! holds up no other room, and no lease.
 
+mod budget;
 mod feed;
 mod keys;
 mod room;
@@ -34,7 +37,8 @@ struct Background {
 
 /// Prepares the connections; Redis may come later, and go and come.
 pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
-    let wire = wire::Wire::open(config).map_err(OpenError::RedisAddress)?;
+    let wire = || wire::Wire::open(config).map_err(OpenError::RedisAddress);
+    let (routes, rooms, history) = (wire()?, wire()?, wire()?);
     let keys = keys::Keys::new(&config.prefix);
     let stop = CancellationToken::new();
     let background = Background {
@@ -42,18 +46,20 @@ pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
         _stop: stop.clone().drop_guard(),
     };
     let feed = feed::Feed::new(keys.clone(), config.deadline);
-    let hearing = feed.hear(wire.listener(), stop);
+    let hearing = feed.hear(rooms.listener(), stop);
     background.tasks.spawn(hearing);
     Ok(Served {
         room: Arc::new(room::Rooms {
-            wire: wire.clone(),
+            wire: rooms,
+            history,
             keys: keys.clone(),
             bounds: config.room,
+            budget: budget::KeepBudget::new(config.room.total_bytes, config.room.age),
             feed,
             _background: background,
         }),
         route: Arc::new(route::Routes {
-            wire,
+            wire: routes,
             keys,
             lease: config.lease,
         }),

@@ -10,11 +10,13 @@ use async_trait::async_trait;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::id::RoomId;
 use gimlet_core::memory::RoomBounds;
+use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
 use redis::Script;
 
 use super::Background;
+use super::budget::KeepBudget;
 use super::feed::Feed;
 use super::keys::Keys;
 use super::wire::Wire;
@@ -41,8 +43,12 @@ static HISTORY: LazyLock<Script> = LazyLock::new(|| {
 #[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) wire: Wire,
+    /// A connection of its own: pages are large, and publishing must neither wait behind them nor
+    /// pause because one of them was slow.
+    pub(super) history: Wire,
     pub(super) keys: Keys,
     pub(super) bounds: RoomBounds,
+    pub(super) budget: KeepBudget,
     pub(super) feed: Feed,
     pub(super) _background: Background,
 }
@@ -56,6 +62,7 @@ impl Rooms {
         envelope: Arc<Envelope>,
         keep: bool,
     ) -> Result<Arc<RoomItem>, Fault> {
+        let keep = keep && self.budget.take(envelope.weight());
         let mut call = PUBLISH.prepare_invoke();
         call.key(self.keys.room(room, "meta"))
             .key(self.keys.room(room, "kept"))
@@ -78,22 +85,28 @@ impl Rooms {
         }))
     }
 
-    async fn history(&self, room: RoomId, from: Seq, limit: usize) -> Result<RoomHistory, Fault> {
-        let limit = limit.max(1);
+    async fn history(
+        &self,
+        room: RoomId,
+        from: Seq,
+        limit: PageLimit,
+    ) -> Result<RoomHistory, Fault> {
         let mut call = HISTORY.prepare_invoke();
         call.key(self.keys.room(room, "meta"))
             .key(self.keys.room(room, "kept"))
             .key(self.keys.room(room, "marks"))
             .arg(from.get())
-            .arg(limit.saturating_add(1))
+            .arg(limit.items.max(1))
+            .arg(limit.bytes.max(1))
             .arg(self.bounds.messages)
             .arg(self.bounds.bytes)
             .arg(millis(self.bounds.age));
-        let (stream, head, found): (String, u64, Vec<Vec<u8>>) = self.wire.script(&call).await?;
+        let read = self.history.script(&call).await?;
+        let (stream, head, more, found): (String, u64, bool, Vec<Vec<u8>>) = read;
         let stream = StreamId(stream.parse().map_err(|_| ODD)?);
         let (pairs, _) = found.as_chunks::<2>();
-        let mut items = Vec::with_capacity(pairs.len().min(limit));
-        for [seq, message] in pairs.iter().take(limit) {
+        let mut items = Vec::with_capacity(pairs.len());
+        for [seq, message] in pairs {
             let seq = std::str::from_utf8(seq).ok().and_then(|it| it.parse().ok());
             let seq = Seq::new(seq.ok_or(ODD)?);
             // Written by a version that knows more than this one: live, not lasting, left out.
@@ -112,7 +125,7 @@ impl Rooms {
             stream,
             head: Seq::new(head),
             items,
-            more: pairs.len() > limit,
+            more,
         })
     }
 }
@@ -137,7 +150,7 @@ impl RoomStore for Rooms {
         &self,
         room: RoomId,
         from: Seq,
-        limit: usize,
+        limit: PageLimit,
     ) -> Result<RoomHistory, StoreError> {
         let read = Self::history(self, room, from, limit).await;
         read.map_err(|fault| fault.of("room.history"))

@@ -1,19 +1,26 @@
 //! Redis breaks, hangs, and forgets.
 
+use std::future::poll_fn;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::envelope::Envelope;
+use futures_util::future::join_all;
+use gimlet_core::business::Open;
+use gimlet_core::envelope::{Delivery, Envelope};
+use gimlet_core::gateway::{Connection, SignInRequest};
+use gimlet_core::hub::Work;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, RoomId};
-use gimlet_core::memory::RoomBounds;
+use gimlet_core::memory::{self, RoomBounds};
 use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::node::NodeBuilder;
+use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Claim, Kind, RoomItem, RoomSink, Route};
 use gimlet_core::time::Timestamp;
 use gimlet_storage_mysql::{Live, RedisConfig, open_live};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::make::{kind, through, user};
 use crate::proxy::Mode;
@@ -137,7 +144,7 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
         // What was missed is in the history.
         let history = far
             .room
-            .history(room(), heard.seq.prev(), 10)
+            .history(room(), heard.seq.prev(), PageLimit::items(10))
             .await
             .unwrap();
         assert_eq!(history.items[0].envelope.message.content.0, "unheard");
@@ -240,7 +247,11 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
 
 pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
     let kept = |live: Live| async move {
-        let history = live.room.history(room(), Seq::ZERO, 1_000).await.unwrap();
+        let history = live
+            .room
+            .history(room(), Seq::ZERO, PageLimit::items(1_000))
+            .await
+            .unwrap();
         history
             .items
             .iter()
@@ -251,6 +262,7 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
         messages,
         bytes,
         age,
+        ..RoomBounds::default()
     };
     let hour = Duration::from_hours(1);
     let with = |room| {
@@ -317,6 +329,112 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Ser
     assert_ne!(after.stream, before.stream);
     assert_eq!(after.seq.get(), 1);
     ear.until(|items, _| items.len() == 3).await;
-    let history = live.room.history(room(), Seq::ZERO, 10).await.unwrap();
+    let history = live
+        .room
+        .history(room(), Seq::ZERO, PageLimit::items(10))
+        .await
+        .unwrap();
     assert_eq!((history.items.len(), history.stream), (1, after.stream));
+}
+
+/// Reads what a connection is handed until it has `n` messages.
+async fn follow(connection: &Connection, n: usize) {
+    let mut got = 0;
+    while got < n {
+        // A wake may bring a new deadline instead of work.
+        let again = Instant::now() + Duration::from_millis(50);
+        let work = poll_fn(|cx| connection.poll_work(cx, Instant::now()));
+        match timeout_at(again, work).await {
+            Ok(Work::Deliver(batch)) => {
+                got += batch.iter().flat_map(Delivery::seqs).count();
+            }
+            Ok(Work::Read) => connection.read().await.unwrap(),
+            Ok(Work::Close(reason)) => panic!("{reason:?}"),
+            Err(_) => {}
+        }
+    }
+}
+
+/// 60 subscribers of a room that keeps 64 messages of 60 KiB each read all of it by one script: for
+/// 15 s nobody got anything, pushes to other rooms were unavailable, and leases were not renewed.
+pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Servers) {
+    const FOLLOWERS: u64 = 60;
+    const KEPT: usize = 64;
+    let live = open_live(&config(&servers.redis)).unwrap();
+    let mut stores = memory::stores();
+    (stores.room, stores.route) = (Arc::clone(&live.room), Arc::clone(&live.route));
+    let node = NodeBuilder::new(stores, Arc::new(Open)).start();
+    let large = "x".repeat(60 * 1024);
+    for _ in 0..KEPT {
+        say(&live, &large).await;
+    }
+    let mut followers = Vec::new();
+    for n in 1..=FOLLOWERS {
+        let request = SignInRequest {
+            user: user(n),
+            device: DeviceId::new(n).unwrap(),
+            token: "any".into(),
+            client: None,
+            protocol: 1,
+            fragile: false,
+        };
+        let connection = node.gateway().sign_in(request).await.unwrap();
+        connection.synced(Seq::ZERO, Seq::ZERO, false);
+        followers.push(connection);
+    }
+    let all = async {
+        join_all(followers.iter().map(async |follower| {
+            follower.subscribe(Some(room()), Seq::new(1)).await.unwrap();
+            follow(follower, KEPT).await;
+        }))
+        .await;
+    };
+    let (aside, probe) = (RoomId::new(6).unwrap(), NodeId::boot("probe"));
+    let (mut done, mut failed) = (0, 0);
+    let rest = async {
+        loop {
+            let pushed = live.room.publish(aside, envelope("aside"), false).await;
+            let renewed = live.route.renew(&probe).await;
+            if pushed.is_ok() && renewed.is_ok() {
+                done += 1;
+            } else {
+                failed += 1;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        () = all => {}
+        () = rest => {}
+        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("they get nothing"),
+    }
+    println!("beside a busy room {done} pushes and renewals, {failed} failed");
+    assert!(
+        failed * 10 <= done + failed,
+        "{failed} failed, {done} did not"
+    );
+    drop(followers);
+    node.stop().await;
+}
+
+pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: Servers) {
+    let live = open_live(&RedisConfig {
+        room: RoomBounds {
+            total_bytes: 10_000,
+            ..RoomBounds::default()
+        },
+        ..config(&servers.redis)
+    });
+    let live = live.unwrap();
+    let mut kept = 0;
+    for n in 1..=40 {
+        let id = RoomId::new(n).unwrap();
+        let envelope = envelope(&"x".repeat(1_000));
+        live.room.publish(id, envelope, true).await.unwrap();
+        let history = live.room.history(id, Seq::ZERO, PageLimit::items(10)).await;
+        let history = history.unwrap();
+        assert_eq!(history.head.get(), 1, "it is published");
+        kept += history.items.len();
+    }
+    assert!((5..=9).contains(&kept), "{kept} of 40 were kept");
 }

@@ -61,13 +61,15 @@ async fn sync(connection: &Connection, mut seq: u64) -> Vec<u64> {
 
 async fn work(connection: &Connection) -> Work {
     loop {
-        let deadline = connection.next_deadline();
+        // A wake may bring a new deadline instead of work: it is asked for again soon.
+        let soon = Instant::now() + Duration::from_millis(100);
+        let deadline = connection.next_deadline().map_or(soon, |at| at.min(soon));
         tokio::select! {
             work = poll_fn(|cx| connection.poll_work(cx, Instant::now())) => match work {
                 Work::Read => connection.read().await.unwrap(),
                 other => return other,
             },
-            () = async { tokio::time::sleep_until(deadline.unwrap()).await }, if deadline.is_some() => {}
+            () = tokio::time::sleep_until(deadline) => {}
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Rooms on a live connection: following one, its history, and who is held up by whom.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use bytes::Bytes;
 
 use super::*;
 use crate::envelope::Envelope;
 use crate::message::Content;
+use crate::page::PageLimit;
 use crate::service::RoomDraft;
-use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError};
+use crate::store::{Kind, RoomHistory, RoomItem, RoomSink, RoomStore, StoreError};
 
 async fn publish(node: &Node, room: u64, persist: bool) {
     let draft = RoomDraft {
@@ -40,8 +43,13 @@ impl RoomStore for Hanging {
         self.inner.publish(room, envelope, keep).await
     }
 
-    async fn history(&self, r: RoomId, from: Seq, n: usize) -> Result<RoomHistory, StoreError> {
-        self.inner.history(r, from, n).await
+    async fn history(
+        &self,
+        room: RoomId,
+        from: Seq,
+        limit: PageLimit,
+    ) -> Result<RoomHistory, StoreError> {
+        self.inner.history(room, from, limit).await
     }
 
     async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
@@ -179,4 +187,204 @@ async fn a_room_that_cannot_be_opened_holds_up_no_other() {
     drop((one, two, three));
     node.stop().await;
     assert_eq!(node.gateway().inner.rooms.gates_open(), 0);
+}
+
+/// A room store that counts what is read of histories, and can hold the reads up or fail them.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn RoomStore>,
+    gate: Semaphore,
+    fails: AtomicBool,
+    reads: AtomicUsize,
+    items: AtomicUsize,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Watched {
+    /// Stores with such rooms; `permits` reads come through.
+    fn stores(permits: usize) -> (Stores, Arc<Self>) {
+        let mut stores = memory::stores();
+        let watched = Arc::new(Self {
+            inner: Arc::clone(&stores.room),
+            gate: Semaphore::new(permits),
+            fails: AtomicBool::new(false),
+            reads: AtomicUsize::new(0),
+            items: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
+            most: AtomicUsize::new(0),
+        });
+        stores.room = Arc::clone(&watched) as _;
+        (stores, watched)
+    }
+}
+
+#[async_trait::async_trait]
+impl RoomStore for Watched {
+    async fn publish(
+        &self,
+        room: RoomId,
+        envelope: Arc<Envelope>,
+        keep: bool,
+    ) -> Result<Arc<RoomItem>, StoreError> {
+        self.inner.publish(room, envelope, keep).await
+    }
+
+    async fn history(
+        &self,
+        room: RoomId,
+        from: Seq,
+        limit: PageLimit,
+    ) -> Result<RoomHistory, StoreError> {
+        self.reads.fetch_add(1, Ordering::SeqCst);
+        let under_way = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(under_way, Ordering::SeqCst);
+        self.gate.acquire().await.unwrap().forget();
+        self.gate.add_permits(1);
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(StoreError::new("room.history", Kind::Unavailable));
+        }
+        let page = self.inner.history(room, from, limit).await?;
+        self.items.fetch_add(page.items.len(), Ordering::SeqCst);
+        Ok(page)
+    }
+
+    async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
+        self.inner.subscribe(room, sink).await
+    }
+
+    async fn unsubscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
+        self.inner.unsubscribe(room, sink).await
+    }
+}
+
+async fn publish_large(node: &Node, room: u64, bytes: usize) {
+    let draft = RoomDraft {
+        room: RoomId::new(room).unwrap(),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(Bytes::from(vec![b'x'; bytes])),
+        persist: true,
+    };
+    let pushed = node.service().push_room(Sender::Business, draft).await;
+    pushed.unwrap();
+}
+
+/// D2: each of 60 subscribers read the whole history for itself.
+#[tokio::test(start_paused = true)]
+async fn d2_a_page_is_read_once_for_all_who_wait_for_it() {
+    let (stores, watched) = Watched::stores(1);
+    let node = node(&stores);
+    for _ in 0..64 {
+        publish_large(&node, 1, 60 * 1024).await;
+    }
+    let mut followers = Vec::new();
+    for n in 1..=60 {
+        let (follower, _) = live(&node, n, n, 0).await;
+        follower
+            .subscribe(RoomId::new(1), Seq::new(1))
+            .await
+            .unwrap();
+        followers.push(follower);
+    }
+    let all: Vec<u64> = (1..=64).collect();
+    futures_util::future::join_all(followers.iter().map(async |follower| {
+        assert_eq!(next(follower, 64).await, all);
+    }))
+    .await;
+    let items = watched.items.load(Ordering::SeqCst);
+    assert!(items <= 4 * 64, "{items} messages were read for 64");
+}
+
+/// D2: reads of histories took all of Redis.
+#[tokio::test(start_paused = true)]
+async fn d2_a_few_histories_are_read_at_a_time() {
+    let (stores, watched) = Watched::stores(0);
+    let node = node(&stores);
+    let mut followers = Vec::new();
+    for n in 1..=30 {
+        publish(&node, n, true).await;
+        let (follower, _) = live(&node, n, n, 0).await;
+        follower
+            .subscribe(RoomId::new(n), Seq::new(1))
+            .await
+            .unwrap();
+        follower.read().await.unwrap();
+        followers.push(follower);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    watched.gate.add_permits(1);
+    for follower in &followers {
+        assert_eq!(next(follower, 1).await, [1]);
+    }
+    let most = watched.most.load(Ordering::SeqCst);
+    assert!((1..=4).contains(&most), "{most} at a time");
+}
+
+/// D2: while a history was waited for, a connection was handed nothing else.
+#[tokio::test(start_paused = true)]
+async fn d2_a_history_that_hangs_holds_up_no_message() {
+    let (stores, watched) = Watched::stores(0);
+    let node = node(&stores);
+    publish(&node, 1, true).await;
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    bob.subscribe(RoomId::new(1), Seq::new(1)).await.unwrap();
+    for n in 1..=3 {
+        send(&node, 1, 11, 2).await;
+        let pushed = tokio::time::timeout(Duration::from_secs(1), next(&bob, 1)).await;
+        assert_eq!(pushed, Ok(vec![n]));
+    }
+    watched.gate.add_permits(1);
+    assert_eq!(next(&bob, 1).await, [1]);
+}
+
+/// D2: what had timed out was asked for again twice a second, by everybody.
+#[tokio::test(start_paused = true)]
+async fn d2_a_history_that_fails_is_requested_less_and_less() {
+    let (stores, watched) = Watched::stores(1);
+    let node = node(&stores);
+    publish(&node, 1, true).await;
+    watched.fails.store(true, Ordering::SeqCst);
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    bob.subscribe(RoomId::new(1), Seq::new(1)).await.unwrap();
+    let minute = tokio::time::timeout(Duration::from_mins(1), work(&bob)).await;
+    assert!(minute.is_err(), "there is nothing to write");
+    let reads = watched.reads.load(Ordering::SeqCst);
+    assert!((4..=16).contains(&reads), "{reads} in a minute");
+    // Meanwhile the inbox goes on, and at the end the room as well.
+    send(&node, 1, 11, 2).await;
+    assert_eq!(next(&bob, 1).await, [1]);
+    watched.fails.store(false, Ordering::SeqCst);
+    assert_eq!(next(&bob, 1).await, [1]);
+}
+
+/// D2: one connection could ask for subscriptions, pages and heads as fast as it could write.
+#[tokio::test(start_paused = true)]
+async fn d2_requests_of_a_user_have_a_rate() {
+    let stores = memory::stores();
+    let mut builder = NodeBuilder::new(stores, Arc::new(Open));
+    builder.limits.request_rate = 1;
+    builder.limits.request_burst = 4;
+    let node = builder.start();
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    let other = sign_in(&node, 2, 22, 1, false).await;
+    bob.subscribe(RoomId::new(1), Seq::ZERO).await.unwrap();
+    bob.heartbeat().unwrap();
+    other.heartbeat().unwrap();
+    let refused = [
+        bob.heartbeat().map(drop),
+        other.sync(Seq::ZERO).await.map(drop),
+        bob.subscribe(None, Seq::ZERO).await,
+    ];
+    for refusal in refused {
+        let Err(Refusal::RateLimited { retry_after }) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!(retry_after, Duration::from_secs(1));
+    }
+    let (alice, _) = live(&node, 1, 11, 0).await;
+    alice.heartbeat().unwrap();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    bob.heartbeat().unwrap();
 }

@@ -1,5 +1,6 @@
 -- Lets a room's oldest messages go while there are too many, or they are too old.
--- `marks` holds "time:weight" of each kept message, oldest first.
+-- `marks` holds "time:weight" of each kept message, oldest first. A time that lies further ahead than
+-- a message is kept was written by a wrong clock; it would hold up all behind it, and goes at once.
 local function trim(meta, kept, marks, messages, bytes, age)
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -15,7 +16,7 @@ local function trim(meta, kept, marks, messages, bytes, age)
         local mark = redis.call('LINDEX', marks, 0)
         if not mark then break end
         local at, weight = string.match(mark, '^(%d+):(%d+)$')
-        if left <= messages and held <= bytes and tonumber(at) + age > now then break end
+        if left <= messages and held <= bytes and tonumber(at) + age > now and tonumber(at) <= now + age then break end
         redis.call('LPOP', marks)
         held = held - tonumber(weight)
         left = left - 1

@@ -202,7 +202,10 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn heartbeat(&mut self, id: i64, connection: &Connection) -> Result<(), End> {
-        let (epoch, head) = connection.heartbeat();
+        let (epoch, head) = match connection.heartbeat() {
+            Ok(known) => known,
+            Err(refusal) => return self.refuse(PackageType::PtHeartbeat.into(), id, &refusal),
+        };
         let data = if self.extended {
             let output = pb::HeartbeatOutput {
                 epoch: epoch.0,

@@ -1,0 +1,138 @@
+//! Reads the kept messages of rooms for all connections of this node that wait for them.
+//!
+//! A popular room has thousands of subscribers that want the same pages at the same moment. Each
+//! page is therefore read once for all connections that wait for it, a page is bounded in bytes,
+//! and only a few reads are under way at a time: however large a room is and however many ask, the
+//! store has time for everything else.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Causes;
+use crate::hub::Handle;
+use crate::id::{ConnId, RoomId};
+use crate::page::PageLimit;
+use crate::store::RoomStore;
+
+/// Reads under way at a time, over all rooms of the node. A read of one page occupies Redis for
+/// about a millisecond; four keep it busy without a queue that others would wait in.
+const CONCURRENT_READS: usize = 4;
+
+/// Half of a connection's default outbox, so that a page always fits an empty one.
+const PAGE: PageLimit = PageLimit {
+    items: 100,
+    bytes: 128 * 1024,
+};
+
+/// Connections that wait for a page of one room, by connection: one that subscribes again replaces
+/// its former request.
+type Waiting = HashMap<ConnId, Request>;
+
+/// One connection's request for the next page of its room.
+#[derive(Debug)]
+struct Request {
+    handle: Arc<Handle>,
+    /// Tells this request from an earlier one of the same connection.
+    ticket: u64,
+}
+
+/// The reads of room histories on this node.
+#[derive(Debug)]
+pub(super) struct RoomHistories {
+    store: Arc<dyn RoomStore>,
+    tracker: TaskTracker,
+    permits: Semaphore,
+    tickets: AtomicU64,
+    /// A room stands here while a task reads for it.
+    rooms: Mutex<HashMap<RoomId, Waiting>>,
+}
+
+impl RoomHistories {
+    pub(super) fn new(store: Arc<dyn RoomStore>, tracker: TaskTracker) -> Self {
+        Self {
+            store,
+            tracker,
+            permits: Semaphore::new(CONCURRENT_READS),
+            tickets: AtomicU64::new(1),
+            rooms: Mutex::default(),
+        }
+    }
+
+    /// Requests the next page for this connection, if it wants one; the page is queued at the
+    /// connection when it was read. Does not wait.
+    pub(super) fn request(self: &Arc<Self>, handle: &Arc<Handle>) {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        let Some(room) = handle.request_history(ticket) else {
+            return;
+        };
+        let request = Request {
+            handle: Arc::clone(handle),
+            ticket,
+        };
+        let conn = handle.identity().conn;
+        match self.lock().entry(room) {
+            Entry::Occupied(waiting) => {
+                waiting.into_mut().insert(conn, request);
+            }
+            Entry::Vacant(free) => {
+                free.insert(Waiting::from([(conn, request)]));
+                self.tracker.spawn(Arc::clone(self).run(room));
+            }
+        }
+    }
+
+    /// Serves the room's requests, all that wait at a time, until there are none. Requests that come
+    /// meanwhile wait for the next round, so nobody is overtaken for ever.
+    async fn run(self: Arc<Self>, room: RoomId) {
+        loop {
+            let requests = {
+                let mut rooms = self.lock();
+                let Some(waiting) = rooms.get_mut(&room).filter(|it| !it.is_empty()) else {
+                    rooms.remove(&room);
+                    return;
+                };
+                std::mem::take(waiting)
+            };
+            self.serve(room, requests.into_values().collect()).await;
+        }
+    }
+
+    /// Reads page after page, each from the lowest place that is still wanted, until every request
+    /// was served or a read failed.
+    async fn serve(&self, room: RoomId, mut requests: Vec<Request>) {
+        loop {
+            let wanted = requests.iter();
+            let wanted = wanted.filter_map(|it| it.handle.requested_from(room, it.ticket));
+            let Some(from) = wanted.min() else { return };
+            let read = {
+                let _permit = self.permits.acquire().await;
+                self.store.history(room, from, PAGE).await
+            };
+            let before = requests.len();
+            match &read {
+                Ok(history) => {
+                    requests.retain(|it| !it.handle.fill_room(room, it.ticket, history));
+                }
+                Err(error) => {
+                    tracing::debug!(error = %Causes(error), %room, "room history not read")
+                }
+            }
+            // All fail together: each of them trying for itself would be the same failure again.
+            if requests.len() == before {
+                for it in &requests {
+                    it.handle.history_failed(room, it.ticket);
+                }
+                return;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Waiting>> {
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
