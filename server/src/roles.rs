@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
 use crate::cluster::{Caller, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer};
-use crate::config::{Config, Direct, Role, StorageKind, SyncFromZero};
+use crate::config::{Config, Direct, Role, RoomPush, StorageKind, SyncFromZero};
 use crate::storage::Storage;
 
 /// A new connect node compares all heads once the others have found it: what was pushed before
@@ -355,7 +355,10 @@ fn policy(config: &Config) -> service::Policy {
             Direct::Anyone => service::Direct::Anyone,
             Direct::Friends => service::Direct::Friends,
         },
-        ..service::Policy::default()
+        room: match config.policy.room {
+            RoomPush::Anyone => service::RoomPush::Anyone,
+            RoomPush::Business => service::RoomPush::Business,
+        },
     }
 }
 

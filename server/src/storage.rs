@@ -87,6 +87,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Stora
         StorageKind::Memory => {
             let memory = gimlet_core::memory::Memory {
                 clock,
+                room: config.rooms,
                 ..gimlet_core::memory::Memory::default()
             };
             Ok(Storage::whole(memory.stores(), Watch::Memory))
@@ -116,6 +117,7 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
         },
         min_free: config.storage.min_free,
         cache_bytes: config.storage.cache,
+        room: config.rooms,
         ..sled::Config::new(&config.data_dir)
     };
     // Recovery reads the whole log.
@@ -139,6 +141,7 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
     let redis = mysql::RedisConfig {
         prefix: config.storage.redis_prefix.clone(),
         lease: config.limits.node.lease,
+        room: config.rooms,
         ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
     };
     if !config.needs_mysql() {

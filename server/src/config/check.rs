@@ -1,6 +1,7 @@
 //! What does not go together is refused before anything opens; what is legal but dangerous is said.
 
 use gimlet_core::limits::Limits as NodeLimits;
+use gimlet_core::memory::RoomBounds;
 
 use super::Config;
 use super::codec::without_password;
@@ -268,6 +269,8 @@ impl Config {
             send_queue_bytes,
             send_rate,
             send_burst,
+            request_rate,
+            request_burst,
             parallel_reads,
             outbox_bytes,
             list_page,
@@ -282,6 +285,8 @@ impl Config {
             ("send_queue_bytes", *send_queue_bytes, 1 << 20, 1 << 40),
             ("send_rate", *send_rate as usize, 1, 1 << 30),
             ("send_burst", *send_burst as usize, 1, 1 << 30),
+            ("request_rate", *request_rate as usize, 1, 1 << 30),
+            ("request_burst", *request_burst as usize, 1, 1 << 30),
             ("parallel_reads", *parallel_reads, 1, 4_096),
             ("outbox_bytes", *outbox_bytes, CONTENT_MAX, 1 << 30),
             ("list_page", *list_page, 1, 1_000),
@@ -293,6 +298,26 @@ impl Config {
                     "limits.{name} = {value} is out of range; write {min} … {max}"
                 ));
             }
+        }
+        let RoomBounds {
+            messages,
+            age,
+            total_bytes,
+            ..
+        } = self.rooms;
+        if messages > 100_000 {
+            problems.push(format!(
+                "rooms.messages = {messages} is out of range; write 0 … 100000"
+            ));
+        }
+        if !(1..=86_400).contains(&age.as_secs()) {
+            problems.push("rooms.age is out of range; write 1s … 1d".into());
+        }
+        if total_bytes < 1 << 20 {
+            problems.push(format!(
+                "rooms.total_bytes = {total_bytes} is too little for one page of a room; write \
+                 1MiB or more"
+            ));
         }
         let spans = [
             ("limits.idle", self.limits.idle),

@@ -17,11 +17,13 @@ pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
     Business, Cluster, CodeVerifier, Compat, Direct, Durability, Http, Limits, Listen, Log,
-    LogFormat, Policy, Role, Roles, Stop, Storage, StorageKind, SyncFromZero,
+    LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind, SyncFromZero,
 };
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+
+use gimlet_core::memory::RoomBounds;
 
 /// The commented configuration file with every key at its default: `gimlet config default`.
 pub const TEMPLATE: &str = include_str!("../../gimlet.toml");
@@ -45,6 +47,8 @@ pub struct Config {
     pub compat: Compat,
     /// Rules that a deployment chooses.
     pub policy: Policy,
+    /// What rooms keep.
+    pub rooms: RoomBounds,
     /// Bounds of everything.
     pub limits: Limits,
     /// How it stops.
@@ -66,6 +70,7 @@ impl Default for Config {
             http: Http::default(),
             compat: Compat::default(),
             policy: Policy::default(),
+            rooms: RoomBounds::default(),
             limits: Limits::default(),
             stop: Stop::default(),
             log: Log::default(),

@@ -276,6 +276,16 @@ pub enum Direct {
     Friends,
 }
 
+/// Who may push to a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RoomPush {
+    /// Everybody.
+    #[default]
+    Anyone,
+    /// The business backend.
+    Business,
+}
+
 /// What a SYNC from seq 0 starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncFromZero {
@@ -293,6 +303,8 @@ pub enum SyncFromZero {
 pub struct Policy {
     /// Who may write to a user directly.
     pub direct: Direct,
+    /// Who may push to a room.
+    pub room: RoomPush,
     /// What a SYNC from seq 0 starts from.
     pub sync_from_zero: SyncFromZero,
 }

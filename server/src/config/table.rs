@@ -57,6 +57,11 @@ settings! {
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;
     "policy.sync_from_zero": choice policy.sync_from_zero;
+    "policy.room": choice policy.room;
+    "rooms.messages": number rooms.messages;
+    "rooms.bytes": bytes rooms.bytes;
+    "rooms.age": duration rooms.age;
+    "rooms.total_bytes": bytes rooms.total_bytes;
     "limits.max_connections": number limits.max_connections;
     "limits.per_address": number limits.per_address;
     "limits.idle": duration limits.idle;
@@ -67,6 +72,8 @@ settings! {
     "limits.group_members": number limits.node.group_members;
     "limits.send_rate": number limits.node.send_rate;
     "limits.send_burst": number limits.node.send_burst;
+    "limits.request_rate": number limits.node.request_rate;
+    "limits.request_burst": number limits.node.request_burst;
     "limits.send_queue": number limits.node.send_queue;
     "limits.send_queue_bytes": bytes limits.node.send_queue_bytes;
     "limits.send_deadline": duration limits.node.send_deadline;
