@@ -34,7 +34,7 @@ pub struct Limits {
     pub send_rate: u32,
     /// The burst of `send_rate`; beyond it sends are refused with 8.
     pub send_burst: u32,
-    /// SYNC, SUBSCRIBE_ROOM and HEARTBEAT packets per second of one user, over all its connections
+    /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets per second of one user, over all its connections
     /// to this node.
     pub request_rate: u32,
     /// The burst of `request_rate`; beyond it they are refused with 8. Generous, because an old

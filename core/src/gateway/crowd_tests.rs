@@ -217,8 +217,8 @@ async fn a_hole_comes_behind_what_waits() {
     let member = here.enter(1);
     here.say([1, 2]);
     here.crowd.interrupted();
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut poll = || member.handle.poll_work(&mut cx, Instant::now());
+    let cx = Context::from_waker(Waker::noop());
+    let poll = || member.handle.poll_work(&cx, Instant::now());
     assert!(matches!(poll(), Poll::Ready(Work::Deliver(_))));
     assert!(matches!(poll(), Poll::Ready(Work::Read)));
     assert_eq!(member.handle.request_history(1), Some(room()));

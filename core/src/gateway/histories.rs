@@ -119,7 +119,7 @@ impl RoomHistories {
                     requests.retain(|it| !it.handle.fill_room(room, it.ticket, history));
                 }
                 Err(error) => {
-                    tracing::debug!(error = %Causes(error), %room, "room history not read")
+                    tracing::debug!(error = %Causes(error), %room, "room history not read");
                 }
             }
             // All fail together: each of them trying for itself would be the same failure again.

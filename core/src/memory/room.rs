@@ -224,12 +224,13 @@ impl Inner {
                 self.sweeping.store(false, Ordering::Release);
                 return None;
             };
-            if due > now {
+            let wait = due.saturating_sub(now);
+            if !wait.is_zero() {
                 rooms.give_back();
-                return Some(due - now);
+                return Some(wait);
             }
             self.look(&mut rooms, (id, now, false), |room| {
-                room.kept.drop_old(now, self.bounds.age)
+                room.kept.drop_old(now, self.bounds.age);
             });
         }
     }
