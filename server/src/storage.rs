@@ -142,6 +142,7 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
         prefix: config.storage.redis_prefix.clone(),
         lease: config.limits.node.lease,
         room: config.rooms,
+        ca: config.storage.redis_ca.as_ref().map(Into::into),
         ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
     };
     if !config.needs_mysql() {
@@ -170,6 +171,7 @@ fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
     let url = config.storage.mysql_url.as_ref();
     gimlet_storage_mysql::MysqlConfig {
         connections: config.storage.mysql_connections,
+        ca: config.storage.mysql_ca.as_ref().map(Into::into),
         relaxed_durability: config.storage.relaxed_durability,
         ..gimlet_storage_mysql::MysqlConfig::new(url.map_or("", |url| url.reveal()))
     }

@@ -1,6 +1,7 @@
 //! What a cluster's storage is opened with. Plain data: the server fills it from its own settings.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use gimlet_core::memory::RoomBounds;
@@ -37,6 +38,9 @@ pub struct MysqlConfig {
     pub deadline: Duration,
     /// The same for housekeeping (trimming, sweeping); default 10 s.
     pub slow_deadline: Duration,
+    /// A PEM file of the CA that signed the server's certificate. With it the certificate and its
+    /// name are checked, unless the address says otherwise (`?ssl-mode=…`).
+    pub ca: Option<PathBuf>,
     /// Accepts a server that answers a commit before it is on disk. Default off: such a server is
     /// refused at start, because an answered send could be lost with the machine.
     pub relaxed_durability: bool,
@@ -51,6 +55,7 @@ impl MysqlConfig {
             connections: 16,
             deadline: Duration::from_millis(1_200),
             slow_deadline: Duration::from_secs(10),
+            ca: None,
             relaxed_durability: false,
         }
     }
@@ -63,6 +68,7 @@ impl fmt::Debug for MysqlConfig {
             .field("connections", &self.connections)
             .field("deadline", &self.deadline)
             .field("slow_deadline", &self.slow_deadline)
+            .field("ca", &self.ca)
             .field("relaxed_durability", &self.relaxed_durability)
             .finish_non_exhaustive()
     }
@@ -74,6 +80,9 @@ pub struct RedisConfig {
     /// `redis://host:port/db`, or `rediss://` for TLS; never printed. Several addresses, separated
     /// by commas, are the nodes of a Redis Cluster.
     pub url: String,
+    /// A PEM file of the CA that signed the server's certificate, for `rediss://`; without it the
+    /// system's CAs are trusted.
+    pub ca: Option<PathBuf>,
     /// Stands before every key, so that several clusters may share one Redis; default `gimlet:`.
     pub prefix: String,
     /// A call ends within this; default 500 ms.
@@ -90,6 +99,7 @@ impl RedisConfig {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            ca: None,
             prefix: "gimlet:".into(),
             deadline: Duration::from_millis(500),
             lease: Duration::from_secs(15),
@@ -102,6 +112,7 @@ impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The address may hold a password.
         f.debug_struct("RedisConfig")
+            .field("ca", &self.ca)
             .field("prefix", &self.prefix)
             .field("deadline", &self.deadline)
             .field("lease", &self.lease)

@@ -4,6 +4,7 @@
 use gimlet_core::store::{Kind, StoreError};
 use sqlx::mysql::MySqlDatabaseError;
 
+use crate::numbers::{ErrorScope, error_scope};
 use crate::record::Unreadable;
 
 /// Why the storage could not be opened.
@@ -19,6 +20,17 @@ pub enum OpenError {
         "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, and the nodes of a Redis Cluster separated by commas"
     )]
     RedisAddress(#[source] redis::RedisError),
+    /// The file of Redis' CA cannot be read.
+    #[error(
+        "the CA of Redis, {file}, cannot be read: {error}; storage.redis_ca must name a PEM file"
+    )]
+    RedisCa {
+        /// The file.
+        file: String,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
     /// MySQL does not answer, or not as it should.
     #[error(
         "MySQL cannot be used: {0}; check the address, the user's rights and that the server is up"
@@ -34,6 +46,29 @@ pub enum OpenError {
         "the migration failed: {0}; nothing else was changed, correct the cause and run `gimlet migrate` again"
     )]
     Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The server, or its settings, cannot be worked with.
+    #[error(transparent)]
+    Unfit(#[from] UnfitServer),
+}
+
+impl OpenError {
+    /// Why a connection could not be made.
+    pub(crate) fn from_connecting(fault: Fault) -> Self {
+        match fault {
+            Fault::Unfit(unfit) => Self::Unfit(unfit),
+            Fault::Mysql(error) => Self::Mysql(error),
+            other => {
+                let text = format!("no connection within 10 s: {other}");
+                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, text);
+                Self::Mysql(sqlx::Error::Io(error))
+            }
+        }
+    }
+}
+
+/// Why a server is not used. Each says what to change.
+#[derive(Debug, thiserror::Error)]
+pub enum UnfitServer {
     /// The server answers commits that are not on disk.
     #[error(
         "{variable} is {found} on this MySQL server, and answered messages could be lost with the machine: set {variable} = 1, or accept the loss by relaxed_durability"
@@ -46,13 +81,52 @@ pub enum OpenError {
     },
     /// The server takes only small statements.
     #[error(
-        "max_allowed_packet is {found} bytes on this MySQL server, and at least {least} are needed"
+        "max_allowed_packet is {found} bytes on this MySQL server, and at least {least} are needed: raise it"
     )]
     Packet {
         /// What it is set to.
         found: u64,
         /// What is needed.
         least: u64,
+    },
+    /// The server takes no changes.
+    #[error(
+        "{variable} is on at this MySQL server, so it is a replica or was replaced: storage.mysql_url must lead to the primary"
+    )]
+    ReadOnly {
+        /// The server variable.
+        variable: &'static str,
+    },
+    /// The binary log cannot hold what READ COMMITTED changes.
+    #[error(
+        "binlog_format is STATEMENT on this MySQL server, which refuses changes under READ COMMITTED: set binlog_format = ROW"
+    )]
+    BinlogFormat,
+    /// A session did not keep a setting.
+    #[error(
+        "{variable} is {found:?} after it was set to {needed:?} for this session: connect to MySQL directly, or by a proxy that gives each client a session of its own"
+    )]
+    Session {
+        /// The session variable.
+        variable: &'static str,
+        /// What it is.
+        found: String,
+        /// What it was set to.
+        needed: &'static str,
+    },
+    /// Too few prepared statements for the connections.
+    #[error(
+        "max_prepared_stmt_count is {found} on this MySQL server, of which {used} are in use, and {connections} connections need at least {needed}: raise it, or lower storage.mysql_connections"
+    )]
+    PreparedStatements {
+        /// What it is set to.
+        found: u64,
+        /// How many there are.
+        used: u64,
+        /// Connections of this process.
+        connections: u32,
+        /// The least that it must be.
+        needed: u64,
     },
 }
 
@@ -62,6 +136,12 @@ pub(crate) enum Fault {
     /// MySQL, or the way to it.
     #[error("mysql")]
     Mysql(#[from] sqlx::Error),
+    /// MySQL is there and cannot be worked with.
+    #[error(transparent)]
+    Unfit(#[from] UnfitServer),
+    /// The storage was closed.
+    #[error("the storage is closed")]
+    Closed,
     /// Redis, or the way to it.
     #[error("redis")]
     Redis(#[from] redis::RedisError),
@@ -91,12 +171,17 @@ impl Fault {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
             Self::Redis(error) => redis_kind(error),
-            Self::Deadline | Self::Down => Kind::Unavailable,
+            Self::Deadline | Self::Down | Self::Closed | Self::Unfit(_) => Kind::Unavailable,
             Self::Unknown(_) => Kind::Unknown,
             Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,
         };
         StoreError::with(op, kind, self)
+    }
+
+    /// The number of an error of sqlx, if it is one that the server answered.
+    pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
+        number(error)
     }
 
     /// The number of the server's error, if the server answered one.
@@ -109,36 +194,45 @@ impl Fault {
 
     /// A row with this unique key is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
-        self.number() == Some(1062)
+        self.scope() == ErrorScope::Duplicate
     }
 
-    /// The server ended the transaction in favour of another one: the same again may succeed.
-    pub(crate) fn is_conflict(&self) -> bool {
-        // Lock wait, deadlock, MariaDB's snapshot conflict; TiDB's write conflicts.
-        matches!(
-            self.number(),
-            Some(1205 | 1213 | 1020 | 8002 | 8022 | 8028 | 9007)
-        )
-    }
-
-    /// The connection is of no use any more.
-    pub(crate) fn is_disconnect(&self) -> bool {
+    /// What the fault is about, and so what is done next.
+    pub(crate) fn scope(&self) -> ErrorScope {
         match self {
-            // The server says so itself: it shuts down, or the session was killed.
             Self::Mysql(sqlx::Error::Database(_)) => {
-                matches!(self.number(), Some(1053 | 1079 | 1152..=1161 | 1184 | 1927))
+                self.number().map_or(ErrorScope::Statement, error_scope)
             }
-            Self::Mysql(error) => matches!(
-                error,
+            Self::Mysql(_) if self.is_broken_link() => ErrorScope::Connection,
+            Self::Deadline => ErrorScope::Connection,
+            Self::Unfit(_) => ErrorScope::Server,
+            _ => ErrorScope::Statement,
+        }
+    }
+
+    /// The way to the server broke, as opposed to an answer of the server.
+    pub(crate) fn is_broken_link(&self) -> bool {
+        matches!(
+            self,
+            Self::Mysql(
                 sqlx::Error::Io(_)
                     | sqlx::Error::Tls(_)
                     | sqlx::Error::Protocol(_)
-                    | sqlx::Error::PoolTimedOut
                     | sqlx::Error::WorkerCrashed
-            ),
-            Self::Deadline => true,
-            _ => false,
-        }
+            )
+        )
+    }
+
+    /// Whether the connection must not be used again.
+    pub(crate) fn ends_connection(&self) -> bool {
+        use ErrorScope::{Connection, Crowded, Server, Statements};
+        matches!(self.scope(), Connection | Crowded | Server | Statements)
+    }
+
+    /// Whether a COMMIT that failed so has certainly changed nothing.
+    pub(crate) fn refuses_commit(&self) -> bool {
+        let number = self.number();
+        number.is_some_and(|number| error_scope(number).refuses_commit(number))
     }
 }
 
@@ -149,11 +243,10 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 
 fn mysql_kind(error: &sqlx::Error) -> Kind {
     match error {
-        sqlx::Error::Database(_) => match number(error) {
-            // The disk or the table space is full.
-            Some(1021 | 1114 | 3) => Kind::Full,
-            // A value that does not fit its column, or no value.
-            Some(1048 | 1264 | 1366 | 1406) => Kind::Misuse,
+        sqlx::Error::Database(_) => match number(error).map(error_scope) {
+            Some(ErrorScope::Full) => Kind::Full,
+            Some(ErrorScope::Value) => Kind::Misuse,
+            Some(ErrorScope::Damaged) => Kind::Corrupt,
             // Everything else ends the transaction without a trace.
             _ => Kind::Unavailable,
         },

@@ -33,14 +33,17 @@ mod config;
 mod error;
 mod migrate;
 mod mysql;
+mod numbers;
 mod open;
 mod record;
 mod redis;
 mod retry;
 
 pub use config::{Config, MysqlConfig, RedisConfig};
-pub use error::OpenError;
+pub use error::{OpenError, UnfitServer};
 pub use migrate::{migrate, pending};
+pub use mysql::{SESSION_SETTINGS, Servers, SessionSetting};
+pub use numbers::{ERROR_NUMBERS, ErrorScope, error_scope};
 pub use open::{Lasting, Live, Opened, open, open_lasting, open_live};
 
 #[cfg(doc)]

@@ -1,19 +1,23 @@
 //! The schema: ordered migrations from `sql/migrations`, embedded in the program.
 
 use sqlx::migrate::Migrator;
-use sqlx::{ConnectOptions as _, Connection as _};
+use sqlx::{Connection as _, MySqlConnection};
 
 use crate::config::MysqlConfig;
 use crate::error::OpenError;
-use crate::mysql;
+use crate::mysql::{Connector, Purpose};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
+
+/// A connection for changes of the schema: with the settings of every other one, and more patience.
+async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
+    Connector::new(config, Purpose::Migration)?.open().await
+}
 
 /// Brings the database's tables up to this version. Nothing happens to tables that are; several
 /// nodes may call it at once.
 pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
-    let connecting = mysql::options(&config.url)?;
-    let mut conn = connecting.connect().await.map_err(OpenError::Mysql)?;
+    let mut conn = connect(config).await?;
     // A lock of our own: sqlx waits for its lock by a negative time, which MariaDB does not take.
     // It ends with the connection.
     let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), 60)";
@@ -28,8 +32,7 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
 
 /// How many migrations of this version the database lacks; an error if it has others.
 pub async fn pending(config: &MysqlConfig) -> Result<usize, OpenError> {
-    let connecting = mysql::options(&config.url)?;
-    let mut conn = connecting.connect().await.map_err(OpenError::Mysql)?;
+    let mut conn = connect(config).await?;
     let there = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'")
         .fetch_optional(&mut conn)
         .await

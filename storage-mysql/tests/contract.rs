@@ -6,6 +6,7 @@ mod support;
 
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gimlet_core::store::Stores;
 use gimlet_core::testkit::{Backend, Fixture, Reopen, Suite};
@@ -22,7 +23,10 @@ fn main() -> ExitCode {
 }
 
 async fn fixture(servers: Servers) -> Fixture {
-    let place = Arc::new(Place::new(&servers).await);
+    let mut place = Place::new(&servers).await;
+    // No case of the suite is about time, and the machine may be busy.
+    place.config.mysql.deadline = Duration::from_secs(10);
+    let place = Arc::new(place);
     let opened = place.open().await;
     let reopen = reopen(Arc::clone(&place), opened.lasting);
     Fixture::new(opened.stores, place).with_reopen(reopen)

@@ -13,8 +13,16 @@ mod faults;
 mod live;
 #[path = "servers/make.rs"]
 mod make;
+#[path = "servers/numbers.rs"]
+mod numbers;
+#[path = "servers/pool.rs"]
+mod pool;
+#[path = "support/private.rs"]
+mod private;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "servers/settings.rs"]
+mod settings;
 #[path = "servers/speed.rs"]
 mod speed;
 mod support;
@@ -41,6 +49,7 @@ cases! {
         a_batch_costs_few_statements,
         tokens_asked_for_together_share_statements,
         eight_writers_and_a_reader_see_no_hole,
+        a_page_reads_no_body_that_it_has_no_room_for,
     }
     faults {
         a_deadlock_is_tried_again,
@@ -53,6 +62,23 @@ cases! {
         migrations_run_once,
         an_expired_key_is_nobodys,
     }
+    numbers {
+        every_number_does_what_its_scope_says,
+        a_server_that_refuses_connections_is_used_by_those_it_grants,
+    }
+    pool {
+        connections_cut_while_idle_cost_no_call,
+        connections_gone_silent_cost_no_call,
+        fewer_connections_than_wanted_serve_every_call,
+        a_server_gone_read_only_is_left_for_the_one_behind_the_address,
+        fewer_prepared_statements_than_wanted_serve_every_call,
+        an_ipv6_address_in_brackets_connects,
+        a_private_ca_is_trusted_if_it_is_named,
+    }
+    settings {
+        no_default_of_a_server_changes_anything,
+        a_server_that_cannot_be_worked_with_is_refused_with_the_reason,
+    }
     live {
         a_room_feed_that_breaks_says_so,
         a_redis_that_is_away_fails_fast_and_comes_back,
@@ -61,6 +87,7 @@ cases! {
         another_stream_begins_when_the_numbers_are_lost,
         d2_a_busy_room_leaves_time_for_everything_else,
         all_rooms_of_a_node_are_bounded_together,
+        a_private_ca_of_redis_is_trusted_if_it_is_named,
     }
 }
 

@@ -140,6 +140,19 @@ impl Config {
                         env_name(&format!("storage.{name}"))
                     ));
                 }
+                let files = [
+                    ("mysql_ca", &storage.mysql_ca),
+                    ("redis_ca", &storage.redis_ca),
+                ];
+                for (name, file) in files {
+                    if let Some(file) = file
+                        && let Err(error) = std::fs::File::open(file)
+                    {
+                        problems.push(format!(
+                            "storage.{name} = \"{file}\" cannot be read ({error}); name a PEM file"
+                        ));
+                    }
+                }
                 if storage.mysql_connections == 0 {
                     problems.push("storage.mysql_connections = 0; write at least 1".into());
                 }
@@ -159,6 +172,8 @@ impl Config {
                 let urls = [
                     ("storage.mysql_url", storage.mysql_url.is_some()),
                     ("storage.redis_url", storage.redis_url.is_some()),
+                    ("storage.mysql_ca", storage.mysql_ca.is_some()),
+                    ("storage.redis_ca", storage.redis_ca.is_some()),
                 ];
                 for (key, _) in urls.into_iter().filter(|(_, set)| *set) {
                     problems.push(format!(

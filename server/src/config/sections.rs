@@ -79,6 +79,10 @@ pub struct Storage {
     pub mysql_url: Option<Secret>,
     /// Address of the Redis server.
     pub redis_url: Option<Secret>,
+    /// PEM file of the CA that signed the certificate of MySQL.
+    pub mysql_ca: Option<String>,
+    /// PEM file of the CA that signed the certificate of Redis.
+    pub redis_ca: Option<String>,
     /// Connections to MySQL of this process.
     pub mysql_connections: u32,
     /// Accepts a MySQL server that answers commits before they are on disk.
@@ -102,6 +106,8 @@ impl Default for Storage {
             cache: 256 << 20,
             mysql_url: None,
             redis_url: None,
+            mysql_ca: None,
+            redis_ca: None,
             mysql_connections: 16,
             relaxed_durability: false,
             redis_prefix: "gimlet:".into(),

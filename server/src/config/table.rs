@@ -38,6 +38,8 @@ settings! {
     "storage.cache": bytes storage.cache;
     "storage.mysql_url": secret storage.mysql_url;
     "storage.redis_url": secret storage.redis_url;
+    "storage.mysql_ca": maybe storage.mysql_ca;
+    "storage.redis_ca": maybe storage.redis_ca;
     "storage.mysql_connections": number storage.mysql_connections;
     "storage.relaxed_durability": switch storage.relaxed_durability;
     "storage.redis_prefix": text storage.redis_prefix;

@@ -13,13 +13,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use gimlet_core::store::{Kind, StoreError};
 use gimlet_core::time::{Clock, Timestamp};
-use sqlx::MySqlPool;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use super::pool::Pool;
 use super::session::Session;
 use crate::config::MysqlConfig;
 use crate::error::Fault;
+use crate::numbers::ErrorScope;
 use crate::retry::Backoff;
 
 /// How much longer than the rest a commit may take: it is the one answer that must not be given up.
@@ -32,11 +33,10 @@ pub(crate) struct Db {
 }
 
 struct Inner {
-    pool: MySqlPool,
+    pool: Pool,
     clock: Arc<dyn Clock>,
     deadline: Duration,
     slow: Duration,
-    packet: usize,
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     epoch: super::seq::EpochCell,
@@ -46,7 +46,7 @@ struct Inner {
 impl fmt::Debug for Db {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Db")
-            .field("connections", &self.inner.pool.size())
+            .field("connections", &self.inner.pool.open())
             .finish_non_exhaustive()
     }
 }
@@ -81,19 +81,13 @@ impl<T, F> Work<T> for F where
 }
 
 impl Db {
-    pub(super) fn new(
-        pool: MySqlPool,
-        clock: Arc<dyn Clock>,
-        config: &MysqlConfig,
-        packet: usize,
-    ) -> Self {
+    pub(super) fn new(pool: Pool, clock: Arc<dyn Clock>, config: &MysqlConfig) -> Self {
         Self {
             inner: Arc::new(Inner {
                 pool,
                 clock,
                 deadline: config.deadline,
                 slow: config.slow_deadline,
-                packet,
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 epoch: super::seq::EpochCell::default(),
@@ -192,30 +186,30 @@ impl Db {
 
     async fn session(&self, deadline: Instant) -> Result<Session, Fault> {
         let inner = &self.inner;
-        let conn = timeout_at(deadline, inner.pool.acquire())
-            .await
-            .map_err(|_| Fault::Deadline)??;
-        let statements = Arc::clone(&inner.statements);
-        Ok(Session::new(conn, statements, inner.packet))
+        let lease = inner.pool.acquire(deadline).await?;
+        Ok(Session::new(lease, Arc::clone(&inner.statements)))
     }
 
     async fn transactions<T>(&self, deadline: Instant, work: impl Work<T>) -> Result<T, Fault> {
         let mut backoff = Backoff::default();
         loop {
-            let fault = match self.session(deadline).await {
-                Ok(session) => match transaction(session, deadline, &work).await {
-                    Ok(done) => return Ok(done),
-                    Err(fault) => fault,
-                },
-                Err(fault) => fault,
+            let (fault, stale) = match self.session(deadline).await {
+                Ok(session) => {
+                    let reused = session.is_reused();
+                    match self.transaction(session, deadline, &work).await {
+                        Ok(done) => return Ok(done),
+                        Err(fault) => (fault, reused),
+                    }
+                }
+                Err(fault) => (fault, false),
             };
-            let again = fault.is_conflict() || fault.is_duplicate() || fault.is_disconnect();
-            if !again || !backoff.wait(deadline).await {
+            let again = fault.is_duplicate() || is_worth_repeating(&fault);
+            if !again || !pause(&mut backoff, &fault, stale, deadline).await {
                 return Err(fault);
             }
             tracing::debug!(
                 error = &fault as &dyn std::error::Error,
-                "transaction again"
+                "repeating a transaction"
             );
         }
     }
@@ -230,25 +224,31 @@ impl Db {
         // Set when a change may have taken place without an answer.
         let mut sent = false;
         loop {
-            let fault = match self.session(deadline).await {
-                Ok(mut session) => match timeout_at(deadline, work(&mut session)).await {
-                    Ok(Ok(done)) => return Ok(done),
-                    Ok(Err(fault)) if !fault.is_disconnect() => fault,
-                    Ok(Err(fault)) => {
-                        session.discard();
-                        sent = true;
-                        fault
+            let (fault, stale) = match self.session(deadline).await {
+                Ok(mut session) => {
+                    let worked = timeout_at(deadline, work(&mut session)).await;
+                    match worked.unwrap_or(Err(Fault::Deadline)) {
+                        Ok(done) => {
+                            session.give_back();
+                            return Ok(done);
+                        }
+                        Err(fault) => {
+                            self.inner.pool.learn(&fault, session.generation());
+                            let reused = session.is_reused();
+                            if fault.ends_connection() {
+                                // A server that says no has not done it.
+                                sent |= fault.number().is_none();
+                                drop(session);
+                            } else {
+                                session.give_back();
+                            }
+                            (fault, reused)
+                        }
                     }
-                    Err(_) => {
-                        session.discard();
-                        sent = true;
-                        Fault::Deadline
-                    }
-                },
-                Err(fault) => fault,
+                }
+                Err(fault) => (fault, false),
             };
-            let again = fault.is_conflict() || fault.is_disconnect();
-            if again && backoff.wait(deadline).await {
+            if is_worth_repeating(&fault) && pause(&mut backoff, &fault, stale, deadline).await {
                 continue;
             }
             return Err(match once {
@@ -257,47 +257,68 @@ impl Db {
             });
         }
     }
-}
 
-/// Begins, works, commits; the session goes back to the pool only if nothing is open on it.
-async fn transaction<T>(
-    mut session: Session,
-    deadline: Instant,
-    work: &impl Work<T>,
-) -> Result<T, Fault> {
-    let worked = timeout_at(deadline, async {
-        session.plain("BEGIN").await?;
-        work(&mut session).await
-    });
-    let worked = worked.await.unwrap_or(Err(Fault::Deadline));
-    let done = match worked {
-        Ok(done) => done,
-        Err(fault) => {
-            let rolled_back = !fault.is_disconnect()
-                && matches!(
-                    timeout_at(deadline, session.plain("ROLLBACK")).await,
-                    Ok(Ok(()))
-                );
-            if !rolled_back {
-                session.discard();
+    /// Begins, works, commits; the session goes back to the pool only if nothing is open on it.
+    async fn transaction<T>(
+        &self,
+        mut session: Session,
+        deadline: Instant,
+        work: &impl Work<T>,
+    ) -> Result<T, Fault> {
+        let worked = timeout_at(deadline, async {
+            session.plain("BEGIN").await?;
+            work(&mut session).await
+        });
+        let done = match worked.await.unwrap_or(Err(Fault::Deadline)) {
+            Ok(done) => done,
+            Err(fault) => {
+                self.inner.pool.learn(&fault, session.generation());
+                let rollback = async {
+                    if fault.ends_connection() {
+                        return false;
+                    }
+                    let done = timeout_at(deadline, session.plain("ROLLBACK")).await;
+                    matches!(done, Ok(Ok(())))
+                };
+                if rollback.await {
+                    session.give_back();
+                }
+                return Err(fault);
             }
-            return Err(fault);
-        }
-    };
-    match timeout_at(deadline + COMMIT_GRACE, session.plain("COMMIT")).await {
-        Ok(Ok(())) => Ok(done),
-        // Refused for the sake of another transaction: certainly not committed.
-        Ok(Err(fault)) if fault.is_conflict() => {
-            session.discard();
-            Err(fault)
-        }
-        Ok(Err(fault)) => {
-            session.discard();
-            Err(Fault::Unknown(fault.to_string()))
-        }
-        Err(_) => {
-            session.discard();
-            Err(Fault::Unknown("no answer in time".into()))
+        };
+        match timeout_at(deadline + COMMIT_GRACE, session.plain("COMMIT")).await {
+            Ok(Ok(())) => {
+                session.give_back();
+                Ok(done)
+            }
+            Ok(Err(fault)) => {
+                self.inner.pool.learn(&fault, session.generation());
+                // Refused before the engine committed: certainly not stored.
+                if fault.refuses_commit() {
+                    return Err(fault);
+                }
+                Err(Fault::Unknown(fault.to_string()))
+            }
+            Err(_) => Err(Fault::Unknown("no answer in time".into())),
         }
     }
+}
+
+/// Whether the same work may succeed when it is done again.
+fn is_worth_repeating(fault: &Fault) -> bool {
+    use ErrorScope::{Conflict, Connection, Crowded, Server, Statements};
+    matches!(
+        fault.scope(),
+        Conflict | Connection | Crowded | Server | Statements
+    )
+}
+
+/// Waits before the next try; false if there is none. A connection that was used before and broke
+/// costs no try: it says nothing about the server, and there may be as many as the pool has.
+async fn pause(backoff: &mut Backoff, fault: &Fault, stale: bool, deadline: Instant) -> bool {
+    let free = stale && fault.ends_connection() && !matches!(fault, Fault::Deadline);
+    if free {
+        return Instant::now() < deadline;
+    }
+    backoff.wait(deadline).await
 }

@@ -6,6 +6,7 @@
 
 mod account;
 mod append;
+mod connect;
 mod cut;
 mod db;
 mod decide;
@@ -15,12 +16,18 @@ mod group;
 mod inbox;
 mod job;
 mod open;
+mod outage;
+mod pool;
 mod seq;
 mod session;
+mod settings;
 mod tokens;
 
+pub(crate) use connect::Connector;
 pub(crate) use db::Db;
-pub(crate) use open::{open, options};
+pub(crate) use open::open;
+pub(crate) use settings::Purpose;
+pub use settings::{SESSION_SETTINGS, Servers, SessionSetting};
 
 use gimlet_core::page::Page;
 use sqlx::mysql::MySqlRow;

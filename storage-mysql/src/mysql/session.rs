@@ -6,36 +6,46 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
 use gimlet_core::time::Timestamp;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult, MySqlRow};
-use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{MySql, Row as _, SqlSafeStr};
 
 use super::cut;
+use super::pool::Lease;
 use crate::error::Fault;
 
 /// A statement with its values.
 pub(super) type Statement<'q> = Query<'q, MySql, MySqlArguments>;
 
+/// Bytes of bodies in one statement, at most.
+const MAX_BODIES: u64 = 2 << 20;
+
 /// A connection of the pool, for one piece of work.
 #[derive(Debug)]
 pub(crate) struct Session {
-    conn: PoolConnection<MySql>,
+    lease: Lease,
     statements: Arc<AtomicU64>,
     /// Bytes of bodies in one statement.
     pub(super) packet: usize,
 }
 
 impl Session {
-    pub(super) fn new(
-        conn: PoolConnection<MySql>,
-        statements: Arc<AtomicU64>,
-        packet: usize,
-    ) -> Self {
+    pub(super) fn new(lease: Lease, statements: Arc<AtomicU64>) -> Self {
+        let packet = usize::try_from(MAX_BODIES.min(lease.packet() / 2));
         Self {
-            conn,
+            lease,
             statements,
-            packet,
+            packet: packet.unwrap_or(usize::MAX),
         }
+    }
+
+    /// Whether its connection was used before.
+    pub(super) fn is_reused(&self) -> bool {
+        self.lease.reused
+    }
+
+    /// The generation of its connection.
+    pub(super) fn generation(&self) -> u64 {
+        self.lease.generation()
     }
 
     /// Runs a statement that changes something.
@@ -44,13 +54,13 @@ impl Session {
         statement: Statement<'_>,
     ) -> Result<MySqlQueryResult, Fault> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        Ok(statement.execute(&mut *self.conn).await?)
+        Ok(statement.execute(self.lease.conn()).await?)
     }
 
     /// Runs a statement that reads.
     pub(super) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<MySqlRow>, Fault> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        Ok(statement.fetch_all(&mut *self.conn).await?)
+        Ok(statement.fetch_all(self.lease.conn()).await?)
     }
 
     /// Runs a statement that reads at most one row.
@@ -59,13 +69,13 @@ impl Session {
         statement: Statement<'_>,
     ) -> Result<Option<MySqlRow>, Fault> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        Ok(statement.fetch_optional(&mut *self.conn).await?)
+        Ok(statement.fetch_optional(self.lease.conn()).await?)
     }
 
     /// Runs a statement without values, by the text protocol.
     pub(super) async fn plain(&mut self, sql: impl SqlSafeStr) -> Result<(), Fault> {
         self.statements.fetch_add(1, Ordering::Relaxed);
-        sqlx::raw_sql(sql).execute(&mut *self.conn).await?;
+        sqlx::raw_sql(sql).execute(self.lease.conn()).await?;
         Ok(())
     }
 
@@ -87,9 +97,9 @@ impl Session {
         Ok(found)
     }
 
-    /// Closes the connection instead of giving it back: the server then ends what was begun.
-    pub(super) fn discard(self) {
-        drop(self.conn.detach());
+    /// Gives the connection back. Dropped instead, it is closed, and the server ends what was begun.
+    pub(super) fn give_back(self) {
+        self.lease.give_back();
     }
 }
 

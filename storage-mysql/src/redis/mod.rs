@@ -37,7 +37,7 @@ struct Background {
 
 /// Prepares the connections; Redis may come later, and go and come.
 pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
-    let wire = || wire::Wire::open(config).map_err(OpenError::RedisAddress);
+    let wire = || wire::Wire::open(config);
     let (routes, rooms, history) = (wire()?, wire()?, wire()?);
     let keys = keys::Keys::new(&config.prefix);
     let stop = CancellationToken::new();

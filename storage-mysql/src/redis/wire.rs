@@ -4,6 +4,7 @@
 //! the next moment: calls fail at once until Redis is asked again.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,14 +14,15 @@ use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, FromRedisValue, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisError, RedisResult, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue,
+    IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError, RedisResult, ScriptInvocation,
+    TlsCertificates,
 };
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use crate::config::RedisConfig;
-use crate::error::Fault;
+use crate::error::{Fault, OpenError};
 
 /// How long Redis is not asked after no answer came.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,6 +39,7 @@ pub(super) struct Wire {
 struct Inner {
     way: Way,
     addresses: Vec<ConnectionInfo>,
+    certificates: Option<TlsCertificates>,
     deadline: Duration,
     /// Redis is not asked before this.
     closed_until: Mutex<Option<Instant>>,
@@ -62,7 +65,12 @@ enum Conn {
 }
 
 impl Wire {
-    pub(super) fn open(config: &RedisConfig) -> RedisResult<Self> {
+    pub(super) fn open(config: &RedisConfig) -> Result<Self, OpenError> {
+        let certificates = config.ca.as_deref().map(certificates).transpose()?;
+        Self::with(config, certificates).map_err(OpenError::RedisAddress)
+    }
+
+    fn with(config: &RedisConfig, certificates: Option<TlsCertificates>) -> RedisResult<Self> {
         let addresses = config
             .url
             .split(',')
@@ -75,7 +83,7 @@ impl Wire {
                     .set_min_delay(Duration::from_millis(20))
                     .set_connection_timeout(Some(config.deadline))
                     .set_response_timeout(Some(config.deadline));
-                let client = Client::open(one.clone())?;
+                let client = client(one.clone(), certificates.as_ref())?;
                 Way::One(ConnectionManager::new_lazy_with_config(client, settings)?)
             }
             _ => Way::Cluster(OnceCell::new()),
@@ -84,6 +92,7 @@ impl Wire {
             inner: Arc::new(Inner {
                 way,
                 addresses,
+                certificates,
                 deadline: config.deadline,
                 closed_until: Mutex::new(None),
             }),
@@ -157,6 +166,7 @@ impl Wire {
     pub(super) fn listener(&self) -> Listener {
         Listener {
             addresses: self.inner.addresses.clone(),
+            certificates: self.inner.certificates.clone(),
             deadline: self.inner.deadline,
         }
     }
@@ -166,7 +176,9 @@ impl Wire {
             Way::One(manager) => Ok(Conn::One(manager.clone())),
             Way::Cluster(cell) => {
                 let conn = cell.get_or_try_init(|| async {
-                    let client = cluster(&self.inner.addresses, self.inner.deadline).build()?;
+                    let inner = &self.inner;
+                    let certificates = inner.certificates.as_ref();
+                    let client = cluster(&inner.addresses, certificates, inner.deadline).build()?;
                     client.get_async_connection().await
                 });
                 conn.await.cloned().map(Conn::Cluster)
@@ -217,8 +229,40 @@ fn address(url: &str) -> RedisResult<ConnectionInfo> {
     Ok(info.set_tcp_settings(tcp))
 }
 
-fn cluster(addresses: &[ConnectionInfo], deadline: Duration) -> ClusterClientBuilder {
-    ClusterClient::builder(addresses.to_vec())
+fn certificates(file: &Path) -> Result<TlsCertificates, OpenError> {
+    let root_cert = std::fs::read(file).map_err(|error| OpenError::RedisCa {
+        file: file.display().to_string(),
+        error,
+    })?;
+    Ok(TlsCertificates {
+        client_tls: None,
+        root_cert: Some(root_cert),
+    })
+}
+
+/// A client of one server. A CA that is named counts for `rediss://` alone.
+fn client(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> RedisResult<Client> {
+    match certificates {
+        Some(certificates) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
+            Client::build_with_tls(info, certificates.clone())
+        }
+        _ => Client::open(info),
+    }
+}
+
+fn cluster(
+    addresses: &[ConnectionInfo],
+    certificates: Option<&TlsCertificates>,
+    deadline: Duration,
+) -> ClusterClientBuilder {
+    let mut builder = ClusterClient::builder(addresses.to_vec());
+    let by_tls = |it: &ConnectionInfo| matches!(it.addr(), ConnectionAddr::TcpTls { .. });
+    if let Some(certificates) = certificates
+        && addresses.iter().all(by_tls)
+    {
+        builder = builder.certs(certificates.clone());
+    }
+    builder
         .connection_timeout(deadline)
         .response_timeout(deadline)
         .tcp_settings(TcpSettings::default().set_nodelay(true))
@@ -228,6 +272,7 @@ fn cluster(addresses: &[ConnectionInfo], deadline: Duration) -> ClusterClientBui
 #[derive(Clone)]
 pub(super) struct Listener {
     addresses: Vec<ConnectionInfo>,
+    certificates: Option<TlsCertificates>,
     deadline: Duration,
 }
 
@@ -247,7 +292,8 @@ impl Listener {
         if let [one] = self.addresses.as_slice() {
             let redis = one.redis_settings().clone();
             let redis = redis.set_protocol(ProtocolVersion::RESP3);
-            let client = Client::open(one.clone().set_redis_settings(redis))?;
+            let info = one.clone().set_redis_settings(redis);
+            let client = client(info, self.certificates.as_ref())?;
             let settings = AsyncConnectionConfig::new()
                 .set_connection_timeout(Some(self.deadline))
                 .set_response_timeout(Some(self.deadline))
@@ -255,7 +301,7 @@ impl Listener {
             let conn = client.get_multiplexed_async_connection_with_config(&settings);
             return conn.await.map(Ear::One);
         }
-        let client = cluster(&self.addresses, self.deadline)
+        let client = cluster(&self.addresses, self.certificates.as_ref(), self.deadline)
             .use_protocol(ProtocolVersion::RESP3)
             .push_sender(hear)
             .build()?;

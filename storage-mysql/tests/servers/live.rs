@@ -1,6 +1,8 @@
 //! Redis breaks, hangs, and forgets.
 
 use std::future::poll_fn;
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
 use crate::make::{kind, through, user};
+use crate::private::certificates;
 use crate::proxy::Mode;
 use crate::support::Servers;
 
@@ -437,4 +440,72 @@ pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: Servers) {
         kept += history.items.len();
     }
     assert!((5..=9).contains(&kept), "{kept} of 40 were kept");
+}
+
+/// A Redis of the case's own; it ends with this.
+struct Redis(Child);
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Servers) {
+    drop(servers);
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), "right");
+    certificates(folder.path(), "wrong");
+    let file = |name: &str| folder.path().join(name);
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    let redis = Command::new("redis-server")
+        .args(["--port", "0", "--tls-port", &port.to_string()])
+        .args([
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--tls-auth-clients",
+            "no",
+        ])
+        .arg("--tls-cert-file")
+        .arg(file("right.pem"))
+        .arg("--tls-key-file")
+        .arg(file("right.key"))
+        .arg("--tls-ca-cert-file")
+        .arg(file("right-ca.pem"))
+        .current_dir(folder.path())
+        .stdout(Stdio::null())
+        .spawn();
+    let _redis = Redis(redis.unwrap());
+    let near = RedisConfig {
+        ca: Some(file("right-ca.pem")),
+        ..config(&format!("rediss://127.0.0.1:{port}/0"))
+    };
+    let live = open_live(&near).unwrap();
+    recovered(&live).await;
+    // The connection that hears what is published is by TLS as well.
+    let ear = Arc::new(Ear::default());
+    let sink = Arc::clone(&ear) as _;
+    live.room.subscribe(room(), sink).await.unwrap();
+    say(&live, "hi").await;
+    ear.until(|items, _| items.len() == 1).await;
+    // Another CA's, and no CA at all: not trusted.
+    for ca in [Some(file("wrong-ca.pem")), None] {
+        let stranger = open_live(&RedisConfig { ca, ..near.clone() }).unwrap();
+        let renewed = stranger.route.renew(&NodeId::boot("probe")).await;
+        assert!(renewed.is_err(), "a certificate of another CA is trusted");
+    }
+    let none = open_live(&RedisConfig {
+        ca: Some(file("none.pem")),
+        ..near
+    });
+    let text = none.unwrap_err().to_string();
+    assert!(
+        text.contains("none.pem") && text.contains("redis_ca"),
+        "{text}"
+    );
 }

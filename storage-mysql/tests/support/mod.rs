@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use gimlet_core::time::{Clock, SystemClock};
 use gimlet_storage_mysql::{Config, Opened, migrate, open};
-use sqlx::{Connection as _, MySqlConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 
 /// Says how to bring the servers.
 pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
@@ -74,6 +74,17 @@ impl Place {
         }
     }
 
+    /// The name of its database.
+    pub(crate) fn database(&self) -> String {
+        self.name.clone()
+    }
+
+    /// A connection with every right, to its database.
+    pub(crate) async fn admin(&self) -> Admin {
+        let url = url(&self.server, &self.name);
+        Admin(MySqlConnection::connect(&url).await.unwrap())
+    }
+
     /// Opens it.
     pub(crate) async fn open(&self) -> Opened {
         self.open_at(Arc::new(SystemClock)).await
@@ -102,6 +113,26 @@ impl Drop for Place {
             });
         });
         let _ = dropping.join();
+    }
+}
+
+/// A connection of an operator.
+#[derive(Debug)]
+pub(crate) struct Admin(pub(crate) MySqlConnection);
+
+impl Admin {
+    /// Runs statements.
+    pub(crate) async fn run(&mut self, sql: &str) {
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.0);
+        done.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// Reads one value.
+    pub(crate) async fn value(&mut self, sql: &str) -> String {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        let row = self.0.fetch_one(query).await;
+        let row = row.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        row.try_get_unchecked(0).unwrap()
     }
 }
 

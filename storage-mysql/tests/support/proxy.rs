@@ -1,8 +1,9 @@
-//! A way to a server that can be cut, frozen, or made to swallow the answer to a COMMIT.
+//! A way to a server that can be cut, frozen, led elsewhere, made to swallow the answer to a COMMIT,
+//! or to answer with an error of the server's.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,10 @@ pub(crate) enum Mode {
     Freeze,
     /// Closes all connections, and new ones at once.
     Down,
+    /// Answers the next prepared statement that runs with the error of this number.
+    Fail(u16),
+    /// Answers new connections with the error of this number instead of a greeting.
+    Refuse(u16),
 }
 
 /// A running proxy; it ends with this.
@@ -40,32 +45,54 @@ struct Shared {
     armed: AtomicU8,
     struck: AtomicUsize,
     links: AtomicUsize,
+    accepted: AtomicUsize,
+    /// Bytes that came from the server.
+    received: AtomicUsize,
+    /// Links below this number pass nothing any more, and say nothing.
+    silent_below: AtomicUsize,
+    /// Links below this number are closed.
+    cut_below: AtomicUsize,
+    server: Mutex<String>,
 }
 
 impl Proxy {
     /// A proxy before this server.
     pub(crate) async fn before(server: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1:0", server).await
+    }
+
+    /// A proxy at this address before this server.
+    pub(crate) async fn at(address: &str, server: String) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let mode = watch::Sender::new(Mode::Pass);
         let shared = Arc::new(Shared::default());
+        *shared.server.lock().unwrap() = server;
         let (watching, state) = (mode.subscribe(), Arc::clone(&shared));
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut links = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                if *watching.borrow() == Mode::Down {
+                let now = *watching.borrow();
+                if now == Mode::Down {
                     continue;
                 }
+                if let Mode::Refuse(number) = now {
+                    let mut client = client;
+                    let _ = client.write_all(&error_packet(0, number)).await;
+                    continue;
+                }
+                let server = state.server.lock().unwrap().clone();
                 let Ok(server) = TcpStream::connect(&server).await else {
                     continue;
                 };
+                let number = state.accepted.fetch_add(1, Ordering::SeqCst);
                 client.set_nodelay(true).unwrap();
                 server.set_nodelay(true).unwrap();
                 state.links.fetch_add(1, Ordering::SeqCst);
                 let (watching, state) = (watching.clone(), Arc::clone(&state));
                 links.spawn(async move {
-                    link(client, server, watching, &state).await;
+                    link(number, client, server, watching, &state).await;
                     state.links.fetch_sub(1, Ordering::SeqCst);
                 });
             }
@@ -91,6 +118,43 @@ impl Proxy {
         }
     }
 
+    /// Closes all connections there are; new ones pass.
+    pub(crate) async fn cut(&self) {
+        let below = self.shared.accepted.load(Ordering::SeqCst);
+        self.shared.cut_below.store(below, Ordering::SeqCst);
+        self.set(Mode::Pass);
+        while self.shared.links.load(Ordering::SeqCst) > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets all connections there are fall silent without a word; new ones pass.
+    pub(crate) fn silence(&self) {
+        let below = self.shared.accepted.load(Ordering::SeqCst);
+        self.shared.silent_below.store(below, Ordering::SeqCst);
+        self.set(Mode::Pass);
+    }
+
+    /// New connections go to this server.
+    pub(crate) fn lead_to(&self, server: &str) {
+        server.clone_into(&mut self.shared.server.lock().unwrap());
+    }
+
+    /// Connections passed on so far.
+    pub(crate) fn accepted(&self) -> usize {
+        self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that came from the server.
+    pub(crate) fn received(&self) -> usize {
+        self.shared.received.load(Ordering::SeqCst)
+    }
+
+    /// Connections there are.
+    pub(crate) fn links(&self) -> usize {
+        self.shared.links.load(Ordering::SeqCst)
+    }
+
     /// How often it has closed a connection as told.
     pub(crate) fn struck(&self) -> usize {
         self.shared.struck.load(Ordering::SeqCst)
@@ -112,7 +176,18 @@ fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|it| it == word)
 }
 
+/// An error as the server sends it, the packet of this number.
+fn error_packet(sequence: u8, number: u16) -> Vec<u8> {
+    let text = format!("#HY000injected {number}");
+    let length = u8::try_from(text.len() + 3).unwrap();
+    let mut packet = vec![length, 0, 0, sequence, 0xff];
+    packet.extend(number.to_le_bytes());
+    packet.extend(text.as_bytes());
+    packet
+}
+
 async fn link(
+    number: usize,
     mut client: TcpStream,
     mut server: TcpStream,
     mut mode: watch::Receiver<Mode>,
@@ -121,8 +196,18 @@ async fn link(
     let (mut up, mut down) = (vec![0; 65_536], vec![0; 65_536]);
     loop {
         let now = *mode.borrow_and_update();
+        let silent = number < shared.silent_below.load(Ordering::SeqCst);
+        if number < shared.cut_below.load(Ordering::SeqCst) {
+            return;
+        }
         match now {
             Mode::Down => return,
+            _ if silent => {
+                if mode.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            }
             Mode::Freeze => {
                 if mode.changed().await.is_err() {
                     return;
@@ -142,6 +227,16 @@ async fn link(
                 if now == Mode::DropCommit && commit && shared.strike() {
                     return;
                 }
+                // 0x17 runs a prepared statement.
+                if let Mode::Fail(number) = now
+                    && bytes.get(4) == Some(&0x17)
+                    && shared.strike()
+                {
+                    if client.write_all(&error_packet(1, number)).await.is_err() {
+                        return;
+                    }
+                    continue;
+                }
                 if now == Mode::DropEntry && holds(bytes, b"strike here") && shared.strike() {
                     return;
                 }
@@ -155,6 +250,7 @@ async fn link(
             }
             read = server.read(&mut down) => {
                 let Ok(n @ 1..) = read else { return };
+                shared.received.fetch_add(n, Ordering::SeqCst);
                 if client.write_all(&down[..n]).await.is_err() {
                     return;
                 }

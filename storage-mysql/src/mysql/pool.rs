@@ -1,0 +1,418 @@
+//! The connections of this process to MySQL.
+//!
+//! The pool knows what an error means. A connection that broke, or that leads to a server which
+//! takes no changes any more, takes all older ones with it: a middlebox cuts many at once, and after
+//! a failover the same address leads to another server. A server that grants fewer connections than
+//! are wanted is worked with by those it grants. A connection that was silent is asked before it is
+//! used.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sqlx::{Connection as _, Executor as _, MySqlConnection, Row as _};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
+
+use super::connect::Connector;
+use super::outage::Outage;
+use super::settings;
+use crate::error::{Fault, UnfitServer};
+use crate::numbers::ErrorScope;
+
+/// How long a connection is believed to work, and its server to take changes, without being asked.
+const BELIEVED: Duration = Duration::from_secs(2);
+/// How long the answer of a connection that was silent is waited for; half of what a call has.
+const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+/// Below the `wait_timeout` of a session: the server never closes a connection that is to be used.
+const MAX_IDLE: Duration = Duration::from_secs(40);
+/// A connection is replaced after this, less a fifth by chance, so that not all go at once.
+const MAX_AGE: Duration = Duration::from_mins(30);
+/// How long after the server refused a connection one more is tried.
+const GROW_AFTER: Duration = Duration::from_secs(5);
+/// How long a goodbye may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Prepared statements that a connection keeps at least.
+pub(super) const MIN_STATEMENTS: usize = 16;
+
+/// The connections. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Pool {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    connector: Connector,
+    /// One for each connection in use or being made.
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    outage: Outage,
+    tasks: TaskTracker,
+}
+
+#[derive(Debug)]
+struct State {
+    /// The last one given back is used first: the others may grow old, and their server forgets
+    /// their statements.
+    idle: Vec<Connected>,
+    /// Connections that exist, or are being made.
+    open: usize,
+    /// Connections of an earlier generation are closed instead of used.
+    generation: u64,
+    /// Permits that are held back because the server grants no more connections.
+    withheld: usize,
+    grow_at: Instant,
+    /// The server that the newest connection leads to.
+    identity: Option<String>,
+    /// Prepared statements of a connection, at most.
+    statements: usize,
+    closed: bool,
+}
+
+#[derive(Debug)]
+struct Connected {
+    conn: MySqlConnection,
+    generation: u64,
+    /// Bytes of a statement.
+    packet: u64,
+    ends_at: Instant,
+    idle_since: Instant,
+    /// When its server was last known to take changes.
+    judged_at: Instant,
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let open = self.inner.lock().open;
+        f.debug_struct("Pool")
+            .field("open", &open)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    pub(super) fn new(connector: Connector, connections: u32, statements: usize) -> Self {
+        let connections = usize::try_from(connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
+        Self {
+            inner: Arc::new(Inner {
+                connector,
+                permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+                state: Mutex::new(State {
+                    idle: Vec::new(),
+                    open: 0,
+                    generation: 0,
+                    withheld: 0,
+                    grow_at: Instant::now(),
+                    identity: None,
+                    statements,
+                    closed: false,
+                }),
+                outage: Outage::default(),
+                tasks: TaskTracker::new(),
+            }),
+        }
+    }
+
+    /// Connections that exist.
+    pub(super) fn open(&self) -> usize {
+        self.inner.lock().open
+    }
+
+    /// A connection for one piece of work.
+    pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease, Fault> {
+        loop {
+            self.inner.grow();
+            let permit = Arc::clone(&self.inner.permits).acquire_owned();
+            let permit = timeout_at(deadline, permit).await;
+            let permit = permit
+                .map_err(|_| Fault::Deadline)?
+                .map_err(|_| Fault::Closed)?;
+            if let Some(connected) = self.inner.reuse(deadline).await {
+                return Ok(self.lease(connected, permit, true));
+            }
+            match self.inner.connect(deadline).await {
+                Ok(connected) => return Ok(self.lease(connected, permit, false)),
+                Err(fault) if fault.scope() == ErrorScope::Crowded && self.open() > 0 => {
+                    // Without this permit, callers wait for a connection that is given back.
+                    self.inner.withhold(permit);
+                    tracing::debug!(
+                        error = &fault as &dyn std::error::Error,
+                        "no more connections"
+                    );
+                }
+                Err(fault) => {
+                    self.inner.outage.failed(&fault);
+                    return Err(fault);
+                }
+            }
+        }
+    }
+
+    fn lease(&self, connected: Connected, permit: OwnedSemaphorePermit, reused: bool) -> Lease {
+        self.inner.outage.recovered();
+        Lease {
+            reused,
+            connected: Some(connected),
+            inner: Arc::clone(&self.inner),
+            _permit: permit,
+        }
+    }
+
+    /// Draws the consequences of a fault for all connections of this generation.
+    pub(super) fn learn(&self, fault: &Fault, generation: u64) {
+        match fault.scope() {
+            ErrorScope::Server => self.inner.retire(generation),
+            // Not those that a number names: the server killed this one connection.
+            ErrorScope::Connection if fault.is_broken_link() => self.inner.retire(generation),
+            ErrorScope::Statements => {
+                let mut state = self.inner.lock();
+                if state.generation == generation {
+                    state.statements = (state.statements / 2).max(MIN_STATEMENTS);
+                    let statements = state.statements;
+                    drop(state);
+                    tracing::warn!(
+                        statements,
+                        "max_prepared_stmt_count reached; connections keep fewer statements"
+                    );
+                    self.inner.retire(generation);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Closes the connections; no work may be under way.
+    pub(super) async fn close(&self) {
+        let idle = {
+            let mut state = self.inner.lock();
+            state.closed = true;
+            std::mem::take(&mut state.idle)
+        };
+        self.inner.permits.close();
+        for connected in idle {
+            self.inner.end(connected);
+        }
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An idle connection that works.
+    async fn reuse(&self, deadline: Instant) -> Option<Connected> {
+        loop {
+            let popped = {
+                let mut state = self.lock();
+                let connected = state.idle.pop()?;
+                let usable = state.accepts(&connected) && connected.idle_since.elapsed() < MAX_IDLE;
+                usable.then_some(connected).ok_or(())
+            };
+            let Ok(connected) = popped else {
+                self.lock().open -= 1;
+                continue;
+            };
+            if connected.judged_at.elapsed() < BELIEVED {
+                return Some(connected);
+            }
+            if let Some(connected) = self.ask(connected, deadline).await {
+                return Some(connected);
+            }
+        }
+    }
+
+    /// Asks a connection that was silent whether its server still takes changes.
+    async fn ask(&self, mut connected: Connected, deadline: Instant) -> Option<Connected> {
+        let sql = "SELECT @@global.read_only";
+        let asking = connected.conn.fetch_one(sqlx::raw_sql(sql));
+        let asked = timeout_at(deadline.min(Instant::now() + ASK_TIMEOUT), asking).await;
+        let generation = connected.generation;
+        let fault = match asked {
+            Ok(Ok(row)) => match row.try_get_unchecked::<String, _>(0) {
+                Ok(value) if settings::same("0", &value) => {
+                    connected.judged_at = Instant::now();
+                    return Some(connected);
+                }
+                Ok(_) => Fault::Unfit(UnfitServer::ReadOnly {
+                    variable: "read_only",
+                }),
+                Err(error) => Fault::Mysql(error),
+            },
+            Ok(Err(error)) => Fault::Mysql(error),
+            Err(_) => Fault::Deadline,
+        };
+        self.lock().open -= 1;
+        tracing::debug!(
+            error = &fault as &dyn std::error::Error,
+            "an idle connection is closed"
+        );
+        if matches!(fault, Fault::Deadline) {
+            // Silence may be a server that hangs, or a way that is gone without a word. Those that
+            // were silent as long as this one are not asked one after the other.
+            let mut state = self.lock();
+            let before = state.idle.len();
+            state.idle.retain(|it| it.judged_at.elapsed() < BELIEVED);
+            state.open -= before - state.idle.len();
+        } else {
+            self.retire(generation);
+        }
+        None
+    }
+
+    async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
+        let statements = {
+            let mut state = self.lock();
+            state.open += 1;
+            state.statements
+        };
+        // Also if this future is dropped.
+        let mut slot = Slot {
+            inner: self,
+            kept: false,
+        };
+        let (conn, facts) = self.connector.connect(deadline, statements).await?;
+        slot.kept = true;
+        let mut state = self.lock();
+        let moved = state.identity.is_some() && state.identity != facts.identity;
+        if moved {
+            tracing::warn!("the address of MySQL leads to another server; connecting anew");
+            state.retire();
+        }
+        state.identity = facts.identity;
+        let now = Instant::now();
+        Ok(Connected {
+            conn,
+            generation: state.generation,
+            packet: facts.packet,
+            ends_at: now + MAX_AGE.mul_f64(rand::random_range(0.8..1.0)),
+            idle_since: now,
+            judged_at: now,
+        })
+    }
+
+    /// Ends all connections of this generation: the idle ones now, the others when given back.
+    fn retire(&self, generation: u64) {
+        let mut state = self.lock();
+        if state.generation == generation {
+            state.retire();
+        }
+    }
+
+    /// Holds a permit back: there is one connection less to be had.
+    fn withhold(&self, permit: OwnedSemaphorePermit) {
+        permit.forget();
+        let mut state = self.lock();
+        state.withheld += 1;
+        state.grow_at = Instant::now() + GROW_AFTER;
+    }
+
+    /// Lets one more connection be tried from time to time.
+    fn grow(&self) {
+        let mut state = self.lock();
+        if state.withheld > 0 && Instant::now() >= state.grow_at {
+            state.withheld -= 1;
+            state.grow_at = Instant::now() + GROW_AFTER;
+            self.permits.add_permits(1);
+        }
+    }
+
+    fn give_back(&self, mut connected: Connected) {
+        let mut state = self.lock();
+        if state.accepts(&connected) {
+            connected.idle_since = Instant::now();
+            state.idle.push(connected);
+            return;
+        }
+        drop(state);
+        self.end(connected);
+    }
+
+    /// Closes a connection with a goodbye, so that the server counts no aborted client.
+    fn end(&self, connected: Connected) {
+        self.lock().open -= 1;
+        self.tasks.spawn(async move {
+            let _ = timeout(CLOSE_TIMEOUT, connected.conn.close()).await;
+        });
+    }
+}
+
+impl State {
+    fn retire(&mut self) {
+        self.generation += 1;
+        self.open -= self.idle.len();
+        self.idle.clear();
+    }
+
+    fn accepts(&self, connected: &Connected) -> bool {
+        !self.closed
+            && connected.generation == self.generation
+            && Instant::now() < connected.ends_at
+    }
+}
+
+/// A connection being made.
+struct Slot<'a> {
+    inner: &'a Inner,
+    kept: bool,
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.inner.lock().open -= 1;
+        }
+    }
+}
+
+/// A connection for one piece of work. Dropped, it is closed: whatever was begun on it ends.
+pub(super) struct Lease {
+    /// Whether it was used before: if it turns out to be broken, it may have been so for long.
+    pub(super) reused: bool,
+    connected: Option<Connected>,
+    inner: Arc<Inner>,
+    // The last field: the connection is idle before somebody else may look for one.
+    _permit: OwnedSemaphorePermit,
+}
+
+const HELD: &str = "a lease has its connection until it ends";
+
+impl Lease {
+    pub(super) fn conn(&mut self) -> &mut MySqlConnection {
+        &mut self.connected.as_mut().expect(HELD).conn
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.connected.as_ref().expect(HELD).generation
+    }
+
+    /// Bytes of a statement.
+    pub(super) fn packet(&self) -> u64 {
+        self.connected.as_ref().expect(HELD).packet
+    }
+
+    /// Gives the connection back; nothing may be open on it.
+    pub(super) fn give_back(mut self) {
+        let connected = self.connected.take().expect(HELD);
+        self.inner.give_back(connected);
+    }
+}
+
+impl fmt::Debug for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lease")
+            .field("reused", &self.reused)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.connected.take().is_some() {
+            self.inner.lock().open -= 1;
+        }
+    }
+}

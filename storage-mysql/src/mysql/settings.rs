@@ -1,0 +1,383 @@
+//! What every connection is set to, and what a server must be set to: one list of each.
+//!
+//! A server's defaults may be anything; nothing here rests on them. What a session can set is set,
+//! then read back, because a proxy in front of the server may drop it. What only the server can
+//! set is checked on each connection, because after a failover the address leads to another one.
+
+use std::collections::HashMap;
+
+use sqlx::{Executor as _, MySqlConnection, Row as _};
+
+use crate::error::UnfitServer;
+
+/// A statement of this many bytes must be possible: two entries of the largest message.
+const LEAST_PACKET: u64 = 1 << 20;
+
+/// Who uses a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Calls that somebody waits for: locks are waited for at most a second.
+    Work,
+    /// Changes of the schema, which may take long and wait for readers.
+    Migration,
+}
+
+/// A session variable that gimlet relies on.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionSetting {
+    /// Its name.
+    pub name: &'static str,
+    /// The value it is set to.
+    pub value: &'static str,
+    /// The value in a migration.
+    pub migration: &'static str,
+    /// The servers that have it.
+    pub servers: Servers,
+}
+
+/// Which servers have a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// MySQL, MariaDB and TiDB.
+    All,
+    /// MariaDB.
+    MariaDb,
+    /// MySQL and TiDB.
+    Mysql,
+}
+
+const fn all(name: &'static str, value: &'static str) -> SessionSetting {
+    SessionSetting {
+        name,
+        value,
+        migration: value,
+        servers: Servers::All,
+    }
+}
+
+impl SessionSetting {
+    const fn migration(mut self, value: &'static str) -> Self {
+        self.migration = value;
+        self
+    }
+
+    const fn on(mut self, servers: Servers) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    fn value(&self, purpose: Purpose) -> &'static str {
+        match purpose {
+            Purpose::Work => self.value,
+            Purpose::Migration => self.migration,
+        }
+    }
+}
+
+/// Every session variable that gimlet relies on. The character set, the isolation level and the
+/// access mode of transactions are set by statements of their own and read back as well.
+pub const SESSION_SETTINGS: &[SessionSetting] = &[
+    // A statement outside a transaction commits by itself; a COMMIT begins no other transaction
+    // and does not end the connection.
+    all("autocommit", "1"),
+    all("completion_type", "NO_CHAIN"),
+    all("sql_mode", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"),
+    all("time_zone", "+00:00"),
+    all("foreign_key_checks", "1"),
+    all("unique_checks", "1"),
+    // A result is never cut off, and no statement is refused for its plan.
+    all("sql_select_limit", "18446744073709551615"),
+    all("sql_safe_updates", "0"),
+    all("sql_big_selects", "1"),
+    all("sql_auto_is_null", "0"),
+    // Locks are waited for at most 1 s: the server ends a transaction before its caller gives up.
+    all("innodb_lock_wait_timeout", "1").migration("50"),
+    all("lock_wait_timeout", "1").migration("50"),
+    // A session that was cut off without a goodbye ends after a minute, with its locks.
+    all("wait_timeout", "60").migration("28800"),
+    all("net_read_timeout", "30"),
+    all("net_write_timeout", "10").migration("60"),
+    all("default_storage_engine", "InnoDB"),
+    // Longer than any caller waits: what nobody waits for any more ends.
+    all("max_statement_time", "11")
+        .migration("0")
+        .on(Servers::MariaDb),
+    all("max_execution_time", "11000")
+        .migration("0")
+        .on(Servers::Mysql),
+    // An open transaction that falls silent ends with its locks.
+    all("idle_transaction_timeout", "5").on(Servers::MariaDb),
+    // Long IN lists stay ranges of the key.
+    all("in_predicate_conversion_threshold", "0").on(Servers::MariaDb),
+];
+
+/// Sets a session, each as one statement. `READ COMMITTED` takes no gap locks, and every
+/// statement reads the newest commits.
+fn statements(purpose: Purpose) -> [String; 3] {
+    let mut set = String::from("SET ");
+    for servers in [Servers::All, Servers::MariaDb, Servers::Mysql] {
+        // Executable comments: MariaDB alone reads /*M!, and skips /*!80000.
+        let (before, after) = match servers {
+            Servers::All => ("", ""),
+            Servers::MariaDb => (" /*M!100500 , ", " */"),
+            Servers::Mysql => (" /*!80000 , ", " */"),
+        };
+        let those = SESSION_SETTINGS.iter().filter(|it| it.servers == servers);
+        let assigned = those.map(|it| {
+            let value = it.value(purpose);
+            let quote = if value.bytes().all(|it| it.is_ascii_digit()) {
+                ""
+            } else {
+                "'"
+            };
+            format!("SESSION {} = {quote}{value}{quote}", it.name)
+        });
+        let assigned: Vec<_> = assigned.collect();
+        set.push_str(before);
+        set.push_str(&assigned.join(", "));
+        set.push_str(after);
+    }
+    [
+        set,
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE".into(),
+        "SET NAMES utf8mb4 COLLATE utf8mb4_bin".into(),
+    ]
+}
+
+/// What a server said of itself when a connection was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerFacts {
+    /// Bytes that one statement may have.
+    pub(super) packet: u64,
+    /// Prepared statements of all its clients, at most.
+    pub(super) prepared: Option<u64>,
+    /// Which server it is. None where one address leads to several equal servers.
+    pub(super) identity: Option<String>,
+}
+
+/// Sets this session and checks it and its server.
+pub(super) async fn settle(
+    conn: &mut MySqlConnection,
+    purpose: Purpose,
+    relaxed: bool,
+) -> Result<ServerFacts, SettleError> {
+    for sql in statements(purpose) {
+        conn.execute(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)))
+            .await?;
+    }
+    let found = variables(conn).await?;
+    Ok(judge(&found, purpose, relaxed)?)
+}
+
+/// Why a connection is not used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SettleError {
+    #[error(transparent)]
+    Mysql(#[from] sqlx::Error),
+    #[error(transparent)]
+    Unfit(#[from] UnfitServer),
+}
+
+/// The server's variables that are judged, beside those of a session.
+const SERVER_VARIABLES: &[&str] = &[
+    "tx_isolation",
+    "transaction_isolation",
+    "tx_read_only",
+    "transaction_read_only",
+    "character_set_client",
+    "character_set_connection",
+    "character_set_results",
+    "collation_connection",
+    "innodb_flush_log_at_trx_commit",
+    "log_bin",
+    "sync_binlog",
+    "binlog_format",
+    "wsrep_on",
+    "group_replication_single_primary_mode",
+    "max_allowed_packet",
+    "max_prepared_stmt_count",
+    "read_only",
+    "super_read_only",
+    "innodb_read_only",
+    "offline_mode",
+    "server_uuid",
+    "server_uid",
+    "server_id",
+    "hostname",
+    "port",
+    "version",
+];
+
+async fn variables(conn: &mut MySqlConnection) -> Result<HashMap<String, String>, sqlx::Error> {
+    let names = SESSION_SETTINGS.iter().map(|it| it.name);
+    let names: Vec<_> = names.chain(SERVER_VARIABLES.iter().copied()).collect();
+    let sql = format!(
+        "SHOW SESSION VARIABLES WHERE Variable_name IN ('{}')",
+        names.join("','")
+    );
+    // By the text protocol: this is asked once, and leaves no prepared statement behind.
+    let rows = conn.fetch_all(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)));
+    let mut found = HashMap::new();
+    for row in rows.await? {
+        let name: String = row.try_get_unchecked(0)?;
+        found.insert(name.to_ascii_lowercase(), row.try_get_unchecked(1)?);
+    }
+    Ok(found)
+}
+
+/// Whether two spellings of a value are one: ON is 1, and modes come in any order.
+pub(super) fn same(wanted: &str, found: &str) -> bool {
+    let plain = |text: &str| {
+        let mut words: Vec<String> = text
+            .split(',')
+            .map(|word| match word.trim().to_ascii_uppercase().as_str() {
+                "ON" => "1".into(),
+                "OFF" => "0".into(),
+                other => other.to_owned(),
+            })
+            .collect();
+        words.sort_unstable();
+        words
+    };
+    let number = |text: &str| text.parse::<f64>().ok();
+    match (number(wanted), number(found)) {
+        // MariaDB shows times as 11.000000.
+        (Some(a), Some(b)) => (a - b).abs() < f64::EPSILON,
+        _ => plain(wanted) == plain(found),
+    }
+}
+
+fn judge(
+    found: &HashMap<String, String>,
+    purpose: Purpose,
+    relaxed: bool,
+) -> Result<ServerFacts, UnfitServer> {
+    // A proxy may drop a SET. A variable that the server does not have needs none.
+    let session = SESSION_SETTINGS
+        .iter()
+        .map(|it| (it.name, it.value(purpose)));
+    let by_statement = [
+        ("tx_isolation", "READ-COMMITTED"),
+        ("transaction_isolation", "READ-COMMITTED"),
+        ("tx_read_only", "0"),
+        ("transaction_read_only", "0"),
+        ("character_set_client", "utf8mb4"),
+        ("character_set_connection", "utf8mb4"),
+        ("character_set_results", "utf8mb4"),
+        ("collation_connection", "utf8mb4_bin"),
+    ];
+    for (variable, needed) in session.chain(by_statement) {
+        if let Some(value) = found.get(variable)
+            && !same(needed, value)
+        {
+            return Err(UnfitServer::Session {
+                variable,
+                found: value.clone(),
+                needed,
+            });
+        }
+    }
+    writable(found)?;
+    durable(found, relaxed)?;
+    let text = |name: &str| found.get(name).map(String::as_str).unwrap_or_default();
+    // READ COMMITTED with a log of statements: every change would be refused with 1665.
+    if is_on(found, "log_bin") && text("binlog_format").eq_ignore_ascii_case("STATEMENT") {
+        return Err(UnfitServer::BinlogFormat);
+    }
+    let packet = found
+        .get("max_allowed_packet")
+        .and_then(|it| it.parse().ok());
+    let packet = packet.unwrap_or(4 << 20);
+    if packet < LEAST_PACKET {
+        return Err(UnfitServer::Packet {
+            found: packet,
+            least: LEAST_PACKET,
+        });
+    }
+    Ok(ServerFacts {
+        packet,
+        prepared: found
+            .get("max_prepared_stmt_count")
+            .and_then(|it| it.parse().ok()),
+        identity: identity(found),
+    })
+}
+
+fn is_on(found: &HashMap<String, String>, name: &str) -> bool {
+    found.get(name).is_some_and(|value| same("1", value))
+}
+
+/// Refuses a server that takes no changes: a replica, or a primary that was replaced.
+fn writable(found: &HashMap<String, String>) -> Result<(), UnfitServer> {
+    for variable in [
+        "read_only",
+        "super_read_only",
+        "innodb_read_only",
+        "offline_mode",
+    ] {
+        // MariaDB 12 knows several degrees of read_only; all but OFF mean a replica.
+        if let Some(value) = found.get(variable)
+            && !same("0", value)
+        {
+            return Err(UnfitServer::ReadOnly { variable });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a server that answers commits before they are on disk (law 1).
+fn durable(found: &HashMap<String, String>, relaxed: bool) -> Result<(), UnfitServer> {
+    let mut needed = vec!["innodb_flush_log_at_trx_commit"];
+    if is_on(found, "log_bin") {
+        needed.push("sync_binlog");
+    }
+    for variable in needed {
+        // A server without the variable (TiDB) is durable in a way of its own.
+        let Some(value) = found.get(variable).filter(|it| *it != "1") else {
+            continue;
+        };
+        if !relaxed {
+            return Err(UnfitServer::Durability {
+                variable,
+                found: value.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn identity(found: &HashMap<String, String>) -> Option<String> {
+    let text = |name: &str| found.get(name).map(String::as_str).unwrap_or_default();
+    let several = text("version").contains("TiDB")
+        || is_on(found, "wsrep_on")
+        || found
+            .get("group_replication_single_primary_mode")
+            .is_some_and(|it| same("0", it));
+    let names = ["server_uuid", "server_uid", "server_id", "hostname", "port"];
+    (!several).then(|| names.map(text).join("/"))
+}
+
+/// What is said once, at open, of a server that may be used with care.
+pub(super) async fn warn(conn: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    let found = variables(conn).await?;
+    for variable in ["innodb_flush_log_at_trx_commit", "sync_binlog"] {
+        let asked = variable != "sync_binlog" || is_on(&found, "log_bin");
+        if let Some(value) = found.get(variable).filter(|it| asked && *it != "1") {
+            tracing::warn!(
+                variable,
+                value,
+                "answered messages may be lost with the machine"
+            );
+        }
+    }
+    if is_on(&found, "wsrep_on") {
+        tracing::warn!(
+            "this server is a Galera node: send all of gimlet's connections to one node at a time, \
+             because rows are locked on that node only"
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,244 @@
+//! The connections to MySQL: cut, silent, too few, led elsewhere, by TLS.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use gimlet_core::store::{Scope, Stores};
+use gimlet_core::time::SystemClock;
+use gimlet_storage_mysql::{migrate, open, open_lasting};
+
+use crate::make::{append, contents, device, send, stored, through, user};
+use crate::numbers::warm_up;
+use crate::private::{Private, certificates};
+use crate::proxy::Proxy;
+use crate::support::{Place, Servers};
+
+/// Longer than a connection is believed to work without being asked.
+const SILENCE: Duration = Duration::from_millis(2_100);
+
+/// One call of each kind; each must be done at the first try.
+async fn each_kind(s: &Stores, round: u64, between: impl AsyncFn()) {
+    between().await;
+    s.seq.heads(&[user(1)]).await.unwrap();
+    between().await;
+    stored(
+        &append(s, &send(&[1, 2], "hi", Some(&format!("k{round}"))))
+            .await
+            .unwrap(),
+    );
+    between().await;
+    s.seq.reserve(Scope::Device, 1).await.unwrap();
+    between().await;
+    s.account.token(user(1), device(1)).await.unwrap();
+    between().await;
+    s.inbox
+        .trim(user(2), gimlet_core::seq::Seq::new(round))
+        .await
+        .unwrap();
+}
+
+pub(super) async fn connections_cut_while_idle_cost_no_call(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    for round in 0..4 {
+        each_kind(&s, round, async || {
+            warm_up(&s, &proxy, 12).await;
+            proxy.cut().await;
+        })
+        .await;
+    }
+    assert_eq!(contents(&s, 1).await.len(), 4);
+}
+
+pub(super) async fn connections_gone_silent_cost_no_call(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    warm_up(&s, &proxy, 12).await;
+    // A firewall forgets the connections and tells nobody.
+    proxy.silence();
+    tokio::time::sleep(SILENCE).await;
+    stored(&append(&s, &send(&[1, 2], "hi", Some("k"))).await.unwrap());
+    s.seq.heads(&[user(1)]).await.unwrap();
+}
+
+pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let name = format!("few_{:08x}", rand::random::<u32>());
+    let database = place.database();
+    let mut admin = place.admin().await;
+    admin
+        .run(&format!(
+            "CREATE USER {name}@'127.0.0.1' IDENTIFIED BY 'p' WITH MAX_USER_CONNECTIONS 3"
+        ))
+        .await;
+    admin
+        .run(&format!("GRANT ALL ON {database}.* TO {name}@'127.0.0.1'"))
+        .await;
+    place.config.mysql.url = place
+        .config
+        .mysql
+        .url
+        .replace("gimlet:gimlet@", &format!("{name}:p@"));
+    let s = place.open().await.stores;
+    for round in 0..5 {
+        let sends: Vec<_> = (0..40)
+            .map(|n| send(&[2 * n + 1, 2 * n + 2], "hi", Some(&format!("{round}-{n}"))))
+            .collect();
+        let heads = (0..40).map(|n| async move { user(n + 1) });
+        let (sent, read) = tokio::join!(
+            join_all(sends.iter().map(|send| append(&s, send))),
+            join_all(heads.map(|user| async { s.seq.heads(&[user.await]).await })),
+        );
+        for done in sent {
+            stored(&done.unwrap());
+        }
+        for done in read {
+            done.unwrap();
+        }
+    }
+    drop(s);
+    admin.run(&format!("DROP USER {name}@'127.0.0.1'")).await;
+}
+
+pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_address(
+    servers: Servers,
+) {
+    // The old primary is one of the case's own; what replaces it is the shared server.
+    let old = Private::start("");
+    let new = Place::new(&servers).await;
+    let database = new.database();
+    let mut admin = old.admin().await;
+    admin
+        .run(&format!(
+            "CREATE DATABASE {database}; CREATE USER plain@'127.0.0.1' IDENTIFIED BY 'gimlet'; \
+         GRANT ALL ON {database}.* TO plain@'127.0.0.1'"
+        ))
+        .await;
+    let mut successor = new.admin().await;
+    successor
+        .run(&format!(
+            "CREATE OR REPLACE USER plain@'127.0.0.1' IDENTIFIED BY 'gimlet'; \
+             GRANT ALL ON {database}.* TO plain@'127.0.0.1'"
+        ))
+        .await;
+    let mut config = new.config.clone();
+    let at_old =
+        crate::support::url(&old.url, &database).replace("gimlet:gimlet@", "plain:gimlet@");
+    let (proxy, url) = through(&at_old).await;
+    config.mysql.url = url;
+    migrate(&config.mysql).await.unwrap();
+    let s = open(&config, Arc::new(SystemClock)).await.unwrap().stores;
+    for n in 0..3 {
+        stored(
+            &append(&s, &send(&[1, 2], "old", Some(&format!("o{n}"))))
+                .await
+                .unwrap(),
+        );
+    }
+    warm_up(&s, &proxy, 8).await;
+    // A hand-over with connections that stay open: an account without the right to write on a
+    // server that is read-only is refused with 1290.
+    admin.run("SET GLOBAL read_only = 1").await;
+    let (host, _) = new
+        .config
+        .mysql
+        .url
+        .rsplit_once('@')
+        .unwrap()
+        .1
+        .split_once('/')
+        .unwrap();
+    proxy.lead_to(host);
+    let first = append(&s, &send(&[1, 2], "new", Some("n0"))).await.unwrap();
+    assert_eq!(stored(&first), 1, "stored by the new primary");
+    // Nothing reads the old one either: what it shows ends where it was replaced.
+    for n in 1..4 {
+        stored(
+            &append(&s, &send(&[1, 2], "new", Some(&format!("n{n}"))))
+                .await
+                .unwrap(),
+        );
+        let of = [user(1)];
+        for heads in join_all((0..16).map(|_| s.seq.heads(&of))).await {
+            assert_eq!(heads.unwrap()[0].head.get(), n + 1);
+        }
+    }
+    assert_eq!(contents(&s, 2).await, ["new"; 4]);
+    successor.run("DROP USER plain@'127.0.0.1'").await;
+}
+
+pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(servers: Servers) {
+    let private = Private::start("");
+    let place = Place::new(&private.servers(&servers)).await;
+    let s = place.open().await.stores;
+    // Enough at open; then others take nearly all of them.
+    private
+        .admin()
+        .await
+        .run("SET GLOBAL max_prepared_stmt_count = 40")
+        .await;
+    for size in [1_u64, 2, 4, 8, 16, 32, 64, 125] {
+        let batch: Vec<_> = (0..size)
+            .map(|n| send(&[2 * n + 1, 2 * n + 2], "hi", Some(&format!("{size}-{n}"))))
+            .collect();
+        for done in s.inbox.append(&batch).await.unwrap() {
+            stored(&done);
+        }
+    }
+    assert_eq!(contents(&s, 1).await.len(), 8);
+}
+
+pub(super) async fn an_ipv6_address_in_brackets_connects(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (before, path) = place.config.mysql.url.rsplit_once('/').unwrap();
+    let (account, server) = before.rsplit_once('@').unwrap();
+    let proxy = Proxy::at("[::1]:0", server.to_owned()).await;
+    let url = format!("{account}@[::1]:{}/{path}", proxy.address.port());
+    place.config.mysql.url = url;
+    migrate(&place.config.mysql).await.unwrap();
+    let s = place.open().await.stores;
+    stored(&append(&s, &send(&[1, 2], "hi", None)).await.unwrap());
+    assert!(proxy.accepted() >= 2);
+}
+
+pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path(), "right");
+    certificates(folder.path(), "wrong");
+    let file = |name: &str| folder.path().join(name);
+    let private = Private::start(&format!(
+        "--ssl-ca={} --ssl-cert={} --ssl-key={}",
+        file("right-ca.pem").display(),
+        file("right.pem").display(),
+        file("right.key").display()
+    ));
+    let mut place = Place::new(&private.servers(&servers)).await;
+    private
+        .admin()
+        .await
+        .run("ALTER USER gimlet@'127.0.0.1' REQUIRE SSL")
+        .await;
+    place.config.mysql.ca = Some(file("right-ca.pem"));
+    let s = place.open().await.stores;
+    stored(&append(&s, &send(&[1, 2], "hi", None)).await.unwrap());
+    place.config.mysql.ca = Some(file("wrong-ca.pem"));
+    let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("certificate"), "{text}");
+    // Without its CA the certificate is not trusted where it is to be checked.
+    place.config.mysql.ca = None;
+    place.config.mysql.url += "&ssl-mode=VERIFY_IDENTITY";
+    let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("certificate"), "{text}");
+    // A setting of the address that would be passed over silently is refused.
+    place.config.mysql.url += "&ssl_ca=/etc/ca.pem";
+    let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
+    let text = refused.unwrap_err().to_string();
+    assert!(text.contains("ssl_ca") && text.contains("ssl-ca"), "{text}");
+}

@@ -1,0 +1,94 @@
+//! A MariaDB of one case's own, for what a case does to a whole server.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use sqlx::{Connection as _, MySqlConnection};
+
+use crate::support::{Admin, Servers};
+
+/// A running MariaDB; it ends with this.
+#[derive(Debug)]
+pub(crate) struct Private {
+    child: Child,
+    input: Option<ChildStdin>,
+    /// Its address, with an account that may do everything.
+    pub(crate) url: String,
+}
+
+impl Private {
+    /// Starts one with these options besides the usual ones.
+    pub(crate) fn start(options: &str) -> Self {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut child = Command::new(root.join("tests/backends/with"))
+            .env_remove("GIMLET_TEST_MYSQL")
+            .env_remove("GIMLET_TEST_PORTS")
+            // No Redis is started for an address that is there already.
+            .env("GIMLET_TEST_REDIS", "none")
+            .env("GIMLET_TEST_MYSQL_ARGS", options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let input = child.stdin.take();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut url = None;
+        for line in lines.map_while(Result::ok) {
+            if let Some(address) = line.strip_prefix("export GIMLET_TEST_MYSQL=") {
+                url = Some(address.to_owned());
+            }
+            // The last line: then nothing more is written to the pipe.
+            if line.starts_with("export GIMLET_TEST_REDIS=") {
+                break;
+            }
+        }
+        Self {
+            child,
+            input,
+            url: url.expect("tests/backends/with says where its MariaDB is"),
+        }
+    }
+
+    /// Both servers, the MySQL one being this.
+    pub(crate) fn servers(&self, servers: &Servers) -> Servers {
+        Servers {
+            mysql: self.url.clone(),
+            redis: servers.redis.clone(),
+        }
+    }
+
+    /// A connection with every right.
+    pub(crate) async fn admin(&self) -> Admin {
+        Admin(MySqlConnection::connect(&self.url).await.unwrap())
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        drop(self.input.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A CA of our own, and a certificate of it for 127.0.0.1.
+pub(crate) fn certificates(folder: &Path, name: &str) {
+    let script = format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca-{name} \
+           -keyout {name}-ca.key -out {name}-ca.pem -addext basicConstraints=critical,CA:TRUE && \
+         openssl req -newkey rsa:2048 -nodes -subj /CN=db -keyout {name}.key -out {name}.csr && \
+         printf 'subjectAltName=IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' > {name}.ext && \
+         openssl x509 -req -in {name}.csr -CA {name}-ca.pem -CAkey {name}-ca.key -CAcreateserial \
+           -days 2 -extfile {name}.ext -out {name}.pem"
+    );
+    let done = Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(folder)
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+}
