@@ -27,7 +27,7 @@ use gimlet_core::time::Timestamp;
 const VERSION: u8 = 1;
 
 /// Bytes of a message beside its mentions and content.
-const FIXED: usize = 1 + 16 + 17 + 9 + 12 + 4 + 4;
+pub(crate) const FIXED: usize = 1 + 16 + 17 + 9 + 12 + 4 + 4;
 
 /// A record that is not what this version writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

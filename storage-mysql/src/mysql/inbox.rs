@@ -1,12 +1,12 @@
 //! Inboxes: pages, retention, and the doors to `append` and `job`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
 use gimlet_core::id::{GroupId, UserId};
-use gimlet_core::message::Entry;
+use gimlet_core::message::{Entry, Message};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
@@ -96,27 +96,82 @@ impl InboxStore for Db {
     }
 }
 
+/// A body up to this size comes with its entry, however small the page.
+const SMALL_BODY: usize = 256;
+
+/// How often a page is read again because it was trimmed between its two statements.
+const PAGE_TRIES: usize = 3;
+
+/// An entry of a page whose body is still to be read, or not.
+enum Slot {
+    Read(Entry),
+    Large(Seq),
+}
+
 async fn page(
     session: &mut Session,
     user: UserId,
     seq: Seq,
     limit: PageLimit,
 ) -> Result<InboxSlice, Fault> {
+    for _ in 0..PAGE_TRIES {
+        let (mut page, slots) = lengths(session, user, seq, limit).await?;
+        let large = slots.iter().filter_map(|slot| match slot {
+            Slot::Large(seq) => Some(seq.get()),
+            Slot::Read(_) => None,
+        });
+        let mut bodies = large_bodies(session, user, &large.collect::<Vec<_>>()).await?;
+        let entries = slots.into_iter().map(|slot| match slot {
+            Slot::Read(entry) => Some(entry),
+            Slot::Large(seq) => Some(Entry {
+                seq,
+                message: Arc::new(bodies.remove(&seq)?),
+            }),
+        });
+        // A body that is gone was trimmed since its length was read: the page begins later now.
+        let Some(items) = entries.collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        page.items = items;
+        // No server is known to give the rows in another order; one that did would hide entries.
+        let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
+        let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
+        if !ascending || last > page.head.head {
+            return Err(Fault::Corrupt(
+                "a page came out of order or beyond its head",
+            ));
+        }
+        return Ok(page);
+    }
+    Err(Fault::Corrupt("an entry's message is not there"))
+}
+
+/// Reads the head, and which entries the page holds: small ones whole, of large ones the length,
+/// so that no body is read that the page has no room for.
+async fn lengths(
+    session: &mut Session,
+    user: UserId,
+    seq: Seq,
+    limit: PageLimit,
+) -> Result<(InboxSlice, Vec<Slot>), Fault> {
     let items = limit.items.max(1);
+    let small = (limit.bytes / items).max(SMALL_BODY);
     // Entries and their head are one commit, and one statement sees one moment: what it returns is
     // without a hole and never above the head.
     // A row of the head, and rows of entries. Joined to the head, the entries would be sorted first.
-    let sql = "SELECT 1, seq, floor, NULL, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
-               (SELECT 0, i.seq, i.seq, i.body, m.body FROM inbox i \
-               LEFT JOIN message m ON m.message_id = i.shared \
+    let sql = "SELECT 1, seq, floor, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
+               (SELECT 0, i.seq, CAST(LENGTH(COALESCE(i.body, m.body)) AS UNSIGNED), \
+               IF(LENGTH(COALESCE(i.body, m.body)) <= ?, COALESCE(i.body, m.body), NULL) \
+               FROM inbox i LEFT JOIN message m ON m.message_id = i.shared \
                WHERE i.user_id = ? AND i.seq > ? ORDER BY i.seq LIMIT ?)";
     let select = sqlx::query(sql)
         .bind(user.get())
+        .bind(i64::try_from(small).unwrap_or(i64::MAX))
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
     let rows = session.rows(select).await?;
-    let (mut page, mut taken) = (InboxSlice::default(), 0);
+    let (mut page, mut slots, mut taken) = (InboxSlice::default(), Vec::new(), 0);
     for row in &rows {
         let seq = Seq::new(number(row, 1)?);
         if row.try_get_unchecked::<i64, _>(0)? == 1 {
@@ -124,32 +179,55 @@ async fn page(
             page.head = Head { head: seq, floor };
             continue;
         }
-        if page.items.len() == items || taken > limit.bytes {
+        if slots.len() == items || taken > limit.bytes {
             page.more = true;
             break;
         }
-        let body = match row.try_get_unchecked::<Option<Vec<u8>>, _>(3)? {
-            Some(body) => body,
-            None => row
-                .try_get_unchecked::<Option<Vec<u8>>, _>(4)?
-                .ok_or(Fault::Corrupt("an entry's message is not there"))?,
+        let length = row.try_get::<Option<u64>, _>(2)?;
+        let length = length.ok_or(Fault::Corrupt("an entry's message is not there"))?;
+        let body = row.try_get_unchecked::<Option<Vec<u8>>, _>(3)?;
+        let slot = if let Some(body) = body {
+            let message = Arc::new(record::decode(body)?);
+            taken += message.content.len();
+            Slot::Read(Entry { seq, message })
+        } else {
+            // Its mentions count as content here: the page may end an entry earlier.
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            taken = taken.saturating_add(length.saturating_sub(record::FIXED));
+            Slot::Large(seq)
         };
-        let message = record::decode(body)?;
-        taken += message.content.len();
-        page.items.push(Entry {
-            seq,
-            message: Arc::new(message),
-        });
+        slots.push(slot);
     }
-    // No server is known to give the rows in another order; one that did would hide entries.
-    let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
-    let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
-    if !ascending || last > page.head.head {
-        return Err(Fault::Corrupt(
-            "a page came out of order or beyond its head",
+    Ok((page, slots))
+}
+
+/// The bodies of these entries.
+async fn large_bodies(
+    session: &mut Session,
+    user: UserId,
+    seqs: &[u64],
+) -> Result<HashMap<Seq, Message>, Fault> {
+    let mut bodies = HashMap::with_capacity(seqs.len());
+    for piece in cut::filled(seqs.len()) {
+        let mut select = sqlx::query(cut::text(
+            "SELECT i.seq, COALESCE(i.body, m.body) FROM inbox i \
+             LEFT JOIN message m ON m.message_id = i.shared WHERE i.user_id = ? AND i.seq IN (",
+            "?",
+            piece.size(),
+            ")",
         ));
+        select = select.bind(user.get());
+        for (at, _) in piece.rows() {
+            select = select.bind(seqs.get(at).copied());
+        }
+        for row in session.rows(select).await? {
+            let body = row.try_get_unchecked::<Option<Vec<u8>>, _>(1)?;
+            if let Some(body) = body {
+                bodies.insert(Seq::new(number(&row, 0)?), record::decode(body)?);
+            }
+        }
     }
-    Ok(page)
+    Ok(bodies)
 }
 
 /// Removes one slice of entries; returns whether that was all.

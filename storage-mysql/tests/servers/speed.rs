@@ -8,7 +8,7 @@ use gimlet_core::seq::Seq;
 use gimlet_core::store::Append;
 use tokio::time::Instant;
 
-use crate::make::{append, device, send, stored, user};
+use crate::make::{append, device, send, stored, through, user};
 use crate::support::{Place, Servers};
 
 /// Statements of a batch for each started thousand of rows, transaction control included.
@@ -54,6 +54,34 @@ pub(super) async fn a_batch_costs_few_statements(servers: Servers) {
         println!("{name}: {rows} rows, {statements} statements");
         let most = C * rows.div_ceil(1_000) as u64;
         assert!(statements <= most, "{name}: {statements} > {most}");
+    }
+}
+
+/// A page of an old client has room for one small message; the inbox is full of large ones.
+pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: Servers) {
+    const LARGE: usize = 60 << 10;
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    let large = "x".repeat(LARGE);
+    for n in 0..51 {
+        // Some bodies stand in the entry, others are shared by three.
+        let to: &[u64] = if n % 2 == 0 { &[1, 2] } else { &[1, 2, 3] };
+        stored(&append(&s, &send(to, &large, None)).await.unwrap());
+    }
+    for (bytes, items) in [(1_022, 1), (3 * LARGE - 1, 3), (3 * LARGE, 4)] {
+        let before = proxy.received();
+        let limit = PageLimit { items: 50, bytes };
+        let page = s.inbox.after(user(2), Seq::ZERO, limit).await.unwrap();
+        assert_eq!(page.items.len(), items, "{bytes} bytes");
+        assert!(page.more);
+        assert_eq!(page.items[items - 1].message.content.len(), LARGE);
+        let read = proxy.received() - before;
+        assert!(
+            read < items * LARGE + 16_384,
+            "a page of {bytes} read {read} bytes"
+        );
     }
 }
 
