@@ -1,6 +1,8 @@
 //! What can go wrong: at opening, said in words for an operator, and later, as a fault sorted by
 //! what the caller does about it.
 
+use gimlet_core::id::UserId;
+use gimlet_core::seq::Seq;
 use gimlet_core::store::{Kind, StoreError};
 use sqlx::mysql::MySqlDatabaseError;
 
@@ -154,6 +156,16 @@ pub(crate) enum Fault {
     /// The commit, or a change without a transaction, was sent and its answer never came.
     #[error("the answer to a change was lost: {0}")]
     Unknown(String),
+    /// An inbox is shorter than this process has seen it: the store's history went back.
+    #[error("the inbox of {user} ends at {found}, and {known} was seen before")]
+    WentBack {
+        /// Whose inbox.
+        user: UserId,
+        /// Its last known entry.
+        known: Seq,
+        /// Its last entry now.
+        found: Seq,
+    },
     /// A row that cannot be what was written.
     #[error("{0}")]
     Corrupt(&'static str),
@@ -171,7 +183,11 @@ impl Fault {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
             Self::Redis(error) => redis_kind(error),
-            Self::Deadline | Self::Down | Self::Closed | Self::Unfit(_) => Kind::Unavailable,
+            Self::Deadline
+            | Self::Down
+            | Self::Closed
+            | Self::Unfit(_)
+            | Self::WentBack { .. } => Kind::Unavailable,
             Self::Unknown(_) => Kind::Unknown,
             Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,

@@ -61,6 +61,12 @@ impl Lasting {
         self.db.statements()
     }
 
+    /// How often this process has ended a history that went back (law 10).
+    #[must_use]
+    pub fn epochs_renewed(&self) -> u64 {
+        self.db.renewed()
+    }
+
     /// Waits for transactions in flight and closes the connections.
     pub async fn close(&self) {
         self.db.close().await;
@@ -103,14 +109,21 @@ pub async fn open_lasting(
 /// Opens Redis. It need not be up: what needs it is unavailable until it is. To be called within
 /// a tokio runtime.
 pub fn open_live(config: &RedisConfig) -> Result<Live, OpenError> {
-    let redis::Served { room, route } = redis::open(config)?;
+    let redis::Served { room, route, .. } = redis::open(config)?;
     Ok(Live { room, route })
 }
 
 /// Opens both.
 pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
     let lasting = open_lasting(&config.mysql, clock).await?;
-    let Live { room, route } = open_live(&config.redis)?;
+    let redis::Served {
+        room,
+        route,
+        commits,
+    } = redis::open(&config.redis)?;
+    // From here on every connection is checked against the commits of all nodes; the ones that are
+    // open already were made before those could be read.
+    lasting.db.share(commits).await?;
     let stores = Stores {
         seq: lasting.seq(),
         inbox: lasting.inbox(),

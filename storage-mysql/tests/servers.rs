@@ -9,6 +9,8 @@
 
 #[path = "servers/faults.rs"]
 mod faults;
+#[path = "servers/history.rs"]
+mod history;
 #[path = "servers/live.rs"]
 mod live;
 #[path = "servers/make.rs"]
@@ -78,6 +80,12 @@ cases! {
     settings {
         no_default_of_a_server_changes_anything,
         a_server_that_cannot_be_worked_with_is_refused_with_the_reason,
+    }
+    history {
+        a_head_that_goes_back_renews_the_epoch_before_the_next_send,
+        a_reader_that_meets_a_shorter_inbox_renews_the_epoch,
+        a_new_connection_knows_the_commits_of_all_nodes,
+        an_epoch_whose_renewal_was_lost_is_renewed_again,
     }
     live {
         a_room_feed_that_breaks_says_so,

@@ -23,7 +23,7 @@
 //! | `S` | user, device | `Number`: the device's ack | all |
 //! | `T` | device | `Token` | all |
 //! | `U` | user, group | nothing: the groups of a user | all |
-//! | `V` | – | `Meta` | opening |
+//! | `V` | – | `Meta` | all |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
 //! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
 //!
@@ -258,7 +258,7 @@ pub(crate) fn shows(key: &[u8], removed: bool) -> bool {
     match key.first() {
         Some(b'Z') => key.get(1..).is_some_and(|of| shows(of, removed)),
         Some(b'E' | b'B') => removed,
-        Some(prefix) => b"ADFGHMNPSTU".contains(prefix),
+        Some(prefix) => b"ADFGHMNPSTUV".contains(prefix),
         None => false,
     }
 }

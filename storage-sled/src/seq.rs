@@ -77,6 +77,20 @@ impl SeqStore for Store {
         Ok(Epoch(meta.epoch))
     }
 
+    async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
+        let renew = self.change("seq.new_epoch", Weight::Sets, move |txn| {
+            let mut meta = txn
+                .get::<Meta>(key::META)?
+                .ok_or(Fault::Corrupt("the store has no epoch"))?;
+            if Epoch(meta.epoch) == old {
+                meta.epoch = Epoch::draw().0;
+                txn.put(key::META, &meta)?;
+            }
+            Ok(Epoch(meta.epoch))
+        });
+        renew.await
+    }
+
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
         let users = users.to_vec();
         let read = move |shared: &Shared| {

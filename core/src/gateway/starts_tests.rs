@@ -26,6 +26,10 @@ impl SeqStore for Hangs {
         self.inner.epoch().await
     }
 
+    async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
+        self.inner.new_epoch(old).await
+    }
+
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
         if !self.asked.swap(true, Ordering::SeqCst) {
             std::future::pending::<()>().await;

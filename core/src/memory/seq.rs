@@ -9,7 +9,15 @@ use crate::store::{Head, Kind, Scope, SeqStore, StoreError};
 #[async_trait]
 impl SeqStore for Engine {
     async fn epoch(&self) -> Result<Epoch, StoreError> {
-        Ok(self.epoch)
+        Ok(self.lock().epoch)
+    }
+
+    async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
+        let epoch = &mut self.lock().epoch;
+        if *epoch == old {
+            *epoch = Epoch::draw();
+        }
+        Ok(*epoch)
     }
 
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {

@@ -20,7 +20,6 @@ use crate::time::Clock;
 /// The engine: serves `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
 #[derive(Debug)]
 pub(super) struct Engine {
-    pub(super) epoch: Epoch,
     pub(super) clock: Arc<dyn Clock>,
     // A std mutex: every hold is a short computation (a batch is at most 5,000 entries), and none
     // spans an await.
@@ -30,11 +29,17 @@ pub(super) struct Engine {
 impl Engine {
     pub(super) fn new(clock: Arc<dyn Clock>, retention: Retention) -> Self {
         Self {
-            epoch: Epoch::draw(),
             clock,
             state: Mutex::new(State {
+                epoch: Epoch::draw(),
                 retention,
-                ..State::default()
+                inboxes: Map::default(),
+                keys: Keys::default(),
+                jobs: Jobs::default(),
+                groups: HashMap::new(),
+                memberships: HashMap::new(),
+                friends: HashMap::new(),
+                reserved: [0; 3],
             }),
         }
     }
@@ -45,8 +50,10 @@ impl Engine {
 }
 
 /// Everything that changes together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
+    /// The name of this history (law 10).
+    pub(super) epoch: Epoch,
     pub(super) retention: Retention,
     pub(super) inboxes: Map<UserId, Inbox>,
     pub(super) keys: Keys,

@@ -35,6 +35,15 @@ pub trait SeqStore: Debug + Send + Sync + 'static {
     /// store and changes when history is lost or rolled back.
     async fn epoch(&self) -> Result<Epoch, StoreError>;
 
+    /// Ends the history that is called `old`: draws a new epoch and stores it durably, in one step
+    /// with the comparison. Returns the epoch that is in force afterwards. If the store's epoch is
+    /// not `old`, somebody else has ended that history: nothing changes, and the present epoch is
+    /// returned. So nodes that notice the same loss at once draw one epoch between them.
+    ///
+    /// Inboxes, heads and everything else stay as they are; only their history gets another name,
+    /// and clients of the extension start over.
+    async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError>;
+
     /// The heads of these users' inboxes, in the order asked; an unknown user's is zero.
     ///
     /// A head is durable before it is returned, and never goes back within an epoch (laws 1 and 2).

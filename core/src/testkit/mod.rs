@@ -50,6 +50,7 @@ contract! {
         an_unknown_users_head_is_zero,
         heads_come_in_the_order_asked,
         the_epoch_stays_the_same,
+        a_new_epoch_replaces_the_old_one_once,
         reserved_numbers_only_increase,
         reserved_blocks_never_overlap,
         a_block_out_of_bounds_is_misuse,

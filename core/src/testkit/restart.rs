@@ -37,6 +37,9 @@ pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
     let epoch = it.stores.seq.epoch().await.unwrap();
     it.reopen().await;
     assert_eq!(it.stores.seq.epoch().await.unwrap(), epoch);
+    let new = it.stores.seq.new_epoch(epoch).await.unwrap();
+    it.reopen().await;
+    assert_eq!(it.stores.seq.epoch().await.unwrap(), new);
 }
 
 /// Law 4: a repeat is known across restarts.

@@ -33,6 +33,25 @@ pub(super) async fn the_epoch_stays_the_same(it: Fixture) {
     assert_eq!(s.seq.epoch().await.unwrap(), epoch);
 }
 
+/// Law 10: one history ends once, whoever notices, and only its name changes.
+pub(super) async fn a_new_epoch_replaces_the_old_one_once(it: Fixture) {
+    let s = it.stores;
+    put(&s, &[user(1)], "hi").await;
+    let old = s.seq.epoch().await.unwrap();
+    let drawn = together(16, |_| {
+        let s = s.clone();
+        async move { s.seq.new_epoch(old).await.unwrap() }
+    })
+    .await;
+    let new = s.seq.epoch().await.unwrap();
+    assert_ne!(new, old);
+    assert_ne!(new.0, 0, "the wire reads zero as none");
+    assert!(drawn.iter().all(|it| *it == new), "{drawn:?}, {new:?}");
+    assert_eq!(s.seq.new_epoch(old).await.unwrap(), new, "old is over");
+    assert_ne!(s.seq.new_epoch(new).await.unwrap(), new);
+    assert_eq!(put(&s, &[user(1)], "on").await, [(user(1), Seq::new(2))]);
+}
+
 pub(super) async fn reserved_numbers_only_increase(it: Fixture) {
     let seq = &it.stores.seq;
     for scope in [Scope::User, Scope::Device, Scope::Group] {

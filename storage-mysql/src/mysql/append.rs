@@ -246,7 +246,12 @@ pub(super) async fn take_seqs(
     for row in session.rows_in(head, &users, ") FOR UPDATE").await? {
         let user = user(&row, 0)?;
         let n = counts.get(&user).copied().unwrap_or_default();
-        next.insert(user, Seq::new(number(&row, 1)? - n).next());
+        let raised = number(&row, 1)?;
+        let before = Seq::new(raised.saturating_sub(n));
+        // Before anything is stored under these numbers: they must not have been given out before.
+        session.history.holds(user, before)?;
+        session.taken.push((user, Seq::new(raised)));
+        next.insert(user, before.next());
     }
     Ok(Next(next))
 }

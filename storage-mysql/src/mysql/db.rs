@@ -16,10 +16,11 @@ use gimlet_core::time::{Clock, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use super::history::{CommitLog, History};
 use super::pool::Pool;
 use super::session::Session;
 use crate::config::MysqlConfig;
-use crate::error::Fault;
+use crate::error::{Fault, OpenError};
 use crate::numbers::ErrorScope;
 use crate::retry::Backoff;
 
@@ -40,6 +41,7 @@ struct Inner {
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     epoch: super::seq::EpochCell,
+    history: Arc<History>,
     tokens: super::tokens::Tokens,
 }
 
@@ -81,7 +83,12 @@ impl<T, F> Work<T> for F where
 }
 
 impl Db {
-    pub(super) fn new(pool: Pool, clock: Arc<dyn Clock>, config: &MysqlConfig) -> Self {
+    pub(super) fn new(
+        pool: Pool,
+        clock: Arc<dyn Clock>,
+        config: &MysqlConfig,
+        history: Arc<History>,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 pool,
@@ -91,6 +98,7 @@ impl Db {
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 epoch: super::seq::EpochCell::default(),
+                history,
                 tokens: super::tokens::Tokens::default(),
             }),
         }
@@ -114,6 +122,28 @@ impl Db {
 
     pub(super) fn epoch_cell(&self) -> &super::seq::EpochCell {
         &self.inner.epoch
+    }
+
+    pub(super) fn history(&self) -> &Arc<History> {
+        &self.inner.history
+    }
+
+    /// How often this process has ended a history that went back.
+    pub(crate) fn renewed(&self) -> u64 {
+        self.inner.history.renewed()
+    }
+
+    /// Compares the server with the latest commits of all nodes, now and on every new connection.
+    pub(crate) async fn share(&self, log: Arc<dyn CommitLog>) -> Result<(), OpenError> {
+        self.inner.history.share(log);
+        let failed = OpenError::from_connecting;
+        let mut session = self
+            .session(self.deadline(Pace::Slow))
+            .await
+            .map_err(failed)?;
+        session.check_server().await.map_err(failed)?;
+        session.give_back();
+        Ok(())
     }
 
     pub(super) fn tokens(&self) -> &super::tokens::Tokens {
@@ -187,7 +217,30 @@ impl Db {
     async fn session(&self, deadline: Instant) -> Result<Session, Fault> {
         let inner = &self.inner;
         let lease = inner.pool.acquire(deadline).await?;
-        Ok(Session::new(lease, Arc::clone(&inner.statements)))
+        let (statements, history) = (Arc::clone(&inner.statements), Arc::clone(&inner.history));
+        Ok(Session::new(lease, statements, history))
+    }
+
+    /// Ends a history that went back, before anything else is accepted (law 10). Whoever notices
+    /// first draws the epoch; the others find it drawn.
+    async fn end_history(&self, fault: &Fault, deadline: Instant) -> Result<(), Fault> {
+        let Some(old) = self.inner.history.present() else {
+            return Ok(());
+        };
+        tracing::error!(
+            error = fault as &dyn std::error::Error,
+            "the store's history went back"
+        );
+        let mut session = self.session(deadline).await?;
+        // A session that is not given back is closed: nothing is left open on it.
+        timeout_at(deadline, session.renew(old))
+            .await
+            .map_err(|_| Fault::Deadline)??;
+        session.give_back();
+        if let Some(epoch) = self.inner.history.present() {
+            self.inner.epoch.set(epoch);
+        }
+        Ok(())
     }
 
     async fn transactions<T>(&self, deadline: Instant, work: impl Work<T>) -> Result<T, Fault> {
@@ -203,6 +256,10 @@ impl Db {
                 }
                 Err(fault) => (fault, false),
             };
+            if matches!(fault, Fault::WentBack { .. }) {
+                self.end_history(&fault, deadline).await?;
+                continue;
+            }
             let again = fault.is_duplicate() || is_worth_repeating(&fault);
             if !again || !pause(&mut backoff, &fault, stale, deadline).await {
                 return Err(fault);
@@ -248,6 +305,10 @@ impl Db {
                 }
                 Err(fault) => (fault, false),
             };
+            if matches!(fault, Fault::WentBack { .. }) {
+                self.end_history(&fault, deadline).await?;
+                continue;
+            }
             if is_worth_repeating(&fault) && pause(&mut backoff, &fault, stale, deadline).await {
                 continue;
             }
@@ -288,6 +349,7 @@ impl Db {
         };
         match timeout_at(deadline + COMMIT_GRACE, session.plain("COMMIT")).await {
             Ok(Ok(())) => {
+                session.history.committed(&session.taken);
                 session.give_back();
                 Ok(done)
             }

@@ -170,6 +170,7 @@ async fn lengths(
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
+    let known = session.history.known(user);
     let rows = session.rows(select).await?;
     let (mut page, mut slots, mut taken) = (InboxSlice::default(), Vec::new(), 0);
     for row in &rows {
@@ -198,6 +199,7 @@ async fn lengths(
         };
         slots.push(slot);
     }
+    session.history.saw(user, known, page.head.head)?;
     Ok((page, slots))
 }
 

@@ -13,6 +13,7 @@ mod decide;
 mod device;
 mod friend;
 mod group;
+mod history;
 mod inbox;
 mod job;
 mod open;
@@ -25,6 +26,7 @@ mod tokens;
 
 pub(crate) use connect::Connector;
 pub(crate) use db::Db;
+pub(crate) use history::{CommitLog, Mark};
 pub(crate) use open::open;
 pub(crate) use settings::Purpose;
 pub use settings::{SESSION_SETTINGS, Servers, SessionSetting};

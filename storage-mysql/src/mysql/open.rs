@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::connect::{Connector, MAX_STATEMENTS};
 use super::db::Db;
+use super::history::History;
 use super::pool::{MIN_STATEMENTS, Pool};
 use super::seq;
 use super::session::Session;
@@ -26,11 +27,22 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
     settings::warn(&mut conn).await.map_err(OpenError::Mysql)?;
     let statements = statements(&mut conn, config.connections).await?;
     conn.close().await.map_err(OpenError::Mysql)?;
-    let pool = Pool::new(connector, config.connections, statements);
+    let history = Arc::new(History::default());
+    let pool = Pool::new(
+        connector,
+        config.connections,
+        statements,
+        Arc::clone(&history),
+    );
     let lease = pool.acquire(Instant::now() + config.slow_deadline).await;
     let lease = lease.map_err(OpenError::from_connecting)?;
-    let mut session = Session::new(lease, Arc::default());
-    seq::settle_epoch(&mut session)
+    let mut session = Session::new(lease, Arc::default(), Arc::clone(&history));
+    let settled = async {
+        seq::settle_epoch(&mut session).await?;
+        // Notes the epoch that is in force: of a new database it was drawn just now.
+        session.check_server().await
+    };
+    settled
         .await
         .map_err(|fault| match fault {
             Fault::Mysql(error) if Fault::number_of(&error) == Some(1146) => {
@@ -40,7 +52,7 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
             other => OpenError::Schema(other.to_string()),
         })?;
     session.give_back();
-    Ok(Db::new(pool, clock, config))
+    Ok(Db::new(pool, clock, config, history))
 }
 
 /// How many prepared statements a connection may keep, by what the server has left.

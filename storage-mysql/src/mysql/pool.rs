@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use super::connect::Connector;
+use super::history::History;
 use super::outage::Outage;
 use super::settings;
 use crate::error::{Fault, UnfitServer};
@@ -44,6 +45,8 @@ pub(super) struct Pool {
 
 struct Inner {
     connector: Connector,
+    /// What a new connection's server must have.
+    history: Arc<History>,
     /// One for each connection in use or being made.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
@@ -92,11 +95,17 @@ impl fmt::Debug for Pool {
 }
 
 impl Pool {
-    pub(super) fn new(connector: Connector, connections: u32, statements: usize) -> Self {
+    pub(super) fn new(
+        connector: Connector,
+        connections: u32,
+        statements: usize,
+        history: Arc<History>,
+    ) -> Self {
         let connections = usize::try_from(connections.max(1)).unwrap_or(Semaphore::MAX_PERMITS);
         Self {
             inner: Arc::new(Inner {
                 connector,
+                history,
                 permits: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
                 state: Mutex::new(State {
                     idle: Vec::new(),
@@ -274,7 +283,12 @@ impl Inner {
             inner: self,
             kept: false,
         };
-        let (conn, facts) = self.connector.connect(deadline, statements).await?;
+        let (mut conn, facts) = self.connector.connect(deadline, statements).await?;
+        // Before anything else runs on it: after a failover it leads to a server that may lack the
+        // last commits (law 10).
+        timeout_at(deadline, self.history.check_server(&mut conn))
+            .await
+            .map_err(|_| Fault::Deadline)??;
         slot.kept = true;
         let mut state = self.lock();
         let moved = state.identity.is_some() && state.identity != facts.identity;

@@ -1,7 +1,7 @@
 //! Heads, the epoch and id blocks.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use super::session::{Session, number, user};
 use crate::error::Fault;
 
 /// How long an epoch that was read is believed: an operator's change shows within this.
-const EPOCH_AGE: Duration = Duration::from_secs(2);
+const EPOCH_AGE: Duration = Duration::from_millis(500);
 
 /// The counter of fan-out jobs; the others are of a `Scope`.
 pub(super) const JOBS: u8 = 4;
@@ -33,7 +33,7 @@ impl EpochCell {
             .map(|(_, epoch)| epoch)
     }
 
-    fn set(&self, epoch: Epoch) {
+    pub(super) fn set(&self, epoch: Epoch) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), epoch));
     }
 }
@@ -72,6 +72,26 @@ impl SeqStore for Db {
             .boxed()
         });
         let epoch = read.await?;
+        if self.history().is_former(epoch) {
+            // The renewal itself was lost, with all that was stored after it.
+            return self.new_epoch(epoch).await;
+        }
+        self.history().begin(epoch);
+        self.epoch_cell().set(epoch);
+        Ok(epoch)
+    }
+
+    async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
+        // Run twice it finds that the history is ended.
+        let renew = self.once("seq.new_epoch", Once::Repeatable, move |session| {
+            async move {
+                session.renew(old).await?;
+                let present = session.history.present();
+                present.ok_or(Fault::Corrupt("the store has no epoch"))
+            }
+            .boxed()
+        });
+        let epoch = renew.await?;
         self.epoch_cell().set(epoch);
         Ok(epoch)
     }
@@ -83,6 +103,9 @@ impl SeqStore for Db {
         let read = self.once("seq.heads", Once::Read, move |session| {
             let numbers = numbers.clone();
             async move {
+                let history = Arc::clone(&session.history);
+                let ids = numbers.iter().filter_map(|it| UserId::new(*it));
+                let known: HashMap<_, _> = ids.map(|it| (it, history.known(it))).collect();
                 let head = "SELECT user_id, seq, floor FROM inbox_head WHERE user_id IN (";
                 let mut heads = HashMap::new();
                 for row in session.rows_in(head, &numbers, ")").await? {
@@ -91,6 +114,10 @@ impl SeqStore for Db {
                         floor: Seq::new(number(&row, 2)?),
                     };
                     heads.insert(user(&row, 0)?, head);
+                }
+                for (user, known) in known {
+                    let found = heads.get(&user).copied().unwrap_or_default();
+                    history.saw(user, known, found.head)?;
                 }
                 Ok(heads)
             }

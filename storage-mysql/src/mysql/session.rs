@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
+use gimlet_core::id::{DeviceId, Epoch, GroupId, MessageId, UserId};
+use gimlet_core::seq::Seq;
 use gimlet_core::time::Timestamp;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult, MySqlRow};
 use sqlx::query::Query;
 use sqlx::{MySql, Row as _, SqlSafeStr};
 
 use super::cut;
+use super::history::History;
 use super::pool::Lease;
 use crate::error::Fault;
 
@@ -26,15 +28,21 @@ pub(crate) struct Session {
     statements: Arc<AtomicU64>,
     /// Bytes of bodies in one statement.
     pub(super) packet: usize,
+    /// What heads are compared with.
+    pub(super) history: Arc<History>,
+    /// The heads that the open transaction has raised; noted when it is committed.
+    pub(super) taken: Vec<(UserId, Seq)>,
 }
 
 impl Session {
-    pub(super) fn new(lease: Lease, statements: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(lease: Lease, statements: Arc<AtomicU64>, history: Arc<History>) -> Self {
         let packet = usize::try_from(MAX_BODIES.min(lease.packet() / 2));
         Self {
             lease,
             statements,
             packet: packet.unwrap_or(usize::MAX),
+            history,
+            taken: Vec::new(),
         }
     }
 
@@ -95,6 +103,18 @@ impl Session {
             found.append(&mut self.rows(statement).await?);
         }
         Ok(found)
+    }
+
+    /// Ends the history `old` (law 10); no transaction may be open.
+    pub(super) async fn renew(&mut self, old: Epoch) -> Result<(), Fault> {
+        let history = Arc::clone(&self.history);
+        Ok(history.renew(self.lease.conn(), old).await?)
+    }
+
+    /// Checks the server of this connection like that of a new one.
+    pub(super) async fn check_server(&mut self) -> Result<(), Fault> {
+        let history = Arc::clone(&self.history);
+        Ok(history.check_server(self.lease.conn()).await?)
     }
 
     /// Gives the connection back. Dropped instead, it is closed, and the server ends what was begun.

@@ -10,6 +10,7 @@
 //! | `{n:name#boot}:lease` | a node's lease |
 //! | `{nodes}` | the nodes that took one |
 //! | `nodes` | the connect nodes that took a lease, each as `boot#name` |
+//! | `{commits}` | the latest commits of all nodes, newest first |
 //! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
 //! | `{r:5}:live` | the channel of a room |
 
@@ -43,6 +44,10 @@ impl Keys {
 
     pub(super) fn nodes(&self) -> String {
         format!("{}{{nodes}}", self.prefix)
+    }
+
+    pub(super) fn commits(&self) -> String {
+        format!("{}{{commits}}", self.prefix)
     }
 
     pub(super) fn room(&self, room: RoomId, part: &str) -> String {

@@ -6,6 +6,7 @@
 //! holds up no other room, and no lease.
 
 mod budget;
+mod commits;
 mod feed;
 mod keys;
 mod room;
@@ -20,12 +21,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::RedisConfig;
 use crate::error::OpenError;
+use crate::mysql::CommitLog;
 
 /// What Redis serves.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) room: Arc<dyn RoomStore>,
     pub(crate) route: Arc<dyn DeviceRoute>,
+    pub(crate) commits: Arc<dyn CommitLog>,
 }
 
 /// The background work of one opened Redis; it ends with its last owner.
@@ -46,9 +49,13 @@ pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
         _stop: stop.clone().drop_guard(),
     };
     let feed = feed::Feed::new(keys.clone(), config.deadline);
+    let commits = Arc::new(commits::Commits::new(wire.clone(), &keys));
+    let sharing = Arc::clone(&commits).run(stop.clone());
+    background.tasks.spawn(sharing);
     let hearing = feed.hear(rooms.listener(), stop);
     background.tasks.spawn(hearing);
     Ok(Served {
+        commits,
         room: Arc::new(room::Rooms {
             wire: rooms,
             history,

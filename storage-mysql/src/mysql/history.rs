@@ -1,0 +1,373 @@
+//! What this process knows of the store's history, and the end of a history that went back (law 10).
+//!
+//! A replica that is promoted without the last commits, or a backup that is put in place under
+//! running nodes, has shorter inboxes than clients have seen. If their numbers were given out again
+//! under the same epoch, a device that was away would never see what got them. So a head is compared
+//! with what was known of it wherever one is read, and the epoch is renewed before anything else is
+//! accepted:
+//!
+//! - in a batch, between taking the seqs and storing the entries, while the heads are locked;
+//! - in every read of heads and pages;
+//! - on every new connection, before it is used for anything: a failover closes the old ones. There
+//!   the last commits of *all* nodes count, which they leave in Redis, because the node that lost
+//!   its commits may be gone or quiet. Commits are lost from the end of the log, so the latest ones
+//!   are enough.
+//!
+//! What is known of heads is a fixed table, overwritten where two users meet: it is a witness, not
+//! a cache that anybody reads.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use async_trait::async_trait;
+use gimlet_core::id::{Epoch, UserId};
+use gimlet_core::seq::Seq;
+use sqlx::{MySqlConnection, Row as _};
+
+use crate::error::Fault;
+
+/// Heads that are remembered: 1 MiB.
+const REMEMBERED: usize = 1 << 16;
+/// Locks of the table, each over a part of it.
+const SHARDS: usize = 64;
+/// Epochs that were in force before: if one of them comes back, the renewal itself was lost.
+const FORMER: usize = 16;
+
+/// An inbox entry that was certainly committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The history it belongs to.
+    pub(crate) epoch: Epoch,
+    /// Whose inbox.
+    pub(crate) user: UserId,
+    /// The entry.
+    pub(crate) seq: Seq,
+}
+
+/// Where nodes leave their latest commits for each other.
+#[async_trait]
+pub(crate) trait CommitLog: fmt::Debug + Send + Sync + 'static {
+    /// Leaves a commit, soon. Does not wait.
+    fn publish(&self, mark: Mark);
+
+    /// The latest commits of all nodes; none if they cannot be had.
+    async fn recent(&self) -> Vec<Mark>;
+}
+
+/// The history as this process knows it. Shared by all sessions of a pool.
+pub(crate) struct History {
+    names: Mutex<Names>,
+    heads: Vec<Mutex<Vec<(u64, u64)>>>,
+    last: Mutex<Option<Mark>>,
+    log: OnceLock<Arc<dyn CommitLog>>,
+    renewed: AtomicU64,
+}
+
+/// The epochs of this history and of those before it.
+#[derive(Debug, Default)]
+struct Names {
+    present: Option<Epoch>,
+    former: Vec<Epoch>,
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History")
+            .field("names", &self.names)
+            .field("last", &self.last)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        let shard = || Mutex::new(vec![(0, 0); REMEMBERED / SHARDS]);
+        Self {
+            names: Mutex::default(),
+            heads: (0..SHARDS).map(|_| shard()).collect(),
+            last: Mutex::default(),
+            log: OnceLock::new(),
+            renewed: AtomicU64::new(0),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Every value behind these locks is whole at any moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What to do about an epoch that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// It is the one that is in force.
+    Present,
+    /// Another node has begun a history.
+    Begun,
+    /// It was in force before the present one: its renewal was lost.
+    Back,
+}
+
+impl History {
+    /// Where commits of all nodes are left from now on.
+    pub(crate) fn share(&self, log: Arc<dyn CommitLog>) {
+        // A second log would be a bug of the opening; the first one stays.
+        let _ = self.log.set(log);
+    }
+
+    /// How often this process has renewed the epoch.
+    pub(crate) fn renewed(&self) -> u64 {
+        self.renewed.load(Ordering::Relaxed)
+    }
+
+    /// The epoch that was read last.
+    pub(super) fn present(&self) -> Option<Epoch> {
+        lock(&self.names).present
+    }
+
+    /// Notes the epoch that is in force; what was known of another one's heads is forgotten.
+    pub(super) fn begin(&self, epoch: Epoch) {
+        {
+            let mut names = lock(&self.names);
+            if names.present == Some(epoch) {
+                return;
+            }
+            if let Some(before) = names.present.replace(epoch) {
+                names.former.retain(|it| *it != epoch);
+                names.former.push(before);
+                let surplus = names.former.len().saturating_sub(FORMER);
+                names.former.drain(..surplus);
+            }
+        }
+        for shard in &self.heads {
+            lock(shard).fill((0, 0));
+        }
+        *lock(&self.last) = None;
+    }
+
+    fn read(&self, epoch: Epoch) -> Reading {
+        let names = lock(&self.names);
+        match names.present {
+            Some(present) if present == epoch => Reading::Present,
+            _ if names.former.contains(&epoch) => Reading::Back,
+            _ => Reading::Begun,
+        }
+    }
+
+    /// Whether this epoch was in force before the present one.
+    pub(super) fn is_former(&self, epoch: Epoch) -> bool {
+        self.read(epoch) == Reading::Back
+    }
+
+    fn slot(&self, user: UserId) -> (&Mutex<Vec<(u64, u64)>>, usize) {
+        // Ids of neighbours are spread by an odd multiplier (2^64 divided by the golden ratio).
+        let hash = user.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let high = usize::try_from(hash >> 32).unwrap_or(0);
+        let shard = self.heads.get(high % SHARDS).expect("SHARDS were made");
+        (shard, high / SHARDS % (REMEMBERED / SHARDS))
+    }
+
+    /// The head of this inbox as known; zero if nothing is.
+    pub(super) fn known(&self, user: UserId) -> Seq {
+        let (shard, at) = self.slot(user);
+        match lock(shard).get(at) {
+            Some((id, seq)) if *id == user.get() => Seq::new(*seq),
+            _ => Seq::ZERO,
+        }
+    }
+
+    /// Notes a head that is certainly committed.
+    fn note(&self, user: UserId, seq: Seq) {
+        if seq == Seq::ZERO {
+            return;
+        }
+        let (shard, at) = self.slot(user);
+        if let Some(slot) = lock(shard).get_mut(at)
+            && (slot.0 != user.get() || slot.1 < seq.get())
+        {
+            *slot = (user.get(), seq.get());
+        }
+    }
+
+    /// Compares a head that was read with what was `known` **before** it was read, and notes it.
+    /// (What another commit makes known meanwhile says nothing about an older reading.)
+    pub(super) fn saw(&self, user: UserId, known: Seq, head: Seq) -> Result<(), Fault> {
+        if head < known {
+            return Err(Fault::WentBack {
+                user,
+                known,
+                found: head,
+            });
+        }
+        self.note(user, head);
+        Ok(())
+    }
+
+    /// Compares a head that is locked by this transaction: nobody else can move it, so what is
+    /// known by now was committed before.
+    pub(super) fn holds(&self, user: UserId, head: Seq) -> Result<(), Fault> {
+        let known = self.known(user);
+        if head < known {
+            return Err(Fault::WentBack {
+                user,
+                known,
+                found: head,
+            });
+        }
+        Ok(())
+    }
+
+    /// Notes what a transaction has committed.
+    pub(super) fn committed(&self, taken: &[(UserId, Seq)]) {
+        let (Some((user, seq)), Some(epoch)) = (taken.first(), self.present()) else {
+            return;
+        };
+        for (user, seq) in taken {
+            self.note(*user, *seq);
+        }
+        let mark = Mark {
+            epoch,
+            user: *user,
+            seq: *seq,
+        };
+        *lock(&self.last) = Some(mark);
+        if let Some(log) = self.log.get() {
+            log.publish(mark);
+        }
+    }
+
+    /// Checks a new connection before anything runs on it: its server must have every commit that is
+    /// known, or its epoch is renewed first.
+    pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let Some(epoch) = stored_epoch(conn).await? else {
+            // A new database: its first epoch is drawn after this.
+            return Ok(());
+        };
+        let mut marks = match self.log.get() {
+            Some(log) => log.recent().await,
+            None => Vec::new(),
+        };
+        marks.extend(*lock(&self.last));
+        marks.retain(|mark| mark.epoch == epoch);
+        match self.read(epoch) {
+            Reading::Back => {
+                tracing::error!("the store's epoch is one that was ended before");
+                return self.renew(conn, epoch).await;
+            }
+            Reading::Begun => self.begin(epoch),
+            Reading::Present => {}
+        }
+        for mark in marks {
+            let head = stored_head(conn, mark.user).await?;
+            if head < mark.seq {
+                tracing::error!(
+                    user = %mark.user,
+                    known = mark.seq.get(),
+                    found = head.get(),
+                    "a commit is missing on this MySQL server"
+                );
+                return self.renew(conn, epoch).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the history `old` on this connection and notes the epoch that is then in force.
+    pub(super) async fn renew(
+        &self,
+        conn: &mut MySqlConnection,
+        old: Epoch,
+    ) -> Result<(), sqlx::Error> {
+        let drawn = Epoch::draw();
+        // A transaction of its own: the server's default may be not to commit by itself.
+        sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
+        let sql = "UPDATE meta SET value = ? WHERE name = 'epoch' AND value = ?";
+        let update = sqlx::query(sql).bind(drawn.0).bind(old.0);
+        update.execute(&mut *conn).await?;
+        sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
+        let Some(present) = stored_epoch(conn).await? else {
+            return Ok(());
+        };
+        if present == drawn {
+            self.renewed.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(
+                old = old.0,
+                new = present.0,
+                "a new epoch was drawn; clients of the extension start over"
+            );
+        }
+        self.begin(present);
+        Ok(())
+    }
+}
+
+async fn stored_epoch(conn: &mut MySqlConnection) -> Result<Option<Epoch>, sqlx::Error> {
+    let select = sqlx::query("SELECT value FROM meta WHERE name = 'epoch'");
+    let row = select.fetch_optional(conn).await?;
+    row.map(|row| row.try_get::<u64, _>(0).map(Epoch))
+        .transpose()
+}
+
+async fn stored_head(conn: &mut MySqlConnection, user: UserId) -> Result<Seq, sqlx::Error> {
+    let select = sqlx::query("SELECT seq FROM inbox_head WHERE user_id = ?").bind(user.get());
+    let row = select.fetch_optional(conn).await?;
+    let seq = row.map(|row| row.try_get::<u64, _>(0)).transpose()?;
+    Ok(Seq::new(seq.unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(n: u64) -> UserId {
+        UserId::new(n).unwrap()
+    }
+
+    #[test]
+    fn a_head_below_what_is_known_is_refused_and_one_above_is_noted() {
+        let history = History::default();
+        history.begin(Epoch(1));
+        history.committed(&[(user(1), Seq::new(10)), (user(2), Seq::new(3))]);
+        assert!(history.holds(user(1), Seq::new(10)).is_ok());
+        assert!(matches!(
+            history.holds(user(1), Seq::new(5)),
+            Err(Fault::WentBack { .. })
+        ));
+        let known = history.known(user(1));
+        assert!(history.saw(user(1), known, Seq::new(12)).is_ok());
+        assert_eq!(history.known(user(1)), Seq::new(12));
+        // An older reading that comes late is not taken for a loss.
+        assert!(history.saw(user(1), known, Seq::new(10)).is_ok());
+        assert_eq!(history.known(user(1)), Seq::new(12));
+        assert_eq!(history.known(user(3)), Seq::ZERO);
+    }
+
+    #[test]
+    fn a_new_epoch_forgets_heads_and_an_old_one_that_returns_is_known() {
+        let history = History::default();
+        history.begin(Epoch(1));
+        history.committed(&[(user(1), Seq::new(10))]);
+        history.begin(Epoch(2));
+        assert!(history.holds(user(1), Seq::new(1)).is_ok());
+        assert_eq!(history.read(Epoch(2)), Reading::Present);
+        assert_eq!(history.read(Epoch(1)), Reading::Back);
+        assert_eq!(history.read(Epoch(3)), Reading::Begun);
+    }
+
+    #[test]
+    fn the_table_never_grows_and_keeps_what_came_last() {
+        let history = History::default();
+        history.begin(Epoch(1));
+        for n in 1..=(REMEMBERED as u64 * 2) {
+            history.committed(&[(user(n), Seq::new(n))]);
+            assert_eq!(history.known(user(n)), Seq::new(n));
+        }
+        assert!(
+            history
+                .heads
+                .iter()
+                .all(|it| lock(it).len() == REMEMBERED / SHARDS)
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! Law 10: a MySQL that goes back gets a new epoch before anything else is accepted.
+
+use gimlet_core::id::Epoch;
+use gimlet_core::store::Stores;
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
+
+use crate::make::{append, contents, send, stored, user};
+use crate::support::{Place, Servers};
+
+/// A session of its own, beside the stores'.
+async fn beside(place: &Place) -> MySqlConnection {
+    let conn = MySqlConnection::connect(&place.config.mysql.url).await;
+    conn.unwrap()
+}
+
+async fn run(conn: &mut MySqlConnection, sql: &str) {
+    let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    query.execute(conn).await.unwrap();
+}
+
+/// Puts user 1's inbox back to its first `head` entries, as a replica that lacks the last commits.
+async fn rewind(conn: &mut MySqlConnection, head: u64) {
+    run(conn, "BEGIN").await;
+    run(
+        conn,
+        &format!("DELETE FROM inbox WHERE user_id = 1 AND seq > {head}"),
+    )
+    .await;
+    run(
+        conn,
+        &format!("UPDATE inbox_head SET seq = {head} WHERE user_id = 1"),
+    )
+    .await;
+    run(conn, "COMMIT").await;
+}
+
+async fn stored_epoch(conn: &mut MySqlConnection) -> Epoch {
+    let select = sqlx::query("SELECT value FROM meta WHERE name = 'epoch'");
+    let row = select.fetch_one(conn).await.unwrap();
+    Epoch(row.get(0))
+}
+
+/// Ends every session of this database but the one that asks.
+async fn end_sessions(conn: &mut MySqlConnection) {
+    let sql = "SELECT ID FROM information_schema.PROCESSLIST \
+               WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
+    for row in sqlx::query(sql).fetch_all(&mut *conn).await.unwrap() {
+        let id: i64 = row.try_get_unchecked(0).unwrap();
+        let kill = format!("KILL {id}");
+        // It may have ended by itself.
+        let _ = sqlx::raw_sql(AssertSqlSafe(kill)).execute(&mut *conn).await;
+    }
+}
+
+async fn put(s: &Stores, n: u64) {
+    for _ in 0..n {
+        stored(&append(s, &send(&[1], "hi", None)).await.unwrap());
+    }
+}
+
+pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let s = place.open().await.stores;
+    put(&s, 10).await;
+    let mut conn = beside(&place).await;
+    let old = stored_epoch(&mut conn).await;
+    rewind(&mut conn, 5).await;
+    let accepted = stored(&append(&s, &send(&[1], "new", None)).await.unwrap());
+    assert_eq!(accepted, 6);
+    let new = stored_epoch(&mut conn).await;
+    assert_ne!(new, old, "6 was given out again under the same epoch");
+    assert_eq!(s.seq.epoch().await.unwrap(), new);
+    // The new history goes on under one epoch.
+    put(&s, 3).await;
+    assert_eq!(stored_epoch(&mut conn).await, new);
+    assert_eq!(contents(&s, 1).await.len(), 9);
+}
+
+pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let s = place.open().await.stores;
+    let mut conn = beside(&place).await;
+    for by_page in [false, true] {
+        put(&s, 10).await;
+        let old = stored_epoch(&mut conn).await;
+        rewind(&mut conn, 5).await;
+        if by_page {
+            assert_eq!(contents(&s, 1).await.len(), 5);
+        } else {
+            assert_eq!(s.seq.heads(&[user(1)]).await.unwrap()[0].head.get(), 5);
+        }
+        assert_ne!(stored_epoch(&mut conn).await, old, "by a page: {by_page}");
+        rewind(&mut conn, 0).await;
+        assert_eq!(s.seq.heads(&[user(1)]).await.unwrap()[0].head.get(), 0);
+    }
+}
+
+/// The node whose commits are lost may be gone or quiet: another one must find out.
+pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let (mut quiet, other) = (place.open().await.stores, place.open().await.stores);
+    put(&quiet, 5).await;
+    stored(&append(&other, &send(&[2], "hi", None)).await.unwrap());
+    put(&quiet, 5).await;
+    // It says what it has committed within a moment.
+    let redis = redis::Client::open(servers.redis.as_str()).unwrap();
+    let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{}{{commits}}", place.config.redis.prefix);
+    loop {
+        let read = redis::cmd("LINDEX").arg(&key).arg(0).to_owned();
+        let last: Option<String> = read.query_async(&mut redis).await.unwrap();
+        if last.is_some_and(|it| it.ends_with(":1:10")) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let mut conn = beside(&place).await;
+    let old = stored_epoch(&mut conn).await;
+    rewind(&mut conn, 5).await;
+    end_sessions(&mut conn).await;
+    // It has never heard of user 1.
+    let accepted = stored(&append(&other, &send(&[1], "new", None)).await.unwrap());
+    assert_eq!(accepted, 6);
+    let new = stored_epoch(&mut conn).await;
+    assert_ne!(new, old, "6 was given out again under the same epoch");
+    // The quiet one and one that starts now find a history that has been ended already.
+    put(&quiet, 1).await;
+    quiet = place.open().await.stores;
+    put(&quiet, 1).await;
+    assert_eq!(stored_epoch(&mut conn).await, new);
+}
+
+pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let s = place.open().await.stores;
+    let first = s.seq.epoch().await.unwrap();
+    let second = s.seq.new_epoch(first).await.unwrap();
+    let mut conn = beside(&place).await;
+    run(
+        &mut conn,
+        &format!("UPDATE meta SET value = {} WHERE name = 'epoch'", first.0),
+    )
+    .await;
+    end_sessions(&mut conn).await;
+    put(&s, 1).await;
+    let third = stored_epoch(&mut conn).await;
+    assert!(third != first && third != second, "{third:?}");
+}
