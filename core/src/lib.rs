@@ -48,7 +48,8 @@
 //!    changes nothing.
 //! 8. **What has a lease ends without a goodbye.**
 //! 9. **Acks only go forward**, and never past what was served.
-//! 10. **A changed history says so**: a store has an epoch.
+//! 10. **A changed history says so**: a store has an epoch. A head that goes back ends the history:
+//!     the epoch is renewed, by compare-and-set, before anything else is accepted.
 //! 11. **Nobody else's bytes.** A message reaches its recipients only; a removed member gets nothing
 //!     accepted after the removal was answered.
 //! 12. **Every list is paged and ordered; every queue and buffer is bounded in bytes; every wait has a

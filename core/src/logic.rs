@@ -61,6 +61,10 @@ pub trait Logic: Debug + Send + Sync + 'static {
     /// The epoch of the inboxes' history.
     async fn epoch(&self) -> Result<Epoch, Refusal>;
 
+    /// This user's inbox was served up to `seen` under the epoch `known`, and is shorter by now:
+    /// looks again, and ends that history if it is so (law 10). Returns the epoch in force.
+    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal>;
+
     /// The heads of these inboxes, in the order asked.
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal>;
 

@@ -1,14 +1,11 @@
 //! Comparing cursors with inboxes, in batches: what finds a lost last push (law 6).
 
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::Inner;
-use crate::hub::CloseReason;
+use super::{Inner, epochs};
 use crate::id::UserId;
 use crate::seq::Seq;
 
@@ -53,27 +50,20 @@ pub(super) async fn run(inner: &Inner) {
             let served: Vec<Seq> = users.iter().map(|user| inner.hub.served(*user)).collect();
             match inner.logic.heads(users).await {
                 Ok(heads) => {
+                    let mut back = None;
                     for ((user, head), served) in users.iter().zip(heads).zip(served) {
                         if head.head < served {
-                            start_over(inner, *user);
+                            back = Some((*user, served));
                         }
                         inner.hub.hint(*user, head.head);
+                    }
+                    // One is enough: the history ends for all.
+                    if let Some((user, served)) = back {
+                        epochs::went_back(inner, user, served).await;
                     }
                 }
                 Err(error) => tracing::debug!(%error, "heads could not be compared"),
             }
         }
-    }
-}
-
-/// The inbox is shorter than what was served of it: its history was changed under this node
-/// (law 10). Who lives on the old one is sent away, and meets the new epoch when it comes back.
-fn start_over(inner: &Inner, user: UserId) {
-    tracing::error!(%user, "an inbox is shorter than it was; its connections start over");
-    inner.epoch.store(0, Ordering::Relaxed);
-    for handle in inner.hub.of(user) {
-        handle.close(CloseReason::Shutdown {
-            after: Duration::ZERO,
-        });
     }
 }

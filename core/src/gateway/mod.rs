@@ -1,12 +1,14 @@
 //! The connect role: what a signed-in connection can do, whatever wire it came by.
 //!
 //! A [`Gateway`] holds the hub and asks the logic role through [`Logic`]; it knows neither sockets
-//! nor databases. Its background work is four tasks: acks are written in batches, heads are
-//! compared in batches, the node's lease is renewed, and a pause of the process is noticed.
+//! nor databases. Its background work is five tasks: acks are written in batches, heads are
+//! compared in batches, the epoch is looked at, the node's lease is renewed, and a pause of the
+//! process is noticed.
 
 mod acks;
 mod connection;
 mod crowd;
+mod epochs;
 mod heads;
 mod histories;
 mod pulse;
@@ -166,6 +168,8 @@ impl Gateway {
             tracker.spawn(async move { starts::run(&starts.inner, &starts.inner.tracker).await });
         }
         tracker.spawn(async move { routes::run(&routes.inner).await });
+        let epochs = gateway.clone();
+        tracker.spawn(async move { epochs::run(&epochs.inner).await });
         let pulse = gateway.clone();
         tracker.spawn(async move { pulse::run(&pulse.inner).await });
         gateway

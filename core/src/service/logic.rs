@@ -28,6 +28,18 @@ impl Logic for Service {
         Ok(self.inner.stores.seq.epoch().await?)
     }
 
+    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+        let seq = &self.inner.stores.seq;
+        // The connect node may have compared two readings that passed each other.
+        let heads = seq.heads(&[user]).await?;
+        let head = heads.first().copied().unwrap_or_default().head;
+        if head >= seen {
+            return Ok(seq.epoch().await?);
+        }
+        tracing::error!(%user, seen = seen.get(), head = head.get(), "an inbox became shorter");
+        Ok(seq.new_epoch(known).await?)
+    }
+
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
         Ok(self.inner.stores.seq.heads(users).await?)
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::stream::{self, FuturesUnordered, StreamExt as _};
 use futures_util::{Stream, future::BoxFuture};
 use gimlet_core::error::Refusal;
+use gimlet_core::id::Epoch;
 use gimlet_core::logic::{Logic, Sent};
 use gimlet_core::page::PageLimit;
 use gimlet_core::sending::Sending;
@@ -91,6 +92,17 @@ impl LogicNode for LogicServer {
     ) -> Result<Response<node::EpochReply>, Status> {
         open(request)?;
         reply!(EpochReply, self.logic.epoch().await, |known| epoch: known.0)
+    }
+
+    async fn went_back(
+        &self,
+        request: Request<node::WentBackRequest>,
+    ) -> Result<Response<node::EpochReply>, Status> {
+        let asked = open(request)?;
+        let user = convert::user(asked.user).map_err(nonsense)?;
+        let (seen, known) = (Seq::new(asked.seen), Epoch(asked.epoch));
+        let answer = self.logic.went_back(user, seen, known).await;
+        reply!(EpochReply, answer, |known| epoch: known.0)
     }
 
     async fn heads(

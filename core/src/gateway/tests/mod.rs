@@ -1,5 +1,6 @@
 //! The gateway over in-memory stores: what connections are served, and when.
 
+mod history;
 mod inbox;
 mod rooms;
 mod takeover;

@@ -209,6 +209,24 @@ impl Logic for RemoteLogic {
         .await
     }
 
+    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+        self.ask(Some(user), READ, |mut client| {
+            let request = node::WentBackRequest {
+                user: user.get(),
+                seen: seen.get(),
+                epoch: known.0,
+            };
+            async move {
+                let reply = client.went_back(request).await?.into_inner();
+                value(reply.refusal, || match reply.epoch {
+                    0 => Err(Nonsense("epoch")),
+                    epoch => Ok(Epoch(epoch)),
+                })
+            }
+        })
+        .await
+    }
+
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
         let only = users.first().copied().filter(|_| users.len() == 1);
         self.ask(only, READ, |mut client| {

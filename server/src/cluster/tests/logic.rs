@@ -256,6 +256,10 @@ impl Logic for Mute {
         self.never().await
     }
 
+    async fn went_back(&self, _: UserId, _: Seq, _: Epoch) -> Result<Epoch, Refusal> {
+        self.never().await
+    }
+
     async fn heads(&self, _: &[UserId]) -> Result<Vec<Head>, Refusal> {
         self.never().await
     }
