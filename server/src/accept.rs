@@ -32,7 +32,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 const WAITING: usize = 64;
 
 /// The ends of connections.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ends {
     /// Nothing more is accepted.
     pub(crate) stop: CancellationToken,

@@ -9,8 +9,8 @@ use gimlet_core::node::Node;
 use gimlet_core::store::Stores;
 use gimlet_core::time::{Clock, SystemClock};
 use gimlet_transport::{Failures, SessionSettings, Sessions};
-use tokio_util::sync::CancellationToken;
 
+use crate::accept::Ends;
 use crate::api::Api;
 use crate::config::{Config, ConfigError, Role, StorageKind};
 use crate::health::Health;
@@ -81,8 +81,8 @@ pub struct App {
     pub(crate) watch: Watch,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
-    /// Cancelled when accepting and serving is to end.
-    pub(crate) stop: CancellationToken,
+    /// When accepting ends, and when what is left is cut.
+    pub(crate) ends: Ends,
     pub(crate) config: Config,
 }
 
@@ -132,10 +132,11 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
     let roles = Roles::start(&config, &storage, builtin.clone(), internal, clock)?;
-    let (stop, metrics) = (CancellationToken::new(), Metrics::new());
+    let (ends, metrics) = (Ends::default(), Metrics::new());
     let sessions = roles.gateway.clone().map(|gateway| {
         let settings = session_settings(&config);
-        Arc::new(Sessions::new(gateway, settings, stop.clone()))
+        let sessions = Sessions::new(gateway, settings, ends.stop.clone());
+        Arc::new(sessions.cut_by(ends.cut.clone()))
     });
     let failures = sessions.as_ref().map_or_else(
         || Arc::new(Failures::new(config.limits.node.failed_sign_ins)),
@@ -144,7 +145,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     Ok(App {
         api: Api {
             roles: roles.clone(),
-            stop: stop.clone(),
+            stop: ends.stop.clone(),
             content: config.limits.node.content,
             development: config.is_development(),
             failed_sign_ins: config.limits.node.failed_sign_ins,
@@ -160,7 +161,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         watch: storage.watch,
         health: Arc::new(Health::default()),
         metrics,
-        stop,
+        ends,
         config,
     })
 }

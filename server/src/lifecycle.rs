@@ -8,12 +8,13 @@ use gimlet_transport::serve::{AcceptLimits, accept};
 use gimlet_transport_tcp::TcpFrames;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::accept::Ends;
 use crate::api::Callers;
 use crate::app::App;
 use crate::health::State;
@@ -42,7 +43,7 @@ pub enum RunError {
 /// What runs: the tasks, and where one that dies reports.
 struct Running {
     tasks: TaskTracker,
-    stop: CancellationToken,
+    ends: Ends,
     died: mpsc::Sender<RunError>,
 }
 
@@ -53,14 +54,14 @@ impl App {
         let (died, mut deaths) = mpsc::channel(1);
         let running = Running {
             tasks: TaskTracker::new(),
-            stop: self.stop.clone(),
+            ends: self.ends.clone(),
             died,
         };
         let watch = self.watch.clone();
-        let ops_stop = CancellationToken::new();
+        let ops_ends = Ends::default();
         let ops_tasks = TaskTracker::new();
         let (reporter, reporting) = tonic_health::server::health_reporter();
-        self.start_ops(&ops_tasks, &ops_stop);
+        self.start_ops(&ops_tasks, &ops_ends);
         self.start_grpc(&running, reporting);
         let serving = async {
             self.roles.reached().await;
@@ -79,22 +80,26 @@ impl App {
         }
         self.health.set(State::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
-        self.drain(running, (ops_tasks, ops_stop)).await;
+        self.drain(running, (ops_tasks, ops_ends)).await;
         outcome
     }
 
-    async fn drain(
-        self,
-        running: Running,
-        (ops_tasks, ops_stop): (TaskTracker, CancellationToken),
-    ) {
+    async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
         let until = Instant::now() + self.config.stop.grace;
         tracing::info!(connections = self.roles.connections(), "stopping");
-        running.stop.cancel();
+        running.ends.stop.cancel();
         self.roles.close_all(self.config.stop.come_back);
+        // In this order: close, so that the wait can end; wait; cut; and wait for what was cut, because
+        // each connection holds the storage open.
         running.tasks.close();
         if timeout_at(until, running.tasks.wait()).await.is_err() {
-            tracing::warn!("some connections did not end within stop.grace");
+            let left = running.tasks.len();
+            tracing::info!(left, "stop.grace is over; what is left is cut");
+            running.ends.cut.cancel();
+            if timeout(CUT, running.tasks.wait()).await.is_err() {
+                let left = running.tasks.len();
+                tracing::warn!(left, "some tasks did not end although they were cut");
+            }
         }
         if timeout_at(until.max(Instant::now() + LAST), self.roles.stop())
             .await
@@ -103,9 +108,12 @@ impl App {
             tracing::error!("the node did not stop in time");
         }
         // The last to go, so that probes see it drain; what it holds keeps the storage open.
-        ops_stop.cancel();
+        ops_ends.stop.cancel();
         ops_tasks.close();
-        ops_tasks.wait().await;
+        if timeout(CUT, ops_tasks.wait()).await.is_err() {
+            ops_ends.cut.cancel();
+            ops_tasks.wait().await;
+        }
         let watch = self.watch.clone();
         drop((self, running));
         if timeout_at(until.max(Instant::now() + LAST), watch.closed())
@@ -127,7 +135,7 @@ impl App {
                 Arc::clone(&self.places.clients),
                 limits.clone(),
                 running.tasks.clone(),
-                running.stop.clone(),
+                running.ends.stop.clone(),
             ));
         }
         #[cfg(feature = "ws")]
@@ -140,7 +148,7 @@ impl App {
                 Arc::clone(&self.places.clients),
                 limits,
                 running.tasks.clone(),
-                running.stop.clone(),
+                running.ends.stop.clone(),
             ));
         }
         #[cfg(not(feature = "ws"))]
@@ -152,7 +160,7 @@ impl App {
                 router,
                 Arc::clone(&self.places.http),
                 running.tasks.clone(),
-                running.stop.clone(),
+                running.ends.clone(),
             ));
         }
     }
@@ -183,14 +191,14 @@ impl App {
         routes: tonic::service::Routes,
         callers: Callers,
     ) {
-        let (api, stop, died) = (self.api.clone(), running.stop.clone(), running.died.clone());
+        let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
         let tasks = running.tasks.clone();
         let places = Arc::clone(match callers {
             Callers::Clients => &self.places.grpc,
             Callers::Internal => &self.places.internal,
         });
         running.tasks.spawn(async move {
-            let served = api.serve(listener, routes, callers, (places, &tasks), stop);
+            let served = api.serve(listener, routes, callers, (places, &tasks), ends);
             if let Err(error) = served.await {
                 // One death is enough to end everything.
                 let _ = died.try_send(error.into());
@@ -198,8 +206,8 @@ impl App {
         });
     }
 
-    fn start_ops(&mut self, tasks: &TaskTracker, stop: &CancellationToken) {
-        let (metrics, ended) = (self.metrics.clone(), stop.clone());
+    fn start_ops(&mut self, tasks: &TaskTracker, ends: &Ends) {
+        let (metrics, ended) = (self.metrics.clone(), ends.stop.clone());
         tasks.spawn(async move {
             while tokio::time::timeout(UPKEEP, ended.cancelled())
                 .await
@@ -221,7 +229,7 @@ impl App {
                 router,
                 places,
                 tasks.clone(),
-                stop.clone(),
+                ends.clone(),
             ));
         }
     }
@@ -266,6 +274,9 @@ impl App {
         })
     }
 }
+
+/// What a cut connection gets to let go.
+const CUT: Duration = Duration::from_secs(1);
 
 /// What flushing and closing get even when draining has used up the grace.
 const LAST: Duration = Duration::from_secs(5);

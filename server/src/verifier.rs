@@ -91,7 +91,6 @@ mod tests {
     use axum::Json;
     use axum::routing::post;
     use tokio::net::TcpListener;
-    use tokio_util::sync::CancellationToken;
     use tokio_util::task::TaskTracker;
 
     use super::*;
@@ -108,9 +107,9 @@ mod tests {
             }
         };
         let router = axum::Router::new().route("/check", post(check));
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tracker, ends) = (TaskTracker::new(), crate::accept::Ends::default());
         let places = gimlet_transport::admission::Admission::new(9, 9);
-        let served = crate::http::serve(listener, router, places, tracker.clone(), stop.clone());
+        let served = crate::http::serve(listener, router, places, tracker.clone(), ends.clone());
         tracker.spawn(served);
         let verifier = of(&config::CodeVerifier::Http(url)).unwrap();
         assert_eq!(verifier.verify("138", "right").await, Ok(true));
@@ -119,7 +118,7 @@ mod tests {
             verifier.verify("138", "broken").await,
             Err(Refusal::Unavailable)
         );
-        stop.cancel();
+        ends.stop.cancel();
         tracker.close();
         tracker.wait().await;
         assert_eq!(

@@ -194,21 +194,21 @@ impl Api {
         names
     }
 
-    /// Serves routes until `stop`, then lets calls in progress finish; who has not gone after a
-    /// while is cut off. What it accepts are tasks of `tasks`.
+    /// Serves routes until `ends.stop`, then lets calls in progress finish; what is left after a
+    /// while, or at `ends.cut`, is cut off. What it accepts are tasks of `tasks`.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
         routes: Routes,
         callers: Callers,
         (admission, tasks): (Arc<Admission>, &TaskTracker),
-        stop: CancellationToken,
+        ends: Ends,
     ) -> Result<(), tonic::transport::Error> {
         let nodes = callers == Callers::Internal;
-        let cut = CancellationToken::new();
+        let (stop, cut) = (ends.stop.clone(), ends.cut.child_token());
         let ends = Ends {
-            stop: stop.clone(),
             cut: cut.clone(),
+            ..ends
         };
         let incoming = accept::incoming(listener, admission, tasks, ends);
         let layer = wire::WireLayer::new(self.metrics.clone(), self.development);

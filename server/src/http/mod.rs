@@ -27,8 +27,9 @@ use hyper_util::service::TowerToHyperService;
 use pace::{Pace, Paced};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use crate::accept::Ends;
 
 pub(crate) use folder::Folder;
 
@@ -39,15 +40,16 @@ const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a failed accept (no descriptors, usually) it waits this long.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Serves `router` until `stop`, then lets requests in progress finish; its connections are tasks
-/// of `tracker`.
+/// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`; its
+/// connections are tasks of `tracker`.
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
     places: Arc<Admission>,
     tracker: TaskTracker,
-    stop: CancellationToken,
+    ends: Ends,
 ) {
+    let Ends { stop, .. } = &ends;
     loop {
         let accepted = tokio::select! {
             biased;
@@ -60,9 +62,9 @@ pub(crate) async fn serve(
                     tracing::debug!(%peer, "an http connection too many");
                     continue;
                 };
-                let (router, stop) = (router.clone(), stop.clone());
+                let (router, ends) = (router.clone(), ends.clone());
                 tracker.spawn(async move {
-                    connection(stream, peer, router, stop).await;
+                    connection(stream, peer, router, ends).await;
                     drop(place);
                 });
             }
@@ -112,7 +114,8 @@ pub(crate) async fn refuse_proxy(mut stream: TcpStream) {
     let _ = tokio::time::timeout(REFUSE_TIMEOUT, told).await;
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: CancellationToken) {
+async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: Ends) {
+    let Ends { stop, cut } = ends;
     let mut bytes = [0; development::PROXY_PREFIX_MAX];
     let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut bytes));
     let spoken = tokio::select! {
@@ -146,7 +149,11 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, stop: C
         result = served.as_mut() => result,
         () = stop.cancelled() => {
             served.as_mut().graceful_shutdown();
-            served.await
+            // An upload that trickles in and a client that does not read have until the cut.
+            match cut.run_until_cancelled(served).await {
+                Some(result) => result,
+                None => return tracing::debug!(%peer, "http connection cut off"),
+            }
         }
     };
     if let Err(error) = result {
@@ -166,7 +173,7 @@ mod tests {
     async fn answer_of(bytes: &[u8], development: bool) -> Vec<u8> {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tracker, ends) = (TaskTracker::new(), Ends::default());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
         let router = direct_only(router, development);
         let places = Admission::new(1, 1);
@@ -175,13 +182,13 @@ mod tests {
             router,
             places,
             tracker.clone(),
-            stop.clone(),
+            ends.clone(),
         ));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let mut got = Vec::new();
         client.read_to_end(&mut got).await.unwrap();
-        stop.cancel();
+        ends.stop.cancel();
         tracker.close();
         tracker.wait().await;
         got
@@ -223,7 +230,7 @@ mod tests {
     async fn who_does_not_read_the_answer_makes_room_for_others() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (tracker, ends) = (TaskTracker::new(), Ends::default());
         let router = Router::new().route("/", axum::routing::get(|| async { vec![0; 64 << 20] }));
         let places = Admission::new(1, 1);
         let serving = serve(
@@ -231,7 +238,7 @@ mod tests {
             router,
             Arc::clone(&places),
             tracker.clone(),
-            stop.clone(),
+            ends.clone(),
         );
         tracker.spawn(serving);
         let mut client = TcpStream::connect(addr).await.unwrap();
@@ -249,7 +256,7 @@ mod tests {
         })
         .await
         .unwrap();
-        stop.cancel();
+        ends.stop.cancel();
         tracker.close();
         tracker.wait().await;
     }

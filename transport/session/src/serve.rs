@@ -86,7 +86,8 @@ pub async fn accept<Li, S>(
         match admission.enter(addr) {
             Ok(place) => {
                 let sessions = Arc::clone(&sessions);
-                tasks.spawn(attend(pending, addr, sessions, place, limits.handshake));
+                let ends = (limits.handshake, stop.clone());
+                tasks.spawn(attend(pending, addr, sessions, place, ends));
             }
             Err(full) => {
                 note(full, addr);
@@ -116,10 +117,13 @@ pub(crate) fn attend<P: Pending, S: Serve<P::Link>>(
     addr: SocketAddr,
     sessions: Arc<S>,
     place: Place,
-    limit: Duration,
+    (limit, stop): (Duration, CancellationToken),
 ) -> impl Future<Output = ()> + Send {
     // Boxed, so that its memory is gone when the session starts.
-    let opening = Box::pin(open(pending, addr, limit));
+    let opening = Box::pin(async move {
+        // A stop does not wait for handshakes: whoever is in one has nothing to lose.
+        stop.run_until_cancelled(open(pending, addr, limit)).await?
+    });
     async move {
         // What was opened must be gone from here while it is served.
         let session = match opening.await {

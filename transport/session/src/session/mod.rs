@@ -46,6 +46,7 @@ pub struct Sessions {
     failures: Arc<Failures>,
     stats: Arc<Stats>,
     stop: CancellationToken,
+    cut: CancellationToken,
 }
 
 impl Sessions {
@@ -59,7 +60,15 @@ impl Sessions {
             settings,
             stats: Arc::default(),
             stop,
+            cut: CancellationToken::new(),
         }
+    }
+
+    /// When `cut` is cancelled, connections that are being closed are not waited for any longer.
+    #[must_use]
+    pub fn cut_by(mut self, cut: CancellationToken) -> Self {
+        self.cut = cut;
+        self
     }
 
     /// Who has failed to sign in; for others that check tokens of the same clients.
@@ -231,6 +240,13 @@ impl<'s, L: Link> Session<'s, L> {
 
     /// Says goodbye as far as the client can hear it, and lets go.
     async fn finish(&mut self, end: End) {
+        let cut = self.shared.cut.clone();
+        if cut.run_until_cancelled(self.part(end)).await.is_none() {
+            tracing::debug!("cut off at the end of the stop's grace");
+        }
+    }
+
+    async fn part(&mut self, end: End) {
         let linger = self.shared.settings.linger;
         match end {
             End::Gone(None) => tracing::debug!("the client has gone"),

@@ -202,7 +202,13 @@ async fn an_idle_session_is_small() {
         SessionSettings::default(),
         CancellationToken::new(),
     ));
-    let task = serve::attend(Waiting(link), addr, sessions, place, Duration::ZERO);
+    let task = serve::attend(
+        Waiting(link),
+        addr,
+        sessions,
+        place,
+        (Duration::ZERO, CancellationToken::new()),
+    );
     let task = size_of_val(&task);
     println!("a session takes {session} bytes without its link, its task {task}");
     // A link of TCP takes 112, and the two together one block of 256.
