@@ -6,6 +6,8 @@ use gimlet_core::memory::RoomBounds;
 use super::Config;
 use super::codec::without_password;
 use super::load::{ConfigError, Problem, env_name};
+#[cfg(feature = "cli")]
+use super::log_level;
 use super::sections::{CodeVerifier, Role, StorageKind};
 use crate::cluster::{Caller, check_address};
 
@@ -267,9 +269,11 @@ impl Config {
     #[cfg(feature = "cli")]
     fn check_log(&self, problems: &mut Vec<String>) {
         let level = &self.log.level;
-        if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
+        if let Err(wrong) = log_level::check(level) {
+            problems.push(format!("log.level = \"{level}\" {wrong}"));
+        } else if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
             problems.push(format!(
-                "log.level = \"{level}\" is not understood ({error}): write error, warn, info, \
+                "log.level = \"{level}\" is not a filter ({error}): write error, warn, info, \
                  debug or trace, or a filter such as info,gimlet_core=debug"
             ));
         }
@@ -363,6 +367,19 @@ impl Config {
                 "business.code_verifier is fixed: whoever knows the code can sign in as anybody",
             )),
             CodeVerifier::Unset | CodeVerifier::Http(_) => {}
+        }
+        if self.service_links {
+            notices.push(Notice(
+                "variables of a Kubernetes service or Docker link named gimlet are not \
+                 configuration and were ignored; enableServiceLinks: false keeps them out of a pod",
+            ));
+        }
+        #[cfg(feature = "cli")]
+        if log_level::is_partial(&self.log.level) {
+            notices.push(Notice(
+                "log.level names targets only: nothing else is logged; begin it with info, for the \
+                 rest",
+            ));
         }
         if self.compat.fixed_token {
             notices.push(Notice(

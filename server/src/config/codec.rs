@@ -236,6 +236,66 @@ pub(super) mod secret {
     }
 }
 
+/// Addresses with a password in them: shown with the password masked.
+pub(super) mod secret_url {
+    use super::Secret;
+    pub(in crate::config) use super::secret::parse;
+
+    #[expect(clippy::ref_option, reason = "every codec shows a reference")]
+    pub(in crate::config) fn show(value: &Option<Secret>) -> String {
+        let urls = value.iter().flat_map(|urls| urls.reveal().split(','));
+        let shown: Vec<_> = urls.map(super::password_masked).collect();
+        shown.join(",")
+    }
+}
+
+/// `mysql://name:password@host/db?x=y` as `mysql://name:***@host/db?x=y`: an operator wants to see
+/// which server it is. What does not read like an address is masked whole.
+pub(super) fn password_masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return "***".to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    // A password with a bare / in it ends the authority too early: nothing of it may show.
+    let (before, _) = path.split_once('?').unwrap_or((path, ""));
+    let Some((user, host)) = authority.rsplit_once('@') else {
+        return match before.rsplit_once('@') {
+            Some((_, rest)) => format!("{scheme}://***@{rest}"),
+            None => format!("{scheme}://{authority}{}", query_masked(path)),
+        };
+    };
+    if before.contains('@') {
+        return format!("{scheme}://***");
+    }
+    let path = query_masked(path);
+    match user.split_once(':') {
+        Some((name, _)) => format!("{scheme}://{name}:***@{host}{path}"),
+        None => format!("{scheme}://{user}@{host}{path}"),
+    }
+}
+
+/// The query's values masked whose names speak of a secret.
+fn query_masked(path: &str) -> String {
+    let Some((path, query)) = path.split_once('?') else {
+        return path.to_owned();
+    };
+    let pairs: Vec<_> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _))
+                if ["pass", "secret", "token"]
+                    .iter()
+                    .any(|it| name.contains(it)) =>
+            {
+                format!("{name}=***")
+            }
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
 /// Lists of text, separated by commas.
 pub(super) mod list {
     #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
@@ -452,6 +512,34 @@ mod tests {
                 .contains("memory, sled")
         );
         assert!(verifier::parse("248163").unwrap_err().contains("fixed:"));
+    }
+
+    #[test]
+    fn a_password_is_masked_and_the_rest_of_its_address_is_not() {
+        for (url, shown) in [
+            (
+                "mysql://root:pa@ss@db:3306/gimlet?ssl-mode=required",
+                "mysql://root:***@db:3306/gimlet?ssl-mode=required",
+            ),
+            ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+            ("redis://:pass@h/1", "redis://:***@h/1"),
+            (
+                "mysql://root@localhost/gimlet",
+                "mysql://root@localhost/gimlet",
+            ),
+            ("mysql://root:pa/ss@db/gimlet", "mysql://***@db/gimlet"),
+            ("mysql://root:p@a/ss@db/gimlet", "mysql://***"),
+            (
+                "mysql://db/gimlet?password=pass",
+                "mysql://db/gimlet?password=***",
+            ),
+            ("root:pass@db", "***"),
+        ] {
+            assert_eq!(password_masked(url), shown);
+        }
+        let two = secret_url::parse("redis://:pass@a,redis://:pass@b").unwrap();
+        assert_eq!(secret_url::show(&two), "redis://:***@a,redis://:***@b");
+        assert_eq!(secret_url::show(&None), "");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::nearest::nearest;
 use super::sections::CodeVerifier;
+use super::service_link;
 use super::table::{SETTINGS, Setting};
 use super::{Config, Notice};
 
@@ -27,12 +28,12 @@ pub enum Problem {
         reason: String,
     },
     /// A key that does not exist.
-    #[error("unknown key {key}: did you mean {meant}?")]
+    #[error("unknown key {key}: {}", did_you_mean(.meant.as_deref()))]
     UnknownKey {
         /// As it was written.
         key: String,
-        /// The nearest one, written the same way.
-        meant: String,
+        /// One that is near enough to have been meant, written the same way.
+        meant: Option<String>,
     },
     /// A value that cannot be read.
     #[error("{key} = \"{value}\" is not understood: {wanted}")]
@@ -47,6 +48,13 @@ pub enum Problem {
     /// Values that do not go together.
     #[error("{0}")]
     Refused(String),
+}
+
+fn did_you_mean(key: Option<&str>) -> String {
+    match key {
+        Some(key) => format!("did you mean {key}?"),
+        None => "no key is like it; `gimlet config default` lists all keys".to_owned(),
+    }
 }
 
 /// Everything that is wrong with the configuration; the exit code is 64.
@@ -151,6 +159,12 @@ impl Config {
             .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX))
             .collect();
         ours.sort();
+        // Nobody has configured anything by having a service of this name beside it.
+        ours.retain(|(name, value)| {
+            let link = service_link::is_one(name, value);
+            self.service_links |= link;
+            !link
+        });
         let count = ours.len();
         for (name, value) in ours {
             let key = name
@@ -186,7 +200,9 @@ impl Config {
 fn read_file(config: &mut Config, path: &Path, problems: &mut Vec<Problem>) {
     match std::fs::read_to_string(path) {
         Ok(text) => {
-            if let Err(ConfigError(found)) = config.apply_toml(path, &text) {
+            // Some editors begin a file with a byte order mark.
+            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+            if let Err(ConfigError(found)) = config.apply_toml(path, text) {
                 problems.extend(found);
             }
         }
@@ -210,7 +226,7 @@ fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> Problem 
     let keys = SETTINGS.iter().map(|setting| setting.key);
     Problem::UnknownKey {
         key: written.to_owned(),
-        meant: nearest(key, keys).map(spell).unwrap_or_default(),
+        meant: nearest(key, keys).map(spell),
     }
 }
 

@@ -7,8 +7,11 @@
 mod check;
 mod codec;
 mod load;
+#[cfg(feature = "cli")]
+mod log_level;
 mod nearest;
 mod sections;
+mod service_link;
 mod table;
 
 pub use check::Notice;
@@ -57,6 +60,9 @@ pub struct Config {
     pub log: Log,
     /// Other nodes.
     pub cluster: Cluster,
+    /// Variables of a service named gimlet were in the environment and were passed over.
+    #[doc(hidden)]
+    pub service_links: bool,
 }
 
 impl Default for Config {
@@ -75,6 +81,7 @@ impl Default for Config {
             stop: Stop::default(),
             log: Log::default(),
             cluster: Cluster::default(),
+            service_links: false,
         }
     }
 }
@@ -109,6 +116,16 @@ impl Config {
     pub fn needs_mysql(&self) -> bool {
         self.storage.kind == StorageKind::Mysql
             && (self.roles.has(Role::Logic) || self.roles.has(Role::Business))
+    }
+
+    /// The keys whose values differ in another configuration.
+    #[must_use]
+    pub fn changed(&self, other: &Self) -> Vec<&'static str> {
+        table::SETTINGS
+            .iter()
+            .filter(|setting| !(setting.same)(self, other))
+            .map(|setting| setting.key)
+            .collect()
     }
 
     /// The effective values as TOML, secrets masked: `gimlet check-config`.

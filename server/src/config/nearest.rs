@@ -1,11 +1,16 @@
 //! Finds what somebody meant: the known key nearest to one that is not known.
 
-/// The candidate with the fewest edits to `word`.
+/// The candidate with the fewest edits to `word`; `None` if none is near enough to have been meant:
+/// a third of its letters may differ.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
 ) -> Option<&'a str> {
-    candidates.min_by_key(|candidate| distance(word, candidate))
+    candidates
+        .map(|candidate| (distance(word, candidate), candidate))
+        .min_by_key(|(edits, _)| *edits)
+        .filter(|(edits, candidate)| *edits <= (candidate.chars().count() / 3).max(1))
+        .map(|(_, candidate)| candidate)
 }
 
 /// Edits between two words: insertions, deletions, replacements and swaps of neighbours.
@@ -46,5 +51,7 @@ mod tests {
         let keys = ["listen.tcp", "listen.http", "data_dir"];
         assert_eq!(nearest("listen.tpc", keys.into_iter()), Some("listen.tcp"));
         assert_eq!(nearest("datadir", keys.into_iter()), Some("data_dir"));
+        assert_eq!(nearest("colour", keys.into_iter()), None);
+        assert_eq!(nearest("inf", ["info", "off"].into_iter()), Some("info"));
     }
 }

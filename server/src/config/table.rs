@@ -12,6 +12,8 @@ pub(super) struct Setting {
     pub(super) secret: bool,
     /// Shows it, secrets masked.
     pub(super) get: fn(&Config) -> String,
+    /// Whether it has the same value in both.
+    pub(super) same: fn(&Config, &Config) -> bool,
 }
 
 macro_rules! settings {
@@ -23,8 +25,9 @@ macro_rules! settings {
                 config.$($field).+ = codec::$codec::parse(text)?;
                 Ok(())
             },
-            secret: matches!(stringify!($codec).as_bytes(), b"secret" | b"verifier"),
+            secret: matches!(stringify!($codec).as_bytes(), b"secret" | b"secret_url" | b"verifier"),
             get: |config| codec::$codec::show(&config.$($field).+),
+            same: |one, other| one.$($field).+ == other.$($field).+,
         }),+];
     };
 }
@@ -36,8 +39,8 @@ settings! {
     "storage.durability": choice storage.durability;
     "storage.min_free": bytes storage.min_free;
     "storage.cache": bytes storage.cache;
-    "storage.mysql_url": secret storage.mysql_url;
-    "storage.redis_url": secret storage.redis_url;
+    "storage.mysql_url": secret_url storage.mysql_url;
+    "storage.redis_url": secret_url storage.redis_url;
     "storage.mysql_ca": maybe storage.mysql_ca;
     "storage.redis_ca": maybe storage.redis_ca;
     "storage.mysql_connections": number storage.mysql_connections;

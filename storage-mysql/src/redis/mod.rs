@@ -49,7 +49,7 @@ pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
         _stop: stop.clone().drop_guard(),
     };
     let feed = feed::Feed::new(keys.clone(), config.deadline);
-    let commits = Arc::new(commits::Commits::new(wire.clone(), &keys));
+    let commits = Arc::new(commits::Commits::new(wire()?, &keys));
     let sharing = Arc::clone(&commits).run(stop.clone());
     background.tasks.spawn(sharing);
     let hearing = feed.hear(rooms.listener(), stop);
