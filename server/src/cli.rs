@@ -56,8 +56,8 @@ struct File {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Serve.
-    Serve(Box<Config>),
+    /// Serve, with the file that the configuration came from.
+    Serve(Box<Config>, Option<PathBuf>),
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
@@ -74,6 +74,18 @@ pub(crate) struct Shown {
     pub(crate) help: bool,
 }
 
+/// The environment of this process.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    readable(std::env::vars_os())
+}
+
+fn readable(
+    env: impl IntoIterator<Item = (OsString, OsString)>,
+) -> impl Iterator<Item = (String, String)> {
+    env.into_iter()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// Reads arguments and environment. Environment that is not UTF-8 cannot be ours.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
@@ -83,23 +95,26 @@ pub(crate) fn parse(
         text: error.render().to_string(),
         help: !error.use_stderr(),
     })?;
-    let env = env
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let env = readable(env);
+    let before = cli.file.config;
     let load = |file: File| {
-        let file = file.config.or(cli.file.config.clone());
-        Config::load(file.as_deref(), env).map_err(|error| Shown {
+        let file = file.config.or(before);
+        let loaded = Config::load(file.as_deref(), env).map_err(|error| Shown {
             text: error.to_string(),
             help: false,
-        })
+        });
+        loaded.map(|(config, notices)| (config, notices, file))
+    };
+    let serve = |(config, _, file): (Config, Vec<_>, Option<PathBuf>)| {
+        Command::Serve(Box::new(config), file)
     };
     match cli.command {
-        None => Ok(Command::Serve(Box::new(load(File { config: None })?.0))),
-        Some(Verb::Serve(file)) => Ok(Command::Serve(Box::new(load(file)?.0))),
+        None => load(File { config: None }).map(serve),
+        Some(Verb::Serve(file)) => load(file).map(serve),
         #[cfg(feature = "mysql")]
         Some(Verb::Migrate(file)) => Ok(Command::Migrate(Box::new(load(file)?.0))),
         Some(Verb::CheckConfig(file)) => {
-            let (config, notices) = load(file)?;
+            let (config, notices, _) = load(file)?;
             let mut text = String::new();
             for notice in notices {
                 let _ = writeln!(text, "# note: {}", notice.0);
@@ -125,7 +140,7 @@ mod tests {
     #[test]
     fn alone_it_serves() {
         for args in [&[][..], &["serve"]] {
-            assert!(matches!(run(args, &[]), Ok(Command::Serve(_))));
+            assert!(matches!(run(args, &[]), Ok(Command::Serve(..))));
         }
     }
 

@@ -31,6 +31,7 @@ mod listeners;
 mod metrics;
 mod ops;
 mod places;
+mod private;
 mod roles;
 mod server;
 mod storage;

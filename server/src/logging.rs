@@ -1,29 +1,62 @@
 //! Log lines to standard error, for people or for programs.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::io::IsTerminal as _;
 
 use gimlet_server::config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
 
+/// Changes which lines are logged while the process runs.
+pub(crate) struct Reload(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
+
+impl fmt::Debug for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reload")
+    }
+}
+
+impl Reload {
+    /// Logs by this level or filter from now on.
+    pub(crate) fn set(&self, level: &str) -> Result<(), String> {
+        (self.0)(parse(level)?)
+    }
+}
+
 /// Starts logging for the process.
-pub(crate) fn start(log: &Log) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter(&log.level)).map_err(|error| {
-        format!(
-            "log.level = \"{}\" is not understood ({error}): write error, warn, info, debug or \
-             trace, or a filter such as info,gimlet_core=debug",
-            log.level
-        )
-    })?;
+pub(crate) fn start(log: &Log) -> Result<Reload, String> {
     let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(parse(&log.level)?)
+        // A line that cannot be written is lost. The library would report that on standard error,
+        // which is what failed, and the panic of that would end the task that logged.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let started = match log.format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().try_init(),
-    };
-    started.map_err(|error| format!("logging cannot start: {error}"))
+    let failed = |error: &dyn fmt::Display| format!("logging cannot start: {error}");
+    Ok(match log.format {
+        LogFormat::Text => {
+            let lines = lines.with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map_err(|error| failed(&error))?;
+            Reload(Box::new(move |filter| {
+                handle.reload(filter).map_err(|error| error.to_string())
+            }))
+        }
+        LogFormat::Json => {
+            let lines = lines.json().with_filter_reloading();
+            let handle = lines.reload_handle();
+            lines.try_init().map_err(|error| failed(&error))?;
+            Reload(Box::new(move |filter| {
+                handle.reload(filter).map_err(|error| error.to_string())
+            }))
+        }
+    })
+}
+
+/// The filter of a level; the configuration has refused what is none.
+fn parse(level: &str) -> Result<EnvFilter, String> {
+    EnvFilter::try_new(filter(level))
+        .map_err(|error| format!("log.level = \"{level}\" is not a filter: {error}"))
 }
 
 /// A bare `debug` or `trace` is about gimlet: the libraries below say so much that nobody finds

@@ -3,12 +3,15 @@
 mod cli;
 mod hello;
 mod logging;
+mod reload;
 mod signals;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cli::{Command, Shown};
 use gimlet_server::{Config, StartError, build};
+use reload::Reloader;
 
 /// The exit code of a wrong configuration or command line (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -18,8 +21,9 @@ const USAGE: u8 = 64;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    signals::keep_files_private();
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
-        Ok(Command::Serve(config)) => serve(*config),
+        Ok(Command::Serve(config, file)) => serve(*config, file),
         #[cfg(feature = "mysql")]
         Ok(Command::Migrate(config)) => migrate(&config),
         Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
@@ -30,17 +34,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> ExitCode {
-    if let Err(text) = logging::start(&config.log) {
-        return fail(USAGE, &text);
-    }
+fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
+    let reloader = match logging::start(&config.log) {
+        Ok(log) => Reloader::new(file, config.clone(), log),
+        Err(text) => return fail(USAGE, &text),
+    };
     signals::raise_descriptors();
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
     runtime.block_on(async {
-        let shutdown = signals::shutdown();
+        let shutdown = signals::listen(move || reloader.reload());
         let app = match build(config).await {
             Ok(app) => app,
             Err(error @ StartError::Config(_)) => return fail(USAGE, &error.to_string()),

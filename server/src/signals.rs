@@ -1,30 +1,91 @@
-//! What the operating system says and gives: signals to stop, and descriptors for connections.
+//! What the operating system says and gives: signals to stop or to read the configuration again,
+//! descriptors for connections, and who may read the files that are made.
 
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// The exit code after a second signal.
 const IMPATIENT: i32 = 1;
+/// A signal that follows the first one this closely belongs to it: `timeout`, process groups and
+/// service managers send SIGTERM and SIGINT together, or SIGTERM twice. No person is that fast.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
-/// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at once. Both are heard
-/// from the moment this returns.
-pub(crate) fn shutdown() -> CancellationToken {
+/// Returns a token that SIGTERM or Ctrl-C cancels; another signal after half a second ends the
+/// process at once. SIGHUP calls `reload`, or stops the server if its terminal was closed. Signals
+/// count from the moment this returns.
+pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
     let mut signals = Signals::new();
+    let terminal = Terminal::now();
     TaskTracker::new().spawn(async move {
-        signals.next().await;
-        cancelled.cancel();
-        signals.next().await;
-        crate::hello::complain("stopped at once by a second signal");
-        std::process::exit(IMPATIENT);
+        let mut stopping: Option<Instant> = None;
+        loop {
+            match (signals.next().await, stopping) {
+                (Signal::Stop, None) => {
+                    stopping = Some(Instant::now());
+                    cancelled.cancel();
+                }
+                (Signal::Stop, Some(first)) if first.elapsed() < SAME_SIGNAL => {
+                    tracing::debug!("a second signal within half a second is the same order");
+                }
+                (Signal::Stop, Some(_)) => {
+                    crate::hello::complain("stopped at once by a second signal");
+                    std::process::exit(IMPATIENT);
+                }
+                (Signal::HangUp, None) if terminal.is_gone() => {
+                    tracing::info!("the terminal was closed");
+                    stopping = Some(Instant::now());
+                    cancelled.cancel();
+                }
+                (Signal::HangUp, None) => reload(),
+                (Signal::HangUp, Some(_)) => {}
+            }
+        }
     });
     token
 }
 
-/// SIGTERM and Ctrl-C; nothing of a kind that cannot be heard.
+/// An order from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signal {
+    /// SIGTERM or Ctrl-C.
+    Stop,
+    /// SIGHUP.
+    HangUp,
+}
+
+/// Which of the standard streams were a terminal at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Terminal([bool; 3]);
+
+impl Terminal {
+    fn now() -> Self {
+        Self([
+            std::io::stdin().is_terminal(),
+            std::io::stdout().is_terminal(),
+            std::io::stderr().is_terminal(),
+        ])
+    }
+
+    /// Whether a stream that was a terminal is none any more: the kernel hangs the terminal up
+    /// before it sends the signal.
+    fn is_gone(self) -> bool {
+        let Self(now) = Self::now();
+        self.0
+            .into_iter()
+            .zip(now)
+            .any(|(before, now)| before && !now)
+    }
+}
+
+/// SIGTERM, Ctrl-C and SIGHUP; a kind that cannot be listened to never comes.
 #[cfg(unix)]
-struct Signals([Option<tokio::signal::unix::Signal>; 2]);
+struct Signals([Option<tokio::signal::unix::Signal>; 3]);
 
 #[cfg(unix)]
 impl Signals {
@@ -33,27 +94,30 @@ impl Signals {
         let kinds = [
             (SignalKind::terminate(), "SIGTERM"),
             (SignalKind::interrupt(), "SIGINT"),
+            (SignalKind::hangup(), "SIGHUP"),
         ];
         Self(kinds.map(|(kind, name)| {
-            let heard = signal(kind);
-            heard
-                .inspect_err(|error| tracing::warn!(%error, "{name} cannot be heard"))
-                .ok()
+            let installed = signal(kind)
+                .inspect_err(|error| tracing::warn!(%error, "cannot install the {name} handler"));
+            installed.ok()
         }))
     }
 
-    async fn next(&mut self) {
-        let [terminate, interrupt] = &mut self.0;
+    async fn next(&mut self) -> Signal {
+        let [terminate, interrupt, hang_up] = &mut self.0;
+        // A stop before a reload that came with it.
         tokio::select! {
-            Some(()) = recv(terminate) => {}
-            Some(()) = recv(interrupt) => {}
+            biased;
+            Some(()) = receive(terminate) => Signal::Stop,
+            Some(()) = receive(interrupt) => Signal::Stop,
+            Some(()) = receive(hang_up) => Signal::HangUp,
             else => std::future::pending().await,
         }
     }
 }
 
 #[cfg(unix)]
-async fn recv(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+async fn receive(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
     signal.as_mut()?.recv().await
 }
 
@@ -66,8 +130,9 @@ impl Signals {
         Self
     }
 
-    async fn next(&mut self) {
+    async fn next(&mut self) -> Signal {
         let _ = tokio::signal::ctrl_c().await;
+        Signal::Stop
     }
 }
 
@@ -77,4 +142,10 @@ pub(crate) fn raise_descriptors() {
         Ok(limit) => tracing::debug!(limit, "descriptors"),
         Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
     }
+}
+
+/// Files that this process makes are for its user alone: messages and phone numbers stand in them.
+pub(crate) fn keep_files_private() {
+    #[cfg(unix)]
+    let _former = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }

@@ -93,17 +93,38 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Stora
             Ok(Storage::whole(memory.stores(), Watch::Memory))
         }
         #[cfg(feature = "sled")]
-        StorageKind::Sled => sled(config, clock).await,
+        StorageKind::Sled => {
+            keep(config).await?;
+            sled(config, clock).await
+        }
         // `Config::check` has refused these with words of its own.
         #[cfg(not(feature = "sled"))]
         StorageKind::Sled => Err(StartError::Storage("this build has no sled storage".into())),
         #[cfg(feature = "mysql")]
-        StorageKind::Mysql => mysql(config, clock).await,
+        StorageKind::Mysql => {
+            if config.opened().http.is_some() {
+                keep(config).await?;
+            }
+            mysql(config, clock).await
+        }
         #[cfg(not(feature = "mysql"))]
         StorageKind::Mysql => Err(StartError::Storage(
             "this build has no mysql storage".into(),
         )),
     }
+}
+
+/// Keeps the data directory to this user. It blocks: there may be many files to close once.
+#[cfg(any(feature = "sled", feature = "mysql"))]
+async fn keep(config: &Config) -> Result<(), StartError> {
+    let dir = config.data_dir.clone();
+    let failed = |error: &dyn std::fmt::Display| {
+        let dir = config.data_dir.display();
+        StartError::Storage(format!("cannot make the data directory {dir}: {error}"))
+    };
+    let kept = tokio::task::spawn_blocking(move || crate::private::keep(&dir)).await;
+    kept.map_err(|panic| failed(&panic))?
+        .map_err(|error| failed(&error))
 }
 
 #[cfg(feature = "sled")]

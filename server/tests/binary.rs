@@ -4,70 +4,22 @@
     reason = "a failed test should panic, its helpers too"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+mod running;
+
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output};
+
+use running::{Running, with_environment};
 
 /// A `gimlet` on free ports, with memory storage unless `env` says otherwise.
 fn gimlet(env: &[(&str, &str)]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gimlet"));
-    command.env_clear();
-    command.env("GIMLET_STORAGE__KIND", "memory");
-    command.env("GIMLET_BUSINESS__CODE_VERIFIER", "dev");
-    for name in ["TCP", "WS", "HTTP", "GRPC", "INTERNAL", "OPS"] {
-        command.env(format!("GIMLET_LISTEN__{name}"), "127.0.0.1:0");
-    }
-    command.envs(env.iter().copied());
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
+    with_environment(env!("CARGO_BIN_EXE_gimlet"), env)
 }
 
 fn ended(env: &[(&str, &str)]) -> (Option<i32>, String) {
     let Output { status, stderr, .. } = gimlet(env).output().unwrap();
     (status.code(), String::from_utf8(stderr).unwrap())
-}
-
-/// A running one; killed if a test fails.
-struct Running {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Running {
-    /// Starts it and returns when it has said all of its greeting.
-    fn start(env: &[(&str, &str)]) -> (Self, String) {
-        let mut child = gimlet(env).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut said = String::new();
-        while !said.contains("Ctrl-C") {
-            let read = out.read_line(&mut said).unwrap();
-            assert_ne!(read, 0, "it ended: {said}");
-        }
-        (Self { child, out }, said)
-    }
-
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args([name, &pid]).status().unwrap();
-        assert!(sent.success());
-    }
-
-    fn wait(mut self) -> (ExitStatus, String) {
-        let mut rest = String::new();
-        self.out.read_to_string(&mut rest).unwrap();
-        let mut log = String::new();
-        let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap(), log)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
 
 #[test]
@@ -79,6 +31,9 @@ fn a_wrong_configuration_is_64_and_says_what_is_right() {
     let (code, said) = ended(&[("GIMLET_LISTEN__TCP", "0.0.0.0:0")]);
     assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("GIMLET_BUSINESS__CODE_VERIFIER"), "{said}");
+    let (code, said) = ended(&[("GIMLET_LOG__LEVEL", "warning")]);
+    assert_eq!(code, Some(64), "{said}");
+    assert!(said.contains("did you mean warn?"), "{said}");
     let (code, said) = ended(&[("GIMLET_LOG__LEVEL", "loud=very")]);
     assert_eq!(code, Some(64), "{said}");
     assert!(said.contains("log.level"), "{said}");
@@ -145,6 +100,53 @@ fn a_data_directory_in_use_is_1_and_named() {
     let (again, _) = Running::start(&env);
     again.signal("-TERM");
     assert_eq!(again.wait().0.code(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn it_starts_beside_a_kubernetes_service_of_its_own_name() {
+    let (running, _) = Running::start(&[
+        ("GIMLET_SERVICE_HOST", "10.0.171.239"),
+        ("GIMLET_SERVICE_PORT", "8080"),
+        ("GIMLET_PORT", "tcp://10.0.171.239:8080"),
+        ("GIMLET_PORT_8080_TCP", "tcp://10.0.171.239:8080"),
+        ("GIMLET_PORT_8080_TCP_ADDR", "10.0.171.239"),
+    ]);
+    running.signal("-TERM");
+    let (status, log) = running.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.contains("enableServiceLinks"), "{log}");
+}
+
+#[cfg(all(unix, feature = "sled"))]
+#[test]
+fn data_is_for_its_own_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let env = [
+        ("GIMLET_STORAGE__KIND", "sled"),
+        ("GIMLET_DATA_DIR", data.to_str().unwrap()),
+    ];
+    let closed = |path: &Path| {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is {mode:o}", path.display());
+    };
+    for open in [false, true] {
+        if open {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&data, mode).unwrap();
+        }
+        let (running, _) = Running::start(&env);
+        closed(&data);
+        for entry in std::fs::read_dir(&data).unwrap() {
+            closed(&entry.unwrap().path());
+        }
+        running.signal("-TERM");
+        let (_, log) = running.wait();
+        assert_eq!(log.contains("was open to other users"), open, "{log}");
+    }
 }
 
 #[test]

@@ -27,7 +27,9 @@ impl SeqStore for Rewound {
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, StoreError> {
         let mut heads = self.inner.heads(users).await?;
         if let Some(head) = *self.head.lock().unwrap() {
-            heads.iter_mut().for_each(|it| it.head = head);
+            for it in &mut heads {
+                it.head = head;
+            }
         }
         Ok(heads)
     }

@@ -1,0 +1,78 @@
+//! SIGHUP: reads the configuration again, takes over what can change while the server runs, and says
+//! what was taken over and what waits for a restart.
+
+use std::path::PathBuf;
+
+use gimlet_server::Config;
+
+use crate::{cli, logging};
+
+/// The configuration in force, and where it came from.
+#[derive(Debug)]
+pub(crate) struct Reloader {
+    file: Option<PathBuf>,
+    config: std::sync::Mutex<Config>,
+    log: logging::Reload,
+}
+
+impl Reloader {
+    /// Of a server that was started with this configuration.
+    pub(crate) fn new(file: Option<PathBuf>, config: Config, log: logging::Reload) -> Self {
+        Self {
+            file,
+            config: std::sync::Mutex::new(config),
+            log,
+        }
+    }
+
+    /// Reads the layers again. A configuration that is refused changes nothing.
+    pub(crate) fn reload(&self) {
+        let Some(file) = &self.file else {
+            tracing::info!(
+                "SIGHUP: nothing to read again, because the server was started without --config"
+            );
+            return;
+        };
+        let (new, _) = match Config::load(Some(file), cli::environment()) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the configuration stays as it was");
+                return;
+            }
+        };
+        let mut config = self
+            .config
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let changed = config.changed(&new);
+        let waits: Vec<_> = changed
+            .iter()
+            .copied()
+            .filter(|key| *key != "log.level")
+            .collect();
+        if config.log.level != new.log.level {
+            // Said at the level of before and of after: one of them may hide it.
+            let line = format!("log.level = {}", new.log.level);
+            tracing::info!("SIGHUP: {line}");
+            if let Err(error) = self.log.set(&new.log.level) {
+                tracing::error!(%error, "SIGHUP: log.level stays as it was");
+                return;
+            }
+            config.log.level.clone_from(&new.log.level);
+            tracing::info!("SIGHUP: {line} is in force");
+        }
+        if !waits.is_empty() {
+            tracing::warn!(
+                keys = waits.join(", "),
+                "SIGHUP: changed in {}, and read at the next start only",
+                file.display()
+            );
+        }
+        if changed.is_empty() {
+            tracing::info!(
+                "SIGHUP: {} was read again, nothing has changed",
+                file.display()
+            );
+        }
+    }
+}
