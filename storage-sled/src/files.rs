@@ -104,6 +104,14 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
     }
 }
 
+/// Marks a directory that was restored as whole.
+pub(crate) fn write_format(dir: &Path) -> io::Result<()> {
+    let mut file = File::create(dir.join(FORMAT_DRAFT))?;
+    writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
+    file.sync_all()?;
+    finish_format(dir)
+}
+
 /// Says that the new directory is complete.
 pub(crate) fn finish_format(dir: &Path) -> io::Result<()> {
     fs::rename(dir.join(FORMAT_DRAFT), dir.join(FORMAT_FILE))?;

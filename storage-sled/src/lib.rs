@@ -43,6 +43,7 @@
 
 mod account;
 mod append;
+mod backup;
 mod config;
 mod device;
 mod error;
@@ -66,6 +67,9 @@ mod store;
 mod txn;
 mod writer;
 
+pub use backup::{
+    BackupError, Exported, Exporter, Frame, Reader, Restored, Writer, export_closed, restore,
+};
 pub use config::{Config, Durability};
 pub use error::OpenError;
 #[doc(hidden)]

@@ -13,6 +13,7 @@ use gimlet_core::time::{Clock, Timestamp};
 use gimlet_proto::store::Meta;
 use sled::Db;
 
+use crate::backup::{Captures, Exporter};
 use crate::config::Config;
 use crate::error::{Fault, OpenError};
 use crate::files::{self, FORMAT, Files, unusable};
@@ -41,9 +42,16 @@ pub struct Opened {
     /// The epoch of its history.
     pub epoch: Epoch,
     gate: FlushGate,
+    exporter: Exporter,
 }
 
 impl Opened {
+    /// Makes backups while the storage is in use.
+    #[must_use]
+    pub fn exporter(&self) -> Exporter {
+        self.exporter.clone()
+    }
+
     /// Holds commits before they become durable: for tests of what readers may see.
     #[doc(hidden)]
     #[must_use]
@@ -80,6 +88,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         files,
         dir: dir.into(),
         min_free: config.min_free,
+        captures: Captures::default(),
         lock: Lock::new(lock, health.clone()),
     });
     let writer = Writer::start(Arc::clone(&shared), config.queue);
@@ -91,6 +100,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         shared,
     });
     Ok(Opened {
+        exporter: Exporter::new(&store),
         stores: Stores {
             seq: Arc::clone(&store) as _,
             inbox: Arc::clone(&store) as _,
@@ -167,7 +177,7 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
             let mut txn = Txn::new(db, &heads, now);
             txn.put(key::META, &meta)
                 .map_err(|fault| refuse(dir, fault))?;
-            let changes = txn.finish().map_err(|fault| refuse(dir, fault))?;
+            let changes = txn.finish(false).map_err(|fault| refuse(dir, fault))?;
             if let Some(changes) = changes {
                 db.apply_batch(changes.batch)
                     .map_err(|error| refuse(dir, error.into()))?;

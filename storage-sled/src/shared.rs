@@ -17,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use gimlet_core::time::{Clock, Timestamp};
 use sled::{Db, Tree};
 
+use crate::backup::Captures;
 use crate::config::Durability;
 use crate::error::Fault;
 use crate::files::{self, Files};
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) files: Files,
     pub(crate) dir: PathBuf,
     pub(crate) min_free: u64,
+    /// Where commits are left for a backup that is being made.
+    pub(crate) captures: Captures,
     #[expect(dead_code, reason = "it is held, and let go last")]
     pub(crate) lock: Lock,
 }
@@ -154,11 +157,14 @@ impl Shared {
         if let Some(reason) = self.health.failure() {
             return Err(Failed::Before(reason));
         }
+        // Asked before the changes are gathered: a capture begins between two commits.
+        let capture = self.captures.running();
         let Changes {
             batch,
             heads,
             former,
-        } = match txn.finish() {
+            rows,
+        } = match txn.finish(capture.is_some()) {
             Ok(Some(changes)) => changes,
             Ok(None) => return Ok(()),
             Err(fault) => {
@@ -180,6 +186,9 @@ impl Shared {
             .and_then(|()| self.make_durable());
         match outcome {
             Ok(()) => {
+                if let Some(capture) = capture {
+                    capture.leave(rows);
+                }
                 let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
                 *shown = Layer::new();
                 Ok(())

@@ -38,6 +38,8 @@ pub(crate) struct Changes {
     pub(crate) heads: HashMap<UserId, Head>,
     /// What readers see until they are durable.
     pub(crate) former: Layer,
+    /// The rows once more, if they were asked for.
+    pub(crate) rows: Vec<(IVec, Option<IVec>)>,
 }
 
 /// The writer's view and its changes.
@@ -238,15 +240,19 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// The changes; `None` if there are none.
-    pub(crate) fn finish(mut self) -> Result<Option<Changes>, Fault> {
+    /// The changes; `None` if there are none. A backup that is being made gets the rows too.
+    pub(crate) fn finish(mut self, with_rows: bool) -> Result<Option<Changes>, Fault> {
         let expiring = std::mem::take(&mut self.expiring);
         expiry::list(&mut self, expiring)?;
         if self.changes.rows.is_empty() {
             return Ok(None);
         }
         let mut batch = Batch::default();
+        let mut rows = Vec::new();
         for (key, value) in self.changes.rows {
+            if with_rows {
+                rows.push((key.clone(), value.clone()));
+            }
             match value {
                 Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
@@ -256,6 +262,7 @@ impl<'a> Txn<'a> {
             batch,
             heads: self.changes.heads,
             former: self.former,
+            rows,
         }))
     }
 }
@@ -277,7 +284,7 @@ mod tests {
         let heads = Heads::default();
         let mut txn = Txn::new(tree, &heads, Timestamp(0));
         change(&mut txn);
-        let changes = txn.finish().unwrap().unwrap();
+        let changes = txn.finish(false).unwrap().unwrap();
         tree.apply_batch(changes.batch).unwrap();
         changes.former
     }
@@ -326,7 +333,7 @@ mod tests {
             assert!(failed.is_err());
             assert_eq!(txn.head(user).unwrap(), at(1));
             txn.put(b"C1", &Number { value: 1 }).unwrap();
-            let changes = txn.finish().unwrap().unwrap();
+            let changes = txn.finish(false).unwrap().unwrap();
             assert_eq!(changes.former.heads.get(&user), Some(&Head::default()));
             assert_eq!(changes.heads.get(&user), Some(&at(1)));
             tree.apply_batch(changes.batch).unwrap();

@@ -1,0 +1,106 @@
+//! The commits that become durable while a backup is made.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::format::Change;
+
+/// Bytes of commits that may wait to be written to the backup; beyond it the backup is given up, and
+/// the storage goes on.
+const MAX_WAITING: usize = 128 << 20;
+
+/// Where the writer leaves its commits; one backup at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Captures(Mutex<Option<Arc<Capture>>>);
+
+impl Captures {
+    /// The capture that runs now.
+    pub(crate) fn running(&self) -> Option<Arc<Capture>> {
+        lock(&self.0).clone()
+    }
+
+    /// Begins a capture; `None` if one is running. To be called between commits: by the writer.
+    pub(super) fn begin(&self) -> Option<Arc<Capture>> {
+        let mut running = lock(&self.0);
+        if running.is_some() {
+            return None;
+        }
+        let capture = Arc::new(Capture::default());
+        *running = Some(Arc::clone(&capture));
+        Some(capture)
+    }
+
+    /// Ends this capture, if it is the one that runs.
+    pub(super) fn end(&self, capture: &Arc<Capture>) {
+        let mut running = lock(&self.0);
+        if running.as_ref().is_some_and(|it| Arc::ptr_eq(it, capture)) {
+            *running = None;
+        }
+    }
+}
+
+/// Commits that wait to be written to the backup.
+#[derive(Debug, Default)]
+pub(crate) struct Capture(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    commits: Vec<Vec<Change>>,
+    bytes: usize,
+    behind: Option<usize>,
+}
+
+impl Capture {
+    /// Leaves a commit that is durable by now.
+    pub(crate) fn leave(&self, changes: Vec<Change>) {
+        let mut waiting = lock(&self.0);
+        if waiting.behind.is_some() {
+            return;
+        }
+        let weight = |(key, value): &Change| key.len() + value.as_ref().map_or(0, |it| it.len());
+        waiting.bytes += changes.iter().map(weight).sum::<usize>();
+        waiting.commits.push(changes);
+        if waiting.bytes > MAX_WAITING {
+            waiting.behind = Some(waiting.bytes);
+            waiting.commits = Vec::new();
+        }
+    }
+
+    /// Takes all that wait; `Err` if there were too many, with their bytes.
+    pub(super) fn take(&self) -> Result<Vec<Vec<Change>>, usize> {
+        let mut waiting = lock(&self.0);
+        if let Some(behind) = waiting.behind {
+            return Err(behind);
+        }
+        waiting.bytes = 0;
+        Ok(std::mem::take(&mut waiting.commits))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change of what is behind it is a single step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use sled::IVec;
+
+    use super::*;
+
+    #[test]
+    fn a_backup_that_falls_behind_is_given_up_and_holds_nothing() {
+        let captures = Captures::default();
+        let capture = captures.begin().unwrap();
+        assert!(captures.begin().is_none(), "one at a time");
+        let large = || vec![(IVec::from(&b"k"[..]), Some(IVec::from(vec![0; 40 << 20])))];
+        capture.leave(large());
+        assert_eq!(capture.take().unwrap().len(), 1);
+        for _ in 0..4 {
+            capture.leave(large());
+        }
+        assert!(capture.take().unwrap_err() > MAX_WAITING);
+        assert!(lock(&capture.0).commits.is_empty());
+        captures.end(&capture);
+        assert!(captures.running().is_none() && captures.begin().is_some());
+    }
+}

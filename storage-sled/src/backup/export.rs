@@ -1,0 +1,173 @@
+//! Writing a backup: of a storage in use, or of a directory that nobody has open.
+
+use std::io::Write;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+
+use gimlet_core::time::SystemClock;
+use sled::{IVec, Tree};
+
+use super::BackupError;
+use super::capture::Capture;
+use super::format::{Counts, Writer};
+use crate::config::Config;
+use crate::shared::Shared;
+use crate::store::Store;
+use crate::writer::Weight;
+
+/// Bytes of rows read in one step; commits are written between the steps.
+const STEP: usize = 1 << 20;
+
+/// What a backup has become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Rows that were read.
+    pub rows: u64,
+    /// Commits that were made meanwhile and are in it.
+    pub commits: u64,
+    /// Bytes so far.
+    pub bytes: u64,
+}
+
+/// Makes backups of an open storage. It does not keep the storage open.
+#[derive(Clone, Debug)]
+pub struct Exporter(Weak<Store>);
+
+impl Exporter {
+    pub(crate) fn new(store: &Arc<Store>) -> Self {
+        Self(Arc::downgrade(store))
+    }
+
+    /// Writes all rows as of one moment between the call and its return; sends go on meanwhile.
+    /// Files that were uploaded are the caller's to add, and so is the end. It blocks, and must not
+    /// run on a thread of the runtime.
+    ///
+    /// `step` is called between the steps; an error of it, or of the writer, gives the backup up.
+    pub fn export<W: Write>(
+        &self,
+        out: &mut Writer<W>,
+        step: impl FnMut(Exported) -> std::io::Result<()>,
+    ) -> Result<Exported, BackupError> {
+        let store = self.0.upgrade().ok_or(BackupError::Closed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let running = runtime.block_on(begin(&store))?;
+        walk(store.shared.tree(), &running.capture, out, step)?;
+        // Every commit that the walk may have seen is durable, and left, before this returns.
+        runtime.block_on(barrier(&store))?;
+        drain(&running.capture, out)?;
+        Ok(exported(out))
+    }
+}
+
+/// Writes all rows of a directory that nobody has open.
+pub fn export_closed<W: Write>(
+    config: &Config,
+    out: &mut Writer<W>,
+    step: impl FnMut(Exported) -> std::io::Result<()>,
+) -> Result<Exported, BackupError> {
+    let opened = crate::open(config, Arc::new(SystemClock))?;
+    let (exporter, health) = (opened.exporter(), opened.health.clone());
+    let exported = exporter.export(out, step);
+    drop(opened);
+    // The directory may be opened again when this returns.
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(health.closed());
+    exported
+}
+
+/// A capture that ends with this.
+struct Running {
+    shared: Arc<Shared>,
+    capture: Arc<Capture>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shared.captures.end(&self.capture);
+    }
+}
+
+/// Begins the capture between two commits: what was committed before is in the tree, and every
+/// commit from here on is left.
+async fn begin(store: &Store) -> Result<Running, BackupError> {
+    let shared = Arc::clone(&store.shared);
+    let begin = move |_: &mut crate::txn::Txn<'_>| Ok(shared.captures.begin());
+    let begun = store.change("backup.begin", Weight::Removes, begin).await;
+    let begun = begun.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
+    Ok(Running {
+        shared: Arc::clone(&store.shared),
+        capture: begun.ok_or(BackupError::Busy)?,
+    })
+}
+
+async fn barrier(store: &Store) -> Result<(), BackupError> {
+    let nothing = |_: &mut crate::txn::Txn<'_>| Ok(());
+    let done = store.change("backup.end", Weight::Removes, nothing).await;
+    done.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))
+}
+
+/// Walks over the tree. Before each step the commits that wait are written, so that a row that is
+/// read afterwards is as new as they are, and what is read later stands later.
+fn walk<W: Write>(
+    tree: &Tree,
+    capture: &Capture,
+    out: &mut Writer<W>,
+    mut step: impl FnMut(Exported) -> std::io::Result<()>,
+) -> Result<(), BackupError> {
+    let mut from = Bound::Unbounded;
+    loop {
+        drain(capture, out)?;
+        let rows = read(tree, from)?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(());
+        };
+        from = Bound::Excluded(last.clone());
+        out.rows(&rows)?;
+        step(exported(out))?;
+    }
+}
+
+/// The next rows.
+fn read(tree: &Tree, from: Bound<IVec>) -> Result<Vec<(IVec, IVec)>, BackupError> {
+    // sled panics on some kinds of damage instead of reporting them.
+    let read = catch_unwind(AssertUnwindSafe(|| {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        for row in tree.range((from, Bound::Unbounded)) {
+            let (key, value) = row?;
+            bytes += key.len() + value.len();
+            rows.push((key, value));
+            if bytes >= STEP {
+                break;
+            }
+        }
+        Ok(rows)
+    }));
+    match read {
+        Ok(Ok(rows)) => Ok(rows),
+        Ok(Err(error)) => {
+            let error: sled::Error = error;
+            Err(BackupError::Storage(error.to_string()))
+        }
+        Err(_) => Err(BackupError::Storage(
+            "sled panicked while reading it".into(),
+        )),
+    }
+}
+
+fn drain<W: Write>(capture: &Capture, out: &mut Writer<W>) -> Result<(), BackupError> {
+    let waiting = capture.take();
+    for commit in waiting.map_err(|behind| BackupError::Behind { behind })? {
+        out.commit(&commit)?;
+    }
+    Ok(())
+}
+
+fn exported<W: Write>(out: &Writer<W>) -> Exported {
+    let Counts { rows, commits, .. } = out.counts();
+    Exported {
+        rows,
+        commits,
+        bytes: out.bytes(),
+    }
+}

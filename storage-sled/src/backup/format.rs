@@ -1,0 +1,353 @@
+//! The file of a backup: a line that names it, frames, and an end with a checksum of all before it.
+//!
+//! A frame is a letter, the length of its payload (four bytes, big-endian), and the payload:
+//!
+//! | letter | payload |
+//! |---|---|
+//! | `r` | rows: length and key, length and value, repeated |
+//! | `c` | a commit: length and key, 1, length and value; or length and key, 0 for a removed row; repeated |
+//! | `f` | the name of an uploaded file; its bytes follow |
+//! | `d` | bytes of the file named last |
+//! | `e` | the end: rows, commits and files (eight bytes each), SHA-256 of everything before this frame |
+//!
+//! A file without its end, or with another checksum, is not a backup.
+
+use std::io::{self, Read, Write};
+
+use sha2::{Digest as _, Sha256};
+use sled::IVec;
+
+use super::BackupError;
+
+/// The first line.
+const MAGIC: &[u8; 16] = b"gimlet backup 1\n";
+/// The longest payload: a commit of the writer is bounded far below.
+const MAX: usize = 256 << 20;
+
+/// A row, or the place of one that was removed.
+pub(crate) type Change = (IVec, Option<IVec>);
+
+/// What a backup holds, in its order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Rows and removals, to be applied as they stand.
+    Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// A file begins.
+    File(String),
+    /// More of the file.
+    Data(Vec<u8>),
+}
+
+/// What a backup counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) rows: u64,
+    pub(crate) commits: u64,
+    pub(crate) files: u64,
+}
+
+/// Writes a backup.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    hash: Sha256,
+    bytes: u64,
+    counts: Counts,
+    payload: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins one.
+    pub fn new(out: W) -> io::Result<Self> {
+        let mut writer = Self {
+            out,
+            hash: Sha256::new(),
+            bytes: 0,
+            counts: Counts::default(),
+            payload: Vec::new(),
+        };
+        writer.put(MAGIC)?;
+        Ok(writer)
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.out.write_all(bytes)
+    }
+
+    fn frame(&mut self, letter: u8, payload: &[u8]) -> io::Result<()> {
+        let length = u32::try_from(payload.len())
+            .ok()
+            .filter(|_| payload.len() <= MAX)
+            .ok_or_else(|| io::Error::other("a frame of the backup is too long"))?;
+        self.put(&[letter])?;
+        self.put(&length.to_be_bytes())?;
+        self.put(payload)
+    }
+
+    pub(crate) fn rows(&mut self, rows: &[(IVec, IVec)]) -> io::Result<()> {
+        self.counts.rows += rows.len() as u64;
+        let mut payload = std::mem::take(&mut self.payload);
+        payload.clear();
+        for (key, value) in rows {
+            counted(&mut payload, key);
+            counted(&mut payload, value);
+        }
+        let done = self.frame(b'r', &payload);
+        self.payload = payload;
+        done
+    }
+
+    pub(crate) fn commit(&mut self, changes: &[Change]) -> io::Result<()> {
+        self.counts.commits += 1;
+        let mut payload = Vec::new();
+        for (key, value) in changes {
+            counted(&mut payload, key);
+            payload.push(u8::from(value.is_some()));
+            if let Some(value) = value {
+                counted(&mut payload, value);
+            }
+        }
+        self.frame(b'c', &payload)
+    }
+
+    /// Begins a file.
+    pub fn file(&mut self, name: &str) -> io::Result<()> {
+        self.counts.files += 1;
+        self.frame(b'f', name.as_bytes())
+    }
+
+    /// More of the file.
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.frame(b'd', bytes)
+    }
+
+    /// Ends it: without this it is not a backup.
+    pub fn finish(mut self) -> io::Result<W> {
+        let mut payload = Vec::with_capacity(56);
+        let Counts {
+            rows,
+            commits,
+            files,
+        } = self.counts;
+        for count in [rows, commits, files] {
+            payload.extend_from_slice(&count.to_be_bytes());
+        }
+        payload.extend_from_slice(&self.hash.clone().finalize());
+        self.frame(b'e', &payload)?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+}
+
+fn counted(payload: &mut Vec<u8>, bytes: &[u8]) {
+    // A row is a few KiB at most.
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    payload.extend_from_slice(&length.to_be_bytes());
+    payload.extend_from_slice(bytes);
+}
+
+/// Reads a backup; what it gives out is only to be kept when the end was reached.
+#[derive(Debug)]
+pub struct Reader<R> {
+    input: R,
+    hash: Sha256,
+    bytes: u64,
+    counts: Counts,
+}
+
+impl<R: Read> Reader<R> {
+    /// Begins to read.
+    pub fn new(input: R) -> Result<Self, BackupError> {
+        let mut reader = Self {
+            input,
+            hash: Sha256::new(),
+            bytes: 0,
+            counts: Counts::default(),
+        };
+        let mut magic = [0; MAGIC.len()];
+        reader.take(&mut magic)?;
+        if magic != *MAGIC {
+            return Err(BackupError::Damaged(
+                "it does not begin with \"gimlet backup 1\"".into(),
+            ));
+        }
+        Ok(reader)
+    }
+
+    /// Bytes read so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn take(&mut self, into: &mut [u8]) -> Result<(), BackupError> {
+        self.input.read_exact(into).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                BackupError::Damaged(format!("it ends in the middle, after {} bytes", self.bytes))
+            } else {
+                BackupError::Io(error)
+            }
+        })?;
+        self.hash.update(&*into);
+        self.bytes += into.len() as u64;
+        Ok(())
+    }
+
+    /// The next frame; `None` at the end, when everything was as it was written.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, BackupError> {
+        let before = self.hash.clone();
+        let (mut letter, mut length) = ([0; 1], [0; 4]);
+        self.take(&mut letter)?;
+        self.take(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if length > MAX {
+            return Err(BackupError::Damaged("a frame is too long".into()));
+        }
+        // Read in steps: a wrong length must not make us ask for memory that is not needed.
+        let mut payload = Vec::new();
+        while payload.len() < length {
+            let from = payload.len();
+            payload.resize(length.min(from + (1 << 20)), 0);
+            let part = payload.get_mut(from..).unwrap_or_default();
+            self.take(part)?;
+        }
+        let [letter] = letter;
+        match letter {
+            b'r' | b'c' => {
+                let rows = rows(&payload, letter == b'c');
+                let rows = rows.ok_or_else(|| BackupError::Damaged("a row is cut off".into()))?;
+                if letter == b'r' {
+                    self.counts.rows += rows.len() as u64;
+                } else {
+                    self.counts.commits += 1;
+                }
+                Ok(Some(Frame::Rows(rows)))
+            }
+            b'f' => {
+                self.counts.files += 1;
+                let name = String::from_utf8(payload);
+                let name = name.map_err(|_| BackupError::Damaged("a file's name".into()))?;
+                Ok(Some(Frame::File(name)))
+            }
+            b'd' => Ok(Some(Frame::Data(payload))),
+            b'e' => self.check_end(&payload, before).map(|()| None),
+            _ => Err(BackupError::Damaged("a frame of an unknown kind".into())),
+        }
+    }
+
+    fn check_end(&mut self, payload: &[u8], before: Sha256) -> Result<(), BackupError> {
+        let Counts {
+            rows,
+            commits,
+            files,
+        } = self.counts;
+        let counts = [rows, commits, files].map(u64::to_be_bytes).concat();
+        let hash = before.finalize();
+        if payload != [counts.as_slice(), hash.as_slice()].concat() {
+            return Err(BackupError::Damaged("its checksum is another".into()));
+        }
+        if self.input.read(&mut [0])? != 0 {
+            return Err(BackupError::Damaged("something follows its end".into()));
+        }
+        Ok(())
+    }
+}
+
+type Rows = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+fn rows(mut payload: &[u8], commit: bool) -> Option<Rows> {
+    fn counted<'a>(payload: &mut &'a [u8]) -> Option<&'a [u8]> {
+        let (length, rest) = payload.split_first_chunk::<4>()?;
+        let (bytes, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
+        *payload = rest;
+        Some(bytes)
+    }
+    let mut rows = Vec::new();
+    while !payload.is_empty() {
+        let key = counted(&mut payload)?.to_vec();
+        let there = if commit {
+            let (flag, rest) = payload.split_first()?;
+            payload = rest;
+            *flag == 1
+        } else {
+            true
+        };
+        let value = if there {
+            Some(counted(&mut payload)?.to_vec())
+        } else {
+            None
+        };
+        rows.push((key, value));
+    }
+    Some(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> Vec<u8> {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        let row = |key: &[u8], value: &[u8]| (IVec::from(key), IVec::from(value));
+        writer.rows(&[row(b"a", b"1"), row(b"b", b"")]).unwrap();
+        let removed = (IVec::from(b"b".as_slice()), None);
+        writer.commit(&[removed]).unwrap();
+        writer.file("picture.png").unwrap();
+        writer.data(b"bytes").unwrap();
+        writer.finish().unwrap()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Vec<Frame>, BackupError> {
+        let mut reader = Reader::new(bytes)?;
+        let mut frames = Vec::new();
+        while let Some(frame) = reader.next_frame()? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let frames = read(&written()).unwrap();
+        let some = |bytes: &[u8]| Some(bytes.to_vec());
+        assert_eq!(
+            frames,
+            [
+                Frame::Rows(vec![
+                    (b"a".to_vec(), some(b"1")),
+                    (b"b".to_vec(), some(b""))
+                ]),
+                Frame::Rows(vec![(b"b".to_vec(), None)]),
+                Frame::File("picture.png".into()),
+                Frame::Data(b"bytes".to_vec()),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_cut_or_changed_file_is_no_backup() {
+        let whole = written();
+        for length in 0..whole.len() {
+            assert!(read(&whole[..length]).is_err(), "cut at {length}");
+        }
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(read(&flipped).is_err(), "bit {bit} of byte {at}");
+            }
+        }
+        let longer = [whole.as_slice(), b"x"].concat();
+        assert!(read(&longer).is_err());
+    }
+}

@@ -1,0 +1,243 @@
+//! Putting a backup back: into an empty directory, whole or not at all, under an epoch of its own.
+//!
+//! The rows are built up in a directory inside of the one they are for, and moved when all of them
+//! are there and synced; `FORMAT` is made last. A restore that is cut short leaves a directory that
+//! gimlet does not open.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gimlet_core::id::Epoch;
+use gimlet_core::time::SystemClock;
+use gimlet_proto::store::Meta;
+use prost::Message as _;
+use sled::{Batch, Db};
+
+use super::BackupError;
+use super::format::{Frame, Reader};
+use crate::config::Config;
+use crate::error::OpenError;
+use crate::files::{self, FORMAT};
+use crate::key;
+use crate::rows::WHOLE;
+
+/// Where the rows are built up.
+const DRAFT: &str = "restoring";
+/// Uploaded files, beside the database.
+const FILES: &str = "files";
+/// Rows of one batch: sled keeps what a larger one leaves behind until it ends.
+const BATCH: usize = 500;
+
+/// What was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Rows, those included that a later commit of the backup has replaced.
+    pub rows: u64,
+    /// Uploaded files.
+    pub files: u64,
+    /// The new epoch: clients of the extension start over.
+    pub epoch: Epoch,
+}
+
+/// Restores a backup into the directory of the configuration. It blocks.
+///
+/// `step` is called with the bytes read so far; an error of it gives up.
+pub fn restore(
+    config: &Config,
+    input: impl Read,
+    mut step: impl FnMut(u64) -> io::Result<()>,
+) -> Result<Restored, BackupError> {
+    let dir = config.dir.as_path();
+    make_empty(dir)?;
+    let draft = dir.join(DRAFT);
+    fs::create_dir(&draft)?;
+    let outcome = build(config, &draft, input, &mut step);
+    let restored = match outcome {
+        Ok(restored) => restored,
+        Err(error) => {
+            // The draft is ours and of no use.
+            let _ = fs::remove_dir_all(&draft);
+            return Err(error);
+        }
+    };
+    settle(dir, &draft)?;
+    // Opened once as ever: whatever opening notes about a directory is noted before it is used.
+    let opened = crate::open(config, Arc::new(SystemClock))?;
+    let health = opened.health.clone();
+    drop(opened);
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    runtime.block_on(health.closed());
+    Ok(restored)
+}
+
+/// Refuses a directory with anything in it; makes one that is not there.
+fn make_empty(dir: &Path) -> Result<(), BackupError> {
+    match fs::read_dir(dir) {
+        Ok(entries) => {
+            for entry in entries {
+                // A file system of its own has this.
+                if entry?.file_name() != "lost+found" {
+                    return Err(BackupError::NotEmpty { dir: dir.into() });
+                }
+            }
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(fs::create_dir_all(dir)?),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Err(OpenError::NotADirectory { dir: dir.into() }.into())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn build(
+    config: &Config,
+    draft: &Path,
+    input: impl Read,
+    step: &mut impl FnMut(u64) -> io::Result<()>,
+) -> Result<Restored, BackupError> {
+    let mut reader = Reader::new(input)?;
+    let sled = sled::Config::new()
+        .path(draft)
+        .cache_capacity(config.cache_bytes)
+        .flush_every_ms(None);
+    let db = sled.open().map_err(|error| failed(&error))?;
+    let mut restored = Restored {
+        rows: 0,
+        files: 0,
+        epoch: Epoch::draw(),
+    };
+    let mut files = Files::new(draft.join(FILES));
+    while let Some(frame) = reader.next_frame()? {
+        match frame {
+            Frame::Rows(rows) => {
+                restored.rows += rows.len() as u64;
+                put(&db, rows)?;
+            }
+            Frame::File(name) => {
+                restored.files += 1;
+                files.begin(&name)?;
+            }
+            Frame::Data(bytes) => files.write(&bytes)?,
+        }
+        step(reader.bytes())?;
+    }
+    files.end()?;
+    renew(&db, restored.epoch)?;
+    db.flush().map_err(|error| failed(&error))?;
+    // The last handle: sled ends its threads and lets its files go.
+    drop(db);
+    sync_all(draft)?;
+    Ok(restored)
+}
+
+fn put(db: &Db, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), BackupError> {
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let mut batch = Batch::default();
+        for (key, value) in rows.by_ref().take(BATCH) {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        db.apply_batch(batch).map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+/// Gives what was restored a name of its own (law 10): what was answered after the backup is gone,
+/// and its numbers will be given out again.
+fn renew(db: &Db, epoch: Epoch) -> Result<(), BackupError> {
+    let damaged = |what: &str| BackupError::Damaged(what.to_owned());
+    let row = db.get(key::META).map_err(|error| failed(&error))?;
+    let row = row.ok_or_else(|| damaged("it holds no database of gimlet"))?;
+    let mut meta = match row.split_first() {
+        Some((&WHOLE, record)) => Meta::decode(record).ok(),
+        _ => None,
+    }
+    .ok_or_else(|| damaged("its first record cannot be read"))?;
+    if meta.format != FORMAT {
+        return Err(damaged(&format!(
+            "its storage has format {}, and this version reads format {FORMAT}",
+            meta.format
+        )));
+    }
+    meta.epoch = epoch.0;
+    let mut value = vec![WHOLE];
+    value.extend(meta.encode_to_vec());
+    db.insert(key::META, value)
+        .map_err(|error| failed(&error))?;
+    Ok(())
+}
+
+fn failed(error: &sled::Error) -> BackupError {
+    BackupError::Storage(error.to_string())
+}
+
+/// The uploaded files, one after the other.
+struct Files {
+    dir: PathBuf,
+    open: Option<File>,
+}
+
+impl Files {
+    const fn new(dir: PathBuf) -> Self {
+        Self { dir, open: None }
+    }
+
+    fn begin(&mut self, name: &str) -> Result<(), BackupError> {
+        self.end()?;
+        // A name leads nowhere else, whoever wrote the backup.
+        let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+        if !plain {
+            return Err(BackupError::Damaged(format!(
+                "{name:?} is not a file's name"
+            )));
+        }
+        fs::create_dir_all(&self.dir)?;
+        self.open = Some(File::create_new(self.dir.join(name))?);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
+        match &mut self.open {
+            Some(file) => Ok(file.write_all(bytes)?),
+            None => Err(BackupError::Damaged("bytes of no file".into())),
+        }
+    }
+
+    fn end(&mut self) -> Result<(), BackupError> {
+        if let Some(file) = self.open.take() {
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+/// Syncs every file and directory below.
+fn sync_all(dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_all(&entry.path())?;
+        } else {
+            File::open(entry.path())?.sync_all()?;
+        }
+    }
+    File::open(dir)?.sync_all()
+}
+
+/// Moves the draft's content to its place; the mark of a whole directory is made last.
+fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
+    for entry in fs::read_dir(draft)? {
+        let name = entry?.file_name();
+        fs::rename(draft.join(&name), dir.join(&name))?;
+    }
+    fs::remove_dir(draft)?;
+    File::open(dir)?.sync_all()?;
+    files::write_format(dir)?;
+    Ok(())
+}
