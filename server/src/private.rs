@@ -76,7 +76,8 @@ fn close(dir: &Path) -> io::Result<u64> {
     Ok(files)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;

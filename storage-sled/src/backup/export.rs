@@ -67,13 +67,13 @@ pub fn export_closed<W: Write>(
     step: impl FnMut(Exported) -> std::io::Result<()>,
 ) -> Result<Exported, BackupError> {
     let opened = crate::open(config, Arc::new(SystemClock))?;
-    let (exporter, health) = (opened.exporter(), opened.health.clone());
-    let exported = exporter.export(out, step);
+    let health = opened.health.clone();
+    let outcome = opened.exporter().export(out, step);
     drop(opened);
     // The directory may be opened again when this returns.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(health.closed());
-    exported
+    outcome
 }
 
 /// A capture that ends with this.
@@ -92,12 +92,14 @@ impl Drop for Running {
 /// commit from here on is left.
 async fn begin(store: &Store) -> Result<Running, BackupError> {
     let shared = Arc::clone(&store.shared);
-    let begin = move |_: &mut crate::txn::Txn<'_>| Ok(shared.captures.begin());
-    let begun = store.change("backup.begin", Weight::Removes, begin).await;
-    let begun = begun.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
+    let register = move |_: &mut crate::txn::Txn<'_>| Ok(shared.captures.begin());
+    let capture = store
+        .change("backup.begin", Weight::Removes, register)
+        .await;
+    let capture = capture.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
     Ok(Running {
         shared: Arc::clone(&store.shared),
-        capture: begun.ok_or(BackupError::Busy)?,
+        capture: capture.ok_or(BackupError::Busy)?,
     })
 }
 
