@@ -183,11 +183,9 @@ impl Fault {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
             Self::Redis(error) => redis_kind(error),
-            Self::Deadline
-            | Self::Down
-            | Self::Closed
-            | Self::Unfit(_)
-            | Self::WentBack { .. } => Kind::Unavailable,
+            Self::Deadline | Self::Down | Self::Closed | Self::Unfit(_) | Self::WentBack { .. } => {
+                Kind::Unavailable
+            }
             Self::Unknown(_) => Kind::Unknown,
             Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,

@@ -42,15 +42,13 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
         // Notes the epoch that is in force: of a new database it was drawn just now.
         session.check_server().await
     };
-    settled
-        .await
-        .map_err(|fault| match fault {
-            Fault::Mysql(error) if Fault::number_of(&error) == Some(1146) => {
-                OpenError::Schema(error.to_string())
-            }
-            Fault::Mysql(error) => OpenError::Mysql(error),
-            other => OpenError::Schema(other.to_string()),
-        })?;
+    settled.await.map_err(|fault| match fault {
+        Fault::Mysql(error) if Fault::number_of(&error) == Some(1146) => {
+            OpenError::Schema(error.to_string())
+        }
+        Fault::Mysql(error) => OpenError::Mysql(error),
+        other => OpenError::Schema(other.to_string()),
+    })?;
     session.give_back();
     Ok(Db::new(pool, clock, config, history))
 }
