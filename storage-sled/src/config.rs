@@ -21,7 +21,7 @@ pub struct Config {
     pub dir: PathBuf,
     /// What an answered change survives.
     pub durability: Durability,
-    /// Bytes of sled's page cache; sled's real use is several times that.
+    /// Bytes of sled's page cache, counted as pages are stored; in memory it takes up to ten times that.
     pub cache_bytes: u64,
     /// Bytes that stay free on the disk: below it whatever adds data is refused as full, and reads
     /// go on. Small changes (sign-ins, acks) are refused below a quarter of it.

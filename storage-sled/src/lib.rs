@@ -20,6 +20,8 @@
 //! - **Space.** sled takes several times the size of the data (about seven times was measured for
 //!   small messages) and does not give it back. Data is refused as full while less than
 //!   [`Config::min_free`] is free; reads go on.
+//! - **Memory.** Up to ten times [`Config::cache_bytes`], some 60 MiB for commits under way (`garbage`),
+//!   and 25 to 35 bytes for each stored row. `--example memory` measures it.
 //! - **Failures.** After an error of the disk nothing is accepted any more, and
 //!   [`Health::failed`] returns: end the process and start it anew. What was answered is there.
 //!
@@ -50,6 +52,7 @@ mod error;
 mod expiry;
 mod files;
 mod friend;
+mod garbage;
 mod gate;
 mod group;
 mod heads;

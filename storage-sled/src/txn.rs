@@ -89,6 +89,11 @@ impl<'a> Txn<'a> {
         self.bytes
     }
 
+    /// Rows of the changes so far.
+    pub(crate) fn rows_changed(&self) -> usize {
+        self.changes.rows.len()
+    }
+
     /// Runs a command; if it fails, its changes are taken back.
     pub(crate) fn attempt<T>(
         &mut self,

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Fault;
+use crate::garbage::Garbage;
 use crate::shared::{Failed, Shared};
 use crate::txn::Txn;
 
@@ -17,6 +18,9 @@ use crate::txn::Txn;
 const COMMANDS: usize = 1_024;
 /// Bytes of changes after which a commit takes no further command.
 const BYTES: usize = 8 << 20;
+/// Rows after which a commit takes no further command: sled frees nothing while it applies them, so
+/// they bound what it takes meanwhile.
+const ROWS: usize = 5_000;
 
 /// What a change does to the space on the disk, and so when it is refused as full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,17 +101,20 @@ impl Drop for Writer {
 
 fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
     let guard = FailOnPanic(shared);
+    let mut garbage = Garbage::default();
     while let Some(first) = waiting.blocking_recv() {
         let mut txn = Txn::new(shared.tree(), &shared.heads, shared.now());
         let mut answers = vec![first(&mut txn, shared)];
-        while answers.len() < COMMANDS && txn.bytes() < BYTES {
+        while answers.len() < COMMANDS && txn.bytes() < BYTES && txn.rows_changed() < ROWS {
             let Ok(next) = waiting.try_recv() else { break };
             answers.push(next(&mut txn, shared));
         }
+        let rows = txn.rows_changed();
         let outcome = shared.commit(txn);
         for answer in answers {
             answer(&outcome);
         }
+        garbage.note(rows);
     }
     std::mem::forget(guard);
 }

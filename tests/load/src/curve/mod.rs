@@ -6,6 +6,7 @@
 mod connections;
 mod data;
 mod inbox;
+mod memory;
 mod runs;
 
 use std::path::PathBuf;
@@ -32,6 +33,8 @@ pub enum Name {
     Rooms,
     /// Connect nodes: sends, deliveries, CPU
     Nodes,
+    /// Seconds of sends to a group of 1,000 on sled: memory and disk of the server
+    Memory,
 }
 
 /// Arguments of `curve`.
@@ -99,6 +102,7 @@ pub async fn run(args: &Curve) -> Result<(), Fault> {
         Name::Group => runs::group(args).await?,
         Name::Rooms => runs::rooms(args).await?,
         Name::Nodes => runs::nodes(args).await?,
+        Name::Memory => memory::run(args).await?,
     };
     let name = args.name.to_possible_value();
     let name = name.ok_or_else(|| Fault::new("curve", "it has no name"))?;

@@ -34,7 +34,7 @@ pub use crew::obey;
 pub(crate) use crew::{AT_ONCE, Crews, Goal, bare_connects, processes, split};
 pub(crate) use idle::Hall;
 pub use progress::Progress;
-pub(crate) use sampler::size_of_folder;
+pub(crate) use sampler::{Sampler, size_of_folder};
 
 /// What every scenario has: the arguments, a running server, and a place for the results.
 #[derive(Debug)]

@@ -11,20 +11,23 @@ use crate::target::Usage;
 
 /// One look at the server.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
-    usage: Usage,
-    disk: u64,
+pub(crate) struct Sample {
+    /// What was used.
+    pub(crate) usage: Usage,
+    /// Bytes of the data.
+    pub(crate) disk: u64,
 }
 
 /// Looks at the server now and then, on a thread of its own, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     thread: std::thread::JoinHandle<Vec<Sample>>,
 }
 
 impl Sampler {
-    pub(super) fn start(
+    /// Starts looking, at once and every so often.
+    pub(crate) fn start(
         usage: impl Fn() -> Usage + Send + 'static,
         data: Option<PathBuf>,
         every: Duration,
@@ -46,7 +49,8 @@ impl Sampler {
         Self { stop, thread }
     }
 
-    pub(super) fn end(self) -> Vec<Sample> {
+    /// Stops, and gives what was seen.
+    pub(crate) fn end(self) -> Vec<Sample> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
         self.thread.join().unwrap_or_default()

@@ -1,0 +1,197 @@
+//! The loads: what ordinary use stores, as fast as it is taken.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gimlet_core::id::{MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Key, Stores};
+use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_storage_sled::{Config, Durability, open};
+use tokio::time::Instant;
+
+/// Appends at a time, as of a node with several batches in flight.
+const IN_FLIGHT: usize = 4;
+/// Entries of an append: what the batcher puts into one at most.
+const ENTRIES: u64 = 5_000;
+/// Users whose inboxes are written.
+const USERS: u64 = 10_000;
+/// Tasks that read pages meanwhile.
+const READERS: u64 = 2;
+
+/// What is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Load {
+    /// 100 bytes to a group of 1,000.
+    Group,
+    /// 100 bytes to one user, with a key, and the sender's own entry.
+    Direct,
+    /// 60 KiB to one user and the sender's own entry.
+    Bodies,
+    /// As `Group`, and whatever is older than 100 entries is removed.
+    Trim,
+}
+
+/// All loads.
+pub(crate) const LOADS: [Load; 4] = [Load::Group, Load::Direct, Load::Bodies, Load::Trim];
+
+impl Load {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Group => "group",
+            Self::Direct => "direct",
+            Self::Bodies => "bodies",
+            Self::Trim => "trim",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        LOADS.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Content bytes and recipients of a send.
+    fn shape(self) -> (usize, u64) {
+        match self {
+            Self::Group | Self::Trim => (100, 1_000),
+            Self::Direct => (100, 2),
+            Self::Bodies => (60 << 10, 2),
+        }
+    }
+
+    /// Sends of one append: as many as the batcher's bounds of sends, entries and bytes allow.
+    fn sends(self) -> u64 {
+        let (bytes, recipients) = self.shape();
+        (ENTRIES / recipients)
+            .min(512)
+            .min((4 << 20) / bytes as u64)
+    }
+
+    /// Rows that one send makes, about: entries, pieces of the body, the key.
+    fn rows(self) -> u64 {
+        let (bytes, recipients) = self.shape();
+        recipients + bytes as u64 / 4_096 + u64::from(self == Self::Direct)
+    }
+
+    fn append(self, n: u64) -> Append {
+        let (bytes, recipients) = self.shape();
+        let first = if recipients > 2 { 0 } else { n * 7_919 };
+        let user = |k: u64| UserId::new(1 + k % USERS).expect("a user's number");
+        let message = Message {
+            id: MessageId::generate(),
+            sender: Sender::Business,
+            receiver: Receiver::User(user(first)),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(vec![7; bytes].into()),
+            sent_at: Timestamp(0),
+        };
+        Append {
+            message: Arc::new(message),
+            recipients: (first..first + recipients).map(user).collect(),
+            key: (self == Self::Direct).then(|| Key {
+                id: MessageId::generate().as_bytes().to_vec(),
+                digest: [0; 16],
+                window: Duration::from_mins(10),
+            }),
+            roster: None,
+        }
+    }
+}
+
+/// Resident bytes of this process.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").expect("the process's status");
+    let line = text.lines().find_map(|it| it.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|it| it.split_whitespace().next()?.parse::<u64>().ok());
+    kib.expect("VmRSS in kB") << 10
+}
+
+/// Stores the rows and prints `rows milliseconds resident-bytes` at the start and after every append
+/// that made it past another hundredth.
+pub(crate) fn run(dir: &Path, load: Load, rows: u64, cache: u64) {
+    let config = Config {
+        durability: Durability::Process,
+        cache_bytes: cache,
+        min_free: 0,
+        ..Config::new(dir)
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let opened = open(&config, Arc::new(SystemClock)).expect("an empty directory");
+    println!("0 0 {}", resident());
+    let made = Arc::new(AtomicU64::new(0));
+    let started = Instant::now();
+    runtime.block_on(async {
+        let mut readers = tokio::task::JoinSet::new();
+        for n in 0..READERS {
+            readers.spawn(read(opened.stores.clone(), n));
+        }
+        let mut writers = tokio::task::JoinSet::new();
+        for n in 0..IN_FLIGHT as u64 {
+            let (stores, made) = (opened.stores.clone(), Arc::clone(&made));
+            writers.spawn(write(stores, load, n, rows, made, started));
+        }
+        while let Some(one) = writers.join_next().await {
+            one.expect("a writer");
+        }
+    });
+    let health = opened.health.clone();
+    drop(opened);
+    runtime.block_on(health.closed());
+}
+
+async fn write(
+    stores: Stores,
+    load: Load,
+    n: u64,
+    rows: u64,
+    made: Arc<AtomicU64>,
+    started: Instant,
+) {
+    let (each, mut count) = (load.sends(), n << 32);
+    while made.load(Ordering::Relaxed) < rows {
+        let batch: Vec<_> = (count..count + each).map(|k| load.append(k)).collect();
+        stores.inbox.append(&batch).await.expect("an append");
+        count += each;
+        if load == Load::Trim {
+            trim(&stores, count).await;
+        }
+        let step = each * load.rows();
+        let before = made.fetch_add(step, Ordering::Relaxed);
+        let hundredth = (rows / 100).max(1);
+        if before / hundredth != (before + step) / hundredth {
+            println!(
+                "{} {} {}",
+                before + step,
+                started.elapsed().as_millis(),
+                resident()
+            );
+        }
+    }
+}
+
+/// Removes all but the last hundred entries of some inboxes.
+async fn trim(stores: &Stores, count: u64) {
+    for k in 0..50 {
+        let user = UserId::new(1 + (count + k) % 1_000).expect("a user's number");
+        let heads = stores.seq.heads(&[user]).await.expect("heads");
+        let head = heads.first().expect("one head").head.get();
+        let upto = Seq::new(head.saturating_sub(100));
+        stores.inbox.trim(user, upto).await.expect("a trim");
+    }
+}
+
+/// Reads pages from all over the inboxes.
+async fn read(stores: Stores, mut n: u64) {
+    loop {
+        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let user = UserId::new(1 + (n >> 33) % 1_000).expect("a user's number");
+        let from = Seq::new((n >> 20) % 1_000);
+        let page = stores.inbox.after(user, from, PageLimit::items(50)).await;
+        page.expect("a page");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}

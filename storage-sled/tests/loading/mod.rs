@@ -1,0 +1,104 @@
+//! Measures the memory of the storage while it stores rows: what a load takes, beside a bound that
+//! the operator is told (docs/operations.md). Shared by the test (few rows) and the example (as many as asked for).
+//!
+//! The resident memory of this process is read after every append, so a load runs in a process of its
+//! own: the program starts itself with [`LOADER`].
+
+mod load;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+pub(crate) use load::{LOADS, Load};
+
+/// The first argument of a loading process; its directory, load, rows and cache follow.
+pub(crate) const LOADER: &str = "loader";
+
+/// One measurement.
+#[derive(Debug)]
+pub(crate) struct Task {
+    /// What is stored.
+    pub(crate) load: Load,
+    /// Rows that are stored.
+    pub(crate) rows: u64,
+    /// Bytes of the storage's cache.
+    pub(crate) cache: u64,
+    /// Whether to print each sample.
+    pub(crate) verbose: bool,
+}
+
+/// What a measurement found.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Resident bytes before the first append.
+    pub(crate) start: u64,
+    /// The most resident bytes after an append.
+    pub(crate) peak: u64,
+    /// Resident bytes at the end.
+    pub(crate) end: u64,
+    /// Rows for each second.
+    pub(crate) rate: u64,
+}
+
+/// Runs a load if the program was started for one.
+pub(crate) fn loader() -> Option<ExitCode> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() != Some(LOADER) {
+        return None;
+    }
+    let dir = arguments.next().expect("a directory");
+    let name = arguments.next().expect("a load");
+    let load = Load::named(&name).expect("a known load");
+    let mut number = || arguments.next().expect("a number").parse::<u64>();
+    let (rows, cache) = (number().expect("rows"), number().expect("bytes"));
+    load::run(Path::new(&dir), load, rows, cache);
+    Some(ExitCode::SUCCESS)
+}
+
+/// Runs one load in a process of its own and returns what it took.
+pub(crate) fn measure(task: &Task) -> Summary {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let own = std::env::current_exe().expect("the path of this program");
+    let mut child = Command::new(own)
+        .args([LOADER, &dir.path().join("data").to_string_lossy()])
+        .args([
+            task.load.name(),
+            &task.rows.to_string(),
+            &task.cache.to_string(),
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a process");
+    let out = child.stdout.take().expect("a pipe");
+    let mut summary = Summary::default();
+    for line in BufReader::new(out).lines() {
+        let line = line.expect("a line");
+        let mut numbers = line
+            .split(' ')
+            .map(|it| it.parse::<u64>().expect("a number"));
+        let mut next = || numbers.next().expect("a field");
+        let (rows, millis, rss) = (next(), next(), next());
+        if task.verbose {
+            println!(
+                "{:>10} rows {:>6} s {:>5} MiB",
+                rows,
+                millis / 1_000,
+                rss >> 20
+            );
+        }
+        if rows == 0 {
+            summary.start = rss;
+        }
+        summary.peak = summary.peak.max(rss);
+        summary.end = rss;
+        summary.rate = rows * 1_000 / millis.max(1);
+    }
+    let status = child.wait().expect("the process ends");
+    assert!(
+        status.success(),
+        "the load {} ended with {status}",
+        task.load.name()
+    );
+    summary
+}

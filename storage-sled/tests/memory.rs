@@ -1,0 +1,59 @@
+//! The storage's memory stays below a stated bound, whatever is stored: some hundred thousand rows
+//! here, ten million by the example of the same name.
+
+mod loading;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use loading::{LOADS, Load, Task};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The smallest cache that may be configured.
+const CACHE: u64 = 1 << 20;
+/// What the storage takes beside its cache, at most (docs/operations.md), with room for what the
+/// allocator keeps.
+const BOUND: u64 = 256 << 20;
+
+/// Rows that are stored: without `garbage` the group's take 700 MiB. The others never took as much, and
+/// are slower here, where nothing is optimized.
+fn rows(load: Load) -> u64 {
+    match load {
+        Load::Group => 200_000,
+        Load::Trim => 100_000,
+        Load::Direct | Load::Bodies => 30_000,
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = loading::loader() {
+        return code;
+    }
+    let trials = LOADS.map(|load| {
+        Trial::test(
+            format!("{}_stays_below_the_bound", load.name()),
+            move || {
+                let task = Task {
+                    load,
+                    rows: rows(load),
+                    cache: CACHE,
+                    verbose: false,
+                };
+                let found = loading::measure(&task);
+                if found.peak <= BOUND {
+                    return Ok(());
+                }
+                let (rows, peak, bound) = (task.rows, found.peak >> 20, BOUND >> 20);
+                Err(format!("{rows} rows took {peak} MiB, and the bound is {bound} MiB").into())
+            },
+        )
+    });
+    // One after the other: a load measures its own process, and the machine has few cores.
+    let arguments = Arguments {
+        test_threads: Some(1),
+        ..Arguments::from_args()
+    };
+    libtest_mimic::run(&arguments, trials.into()).exit_code()
+}

@@ -1,0 +1,53 @@
+//! Memory of the server over the seconds of one run: sends to a group of 1,000 on sled, as fast as all
+//! members have them.
+
+use std::time::Duration;
+
+use super::{Column, Curve, Data, Point, check};
+use crate::Fault;
+use crate::clock;
+use crate::scenario::{Sampler, Scenario, Stage, group, with_target};
+
+/// Looks at the server in a run.
+const SAMPLES: u32 = 60;
+
+/// Runs it.
+#[expect(clippy::cast_precision_loss, reason = "bytes of a run")]
+pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
+    let columns = vec![
+        Column::new("memory", "MiB", "memory and disk of the server"),
+        Column::new("disk", "MiB", "memory and disk of the server"),
+    ];
+    let mut data = Data::new("memory", "seconds", columns);
+    let (command, scenario) = args.scenario("group --store sled --members 1000")?;
+    let Scenario::Group(group) = &scenario else {
+        return Err(Fault::new("memory", "group was asked for"));
+    };
+    let every = Duration::from_secs_f64(args.seconds) / SAMPLES;
+    with_target(&group.common, async |target| {
+        let (usage, folder) = (target.usage_of(), target.data());
+        let sampler = Sampler::start(usage, folder, every);
+        let stage = Stage::new("memory", &group.common, target)?;
+        let ran = group::run(group, stage).await;
+        let looks = sampler.end();
+        let report = ran?;
+        check(&command, &report.findings)?;
+        let began = looks.first().map_or(0, |it| it.usage.at);
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        for look in looks.iter().skip(1) {
+            data.add(Point {
+                series: "sled".to_owned(),
+                x: clock::seconds(look.usage.at - began),
+                command: command.clone(),
+                values: vec![Some(mib(look.usage.server_rss)), Some(mib(look.disk))],
+            });
+        }
+        println!(
+            "entries a second: {:.0}",
+            report.value("entries").unwrap_or_default()
+        );
+        Ok(())
+    })
+    .await?;
+    Ok(data)
+}
