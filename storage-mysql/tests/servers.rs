@@ -62,6 +62,7 @@ cases! {
         a_server_that_is_away_is_unavailable_and_comes_back,
         an_old_schema_is_refused,
         migrations_run_once,
+        tokens_of_before_stay_good,
         an_expired_key_is_nobodys,
     }
     numbers {

@@ -93,7 +93,8 @@ impl Builtin {
         }
     }
 
-    /// Signs a device in, and makes the user if the phone number is new.
+    /// Signs a user in on a device, and makes the user if the phone number is new. Another user on
+    /// the device stays signed in, unless the caller shows that it holds the device.
     pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Refusal> {
         let phone = request.phone;
         check_phone(&phone)?;
@@ -122,11 +123,16 @@ impl Builtin {
             expires_at: now.after(self.config.token_ttl),
         };
         let user = account.user;
-        self.accounts.put_token(user, device, &record).await?;
+        let alone = match request.holder {
+            Some((holder, shown)) => self.auth(holder, device, &shown).await.is_ok(),
+            None => false,
+        };
+        let ended = self.accounts.put_token(user, device, &record, alone);
         Ok(SignedIn {
             is_new,
             user,
             token,
+            ended: ended.await?,
         })
     }
 

@@ -44,10 +44,21 @@ fn device(n: u64) -> DeviceId {
 }
 
 async fn enter(town: &Town, phone: &str, on: u64) -> Result<SignedIn, Refusal> {
+    enter_as(town, phone, on, None).await
+}
+
+/// Signs in, showing a token of somebody.
+async fn enter_as(
+    town: &Town,
+    phone: &str,
+    on: u64,
+    shown: Option<&SignedIn>,
+) -> Result<SignedIn, Refusal> {
     let request = SignIn {
         phone: phone.into(),
         code: "000000".into(),
         device: device(on),
+        holder: shown.map(|it| (it.user, it.token.clone())),
     };
     town.builtin.sign_in(request).await
 }
@@ -78,11 +89,31 @@ async fn a_token_opens_its_own_door_until_it_expires_or_is_revoked() {
 }
 
 #[tokio::test]
-async fn another_user_on_the_device_ends_the_former_ones_token() {
+async fn who_does_not_hold_the_device_ends_nobodys_sign_in() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();
-    let bob = enter(&town, "13800000002", 1).await.unwrap();
-    assert_ne!(alice.user, bob.user);
+    let mallory = enter(&town, "13800000002", 2).await.unwrap();
+    // Neither with nothing, nor with a token of another device, nor with a guess.
+    let guess = SignedIn {
+        token: "guess".into(),
+        ..alice.clone()
+    };
+    for shown in [None, Some(&mallory), Some(&guess)] {
+        let there = enter_as(&town, "13800000002", 1, shown).await.unwrap();
+        assert_eq!(there.ended, []);
+        assert!(welcome(&town, &there, 1).await);
+        assert!(welcome(&town, &alice, 1).await);
+    }
+}
+
+#[tokio::test]
+async fn who_holds_the_device_ends_the_former_users_sign_in() {
+    let town = town(BuiltinConfig::default()).await;
+    let alice = enter(&town, "13800000001", 1).await.unwrap();
+    let bob = enter_as(&town, "13800000002", 1, Some(&alice))
+        .await
+        .unwrap();
+    assert_eq!(bob.ended, [alice.user]);
     assert!(!welcome(&town, &alice, 1).await);
     assert!(welcome(&town, &bob, 1).await);
 }
@@ -122,6 +153,7 @@ async fn wrong_codes_are_limited_per_phone() {
             phone: phone.into(),
             code: "123456".into(),
             device: device(1),
+            holder: None,
         };
         town.builtin.sign_in(request)
     };
@@ -200,11 +232,13 @@ fn nothing_secret_is_printed() {
         phone: "13800000001".into(),
         code: "123456".into(),
         device: device(1),
+        holder: Some((UserId::new(1).unwrap(), "secret".into())),
     };
     let signed = SignedIn {
         is_new: true,
         user: UserId::new(1).unwrap(),
         token: "secret".into(),
+        ended: Vec::new(),
     };
     let printed = format!("{request:?} {signed:?} {:?}", FixedCode::default());
     for secret in ["138", "123456", "secret", "000000"] {

@@ -111,7 +111,7 @@ impl Fanout {
         }
         let (nodes, route, before) = tokio::join!(
             self.peer.nodes(),
-            timeout(ROUTES_WAIT, self.routes.device(device)),
+            timeout(ROUTES_WAIT, self.routes.device(user, device)),
             self.known(device),
         );
         let mut nodes: HashSet<NodeId> = nodes.into_iter().collect();
@@ -126,7 +126,6 @@ impl Fanout {
         });
         let deaf: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
         if !deaf.is_empty() {
-            let before = before.filter(|before| before.user == Some(user));
             self.shut_out(user, device, before, &deaf).await;
         }
     }
@@ -150,12 +149,16 @@ impl Fanout {
             tracing::warn!(%device, "a revocation was not heard by every node");
             return;
         };
-        // Signed in anew since: that takes over by itself, and must not be shut out.
-        let now = self.known(device).await;
-        if now.is_none_or(|now| now.generation != before.generation) {
+        // Signed in anew since: that takes over by itself, and must not be shut out. Another user who
+        // signed in under this device's id took nothing over.
+        let Some(now) = self.known(device).await else {
+            return;
+        };
+        if now.generation != before.generation && now.user == Some(user) {
             return;
         }
-        let raised = devices.raise(&[(device, user)], before.updated_at).await;
+        let last = now.user.unwrap_or(user);
+        let raised = devices.raise(&[(device, last)], now.updated_at).await;
         let generation = match raised.as_deref() {
             Ok([raised]) => *raised,
             Ok(_) => return,
@@ -182,7 +185,7 @@ impl Fanout {
         }
         let told = deaf
             .iter()
-            .map(|node| self.peer.supersede(node, device, generation));
+            .map(|node| self.peer.supersede(node, user, device, generation));
         join_all(told).await;
     }
 }

@@ -24,7 +24,7 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.claim", Kind::Unavailable))
     }
 
-    async fn release(&self, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
+    async fn release(&self, _: UserId, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
         Err(StoreError::new("route.release", Kind::Unavailable))
     }
 
@@ -33,7 +33,7 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.of", Kind::Unavailable))
     }
 
-    async fn device(&self, _: DeviceId) -> Result<Option<Route>, StoreError> {
+    async fn device(&self, _: UserId, _: DeviceId) -> Result<Option<Route>, StoreError> {
         Err(StoreError::new("route.device", Kind::Unavailable))
     }
 
@@ -72,7 +72,7 @@ impl Peer for Neighbours {
         node.name != "c"
     }
 
-    async fn supersede(&self, node: &NodeId, _: DeviceId, generation: Generation) {
+    async fn supersede(&self, node: &NodeId, _: UserId, _: DeviceId, generation: Generation) {
         let told = (node.name.clone(), generation.0);
         self.told.lock().unwrap().push(told);
     }
@@ -271,7 +271,7 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
             self.0.deliver(node, parcels).await
         }
 
-        async fn supersede(&self, _: &NodeId, _: DeviceId, _: Generation) {}
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
 
         async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
             true

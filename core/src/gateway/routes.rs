@@ -78,11 +78,15 @@ impl Routes {
         };
         if hidden {
             let Identity {
-                device, generation, ..
+                user,
+                device,
+                generation,
+                ..
             } = *handle.identity();
             let others = self.peer.nodes().await;
             let others = others.iter().filter(|node| **node != self.node);
-            join_all(others.map(|node| self.peer.supersede(node, device, generation))).await;
+            let told = others.map(|node| self.peer.supersede(node, user, device, generation));
+            join_all(told).await;
         }
         true
     }
@@ -102,7 +106,7 @@ impl Routes {
             Ok(Claim::Claimed(Some(old))) => {
                 if old.node != self.node {
                     self.peer
-                        .supersede(&old.node, old.device, identity.generation)
+                        .supersede(&old.node, old.user, old.device, identity.generation)
                         .await;
                 }
                 Claimed::TookOver
@@ -156,7 +160,7 @@ impl Routes {
         let identity = handle.identity();
         if let Err(error) = self
             .store
-            .release(identity.device, identity.generation)
+            .release(identity.user, identity.device, identity.generation)
             .await
         {
             tracing::debug!(%error, "route not released; it ends with the lease");
@@ -248,7 +252,7 @@ mod tests {
             false
         }
 
-        async fn supersede(&self, _: &NodeId, _: DeviceId, generation: Generation) {
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, generation: Generation) {
             lock(&self.0).push(generation.0);
         }
 

@@ -12,11 +12,11 @@ use crate::page::Page;
 use crate::store::{Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord};
 use crate::time::Timestamp;
 
-/// All accounts, and the one token of each device.
+/// All accounts, and the token of each user on each device.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     people: Mutex<People>,
-    tokens: Mutex<HashMap<DeviceId, (UserId, TokenRecord)>>,
+    tokens: Mutex<BTreeMap<(DeviceId, UserId), TokenRecord>>,
 }
 
 #[derive(Debug, Default)]
@@ -101,10 +101,20 @@ impl AccountStore for Accounts {
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError> {
-        // One token per device: another user's goes with the assignment.
-        lock(&self.tokens).insert(device, (user, token.clone()));
-        Ok(())
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let mut tokens = lock(&self.tokens);
+        let mut gone = Vec::new();
+        if alone {
+            let holders = tokens.range((device, UserId::MIN)..=(device, UserId::MAX));
+            gone.extend(holders.map(|((_, holder), _)| *holder));
+            gone.retain(|holder| *holder != user);
+            for holder in &gone {
+                tokens.remove(&(device, *holder));
+            }
+        }
+        tokens.insert((device, user), token.clone());
+        Ok(gone)
     }
 
     async fn token(
@@ -112,19 +122,11 @@ impl AccountStore for Accounts {
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError> {
-        let tokens = lock(&self.tokens);
-        let held = tokens.get(&device).filter(|(holder, _)| *holder == user);
-        Ok(held.map(|(_, token)| token.clone()))
+        Ok(lock(&self.tokens).get(&(device, user)).cloned())
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
-        let mut tokens = lock(&self.tokens);
-        if tokens
-            .get(&device)
-            .is_some_and(|(holder, _)| *holder == user)
-        {
-            tokens.remove(&device);
-        }
+        lock(&self.tokens).remove(&(device, user));
         Ok(())
     }
 }

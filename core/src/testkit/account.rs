@@ -178,12 +178,18 @@ fn token(n: u8) -> TokenRecord {
 pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
     let s = &it.stores.account;
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
-    s.put_token(user(1), device(2), &token(2)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    s.put_token(user(1), device(2), &token(2), false)
+        .await
+        .unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
     assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
     assert_eq!(s.token(user(2), device(1)).await.unwrap(), None);
-    s.put_token(user(1), device(1), &token(3)).await.unwrap();
+    s.put_token(user(1), device(1), &token(3), false)
+        .await
+        .unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(3)));
 }
 
@@ -191,7 +197,9 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
     let s = &it.stores.account;
     let own = |n: u64| token(u8::try_from(n).unwrap());
     let puts = (1..=200).map(|n| async move {
-        s.put_token(user(n), device(n), &own(n)).await.unwrap();
+        s.put_token(user(n), device(n), &own(n), false)
+            .await
+            .unwrap();
     });
     join_all(puts).await;
     // Each device is asked for by its user and by another; of some there is no token.
@@ -204,21 +212,51 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
     join_all(found).await;
 }
 
-/// S-14: gim leaves the former user's token for the device valid.
-pub(super) async fn another_users_token_for_the_device_is_removed(it: Fixture) {
+/// D1: whoever knows a device's id can sign in on it; its user's token stays.
+pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
     let s = &it.stores.account;
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
-    s.put_token(user(1), device(2), &token(2)).await.unwrap();
-    s.put_token(user(2), device(1), &token(3)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    let gone = s.put_token(user(2), device(1), &token(3), false).await;
+    assert_eq!(gone.unwrap(), []);
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+    assert_eq!(s.token(user(2), device(1)).await.unwrap(), Some(token(3)));
+    s.revoke_token(user(2), device(1)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+}
+
+/// S-14: gim leaves the former user's token valid on a device that changes hands.
+pub(super) async fn who_holds_the_device_is_alone_on_it(it: Fixture) {
+    let s = &it.stores.account;
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    s.put_token(user(1), device(2), &token(2), false)
+        .await
+        .unwrap();
+    s.put_token(user(3), device(1), &token(4), false)
+        .await
+        .unwrap();
+    let mut gone = s
+        .put_token(user(2), device(1), &token(3), true)
+        .await
+        .unwrap();
+    gone.sort_unstable();
+    assert_eq!(gone, [user(1), user(3)]);
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
     assert_eq!(s.token(user(2), device(1)).await.unwrap(), Some(token(3)));
     assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
+    let again = s.put_token(user(2), device(1), &token(5), true).await;
+    assert_eq!(again.unwrap(), [], "its own was replaced, not taken");
 }
 
 pub(super) async fn a_revoked_token_is_gone(it: Fixture) {
     let s = &it.stores.account;
     s.revoke_token(user(1), device(1)).await.unwrap();
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
     s.revoke_token(user(2), device(1)).await.unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
     s.revoke_token(user(1), device(1)).await.unwrap();

@@ -152,7 +152,8 @@ contract! {
         search_is_paged_by_id,
         a_token_is_of_one_user_and_device,
         tokens_asked_for_together_are_each_their_own,
-        another_users_token_for_the_device_is_removed,
+        another_user_on_the_device_takes_no_token,
+        who_holds_the_device_is_alone_on_it,
         a_revoked_token_is_gone,
     }
     Nothing friend {
@@ -170,7 +171,7 @@ contract! {
         a_claimed_route_is_found,
         the_larger_generation_wins,
         a_stale_release_removes_nothing,
-        a_device_belongs_to_one_user,
+        two_users_on_one_device_have_routes_of_their_own,
         a_route_needs_its_nodes_lease,
         the_nodes_are_those_that_hold_a_lease,
         a_lease_is_of_one_run_of_a_node,

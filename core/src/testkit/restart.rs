@@ -215,7 +215,7 @@ pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
         expires_at: LATER,
     };
     s.account
-        .put_token(user(1), device(1), &token)
+        .put_token(user(1), device(1), &token, false)
         .await
         .unwrap();
     it.reopen().await;

@@ -20,7 +20,7 @@ use gimlet_transport::{Failures, admission};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use super::guard::Caller;
+use super::guard::{self, Caller};
 use super::status::status;
 
 /// The business role behind all four names.
@@ -69,12 +69,15 @@ impl Accounts {
                 .take(address)
                 .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
         }
+        let shown = guard::shown(request.metadata());
         let req = request.into_inner();
         let device = convert::device("device_id", req.device_id)?;
+        let holder = shown.filter(|(_, on, _)| *on == device);
         let sign_in = SignIn {
             phone: req.phone_number,
             code: req.code,
             device,
+            holder: holder.map(|(user, _, token)| (user, token)),
         };
         let done = self.builtin.sign_in(sign_in).await?;
         let attempt = self.failures.attempt(None, done.user, device, &done.token);
@@ -82,6 +85,12 @@ impl Accounts {
         if let Some(address) = address {
             // One, not all: who has an account could go on guessing at others for ever.
             self.attempts.refund(&address);
+        }
+        if let Some(fanout) = &self.fanout {
+            for user in done.ended {
+                let why = "another user has signed in on this device";
+                fanout.disconnect(user, device, why).await;
+            }
         }
         if done.is_new {
             // Somebody may have asked for it a moment ago.

@@ -84,6 +84,22 @@ fn pattern(key: &str) -> String {
     pattern
 }
 
+async fn put_token(
+    session: &mut Session,
+    user: UserId,
+    device: DeviceId,
+    token: &TokenRecord,
+) -> Result<(), Fault> {
+    let sql = "INSERT INTO user_token (device_id, user_id, hash, expires_at) VALUES (?, ?, ?, ?) \
+               ON DUPLICATE KEY UPDATE hash = VALUES(hash), expires_at = VALUES(expires_at)";
+    let upsert = sqlx::query(sql)
+        .bind(device.get())
+        .bind(user.get())
+        .bind(token.hash.as_slice())
+        .bind(token.expires_at.0);
+    session.run(upsert).await.map(|_| ())
+}
+
 #[async_trait]
 impl AccountStore for Db {
     async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
@@ -189,22 +205,29 @@ impl AccountStore for Db {
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError> {
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError> {
         let token = token.clone();
-        self.once("account.put_token", Once::Repeatable, move |session| {
+        if !alone {
+            let put = self.once("account.put_token", Once::Repeatable, move |session| {
+                let token = token.clone();
+                async move { put_token(session, user, device, &token).await }.boxed()
+            });
+            return put.await.map(|()| Vec::new());
+        }
+        self.change("account.put_token", Pace::Prompt, move |session| {
             let token = token.clone();
             async move {
-                // One token per device: another user's goes with the assignment.
-                let sql = "INSERT INTO device_token (device_id, user_id, hash, expires_at) \
-                           VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
-                           user_id = VALUES(user_id), hash = VALUES(hash), \
-                           expires_at = VALUES(expires_at)";
-                let upsert = sqlx::query(sql)
-                    .bind(device.get())
-                    .bind(user.get())
-                    .bind(token.hash.as_slice())
-                    .bind(token.expires_at.0);
-                session.run(upsert).await.map(|_| ())
+                let sql = "SELECT user_id FROM user_token WHERE device_id = ? FOR UPDATE";
+                let rows = session.rows(sqlx::query(sql).bind(device.get())).await?;
+                let holders = rows.iter().map(|row| user_id(row, 0));
+                let mut gone: Vec<UserId> = holders.collect::<Result<_, _>>()?;
+                gone.retain(|holder| *holder != user);
+                let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id <> ?";
+                let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
+                session.run(delete).await?;
+                put_token(session, user, device, &token).await?;
+                Ok(gone)
             }
             .boxed()
         })
@@ -222,7 +245,7 @@ impl AccountStore for Db {
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
         self.once("account.revoke_token", Once::Repeatable, move |session| {
             async move {
-                let sql = "DELETE FROM device_token WHERE device_id = ? AND user_id = ?";
+                let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id = ?";
                 let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
                 session.run(delete).await.map(|_| ())
             }

@@ -5,7 +5,6 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `{d:7}` | a device's route |
 //! | `{u:1}:routes` | the routes of a user's devices, by device |
 //! | `{n:name#boot}:lease` | a node's lease |
 //! | `{nodes}` | the nodes that took one |
@@ -14,7 +13,7 @@
 //! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
 //! | `{r:5}:live` | the channel of a room |
 
-use gimlet_core::id::{DeviceId, NodeId, RoomId, UserId};
+use gimlet_core::id::{NodeId, RoomId, UserId};
 
 /// Spells keys, behind the prefix of this cluster.
 #[derive(Clone, Debug)]
@@ -28,10 +27,6 @@ impl Keys {
         Self {
             prefix: prefix.replace(['{', '}'], "_"),
         }
-    }
-
-    pub(super) fn device(&self, device: DeviceId) -> String {
-        format!("{}{{d:{}}}", self.prefix, device.get())
     }
 
     pub(super) fn routes(&self, user: UserId) -> String {
