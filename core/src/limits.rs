@@ -75,7 +75,7 @@ pub struct Limits {
     pub keep_entries: u64,
     /// The node's lease (law 8).
     pub lease: Duration,
-    /// Failed sign-ins per address and per user in a minute.
+    /// Failed sign-ins for a user from one address in a minute.
     pub failed_sign_ins: u32,
 }
 

@@ -242,6 +242,8 @@ pub struct Http {
     pub upload_max: u64,
     /// Whether uploads need no sign-in, also outside a development run.
     pub anonymous_upload: bool,
+    /// Pages of which origins may open a WebSocket and upload.
+    pub origins: Vec<String>,
 }
 
 impl Default for Http {
@@ -250,6 +252,7 @@ impl Default for Http {
             public_url: None,
             upload_max: 20 << 20,
             anonymous_upload: false,
+            origins: vec!["same".into()],
         }
     }
 }

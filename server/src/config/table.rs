@@ -58,6 +58,7 @@ settings! {
     "http.public_url": url http.public_url;
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
+    "http.origins": list http.origins;
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;

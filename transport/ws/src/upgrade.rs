@@ -1,9 +1,8 @@
 //! The HTTP request that becomes a WebSocket, and the answers to those that do not.
 
-use std::sync::Arc;
-
+use gimlet_transport::origins::Origins;
 use gimlet_transport::{LinkError, development};
-use http::{HeaderValue, StatusCode, header};
+use http::{StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
@@ -14,17 +13,6 @@ const HEAD: usize = 8 * 1024;
 
 /// The path clients connect to.
 const PATH: &str = "/ws";
-
-/// Which pages may connect.
-#[derive(Clone, Debug, Default)]
-pub enum Origins {
-    /// Any, as gim does.
-    #[default]
-    Any,
-    /// Only these, spelled as browsers send them (`https://chat.example`); clients that are no
-    /// browsers send no `Origin` and may connect.
-    Only(Arc<[String]>),
-}
 
 /// A request that was answered with 101.
 pub(crate) struct Upgraded {
@@ -78,8 +66,14 @@ pub(crate) async fn upgrade(
             return refuse(stream, StatusCode::UPGRADE_REQUIRED, &text).await;
         }
     };
-    if !allows(origins, request.headers().get(header::ORIGIN)) {
-        let text = "this Origin may not connect; add it to the server's list of origins";
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|it| it.to_str().unwrap_or(""))
+    };
+    if !origins.allow(text(header::ORIGIN), text(header::HOST)) {
+        let text = "pages of this Origin may not connect; add it to http.origins of the server";
         return refuse(stream, StatusCode::FORBIDDEN, text).await;
     }
     let mut answer = Vec::new();
@@ -132,15 +126,4 @@ pub(crate) async fn answer(
         left = left.saturating_sub(read);
     }
     Ok(())
-}
-
-fn allows(origins: &Origins, origin: Option<&HeaderValue>) -> bool {
-    match (origins, origin) {
-        (Origins::Any, _) | (_, None) => true,
-        (Origins::Only(list), Some(origin)) => list.iter().any(|one| {
-            origin
-                .to_str()
-                .is_ok_and(|origin| origin.eq_ignore_ascii_case(one))
-        }),
-    }
 }
