@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::Page;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
 };
 use gimlet_core::time::Timestamp;
 use gimlet_proto::store::{self, Number};
@@ -106,6 +106,7 @@ fn update(
 fn search(
     shared: &Shared,
     begin: &str,
+    names: Names,
     after: Option<UserId>,
     limit: usize,
 ) -> Result<Page<Account>, Fault> {
@@ -121,7 +122,7 @@ fn search(
     };
     let mut from = None;
     for _ in 0..LOOKED / SLICE {
-        let (users, last) = shared.durable(|rows| slice(rows, begin, from.as_deref()))?;
+        let (users, last) = shared.durable(|rows| slice(rows, begin, names, from.as_deref()))?;
         for user in users {
             keep(&mut found, user);
         }
@@ -139,10 +140,17 @@ fn search(
         for user in found.into_iter().take(limit) {
             // Its name may have changed since its slice was read.
             let now = by_id(rows, user)?;
-            items.extend(now.filter(|it| it.phone == begin || it.nickname.starts_with(begin)));
+            items.extend(now.filter(|it| it.phone == begin || matches(names, &it.nickname, begin)));
         }
         Ok(Page { items, more })
     })
+}
+
+fn matches(names: Names, nickname: &str, key: &str) -> bool {
+    match names {
+        Names::Equal => nickname == key,
+        Names::Begin => nickname.starts_with(key),
+    }
 }
 
 /// The users of the next slice of index rows whose name begins so, and the slice's last row if
@@ -150,15 +158,21 @@ fn search(
 fn slice(
     rows: &Rows<'_>,
     begin: &str,
+    names: Names,
     from: Option<&[u8]>,
 ) -> Result<(Vec<UserId>, Option<Vec<u8>>), Fault> {
     let (mut users, mut read, mut last) = (Vec::new(), 0, None);
-    for row in rows.scan(&key::nickname_prefix(begin), from).take(SLICE) {
+    let mut prefix = key::nickname_prefix(begin);
+    if names == Names::Equal && begin.len() < key::NICKNAME {
+        // What follows a whole name is its user's number, whose first byte is 0.
+        prefix.push(0);
+    }
+    for row in rows.scan(&prefix, from).take(SLICE) {
         let name = row?.0;
         let user = record::key_user(&name)?;
         // A row may hold less of the name than was asked for, or the asked text in its number.
         let known = by_id(rows, user)?;
-        if known.is_some_and(|it| it.nickname.starts_with(begin)) {
+        if known.is_some_and(|it| matches(names, &it.nickname, begin)) {
             users.push(user);
         }
         read += 1;
@@ -275,11 +289,12 @@ impl AccountStore for Store {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
         let begin = key.to_owned();
-        let read = move |shared: &Shared| search(shared, &begin, after, limit);
+        let read = move |shared: &Shared| search(shared, &begin, names, after, limit);
         self.with("account.search", read).await
     }
 
@@ -374,7 +389,7 @@ mod tests {
         let rows = Rows::new(&db, &layer);
         let (mut sizes, mut all, mut from) = (Vec::new(), Vec::new(), None);
         loop {
-            let (users, last) = slice(&rows, "sam", from.as_deref()).unwrap();
+            let (users, last) = slice(&rows, "sam", Names::Begin, from.as_deref()).unwrap();
             sizes.push(users.len());
             all.extend(users.iter().map(|it| it.get()));
             from = last;

@@ -9,7 +9,9 @@ use crate::id::{DeviceId, UserId};
 use crate::memory::group::set;
 use crate::memory::lock;
 use crate::page::Page;
-use crate::store::{Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord};
+use crate::store::{
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
+};
 use crate::time::Timestamp;
 
 /// All accounts, and the token of each user on each device.
@@ -84,6 +86,7 @@ impl AccountStore for Accounts {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
@@ -92,7 +95,13 @@ impl AccountStore for Accounts {
             .by_id
             .range(super::above(after))
             .map(|(_, account)| account)
-            .filter(|it| it.phone == key || it.nickname.starts_with(key));
+            .filter(|it| {
+                it.phone == key
+                    || match names {
+                        Names::Equal => it.nickname == key,
+                        Names::Begin => it.nickname.starts_with(key),
+                    }
+            });
         Ok(super::page(found.cloned(), limit))
     }
 

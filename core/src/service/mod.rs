@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use group::GroupDraft;
+pub use group::{GroupDraft, Operator};
 pub use policy::{Direct, Policy, RoomPush};
 pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;

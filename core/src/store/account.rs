@@ -63,6 +63,15 @@ pub struct TokenRecord {
     pub expires_at: Timestamp,
 }
 
+/// Names that a search finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those that are the key.
+    Equal,
+    /// Those that begin with the key.
+    Begin,
+}
+
 /// Users and tokens.
 #[async_trait]
 pub trait AccountStore: Debug + Send + Sync + 'static {
@@ -84,12 +93,13 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname begins
-    /// with it, ascending by id. Of a name that very many share, a backend may look at the first
-    /// 10,000 only.
+    /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname equals it
+    /// or begins with it, as `names` says, ascending by id. Of a name that very many share, a
+    /// backend may look at the first 10,000 only.
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError>;

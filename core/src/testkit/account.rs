@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::Fixture;
 use super::make::{LATER, NOW, device, together, user};
 use crate::id::UserId;
-use crate::store::{Account, AccountChange, NewAccount, Stores, TokenRecord};
+use crate::store::{Account, AccountChange, Names, NewAccount, Stores, TokenRecord};
 use crate::time::Timestamp;
 
 fn new(id: u64, phone: &str) -> NewAccount {
@@ -27,7 +27,11 @@ async fn named(s: &Stores, id: u64, nickname: &str) {
 }
 
 async fn found(s: &Stores, key: &str) -> Vec<u64> {
-    let page = s.account.search(key, None, 100).await.unwrap();
+    let page = s
+        .account
+        .search(key, Names::Begin, None, 100)
+        .await
+        .unwrap();
     assert!(!page.more);
     page.items.iter().map(|it| it.user.get()).collect()
 }
@@ -144,6 +148,39 @@ pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
     assert_eq!(found(s, "%an").await, [0; 0]);
 }
 
+/// G8: a name of any length is found whole, and nobody whose name begins with it.
+pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
+    let s = &it.stores;
+    let long = "long".repeat(50);
+    for (id, name) in [
+        (1, "张三"),
+        (2, "张三丰"),
+        (3, "o"),
+        (4, "ok"),
+        (5, "o%"),
+        (6, &long),
+    ] {
+        named(s, id, name).await;
+    }
+    for (key, want) in [
+        ("张三", &[1][..]),
+        ("张", &[]),
+        ("o", &[3]),
+        ("o%", &[5]),
+        ("+48123450004", &[4]),
+        (&long, &[6]),
+        (&long[..100], &[]),
+    ] {
+        let page = s
+            .account
+            .search(key, Names::Equal, None, 100)
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|it| it.user.get()).collect();
+        assert_eq!(found, want, "{key}");
+    }
+}
+
 /// A changed name is found by the new one only.
 pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
     let s = &it.stores;
@@ -160,7 +197,11 @@ pub(super) async fn search_is_paged_by_id(it: Fixture) {
     }
     let (mut after, mut read) = (None, Vec::<UserId>::new());
     for (size, more) in [(5, true), (5, true), (2, false)] {
-        let page = s.account.search("same", after, 5).await.unwrap();
+        let page = s
+            .account
+            .search("same", Names::Begin, after, 5)
+            .await
+            .unwrap();
         assert_eq!((page.items.len(), page.more), (size, more));
         read.extend(page.items.iter().map(|it| it.user));
         after = read.last().copied();

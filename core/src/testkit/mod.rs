@@ -148,6 +148,7 @@ contract! {
         users_come_in_the_order_asked,
         an_update_leaves_unset_fields,
         search_is_by_phone_or_beginning_of_a_name,
+        a_whole_name_is_found_whatever_its_length,
         search_follows_a_change_of_name,
         search_is_paged_by_id,
         a_token_is_of_one_user_and_device,
@@ -165,6 +166,7 @@ contract! {
         a_wrong_push_stops_its_request,
         twenty_requests_at_once_push_once,
         a_friend_is_kept_as_the_user_likes,
+        a_mutual_request_keeps_what_was_kept,
         friends_are_paged_by_id,
     }
     Nothing route {

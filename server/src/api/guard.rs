@@ -227,6 +227,14 @@ mod tests {
         let (caller, token) = identify(&whole).unwrap();
         assert_eq!((caller.user.get(), caller.device.get()), (7, 8));
         assert_eq!((token, caller.request_id), ("t", Some(9)));
+        let hyphens = headers(&[
+            ("user-id", "7"),
+            ("device-id", "8"),
+            ("token", "t"),
+            ("request-id", "9"),
+        ]);
+        let (same, _) = identify(&hyphens).unwrap();
+        assert_eq!((same.user.get(), same.request_id), (7, Some(9)));
         let cases = [
             (headers(&[]), "user_id"),
             (headers(&[("user_id", "0")]), "user_id"),

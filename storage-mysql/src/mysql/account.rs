@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::Page;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
 };
 use gimlet_core::time::Timestamp;
 use sqlx::Row as _;
@@ -71,8 +71,8 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
     Ok((account, true))
 }
 
-/// The key as the beginning of a LIKE pattern; `|` takes a character's meaning away.
-fn pattern(key: &str) -> String {
+/// The key as a LIKE pattern; `|` takes a character's meaning away.
+fn pattern(key: &str, names: Names) -> String {
     let mut pattern = String::with_capacity(key.len() + 1);
     for c in key.chars() {
         if matches!(c, '|' | '%' | '_') {
@@ -80,7 +80,9 @@ fn pattern(key: &str) -> String {
         }
         pattern.push(c);
     }
-    pattern.push('%');
+    if names == Names::Begin {
+        pattern.push('%');
+    }
     pattern
 }
 
@@ -169,6 +171,7 @@ impl AccountStore for Db {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
@@ -187,7 +190,7 @@ impl AccountStore for Db {
                 );
                 let most = limit as u64 + 1;
                 let select = sqlx::query(sql)
-                    .bind(pattern(&key))
+                    .bind(pattern(&key, names))
                     .bind(after)
                     .bind(most)
                     .bind(key.as_bytes())

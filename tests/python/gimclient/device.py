@@ -12,7 +12,8 @@ from .ws import WsLink
 DEVELOPMENT_CODE = "000000"
 
 # A message is told from its repeat by its send time: no two are alike here.
-_send_times = itertools.count(int(time.time() * 1000))
+# Whole seconds are left out: they do not tell two messages apart.
+_send_times = (at for at in itertools.count(int(time.time() * 1000)) if at % 1000)
 
 
 class Refused(Exception):

@@ -148,7 +148,14 @@ def a_user_is_found_by_its_phone_number_and_by_the_beginning_of_its_nickname(w):
 
 
 @case
-def a_search_key_of_two_letters_is_a_bad_request(w):
+def a_whole_name_of_any_length_is_found_and_a_short_beginning_is_not(w):
     seeker = w.user()
+    users = {name: w.user(name).user_id for name in ("张三", "张三丰", "Bo", "Bob")}
+
+    def found(key):
+        return [each.user_id for each in seeker.call("BusinessExt.SearchUser", key=key).users]
+    assert_equal(found("Bo"), [users["Bo"]])
+    assert_equal(found("Bob"), [users["Bob"]])
+    assert_equal(found("张三"), [users["张三"], users["张三丰"]])
+    assert_equal(found("张"), [])
     assert_bad_request(seeker.code("BusinessExt.SearchUser", key=""))
-    assert_bad_request(seeker.code("BusinessExt.SearchUser", key="ab"))

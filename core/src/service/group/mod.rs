@@ -17,6 +17,22 @@ pub(super) const PAGE: usize = 500;
 /// Groups of one user listed at most; far beyond what a client shows.
 const MOST_GROUPS: usize = 20_000;
 
+/// The user who changes a group, and its call.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator {
+    /// The user.
+    pub user: UserId,
+    /// gim's `request_id` metadata of the call, if it had one: the pushes of the change carry it.
+    pub request_id: Option<i64>,
+}
+
+impl From<UserId> for Operator {
+    fn from(user: UserId) -> Self {
+        let request_id = None;
+        Self { user, request_id }
+    }
+}
+
 /// A group to be made.
 #[derive(Clone, Debug, Default)]
 pub struct GroupDraft {
