@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// Reason of a disconnect because another user, who holds the device, has signed in on it.
+pub const DEVICE_SWITCHED: &str = "another user has signed in on this device";
+
 /// Why a connection is closed from the inside. The wire tells it to clients that can hear it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-pub use close::CloseReason;
+pub use close::{CloseReason, DEVICE_SWITCHED};
 pub use handle::Handle;
 pub use identity::Identity;
 pub use task::Work;
@@ -287,7 +287,14 @@ impl Hub {
         let mut handles = self.of(user);
         handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
         for handle in &handles {
-            handle.close(CloseReason::Revoked(reason.to_owned()));
+            // An old client takes such a close for its present connection's: it is served nothing
+            // more, and stays open.
+            if reason == DEVICE_SWITCHED && handle.identity().protocol == 0 {
+                handle.supersede();
+                self.forget_user(handle);
+            } else {
+                handle.close(CloseReason::Revoked(reason.to_owned()));
+            }
         }
         handles.len()
     }

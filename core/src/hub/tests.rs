@@ -328,6 +328,20 @@ async fn s14_a_revoked_connection_is_served_nothing_more() {
 }
 
 #[tokio::test]
+async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
+    let hub = Hub::new(2);
+    let (old, ours) = (live(&hub, 1, 11, 1, 0), live(&hub, 2, 11, 2, 1));
+    for who in [1, 2] {
+        hub.disconnect(user(who), Some(device(11)), DEVICE_SWITCHED);
+    }
+    assert!(old.is_superseded() && ours.is_superseded());
+    assert!(work(&old).is_none(), "fim would take a close for its own");
+    assert!(matches!(work(&ours), Some(Work::Close(_))));
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert!(work(&old).is_none());
+}
+
+#[tokio::test]
 async fn s14_a_sign_in_under_way_does_not_outlive_a_revocation() {
     let hub = Hub::new(2);
     let begin = Instant::now();

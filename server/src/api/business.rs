@@ -8,6 +8,7 @@ use gimlet_core::business::{Builtin, Business as _, SignIn};
 use gimlet_core::directory::Directory;
 use gimlet_core::error::Refusal;
 use gimlet_core::fanout::Fanout;
+use gimlet_core::hub::DEVICE_SWITCHED;
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
@@ -88,8 +89,7 @@ impl Accounts {
         }
         if let Some(fanout) = &self.fanout {
             for user in done.ended {
-                let why = "another user has signed in on this device";
-                fanout.disconnect(user, device, why).await;
+                fanout.disconnect(user, device, DEVICE_SWITCHED).await;
             }
         }
         if done.is_new {
