@@ -80,7 +80,7 @@ async fn works(s: &Stores) -> Vec<String> {
         .await
         .unwrap();
     s.account
-        .put_token(user(9), device(9), &token())
+        .put_token(user(9), device(9), &token(), false)
         .await
         .unwrap();
     s.account.revoke_token(user(9), device(9)).await.unwrap();
