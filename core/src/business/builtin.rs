@@ -218,25 +218,31 @@ impl Builtin {
 #[async_trait]
 impl Business for Builtin {
     async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        self.auth_for(user, device, token).await.map(|_| ())
+    }
+
+    async fn auth_for(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Option<Duration>, Refusal> {
         // gim's test clients use the token of whoever exists, on whatever device.
         if self.config.fixed_token && token == FIXED_TOKEN {
             if self.accounts.get(&[user]).await?.is_empty() {
                 return Err(Refusal::Unauthorized("there is no such user"));
             }
-            return Ok(());
+            return Ok(None);
         }
         let record = self.accounts.token(user, device).await?;
-        let right = record.is_some_and(|record| {
+        let left = record.and_then(|record| {
             let same: bool = record.hash.ct_eq(&hash(token)).into();
-            same && self.clock.now() < record.expires_at
+            let left = record.expires_at.0.checked_sub(self.clock.now().0)?;
+            let left = u64::try_from(left).ok().filter(|left| *left > 0)?;
+            same.then(|| Duration::from_millis(left))
         });
-        if right {
-            Ok(())
-        } else {
-            Err(Refusal::Unauthorized(
-                "the token is not valid for this user and device",
-            ))
-        }
+        let wrong = "the token is not valid for this user and device";
+        left.map(Some).ok_or(Refusal::Unauthorized(wrong))
     }
 
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {

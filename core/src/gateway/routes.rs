@@ -268,6 +268,7 @@ mod tests {
             device: DeviceId::new(7).unwrap(),
             generation: Generation(generation),
             protocol: 1,
+            expires: 0,
             client: None,
         };
         Handle::new(identity, false, &Arc::default(), &Arc::default())

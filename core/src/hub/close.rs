@@ -12,6 +12,8 @@ pub enum CloseReason {
     Superseded,
     /// The business backend or the user took the right to be connected away; the text is theirs.
     Revoked(String),
+    /// The token it signed in with has expired.
+    Expired,
     /// The node is going away; the client may come back, elsewhere or here, after this long.
     Shutdown {
         /// Spread over the clients, so that they do not all come at once.

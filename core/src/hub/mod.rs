@@ -307,6 +307,23 @@ impl Hub {
         }
     }
 
+    /// Closes every connection whose token has expired at `now`, in seconds of the gateway's clock.
+    /// Returns when the next one expires, and 0 if none does.
+    pub(crate) fn close_expired(&self, now: u32) -> u32 {
+        let mut next = 0;
+        for shard in &self.users {
+            for handle in lock(shard).values().flatten() {
+                match handle.identity().expires {
+                    0 => {}
+                    at if at <= now => handle.close(CloseReason::Expired),
+                    at if next == 0 || at < next => next = at,
+                    _ => {}
+                }
+            }
+        }
+        next
+    }
+
     /// Calls `f` for every connection, superseded ones included.
     pub(crate) fn each_open(&self, mut f: impl FnMut(&Arc<Handle>)) {
         for shard in &self.devices {

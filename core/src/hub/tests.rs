@@ -36,6 +36,7 @@ fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<
         device: device(on),
         generation: Generation(generation),
         protocol,
+        expires: 0,
         client: None,
     };
     let handle = Arc::new(Handle::new(

@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use group::{GroupDraft, Operator};
-pub use policy::{Direct, Policy, RoomPush};
+pub use policy::{Direct, GroupAdd, Policy, RoomPush};
 pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
@@ -103,6 +103,8 @@ struct Inner {
     rosters: Rosters,
     sign_ins: SignIns,
     rate: Rate<UserId>,
+    /// Users that one user adds to groups.
+    group_adds: Rate<UserId>,
     turns: Turns,
     tracker: TaskTracker,
 }
@@ -154,6 +156,7 @@ impl Service {
         );
         let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
         let rate = Rate::per_second(limits.send_rate, limits.send_burst);
+        let group_adds = Rate::per_day(limits.group_adds);
         Self {
             inner: Arc::new(Inner {
                 stores,
@@ -169,6 +172,7 @@ impl Service {
                 rosters,
                 sign_ins,
                 rate,
+                group_adds,
                 turns: Turns::default(),
                 tracker: tracker.clone(),
             }),

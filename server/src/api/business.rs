@@ -18,11 +18,13 @@ use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
 use gimlet_transport::{Failures, admission};
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use super::guard::{self, Caller};
 use super::status::status;
+use crate::cluster::TOKEN_LEFT;
 
 /// The business role behind all four names.
 #[derive(Clone, Debug)]
@@ -141,11 +143,18 @@ impl Accounts {
         Ok(Empty {})
     }
 
-    async fn auth(&self, req: pb::AuthReq) -> Result<Empty, Refusal> {
+    /// Whether the token is right, and in the answer's metadata how long it is good for.
+    async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
-        self.builtin.auth(user, device, &req.token).await?;
-        Ok(Empty {})
+        let left = self.builtin.auth_for(user, device, &req.token).await?;
+        let mut answer = Response::new(Empty {});
+        if let Some(left) = left {
+            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let metadata = answer.metadata_mut();
+            metadata.insert(TOKEN_LEFT, MetadataValue::from(left));
+        }
+        Ok(answer)
     }
 
     async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, Refusal> {
@@ -240,7 +249,7 @@ impl UserExt for Accounts {
 #[async_trait]
 impl BusinessInt for Accounts {
     async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
-        reply(Self::auth(self, request.into_inner()).await)
+        Self::auth(self, request.into_inner()).await.map_err(status)
     }
 
     async fn get_user(

@@ -275,6 +275,16 @@ impl Default for Compat {
     }
 }
 
+/// Who may add a user to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupAdd {
+    /// Every user.
+    #[default]
+    Anyone,
+    /// Its friends.
+    Friends,
+}
+
 /// Who may write to a user directly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direct {
@@ -312,6 +322,8 @@ pub enum SyncFromZero {
 pub struct Policy {
     /// Who may write to a user directly.
     pub direct: Direct,
+    /// Who may add a user to a group.
+    pub group_add: GroupAdd,
     /// Who may push to a room.
     pub room: RoomPush,
     /// What a SYNC from seq 0 starts from.

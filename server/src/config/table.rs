@@ -55,6 +55,7 @@ settings! {
     "listen.ops": addr listen.ops;
     "business.code_verifier": verifier business.code_verifier;
     "business.token_ttl": duration business.token_ttl;
+    "business.end_expired": switch limits.node.end_expired;
     "http.public_url": url http.public_url;
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
@@ -62,6 +63,7 @@ settings! {
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;
+    "policy.group_add": choice policy.group_add;
     "policy.sync_from_zero": choice policy.sync_from_zero;
     "policy.room": choice policy.room;
     "rooms.messages": number rooms.messages;
@@ -76,6 +78,7 @@ settings! {
     "limits.content": bytes limits.node.content;
     "limits.mentions": number limits.node.mentions;
     "limits.group_members": number limits.node.group_members;
+    "limits.group_adds": number limits.node.group_adds;
     "limits.send_rate": number limits.node.send_rate;
     "limits.send_burst": number limits.node.send_burst;
     "limits.request_rate": number limits.node.request_rate;

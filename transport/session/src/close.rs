@@ -58,6 +58,10 @@ impl From<CloseReason> for Close {
                 "this device has signed in on a newer connection",
             ),
             CloseReason::Revoked(text) => Self::new(CloseCode::TokenRevoked, text),
+            CloseReason::Expired => Self::new(
+                CloseCode::TokenExpired,
+                "the token of this connection has expired; sign in again",
+            ),
             CloseReason::Shutdown { after } => Self {
                 after,
                 ..Self::new(CloseCode::ShuttingDown, "the server is shutting down")
@@ -88,6 +92,7 @@ mod tests {
             (CloseCode::Idle, ComeBack::NowWithJitter),
             (CloseCode::TooManyConnections, ComeBack::Backoff),
             (CloseCode::TokenRevoked, ComeBack::SignInAgain),
+            (CloseCode::TokenExpired, ComeBack::SignInAgain),
             (CloseCode::Superseded, ComeBack::Never),
             (CloseCode::Undecodable, ComeBack::Never),
         ] {

@@ -75,11 +75,16 @@ impl Service {
         plan::within(users.len(), most)?;
         self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
+        let mut counted = false;
         for _ in 0..PLANS {
             let roster = self.inner.rosters.now(group).await?;
             let (new, already) = plan::add(&roster, group, caller, users, most)?;
             if new.is_empty() {
                 return Ok(already);
+            }
+            if !counted {
+                self.may_add(caller, &new).await?;
+                counted = true;
             }
             let people = self.inner.directory.people(&new).await?;
             let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());

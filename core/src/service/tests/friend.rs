@@ -3,14 +3,14 @@
 use super::*;
 
 impl World {
-    async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
+    pub(super) async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
         let (remarks, text) = (format!("for {whom}"), "it is me".to_owned());
         self.service
             .add_friend(user(by), user(whom), remarks, text)
             .await
     }
 
-    async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
+    pub(super) async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
         self.service
             .agree_friend(user(by), user(to), String::new())
             .await
