@@ -125,7 +125,10 @@ impl Service {
         };
         let (turn, readers, envelope) = match in_time(deadline, prepare).await {
             Ok(prepared) => prepared,
-            Err(refusal) => return self.first_answer(sender, receiver, key, refusal).await,
+            Err(refusal) => {
+                let first = self.first_answer(sender, receiver, key, refusal, deadline);
+                return first.await;
+            }
         };
         if persist {
             self.store(sender, turn, readers, key, envelope, deadline)
@@ -146,10 +149,16 @@ impl Service {
         receiver: Receiver,
         key: Option<Key>,
         refusal: Refusal,
+        deadline: Instant,
     ) -> Result<Sent, Refusal> {
         let (Some(key), Some(user)) = (key, sender.user()) else {
             return Err(refusal);
         };
+        // A store that hangs has used up the time of this send: it is not asked once more.
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(refusal);
+        }
         let group = match receiver {
             Receiver::Group(group) => Some(group),
             _ => GroupId::new(MAX_ID),
@@ -171,7 +180,7 @@ impl Service {
         };
         let batch = [probe];
         let asked = self.inner.stores.inbox.append(&batch);
-        let asked = timeout_at(Instant::now() + ASK, asked).await;
+        let asked = timeout_at(deadline.min(now + ASK), asked).await;
         match asked.map(|answer| answer.map(|mut outcomes| outcomes.pop())) {
             Ok(Ok(Some(Appended::Repeated { message, seq }))) => Ok(Sent {
                 seq,

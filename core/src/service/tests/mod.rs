@@ -1,5 +1,6 @@
 //! The services over in-memory storage.
 
+mod deadline;
 mod friend;
 mod group;
 mod job;
