@@ -78,7 +78,8 @@ impl fmt::Debug for MysqlConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
     /// `redis://host:port/db`, or `rediss://` for TLS; never printed. Several addresses, separated
-    /// by commas, are the nodes of a Redis Cluster.
+    /// by commas, are the nodes of a Redis Cluster. `redis+sentinel://host:port,host:port/service/0`
+    /// asks Sentinels for the master.
     pub url: String,
     /// A PEM file of the CA that signed the server's certificate, for `rediss://`; without it the
     /// system's CAs are trusted.

@@ -19,7 +19,7 @@ pub enum OpenError {
     MysqlAddress(#[source] sqlx::Error),
     /// The address of Redis is not one.
     #[error(
-        "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, and the nodes of a Redis Cluster separated by commas"
+        "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, the nodes of a Redis Cluster separated by commas, or redis+sentinel://host:port,host:port/service/0"
     )]
     RedisAddress(#[source] redis::RedisError),
     /// The file of Redis' CA cannot be read.

@@ -1,11 +1,10 @@
 //! Says in the log that MySQL is away, once in a while, and that it is back.
 
-use std::error::Error;
-use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use gimlet_core::error::Causes;
 use tokio::time::Instant;
 
 use crate::error::Fault;
@@ -34,7 +33,7 @@ impl Outage {
         }
         *last = Some(Instant::now());
         self.told.store(true, Ordering::Relaxed);
-        tracing::warn!(cause = chain(fault), "cannot connect to MySQL, retrying");
+        tracing::warn!(cause = %Causes(fault), "cannot connect to MySQL, retrying");
     }
 
     /// A connection was had.
@@ -44,18 +43,4 @@ impl Outage {
             tracing::info!("connected to MySQL again");
         }
     }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let part = error.to_string();
-        if !text.contains(&part) {
-            write!(text, ": {part}").expect("a String takes all");
-        }
-        cause = error.source();
-    }
-    text
 }

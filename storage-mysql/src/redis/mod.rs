@@ -11,6 +11,7 @@ mod feed;
 mod keys;
 mod room;
 mod route;
+mod sentinel;
 mod wire;
 
 use std::sync::Arc;

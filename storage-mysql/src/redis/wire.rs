@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use redis::aio::{
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
+};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
@@ -21,6 +23,7 @@ use redis::{
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
+use super::sentinel::{Master, SentinelAddress};
 use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 
@@ -39,6 +42,7 @@ pub(super) struct Wire {
 struct Inner {
     way: Way,
     addresses: Vec<ConnectionInfo>,
+    sentinels: Option<SentinelAddress>,
     certificates: Option<TlsCertificates>,
     deadline: Duration,
     /// Redis is not asked before this.
@@ -47,6 +51,8 @@ struct Inner {
 
 enum Way {
     One(ConnectionManager),
+    /// The master that Sentinels name.
+    Master(Box<Master>),
     Cluster(OnceCell<ClusterConnection>),
 }
 
@@ -61,6 +67,7 @@ impl fmt::Debug for Wire {
 /// A connection to run one command on.
 enum Conn {
     One(ConnectionManager),
+    Master(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
@@ -71,12 +78,17 @@ impl Wire {
     }
 
     fn with(config: &RedisConfig, certificates: Option<TlsCertificates>) -> RedisResult<Self> {
-        let addresses = config
-            .url
-            .split(',')
-            .map(|url| address(url.trim()))
-            .collect::<RedisResult<Vec<_>>>()?;
+        let sentinels = SentinelAddress::parse(&config.url, certificates.as_ref())?;
+        let addresses = match &sentinels {
+            Some(_) => Vec::new(),
+            None => (config.url.split(','))
+                .map(|url| address(url.trim()))
+                .collect::<RedisResult<Vec<_>>>()?,
+        };
         let way = match addresses.as_slice() {
+            _ if let Some(sentinels) = &sentinels => {
+                Way::Master(Box::new(Master::new(sentinels, config.deadline)?))
+            }
             [one] => {
                 let settings = ConnectionManagerConfig::new()
                     .set_number_of_retries(1)
@@ -92,6 +104,7 @@ impl Wire {
             inner: Arc::new(Inner {
                 way,
                 addresses,
+                sentinels,
                 certificates,
                 deadline: config.deadline,
                 closed_until: Mutex::new(None),
@@ -107,6 +120,7 @@ impl Wire {
         self.guarded(async {
             match self.conn().await? {
                 Conn::One(mut conn) => command.query_async(&mut conn).await,
+                Conn::Master(mut conn) => command.query_async(&mut conn).await,
                 Conn::Cluster(mut conn) => command.query_async(&mut conn).await,
             }
         })
@@ -123,18 +137,8 @@ impl Wire {
         }
         self.guarded(async {
             match self.conn().await? {
-                Conn::One(conn) => {
-                    let mut answers = Vec::with_capacity(commands.len());
-                    for chunk in commands.chunks(PIPELINE) {
-                        let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
-                        for command in chunk {
-                            pipeline.add_command(command.clone());
-                        }
-                        let part: Vec<T> = pipeline.query_async(&mut conn.clone()).await?;
-                        answers.extend(part);
-                    }
-                    Ok(answers)
-                }
+                Conn::One(conn) => pipelined(conn, &commands).await,
+                Conn::Master(conn) => pipelined(conn, &commands).await,
                 // Their keys are in many slots: each goes its own way.
                 Conn::Cluster(conn) => {
                     let all = commands.iter().map(|command| {
@@ -156,6 +160,7 @@ impl Wire {
         self.guarded(async {
             match self.conn().await? {
                 Conn::One(mut conn) => script.invoke_async(&mut conn).await,
+                Conn::Master(mut conn) => script.invoke_async(&mut conn).await,
                 Conn::Cluster(mut conn) => script.invoke_async(&mut conn).await,
             }
         })
@@ -166,6 +171,7 @@ impl Wire {
     pub(super) fn listener(&self) -> Listener {
         Listener {
             addresses: self.inner.addresses.clone(),
+            sentinels: self.inner.sentinels.clone(),
             certificates: self.inner.certificates.clone(),
             deadline: self.inner.deadline,
         }
@@ -174,6 +180,7 @@ impl Wire {
     async fn conn(&self) -> RedisResult<Conn> {
         match &self.inner.way {
             Way::One(manager) => Ok(Conn::One(manager.clone())),
+            Way::Master(master) => master.conn().await.map(Conn::Master),
             Way::Cluster(cell) => {
                 let conn = cell.get_or_try_init(|| async {
                     let inner = &self.inner;
@@ -198,12 +205,19 @@ impl Wire {
         let done = timeout(self.inner.deadline, call).await;
         let (silent, answer) = match done {
             Ok(Ok(answer)) => (false, Ok(answer)),
-            Ok(Err(error)) => (is_silence(&error), Err(Fault::Redis(error))),
+            Ok(Err(error)) => {
+                // A master that became a replica says READONLY, and keeps its connections.
+                let gone = is_silence(&error) || error.code() == Some("READONLY");
+                (gone, Err(Fault::Redis(error)))
+            }
             Err(_) => (
                 true,
                 Err(Fault::Unknown("no answer from redis in time".into())),
             ),
         };
+        if let (true, Way::Master(master)) = (silent, &self.inner.way) {
+            master.forget();
+        }
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
         answer
     }
@@ -216,6 +230,23 @@ impl Wire {
         let closed = &self.inner.closed_until;
         closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs many commands on one server, and returns their answers in order.
+async fn pipelined<T: FromRedisValue>(
+    mut conn: impl ConnectionLike + Send,
+    commands: &[Cmd],
+) -> RedisResult<Vec<T>> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for chunk in commands.chunks(PIPELINE) {
+        let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
+        for command in chunk {
+            pipeline.add_command(command.clone());
+        }
+        let part: Vec<T> = pipeline.query_async(&mut conn).await?;
+        answers.extend(part);
+    }
+    Ok(answers)
 }
 
 /// No server answered, as opposed to an answer that is an error.
@@ -272,6 +303,7 @@ fn cluster(
 #[derive(Clone)]
 pub(super) struct Listener {
     addresses: Vec<ConnectionInfo>,
+    sentinels: Option<SentinelAddress>,
     certificates: Option<TlsCertificates>,
     deadline: Duration,
 }
@@ -289,6 +321,15 @@ impl Listener {
         &self,
         hear: impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + 'static,
     ) -> RedisResult<Ear> {
+        if let Some(sentinels) = &self.sentinels {
+            let settings = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.deadline))
+                .set_response_timeout(Some(self.deadline))
+                .set_push_sender(hear);
+            let mut client = sentinels.client(ProtocolVersion::RESP3)?;
+            let conn = client.get_async_connection_with_config(&settings);
+            return conn.await.map(Ear::One);
+        }
         if let [one] = self.addresses.as_slice() {
             let redis = one.redis_settings().clone();
             let redis = redis.set_protocol(ProtocolVersion::RESP3);
