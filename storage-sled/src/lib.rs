@@ -65,6 +65,7 @@ mod seq;
 mod shared;
 mod store;
 mod txn;
+mod verify;
 mod writer;
 
 pub use backup::{
@@ -76,3 +77,4 @@ pub use error::OpenError;
 pub use gate::FlushGate;
 pub use health::Health;
 pub use open::{Opened, open};
+pub use verify::verify;
