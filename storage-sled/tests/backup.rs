@@ -222,7 +222,7 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
     assert!(check(&from).await.is_sound());
     for (at, backup) in backups.iter().enumerate() {
         let _ = std::fs::remove_dir_all(&to);
-        let restored = put_back(&to, &backup).unwrap();
+        let restored = put_back(&to, backup).unwrap();
         assert_ne!(
             restored.epoch, epoch,
             "a restored history has a name of its own"

@@ -1,5 +1,7 @@
 //! Migrations that were cut short, and checks of a whole schema.
 
+use std::fmt::Write as _;
+
 use gimlet_core::id::{DeviceId, GroupId};
 use gimlet_core::store::{AckMark, NewAccount, NewGroup, Role, Stores};
 use gimlet_core::time::Timestamp;
@@ -44,7 +46,10 @@ pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(server
         run(&mut conn, APPLIED).await;
         let mut left = done;
         for (version, checksum, statements) in &all {
-            let hex: String = checksum.iter().map(|it| format!("{it:02x}")).collect();
+            let mut hex = String::new();
+            for byte in checksum {
+                let _ = write!(hex, "{byte:02x}");
+            }
             let begun = format!(
                 "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
                  execution_time) VALUES ({version}, 'x', {}, X'{hex}', -1)",
