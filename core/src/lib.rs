@@ -80,4 +80,5 @@ pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+pub mod verify;
 mod wakes;

@@ -79,6 +79,8 @@ pub struct App {
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) places: Places,
     pub(crate) watch: Watch,
+    #[cfg(all(unix, feature = "sled"))]
+    pub(crate) control: Option<crate::control::Control>,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
     /// When accepting ends, and when what is left is cut.
@@ -159,6 +161,8 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         sessions,
         places: Places::new(&config.limits),
         watch: storage.watch,
+        #[cfg(all(unix, feature = "sled"))]
+        control: storage.control,
         health: Arc::new(Health::default()),
         metrics,
         ends,

@@ -24,6 +24,8 @@ mod api;
 mod app;
 mod cluster;
 pub mod config;
+#[cfg(all(unix, feature = "sled"))]
+mod control;
 mod health;
 mod http;
 mod lifecycle;
@@ -36,6 +38,7 @@ mod roles;
 mod server;
 mod storage;
 mod tokens;
+pub mod tools;
 mod verifier;
 
 pub use app::{App, StartError, build};

@@ -63,6 +63,13 @@ impl App {
         let (reporter, reporting) = tonic_health::server::health_reporter();
         self.start_ops(&ops_tasks, &ops_ends);
         self.start_grpc(&running, reporting);
+        #[cfg(all(unix, feature = "sled"))]
+        if let Some(control) = self.control.take() {
+            let (tasks, ends) = (running.tasks.clone(), running.ends.clone());
+            running
+                .tasks
+                .spawn(crate::control::serve(control, tasks, ends));
+        }
         let serving = async {
             self.roles.reached().await;
             self.start_clients(&running);

@@ -5,6 +5,7 @@ mod hello;
 mod logging;
 mod reload;
 mod signals;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config, file)) => serve(*config, file),
         #[cfg(feature = "mysql")]
         Ok(Command::Migrate(config)) => migrate(&config),
+        Ok(Command::Tool(config, tool, json)) => tool::run(&config, tool, json),
         Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
             hello::say(&text);
             ExitCode::SUCCESS

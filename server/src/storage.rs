@@ -20,6 +20,9 @@ pub(crate) struct Storage {
     pub(crate) route: Arc<dyn DeviceRoute>,
     /// Whether it still works.
     pub(crate) watch: Watch,
+    /// What the tools ask for.
+    #[cfg(all(unix, feature = "sled"))]
+    pub(crate) control: Option<crate::control::Control>,
 }
 
 impl Storage {
@@ -29,6 +32,8 @@ impl Storage {
             route: Arc::clone(&stores.route),
             stores: Some(stores),
             watch,
+            #[cfg(all(unix, feature = "sled"))]
+            control: None,
         }
     }
 }
@@ -127,30 +132,46 @@ async fn keep(config: &Config) -> Result<(), StartError> {
         .map_err(|error| failed(&error))
 }
 
+/// What the data directory is opened with.
 #[cfg(feature = "sled")]
-async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+pub(crate) fn sled_config(config: &Config) -> gimlet_storage_sled::Config {
     use gimlet_storage_sled as sled;
 
-    let settings = sled::Config {
+    sled::Config {
         durability: match config.storage.durability {
             crate::config::Durability::Power => sled::Durability::Power,
             crate::config::Durability::Process => sled::Durability::Process,
         },
         min_free: config.storage.min_free,
         cache_bytes: config.storage.cache,
-        room: config.rooms,
         ..sled::Config::new(&config.data_dir)
-    };
+    }
+}
+
+#[cfg(feature = "sled")]
+async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+    use gimlet_storage_sled as sled;
+
+    let settings = sled_config(config);
     // Recovery reads the whole log.
     let opened = tokio::task::spawn_blocking(move || sled::open(&settings, clock)).await;
     let opened = opened
         .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
-    Ok(Storage::whole(
-        opened.stores,
-        Watch::Sled(opened.health, gate),
-    ))
+    #[cfg(unix)]
+    let control = crate::control::Control {
+        dir: config.data_dir.clone(),
+        exporter: opened.exporter(),
+        seq: Arc::clone(&opened.stores.seq),
+    };
+    let storage = Storage::whole(opened.stores, Watch::Sled(opened.health, gate));
+    #[cfg(unix)]
+    let storage = Storage {
+        control: Some(control),
+        ..storage
+    };
+    Ok(storage)
 }
 
 #[cfg(feature = "mysql")]
@@ -173,6 +194,8 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
             room,
             route,
             watch: Watch::Mysql(None),
+            #[cfg(all(unix, feature = "sled"))]
+            control: None,
         });
     }
     let mysql = mysql_config(config);
@@ -188,7 +211,7 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
 }
 
 #[cfg(feature = "mysql")]
-fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
+pub(crate) fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
     let url = config.storage.mysql_url.as_ref();
     gimlet_storage_mysql::MysqlConfig {
         connections: config.storage.mysql_connections,

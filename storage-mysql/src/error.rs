@@ -45,9 +45,26 @@ pub enum OpenError {
     Schema(String),
     /// A migration failed.
     #[error(
-        "the migration failed: {0}; nothing else was changed, correct the cause and run `gimlet migrate` again"
+        "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
+         again, it goes on where it stopped"
     )]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate {
+        /// Which.
+        version: i64,
+        /// The first line of the statement.
+        statement: String,
+        /// What the server said.
+        source: sqlx::Error,
+    },
+    /// Tables of these names are there, and gimlet did not make them.
+    #[error(
+        "the database has tables that gimlet would make and did not: {}; give gimlet a database of its own",
+        .tables.join(", ")
+    )]
+    Foreign {
+        /// Their names.
+        tables: Vec<String>,
+    },
     /// The server, or its settings, cannot be worked with.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),

@@ -23,6 +23,8 @@ mod pool;
 mod private;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "servers/schema.rs"]
+mod schema;
 #[path = "servers/settings.rs"]
 mod settings;
 #[path = "servers/speed.rs"]
@@ -86,6 +88,11 @@ cases! {
         a_reader_that_meets_a_shorter_inbox_renews_the_epoch,
         a_new_connection_knows_the_commits_of_all_nodes,
         an_epoch_whose_renewal_was_lost_is_renewed_again,
+    }
+    schema {
+        a_migration_cut_short_after_any_statement_is_repeated,
+        a_database_of_another_program_is_left_alone,
+        a_check_finds_each_planted_damage,
     }
     live {
         a_room_feed_that_breaks_says_so,

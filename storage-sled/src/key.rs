@@ -79,6 +79,9 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))
 }
 
+/// Every prefix of the table above, ascending: what else is found is not ours.
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVXZ";
+
 /// The only `Meta`.
 pub(crate) const META: &[u8] = b"V";
 

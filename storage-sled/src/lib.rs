@@ -68,6 +68,7 @@ mod seq;
 mod shared;
 mod store;
 mod txn;
+mod verify;
 mod writer;
 
 pub use backup::{
@@ -79,3 +80,4 @@ pub use error::OpenError;
 pub use gate::FlushGate;
 pub use health::Health;
 pub use open::{Opened, open};
+pub use verify::verify;
