@@ -14,8 +14,8 @@ use crate::accept::Ends;
 use crate::api::Api;
 use crate::config::{Config, ConfigError, Role, StorageKind};
 use crate::health::Health;
-use crate::http::Folder;
 use crate::http::files::Files;
+use crate::http::{Bounds, Folder};
 use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
 use crate::places::Places;
@@ -194,6 +194,19 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
         base: base_url(config, addrs),
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
+        bounds: upload_bounds(config),
+    }
+}
+
+/// Uploads stop before sends do, whatever is configured.
+fn upload_bounds(config: &Config) -> Bounds {
+    let sends = match config.storage.kind {
+        StorageKind::Sled => config.storage.min_free.saturating_mul(2),
+        StorageKind::Memory | StorageKind::Mysql => 0,
+    };
+    Bounds {
+        min_free: config.http.upload_min_free.max(sends),
+        each: config.http.upload_quota,
     }
 }
 

@@ -23,6 +23,7 @@ use crate::http::files;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::space::Space;
 
 /// The longest frame there is: two bytes of length.
 const FRAME_MAX: usize = 65_535;
@@ -229,6 +230,7 @@ impl App {
                 self.metrics.clone(),
                 self.scrape(),
             );
+            let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
             let places = Arc::clone(&self.places.ops);
             tasks.spawn(http::serve(
@@ -245,8 +247,10 @@ impl App {
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
-        let started = Instant::now();
+        let (started, space) = (Instant::now(), Space::of(&self.config));
         Arc::new(move |metrics: &Metrics| {
+            let read_only = u64::from(space.shortage().is_some());
+            metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());

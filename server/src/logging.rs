@@ -64,8 +64,44 @@ fn parse(level: &str) -> Result<EnvFilter, String> {
 fn filter(level: &str) -> Cow<'_, str> {
     match level.trim().to_ascii_lowercase().as_str() {
         level @ ("debug" | "trace") => format!("info,gimlet={level}").into(),
-        _ => level.into(),
+        _ => capped(level).into(),
     }
+}
+
+/// Takes the libraries below at `debug` at most: at `trace` they log what they carry, which is messages,
+/// tokens and phone numbers (sled each row, h2 each frame).
+fn capped(filter: &str) -> String {
+    let mut all = false;
+    let mut parts = Vec::new();
+    for part in filter.split(',') {
+        let (target, level) = part.rsplit_once('=').unwrap_or(("", part));
+        let traces = level.trim().eq_ignore_ascii_case("trace") || level.trim() == "5";
+        let ours = target.trim_start().starts_with("gimlet");
+        if traces && !ours {
+            all |= target.is_empty();
+            let target = target.trim();
+            let equals = if target.is_empty() { "" } else { "=" };
+            parts.push(format!("{target}{equals}debug"));
+        } else if is_target(part) && !part.trim_start().starts_with("gimlet") {
+            // A target alone is all of it.
+            parts.push(format!("{}=debug", part.trim()));
+        } else {
+            parts.push(part.to_owned());
+        }
+    }
+    if all {
+        parts.insert(0, "gimlet=trace".to_owned());
+    }
+    parts.join(",")
+}
+
+/// Whether a part of a filter is a target without a level.
+fn is_target(part: &str) -> bool {
+    let part = part.trim();
+    let is_level = ["off", "error", "warn", "info", "debug", "trace"]
+        .iter()
+        .any(|level| part.eq_ignore_ascii_case(level));
+    !part.is_empty() && !part.contains(['=', '[']) && !is_level && part.parse::<u8>().is_err()
 }
 
 #[cfg(test)]
@@ -80,5 +116,21 @@ mod tests {
             assert_eq!(filter(kept), kept);
         }
         assert!(EnvFilter::try_new(filter("debug")).is_ok());
+    }
+
+    #[test]
+    fn no_library_logs_what_it_carries() {
+        for (given, taken) in [
+            ("sled=trace", "sled=debug"),
+            ("sled::tree=TRACE,info", "sled::tree=debug,info"),
+            ("info,sled", "info,sled=debug"),
+            ("trace,h2=info", "gimlet=trace,debug,h2=info"),
+            ("info,gimlet_core=trace", "info,gimlet_core=trace"),
+            ("info,gimlet_core", "info,gimlet_core"),
+            ("info,h2=5", "info,h2=debug"),
+        ] {
+            assert_eq!(filter(given), taken);
+            assert!(EnvFilter::try_new(taken).is_ok());
+        }
     }
 }

@@ -126,6 +126,10 @@ const GAUGES: &[(&str, &str)] = &[
         "Other nodes with connections that are known",
     ),
     ("gimlet_ready", "1 while the server is ready"),
+    (
+        "gimlet_read_only",
+        "1 while the disk has too little free space for sends",
+    ),
     ("gimlet_uptime_seconds", "Seconds since the start"),
 ];
 

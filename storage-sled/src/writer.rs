@@ -115,6 +115,7 @@ fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
             answer(&outcome);
         }
         garbage.note(rows);
+        shared.stamp.sync_if_due();
     }
     std::mem::forget(guard);
 }

@@ -242,6 +242,10 @@ pub struct Http {
     pub upload_max: u64,
     /// Whether uploads need no sign-in, also outside a development run.
     pub anonymous_upload: bool,
+    /// Bytes that uploads leave free on the disk, at least; more if messages need more.
+    pub upload_min_free: u64,
+    /// Bytes a user may upload in a day; 0 is unlimited.
+    pub upload_quota: u64,
 }
 
 impl Default for Http {
@@ -250,6 +254,8 @@ impl Default for Http {
             public_url: None,
             upload_max: 20 << 20,
             anonymous_upload: false,
+            upload_min_free: 1 << 30,
+            upload_quota: 1 << 30,
         }
     }
 }

@@ -58,6 +58,8 @@ settings! {
     "http.public_url": url http.public_url;
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
+    "http.upload_min_free": bytes http.upload_min_free;
+    "http.upload_quota": bytes http.upload_quota;
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;

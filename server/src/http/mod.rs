@@ -9,6 +9,8 @@ pub(crate) mod files;
 mod folder;
 mod kind;
 mod pace;
+mod quota;
+mod range;
 mod upload;
 
 use std::net::SocketAddr;
@@ -32,6 +34,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept::Ends;
 
 pub(crate) use folder::Folder;
+pub(crate) use quota::Bounds;
 
 /// The first byte, and each request's header, must come within this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
