@@ -20,6 +20,7 @@ use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::roles::Roles;
+use crate::servers::Servers;
 use crate::storage::{self, Watch};
 use crate::tokens::Tokens;
 use crate::verifier;
@@ -79,6 +80,7 @@ pub struct App {
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) places: Places,
     pub(crate) watch: Watch,
+    pub(crate) servers: Servers,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
     /// When accepting ends, and when what is left is cut.
@@ -159,6 +161,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         sessions,
         places: Places::new(&config.limits),
         watch: storage.watch,
+        servers: storage.servers,
         health: Arc::new(Health::default()),
         metrics,
         ends,

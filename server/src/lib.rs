@@ -34,6 +34,7 @@ mod places;
 mod private;
 mod roles;
 mod server;
+mod servers;
 mod storage;
 mod tokens;
 mod verifier;
