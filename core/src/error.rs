@@ -129,7 +129,7 @@ impl From<StoreError> for Refusal {
                 Self::Exhausted("the server's storage is full; nothing was stored".into())
             }
             Kind::Corrupt | Kind::Misuse => {
-                tracing::error!(error = &error as &dyn std::error::Error, "store fault");
+                crate::error_rated!(error = &error as &dyn std::error::Error, "store fault");
                 Self::Internal
             }
         }

@@ -78,7 +78,7 @@ async fn accept(
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept gRPC connections for the moment");
+                gimlet_core::warn_rated!(%error, "cannot accept gRPC connections for the moment");
                 tokio::select! {
                     () = ends.stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}

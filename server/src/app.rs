@@ -20,6 +20,7 @@ use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::roles::Roles;
+use crate::servers::Servers;
 use crate::storage::{self, Watch};
 use crate::tokens::Tokens;
 use crate::verifier;
@@ -81,6 +82,7 @@ pub struct App {
     pub(crate) watch: Watch,
     #[cfg(all(unix, feature = "sled"))]
     pub(crate) control: Option<crate::control::Control>,
+    pub(crate) servers: Servers,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
     /// When accepting ends, and when what is left is cut.
@@ -163,6 +165,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         watch: storage.watch,
         #[cfg(all(unix, feature = "sled"))]
         control: storage.control,
+        servers: storage.servers,
         health: Arc::new(Health::default()),
         metrics,
         ends,

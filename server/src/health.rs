@@ -11,7 +11,7 @@ pub(crate) enum State {
     /// Serving.
     Ready,
     /// Not serving for now, for this reason.
-    Waiting(&'static str),
+    Waiting(String),
     /// Going away.
     Draining,
     /// Something it cannot do without has failed.

@@ -36,6 +36,7 @@ mod places;
 mod private;
 mod roles;
 mod server;
+mod servers;
 mod space;
 mod storage;
 mod tokens;

@@ -224,11 +224,13 @@ impl App {
                 metrics.upkeep();
             }
         });
+        tasks.spawn(self.servers.clone().follow(stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let router = ops::router(
                 Arc::clone(&self.health),
                 self.metrics.clone(),
                 self.scrape(),
+                self.servers.clone(),
             );
             let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
@@ -289,22 +291,48 @@ impl App {
 /// What a cut connection gets to let go.
 const CUT: Duration = Duration::from_secs(1);
 
+/// How often the servers that this node depends on are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+const NO_LOGIC: &str = "no logic node is reached";
+
 /// What flushing and closing get even when draining has used up the grace.
 const LAST: Duration = Duration::from_secs(5);
 
 impl App {
     /// Ready while what this process cannot serve without is reached; without end.
     async fn follow(&self, reporter: &HealthReporter) {
+        let mut said = None;
         loop {
-            self.health.set(State::Ready);
-            self.set_serving(reporter, ServingStatus::Serving).await;
-            self.roles.lost().await;
-            tracing::warn!("no logic node is reached; this node is not ready until one is");
-            self.health.set(State::Waiting("no logic node is reached"));
-            self.set_serving(reporter, ServingStatus::NotServing).await;
-            self.roles.reached().await;
-            tracing::info!("a logic node is reached again");
+            let why = self.servers.keep_out();
+            self.say(reporter, &mut said, why).await;
+            let looked = tokio::time::timeout(LOOK, self.roles.lost()).await;
+            if looked.is_ok() {
+                let why = Some(NO_LOGIC.to_owned());
+                self.say(reporter, &mut said, why).await;
+                self.roles.reached().await;
+            }
         }
+    }
+
+    /// Tells probes whether this node serves, and the log when that changes.
+    async fn say(&self, reporter: &HealthReporter, said: &mut Option<bool>, why: Option<String>) {
+        let ready = why.is_none();
+        let before = said.replace(ready);
+        if before != Some(ready) {
+            match &why {
+                Some(why) => gimlet_core::warn_rated!(why, "not ready"),
+                None if before.is_some() => gimlet_core::info_rated!("ready again"),
+                None => {}
+            }
+            let status = if ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            self.set_serving(reporter, status).await;
+        }
+        self.health.set(why.map_or(State::Ready, State::Waiting));
     }
 
     /// What the gRPC health service answers.

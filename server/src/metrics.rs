@@ -74,6 +74,13 @@ impl Metrics {
         self.with(|| gauge!(name).set(value as f64));
     }
 
+    /// Sets one of a family of gauges, by a label, to what was read elsewhere.
+    pub(crate) fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
+        let labels = [label];
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
+        self.with(|| gauge!(name, &labels).set(value as f64));
+    }
+
     /// Sets a counter to what is kept elsewhere.
     pub(crate) fn counter(&self, name: &'static str, value: u64) {
         self.with(|| counter!(name).absolute(value));
@@ -130,6 +137,10 @@ const GAUGES: &[(&str, &str)] = &[
         "gimlet_read_only",
         "1 while the disk has too little free space for sends",
     ),
+    (
+        "gimlet_dependency_up",
+        "1 while MySQL or Redis answers this node, by dependency",
+    ),
     ("gimlet_uptime_seconds", "Seconds since the start"),
 ];
 
@@ -142,6 +153,10 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_business_failures_total",
         "Calls that the business role elsewhere did not answer, or not with sense",
+    ),
+    (
+        "gimlet_dependency_failures_total",
+        "Calls that MySQL or Redis failed, by dependency",
     ),
     ("gimlet_opened_total", "Clients' connections opened"),
     ("gimlet_closed_total", "Clients' connections closed"),

@@ -6,7 +6,9 @@ use gimlet_core::store::{DeviceRoute, RoomStore, Stores};
 use gimlet_core::time::Clock;
 
 use crate::app::StartError;
+use crate::cluster::ClusterId;
 use crate::config::{Config, StorageKind};
+use crate::servers::Servers;
 
 /// An opened engine.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub(crate) struct Storage {
     /// What the tools ask for.
     #[cfg(all(unix, feature = "sled"))]
     pub(crate) control: Option<crate::control::Control>,
+    /// Which cluster it is of, as far as is known.
+    pub(crate) cluster: ClusterId,
+    /// The servers that it is on.
+    pub(crate) servers: Servers,
 }
 
 impl Storage {
@@ -34,6 +40,8 @@ impl Storage {
             watch,
             #[cfg(all(unix, feature = "sled"))]
             control: None,
+            cluster: ClusterId::default(),
+            servers: Servers::default(),
         }
     }
 }
@@ -188,14 +196,17 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
         ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
     };
     if !config.needs_mysql() {
-        let mysql::Live { room, route } = mysql::open_live(&redis).map_err(failed)?;
+        let live = mysql::open_live(&redis, None).map_err(failed)?;
+        live.check().await.map_err(failed)?;
         return Ok(Storage {
             stores: None,
-            room,
-            route,
+            room: Arc::clone(&live.room),
+            route: Arc::clone(&live.route),
             watch: Watch::Mysql(None),
             #[cfg(all(unix, feature = "sled"))]
             control: None,
+            cluster: ClusterId::new(Arc::clone(live.cluster())),
+            servers: Servers::of(None, &live),
         });
     }
     let mysql = mysql_config(config);
@@ -204,10 +215,14 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
     }
     let both = mysql::Config { mysql, redis };
     let opened = mysql::open(&both, clock).await.map_err(failed)?;
-    Ok(Storage::whole(
-        opened.stores,
-        Watch::Mysql(Some(opened.lasting)),
-    ))
+    let servers = Servers::of(Some(&opened.lasting), &opened.live);
+    let cluster = ClusterId::new(Arc::clone(opened.live.cluster()));
+    let watch = Watch::Mysql(Some(opened.lasting));
+    Ok(Storage {
+        cluster,
+        servers,
+        ..Storage::whole(opened.stores, watch)
+    })
 }
 
 #[cfg(feature = "mysql")]

@@ -68,6 +68,9 @@ pub enum OpenError {
     /// The server, or its settings, cannot be worked with.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),
+    /// Redis holds the keys of another cluster under this prefix.
+    #[error("Redis cannot be used: {0}")]
+    OtherCluster(String),
 }
 
 impl OpenError {
@@ -170,6 +173,9 @@ pub(crate) enum Fault {
     /// Redis failed a moment ago and is not asked again yet.
     #[error("redis does not answer; it is asked again shortly")]
     Down,
+    /// The keys under this prefix are another cluster's.
+    #[error("{0}")]
+    OtherCluster(String),
     /// The commit, or a change without a transaction, was sent and its answer never came.
     #[error("the answer to a change was lost: {0}")]
     Unknown(String),
@@ -200,9 +206,12 @@ impl Fault {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
             Self::Redis(error) => redis_kind(error),
-            Self::Deadline | Self::Down | Self::Closed | Self::Unfit(_) | Self::WentBack { .. } => {
-                Kind::Unavailable
-            }
+            Self::Deadline
+            | Self::Down
+            | Self::Closed
+            | Self::Unfit(_)
+            | Self::WentBack { .. }
+            | Self::OtherCluster(_) => Kind::Unavailable,
             Self::Unknown(_) => Kind::Unknown,
             Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,
@@ -213,6 +222,21 @@ impl Fault {
     /// The number of an error of sqlx, if it is one that the server answered.
     pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
         number(error)
+    }
+
+    /// Nothing, or nothing of use, came from the server, as opposed to a fault of what was asked.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Mysql(error) => matches!(mysql_kind(error), Kind::Unavailable | Kind::Full),
+            Self::Redis(_)
+            | Self::Deadline
+            | Self::Down
+            | Self::Unfit(_)
+            | Self::WentBack { .. }
+            | Self::OtherCluster(_)
+            | Self::Unknown(_) => true,
+            Self::Closed | Self::Corrupt(_) | Self::Unreadable(_) | Self::Misuse(_) => false,
+        }
     }
 
     /// The number of the server's error, if the server answered one.

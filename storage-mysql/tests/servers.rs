@@ -62,6 +62,7 @@ cases! {
         a_broken_transaction_is_made_again,
         a_frozen_server_is_unavailable_in_time,
         a_server_that_is_away_is_unavailable_and_comes_back,
+        a_mysql_that_is_away_is_noticed_and_its_return_too,
         an_old_schema_is_refused,
         migrations_run_once,
         an_expired_key_is_nobodys,
@@ -103,6 +104,9 @@ cases! {
         d2_a_busy_room_leaves_time_for_everything_else,
         all_rooms_of_a_node_are_bounded_together,
         a_private_ca_of_redis_is_trusted_if_it_is_named,
+        an_emptied_redis_says_so_to_a_fresh_node,
+        a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out,
+        p14_a_redis_that_refuses_is_named_with_its_cause,
     }
 }
 

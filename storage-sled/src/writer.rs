@@ -94,7 +94,7 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the storage's writer panicked");
+            gimlet_core::error_rated!("the storage's writer panicked");
         }
     }
 }

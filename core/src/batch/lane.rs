@@ -205,12 +205,12 @@ impl Lane {
             }
             Ok((_, Ok(outcomes))) => {
                 let (asked, got) = (askers.len(), outcomes.len());
-                tracing::error!(asked, got, "the store answered another number of sends");
+                crate::error_rated!(asked, got, "the store answered another number of sends");
                 Refusal::Unknown
             }
             Ok((_, Err(error))) => {
                 let error_chain = &error as &dyn std::error::Error;
-                tracing::warn!(
+                crate::warn_rated!(
                     error = error_chain,
                     sends = askers.len(),
                     "batch not stored"
@@ -218,7 +218,7 @@ impl Lane {
                 Refusal::from(error)
             }
             Err(()) => {
-                tracing::error!("the store panicked");
+                crate::error_rated!("the store panicked");
                 Refusal::Unknown
             }
         };
@@ -279,7 +279,7 @@ impl Pushes {
             return;
         }
         if let Err(error) = self.remote.try_send(parcels) {
-            tracing::warn!(%error, "pushes to other nodes dropped: their readers get it later");
+            crate::warn_rated!(%error, "pushes to other nodes dropped: their readers get it later");
         }
     }
 }

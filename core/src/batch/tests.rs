@@ -87,7 +87,7 @@ impl LocalSink for Heard {
         }
     }
 
-    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {}
+    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
 }
 
 struct Bench {

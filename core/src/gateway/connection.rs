@@ -268,7 +268,7 @@ impl Connection {
         let _reading = Reading(&self.handle);
         let page = inner.logic.page(self.identity().user, after, limit).await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
-            tracing::error!(user = %self.identity().user, "the inbox is shorter than it was");
+            crate::error_rated!(user = %self.identity().user, "the inbox is shorter than it was");
             // Compared with what was served: that ends the history (law 10).
             inner.heads.ask(self.identity().user);
         }

@@ -333,8 +333,8 @@ impl LocalSink for Hub {
         Self::deliver(self, parcels);
     }
 
-    fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
-        Self::disconnect(self, user, Some(device), reason);
+    fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) {
+        Self::disconnect(self, user, device, reason);
     }
 }
 

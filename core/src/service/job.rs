@@ -160,7 +160,7 @@ impl Runner {
 
 fn report(error: &StoreError) {
     let error = error as &dyn std::error::Error;
-    tracing::warn!(error, "fan-out job interrupted; it goes on later");
+    crate::warn_rated!(error, "fan-out job interrupted; it goes on later");
 }
 
 /// Adds work that is not there yet.

@@ -208,9 +208,19 @@ impl Service {
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Closes the device's connection wherever it is, so that a revocation takes effect.
-    pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
-        self.inner.fanout.disconnect(user, device, reason).await;
+    /// Closes the user's connection on this device, or on all its devices, wherever it is, so that a
+    /// revocation takes effect.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]: a connect node may serve the connection on. Repeat the call.
+    pub async fn disconnect(
+        &self,
+        user: UserId,
+        device: Option<DeviceId>,
+        reason: &str,
+    ) -> Result<(), Refusal> {
+        let heard = self.inner.fanout.disconnect(user, device, reason).await;
+        heard.then_some(()).ok_or(Refusal::Unavailable)
     }
 
     /// Runs a change and its pushes to the end, even if whoever asked goes away meanwhile.
@@ -220,7 +230,7 @@ impl Service {
     ) -> Result<T, Refusal> {
         let done = self.inner.tracker.spawn(work).await;
         done.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a change panicked");
+            crate::error_rated!(%panic, "a change panicked");
             Err(Refusal::Unknown)
         })
     }

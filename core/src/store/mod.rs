@@ -24,7 +24,7 @@ pub use group::{
 };
 pub use inbox::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Key, RosterVersion};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
-pub use route::{Claim, DeviceRoute, Route};
+pub use route::{Claim, DeviceRoute, Renewal, Route};
 pub use seq::{Head, Scope, SeqStore};
 
 /// A fault of a store: not an answer, but the lack of one.

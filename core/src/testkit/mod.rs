@@ -172,6 +172,7 @@ contract! {
         a_stale_release_removes_nothing,
         a_device_belongs_to_one_user,
         a_route_needs_its_nodes_lease,
+        a_new_store_says_that_routes_may_be_missing,
         the_nodes_are_those_that_hold_a_lease,
         a_lease_is_of_one_run_of_a_node,
         the_newest_of_a_storm_survives,

@@ -126,7 +126,7 @@ impl Accounts {
         self.builtin.sign_out(caller.user, caller.device).await?;
         if let Some(fanout) = &self.fanout {
             fanout
-                .disconnect(caller.user, caller.device, "signed out")
+                .disconnect(caller.user, Some(caller.device), "signed out")
                 .await;
         }
         Ok(Empty {})

@@ -134,7 +134,7 @@ impl Api {
         let mut routes = builder(health);
         let roles = &self.roles;
         if let Some(service) = roles.service.clone() {
-            let int = logic_int::Int::new(service, roles.gateway.clone());
+            let int = logic_int::Int::new(service);
             guarded!(routes, gate, REQUEST_MAX, LogicIntServer(int));
         }
         if let (Some(gateway), Some(logic)) = (roles.gateway.clone(), roles.logic.clone()) {

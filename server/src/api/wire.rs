@@ -111,7 +111,7 @@ where
             let mut response = match tokio::time::timeout(DEADLINE, call).await {
                 Ok(Ok(Ok(response))) => response,
                 Ok(Err(_panic)) => {
-                    tracing::error!(path, "a call panicked");
+                    gimlet_core::error_rated!(path, "a call panicked");
                     Status::unknown("internal error").into_http()
                 }
                 Err(_) => Status::deadline_exceeded("no answer in time").into_http(),

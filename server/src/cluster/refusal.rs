@@ -68,7 +68,7 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
         },
     };
     decoded.unwrap_or_else(|| {
-        tracing::error!("a node refused without a reason this version knows");
+        gimlet_core::error_rated!("a node refused without a reason this version knows");
         Refusal::Internal
     })
 }

@@ -9,7 +9,7 @@ use super::load::{ConfigError, Problem, env_name};
 #[cfg(feature = "cli")]
 use super::log_level;
 use super::sections::{CodeVerifier, Role, StorageKind};
-use crate::cluster::{Caller, check_address};
+use crate::cluster::{Caller, ClusterId, check_address};
 
 /// Something legal that an operator should know: logged loudly at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl Config {
                 }
             }
         }
-        if let Err(right) = Caller::new(cluster.secret.as_ref()) {
+        if let Err(right) = Caller::new(cluster.secret.as_ref(), ClusterId::default()) {
             problems.push(format!("cluster.secret cannot be sent: {right}"));
         }
         if clustered && connect && cluster.advertise.is_none() {

@@ -72,7 +72,7 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                gimlet_core::warn_rated!(%error, "accept failed");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

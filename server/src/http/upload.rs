@@ -83,7 +83,7 @@ impl IntoResponse for Refused {
             }
             Self::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
             Self::Failed(error) => {
-                tracing::error!(%error, "file storage failed");
+                gimlet_core::error_rated!(%error, "file storage failed");
                 if error.kind() == std::io::ErrorKind::StorageFull {
                     (StatusCode::INSUFFICIENT_STORAGE, "the disk is full".into())
                 } else {

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gimlet_core::dependency::Dependency;
+use gimlet_core::error::Causes;
 use gimlet_core::store::{Kind, StoreError};
 use gimlet_core::time::{Clock, Timestamp};
 use tokio::time::{Instant, timeout_at};
@@ -40,6 +42,7 @@ struct Inner {
     slow: Duration,
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
+    health: Arc<Dependency>,
     epoch: super::seq::EpochCell,
     history: Arc<History>,
     tokens: super::tokens::Tokens,
@@ -97,6 +100,7 @@ impl Db {
                 slow: config.slow_deadline,
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
+                health: Arc::new(Dependency::new("mysql")),
                 epoch: super::seq::EpochCell::default(),
                 history,
                 tokens: super::tokens::Tokens::default(),
@@ -107,6 +111,31 @@ impl Db {
     /// Statements sent so far.
     pub(crate) fn statements(&self) -> u64 {
         self.inner.statements.load(Ordering::Relaxed)
+    }
+
+    /// Whether MySQL answers.
+    pub(crate) fn health(&self) -> Arc<Dependency> {
+        Arc::clone(&self.inner.health)
+    }
+
+    /// Asks for a sign of life; what comes of it is in the health.
+    pub(crate) async fn ping(&self) {
+        let asked = self.once("mysql.ping", Once::Read, |session| {
+            Box::pin(session.plain("DO 0"))
+        });
+        if let Err(error) = asked.await {
+            tracing::debug!(error = %Causes(&error), "no sign of life");
+        }
+    }
+
+    /// Notes whether the server did what it was asked. A fault that is about the statement is an
+    /// answer.
+    fn note<T>(&self, done: &Result<T, Fault>) {
+        let health = &self.inner.health;
+        match done {
+            Err(fault) if fault.is_outage() => health.note_failure(fault, false),
+            Ok(_) | Err(_) => health.note_answer(),
+        }
     }
 
     /// Waits for the work in flight and closes the connections.
@@ -208,7 +237,10 @@ impl Db {
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, StoreError> {
         match self.inner.tasks.spawn(work).await {
-            Ok(done) => done.map_err(|fault| fault.of(op)),
+            Ok(done) => {
+                self.note(&done);
+                done.map_err(|fault| fault.of(op))
+            }
             // The runtime is going down, or a bug: in either case nobody knows.
             Err(lost) => Err(StoreError::with(op, Kind::Unknown, lost)),
         }
@@ -227,7 +259,7 @@ impl Db {
         let Some(old) = self.inner.history.present() else {
             return Ok(());
         };
-        tracing::error!(
+        gimlet_core::error_rated!(
             error = fault as &dyn std::error::Error,
             "the store's history went back"
         );

@@ -17,7 +17,6 @@ mod history;
 mod inbox;
 mod job;
 mod open;
-mod outage;
 mod pool;
 mod seq;
 mod session;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use gimlet_core::dependency::Dependency;
 use redis::aio::{
     ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
 };
@@ -24,6 +25,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
 use super::sentinel::{Master, SentinelAddress};
+use super::stamp::Stamp;
 use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 
@@ -45,6 +47,8 @@ struct Inner {
     sentinels: Option<SentinelAddress>,
     certificates: Option<TlsCertificates>,
     deadline: Duration,
+    stamp: Arc<Stamp>,
+    health: Arc<Dependency>,
     /// Redis is not asked before this.
     closed_until: Mutex<Option<Instant>>,
 }
@@ -72,12 +76,21 @@ enum Conn {
 }
 
 impl Wire {
-    pub(super) fn open(config: &RedisConfig) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        config: &RedisConfig,
+        stamp: &Arc<Stamp>,
+        health: &Arc<Dependency>,
+    ) -> Result<Self, OpenError> {
         let certificates = config.ca.as_deref().map(certificates).transpose()?;
-        Self::with(config, certificates).map_err(OpenError::RedisAddress)
+        Self::with(config, certificates, stamp, health).map_err(OpenError::RedisAddress)
     }
 
-    fn with(config: &RedisConfig, certificates: Option<TlsCertificates>) -> RedisResult<Self> {
+    fn with(
+        config: &RedisConfig,
+        certificates: Option<TlsCertificates>,
+        stamp: &Arc<Stamp>,
+        health: &Arc<Dependency>,
+    ) -> RedisResult<Self> {
         let sentinels = SentinelAddress::parse(&config.url, certificates.as_ref())?;
         let addresses = match &sentinels {
             Some(_) => Vec::new(),
@@ -107,6 +120,8 @@ impl Wire {
                 sentinels,
                 certificates,
                 deadline: config.deadline,
+                stamp: Arc::clone(stamp),
+                health: Arc::clone(health),
                 closed_until: Mutex::new(None),
             }),
         })
@@ -167,6 +182,33 @@ impl Wire {
         .await
     }
 
+    /// Compares the owner of the keys with this cluster; returns whether they were claimed less than
+    /// one lease ago, so that some may be missing.
+    pub(super) async fn check_owner(&self) -> Result<bool, Fault> {
+        let question = self.inner.stamp.question();
+        let answer = self.ask(async {
+            match self.conn().await? {
+                Conn::One(mut conn) => question.invoke_async(&mut conn).await,
+                Conn::Cluster(mut conn) => question.invoke_async(&mut conn).await,
+            }
+        });
+        let (owner, young): (String, bool) = answer.await?;
+        let noted = self.inner.stamp.note(&owner);
+        match &noted {
+            Ok(()) => self.inner.health.note_answer(),
+            Err(fault) => self.inner.health.note_failure(fault, true),
+        }
+        noted.map(|()| young)
+    }
+
+    /// An error if the keys are not this cluster's, as far as is known; asked from time to time.
+    pub(super) async fn owned(&self) -> Result<(), Fault> {
+        if self.inner.stamp.is_due() {
+            self.check_owner().await?;
+        }
+        self.inner.stamp.verdict()
+    }
+
     /// What the feed connects with.
     pub(super) fn listener(&self) -> Listener {
         Listener {
@@ -193,11 +235,19 @@ impl Wire {
         }
     }
 
-    /// Runs a call within its time, unless Redis failed a moment ago.
+    /// Runs a call on this cluster's keys.
     async fn guarded<T>(
         &self,
         call: impl Future<Output = RedisResult<T>> + Send,
     ) -> Result<T, Fault> {
+        self.owned().await?;
+        let answer = self.ask(call).await?;
+        self.inner.health.note_answer();
+        Ok(answer)
+    }
+
+    /// Runs a call within its time, unless Redis failed a moment ago.
+    async fn ask<T>(&self, call: impl Future<Output = RedisResult<T>> + Send) -> Result<T, Fault> {
         if self.closed().is_some_and(|until| Instant::now() < until) {
             return Err(Fault::Down);
         }
@@ -219,7 +269,10 @@ impl Wire {
             master.forget();
         }
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
-        answer
+        if silent {
+            self.inner.stamp.doubt();
+        }
+        answer.inspect_err(|fault| self.inner.health.note_failure(fault, is_refusal(fault)))
     }
 
     fn closed(&self) -> Option<Instant> {
@@ -247,6 +300,15 @@ async fn pipelined<T: FromRedisValue>(
         answers.extend(part);
     }
     Ok(answers)
+}
+
+/// The server answers, and does not let this node in.
+fn is_refusal(fault: &Fault) -> bool {
+    let Fault::Redis(error) = fault else {
+        return false;
+    };
+    matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+        || error.kind() == redis::ErrorKind::AuthenticationFailed
 }
 
 /// No server answered, as opposed to an answer that is an error.

@@ -142,7 +142,7 @@ pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     let frame = push_of(&Encoded::once(envelope, extended), *seq, 0)
         .or_else(|| push_of(&Encoded::bare(envelope, extended), *seq, 0));
     if frame.is_none() {
-        tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+        gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
     }
     frame
 }

@@ -48,7 +48,7 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: 
         }
         let item = item_len(&body, *seq, extended);
         if !fits(item, behind, LARGEST_FRAME) {
-            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
             continue;
         }
         if let Some((last, _)) = bodies

@@ -68,7 +68,7 @@ impl Business for Backend {
 #[derive(Debug, Default)]
 struct Heard {
     parcels: Mutex<Vec<Parcel>>,
-    closed: Mutex<Vec<(UserId, DeviceId)>>,
+    closed: Mutex<Vec<(UserId, Option<DeviceId>)>>,
 }
 
 impl LocalSink for Heard {
@@ -76,7 +76,7 @@ impl LocalSink for Heard {
         self.parcels.lock().unwrap().extend(parcels.iter().cloned());
     }
 
-    fn disconnect(&self, user: UserId, device: DeviceId, _: &str) {
+    fn disconnect(&self, user: UserId, device: Option<DeviceId>, _: &str) {
         self.closed.lock().unwrap().push((user, device));
     }
 }

@@ -256,7 +256,7 @@ impl<L: Link> Session<'_, L> {
         };
         let frame = encode::push(envelope, *seq, request_id, self.extended);
         let Some(frame) = frame else {
-            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
             return Ok(());
         };
         self.write(frame)
