@@ -285,34 +285,32 @@ impl Connection {
 
     /// Where the page for a SYNC from `asked` really starts.
     async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
-        let by_ack = asked == Seq::ZERO && self.gateway.inner.from_zero != SyncFromZero::All;
+        let inner = &self.gateway.inner;
+        let by_ack = asked == Seq::ZERO && inner.from_zero != SyncFromZero::All;
         if !by_ack && (!self.fragile || asked == Seq::ZERO) {
             return Ok(asked);
         }
         let Identity { user, device, .. } = *self.identity();
-        let marks = self.gateway.inner.logic.acked(user).await?;
-        let own = marks
+        let by_user = by_ack && inner.from_zero == SyncFromZero::UserAck;
+        // Marks that are not stored yet are read before the stored ones: see `acks`.
+        let noted = if by_user {
+            let handles = inner.hub.of(user);
+            let devices = handles.iter().map(|handle| handle.identity().device);
+            devices.map(|device| inner.acks.noted(user, device)).max()
+        } else {
+            Some(inner.acks.noted(user, device))
+        };
+        let marks = inner.logic.acked(user).await?;
+        let stored = marks
             .iter()
-            .find(|(d, _)| *d == device)
-            .map_or(Seq::ZERO, |(_, seq)| *seq);
-        let own = own.max(self.gateway.inner.acks.pending(user, device));
-        if asked > Seq::ZERO {
-            return Ok(if own > Seq::ZERO {
-                own.min(asked)
-            } else {
-                asked
-            });
-        }
-        let any = marks
-            .iter()
+            .filter(|(of, _)| by_user || *of == device)
             .map(|(_, seq)| *seq)
-            .max()
-            .unwrap_or_default()
-            .max(own);
-        Ok(match self.gateway.inner.from_zero {
-            SyncFromZero::UserAck => any,
-            SyncFromZero::DeviceAck | SyncFromZero::All => own,
-        })
+            .max();
+        let acked = stored.max(noted).unwrap_or_default();
+        if by_ack || acked == Seq::ZERO {
+            return Ok(acked.max(asked));
+        }
+        Ok(acked.min(asked))
     }
 
     /// Counts a request that costs more than the packet it came in: a read of the store, a
