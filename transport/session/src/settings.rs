@@ -25,8 +25,8 @@ pub struct SessionSettings {
     /// Whether TCP clients without a protocol version get one frame per write, paced, and small
     /// SYNC pages, because they parse one frame per read (gim's fim). Default on.
     pub pace: bool,
-    /// How long such a client gets nothing more after a frame, unless a packet comes from it.
-    /// Default 50 ms.
+    /// Shortest pause after a frame to such a client, unless it answers before: all of the pause for
+    /// one that does not ack. The acks of one that does are waited for up to 2 s. Default 50 ms.
     pub pace_wait: Duration,
     /// How long a connection that is being closed may take to let go. Default 1 s.
     pub linger: Duration,

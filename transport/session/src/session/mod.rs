@@ -6,6 +6,7 @@
 //! read does not stop us reading its acks, and one that does not write still gets its pushes; what
 //! is buffered for it is bounded by the link, and beyond that by the hub.
 
+mod pacing;
 mod requests;
 mod step;
 #[cfg(test)]
@@ -22,11 +23,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::gateway::{Connection, Gateway};
+use gimlet_core::seq::Seq;
 use gimlet_proto::pb::CloseCode;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Instrument as _, Span};
 
+use self::pacing::Pacing;
 use self::requests::Slow;
 use self::step::Step;
 use self::work::Backlog;
@@ -158,8 +161,8 @@ struct Session<'s, L> {
     connection: Option<Arc<Connection>>,
     /// It speaks our extension.
     extended: bool,
-    /// It is a client of gim over TCP and gets one frame at a time.
-    fragile: bool,
+    /// For a legacy client, one of gim over TCP: it gets one frame at a time.
+    pacing: Option<Box<Pacing>>,
     stage: Stage,
     /// Packets of it that could not be read.
     undecodable: u8,
@@ -167,8 +170,6 @@ struct Session<'s, L> {
     unflushed: u8,
     /// When something came in; until it has tried to sign in, when it connected.
     heard: Instant,
-    /// A fragile client gets no push before this.
-    hold: Option<Instant>,
     timer: Pin<Box<Sleep>>,
     /// The packet that is to be answered next.
     packet: Option<Box<Packet>>,
@@ -189,12 +190,11 @@ impl<'s, L: Link> Session<'s, L> {
             span: None,
             connection: None,
             extended: false,
-            fragile: false,
+            pacing: None,
             stage: Stage::Silent,
             undecodable: 0,
             unflushed: 0,
             heard,
-            hold: None,
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,
             backlog: None,
@@ -228,14 +228,27 @@ impl<'s, L: Link> Session<'s, L> {
         }
     }
 
-    /// Queues a frame. A fragile client gets nothing more for a moment.
+    /// Queues an answer.
     fn write(&mut self, frame: Bytes) -> Result<(), End> {
-        self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
-        self.link.start_send_unpin(frame)?;
-        if self.fragile {
-            self.hold = Some(Instant::now() + self.shared.settings.pace_wait);
+        self.queue(frame)?;
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.wrote_answer(Instant::now());
         }
         Ok(())
+    }
+
+    /// Queues a push, or a page that is not empty; the client acks it with this number.
+    fn write_acked(&mut self, frame: Bytes, seq: Seq) -> Result<(), End> {
+        self.queue(frame)?;
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.wrote_acked(seq.to_wire(), Instant::now());
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, frame: Bytes) -> Result<(), End> {
+        self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
+        Ok(self.link.start_send_unpin(frame)?)
     }
 
     /// Says goodbye as far as the client can hear it, and lets go.
