@@ -3,6 +3,7 @@
 import select
 import socket
 import struct
+import threading
 
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
@@ -116,8 +117,10 @@ def g3_a_hundred_messages_over_a_slow_way_reach_a_parser_of_one_frame_per_read(w
     alice, bob = w.users(2)
     way = w.keep(SlowWay(w.server.tcp_address, 0.040, 0.120))
     reader = fim(w, bob, way)
-    for n in range(100):
-        alice.send(bob, "message %d" % n)
+    # Beside the reader, which never leaves anything lying: a phone reads at once.
+    sender = threading.Thread(
+        target=lambda: [alice.send(bob, "message %d" % n) for n in range(100)])
+    sender.start()
     # fim sends a heartbeat now and then, whatever is on its way.
     seen, answers, deadline = [], 0, Deadline(50)
     while len(seen) < 100 or answers < 4:
@@ -131,4 +134,5 @@ def g3_a_hundred_messages_over_a_slow_way_reach_a_parser_of_one_frame_per_read(w
             reader.send(m.HEARTBEAT, b"", 5)
         ack = m.CODEC.encode("MessageACK", device_ack=seen[-1], receive_time=1)
         reader.send(m.MESSAGE, ack)
+    sender.join()
     assert_equal(seen, list(range(1, 101)))

@@ -121,8 +121,10 @@ fn ack(client: &mut Client, device_ack: i64) {
 async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_before() {
     let house = house();
     let mut client = legacy_with(&house, 20).await;
+    let mut acked = Instant::now();
     for n in 1..=20 {
         assert_eq!(pushed_alone(&mut client).await, n);
+        assert!(acked.elapsed() <= Duration::from_millis(50), "late: {n}");
         let written = Instant::now();
         // A slow way there and back; whether this client acks at all shows with its first ack.
         let way = Duration::from_millis(if n == 1 { 400 } else { 900 });
@@ -130,6 +132,7 @@ async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_b
         assert!(next.is_err(), "a push before the ack of {n}");
         ack(&mut client, n);
         assert_eq!(written.elapsed(), way);
+        acked = Instant::now();
     }
 }
 
