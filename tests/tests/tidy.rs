@@ -158,6 +158,26 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     }
 }
 
+/// A slice keeps the whole buffer that it was cut from.
+#[test]
+fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
+    let made = |text: &str| text.contains(" Content(") && !text.contains("struct Content(");
+    let mut copies = 0;
+    for (path, text) in sources() {
+        let shown = path.display().to_string();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let from_outside = ["transport/session/src/", "server/src/"];
+        if from_outside.iter().any(|place| shown.contains(place)) {
+            assert!(!made(code), "{shown} must use Content::copied_from");
+            copies += code.matches("Content::copied_from(").count();
+        }
+    }
+    assert!(
+        copies >= 6,
+        "{copies} places copy; there are six that take content in"
+    );
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     let words = [

@@ -89,7 +89,7 @@ impl Int {
     }
 
     async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
-        let content = Content(req.message_content);
+        let content = Content::copied_from(&req.message_content);
         self.service
             .push_all(Sender::Business, req.message_type, content)
             .await?;
