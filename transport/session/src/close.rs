@@ -29,10 +29,12 @@ impl Close {
         }
     }
 
-    /// The code as WebSocket carries it; what has no reason is a normal closure.
-    pub(crate) fn number(&self) -> u16 {
+    /// The code as WebSocket carries it; what has no reason is a normal closure. A client without our
+    /// extension gets the standard's code where there is one.
+    pub(crate) fn number(&self, extended: bool) -> u16 {
         match self.code {
             CloseCode::Unknown => 1000,
+            CloseCode::FrameTooLarge if !extended => 1009,
             code => u16::try_from(i32::from(code)).unwrap_or(1000),
         }
     }
@@ -106,6 +108,6 @@ mod tests {
         let data = pb::CloseOutput::decode(output.data).unwrap();
         assert_eq!(data.code, 4000);
         assert_eq!(data.after_ms, 1500);
-        assert_eq!(close.number(), 4000);
+        assert_eq!(close.number(true), 4000);
     }
 }

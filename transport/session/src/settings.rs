@@ -13,6 +13,12 @@ pub struct SessionSettings {
     pub idle_tcp: Duration,
     /// The same for WebSocket. Default 12 min, as in gim.
     pub idle_ws: Duration,
+    /// Longest time in which a WebSocket client gets nothing: a ping then. Proxies cut what is silent,
+    /// nginx after 60 s. Zero: never. Default 50 s.
+    pub ws_silence: Duration,
+    /// A client that takes nothing of what waits for it for this long is closed with 4102; what it has
+    /// not got is in its inbox. Default 2 min.
+    pub stuck: Duration,
     /// Sends of one connection that wait for their answers; at it the socket is not read.
     /// Default 64.
     pub in_flight: usize,
@@ -38,6 +44,8 @@ impl Default for SessionSettings {
             silent: Duration::from_secs(10),
             idle_tcp: Duration::from_mins(11),
             idle_ws: Duration::from_mins(12),
+            ws_silence: Duration::from_secs(50),
+            stuck: Duration::from_mins(2),
             in_flight: 64,
             undecodable: 3,
             failed_sign_ins: 10,

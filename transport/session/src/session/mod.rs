@@ -150,6 +150,13 @@ enum Stage {
     Ended,
 }
 
+/// An output that waits for the client to read.
+struct Blocked {
+    /// What the system had taken when it last took something, and when that was.
+    written: u32,
+    since: Instant,
+}
+
 /// One connection. Small on purpose: what only busy connections need is boxed in `backlog`.
 struct Session<'s, L> {
     shared: &'s Sessions,
@@ -170,6 +177,8 @@ struct Session<'s, L> {
     unflushed: u8,
     /// When something came in; until it has tried to sign in, when it connected.
     heard: Instant,
+    /// While output waits for the client.
+    blocked: Option<Box<Blocked>>,
     timer: Pin<Box<Sleep>>,
     /// The packet that is to be answered next.
     packet: Option<Box<Packet>>,
@@ -195,6 +204,7 @@ impl<'s, L: Link> Session<'s, L> {
             undecodable: 0,
             unflushed: 0,
             heard,
+            blocked: None,
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,
             backlog: None,
@@ -268,17 +278,21 @@ impl<'s, L: Link> Session<'s, L> {
                     error = &*error as &dyn std::error::Error,
                     "the connection is lost"
                 );
-                return;
+                // A client that broke the rules of its wire is told so, as far as the wire can.
+                if !matches!(*error, LinkError::Protocol { .. }) {
+                    return;
+                }
             }
             End::Close(close) => {
-                tracing::debug!(code = close.number(), text = close.text, "closing");
+                tracing::debug!(code = close.number(true), text = close.text, "closing");
                 if timeout(linger, self.last_answers()).await.is_err() {
                     tracing::debug!("sends were still waiting for their answers");
                 }
                 if self.extended && self.link.start_send_unpin(close.frame()).is_err() {
                     return;
                 }
-                self.link.set_close(close.number(), &close.text);
+                let number = close.number(self.extended);
+                self.link.set_close(number, &close.text);
             }
         }
         // The hub forgets the connection now; the socket may take its time.
@@ -286,6 +300,7 @@ impl<'s, L: Link> Session<'s, L> {
         self.backlog = None;
         if timeout(linger, self.link.close()).await.is_err() {
             tracing::debug!("the client did not let go");
+            self.link.abort();
         }
     }
 

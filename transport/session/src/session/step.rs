@@ -17,7 +17,7 @@ use gimlet_core::room_batch::RoomBatch;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
-use super::{End, Pacing, Session, Stage};
+use super::{Blocked, End, Pacing, Session, Stage};
 use crate::close::Close;
 use crate::dispatch::{Packet, Request};
 use crate::link::{Link, LinkError};
@@ -407,6 +407,18 @@ impl<L: Link> Session<'_, L> {
     fn poll_clock(&mut self, cx: &mut Context<'_>, hub: Hub) -> Result<Poll<()>, End> {
         let now = Instant::now();
         let patience = self.patience(now)?;
+        let stuck = self.watch_output(now)?;
+        let flushed = self.link.is_flushed();
+        let silence = self.shared.settings.ws_silence;
+        let alive = if silence.is_zero() {
+            None
+        } else {
+            self.link.keep_alive(silence, now)
+        };
+        if flushed && !self.link.is_flushed() {
+            // Round again: the output is flushed before the clock is looked at.
+            return Ok(Poll::Ready(()));
+        }
         let work = match (hub, self.connection.as_ref()) {
             (Hub::Asked, Some(connection)) => connection.next_deadline(),
             _ => None,
@@ -419,7 +431,7 @@ impl<L: Link> Session<'_, L> {
             }
         }
         let send = self.backlog.as_ref().and_then(|it| it.deadline());
-        let next = [Some(patience), work, self.pace_until(), send]
+        let next = [Some(patience), work, self.pace_until(), send, stuck, alive]
             .into_iter()
             .flatten()
             .min();
@@ -429,6 +441,30 @@ impl<L: Link> Session<'_, L> {
             self.timer.as_mut().reset(next);
         }
         Ok(self.timer.as_mut().poll(cx))
+    }
+
+    /// When the connection is given up if its client takes nothing of the output that waits.
+    fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, End> {
+        if self.link.is_flushed() {
+            self.blocked = None;
+            return Ok(None);
+        }
+        let written = self.link.written();
+        let blocked = self.blocked.get_or_insert_with(|| {
+            let since = now;
+            Box::new(Blocked { written, since })
+        });
+        if blocked.written != written {
+            (blocked.written, blocked.since) = (written, now);
+        }
+        let until = blocked.since + self.shared.settings.stuck;
+        if now < until {
+            return Ok(Some(until));
+        }
+        Err(End::close(
+            CloseCode::TooSlow,
+            "the client takes nothing of what is written to it; read the socket",
+        ))
     }
 
     /// When the connection is given up if nothing comes in.
