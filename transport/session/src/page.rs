@@ -132,6 +132,7 @@ mod tests {
             })
             .collect();
         SyncPage {
+            from: Seq::ZERO,
             upto: Seq::new(items.len() as u64),
             items,
             more,

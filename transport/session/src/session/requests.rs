@@ -188,7 +188,7 @@ impl<L: Link> Session<'_, L> {
             Some(seq) => self.write_acked(answer.frame, seq)?,
             None => self.write(answer.frame)?,
         }
-        connection.synced(asked, answer.upto, answer.more);
+        connection.synced(page.from, answer.upto, answer.more);
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.forget(answer.upto);
         }
