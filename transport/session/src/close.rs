@@ -59,7 +59,8 @@ impl From<CloseReason> for Close {
                 CloseCode::Superseded,
                 "this device has signed in on a newer connection",
             ),
-            CloseReason::Revoked(text) => Self::new(CloseCode::TokenRevoked, text),
+            CloseReason::SignedOut => Self::new(CloseCode::TokenRevoked, "signed out"),
+            CloseReason::Disconnected(text) => Self::new(CloseCode::Disconnected, text),
             CloseReason::Shutdown { after } => Self {
                 after,
                 ..Self::new(CloseCode::ShuttingDown, "the server is shutting down")
@@ -88,7 +89,8 @@ mod tests {
             (CloseCode::Unknown, ComeBack::Backoff),
             (CloseCode::ShuttingDown, ComeBack::NowWithJitter),
             (CloseCode::Idle, ComeBack::NowWithJitter),
-            (CloseCode::TooManyConnections, ComeBack::Backoff),
+            (CloseCode::TooSlow, ComeBack::Backoff),
+            (CloseCode::Disconnected, ComeBack::SignInAgain),
             (CloseCode::TokenRevoked, ComeBack::SignInAgain),
             (CloseCode::Superseded, ComeBack::Never),
             (CloseCode::Undecodable, ComeBack::Never),

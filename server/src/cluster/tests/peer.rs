@@ -161,7 +161,7 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
         .service()
         .disconnect(user(1), device(10), "revoked")
         .await;
-    let Work::Close(CloseReason::Revoked(why)) = work(&new).await else {
+    let Work::Close(CloseReason::Disconnected(why)) = work(&new).await else {
         panic!("it is closed");
     };
     assert_eq!(why, "revoked");

@@ -216,6 +216,20 @@ async fn who_is_disconnected_hears_it_even_without_reading() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nb8_who_a_backend_disconnects_is_told_so_and_by_whom() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    let hub = house.node.gateway().hub();
+    assert_eq!(hub.disconnect(user(2), None, "banned for spam"), 1);
+    let (outputs, close) = client.closed().await;
+    let told = told(&outputs);
+    assert_eq!(told.code(), pb::CloseCode::Disconnected);
+    assert_eq!(told.message, "banned for spam");
+    assert_eq!(told.come_back(), pb::ComeBack::SignInAgain);
+    assert_eq!(close.unwrap().0, 4202);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_stops_tells_its_clients_and_answers_what_is_under_way() {
     let house = house();
     let mut signed_in = house.live(2, 7).await;
