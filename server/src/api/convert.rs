@@ -34,6 +34,14 @@ pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
     id(field, raw, GroupId::from_wire)
 }
 
+/// What a page begins behind; 0 is the beginning.
+pub(super) fn after<T>(
+    raw: i64,
+    id: impl FnOnce(&str, i64) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    (raw != 0).then(|| id("after", raw)).transpose()
+}
+
 /// What a send asks for.
 pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<Draft, Refusal> {
     let draft = convert::draft(req)?;
@@ -44,7 +52,7 @@ pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<
 }
 
 /// What a room push asks for.
-pub(super) fn room_draft(req: pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
+pub(super) fn room_draft(req: &pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
     Ok(RoomDraft {
         room: id("room_id", req.room_id, RoomId::from_wire)?,
         mentions: Vec::new(),
@@ -264,7 +272,7 @@ mod tests {
             message_content: "x".into(),
             ..Default::default()
         });
-        assert_eq!(capacity(room_draft(push).unwrap().content), 1);
+        assert_eq!(capacity(room_draft(&push).unwrap().content), 1);
         let shown = padded(&pb::Message {
             receiver_type: 1,
             receiver_id: 1,

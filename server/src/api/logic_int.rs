@@ -83,7 +83,7 @@ impl Int {
     }
 
     async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
-        let draft = convert::room_draft(req)?;
+        let draft = convert::room_draft(&req)?;
         self.service.push_room(Sender::Business, draft).await?;
         Ok(Empty {})
     }
