@@ -150,6 +150,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             development: config.is_development(),
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
+            unread: Arc::default(),
             metrics: metrics.clone(),
         },
         files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
