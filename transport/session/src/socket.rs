@@ -50,3 +50,26 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
         .with_retries(KEEPALIVE_RETRIES);
     SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A superseded connection of an old client has no idle limit: only this finds the one whose
+    /// client vanished.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_client_that_vanished_is_found_by_the_system_within_minutes() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_IDLE);
+        let longest = KEEPALIVE_IDLE + KEEPALIVE_INTERVAL * KEEPALIVE_RETRIES;
+        assert_eq!(longest, Duration::from_mins(3));
+    }
+}

@@ -259,6 +259,7 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::gather::MAX_CONTROL_BYTES;
@@ -268,7 +269,7 @@ mod tests {
     const MESSAGE: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
 
     fn pings(count: usize) -> Vec<u8> {
-        let mut ping = vec![0x89, 0x80 | 125, 0, 0, 0, 0];
+        let mut ping = vec![0x89, 0x80 | 0x7d, 0, 0, 0, 0];
         ping.resize(6 + PINGED, b'p');
         ping.repeat(count)
     }
@@ -285,7 +286,7 @@ mod tests {
             .max_write_buffer_size(512);
         let stream = WebSocketStream::from_raw_socket(gather, Role::Server, Some(config)).await;
         let mut link = WsLink::new(stream);
-        let writing = tokio::spawn(async move {
+        let writing = TaskTracker::new().spawn(async move {
             writes.write_all(&pings(PINGS)).await.unwrap();
             writes.write_all(&MESSAGE).await.unwrap();
             writes
@@ -295,13 +296,13 @@ mod tests {
         while refused < 1_000 {
             let polled = poll_fn(|cx| Poll::Ready(link.poll_next_unpin(cx))).await;
             assert!(polled.is_pending(), "{polled:?}");
-            let waiting = link.stream.get_ref().waiting_control();
-            assert!(waiting <= MAX_CONTROL_BYTES + 2 + PINGED, "{waiting} bytes");
-            refused += usize::from(waiting >= MAX_CONTROL_BYTES);
+            let held = link.stream.get_ref().waiting_control();
+            assert!(held <= MAX_CONTROL_BYTES + 2 + PINGED, "{held} bytes");
+            refused += usize::from(held >= MAX_CONTROL_BYTES);
             tokio::task::yield_now().await;
         }
         assert!(!writing.is_finished(), "everything was read");
-        let reading = tokio::spawn(async move {
+        let reading = TaskTracker::new().spawn(async move {
             let mut pongs = vec![0; 1_000 * (2 + PINGED)];
             reads.read_exact(&mut pongs).await.unwrap();
             tokio::io::copy(&mut reads, &mut tokio::io::sink())

@@ -423,12 +423,11 @@ impl<L: Link> Session<'_, L> {
             (Hub::Asked, Some(connection)) => connection.next_deadline(),
             _ => None,
         };
-        if self.pacing.as_mut().is_some_and(|it| it.expire(now)) {
-            if hub == Hub::Later || self.heartbeat_waits() {
-                // It ended after the pushes were looked at, and its timer may just have been
-                // spent: what waits in the hub would not be asked for again.
-                return Ok(Poll::Ready(()));
-            }
+        let expired = self.pacing.as_mut().is_some_and(|it| it.expire(now));
+        if expired && (hub == Hub::Later || self.heartbeat_waits()) {
+            // It ended after the pushes were looked at, and its timer may just have been spent: what
+            // waits in the hub would not be asked for again.
+            return Ok(Poll::Ready(()));
         }
         let send = self.backlog.as_ref().and_then(|it| it.deadline());
         let next = [Some(patience), work, self.pace_until(), send, stuck, alive]
