@@ -1,7 +1,7 @@
 //! The gateway over in-memory stores: what connections are served, and when.
 
-mod history;
 mod acks;
+mod history;
 mod inbox;
 mod rooms;
 mod takeover;
