@@ -125,7 +125,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
-    let (listeners, addrs) = Listeners::bind(&config.opened())?;
+    let (listeners, addrs) = Listeners::bind(&config.opened(), config.limits.socket_buffer)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
     let builtin = match &storage.stores {
@@ -154,6 +154,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             development: config.is_development(),
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
+            unread: Arc::default(),
             metrics: metrics.clone(),
         },
         files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
@@ -223,6 +224,8 @@ fn session_settings(config: &Config) -> SessionSettings {
         idle_ws: limits.idle.saturating_add(WS_MORE),
         failed_sign_ins: limits.node.failed_sign_ins,
         pace: config.compat.tcp_pacing,
+        stuck: limits.stuck,
+        ws_silence: limits.ws_silence,
         ..SessionSettings::default()
     }
 }

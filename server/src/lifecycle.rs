@@ -15,7 +15,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::accept::Ends;
-use crate::api::Callers;
+use crate::api::{Callers, Listened};
 use crate::app::App;
 use crate::health::State;
 use crate::http;
@@ -196,7 +196,7 @@ impl App {
         &self,
         running: &Running,
         listener: TcpListener,
-        routes: tonic::service::Routes,
+        services: Listened,
         callers: Callers,
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
@@ -206,7 +206,7 @@ impl App {
             Callers::Internal => &self.places.internal,
         });
         running.tasks.spawn(async move {
-            let served = api.serve(listener, routes, callers, (places, &tasks), ends);
+            let served = api.serve(listener, services, callers, (places, &tasks), ends);
             if let Err(error) = served.await {
                 // One death is enough to end everything.
                 let _ = died.try_send(error.into());

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-pub use close::CloseReason;
+pub use close::{CloseReason, SIGNED_OUT};
 pub use handle::Handle;
 pub use identity::Identity;
 pub use task::Work;
@@ -269,7 +269,7 @@ impl Hub {
         let mut handles = self.of(user);
         handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
         for handle in &handles {
-            handle.close(CloseReason::Revoked(reason.to_owned()));
+            handle.close(CloseReason::revoked(reason));
         }
         handles.len()
     }

@@ -307,7 +307,7 @@ async fn s14_a_revoked_connection_is_served_nothing_more() {
     assert!(phone.is_superseded());
     assert!(matches!(
         work(&phone),
-        Some(Work::Close(CloseReason::Revoked(_)))
+        Some(Work::Close(CloseReason::SignedOut))
     ));
 }
 

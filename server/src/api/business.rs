@@ -8,6 +8,7 @@ use gimlet_core::business::{Builtin, Business as _, SignIn};
 use gimlet_core::directory::Directory;
 use gimlet_core::error::Refusal;
 use gimlet_core::fanout::Fanout;
+use gimlet_core::hub::SIGNED_OUT;
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use super::guard::Caller;
+use super::lists;
 use super::status::status;
 
 /// The business role behind all four names.
@@ -126,7 +128,7 @@ impl Accounts {
         self.builtin.sign_out(caller.user, caller.device).await?;
         if let Some(fanout) = &self.fanout {
             fanout
-                .disconnect(caller.user, Some(caller.device), "signed out")
+                .disconnect(caller.user, Some(caller.device), SIGNED_OUT)
                 .await;
         }
         Ok(Empty {})
@@ -152,7 +154,9 @@ impl Accounts {
             .into_iter()
             .map(|info| (info.user.to_wire(), convert::user_info(info)))
             .collect();
-        Ok(pb::GetUsersResp { users })
+        let found = pb::GetUsersResp { users };
+        lists::check_size("user_ids", &found)?;
+        Ok(found)
     }
 }
 

@@ -80,13 +80,13 @@ impl Int {
     }
 
     async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
-        let draft = convert::room_draft(req)?;
+        let draft = convert::room_draft(&req)?;
         self.service.push_room(Sender::Business, draft).await?;
         Ok(Empty {})
     }
 
     async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
-        let content = Content(req.message_content);
+        let content = Content::copied_from(&req.message_content);
         self.service
             .push_all(Sender::Business, req.message_type, content)
             .await?;

@@ -310,6 +310,12 @@ impl Config {
             ("outbox_bytes", *outbox_bytes, CONTENT_MAX, 1 << 30),
             ("list_page", *list_page, 1, 1_000),
             ("group_members", *group_members, 1, 1_000_000),
+            (
+                "socket_buffer",
+                self.limits.socket_buffer,
+                16 << 10,
+                16 << 20,
+            ),
         ];
         for (name, value, min, max) in bounds {
             if !(min..=max).contains(&value) {
@@ -344,6 +350,7 @@ impl Config {
                 "limits.silent_before_sign_in",
                 self.limits.silent_before_sign_in,
             ),
+            ("limits.stuck", self.limits.stuck),
             ("limits.send_deadline", self.limits.node.send_deadline),
             ("business.token_ttl", self.business.token_ttl),
         ];

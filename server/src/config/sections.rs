@@ -334,6 +334,12 @@ pub struct Limits {
     pub idle: Duration,
     /// A connection that says nothing after connecting is closed after this.
     pub silent_before_sign_in: Duration,
+    /// A client that takes nothing of what is written to it for this long is closed.
+    pub stuck: Duration,
+    /// A WebSocket client that got nothing for this long gets a ping; 0 means never.
+    pub ws_silence: Duration,
+    /// Bytes that the system holds for one client connection, in each direction.
+    pub socket_buffer: usize,
 }
 
 impl Default for Limits {
@@ -344,6 +350,9 @@ impl Default for Limits {
             per_address: 1_000,
             idle: Duration::from_mins(11),
             silent_before_sign_in: Duration::from_secs(10),
+            stuck: Duration::from_mins(2),
+            ws_silence: Duration::from_secs(50),
+            socket_buffer: 64 << 10,
         }
     }
 }

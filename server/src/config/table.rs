@@ -73,6 +73,9 @@ settings! {
     "limits.per_address": number limits.per_address;
     "limits.idle": duration limits.idle;
     "limits.silent_before_sign_in": duration limits.silent_before_sign_in;
+    "limits.stuck": duration limits.stuck;
+    "limits.ws_silence": duration limits.ws_silence;
+    "limits.socket_buffer": bytes limits.socket_buffer;
     "limits.failed_sign_ins": number limits.node.failed_sign_ins;
     "limits.content": bytes limits.node.content;
     "limits.mentions": number limits.node.mentions;

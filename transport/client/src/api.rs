@@ -178,10 +178,19 @@ impl Api {
         ok(self.logic().agree_add_friend(request).await).map(drop)
     }
 
-    /// The caller's friends.
+    /// The caller's friends, page by page.
     pub async fn friends(&self) -> Result<Vec<pb::Friend>, ApiError> {
-        let request = self.request(pb::Empty {});
-        Ok(ok(self.logic().get_friends(request).await)?.friends)
+        let mut found: Vec<pb::Friend> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.user_id);
+            let request = self.request(pb::GetFriendsReq { after, limit: 0 });
+            let page = ok(self.logic().get_friends(request).await)?;
+            let more = page.has_more && !page.friends.is_empty();
+            found.extend(page.friends);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
     /// Creates a group with the caller as its admin, and gives its id.
@@ -213,16 +222,38 @@ impl Api {
         ok(self.logic().delete_group_member(request).await).map(drop)
     }
 
-    /// The caller's groups.
+    /// The caller's groups, page by page.
     pub async fn groups(&self) -> Result<Vec<pb::Group>, ApiError> {
-        let request = self.request(pb::Empty {});
-        Ok(ok(self.logic().get_groups(request).await)?.groups)
+        let mut found: Vec<pb::Group> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.group_id);
+            let request = self.request(pb::GetGroupsReq { after, limit: 0 });
+            let page = ok(self.logic().get_groups(request).await)?;
+            let more = page.has_more && !page.groups.is_empty();
+            found.extend(page.groups);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
-    /// The members of a group.
+    /// The members of a group, page by page.
     pub async fn group_members(&self, group_id: i64) -> Result<Vec<pb::GroupMember>, ApiError> {
-        let request = self.request(pb::GetGroupMembersReq { group_id });
-        Ok(ok(self.logic().get_group_members(request).await)?.members)
+        let mut found: Vec<pb::GroupMember> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.user_id);
+            let request = self.request(pb::GetGroupMembersReq {
+                group_id,
+                after,
+                limit: 0,
+            });
+            let page = ok(self.logic().get_group_members(request).await)?;
+            let more = page.has_more && !page.members.is_empty();
+            found.extend(page.members);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
     /// Sends a message to those who follow a room now; with `keep`, also to those who subscribe

@@ -246,7 +246,7 @@ async fn a_busy_server_is_asked_again_and_a_close_is_obeyed() {
     };
     assert!(reason.contains("storage is away"), "{reason}");
     let mut conn = fake.live().await;
-    conn.close(pb::CloseCode::Unavailable, pb::ComeBack::Backoff)
+    conn.close(pb::CloseCode::TooSlow, pb::ComeBack::Backoff)
         .await;
     let mut conn = fake.live().await;
     conn.close(pb::CloseCode::Superseded, pb::ComeBack::Never)

@@ -8,12 +8,14 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
-use gimlet_transport::{Link, LinkError, Wire};
+use gimlet_transport::{Link, LinkError, Wire, socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::frame;
 
@@ -34,6 +36,8 @@ pub struct TcpLink {
     input: BytesMut,
     output: BytesMut,
     limit: usize,
+    /// Bytes that the system has taken, modulo 2^32.
+    written: u32,
     /// The client has ended its side.
     heard_end: bool,
     /// Nothing more is handed out.
@@ -49,6 +53,7 @@ impl TcpLink {
             input: BytesMut::new(),
             output: BytesMut::new(),
             limit: limit.min(frame::WIDEST),
+            written: 0,
             heard_end: false,
             ended: false,
         }
@@ -84,6 +89,8 @@ impl TcpLink {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
             self.output.advance(written);
+            let taken = u32::try_from(written).unwrap_or(u32::MAX);
+            self.written = self.written.wrapping_add(taken);
         }
         if self.output.is_empty() {
             self.output = BytesMut::new();
@@ -170,6 +177,19 @@ impl Link for TcpLink {
 
     fn release_buffers(&mut self) {
         // Nothing is kept between frames.
+    }
+
+    fn written(&self) -> u32 {
+        self.written
+    }
+
+    fn keep_alive(&mut self, _silence: Duration, _now: Instant) -> Option<Instant> {
+        // gim's framing has nothing that a client does not take for an answer.
+        None
+    }
+
+    fn abort(&mut self) {
+        socket::forget_unwritten(&self.stream);
     }
 
     fn set_close(&mut self, _code: u16, _reason: &str) {

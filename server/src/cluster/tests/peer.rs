@@ -168,7 +168,7 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
         .disconnect(user(1), Some(device(10)), "revoked")
         .await
         .unwrap();
-    let Work::Close(CloseReason::Revoked(why)) = work(&new).await else {
+    let Work::Close(CloseReason::Disconnected(why)) = work(&new).await else {
         panic!("it is closed");
     };
     assert_eq!(why, "revoked");
