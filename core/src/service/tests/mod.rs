@@ -3,6 +3,7 @@
 mod friend;
 mod group;
 mod job;
+mod order;
 mod rest;
 mod send;
 
