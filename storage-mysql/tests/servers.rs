@@ -11,6 +11,8 @@
 mod faults;
 #[path = "servers/live.rs"]
 mod live;
+#[path = "servers/locks.rs"]
+mod locks;
 #[path = "servers/make.rs"]
 mod make;
 #[path = "servers/numbers.rs"]
@@ -78,6 +80,11 @@ cases! {
     settings {
         no_default_of_a_server_changes_anything,
         a_server_that_cannot_be_worked_with_is_refused_with_the_reason,
+    }
+    locks {
+        a_locked_row_is_reported_and_nothing_is_stored,
+        locked_users_hold_up_nobody_else,
+        a_frozen_node_holds_up_nobody_else,
     }
     live {
         a_room_feed_that_breaks_says_so,

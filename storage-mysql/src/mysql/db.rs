@@ -37,6 +37,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     slow: Duration,
+    parallel_batches: usize,
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     epoch: super::seq::EpochCell,
@@ -65,6 +66,9 @@ pub(super) enum Once {
 pub(super) enum Pace {
     /// Somebody waits for it.
     Prompt,
+    /// Somebody waits for it, and the caller divides it when a part of it is locked: a lock that was
+    /// waited for once is not waited for again.
+    Divisible,
     /// Housekeeping.
     Slow,
 }
@@ -88,6 +92,7 @@ impl Db {
                 clock,
                 deadline: config.deadline,
                 slow: config.slow_deadline,
+                parallel_batches: config.parallel_batches() as usize,
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 epoch: super::seq::EpochCell::default(),
@@ -106,6 +111,11 @@ impl Db {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.pool.close().await;
+    }
+
+    /// Batches that one node has in flight.
+    pub(super) fn parallel_batches(&self) -> usize {
+        self.inner.parallel_batches
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -144,8 +154,11 @@ impl Db {
     ) -> Result<T, StoreError> {
         let deadline = self.deadline(pace);
         let db = self.clone();
-        self.spawn(op, async move { db.transactions(deadline, work).await })
-            .await
+        self.spawn(
+            op,
+            async move { db.transactions(pace, deadline, work).await },
+        )
+        .await
     }
 
     /// Runs one statement outside any transaction, again if the way to the server broke.
@@ -167,7 +180,7 @@ impl Db {
     fn deadline(&self, pace: Pace) -> Instant {
         Instant::now()
             + match pace {
-                Pace::Prompt => self.inner.deadline,
+                Pace::Prompt | Pace::Divisible => self.inner.deadline,
                 Pace::Slow => self.inner.slow,
             }
     }
@@ -190,7 +203,12 @@ impl Db {
         Ok(Session::new(lease, Arc::clone(&inner.statements)))
     }
 
-    async fn transactions<T>(&self, deadline: Instant, work: impl Work<T>) -> Result<T, Fault> {
+    async fn transactions<T>(
+        &self,
+        pace: Pace,
+        deadline: Instant,
+        work: impl Work<T>,
+    ) -> Result<T, Fault> {
         let mut backoff = Backoff::default();
         loop {
             let (fault, stale) = match self.session(deadline).await {
@@ -204,7 +222,8 @@ impl Db {
                 Err(fault) => (fault, false),
             };
             let again = fault.is_duplicate() || is_worth_repeating(&fault);
-            if !again || !pause(&mut backoff, &fault, stale, deadline).await {
+            let divide = pace == Pace::Divisible && fault.is_lock();
+            if !again || divide || !pause(&mut backoff, &fault, stale, deadline).await {
                 return Err(fault);
             }
             tracing::debug!(
@@ -306,10 +325,10 @@ impl Db {
 
 /// Whether the same work may succeed when it is done again.
 fn is_worth_repeating(fault: &Fault) -> bool {
-    use ErrorScope::{Conflict, Connection, Crowded, Server, Statements};
+    use ErrorScope::{Conflict, Connection, Crowded, Locked, Server, Statements};
     matches!(
         fault.scope(),
-        Conflict | Connection | Crowded | Server | Statements
+        Conflict | Locked | Connection | Crowded | Server | Statements
     )
 }
 

@@ -15,6 +15,7 @@ mod friend;
 mod group;
 mod inbox;
 mod job;
+mod lock;
 mod open;
 mod outage;
 mod pool;
