@@ -36,7 +36,8 @@ pub enum ErrorScope {
 }
 
 use ErrorScope::{
-    Conflict, Connection, Crowded, Damaged, Duplicate, Full, Locked, Server, Statement, Statements, Value,
+    Conflict, Connection, Crowded, Damaged, Duplicate, Full, Locked, Server, Statement, Statements,
+    Value,
 };
 
 /// The scope of an error number.
@@ -179,7 +180,8 @@ impl ErrorScope {
     /// before its engine commits.
     pub(crate) fn refuses_commit(self, number: u16) -> bool {
         // 3100 may come from a hook that runs after the commit.
-        matches!(self, Conflict | Locked) || matches!(number, 1290 | 1792 | 1836 | 1874 | 3032 | 3098)
+        matches!(self, Conflict | Locked)
+            || matches!(number, 1290 | 1792 | 1836 | 1874 | 3032 | 3098)
     }
 }
 
