@@ -85,6 +85,7 @@ cases! {
         a_locked_row_is_reported_and_nothing_is_stored,
         locked_users_hold_up_nobody_else,
         a_frozen_node_holds_up_nobody_else,
+        slow_commits_are_made_up_for_by_batches_in_flight,
     }
     live {
         a_room_feed_that_breaks_says_so,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gimlet_core::business::Open;
 use gimlet_core::id::DeviceId;
+use gimlet_core::limits::Limits;
 use gimlet_core::message::{Draft, Sender};
 use gimlet_core::node::{Node, NodeBuilder};
 use gimlet_core::store::{Appended, Kind, Stores};
@@ -82,8 +83,14 @@ struct Load {
 
 impl Load {
     fn start(stores: Stores) -> Self {
+        Self::with(stores, Limits::default())
+    }
+
+    fn with(stores: Stores, limits: Limits) -> Self {
+        let mut node = NodeBuilder::new(stores, Arc::new(Open));
+        node.limits = limits;
         Self {
-            node: NodeBuilder::new(stores, Arc::new(Open)).start(),
+            node: node.start(),
             stop: Arc::default(),
             senders: JoinSet::new(),
         }
@@ -247,4 +254,43 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
     load.stop(&s).await;
     assert!(answered > 0);
     judge(meanwhile, &free);
+}
+
+/// Full batches, each with a slow commit: so many sends a second.
+async fn rate_with(servers: &Servers, parallel_batches: u32) -> u64 {
+    let mut place = Place::new(servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    place.config.mysql.parallel_batches = parallel_batches;
+    let s = place.open().await.stores;
+    // More senders than all batches hold, so that each is full when it starts.
+    let limits = Limits {
+        batch_sends: 8,
+        ..Limits::default()
+    };
+    let mut load = Load::with(s.clone(), limits);
+    let answers = Arc::<Answers>::default();
+    for pair in 0..96 {
+        load.send(1_000 + pair, 2_000 + pair, &answers);
+    }
+    let stored = || answers.stored.load(Ordering::SeqCst);
+    while stored() < 200 {
+        tokio::task::yield_now().await;
+    }
+    proxy.set(Mode::SlowCommit(20));
+    let (before, began) = (stored(), Instant::now());
+    sleep(Duration::from_secs(2)).await;
+    let rate = (stored() - before) * 1_000 / u64::try_from(began.elapsed().as_millis()).unwrap();
+    proxy.set(Mode::Pass);
+    load.stop(&s).await;
+    rate
+}
+
+pub(super) async fn slow_commits_are_made_up_for_by_batches_in_flight(servers: Servers) {
+    let (one, eight) = (rate_with(&servers, 1).await, rate_with(&servers, 8).await);
+    println!("commits of 20 ms, batches of 8: {one} sends/s one at a time, {eight} with eight");
+    assert!(
+        eight >= 2 * one,
+        "{one} sends/s one at a time, {eight} with eight"
+    );
 }
