@@ -127,9 +127,9 @@ impl Aside {
 
     /// Forgets a send that is answered or dropped.
     pub(super) fn forget(&mut self, send: &Append) {
-        less(&mut self.flows, FlowKey::of(send));
+        less(&mut self.flows, &FlowKey::of(send));
         if let Some(group) = send.group() {
-            less(&mut self.groups, group);
+            less(&mut self.groups, &group);
         }
     }
 
@@ -272,11 +272,11 @@ fn suspects(send: &Append) -> impl Iterator<Item = Locked> + '_ {
     users.copied().map(Locked::User).chain(group)
 }
 
-fn less<K: Eq + std::hash::Hash>(counts: &mut Map<K, usize>, key: K) {
-    if let Some(count) = counts.get_mut(&key) {
+fn less<K: Eq + std::hash::Hash>(counts: &mut Map<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
         *count -= 1;
         if *count == 0 {
-            counts.remove(&key);
+            counts.remove(key);
         }
     }
 }

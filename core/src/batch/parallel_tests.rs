@@ -505,7 +505,8 @@ async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
     }
     let (pushed, stores) = (Arc::clone(&it.pushed), it.stores.clone());
     it.stop().await;
-    for (of, seqs) in pushed.0.lock().unwrap().iter() {
+    let pushed = std::mem::take(&mut *pushed.0.lock().unwrap());
+    for (of, seqs) in &pushed {
         let head = stores.seq.heads(&[*of]).await.unwrap()[0].head.get();
         assert_eq!(*seqs, (1..=head).collect::<Vec<_>>(), "pushes of {of}");
     }

@@ -87,6 +87,14 @@ struct Batch {
     cautious: Option<Instant>,
 }
 
+impl Batch {
+    /// A batch that may wait for locks; `None` if there is nothing to be stored.
+    fn of(sends: Vec<Waiting>) -> Option<Self> {
+        let cautious = None;
+        (!sends.is_empty()).then_some(Self { sends, cautious })
+    }
+}
+
 /// A batch in flight, without what the store has of it.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -217,12 +225,7 @@ impl BatchWriter {
             }
         }
         drop(waiting);
-        self.batch_of(forming.sends)
-    }
-
-    fn batch_of(&mut self, sends: Vec<Waiting>) -> Option<Batch> {
-        let cautious = None;
-        (!sends.is_empty()).then_some(Batch { sends, cautious })
+        Batch::of(forming.sends)
     }
 
     /// The common case: everything that waits is one batch, in the order of arrival.
@@ -245,7 +248,7 @@ impl BatchWriter {
             }
             started
         });
-        self.batch_of(all)
+        Batch::of(all)
     }
 
     /// A batch of sends that stand, or may stand, before a lock.
@@ -278,7 +281,9 @@ impl BatchWriter {
                 left.push(send);
                 continue;
             }
-            group.into_iter().for_each(|it| self.replans.release(it));
+            if let Some(group) = group {
+                self.replans.release(group);
+            }
             // What waited behind it may join the same batch.
             self.parked.look_again = true;
             if send.caller.ticket.start() {

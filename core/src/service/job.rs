@@ -121,17 +121,15 @@ impl Runner {
 
     /// Makes one part.
     async fn step(&self, work: Work) -> Result<Step, StoreError> {
-        let lease = match work.lease {
-            Some(lease) => lease,
-            None => match self.inbox.claim_job(work.group).await? {
-                Some(lease) => lease,
-                None => {
-                    if let Some(group) = work.group {
-                        self.jobs.finished(group);
-                    }
-                    return Ok(Step::Finished);
-                }
-            },
+        let claimed = match work.lease {
+            Some(lease) => Some(lease),
+            None => self.inbox.claim_job(work.group).await?,
+        };
+        let Some(lease) = claimed else {
+            if let Some(group) = work.group {
+                self.jobs.finished(group);
+            }
+            return Ok(Step::Finished);
         };
         let began = Instant::now();
         match self.inbox.advance_job(&lease).await? {

@@ -73,10 +73,7 @@ pub(super) async fn append_with(
     if locks == Locks::NoWait {
         // Upserts know no NOWAIT: their rows are locked by a read before.
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
-        lock::lock(session, lock::HEADS, &users, locks, |it, user| {
-            it.bind(user)
-        })
-        .await?;
+        lock::lock(session, lock::HEADS, &users, locks).await?;
     }
     let mut next = take_seqs(session, &counts).await?;
     let mut seqs: Vec<Vec<(UserId, Seq)>> = Vec::with_capacity(batch.len());
@@ -158,7 +155,7 @@ async fn lock_keys(
     let keys: Vec<_> = keys(batch).into_values().collect();
     if locks == Locks::NoWait {
         let ids: Vec<&[u8]> = keys.iter().map(|(key, _)| key.id.as_slice()).collect();
-        lock::lock(session, lock::KEYS, &ids, locks, |it, id| it.bind(id)).await?;
+        lock::lock(session, lock::KEYS, &ids, locks).await?;
     }
     for piece in cut::filled(keys.len()) {
         let mut insert = sqlx::query(cut::text(
@@ -220,7 +217,7 @@ async fn look_at_groups(
         .filter_map(|it| it.group().map(GroupId::get))
         .collect();
     let groups: Vec<u64> = groups.into_iter().collect();
-    for row in lock::lock(session, lock::GROUPS, &groups, locks, |it, id| it.bind(id)).await? {
+    for row in lock::lock(session, lock::GROUPS, &groups, locks).await? {
         let version = RosterVersion(number(&row, 1)?);
         known.rosters.insert(group(&row, 0)?, version);
     }

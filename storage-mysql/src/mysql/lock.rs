@@ -4,11 +4,11 @@
 //! small, and then it waits for rows of others: batches with disjoint rows would wait for each other, or
 //! deadlock. So the values come as a derived table that is joined to the key: one look-up for each.
 
-use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, MySql};
 
 use super::cut;
-use super::session::{Session, Statement};
+use super::session::Session;
 use crate::error::Fault;
 
 /// Values in one statement: above, the server takes longer to plan it than to run it.
@@ -59,19 +59,21 @@ pub(super) const KEYS: Lockable = Lockable {
 };
 
 /// Locks the rows with these keys, ascending, and reads them. One may come twice.
-pub(super) async fn lock<'q, T: Copy>(
+pub(super) async fn lock<'q, T>(
     session: &mut Session,
     rows: Lockable,
     keys: &[T],
     locks: Locks,
-    bind: impl Fn(Statement<'q>, T) -> Statement<'q>,
-) -> Result<Vec<MySqlRow>, Fault> {
+) -> Result<Vec<MySqlRow>, Fault>
+where
+    T: Copy + Send + Sync + sqlx::Encode<'q, MySql> + sqlx::Type<MySql> + 'q,
+{
     let mut found = Vec::with_capacity(keys.len());
     for chunk in keys.chunks(CHUNK) {
         for piece in cut::filled(chunk.len()) {
             let mut select = sqlx::query(text(rows, piece.size(), locks));
             for (at, _) in piece.rows() {
-                select = bind(select, *chunk.get(at).expect("a piece of these"));
+                select = select.bind(*chunk.get(at).expect("a piece of these"));
             }
             found.append(&mut session.rows(select).await?);
         }

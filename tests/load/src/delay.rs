@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::Fault;
@@ -55,7 +56,8 @@ pub async fn run(args: &Delay) -> Result<bool, Fault> {
         commit: Duration::from_secs_f64(args.commit_ms.clamp(0.0, 1e6) / 1e3),
         answer: Duration::from_secs_f64(args.answer_ms.clamp(0.0, 1e6) / 1e3),
     };
-    let proxy = tokio::spawn(serve(listener, server.to_owned(), delays));
+    let mut proxy = JoinSet::new();
+    proxy.spawn(serve(listener, server.to_owned(), delays));
     let (program, rest) = args
         .command
         .split_first()
@@ -66,7 +68,7 @@ pub async fn run(args: &Delay) -> Result<bool, Fault> {
         .stdin(Stdio::null())
         .status()
         .await?;
-    proxy.abort();
+    proxy.shutdown().await;
     Ok(status.success())
 }
 
@@ -77,7 +79,9 @@ struct Delays {
 }
 
 async fn serve(listener: TcpListener, server: String, delays: Delays) {
+    let mut links = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
+        while links.try_join_next().is_some() {}
         let Ok(server) = TcpStream::connect(&server).await else {
             continue;
         };
@@ -88,8 +92,8 @@ async fn serve(listener: TcpListener, server: String, delays: Delays) {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let committing = Arc::<AtomicBool>::default();
-        tokio::spawn(requests(from_client, to_server, Arc::clone(&committing)));
-        tokio::spawn(answers(from_server, to_client, committing, delays));
+        links.spawn(requests(from_client, to_server, Arc::clone(&committing)));
+        links.spawn(answers(from_server, to_client, committing, delays));
     }
 }
 

@@ -192,11 +192,11 @@ async fn one_that_left_meanwhile_is_refused_and_the_rest_goes_on() {
         .await
         .unwrap();
     let sends: Vec<_> = [3, 2, 3, 1].map(|by| send(by, "hi")).into_iter().collect();
-    let sent = futures_util::future::join_all(sends).await;
+    let answers = futures_util::future::join_all(sends).await;
     let refused = Err(Refusal::NotInGroup(group));
-    assert_eq!(sent[0], refused);
-    assert_eq!(sent[2], refused);
-    assert!(sent[1].is_ok() && sent[3].is_ok(), "{sent:?}");
+    assert_eq!(answers[0], refused);
+    assert_eq!(answers[2], refused);
+    assert!(answers[1].is_ok() && answers[3].is_ok(), "{answers:?}");
     assert_eq!(two.pushes(3).await, ["warm", "121"]);
 }
 
@@ -217,18 +217,18 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
         ..Limits::default()
     };
     let world = world_of(stores, limits, Policy::default());
-    let (stored, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut greedy = tokio::task::JoinSet::new();
     for by in 0..GREEDY {
         // Each has more under way than the whole queue would give it.
         for n in 0..20 {
             let service = world.service.clone();
-            let (stored, refused) = (Arc::clone(&stored), Arc::clone(&refused));
+            let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
             greedy.spawn(async move {
                 loop {
                     let draft = to_user(1_000 + by * 20 + n, "greedy");
                     match service.send(from(100 + by), draft).await {
-                        Ok(_) => stored.fetch_add(1, Ordering::SeqCst),
+                        Ok(_) => accepted.fetch_add(1, Ordering::SeqCst),
                         Err(refusal) => {
                             assert_eq!(refusal.code(), 14, "{refusal:?}");
                             assert!(refusal.retry_after().is_some(), "{refusal:?}");
@@ -248,13 +248,13 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
     }
     greedy.shutdown().await;
     assert_eq!(world.texts(2).await.len(), 30);
-    let (stored, refused) = (
-        stored.load(Ordering::SeqCst),
+    let (accepted, refused) = (
+        accepted.load(Ordering::SeqCst),
         refused.load(Ordering::SeqCst),
     );
     assert!(
-        refused > stored,
-        "the load was no overload: {stored} stored, {refused} refused"
+        refused > accepted,
+        "the load was no overload: {accepted} stored, {refused} refused"
     );
     world.stop().await;
 }
