@@ -128,6 +128,16 @@ const GAUGES: &[(&str, &str)] = &[
         "Signed-in connections that are served",
     ),
     ("gimlet_sockets", "Clients' connections, signed in or not"),
+    ("gimlet_send_queue", "Sends that wait for the storage"),
+    (
+        "gimlet_send_queue_bytes",
+        "Bytes of sends that are not answered",
+    ),
+    (
+        "gimlet_job_backlog",
+        "Entries of large groups' sends that are accepted and not delivered yet",
+    ),
+    ("gimlet_job_groups", "Groups with such entries"),
     (
         "gimlet_nodes",
         "Other nodes with connections that are known",

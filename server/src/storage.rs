@@ -231,6 +231,7 @@ pub(crate) fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig
     gimlet_storage_mysql::MysqlConfig {
         connections: config.storage.mysql_connections,
         ca: config.storage.mysql_ca.as_ref().map(Into::into),
+        parallel_batches: config.storage.mysql_parallel_batches,
         relaxed_durability: config.storage.relaxed_durability,
         ..gimlet_storage_mysql::MysqlConfig::new(url.map_or("", |url| url.reveal()))
     }

@@ -252,6 +252,11 @@ impl Fault {
         self.scope() == ErrorScope::Duplicate
     }
 
+    /// Another session holds a lock: for longer than it is waited for, or where it is not waited for.
+    pub(crate) fn is_lock(&self) -> bool {
+        self.scope() == ErrorScope::Locked
+    }
+
     /// What the fault is about, and so what is done next.
     pub(crate) fn scope(&self) -> ErrorScope {
         match self {
@@ -302,6 +307,8 @@ fn mysql_kind(error: &sqlx::Error) -> Kind {
             Some(ErrorScope::Full) => Kind::Full,
             Some(ErrorScope::Value) => Kind::Misuse,
             Some(ErrorScope::Damaged) => Kind::Corrupt,
+            // By another session; or a deadlock that tries did not solve.
+            Some(ErrorScope::Locked | ErrorScope::Conflict) => Kind::Contended,
             // Everything else ends the transaction without a trace.
             _ => Kind::Unavailable,
         },

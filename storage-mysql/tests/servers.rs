@@ -13,6 +13,8 @@ mod faults;
 mod history;
 #[path = "servers/live.rs"]
 mod live;
+#[path = "servers/locks.rs"]
+mod locks;
 #[path = "servers/make.rs"]
 mod make;
 #[path = "servers/numbers.rs"]
@@ -94,6 +96,12 @@ cases! {
         a_migration_cut_short_after_any_statement_is_repeated,
         a_database_of_another_program_is_left_alone,
         a_check_finds_each_planted_damage,
+    }
+    locks {
+        a_locked_row_is_reported_and_nothing_is_stored,
+        locked_users_hold_up_nobody_else,
+        a_frozen_node_holds_up_nobody_else,
+        slow_commits_are_made_up_for_by_batches_in_flight,
     }
     live {
         a_room_feed_that_breaks_says_so,

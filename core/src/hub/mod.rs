@@ -18,6 +18,7 @@ mod task;
 mod tests;
 
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,7 +35,7 @@ use revoked::Revoked;
 use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
-use crate::map::Map;
+use crate::map::{Map, Seeded};
 use crate::seq::Seq;
 use crate::wakes::Wakes;
 
@@ -58,6 +59,8 @@ pub struct Hub {
     pushed: AtomicU64,
     revoked: Revoked,
     lags: Arc<Lags>,
+    /// Places ids on shards: whoever chooses ids must not choose whose lock they share.
+    seed: Seeded,
 }
 
 impl Hub {
@@ -73,6 +76,7 @@ impl Hub {
             pushed: AtomicU64::new(0),
             revoked: Revoked::default(),
             lags: Arc::default(),
+            seed: Seeded::default(),
         }
     }
 
@@ -320,11 +324,11 @@ impl Hub {
     }
 
     fn user(&self, user: UserId) -> MutexGuard<'_, Map<UserId, Vec<Arc<Handle>>>> {
-        lock(shard(&self.users, user.get()))
+        lock(shard(&self.users, self.seed.hash_one(user)))
     }
 
     fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<DeviceId, Device>> {
-        lock(shard(&self.devices, device.get()))
+        lock(shard(&self.devices, self.seed.hash_one(device)))
     }
 }
 
@@ -338,8 +342,8 @@ impl LocalSink for Hub {
     }
 }
 
-fn shard<T>(shards: &[T], key: u64) -> &T {
-    let at = usize::try_from(key % SHARDS as u64).unwrap_or(0);
+fn shard<T>(shards: &[T], hash: u64) -> &T {
+    let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
     shards
         .get(at)
         .expect("there are SHARDS shards, and the index is taken modulo SHARDS")

@@ -4,19 +4,20 @@
 //! backends. It knows the store traits, the business seam and the fan-out; it knows no socket, no
 //! protobuf, and no connection.
 
+pub mod backlog;
 pub(crate) mod check;
 mod device;
 mod friend;
 mod group;
 pub(crate) mod janitor;
-pub mod job;
+pub(crate) mod job;
 mod key;
 mod logic;
 mod policy;
 mod push;
 pub mod rate;
 mod room;
-mod roster;
+pub(crate) mod roster;
 mod send;
 mod sign_in;
 mod sync;
@@ -49,12 +50,13 @@ use crate::peer::Peer;
 use crate::store::Stores;
 use crate::time::Clock;
 
+use backlog::Jobs;
 use janitor::Janitor;
-use job::{Jobs, Runner};
+use job::Runner;
 use rate::Rate;
 use roster::Rosters;
 use sign_in::SignIns;
-use turn::Turns;
+use turn::OrderLocks;
 
 /// How long the business backend may take to check a token.
 const AUTH_WAIT: Duration = Duration::from_secs(3);
@@ -103,7 +105,7 @@ struct Inner {
     rosters: Rosters,
     sign_ins: SignIns,
     rate: Rate<UserId>,
-    turns: Turns,
+    order: OrderLocks,
     tracker: TaskTracker,
 }
 
@@ -126,9 +128,10 @@ impl Service {
         let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route))
             .with_devices(Arc::clone(&stores.device));
         let directory = Directory::new(Arc::clone(&business), &limits);
-        let jobs = Jobs::default();
+        let jobs = Jobs::new(&limits);
         let (janitor, retention) = Janitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
         tracker.spawn(janitor.run(token.clone()));
+        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
         let batcher = Batcher::start(
             Arc::clone(&stores.inbox),
             &limits,
@@ -137,6 +140,7 @@ impl Service {
             fanout.clone(),
             jobs.clone(),
             retention.clone(),
+            rosters.clone(),
         );
         let runner = Runner {
             inbox: Arc::clone(&stores.inbox),
@@ -152,7 +156,6 @@ impl Service {
             tracker,
             token.clone(),
         );
-        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
         let rate = Rate::per_second(limits.send_rate, limits.send_burst);
         Self {
             inner: Arc::new(Inner {
@@ -169,7 +172,7 @@ impl Service {
                 rosters,
                 sign_ins,
                 rate,
-                turns: Turns::default(),
+                order: OrderLocks::default(),
                 tracker: tracker.clone(),
             }),
         }
@@ -191,6 +194,18 @@ impl Service {
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
+    }
+
+    /// Sends that wait for a batch, and the bytes of sends that are not answered.
+    #[must_use]
+    pub fn send_queue(&self) -> (usize, usize) {
+        self.inner.batcher.depth()
+    }
+
+    /// Entries of group jobs that are accepted and not made yet, and their groups.
+    #[must_use]
+    pub fn job_backlog(&self) -> (u64, usize) {
+        self.inner.jobs.backlog()
     }
 
     /// The way to connections, of this node and of others.

@@ -71,6 +71,10 @@ pub enum Kind {
     /// Nothing was stored; the same call may succeed later.
     #[error("unavailable")]
     Unavailable,
+    /// Nothing was stored, because another node or session holds a lock on part of it: the rest of the
+    /// same batch may succeed by itself.
+    #[error("locked by another session")]
+    Contended,
     /// It is not known whether the change took place: repeat it with the same key.
     #[error("unknown outcome")]
     Unknown,

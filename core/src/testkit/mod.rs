@@ -124,6 +124,7 @@ contract! {
     Nothing races {
         two_hundred_sends_to_one_user_leave_no_hole,
         many_senders_and_readers_agree,
+        appends_side_by_side_keep_the_laws,
         an_entry_is_in_all_inboxes_or_in_none,
         recipients_agree_on_the_order,
         a_removed_member_gets_nothing_after_the_removal,

@@ -24,10 +24,12 @@ use super::call::{ClusterId, check_caller};
 use super::convert::{self, Nonsense};
 use super::refusal::encode;
 
-/// Sends of one connect node under way; more are not read from its stream.
-const IN_FLIGHT: usize = 8_192;
-/// Bytes of them.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Sends of one connect node under way; more are not read from its stream. More than the batch writer
+/// lets wait (`limits.send_queue`, 8,192) and has in flight: what is too much is refused there, fairly
+/// between users, and does not hold up the stream for all.
+const IN_FLIGHT: usize = 16_384;
+/// Bytes of them; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
+const IN_FLIGHT_BYTES: usize = 80 << 20;
 /// Answers that wait for the way back.
 const ANSWERS: usize = 1_024;
 /// A node that goes away reads on for so long, until its callers have heard of it.

@@ -158,6 +158,9 @@ impl Config {
                 if storage.mysql_connections == 0 {
                     problems.push("storage.mysql_connections = 0; write at least 1".into());
                 }
+                if storage.mysql_parallel_batches == 0 {
+                    problems.push("storage.mysql_parallel_batches = 0; write at least 1".into());
+                }
             }
             StorageKind::Sled if cfg!(not(feature = "sled")) => problems.push(
                 "storage.kind = \"sled\": this build has no sled storage; write memory, or build \
@@ -294,6 +297,8 @@ impl Config {
             outbox_bytes,
             list_page,
             group_members,
+            group_backlog,
+            node_backlog,
             ..
         } = &self.limits.node;
         let bounds = [
@@ -316,6 +321,8 @@ impl Config {
                 16 << 10,
                 16 << 20,
             ),
+            ("group_backlog", *group_backlog, 1, 1 << 40),
+            ("node_backlog", *node_backlog, 1, 1 << 40),
         ];
         for (name, value, min, max) in bounds {
             if !(min..=max).contains(&value) {

@@ -85,6 +85,8 @@ pub struct Storage {
     pub redis_ca: Option<String>,
     /// Connections to MySQL of this process.
     pub mysql_connections: u32,
+    /// Batches of sends that this process has in flight to MySQL, up to half of the connections.
+    pub mysql_parallel_batches: u32,
     /// Accepts a MySQL server that answers commits before they are on disk.
     pub relaxed_durability: bool,
     /// Stands before every key in Redis.
@@ -109,6 +111,7 @@ impl Default for Storage {
             mysql_ca: None,
             redis_ca: None,
             mysql_connections: 16,
+            mysql_parallel_batches: 8,
             relaxed_durability: false,
             redis_prefix: "gimlet:".into(),
             migrate: true,

@@ -44,6 +44,7 @@ settings! {
     "storage.mysql_ca": maybe storage.mysql_ca;
     "storage.redis_ca": maybe storage.redis_ca;
     "storage.mysql_connections": number storage.mysql_connections;
+    "storage.mysql_parallel_batches": number storage.mysql_parallel_batches;
     "storage.relaxed_durability": switch storage.relaxed_durability;
     "storage.redis_prefix": text storage.redis_prefix;
     "storage.migrate": switch storage.migrate;
@@ -80,6 +81,8 @@ settings! {
     "limits.content": bytes limits.node.content;
     "limits.mentions": number limits.node.mentions;
     "limits.group_members": number limits.node.group_members;
+    "limits.group_backlog": number limits.node.group_backlog;
+    "limits.node_backlog": number limits.node.node_backlog;
     "limits.send_rate": number limits.node.send_rate;
     "limits.send_burst": number limits.node.send_burst;
     "limits.request_rate": number limits.node.request_rate;

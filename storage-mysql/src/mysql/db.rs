@@ -40,6 +40,7 @@ struct Inner {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     slow: Duration,
+    parallel_batches: usize,
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
     health: Arc<Dependency>,
@@ -70,6 +71,9 @@ pub(super) enum Once {
 pub(super) enum Pace {
     /// Somebody waits for it.
     Prompt,
+    /// Somebody waits for it, and the caller divides it when a part of it is locked: a lock that was
+    /// waited for once is not waited for again.
+    Divisible,
     /// Housekeeping.
     Slow,
 }
@@ -98,6 +102,7 @@ impl Db {
                 clock,
                 deadline: config.deadline,
                 slow: config.slow_deadline,
+                parallel_batches: config.parallel_batches() as usize,
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
                 health: Arc::new(Dependency::new("mysql")),
@@ -143,6 +148,11 @@ impl Db {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.pool.close().await;
+    }
+
+    /// Batches that one node has in flight.
+    pub(super) fn parallel_batches(&self) -> usize {
+        self.inner.parallel_batches
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -203,8 +213,11 @@ impl Db {
     ) -> Result<T, StoreError> {
         let deadline = self.deadline(pace);
         let db = self.clone();
-        self.spawn(op, async move { db.transactions(deadline, work).await })
-            .await
+        self.spawn(
+            op,
+            async move { db.transactions(pace, deadline, work).await },
+        )
+        .await
     }
 
     /// Runs one statement outside any transaction, again if the way to the server broke.
@@ -226,7 +239,7 @@ impl Db {
     fn deadline(&self, pace: Pace) -> Instant {
         Instant::now()
             + match pace {
-                Pace::Prompt => self.inner.deadline,
+                Pace::Prompt | Pace::Divisible => self.inner.deadline,
                 Pace::Slow => self.inner.slow,
             }
     }
@@ -275,7 +288,12 @@ impl Db {
         Ok(())
     }
 
-    async fn transactions<T>(&self, deadline: Instant, work: impl Work<T>) -> Result<T, Fault> {
+    async fn transactions<T>(
+        &self,
+        pace: Pace,
+        deadline: Instant,
+        work: impl Work<T>,
+    ) -> Result<T, Fault> {
         let mut backoff = Backoff::default();
         loop {
             let (fault, stale) = match self.session(deadline).await {
@@ -293,7 +311,8 @@ impl Db {
                 continue;
             }
             let again = fault.is_duplicate() || is_worth_repeating(&fault);
-            if !again || !pause(&mut backoff, &fault, stale, deadline).await {
+            let divide = pace == Pace::Divisible && fault.is_lock();
+            if !again || divide || !pause(&mut backoff, &fault, stale, deadline).await {
                 return Err(fault);
             }
             tracing::debug!(
@@ -400,10 +419,10 @@ impl Db {
 
 /// Whether the same work may succeed when it is done again.
 fn is_worth_repeating(fault: &Fault) -> bool {
-    use ErrorScope::{Conflict, Connection, Crowded, Server, Statements};
+    use ErrorScope::{Conflict, Connection, Crowded, Locked, Server, Statements};
     matches!(
         fault.scope(),
-        Conflict | Connection | Crowded | Server | Statements
+        Conflict | Locked | Connection | Crowded | Server | Statements
     )
 }
 

@@ -16,6 +16,7 @@ mod group;
 mod history;
 mod inbox;
 mod job;
+mod lock;
 mod open;
 mod pool;
 mod seq;

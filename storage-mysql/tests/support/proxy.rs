@@ -19,6 +19,8 @@ pub(crate) enum Mode {
     SwallowCommit,
     /// Closes instead of passing the next COMMIT.
     DropCommit,
+    /// Passes every COMMIT so many milliseconds late, as if a replica had to answer first.
+    SlowCommit(u64),
     /// Closes at the next entry that is stored.
     DropEntry,
     /// Passes nothing in either direction, and closes nothing.
@@ -239,6 +241,11 @@ async fn link(
                 }
                 if now == Mode::DropEntry && holds(bytes, b"strike here") && shared.strike() {
                     return;
+                }
+                if let Mode::SlowCommit(ms) = now
+                    && commit
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
                 }
                 if server.write_all(bytes).await.is_err() {
                     return;

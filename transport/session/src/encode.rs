@@ -205,6 +205,7 @@ pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &Refusal) -> Bytes {
         code: refusal.code(),
         message: refusal.to_string(),
         data: Bytes::new(),
+        retry_after_ms: refusal.retry_after_ms(),
     };
     output.encode_to_vec().into()
 }

@@ -4,6 +4,7 @@ mod deadline;
 mod friend;
 mod group;
 mod job;
+mod order;
 mod rest;
 mod send;
 
