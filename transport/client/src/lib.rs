@@ -1,4 +1,4 @@
-//! A client of gimlet: connects over TCP or WebSocket, signs in, gets every stored message once
+//! A client of gimlet: connects over TCP or WebSocket, with TLS or without, signs in, gets every stored message once
 //! and in order, and sends with ids so that a repeat stores nothing twice.
 //!
 //! ```no_run
@@ -61,6 +61,7 @@ mod room;
 mod send;
 mod session;
 mod state;
+mod tls;
 mod verdict;
 
 pub use api::Api;
@@ -71,6 +72,7 @@ pub use event::{Content, Event, Inbound, Push, Receiver, Sender};
 pub use gimlet_proto::pb;
 pub use options::{Credentials, Endpoint, OnSuperseded, Options};
 pub use send::{Draft, Sent};
+pub use tls::Trust;
 
 /// For tests that call gRPC by hand: no part of the promised interface.
 #[doc(hidden)]
