@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
+use gimlet_transport::wrong_port::{self, Foreign};
 use gimlet_transport::{Link, LinkError, Wire};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,6 +23,11 @@ const SCRATCH: usize = 16 * 1024;
 
 /// Bytes pending for the socket at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
+
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frames, without HTTP or \
+    TLS. WebSocket is on listen.ws (by default 8081, path /ws), gRPC on listen.grpc (50100), files \
+    on listen.http (8085), health and metrics on listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
@@ -36,6 +42,8 @@ pub struct TcpLink {
     limit: usize,
     /// The client has ended its side.
     heard_end: bool,
+    /// Nothing has come that tells whether this is a client of gim's frames.
+    fresh: bool,
     /// Nothing more is handed out.
     ended: bool,
 }
@@ -50,6 +58,7 @@ impl TcpLink {
             output: BytesMut::new(),
             limit: limit.min(frame::WIDEST),
             heard_end: false,
+            fresh: true,
             ended: false,
         }
     }
@@ -114,6 +123,16 @@ impl Stream for TcpLink {
             if let Err(error) = ready!(this.poll_fill(cx)) {
                 this.heard_end = true;
                 return this.end(Some(error.into()));
+            }
+            // Before the first frame is looked for: "GE" would be a length of 18,245.
+            if this.fresh && this.input.len() >= wrong_port::LEAST {
+                this.fresh = false;
+                if let Some(foreign) = Foreign::of(&this.input) {
+                    // The socket's send buffer is empty, so this is the whole answer or none.
+                    let _ = this.stream.try_write(&foreign.answer(WRONG_PORT));
+                    let text = format!("{} on the TCP port", foreign.name());
+                    return this.end(Some(LinkError::protocol(text)));
+                }
             }
         }
     }
