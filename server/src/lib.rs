@@ -40,6 +40,7 @@ mod verifier;
 
 pub use app::{App, StartError, build};
 pub use config::Config;
+pub use health::Phase;
 pub use lifecycle::RunError;
 pub use listeners::Addrs;
 pub use server::Server;

@@ -1,4 +1,4 @@
-//! Running and stopping: not ready → stop accepting → tell clients → drain → release → flush → end.
+//! Running and stopping: not ready → wait `stop.delay` → stop accepting → tell clients → drain → release → flush → end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +23,7 @@ use crate::http::files;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::storage::Watch;
 
 /// The longest frame there is: two bytes of length.
 const FRAME_MAX: usize = 65_535;
@@ -80,8 +81,24 @@ impl App {
         }
         self.health.set(State::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
+        if outcome.is_ok() {
+            // Load balancers need time to see it: until then clients still come here.
+            self.announce(&watch).await;
+        }
         self.drain(running, (ops_tasks, ops_ends)).await;
         outcome
+    }
+
+    /// Serves on for `stop.delay`, while probes are told that it is going away.
+    async fn announce(&self, watch: &Watch) {
+        let delay = self.config.stop.delay;
+        if !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more; serving on for stop.delay");
+            tokio::select! {
+                _ = watch.failed() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
     }
 
     async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {

@@ -216,3 +216,39 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
     );
     Ok(())
 }
+
+/// A load balancer sees the 503 before clients are sent away.
+#[tokio::test]
+async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
+    let mut config = Config::embedded();
+    // Longer than the test: it ends with the server dropped.
+    config.stop.delay = std::time::Duration::from_secs(600);
+    let server = Server::start(config).await?;
+    let (tcp, ops, grpc) = (
+        server.addrs().tcp.unwrap(),
+        server.addrs().ops.unwrap(),
+        server.addrs().grpc[0],
+    );
+    let stopping = tokio::spawn(server.stop());
+    while readyz(ops).await != 503 {
+        tokio::task::yield_now().await;
+    }
+    TcpStream::connect(tcp).await?;
+    let mut logic = LogicExtClient::connect(format!("http://{grpc}")).await?;
+    let refused = logic
+        .register_device(pb::RegisterDeviceReq::default())
+        .await;
+    assert_ne!(refused.unwrap_err().code(), tonic::Code::Unavailable);
+    assert!(!stopping.is_finished());
+    stopping.abort();
+    Ok(())
+}
+
+async fn readyz(ops: std::net::SocketAddr) -> u16 {
+    let mut stream = TcpStream::connect(ops).await.unwrap();
+    let request = b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
