@@ -9,7 +9,7 @@ use gimlet_server::Config;
 use gimlet_server::config::TEMPLATE;
 
 /// An instant-messaging server. Without a command it serves: alone, on an embedded database under
-/// ./data, reachable from this machine only.
+/// ./data, reachable from this machine only. `gimlet chat` talks to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "gimlet",
@@ -31,6 +31,9 @@ enum Verb {
     /// Brings the tables in MySQL up to this version.
     #[cfg(feature = "mysql")]
     Migrate(File),
+    /// Chats in the terminal, by a running server.
+    #[cfg(feature = "chat")]
+    Chat(gimlet_chat::Args),
     /// Checks the configuration and prints what would be in force, secrets masked.
     CheckConfig(File),
     /// About the configuration.
@@ -61,6 +64,9 @@ pub(crate) enum Command {
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
+    /// Chat.
+    #[cfg(feature = "chat")]
+    Chat(Box<gimlet_chat::Args>),
     /// Print this.
     Print(String),
 }
@@ -113,6 +119,8 @@ pub(crate) fn parse(
         Some(Verb::Serve(file)) => load(file).map(serve),
         #[cfg(feature = "mysql")]
         Some(Verb::Migrate(file)) => Ok(Command::Migrate(Box::new(load(file)?.0))),
+        #[cfg(feature = "chat")]
+        Some(Verb::Chat(args)) => Ok(Command::Chat(Box::new(args))),
         Some(Verb::CheckConfig(file)) => {
             let (config, notices, _) = load(file)?;
             let mut text = String::new();
