@@ -23,6 +23,7 @@ use crate::http::files;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::process;
 use crate::storage::Watch;
 
 /// The longest frame there is: two bytes of length.
@@ -255,10 +256,16 @@ impl App {
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
+        let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
         let started = Instant::now();
         Arc::new(move |metrics: &Metrics| {
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
+            scrape_process(metrics, &data_dir);
+            if let Some((open, idle)) = watch.mysql_connections() {
+                metrics.gauge("gimlet_mysql_connections", open);
+                metrics.gauge("gimlet_mysql_idle_connections", idle);
+            }
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
             metrics.counter("gimlet_wrong_tokens_total", failures.failed());
             let clients = places.clients.refused() + places.grpc.refused();
@@ -280,6 +287,7 @@ impl App {
             metrics.counter("gimlet_pushed_total", hub.pushed());
             metrics.counter("gimlet_frames_in_total", read(&stats.frames_in));
             metrics.counter("gimlet_frames_out_total", read(&stats.frames_out));
+            metrics.counter("gimlet_socket_sends_total", read(&stats.sends));
             metrics.counter("gimlet_undecodable_total", read(&stats.undecodable));
             let (lags, caught_up) = hub.lags();
             metrics.counter("gimlet_lags_total", lags);
@@ -289,6 +297,20 @@ impl App {
                 metrics.counter_of("gimlet_socket_refusals_total", label, count);
             }
         })
+    }
+}
+
+/// What the system says of this process.
+fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
+    if let Some(free) = process::free_bytes(data_dir) {
+        metrics.gauge("gimlet_disk_free_bytes", free);
+    }
+    if let Some(usage) = process::usage() {
+        metrics.gauge("process_resident_memory_bytes", usage.resident);
+        metrics.gauge("process_threads", usage.threads);
+        metrics.gauge("process_open_fds", usage.descriptors);
+        metrics.gauge("process_max_fds", usage.descriptors_max);
+        metrics.counter("process_cpu_seconds_total", usage.cpu_seconds);
     }
 }
 
