@@ -2,7 +2,9 @@
 //! and in order, and sends with ids so that a repeat stores nothing twice.
 //!
 //! ```no_run
-//! use gimlet_client::{Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver};
+//! use gimlet_client::{
+//!     Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver, Sender,
+//! };
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // Once: a device and a token, by gRPC.
@@ -17,12 +19,16 @@
 //!
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Message(message) => println!("{:?}: {:?}", message.sender, message.content),
+//!         Event::Message(message) => match (message.sender, message.content) {
+//!             (Sender::User { nickname, .. }, Content::Text(text)) => println!("{nickname}: {text}"),
+//!             _ => println!("a message of another kind"),
+//!         },
 //!         Event::CaughtUp { .. } => {
 //!             let sent = client.send(Receiver::User(2), Content::text("hi")).await?;
 //!             println!("stored as number {}", sent.seq);
 //!         }
-//!         other => println!("{other:?}"),
+//!         Event::Disconnected { reason, .. } => println!("not connected: {reason}"),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(())
