@@ -213,7 +213,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// Prints a line, after those of the time away.
+    /// Prints a line.
     pub(crate) fn say(&mut self, line: &str) {
         self.terminal.say(line);
     }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Checks that the image of deploy/Dockerfile has the programs that its build calls for.
+"""Checks what deploy/ says: that the image has the programs which its build calls for, and that the
+commands which install a service can be run again.
 
 Crates that build C code call for programs which the Rust image does not have. Each such crate that
 gimlet depends on stands below, with what it called for when it was built in a root of the image's
@@ -12,6 +13,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -45,7 +47,7 @@ def installed():
     return {word for word in words if not word.startswith("-")}
 
 
-def main():
+def the_image_has_what_the_build_calls_for():
     have, wrong = IMAGE | installed(), []
     for crate in sorted(name for name in crates() if name.endswith("-sys")):
         if crate not in NATIVE:
@@ -53,9 +55,44 @@ def main():
                          "it needs" % (crate, pathlib.Path(__file__).name))
         for package in sorted(NATIVE.get(crate, set()) - have):
             wrong.append("deploy/Dockerfile does not install %s, which %s needs" % (package, crate))
+    return wrong
+
+
+def installing_again_keeps_the_secrets():
+    """Runs the commands for systemd of deploy/README.md twice, in a folder instead of the machine."""
+    text = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
+    block = text[text.index("## systemd"):]
+    block = re.search(r"```sh\n(.*?)```", block, re.S)[1]
+    with tempfile.TemporaryDirectory(prefix="gimlet-deploy-") as folder:
+        for name in ("etc/systemd/system", "usr/local/bin", "bin"):
+            os.makedirs(os.path.join(folder, name))
+        for stub, does in (("sudo", 'exec "$@"'), ("cargo", "exit 0"), ("systemctl", "exit 0")):
+            path = pathlib.Path(folder) / "bin" / stub
+            path.write_text("#!/bin/sh\n%s\n" % does, encoding="utf-8")
+            path.chmod(0o755)
+        script = re.sub(r"(?<![\w.])/(etc|usr)/", lambda m: "%s/%s/" % (folder, m[1]), block)
+        script = script.replace("target/release/gimlet", "/bin/true")
+        env = dict(os.environ, PATH="%s/bin:%s" % (folder, os.environ["PATH"]))
+        secrets = pathlib.Path(folder) / "etc/gimlet.env"
+        for attempt in ("first", "second"):
+            done = subprocess.run(["sh", "-ec", script], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+            if done.returncode:
+                return ["the %s installation failed: %s" % (attempt, done.stderr)]
+            if attempt == "first":
+                before = secrets.read_text(encoding="utf-8") + "GIMLET_CLUSTER__SECRET=hush\n"
+                secrets.write_text(before, encoding="utf-8")
+        if secrets.read_text(encoding="utf-8") != before:
+            return ["installing again changes /etc/gimlet.env: %r" % secrets.read_text(encoding="utf-8")]
+        if secrets.stat().st_mode & 0o077:
+            return ["/etc/gimlet.env can be read by others"]
+    return []
+
+
+def main():
+    wrong = the_image_has_what_the_build_calls_for() + installing_again_keeps_the_secrets()
     for line in wrong:
         print(line)
-    print("%d mistakes in deploy/Dockerfile" % len(wrong))
+    print("%d mistakes in deploy/" % len(wrong))
     return 1 if wrong else 0
 
 
