@@ -285,7 +285,7 @@ mod tests {
         for bytes in [
             &b""[..],
             &PREFACE[..10],
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x01what is this? no preface, for sure",
         ] {
             assert!(is_closed(said(door.addr, bytes).await).await);
         }
