@@ -244,7 +244,7 @@ async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
     tokio::select! {
         biased;
         stopped = server.stop() => panic!("it stopped at once: {stopped:?}"),
-        served = probes => served,
+        outcome = probes => outcome,
     }
 }
 
