@@ -15,6 +15,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use gimlet_transport::admission::{Admission, Place};
 use gimlet_transport::development;
+use gimlet_transport::wrong_port::Foreign;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::api::answers::{ConnectionUnread, Unread};
+use crate::http::refuse;
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -31,6 +33,10 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is one of gimlet's gRPC ports: HTTP/2 without TLS. WebSocket is on \
+    listen.ws (by default 8081, path /ws), files on listen.http (8085), health and metrics on \
+    listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
 /// Connections that wait to be served.
 const WAITING: usize = 64;
 /// A client that leaves answers unread for this long, and takes less than `MIN_TAKEN` bytes meanwhile,
@@ -118,14 +124,22 @@ async fn hear(
     let heard = tokio::select! {
         biased;
         () = ends.stop.cancelled() => return,
-        heard = tokio::time::timeout(PREFACE_TIMEOUT, stream.read_exact(&mut said)) => heard,
+        heard = tokio::time::timeout(PREFACE_TIMEOUT, preface(&mut stream, &mut said)) => heard,
     };
-    if matches!(heard, Ok(Ok(_))) && development::begins_with_proxy(&said) {
+    let read = match heard {
+        Ok(Ok(read)) => read,
+        Ok(Err(_)) | Err(_) => 0,
+    };
+    let first = said.get(..read).unwrap_or_default();
+    if development::begins_with_proxy(first) {
         tracing::debug!(%peer, "gRPC connection began with the PROXY protocol, refused");
         return crate::http::refuse_proxy(stream).await;
     }
-    if !matches!(heard, Ok(Ok(_))) || said != *PREFACE {
+    if first != PREFACE {
         tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
+        if let Some(foreign @ (Foreign::Http1 | Foreign::Tls)) = Foreign::of(first) {
+            refuse(stream, &foreign.answer(WRONG_PORT)).await;
+        }
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {
@@ -144,6 +158,22 @@ async fn hear(
         () = ends.stop.cancelled() => {}
         _ = handed_on.ready.send(held) => {}
     }
+}
+
+/// Reads the preface, or as much of something else as shows that it is not one. Returns how many
+/// bytes were read.
+async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::Result<usize> {
+    let mut read = 0;
+    while let Some(rest) = said.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        let more = stream.read(rest).await?;
+        read += more;
+        let first = said.get(..read).unwrap_or_default();
+        let is_foreign = !PREFACE.starts_with(first) && read >= development::PROXY_PREFIX_MAX;
+        if more == 0 || is_foreign {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 /// A connection and its place.
@@ -316,7 +346,7 @@ mod tests {
         for bytes in [
             &b""[..],
             &PREFACE[..10],
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x01what is this? no preface, for sure",
         ] {
             assert!(is_closed(said(door.addr, bytes).await).await);
         }
@@ -360,6 +390,24 @@ mod tests {
             .unwrap();
         let ended = held.check_unread(minutes(12)).unwrap_err();
         assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_browser_is_told_that_this_is_not_its_port() {
+        let door = door(1).await;
+        for request in [
+            &b"GET / HTTP/1.0\r\n\r\n"[..],
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ] {
+            let mut client = said(door.addr, request).await;
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+            assert!(
+                text.contains("gRPC") && text.contains("listen.ws"),
+                "{text}"
+            );
+        }
     }
 
     #[tokio::test]

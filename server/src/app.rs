@@ -13,7 +13,7 @@ use gimlet_transport::{Failures, SessionSettings, Sessions};
 use crate::accept::Ends;
 use crate::api::Api;
 use crate::config::{Config, ConfigError, Role, StorageKind};
-use crate::health::Health;
+use crate::health::{Health, Phase};
 use crate::http::files::Files;
 use crate::http::{Bounds, Folder};
 use crate::listeners::{Addrs, Listeners};
@@ -95,6 +95,12 @@ impl App {
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// Has `observer` called at each change of the server's state. Call it before
+    /// [`run`](Self::run); the first observer stays.
+    pub fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
+        self.health.observe(observer);
     }
 
     /// The node inside, if both the connect and the logic role are in this process.

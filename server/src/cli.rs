@@ -11,7 +11,7 @@ use gimlet_server::config::{ConfigError, TEMPLATE};
 use crate::tool::Tool;
 
 /// An instant-messaging server. Without a command it serves: alone, on an embedded database under
-/// ./data, reachable from this machine only.
+/// ./data, reachable from this machine only. `gimlet chat` talks to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "gimlet",
@@ -55,6 +55,9 @@ enum Verb {
     /// MySQL may be in use; an embedded storage must not, but a backup of it can be checked. Exit
     /// code 0: nothing was found; 3: something was; 1: it could not be read.
     Verify(VerifyArgs),
+    /// Chats in the terminal, by a running server.
+    #[cfg(feature = "chat")]
+    Chat(gimlet_chat::Args),
     /// Checks the configuration and prints what would be in force, secrets masked.
     CheckConfig(File),
     /// About the configuration.
@@ -125,6 +128,9 @@ pub(crate) enum Command {
     Migrate(Box<Config>),
     /// Run a tool; whether it prints JSON.
     Tool(Box<Config>, Tool, bool),
+    /// Chat.
+    #[cfg(feature = "chat")]
+    Chat(Box<gimlet_chat::Args>),
     /// Print this.
     Print(String),
 }
@@ -195,6 +201,8 @@ pub(crate) fn parse(
         Some(Verb::Restore(RestoreArgs { from, tool })) => run(Tool::Restore(from), tool),
         Some(Verb::NewEpoch(tool)) => run(Tool::NewEpoch, tool),
         Some(Verb::Verify(VerifyArgs { backup, tool })) => run(Tool::Verify(backup), tool),
+        #[cfg(feature = "chat")]
+        Some(Verb::Chat(args)) => Ok(Command::Chat(Box::new(args))),
         Some(Verb::CheckConfig(file)) => {
             let (config, notices, _) = load(file)?;
             let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Running and stopping: not ready → stop accepting → tell clients → drain → release → flush → end.
+//! Running and stopping: not ready → wait `stop.delay` → stop accepting → tell clients → drain → release → flush → end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,9 @@ use crate::http::files;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::process;
 use crate::space::Space;
+use crate::storage::Watch;
 
 /// The longest frame there is: two bytes of length.
 const FRAME_MAX: usize = 65_535;
@@ -88,8 +90,24 @@ impl App {
         }
         self.health.set(State::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
+        if outcome.is_ok() {
+            // Load balancers need time to see it: until then clients still come here.
+            self.announce(&watch).await;
+        }
         self.drain(running, (ops_tasks, ops_ends)).await;
         outcome
+    }
+
+    /// Serves on for `stop.delay`, while probes are told that it is going away.
+    async fn announce(&self, watch: &Watch) {
+        let delay = self.config.stop.delay;
+        if !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more; serving on for stop.delay");
+            tokio::select! {
+                _ = watch.failed() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
     }
 
     async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
@@ -249,12 +267,18 @@ impl App {
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
+        let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
         let (started, space) = (Instant::now(), Space::of(&self.config));
         Arc::new(move |metrics: &Metrics| {
             let read_only = u64::from(space.shortage().is_some());
             metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
+            scrape_process(metrics, &data_dir);
+            if let Some((open, idle)) = watch.mysql_connections() {
+                metrics.gauge("gimlet_mysql_connections", open);
+                metrics.gauge("gimlet_mysql_idle_connections", idle);
+            }
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
             metrics.counter("gimlet_wrong_tokens_total", failures.failed());
             let clients = places.clients.refused() + places.grpc.refused();
@@ -284,6 +308,7 @@ impl App {
             metrics.counter("gimlet_pushed_total", hub.pushed());
             metrics.counter("gimlet_frames_in_total", read(&stats.frames_in));
             metrics.counter("gimlet_frames_out_total", read(&stats.frames_out));
+            metrics.counter("gimlet_socket_sends_total", read(&stats.sends));
             metrics.counter("gimlet_undecodable_total", read(&stats.undecodable));
             let (lags, caught_up) = hub.lags();
             metrics.counter("gimlet_lags_total", lags);
@@ -293,6 +318,20 @@ impl App {
                 metrics.counter_of("gimlet_socket_refusals_total", label, count);
             }
         })
+    }
+}
+
+/// What the system says of this process.
+fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
+    if let Some(free) = process::free_bytes(data_dir) {
+        metrics.gauge("gimlet_disk_free_bytes", free);
+    }
+    if let Some(usage) = process::usage() {
+        metrics.gauge("process_resident_memory_bytes", usage.resident);
+        metrics.gauge("process_threads", usage.threads);
+        metrics.gauge("process_open_fds", usage.descriptors);
+        metrics.gauge("process_max_fds", usage.descriptors_max);
+        metrics.counter("process_cpu_seconds_total", usage.cpu_seconds);
     }
 }
 

@@ -3,9 +3,31 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gimlet_server::config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
+
+/// Whether the log is JSON: then nothing else may be written to standard error.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether whatever reads standard error expects JSON.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Starts logging before there is a configuration, if the environment asks for JSON: a mistake in
+/// the configuration is then a JSON line, too.
+pub(crate) fn start_early() {
+    if std::env::var("GIMLET_LOG__FORMAT").is_ok_and(|format| format == "json") {
+        let log = Log {
+            format: LogFormat::Json,
+            ..Log::default()
+        };
+        // A failure leaves the text as it would be without.
+        let _ = start(&log);
+    }
+}
 
 /// Changes which lines are logged while the process runs.
 pub(crate) struct Reload(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
@@ -46,11 +68,23 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
             let lines = lines.json().with_filter_reloading();
             let handle = lines.reload_handle();
             lines.try_init().map_err(|error| failed(&error))?;
+            keep_to_json();
             Reload(Box::new(move |filter| {
                 handle.reload(filter).map_err(|error| error.to_string())
             }))
         }
     })
+}
+
+/// Has everything else that is written to standard error be JSON, too.
+fn keep_to_json() {
+    JSON.store(true, Ordering::Relaxed);
+    // The standard hook writes text over several lines.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let text = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(at, "panicked: {text}");
+    }));
 }
 
 /// The filter of a level; the configuration has refused what is none.

@@ -142,6 +142,22 @@ const GAUGES: &[(&str, &str)] = &[
         "gimlet_nodes",
         "Other nodes with connections that are known",
     ),
+    (
+        "gimlet_disk_free_bytes",
+        "Free bytes of the disk under data_dir",
+    ),
+    (
+        "gimlet_mysql_connections",
+        "Connections to MySQL, in use or not",
+    ),
+    (
+        "gimlet_mysql_idle_connections",
+        "Connections to MySQL that are not in use",
+    ),
+    ("process_resident_memory_bytes", "Memory of the process"),
+    ("process_threads", "Threads of the process"),
+    ("process_open_fds", "Open descriptors"),
+    ("process_max_fds", "Descriptors that it may open"),
     ("gimlet_ready", "1 while the server is ready"),
     (
         "gimlet_read_only",
@@ -174,6 +190,14 @@ const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_frames_out_total",
         "Frames written to clients: answers and pushes",
+    ),
+    (
+        "gimlet_socket_sends_total",
+        "Sends over sockets that were answered with success",
+    ),
+    (
+        "process_cpu_seconds_total",
+        "CPU time of the process, user and system",
     ),
     ("gimlet_undecodable_total", "Frames that were no packets"),
     (

@@ -72,6 +72,18 @@ impl Watch {
         }
     }
 
+    /// Connections to MySQL, all and idle ones, where there is a MySQL.
+    pub(crate) fn mysql_connections(&self) -> Option<(u64, u64)> {
+        match self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(Some(lasting)) => {
+                let (open, idle) = lasting.connections();
+                Some((open as u64, idle as u64))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns when everything is on disk and the engine closed; all handles must be gone before.
     #[cfg_attr(
         not(any(feature = "sled", feature = "mysql")),

@@ -1,6 +1,7 @@
 //! The binary from outside: how it starts, refuses, and ends.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a failed test should panic, its helpers too"
 )]
 
@@ -63,7 +64,8 @@ fn it_greets_and_sigterm_ends_it_with_0() {
         "internal",
         "files",
         "ops",
-        "--example chat",
+        "roles: connect, logic, business",
+        "chat --phone 13800000001 --name alice --server",
     ] {
         assert!(said.contains(word), "no {word} in {said}");
     }
@@ -74,14 +76,52 @@ fn it_greets_and_sigterm_ends_it_with_0() {
 
 #[cfg(unix)]
 #[test]
-fn logs_can_be_json() {
-    let (running, _) = Running::start(&[("GIMLET_LOG__FORMAT", "json")]);
+fn a_json_log_is_json_alone_and_says_that_it_started() {
+    let mut child = gimlet(&[("GIMLET_LOG__FORMAT", "json")]).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    while !lines.contains("\"started\"") {
+        let read = log.read_line(&mut lines).unwrap();
+        assert_ne!(read, 0, "it ended: {lines}");
+    }
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let mut running = Running { child, out };
     running.signal("-INT");
-    let (status, log) = running.wait();
-    assert_eq!(status.code(), Some(0), "{log}");
-    for line in log.lines() {
+    log.read_to_string(&mut lines).unwrap();
+    let mut out = String::new();
+    running.out.read_to_string(&mut out).unwrap();
+    assert_eq!(out, "", "the banner is for people");
+    assert_eq!(running.child.wait().unwrap().code(), Some(0), "{lines}");
+    let mut started = None;
+    for line in lines.lines() {
         let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(parsed["level"].is_string(), "{line}");
+        if parsed["fields"]["message"] == "started" {
+            started = Some(parsed);
+        }
+    }
+    let fields = &started.unwrap()["fields"];
+    assert_eq!(fields["roles"], "connect, logic, business");
+    assert!(fields["tcp"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn what_ends_a_start_is_json_too_where_the_log_is() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let json = ("GIMLET_LOG__FORMAT", "json");
+    for (wrong, code) in [
+        (("GIMLET_LISTEN__TPC", "x"), 64),
+        (("GIMLET_BUSINESS__CODE_VERIFIER", "nonsense"), 64),
+        (("GIMLET_LISTEN__OPS", addr.as_str()), 1),
+    ] {
+        let (ended, said) = ended(&[json, wrong]);
+        assert_eq!(ended, Some(code), "{said}");
+        let last = said.lines().map(|line| {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|error| panic!("{error}: {line}"))
+        });
+        assert_eq!(last.last().unwrap()["level"], "ERROR", "{said}");
     }
 }
 

@@ -75,6 +75,12 @@ impl Lasting {
         self.db.ping().await;
     }
 
+    /// Connections to the server: all, and those that are not in use.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        self.db.connections()
+    }
+
     /// Statements sent to the server so far, transaction control included.
     #[must_use]
     pub fn statements(&self) -> u64 {

@@ -6,6 +6,7 @@ pub mod ledger;
 pub mod process;
 pub mod raw;
 pub mod scenario;
+pub mod screen;
 pub mod slow;
 pub mod talk;
 pub mod writers;

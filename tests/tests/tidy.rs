@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-transport-tcp", &["gimlet-transport"]),
     ("gimlet-transport-ws", &["gimlet-transport"]),
     ("gimlet-client", &["gimlet-proto"]),
+    ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
 ];

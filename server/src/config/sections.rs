@@ -363,6 +363,8 @@ impl Default for Limits {
 /// `[stop]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
+    /// How long it serves on, not ready any more, before it stops accepting.
+    pub delay: Duration,
     /// How long a stop may take.
     pub grace: Duration,
     /// Clients are told to come back after a random part of this.
@@ -372,6 +374,7 @@ pub struct Stop {
 impl Default for Stop {
     fn default() -> Self {
         Self {
+            delay: Duration::ZERO,
             grace: Duration::from_secs(10),
             come_back: Duration::from_secs(3),
         }

@@ -102,6 +102,7 @@ settings! {
     "limits.profiles": number limits.node.profiles;
     "limits.list_page": number limits.node.list_page;
     "limits.keep_entries": number limits.node.keep_entries;
+    "stop.delay": duration stop.delay;
     "stop.grace": duration stop.grace;
     "stop.come_back": duration stop.come_back;
     "log.format": choice log.format;

@@ -143,6 +143,11 @@ impl Db {
         }
     }
 
+    /// Connections: all, and those that are not in use.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        self.inner.pool.counts()
+    }
+
     /// Waits for the work in flight and closes the connections.
     pub(crate) async fn close(&self) {
         self.inner.tasks.close();

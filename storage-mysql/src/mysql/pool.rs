@@ -125,6 +125,12 @@ impl Pool {
         self.inner.lock().open
     }
 
+    /// Connections that exist, and those of them that are not in use.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.inner.lock();
+        (state.open, state.idle.len())
+    }
+
     /// A connection for one piece of work.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease, Fault> {
         loop {

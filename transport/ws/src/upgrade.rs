@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gimlet_transport::wrong_port::Foreign;
 use gimlet_transport::{LinkError, development};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +20,9 @@ const PATH: &str = "/ws";
 /// Subprotocols that are confirmed to a client that offers them: a browser that offers some goes on
 /// only if one is chosen. All mean the same; a client of gim offers none.
 const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
+    listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
 
 /// Which pages may connect.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +57,11 @@ pub(crate) async fn upgrade(
         }
         if development::begins_with_proxy(&head) {
             return refuse(stream, StatusCode::BAD_REQUEST, development::PROXY_REFUSAL).await;
+        }
+        if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(&head) {
+            stream.write_all(&foreign.answer(WRONG_PORT)).await?;
+            let text = format!("{} on the WebSocket port", foreign.name());
+            return Err(LinkError::protocol(text));
         }
         match Request::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -252,6 +253,7 @@ impl<L: Link> Session<'_, L> {
         let kind = PackageType::PtSend.into();
         match sent {
             Ok(sent) => {
+                self.shared.stats.sends.fetch_add(1, Ordering::Relaxed);
                 let data = convert::sent(&sent).encode_to_vec();
                 encode::answer(kind, id, data.into())
             }

@@ -1,5 +1,5 @@
-//! Who is signed in on this machine: kept in a file that only its owner may read, so that the
-//! next start is the same device and gets what it missed.
+//! The account kept on this machine, in a file that only its owner may read, so that the next start
+//! is the same device and gets what it missed.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::Outcome;
 use crate::args::Args;
+use crate::view::explain;
 
-/// What the file holds.
+/// The content of the file.
 #[derive(Debug, Serialize, Deserialize)]
 struct Saved {
     user_id: i64,
@@ -23,15 +24,24 @@ struct Saved {
 pub(crate) fn file(args: &Args, ending: &str) -> Outcome<PathBuf> {
     let digits = |c: char| c.is_ascii_alphanumeric() || "+-_".contains(c);
     if args.phone.is_empty() || !args.phone.chars().all(digits) {
-        return Err("a phone number has digits only: --phone 13800000001".into());
+        return Err("--phone must be a phone number: --phone 13800000001".into());
     }
     let folder = args.folder();
-    fs::create_dir_all(&folder)
+    make(&folder)
         .map_err(|error| format!("cannot make the folder {}: {error}", folder.display()))?;
     Ok(folder.join(format!("{}.{ending}", args.phone)))
 }
 
-/// The account kept from last time, if it is still good; else a new sign-in.
+/// Makes the folder for its owner alone: it holds tokens.
+fn make(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+/// The account kept from last time; otherwise a new sign-in.
 pub(crate) async fn open(args: &Args, api: &Api) -> Outcome<Credentials> {
     match load(&file(args, "json")?)? {
         Some(who) => Ok(who),
@@ -58,7 +68,7 @@ pub(crate) async fn sign_in(args: &Args, api: &Api) -> Outcome<Credentials> {
     Ok(who)
 }
 
-/// Sets the name, if one was given and it differs; gives the name.
+/// Sets the name, if one was given and it differs; returns the name.
 pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
     let now = api.get_user().await?.nickname;
     match &args.name {
@@ -71,18 +81,6 @@ pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
             Ok(name.clone())
         }
         _ => Ok(now),
-    }
-}
-
-/// An error of a call, in words that say what to do.
-pub(crate) fn explain(args: &Args, error: &ApiError) -> String {
-    match error.code {
-        14 | 4 => format!(
-            "the server does not answer at {}: start one with `cargo run --release`, or say --grpc",
-            args.grpc
-        ),
-        10_010 => format!("the code {} is not accepted: say --code", args.code),
-        _ => error.to_string(),
     }
 }
 
