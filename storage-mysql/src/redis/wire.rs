@@ -189,6 +189,7 @@ impl Wire {
         let answer = self.ask(async {
             match self.conn().await? {
                 Conn::One(mut conn) => question.invoke_async(&mut conn).await,
+                Conn::Master(mut conn) => question.invoke_async(&mut conn).await,
                 Conn::Cluster(mut conn) => question.invoke_async(&mut conn).await,
             }
         });
