@@ -24,7 +24,7 @@ pub enum Phase {
     /// It serves.
     Ready,
     /// It has started and does not serve for now, for this reason.
-    Waiting(&'static str),
+    Waiting(String),
     /// Something it cannot do without has failed; it is going to stop.
     Failed(String),
     /// It is going away.
@@ -61,7 +61,7 @@ impl Health {
         let phase = match &next {
             State::Starting => None,
             State::Ready => Some(Phase::Ready),
-            State::Waiting(why) => Some(Phase::Waiting(why)),
+            State::Waiting(why) => Some(Phase::Waiting(why.clone())),
             State::Draining => Some(Phase::Stopping),
             State::Failed(why) => Some(Phase::Failed(why.clone())),
         };

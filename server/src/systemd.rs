@@ -94,7 +94,7 @@ mod tests {
         let notifier = Notifier::connect(Some(path.into()));
         notifier.tell(&Phase::Ready);
         assert_eq!(heard(&manager), "READY=1\nSTATUS=ready");
-        notifier.tell(&Phase::Waiting("no logic node is reached"));
+        notifier.tell(&Phase::Waiting("no logic node is reached".into()));
         assert_eq!(
             heard(&manager),
             "READY=1\nSTATUS=waiting: no logic node is reached"

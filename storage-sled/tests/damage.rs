@@ -214,7 +214,8 @@ async fn under_process_a_lost_tail_begins_a_new_epoch_by_itself() {
 
 #[tokio::test]
 async fn a_damaged_snapshot_is_set_aside_and_the_log_is_read() {
-    let harms: [(&str, fn(&mut Vec<u8>)); 3] = [
+    type Harm = fn(&mut Vec<u8>);
+    let harms: [(&str, Harm); 3] = [
         ("empty", Vec::clear),
         ("torn", |bytes| bytes.truncate(bytes.len() / 2)),
         ("flipped", |bytes| {

@@ -2,8 +2,6 @@
 //!
 //! In a process of its own, because the limit holds for all of it.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::fs::File;
 use std::sync::Arc;
 

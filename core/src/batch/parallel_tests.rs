@@ -152,7 +152,7 @@ impl LocalSink for Pushed {
         }
     }
 
-    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {}
+    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
 }
 
 struct Fixture {

@@ -82,7 +82,7 @@ impl Quota {
     }
 
     /// Counts bytes of a user, if the day has room for them.
-    fn take(&self, user: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
+    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
         let each = self.bounds.each;
         if each == 0 {
             return Ok(());
@@ -95,7 +95,7 @@ impl Quota {
                 used: HashMap::new(),
             };
         }
-        let used = day.used.entry(user).or_default();
+        let used = day.used.entry(uploader).or_default();
         if used.saturating_add(bytes) > each {
             let wait = self.span.saturating_sub(passed);
             return Err(Exceeded::Quota { each, wait });

@@ -259,7 +259,7 @@ async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
     let service = pair.nodes[0].service();
     service.disconnect(user(1), None, "banned").await.unwrap();
     for closed in [phone, tablet] {
-        let Work::Close(CloseReason::Revoked(why)) = work(&closed).await else {
+        let Work::Close(CloseReason::Disconnected(why)) = work(&closed).await else {
             panic!("it is closed");
         };
         assert_eq!(why, "banned");

@@ -259,8 +259,10 @@ mod tests {
 
     #[test]
     fn neither_a_line_nor_the_history_grows_without_end() {
-        let mut editor = Editor::default();
-        editor.text = vec!['x'; LINE_MAX];
+        let mut editor = Editor {
+            text: vec!['x'; LINE_MAX],
+            ..Editor::default()
+        };
         editor.press(Key::Char('y'));
         assert_eq!(editor.text.len(), LINE_MAX);
         editor.press(Key::Interrupt);

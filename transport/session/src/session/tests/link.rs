@@ -19,6 +19,10 @@ use crate::link::{Link, LinkError, Wire};
 const PENDING: usize = 64 * 1024;
 
 #[derive(Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a state of the link that a test looks at"
+)]
 struct State {
     to_server: VecDeque<Result<Bytes, LinkError>>,
     ended: bool,
