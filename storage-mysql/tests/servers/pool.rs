@@ -111,6 +111,8 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     // The old primary is one of the case's own; what replaces it is the shared server.
     let old = Private::start("");
     let new = Place::new(&servers).await;
+    // It has a history of its own: an epoch is drawn when a store is first opened.
+    new.open().await.lasting.close().await;
     let database = new.database();
     let mut admin = old.admin().await;
     admin
