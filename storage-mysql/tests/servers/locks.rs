@@ -113,7 +113,8 @@ impl Load {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                let text = format!("{from}:{n}");
+                // The words by which the proxy knows an entry.
+                let text = format!("{from}:{n} strike here");
                 let began = Instant::now();
                 match node
                     .service()
@@ -236,7 +237,10 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
     while its.stored.load(Ordering::SeqCst) < 50 {
         tokio::task::yield_now().await;
     }
-    proxy.set(Mode::Freeze);
+    proxy.set(Mode::FreezeEntry);
+    while proxy.struck() == 0 {
+        tokio::task::yield_now().await;
+    }
     let before = free.stored.load(Ordering::SeqCst);
     sleep(OUTAGE).await;
     let meanwhile = free.stored.load(Ordering::SeqCst) - before;

@@ -25,6 +25,9 @@ pub(crate) enum Mode {
     DropEntry,
     /// Passes nothing in either direction, and closes nothing.
     Freeze,
+    /// Each connection freezes at its next entry that is stored: in the middle of a transaction, which
+    /// holds its locks by then. It closes when the mode changes.
+    FreezeEntry,
     /// Closes all connections, and new ones at once.
     Down,
     /// Answers the next prepared statement that runs with the error of this number.
@@ -246,6 +249,11 @@ async fn link(
                     && commit
                 {
                     tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                }
+                if now == Mode::FreezeEntry && holds(bytes, b"strike here") {
+                    shared.struck.fetch_add(1, Ordering::SeqCst);
+                    let _ = mode.changed().await;
+                    return;
                 }
                 if server.write_all(bytes).await.is_err() {
                     return;
