@@ -80,19 +80,21 @@ fn size(item: &impl Message) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Ready, ready};
+
     use gimlet_proto::pb;
     use prost::Message as _;
 
     use super::*;
 
     /// A group with as many bytes of profiles as are allowed, as it is stored.
-    async fn page(members: u64, after: Option<u64>, limit: usize) -> Result<Page<u64>, Refusal> {
+    fn page(members: u64, after: Option<u64>, limit: usize) -> Ready<Result<Page<u64>, Refusal>> {
         let first = after.unwrap_or(0) + 1;
         let last = members.min(first - 1 + limit as u64);
-        Ok(Page {
+        ready(Ok(Page {
             items: (first..=last).collect(),
             more: last < members,
-        })
+        }))
     }
 
     fn member(id: u64) -> (u64, pb::GroupMember) {

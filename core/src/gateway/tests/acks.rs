@@ -61,6 +61,10 @@ impl Logic for GatedAcks {
         self.logic.ack(acks).await
     }
 
+    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+        self.logic.went_back(user, seen, known).await
+    }
+
     fn send(&self, sender: Sender, draft: Draft) -> Sending {
         self.logic.send(sender, draft)
     }

@@ -18,6 +18,10 @@ use crate::link::{Link, LinkError, Wire};
 /// Bytes pending at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what happened to a link, each by itself"
+)]
 #[derive(Default)]
 #[expect(
     clippy::struct_excessive_bools,
