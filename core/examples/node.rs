@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     println!("Bob's inbox:");
     for entry in page.items {
-        let text = String::from_utf8_lossy(&entry.message.content);
+        let text = String::from_utf8_lossy(&entry.message.content.0);
         println!("  {}. {text}", entry.seq);
     }
     node.stop().await;

@@ -1,7 +1,6 @@
 //! The binary from outside: how it starts, refuses, and ends.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a failed test should panic, its helpers too"
 )]
 
@@ -106,11 +105,11 @@ fn what_ends_a_start_is_json_too_where_the_log_is() {
     ] {
         let (ended, said) = ended(&[json, wrong]);
         assert_eq!(ended, Some(code), "{said}");
-        let last = said.lines().map(|line| {
+        let mut last = said.lines().map(|line| {
             serde_json::from_str::<serde_json::Value>(line)
                 .unwrap_or_else(|error| panic!("{error}: {line}"))
         });
-        assert_eq!(last.last().unwrap()["level"], "ERROR", "{said}");
+        assert_eq!(last.next_back().unwrap()["level"], "ERROR", "{said}");
     }
 }
 
