@@ -18,6 +18,10 @@ pub(crate) fn is_json() -> bool {
 
 /// Starts logging before there is a configuration, if the environment asks for JSON: a mistake in
 /// the configuration is then a JSON line, too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a mistake in the configuration is told before there is one"
+)]
 pub(crate) fn start_early() {
     if std::env::var("GIMLET_LOG__FORMAT").is_ok_and(|format| format == "json") {
         let log = Log {

@@ -76,7 +76,8 @@ fn connected(address: &std::ffi::OsStr) -> std::io::Result<UnixDatagram> {
     Ok(socket)
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

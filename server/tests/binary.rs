@@ -1,7 +1,6 @@
 //! The binary from outside: how it starts, refuses, and ends.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "a failed test should panic, its helpers too"
 )]
 
@@ -77,21 +76,10 @@ fn it_greets_and_sigterm_ends_it_with_0() {
 #[cfg(unix)]
 #[test]
 fn a_json_log_is_json_alone_and_says_that_it_started() {
-    let mut child = gimlet(&[("GIMLET_LOG__FORMAT", "json")]).spawn().unwrap();
-    let mut log = BufReader::new(child.stderr.take().unwrap());
-    let mut lines = String::new();
-    while !lines.contains("\"started\"") {
-        let read = log.read_line(&mut lines).unwrap();
-        assert_ne!(read, 0, "it ended: {lines}");
-    }
-    let out = BufReader::new(child.stdout.take().unwrap());
-    let mut running = Running { child, out };
+    let (running, _) = Running::start(&[("GIMLET_LOG__FORMAT", "json")]);
     running.signal("-INT");
-    log.read_to_string(&mut lines).unwrap();
-    let mut out = String::new();
-    running.out.read_to_string(&mut out).unwrap();
-    assert_eq!(out, "", "the banner is for people");
-    assert_eq!(running.child.wait().unwrap().code(), Some(0), "{lines}");
+    let (status, lines) = running.wait();
+    assert_eq!(status.code(), Some(0), "{lines}");
     let mut started = None;
     for line in lines.lines() {
         let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -117,11 +105,11 @@ fn what_ends_a_start_is_json_too_where_the_log_is() {
     ] {
         let (ended, said) = ended(&[json, wrong]);
         assert_eq!(ended, Some(code), "{said}");
-        let last = said.lines().map(|line| {
+        let mut last = said.lines().map(|line| {
             serde_json::from_str::<serde_json::Value>(line)
                 .unwrap_or_else(|error| panic!("{error}: {line}"))
         });
-        assert_eq!(last.last().unwrap()["level"], "ERROR", "{said}");
+        assert_eq!(last.next_back().unwrap()["level"], "ERROR", "{said}");
     }
 }
 
