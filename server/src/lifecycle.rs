@@ -216,7 +216,7 @@ impl App {
                 metrics.upkeep();
             }
         });
-        tasks.spawn(self.servers.clone().follow(stop.clone()));
+        tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let router = ops::router(
                 Arc::clone(&self.health),

@@ -109,7 +109,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::WentBackRequest>,
     ) -> Result<Response<node::EpochReply>, Status> {
-        let asked = open(request)?;
+        let asked = self.open(request)?;
         let user = convert::user(asked.user).map_err(nonsense)?;
         let (seen, known) = (Seq::new(asked.seen), Epoch(asked.epoch));
         let answer = self.logic.went_back(user, seen, known).await;

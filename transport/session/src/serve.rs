@@ -166,7 +166,7 @@ fn of_one_client(error: &io::Error) -> bool {
 fn note(full: Full, addr: SocketAddr) {
     match full {
         Full::Node => {
-            gimlet_core::warn_rated!(%addr, "turned away: this node has all connections it may")
+            gimlet_core::warn_rated!(%addr, "turned away: this node has all connections it may");
         }
         Full::Address => {
             gimlet_core::info_rated!(%addr, "turned away: this address has all connections it may");
