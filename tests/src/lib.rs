@@ -1,5 +1,8 @@
 //! Whole-system tests of gimlet: real processes, real sockets, and a judge of every answered send.
 
+// A whole server's start is one deeply nested future, whose auto traits the compiler works out here.
+#![recursion_limit = "256"]
+
 pub mod cluster;
 pub mod fault;
 pub mod ledger;

@@ -35,10 +35,6 @@ impl Logic for GatedAcks {
         self.logic.epoch().await
     }
 
-    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
-        self.logic.went_back(user, seen, known).await
-    }
-
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
         self.logic.heads(users).await
     }

@@ -23,10 +23,6 @@ const PENDING: usize = 64 * 1024;
     reason = "what happened to a link, each by itself"
 )]
 #[derive(Default)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a state of the link that a test looks at"
-)]
 struct State {
     to_server: VecDeque<Result<Bytes, LinkError>>,
     ended: bool,
