@@ -28,7 +28,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .inbox
         .after(bob, Seq::ZERO, PageLimit::items(10))
         .await?;
-    println!("bob's inbox: {:?}", page.items);
+    println!("Bob's inbox:");
+    for entry in page.items {
+        let text = String::from_utf8_lossy(&entry.message.content.0);
+        println!("  {}. {text}", entry.seq);
+    }
     node.stop().await;
     Ok(())
 }

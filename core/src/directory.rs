@@ -202,7 +202,7 @@ impl Directory {
         let answer = timeout(WAIT, self.business.users(users)).await;
         let Ok(Ok(infos)) = answer else {
             *self.away() = Some(tokio::time::Instant::now() + AWAY);
-            tracing::warn!(
+            crate::warn_rated!(
                 users = users.len(),
                 "the business backend did not say who they are"
             );

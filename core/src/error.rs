@@ -11,6 +11,9 @@ use std::time::Duration;
 use crate::id::{DeviceId, GroupId, UserId};
 use crate::store::{Kind, StoreError};
 
+/// When to repeat what was unavailable: a store or a node that fails over takes about that long.
+const RETRY_UNAVAILABLE: Duration = Duration::from_millis(500);
+
 /// An answer that is not the one hoped for. Its text says what was wrong and what would be right;
 /// [`code`](Self::code) is what gim's wire carries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,9 +54,24 @@ pub enum Refusal {
         /// When it may succeed.
         retry_after: Duration,
     },
+    /// 8: the group has too much that is accepted and not delivered yet.
+    #[error(
+        "this group still has too many messages to deliver; try again in {} ms",
+        .retry_after.as_millis()
+    )]
+    Backlog {
+        /// When there may be room.
+        retry_after: Duration,
+    },
     /// 8: a bound of the server is reached; the text names it.
     #[error("{0}")]
     Exhausted(String),
+    /// 14: too much waits for the store; nothing was done.
+    #[error("the server is busy: nothing was stored; try again in {} ms", .retry_after.as_millis())]
+    Busy {
+        /// When it may succeed.
+        retry_after: Duration,
+    },
     /// 14: nothing was done; the same request may be repeated safely.
     #[error("unavailable: nothing was stored; try again")]
     Unavailable,
@@ -75,6 +93,26 @@ impl Refusal {
         Self::BadRequest(text.into())
     }
 
+    /// When the same request may succeed, if time alone can mend it.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after }
+            | Self::Backlog { retry_after }
+            | Self::Busy { retry_after } => Some(*retry_after),
+            Self::Unavailable => Some(RETRY_UNAVAILABLE),
+            _ => None,
+        }
+    }
+
+    /// The same in whole milliseconds, at least 1; 0 if time alone does not mend it. All wires carry it.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> i64 {
+        self.retry_after().map_or(0, |after| {
+            i64::try_from(after.as_millis()).unwrap_or(i64::MAX).max(1)
+        })
+    }
+
     /// The code on the wire: gim's 10000 … 10016, or a standard gRPC code.
     #[must_use]
     pub const fn code(&self) -> i32 {
@@ -89,8 +127,8 @@ impl Refusal {
             Self::NoSuchUser(_) => 10016,
             Self::Forbidden(_) => 7,
             Self::Conflict => 6,
-            Self::RateLimited { .. } | Self::Exhausted(_) => 8,
-            Self::Unavailable => 14,
+            Self::RateLimited { .. } | Self::Backlog { .. } | Self::Exhausted(_) => 8,
+            Self::Busy { .. } | Self::Unavailable => 14,
             Self::Unknown => 4,
             Self::Unsupported(_) => 12,
             Self::Internal => 2,
@@ -123,13 +161,13 @@ impl fmt::Display for Causes<'_> {
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error.kind {
-            Kind::Unavailable => Self::Unavailable,
+            Kind::Unavailable | Kind::Contended => Self::Unavailable,
             Kind::Unknown => Self::Unknown,
             Kind::Full => {
                 Self::Exhausted("the server's storage is full; nothing was stored".into())
             }
             Kind::Corrupt | Kind::Misuse => {
-                tracing::error!(error = &error as &dyn std::error::Error, "store fault");
+                crate::error_rated!(error = &error as &dyn std::error::Error, "store fault");
                 Self::Internal
             }
         }

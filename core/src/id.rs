@@ -153,16 +153,27 @@ pub struct Generation(pub u64);
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// Draws a new epoch; it is never zero, which the wire reads as "none".
+    /// Bits of an epoch: what a number of JavaScript holds. Decoders there refuse more.
+    pub const BITS: u32 = 53;
+
+    /// Draws a new epoch; it is never zero, which the wire reads as "none". Stores made by earlier
+    /// versions keep one of 64 bits until it changes.
     #[must_use]
     pub fn draw() -> Self {
-        Self(rand::random::<u64>() | 1)
+        Self(rand::random::<u64>() >> (u64::BITS - Self::BITS) | 1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn p18_an_epoch_fits_a_number_of_javascript() {
+        let drawn: Vec<Epoch> = (0..1_000).map(|_| Epoch::draw()).collect();
+        assert!(drawn.iter().all(|it| it.0 > 0 && it.0 < 1 << 53));
+        assert!(drawn.iter().any(|it| it.0 >= 1 << 52), "all bits are used");
+    }
 
     #[test]
     fn ids_are_what_int64_can_carry_above_zero() {

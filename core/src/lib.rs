@@ -57,6 +57,7 @@
 
 pub mod batch;
 pub mod business;
+pub mod dependency;
 pub mod directory;
 pub mod envelope;
 pub mod error;
@@ -65,6 +66,7 @@ pub mod gateway;
 pub mod hub;
 pub mod id;
 pub mod limits;
+pub mod log_rate;
 pub mod logic;
 mod map;
 pub mod memory;
@@ -80,4 +82,5 @@ pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+pub mod verify;
 mod wakes;

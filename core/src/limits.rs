@@ -26,6 +26,11 @@ pub struct Limits {
     /// Bytes of the sends that wait: content, mentions and recipients; more are refused as
     /// unavailable.
     pub send_queue_bytes: usize,
+    /// Entries of one group's sends that are accepted and not delivered yet, for groups above [`PART`]
+    /// members; more sends are refused with 8.
+    pub group_backlog: usize,
+    /// The same for all groups of a node.
+    pub node_backlog: usize,
     /// A send is answered within this: 14 if its batch had not started, else 4.
     pub send_deadline: Duration,
     /// How long a repeat by client message id is recognised.
@@ -96,6 +101,9 @@ impl Default for Limits {
             batch_bytes: 4 << 20,
             send_queue: 8_192,
             send_queue_bytes: 64 << 20,
+            // Some 15 and 60 s of what MySQL makes on two cores (docs/performance.md).
+            group_backlog: 500_000,
+            node_backlog: 2_000_000,
             send_deadline: Duration::from_millis(1_500),
             key_window: Duration::from_hours(168),
             legacy_window: Duration::from_mins(10),

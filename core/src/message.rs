@@ -14,6 +14,14 @@ use crate::time::Timestamp;
 pub struct Content(pub Bytes);
 
 impl Content {
+    /// Copies the content out of the buffer that it came in. A slice of that buffer would keep all of
+    /// it, which a sender can make thousands of times as large, for as long as the message is kept.
+    /// Everything that comes from a socket or a call enters here; texts are copied by the stores.
+    #[must_use]
+    pub fn copied_from(bytes: &[u8]) -> Self {
+        Self(Bytes::copy_from_slice(bytes))
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {

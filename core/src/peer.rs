@@ -34,10 +34,15 @@ pub trait Peer: Debug + Send + Sync + 'static {
         generation: Generation,
     );
 
-    /// Closes the device's connection on that node, if it is signed in as this user; returns whether
-    /// the node has heard it.
-    async fn disconnect(&self, node: &NodeId, user: UserId, device: DeviceId, reason: &str)
-    -> bool;
+    /// Closes the user's connection on this device, or on all its devices, on that node; returns
+    /// whether the node has heard it.
+    async fn disconnect(
+        &self,
+        node: &NodeId,
+        user: UserId,
+        device: Option<DeviceId>,
+        reason: &str,
+    ) -> bool;
 }
 
 /// No other nodes: everything is in this process.
@@ -60,7 +65,7 @@ impl Peer for Alone {
 
     async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
 
-    async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+    async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
         true
     }
 }

@@ -100,7 +100,7 @@ impl Sending {
 }
 
 /// The answer to a message whose first entry is the sender's own, or its only one.
-fn sent(appended: Appended, id: MessageId) -> Answer {
+pub(crate) fn sent(appended: Appended, id: MessageId) -> Answer {
     match appended {
         Appended::Stored { seqs, .. } => Ok(Sent {
             seq: seqs.first().map_or(Seq::ZERO, |(_, seq)| *seq),

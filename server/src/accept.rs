@@ -15,12 +15,17 @@ use std::time::Duration;
 use futures_util::Stream;
 use gimlet_transport::admission::{Admission, Place};
 use gimlet_transport::development;
+use gimlet_transport::wrong_port::Foreign;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tokio_util::task::TaskTracker;
 use tonic::transport::server::{Connected, TcpConnectInfo};
+
+use crate::api::answers::{ConnectionUnread, Unread};
+use crate::http::refuse;
 
 /// What every HTTP/2 client says first.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,8 +33,17 @@ const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is one of gimlet's gRPC ports: HTTP/2 without TLS. WebSocket is on \
+    listen.ws (by default 8081, path /ws), files on listen.http (8085), health and metrics on \
+    listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
 /// Connections that wait to be served.
 const WAITING: usize = 64;
+/// A client that leaves answers unread for this long, and takes less than `MIN_TAKEN` bytes meanwhile,
+/// is gone or holds them on purpose. The pings of HTTP/2 make this process look once a minute.
+const MAX_UNREAD_TIME: Duration = Duration::from_mins(1);
+/// A kilobyte a second: a phone on the slowest network takes more.
+const MIN_TAKEN: usize = 60 << 10;
 
 /// The ends of connections.
 #[derive(Clone, Debug, Default)]
@@ -46,10 +60,19 @@ pub(crate) fn incoming(
     admission: Arc<Admission>,
     tasks: &TaskTracker,
     ends: Ends,
+    unread: Arc<Unread>,
 ) -> impl Stream<Item = Result<Held, Infallible>> + use<> {
     let (ready, mut taken) = mpsc::channel(WAITING);
-    tasks.spawn(accept(listener, admission, tasks.clone(), ends, ready));
+    let handed_on = HandedOn { ready, unread };
+    tasks.spawn(accept(listener, admission, tasks.clone(), ends, handed_on));
     futures_util::stream::poll_fn(move |cx| taken.poll_recv(cx).map(|held| held.map(Ok)))
+}
+
+/// Where connections go that speak HTTP/2, and what their clients have not read.
+#[derive(Clone, Debug)]
+struct HandedOn {
+    ready: mpsc::Sender<Held>,
+    unread: Arc<Unread>,
 }
 
 async fn accept(
@@ -57,7 +80,7 @@ async fn accept(
     admission: Arc<Admission>,
     tasks: TaskTracker,
     ends: Ends,
-    ready: mpsc::Sender<Held>,
+    handed_on: HandedOn,
 ) {
     let mut rest = BACK_OFF.0;
     loop {
@@ -71,14 +94,14 @@ async fn accept(
                 rest = BACK_OFF.0;
                 match admission.enter(peer) {
                     Ok(place) => {
-                        let (ends, ready) = (ends.clone(), ready.clone());
-                        tasks.spawn(hear(stream, peer, place, ends, ready));
+                        let (ends, handed_on) = (ends.clone(), handed_on.clone());
+                        tasks.spawn(hear(stream, peer, place, ends, handed_on));
                     }
                     Err(full) => tracing::debug!(%peer, ?full, "a gRPC connection too many"),
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept gRPC connections for the moment");
+                gimlet_core::warn_rated!(%error, "cannot accept gRPC connections for the moment");
                 tokio::select! {
                     () = ends.stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}
@@ -95,20 +118,28 @@ async fn hear(
     peer: SocketAddr,
     place: Place,
     ends: Ends,
-    ready: mpsc::Sender<Held>,
+    handed_on: HandedOn,
 ) {
     let mut said = [0; PREFACE.len()];
     let heard = tokio::select! {
         biased;
         () = ends.stop.cancelled() => return,
-        heard = tokio::time::timeout(PREFACE_TIMEOUT, stream.read_exact(&mut said)) => heard,
+        heard = tokio::time::timeout(PREFACE_TIMEOUT, preface(&mut stream, &mut said)) => heard,
     };
-    if matches!(heard, Ok(Ok(_))) && development::begins_with_proxy(&said) {
+    let read = match heard {
+        Ok(Ok(read)) => read,
+        Ok(Err(_)) | Err(_) => 0,
+    };
+    let first = said.get(..read).unwrap_or_default();
+    if development::begins_with_proxy(first) {
         tracing::debug!(%peer, "gRPC connection began with the PROXY protocol, refused");
         return crate::http::refuse_proxy(stream).await;
     }
-    if !matches!(heard, Ok(Ok(_))) || said != *PREFACE {
+    if first != PREFACE {
         tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
+        if let Some(foreign @ (Foreign::Http1 | Foreign::Tls)) = Foreign::of(first) {
+            refuse(stream, &foreign.answer(WRONG_PORT)).await;
+        }
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {
@@ -118,12 +149,31 @@ async fn hear(
         stream,
         unread: PREFACE,
         cut: Box::pin(ends.cut.clone().cancelled_owned()),
+        answers: ConnectionUnread::new(handed_on.unread),
+        unread_since: Instant::now(),
+        taken: 0,
         _place: place,
     };
     tokio::select! {
         () = ends.stop.cancelled() => {}
-        _ = ready.send(held) => {}
+        _ = handed_on.ready.send(held) => {}
     }
+}
+
+/// Reads the preface, or as much of something else as shows that it is not one. Returns how many
+/// bytes were read.
+async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::Result<usize> {
+    let mut read = 0;
+    while let Some(rest) = said.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        let more = stream.read(rest).await?;
+        read += more;
+        let first = said.get(..read).unwrap_or_default();
+        let is_foreign = !PREFACE.starts_with(first) && read >= development::PROXY_PREFIX_MAX;
+        if more == 0 || is_foreign {
+            break;
+        }
+    }
+    Ok(read)
 }
 
 /// A connection and its place.
@@ -133,10 +183,36 @@ pub(crate) struct Held {
     /// What is left of the preface, for the reader that expects it.
     unread: &'static [u8],
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// The answers that its client has not read, since when there are some, and how many bytes the
+    /// client has taken since then.
+    answers: Arc<ConnectionUnread>,
+    unread_since: Instant,
+    taken: usize,
     _place: Place,
 }
 
+/// What a call learns of its connection.
+#[derive(Clone, Debug)]
+pub(crate) struct AcceptedInfo {
+    pub(crate) tcp: TcpConnectInfo,
+    pub(crate) unread: Arc<ConnectionUnread>,
+}
+
 impl Held {
+    /// Ends a connection whose client leaves its answers unread.
+    fn check_unread(&mut self, now: Instant) -> io::Result<()> {
+        if !self.answers.is_waited_for() {
+            (self.unread_since, self.taken) = (now, 0);
+        } else if now - self.unread_since >= MAX_UNREAD_TIME {
+            if self.taken < MIN_TAKEN {
+                tracing::debug!("gRPC connection closed: its answers are not read");
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            (self.unread_since, self.taken) = (now, 0);
+        }
+        Ok(())
+    }
+
     /// What would wait does not wait beyond the cut.
     fn or_cut<T>(
         &mut self,
@@ -151,10 +227,13 @@ impl Held {
 }
 
 impl Connected for Held {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = AcceptedInfo;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> AcceptedInfo {
+        AcceptedInfo {
+            tcp: self.stream.connect_info(),
+            unread: Arc::clone(&self.answers),
+        }
     }
 }
 
@@ -170,6 +249,7 @@ impl AsyncRead for Held {
             self.unread = later;
             return Poll::Ready(Ok(()));
         }
+        self.check_unread(Instant::now())?;
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.or_cut(cx, polled)
     }
@@ -182,6 +262,9 @@ impl AsyncWrite for Held {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.taken = self.taken.saturating_add(*taken);
+        }
         self.or_cut(cx, polled)
     }
 
@@ -191,6 +274,9 @@ impl AsyncWrite for Held {
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.taken = self.taken.saturating_add(*taken);
+        }
         self.or_cut(cx, polled)
     }
 
@@ -229,7 +315,13 @@ mod tests {
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let (ends, tasks) = (Ends { stop, cut }, TaskTracker::new());
         let admission = Admission::new(places, 1);
-        let incoming = Box::pin(incoming(listener, admission, &tasks, ends.clone()));
+        let incoming = Box::pin(incoming(
+            listener,
+            admission,
+            &tasks,
+            ends.clone(),
+            Arc::default(),
+        ));
         Door {
             addr,
             ends,
@@ -254,7 +346,7 @@ mod tests {
         for bytes in [
             &b""[..],
             &PREFACE[..10],
-            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"\x01what is this? no preface, for sure",
         ] {
             assert!(is_closed(said(door.addr, bytes).await).await);
         }
@@ -263,7 +355,7 @@ mod tests {
         let mut preface = [0; PREFACE.len()];
         held.read_exact(&mut preface).await.unwrap();
         assert_eq!(preface, *PREFACE, "and it is there to be read");
-        assert!(held.connect_info().remote_addr().is_some());
+        assert!(held.connect_info().tcp.remote_addr().is_some());
         // One place, and it is taken.
         assert!(is_closed(said(door.addr, PREFACE).await).await);
     }
@@ -277,6 +369,45 @@ mod tests {
         let mut answer = String::new();
         proxy.read_to_string(&mut answer).await.unwrap();
         assert!(answer.contains("PROXY protocol"), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a3_who_leaves_answers_unread_for_a_minute_is_cut() {
+        let mut door = door(1).await;
+        let _client = said(door.addr, PREFACE).await;
+        let mut held = door.incoming.next().await.unwrap().unwrap();
+        let now = Instant::now();
+        let minutes = |n: u64| now + Duration::from_mins(n);
+        // Quiet is not unread.
+        held.check_unread(minutes(10)).unwrap();
+        let _answer = held.answers.hold(1_000).unwrap();
+        held.check_unread(minutes(10)).unwrap();
+        // Slow, but it reads.
+        held.taken = MIN_TAKEN;
+        held.check_unread(minutes(11)).unwrap();
+        held.taken = MIN_TAKEN - 1;
+        held.check_unread(minutes(12) - Duration::from_secs(1))
+            .unwrap();
+        let ended = held.check_unread(minutes(12)).unwrap_err();
+        assert_eq!(ended.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_browser_is_told_that_this_is_not_its_port() {
+        let door = door(1).await;
+        for request in [
+            &b"GET / HTTP/1.0\r\n\r\n"[..],
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        ] {
+            let mut client = said(door.addr, request).await;
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            assert!(text.starts_with("HTTP/1.1 400"), "{text}");
+            assert!(
+                text.contains("gRPC") && text.contains("listen.ws"),
+                "{text}"
+            );
+        }
     }
 
     #[tokio::test]

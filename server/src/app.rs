@@ -13,13 +13,14 @@ use gimlet_transport::{Failures, SessionSettings, Sessions};
 use crate::accept::Ends;
 use crate::api::Api;
 use crate::config::{Config, ConfigError, Role, StorageKind};
-use crate::health::Health;
-use crate::http::Folder;
+use crate::health::{Health, Phase};
 use crate::http::files::Files;
+use crate::http::{Bounds, Folder};
 use crate::listeners::{Addrs, Listeners};
 use crate::metrics::Metrics;
 use crate::places::Places;
 use crate::roles::Roles;
+use crate::servers::Servers;
 use crate::storage::{self, Watch};
 use crate::tokens::Tokens;
 use crate::verifier;
@@ -79,6 +80,9 @@ pub struct App {
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) places: Places,
     pub(crate) watch: Watch,
+    #[cfg(all(unix, feature = "sled"))]
+    pub(crate) control: Option<crate::control::Control>,
+    pub(crate) servers: Servers,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
     /// When accepting ends, and when what is left is cut.
@@ -91,6 +95,12 @@ impl App {
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// Has `observer` called at each change of the server's state. Call it before
+    /// [`run`](Self::run); the first observer stays.
+    pub fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
+        self.health.observe(observer);
     }
 
     /// The node inside, if both the connect and the logic role are in this process.
@@ -121,7 +131,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
-    let (listeners, addrs) = Listeners::bind(&config.opened())?;
+    let (listeners, addrs) = Listeners::bind(&config.opened(), config.limits.socket_buffer)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
     let builtin = match &storage.stores {
@@ -150,6 +160,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             development: config.is_development(),
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
+            unread: Arc::default(),
             metrics: metrics.clone(),
         },
         files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
@@ -159,6 +170,9 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         sessions,
         places: Places::new(&config.limits),
         watch: storage.watch,
+        #[cfg(all(unix, feature = "sled"))]
+        control: storage.control,
+        servers: storage.servers,
         health: Arc::new(Health::default()),
         metrics,
         ends,
@@ -191,6 +205,19 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
         origins: crate::lifecycle::origins(config),
+        bounds: upload_bounds(config),
+    }
+}
+
+/// Uploads stop before sends do, whatever is configured.
+fn upload_bounds(config: &Config) -> Bounds {
+    let sends = match config.storage.kind {
+        StorageKind::Sled => config.storage.min_free.saturating_mul(2),
+        StorageKind::Memory | StorageKind::Mysql => 0,
+    };
+    Bounds {
+        min_free: config.http.upload_min_free.max(sends),
+        each: config.http.upload_quota,
     }
 }
 
@@ -204,6 +231,8 @@ fn session_settings(config: &Config) -> SessionSettings {
         idle_ws: limits.idle.saturating_add(WS_MORE),
         failed_sign_ins: limits.node.failed_sign_ins,
         pace: config.compat.tcp_pacing,
+        stuck: limits.stuck,
+        ws_silence: limits.ws_silence,
         ..SessionSettings::default()
     }
 }

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use gimlet_server::Config;
-use gimlet_server::config::TEMPLATE;
+use gimlet_server::config::{ConfigError, TEMPLATE};
+
+use crate::tool::Tool;
 
 /// An instant-messaging server. Without a command it serves: alone, on an embedded database under
-/// ./data, reachable from this machine only.
+/// ./data, reachable from this machine only. `gimlet chat` talks to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "gimlet",
@@ -31,6 +33,31 @@ enum Verb {
     /// Brings the tables in MySQL up to this version.
     #[cfg(feature = "mysql")]
     Migrate(File),
+    /// Writes a backup of the embedded storage to one file, also while a server uses it.
+    ///
+    /// The file holds every row as of one moment, and the uploaded files. Exit code 0: it is whole
+    /// and on disk; 1: it was not made. MySQL is backed up with its own means.
+    #[cfg(all(unix, feature = "sled"))]
+    Backup(BackupArgs),
+    /// Puts a backup into an empty data directory, under a new epoch.
+    ///
+    /// Clients that speak gimlet's extension start over by themselves. Exit code 0: the storage is
+    /// ready to be started; 1: nothing was restored.
+    #[cfg(all(unix, feature = "sled"))]
+    Restore(RestoreArgs),
+    /// Ends the history of the storage: clients of the extension start over from nothing.
+    ///
+    /// For every kind of storage that lasts, also while servers use it. Needed after MySQL was put
+    /// back to an earlier moment; `gimlet restore` does it by itself.
+    NewEpoch(ToolArgs),
+    /// Reads the whole storage, or a backup, and checks every law that can be checked at rest.
+    ///
+    /// MySQL may be in use; an embedded storage must not, but a backup of it can be checked. Exit
+    /// code 0: nothing was found; 3: something was; 1: it could not be read.
+    Verify(VerifyArgs),
+    /// Chats in the terminal, by a running server.
+    #[cfg(feature = "chat")]
+    Chat(gimlet_chat::Args),
     /// Checks the configuration and prints what would be in force, secrets masked.
     CheckConfig(File),
     /// About the configuration.
@@ -44,6 +71,44 @@ enum Verb {
 enum About {
     /// Prints a configuration file with every key, its default, and what it means.
     Default,
+}
+
+#[derive(Debug, Args)]
+struct ToolArgs {
+    #[command(flatten)]
+    file: File,
+    /// Prints one line of JSON, for scripts.
+    #[arg(long)]
+    json: bool,
+}
+
+#[cfg(all(unix, feature = "sled"))]
+#[derive(Debug, Args)]
+struct BackupArgs {
+    /// The file to be written; it must not exist. - is standard output.
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+    #[command(flatten)]
+    tool: ToolArgs,
+}
+
+#[cfg(all(unix, feature = "sled"))]
+#[derive(Debug, Args)]
+struct RestoreArgs {
+    /// The backup. - is standard input.
+    #[arg(value_name = "FILE")]
+    from: PathBuf,
+    #[command(flatten)]
+    tool: ToolArgs,
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    /// A backup to be checked instead of the storage; it is unpacked beside its file for the time.
+    #[arg(value_name = "BACKUP")]
+    backup: Option<PathBuf>,
+    #[command(flatten)]
+    tool: ToolArgs,
 }
 
 #[derive(Debug, Args)]
@@ -61,6 +126,11 @@ pub(crate) enum Command {
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
+    /// Run a tool; whether it prints JSON.
+    Tool(Box<Config>, Tool, bool),
+    /// Chat.
+    #[cfg(feature = "chat")]
+    Chat(Box<gimlet_chat::Args>),
     /// Print this.
     Print(String),
 }
@@ -72,6 +142,13 @@ pub(crate) struct Shown {
     pub(crate) text: String,
     /// Whether they were asked for.
     pub(crate) help: bool,
+}
+
+fn refuse(error: &ConfigError) -> Shown {
+    Shown {
+        text: error.to_string(),
+        help: false,
+    }
 }
 
 /// The environment of this process.
@@ -95,24 +172,37 @@ pub(crate) fn parse(
         text: error.render().to_string(),
         help: !error.use_stderr(),
     })?;
-    let env = readable(env);
+    let env: Vec<_> = readable(env).collect();
     let before = cli.file.config;
     let load = |file: File| {
-        let file = file.config.or(before);
-        let loaded = Config::load(file.as_deref(), env).map_err(|error| Shown {
-            text: error.to_string(),
-            help: false,
-        });
+        let file = file.config.or(before.clone());
+        let loaded =
+            Config::load(file.as_deref(), env.iter().cloned()).map_err(|error| refuse(&error));
         loaded.map(|(config, notices)| (config, notices, file))
     };
     let serve = |(config, _, file): (Config, Vec<_>, Option<PathBuf>)| {
         Command::Serve(Box::new(config), file)
+    };
+    // A tool needs the storage's keys alone: what else a server is refused for does not stop it.
+    let run = |tool: Tool, args: ToolArgs| {
+        let file = args.file.config.or(before.clone());
+        let read =
+            Config::read(file.as_deref(), env.iter().cloned()).map_err(|error| refuse(&error))?;
+        Ok(Command::Tool(Box::new(read), tool, args.json))
     };
     match cli.command {
         None => load(File { config: None }).map(serve),
         Some(Verb::Serve(file)) => load(file).map(serve),
         #[cfg(feature = "mysql")]
         Some(Verb::Migrate(file)) => Ok(Command::Migrate(Box::new(load(file)?.0))),
+        #[cfg(all(unix, feature = "sled"))]
+        Some(Verb::Backup(BackupArgs { to, tool })) => run(Tool::Backup(to), tool),
+        #[cfg(all(unix, feature = "sled"))]
+        Some(Verb::Restore(RestoreArgs { from, tool })) => run(Tool::Restore(from), tool),
+        Some(Verb::NewEpoch(tool)) => run(Tool::NewEpoch, tool),
+        Some(Verb::Verify(VerifyArgs { backup, tool })) => run(Tool::Verify(backup), tool),
+        #[cfg(feature = "chat")]
+        Some(Verb::Chat(args)) => Ok(Command::Chat(Box::new(args))),
         Some(Verb::CheckConfig(file)) => {
             let (config, notices, _) = load(file)?;
             let mut text = String::new();

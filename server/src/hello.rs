@@ -1,65 +1,142 @@
-//! What the binary says on its terminal: where it listens, how to try it, and what went wrong.
+//! What the binary prints on its terminal: what it is, where it listens, how to try it, and what
+//! went wrong. For people; with `log.format = "json"` the log says the same to programs instead.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use gimlet_server::Addrs;
+use gimlet_server::config::{CodeVerifier, Role, StorageKind};
+use gimlet_server::{Addrs, Config};
 
-/// How the terminal chat is started from a checkout.
-const CHAT: &str = "cargo run --release --example chat -p gimlet-client --";
-
-/// One line per listener, and how to try it.
-pub(crate) fn greet(addrs: &Addrs) {
-    say(&greeting(addrs));
+/// What the banner says of the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Banner {
+    /// The program as it can be called again.
+    program: String,
+    /// The roles, separated by commas.
+    pub(crate) roles: String,
+    /// Where messages are kept.
+    pub(crate) data: String,
+    /// How users sign in.
+    sign_in: SignIn,
 }
 
-fn greeting(addrs: &Addrs) -> String {
-    let Addrs {
-        tcp,
-        ws,
-        http,
-        grpc,
-        internal,
-        ops,
-    } = addrs;
-    let mut text = String::from("gimlet is up\n");
-    let mut line = |name: &str, addr: Option<&SocketAddr>, before: &str, after: &str| {
-        if let Some(addr) = addr {
-            let _ = writeln!(text, "  {name:<10} {before}{addr}{after}");
+/// How users sign in, as far as it concerns somebody who wants to try the chat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignIn {
+    /// With the development code.
+    Development,
+    /// With a code that somebody else checks.
+    Code,
+    /// At a business server elsewhere.
+    Elsewhere,
+}
+
+impl Banner {
+    /// The banner of a server with this configuration.
+    pub(crate) fn of(config: &Config) -> Self {
+        let roles = [
+            (Role::Connect, "connect"),
+            (Role::Logic, "logic"),
+            (Role::Business, "business"),
+        ];
+        let roles = roles.iter().filter(|(role, _)| config.roles.has(*role));
+        let roles: Vec<_> = roles.map(|(_, name)| *name).collect();
+        Self {
+            program: program(std::env::args().next()),
+            roles: roles.join(", "),
+            data: match config.storage.kind {
+                StorageKind::Memory => "in memory, gone when it ends".to_owned(),
+                StorageKind::Sled => format!("in {}", config.data_dir.display()),
+                StorageKind::Mysql => "in MySQL and Redis".to_owned(),
+            },
+            sign_in: match &config.business.code_verifier {
+                _ if !config.roles.has(Role::Business) => SignIn::Elsewhere,
+                CodeVerifier::Development => SignIn::Development,
+                CodeVerifier::Unset | CodeVerifier::Fixed(_) | CodeVerifier::Http(_) => {
+                    SignIn::Code
+                }
+            },
         }
-    };
-    line("tcp", tcp.as_ref(), "", "");
-    line("websocket", ws.as_ref(), "ws://", "/ws");
-    for addr in grpc {
-        line("grpc", Some(addr), "http://", "");
     }
-    line(
-        "internal",
-        internal.as_ref(),
-        "http://",
-        "  (for backends only)",
-    );
-    line("files", http.as_ref(), "http://", "/upload");
-    line("ops", ops.as_ref(), "http://", "/readyz /healthz /metrics");
-    if let (Some(tcp), Some(grpc)) = (tcp, grpc.first()) {
-        text.push_str("try it, in two terminals:\n");
-        for phone in ["13800000001", "13800000002"] {
-            let at = at(*tcp, *grpc);
-            let _ = writeln!(text, "  {CHAT} --phone {phone}{at}");
+
+    /// What it is, one line per listener, and how to try it.
+    pub(crate) fn text(&self, addrs: &Addrs) -> String {
+        let mut text = format!(
+            "gimlet {}, an instant-messaging server; roles: {}; data {}\n",
+            env!("CARGO_PKG_VERSION"),
+            self.roles,
+            self.data
+        );
+        let mut line = |name: &str, addr: Option<&SocketAddr>, before: &str, after: &str| {
+            if let Some(addr) = addr {
+                let _ = writeln!(text, "  {name:<10} {before}{addr}{after}");
+            }
+        };
+        line("tcp", addrs.tcp.as_ref(), "", "");
+        line("websocket", addrs.ws.as_ref(), "ws://", "/ws");
+        for addr in &addrs.grpc {
+            line("grpc", Some(addr), "http://", "");
         }
+        let internal = addrs.internal.as_ref();
+        line("internal", internal, "http://", "  (for backends only)");
+        line("files", addrs.http.as_ref(), "http://", "/upload");
+        let ops = addrs.ops.as_ref();
+        line("ops", ops, "http://", "/readyz /healthz /metrics");
+        text.push_str(&self.chat(addrs));
+        text.push_str("Ctrl-C stops it");
+        text
     }
-    text.push_str("Ctrl-C stops it");
-    text
+
+    /// The commands of two chats, where this process alone can serve them.
+    fn chat(&self, addrs: &Addrs) -> String {
+        let (Some(socket), Some(grpc)) = (addrs.tcp.or(addrs.ws), addrs.grpc.first()) else {
+            return String::new();
+        };
+        if self.sign_in == SignIn::Elsewhere {
+            return "users sign in at your business server: docs/business.md\n".to_owned();
+        }
+        if cfg!(not(feature = "chat")) {
+            return String::new();
+        }
+        let mut at = arguments(socket, addrs.tcp.is_none(), *grpc);
+        if self.sign_in == SignIn::Code {
+            at.push_str(" --code CODE");
+        }
+        let mut text = String::from("try it, in two terminals:\n");
+        for (phone, name) in [("13800000001", "alice"), ("13800000002", "bob")] {
+            let program = &self.program;
+            let _ = writeln!(text, "  {program} chat --phone {phone} --name {name}{at}");
+        }
+        text
+    }
+}
+
+/// The program as the user can call it again: by name if the shell found it by name, else by the
+/// path that was typed.
+fn program(argument: Option<String>) -> String {
+    let path = argument.unwrap_or_else(|| "gimlet".to_owned());
+    if path.contains(|c: char| c.is_whitespace() || "'\"$\\".contains(c)) {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    } else {
+        path
+    }
 }
 
 /// The chat's arguments, where its defaults do not fit.
-fn at(tcp: SocketAddr, grpc: SocketAddr) -> String {
+fn arguments(socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
     let mut text = String::new();
-    if !tcp.ip().is_loopback() && !tcp.ip().is_unspecified() || tcp.port() != 8080 {
-        let _ = write!(text, " --server {}", reachable(tcp));
+    let default = |addr: SocketAddr, port| {
+        (addr.ip() == Ipv4Addr::LOCALHOST || addr.ip() == Ipv4Addr::UNSPECIFIED)
+            && addr.port() == port
+    };
+    if is_ws {
+        text.push_str(" --ws");
     }
-    if !grpc.ip().is_loopback() && !grpc.ip().is_unspecified() || grpc.port() != 50100 {
+    if !default(socket, if is_ws { 8081 } else { 8080 }) {
+        let _ = write!(text, " --server {}", reachable(socket));
+    }
+    if !default(grpc, 50_100) {
         let _ = write!(text, " --grpc http://{}", reachable(grpc));
     }
     text
@@ -67,47 +144,109 @@ fn at(tcp: SocketAddr, grpc: SocketAddr) -> String {
 
 /// An address to connect to: one that means "every address" is reached through loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        SocketAddr::from((Ipv4Addr::LOCALHOST, addr.port()))
-    } else {
-        addr
+    match addr {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, addr.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            (std::net::Ipv6Addr::LOCALHOST, addr.port()).into()
+        }
+        _ => addr,
     }
 }
 
-/// Writes to standard output; nobody may be listening, and that is no fault.
+/// Writes to standard output. A reader that is gone is no failure.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
 }
 
-/// Writes to standard error.
+/// Writes what went wrong to standard error: as a log line where the log is JSON.
 pub(crate) fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "gimlet: {}", text.trim_end());
+    if crate::logging::is_json() {
+        tracing::error!("{}", text.trim_end());
+    } else {
+        let _ = writeln!(std::io::stderr().lock(), "gimlet: {}", text.trim_end());
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use gimlet_server::config::{Roles, Secret};
+
     use super::*;
 
-    #[test]
-    fn every_listener_has_a_line_and_the_chat_its_addresses() {
+    fn addrs() -> Addrs {
         let at = |text: &str| text.parse().ok();
-        let addrs = Addrs {
+        Addrs {
             tcp: at("127.0.0.1:8080"),
             ws: at("127.0.0.1:8081"),
             http: None,
             grpc: at("0.0.0.0:6000").into_iter().collect(),
             internal: None,
             ops: at("127.0.0.1:8086"),
-        };
-        let text = greeting(&addrs);
-        assert!(text.contains("ws://127.0.0.1:8081/ws"), "{text}");
+        }
+    }
+
+    fn text(change: impl FnOnce(&mut Config, &mut Addrs)) -> String {
+        let (mut config, mut addrs) = (Config::default(), addrs());
+        config.business.code_verifier = CodeVerifier::Development;
+        change(&mut config, &mut addrs);
+        let mut banner = Banner::of(&config);
+        "gimlet".clone_into(&mut banner.program);
+        banner.text(&addrs)
+    }
+
+    #[test]
+    fn it_says_what_it_is_and_every_listener_has_a_line() {
+        let text = text(|_, _| {});
+        for part in [
+            "an instant-messaging server",
+            "roles: connect, logic, business",
+            "data in ./data",
+            "ws://127.0.0.1:8081/ws",
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+        assert!(!text.contains("internal"), "{text}");
+    }
+
+    #[cfg(feature = "chat")]
+    #[test]
+    fn the_command_that_chats_can_be_copied() {
+        let shown = text(|_, _| {});
+        let command =
+            "  gimlet chat --phone 13800000001 --name alice --grpc http://127.0.0.1:6000\n";
+        assert!(shown.contains(command), "{shown}");
+        let shown = text(|config, addrs| {
+            config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
+            addrs.tcp = None;
+        });
         assert!(
-            text.contains("13800000001 --grpc http://127.0.0.1:6000\n"),
-            "{text}"
+            shown.contains("--name bob --ws --grpc http://127.0.0.1:6000 --code CODE"),
+            "{shown}"
         );
+    }
+
+    #[test]
+    fn without_the_business_role_it_says_where_users_sign_in() {
+        let shown = text(|config, _| config.roles = Roles(vec![Role::Connect, Role::Logic]));
         assert!(
-            !text.contains("--server") && !text.contains("internal"),
-            "{text}"
+            shown.contains("docs/business.md") && !shown.contains("gimlet chat"),
+            "{shown}"
         );
+        let shown = text(|config, addrs| {
+            config.roles = Roles(vec![Role::Connect]);
+            addrs.grpc.clear();
+        });
+        assert!(
+            !shown.contains("chat") && !shown.contains("sign in"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_program_is_named_as_it_was_called() {
+        let program = |path: &str| program(Some(path.to_owned()));
+        assert_eq!(program("gimlet"), "gimlet");
+        assert_eq!(program("target/release/gimlet"), "target/release/gimlet");
+        assert_eq!(program("/my programs/gimlet"), "'/my programs/gimlet'");
     }
 }

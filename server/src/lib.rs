@@ -9,8 +9,9 @@
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let server = Server::start(Config::embedded()).await?;
-//! println!("clients connect to {:?}", server.addrs().tcp);
-//! println!("and call gRPC on {:?}", server.addrs().grpc);
+//! let tcp = server.addrs().tcp.ok_or("no TCP listener")?;
+//! let grpc = server.addrs().grpc.first().ok_or("no gRPC listener")?;
+//! println!("clients connect to {tcp} and call gRPC on {grpc}");
 //! server.stop().await?;
 //! # Ok(())
 //! # }
@@ -24,6 +25,8 @@ mod api;
 mod app;
 mod cluster;
 pub mod config;
+#[cfg(all(unix, feature = "sled"))]
+mod control;
 mod health;
 mod http;
 mod lifecycle;
@@ -32,14 +35,19 @@ mod metrics;
 mod ops;
 mod places;
 mod private;
+mod process;
 mod roles;
 mod server;
+mod servers;
+mod space;
 mod storage;
 mod tokens;
+pub mod tools;
 mod verifier;
 
 pub use app::{App, StartError, build};
 pub use config::Config;
+pub use health::Phase;
 pub use lifecycle::RunError;
 pub use listeners::Addrs;
 pub use server::Server;

@@ -1,4 +1,4 @@
-//! Running and stopping: not ready → stop accepting → tell clients → drain → release → flush → end.
+//! Running and stopping: not ready → wait `stop.delay` → stop accepting → tell clients → drain → release → flush → end.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use crate::accept::Ends;
-use crate::api::Callers;
+use crate::api::{Callers, Listened};
 use crate::app::App;
 use crate::health::State;
 use crate::http;
@@ -24,6 +24,9 @@ use crate::http::files;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::ops;
+use crate::process;
+use crate::space::Space;
+use crate::storage::Watch;
 
 /// The longest frame there is: two bytes of length.
 const FRAME_MAX: usize = 65_535;
@@ -69,6 +72,13 @@ impl App {
         let (reporter, reporting) = tonic_health::server::health_reporter();
         self.start_ops(&ops_tasks, &ops_ends);
         self.start_grpc(&running, reporting);
+        #[cfg(all(unix, feature = "sled"))]
+        if let Some(control) = self.control.take() {
+            let (tasks, ends) = (running.tasks.clone(), running.ends.clone());
+            running
+                .tasks
+                .spawn(crate::control::serve(control, tasks, ends));
+        }
         let serving = async {
             self.roles.reached().await;
             self.start_clients(&running);
@@ -86,8 +96,24 @@ impl App {
         }
         self.health.set(State::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
+        if outcome.is_ok() {
+            // Load balancers need time to see it: until then clients still come here.
+            self.announce(&watch).await;
+        }
         self.drain(running, (ops_tasks, ops_ends)).await;
         outcome
+    }
+
+    /// Serves on for `stop.delay`, while probes are told that it is going away.
+    async fn announce(&self, watch: &Watch) {
+        let delay = self.config.stop.delay;
+        if !delay.is_zero() {
+            tracing::info!(?delay, "not ready any more; serving on for stop.delay");
+            tokio::select! {
+                _ = watch.failed() => {}
+                () = tokio::time::sleep(delay) => {}
+            }
+        }
     }
 
     async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
@@ -194,7 +220,7 @@ impl App {
         &self,
         running: &Running,
         listener: TcpListener,
-        routes: tonic::service::Routes,
+        services: Listened,
         callers: Callers,
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
@@ -204,7 +230,7 @@ impl App {
             Callers::Internal => &self.places.internal,
         });
         running.tasks.spawn(async move {
-            let served = api.serve(listener, routes, callers, (places, &tasks), ends);
+            let served = api.serve(listener, services, callers, (places, &tasks), ends);
             if let Err(error) = served.await {
                 // One death is enough to end everything.
                 let _ = died.try_send(error.into());
@@ -222,12 +248,15 @@ impl App {
                 metrics.upkeep();
             }
         });
+        tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let router = ops::router(
                 Arc::clone(&self.health),
                 self.metrics.clone(),
                 self.scrape(),
+                self.servers.clone(),
             );
+            let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
             let places = Arc::clone(&self.places.ops);
             tasks.spawn(http::serve(
@@ -244,10 +273,18 @@ impl App {
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
-        let started = Instant::now();
+        let (watch, data_dir) = (self.watch.clone(), self.config.data_dir.clone());
+        let (started, space) = (Instant::now(), Space::of(&self.config));
         Arc::new(move |metrics: &Metrics| {
+            let read_only = u64::from(space.shortage().is_some());
+            metrics.gauge("gimlet_read_only", read_only);
             metrics.gauge("gimlet_uptime_seconds", started.elapsed().as_secs());
             metrics.gauge("gimlet_nodes", roles.nodes() as u64);
+            scrape_process(metrics, &data_dir);
+            if let Some((open, idle)) = watch.mysql_connections() {
+                metrics.gauge("gimlet_mysql_connections", open);
+                metrics.gauge("gimlet_mysql_idle_connections", idle);
+            }
             metrics.counter("gimlet_parcels_dropped_total", roles.dropped());
             metrics.counter("gimlet_wrong_tokens_total", failures.failed());
             let clients = places.clients.refused() + places.grpc.refused();
@@ -255,6 +292,14 @@ impl App {
             metrics.counter("gimlet_turned_away_total", away);
             if let Some(failures) = roles.business_failures() {
                 metrics.counter("gimlet_business_failures_total", failures);
+            }
+            if let Some(service) = &roles.service {
+                let (sends, bytes) = service.send_queue();
+                metrics.gauge("gimlet_send_queue", sends as u64);
+                metrics.gauge("gimlet_send_queue_bytes", bytes as u64);
+                let (entries, groups) = service.job_backlog();
+                metrics.gauge("gimlet_job_backlog", entries);
+                metrics.gauge("gimlet_job_groups", groups as u64);
             }
             let (Some(sessions), Some(gateway)) = (&sessions, &roles.gateway) else {
                 return;
@@ -269,6 +314,7 @@ impl App {
             metrics.counter("gimlet_pushed_total", hub.pushed());
             metrics.counter("gimlet_frames_in_total", read(&stats.frames_in));
             metrics.counter("gimlet_frames_out_total", read(&stats.frames_out));
+            metrics.counter("gimlet_socket_sends_total", read(&stats.sends));
             metrics.counter("gimlet_undecodable_total", read(&stats.undecodable));
             let (lags, caught_up) = hub.lags();
             metrics.counter("gimlet_lags_total", lags);
@@ -281,8 +327,27 @@ impl App {
     }
 }
 
+/// What the system says of this process.
+fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
+    if let Some(free) = process::free_bytes(data_dir) {
+        metrics.gauge("gimlet_disk_free_bytes", free);
+    }
+    if let Some(usage) = process::usage() {
+        metrics.gauge("process_resident_memory_bytes", usage.resident);
+        metrics.gauge("process_threads", usage.threads);
+        metrics.gauge("process_open_fds", usage.descriptors);
+        metrics.gauge("process_max_fds", usage.descriptors_max);
+        metrics.counter("process_cpu_seconds_total", usage.cpu_seconds);
+    }
+}
+
 /// What a cut connection gets to let go.
 const CUT: Duration = Duration::from_secs(1);
+
+/// How often the servers that this node depends on are looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+const NO_LOGIC: &str = "no logic node is reached";
 
 /// What flushing and closing get even when draining has used up the grace.
 const LAST: Duration = Duration::from_secs(5);
@@ -290,16 +355,37 @@ const LAST: Duration = Duration::from_secs(5);
 impl App {
     /// Ready while what this process cannot serve without is reached; without end.
     async fn follow(&self, reporter: &HealthReporter) {
+        let mut said = None;
         loop {
-            self.health.set(State::Ready);
-            self.set_serving(reporter, ServingStatus::Serving).await;
-            self.roles.lost().await;
-            tracing::warn!("no logic node is reached; this node is not ready until one is");
-            self.health.set(State::Waiting("no logic node is reached"));
-            self.set_serving(reporter, ServingStatus::NotServing).await;
-            self.roles.reached().await;
-            tracing::info!("a logic node is reached again");
+            let why = self.servers.keep_out();
+            self.say(reporter, &mut said, why).await;
+            let looked = tokio::time::timeout(LOOK, self.roles.lost()).await;
+            if looked.is_ok() {
+                let why = Some(NO_LOGIC.to_owned());
+                self.say(reporter, &mut said, why).await;
+                self.roles.reached().await;
+            }
         }
+    }
+
+    /// Tells probes whether this node serves, and the log when that changes.
+    async fn say(&self, reporter: &HealthReporter, said: &mut Option<bool>, why: Option<String>) {
+        let ready = why.is_none();
+        let before = said.replace(ready);
+        if before != Some(ready) {
+            match &why {
+                Some(why) => gimlet_core::warn_rated!(why, "not ready"),
+                None if before.is_some() => gimlet_core::info_rated!("ready again"),
+                None => {}
+            }
+            let status = if ready {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            self.set_serving(reporter, status).await;
+        }
+        self.health.set(why.map_or(State::Ready, State::Waiting));
     }
 
     /// What the gRPC health service answers.

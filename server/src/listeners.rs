@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use gimlet_transport::socket;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::app::StartError;
@@ -11,6 +12,10 @@ use crate::config::{Listen, env_name};
 
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
 const QUEUE: u32 = 4_096;
+
+/// Bytes that the system holds for one connection of a client that calls or loads files, in each
+/// direction: 2.5 MB a second at 100 ms. Sockets have a setting; other nodes are left to the system.
+const CALLER_BUFFER: usize = 256 << 10;
 
 /// Where a server listens. What was configured off is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,8 +46,9 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds everything, or nothing.
-    pub(crate) fn bind(listen: &Listen) -> Result<(Self, Addrs), StartError> {
+    /// Binds everything, or nothing. The system holds `buffer` bytes for a client's socket, in each
+    /// direction.
+    pub(crate) fn bind(listen: &Listen, buffer: usize) -> Result<(Self, Addrs), StartError> {
         let Listen {
             tcp,
             ws,
@@ -53,15 +59,15 @@ impl Listeners {
         } = listen;
         let mut bound_grpc = Vec::new();
         for addr in grpc {
-            bound_grpc.push(one("listen.grpc", *addr)?);
+            bound_grpc.push(one("listen.grpc", *addr, Some(CALLER_BUFFER))?);
         }
         let listeners = Self {
-            tcp: maybe("listen.tcp", *tcp)?,
-            ws: maybe("listen.ws", *ws)?,
-            http: maybe("listen.http", *http)?,
+            tcp: maybe("listen.tcp", *tcp, Some(buffer))?,
+            ws: maybe("listen.ws", *ws, Some(buffer))?,
+            http: maybe("listen.http", *http, Some(CALLER_BUFFER))?,
             grpc: bound_grpc,
-            internal: maybe("listen.internal", *internal)?,
-            ops: maybe("listen.ops", *ops)?,
+            internal: maybe("listen.internal", *internal, None)?,
+            ops: maybe("listen.ops", *ops, Some(CALLER_BUFFER))?,
         };
         let addrs = listeners.addrs().map_err(StartError::Socket)?;
         Ok((listeners, addrs))
@@ -86,15 +92,26 @@ impl Listeners {
     }
 }
 
-fn maybe(key: &'static str, addr: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
-    match addr {
-        Some(addr) => one(key, addr).map(Some),
-        None => Ok(None),
-    }
+fn maybe(
+    key: &'static str,
+    addr: Option<SocketAddr>,
+    buffer: Option<usize>,
+) -> Result<Option<TcpListener>, StartError> {
+    addr.map(|addr| one(key, addr, buffer)).transpose()
 }
 
-fn one(key: &'static str, addr: SocketAddr) -> Result<TcpListener, StartError> {
-    bind(addr).map_err(|source| StartError::Bind {
+fn one(
+    key: &'static str,
+    addr: SocketAddr,
+    buffer: Option<usize>,
+) -> Result<TcpListener, StartError> {
+    let bound = bind(addr).and_then(|listener| {
+        if let Some(bytes) = buffer {
+            socket::bound_buffers(&listener, bytes)?;
+        }
+        Ok(listener)
+    });
+    bound.map_err(|source| StartError::Bind {
         key,
         env: env_name(key),
         addr,
@@ -130,13 +147,33 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut listen = Listen::any_port();
         listen.http = taken.local_addr().ok();
-        let error = Listeners::bind(&listen).unwrap_err().to_string();
+        let error = Listeners::bind(&listen, 64 << 10).unwrap_err().to_string();
         let port = taken.local_addr().unwrap().to_string();
         assert!(
             error.contains("listen.http") && error.contains(&port),
             "{error}"
         );
         assert!(error.contains("GIMLET_LISTEN__HTTP"), "{error}");
+    }
+
+    /// Left to the system, a client that never reads holds more than a megabyte of it.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a11_the_system_holds_little_for_a_client_that_does_not_read() {
+        let (listeners, addrs) = Listeners::bind(&Listen::any_port(), 64 << 10).unwrap();
+        let doors = [
+            (listeners.tcp, addrs.tcp, 64 << 10),
+            (listeners.ws, addrs.ws, 64 << 10),
+            (listeners.http, addrs.http, CALLER_BUFFER),
+        ];
+        for (listener, addr, buffer) in doors {
+            let _client = TcpStream::connect(addr.unwrap()).await.unwrap();
+            let (stream, _) = listener.unwrap().accept().await.unwrap();
+            let socket = socket2::SockRef::from(&stream);
+            // Linux doubles what it is told, and takes no more by itself.
+            assert_eq!(socket.send_buffer_size().unwrap(), 2 * buffer);
+            assert_eq!(socket.recv_buffer_size().unwrap(), 2 * buffer);
+        }
     }
 
     #[tokio::test]

@@ -3,9 +3,35 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::io::IsTerminal as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gimlet_server::config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
+
+/// Whether the log is JSON: then nothing else may be written to standard error.
+static JSON: AtomicBool = AtomicBool::new(false);
+
+/// Whether whatever reads standard error expects JSON.
+pub(crate) fn is_json() -> bool {
+    JSON.load(Ordering::Relaxed)
+}
+
+/// Starts logging before there is a configuration, if the environment asks for JSON: a mistake in
+/// the configuration is then a JSON line, too.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a mistake in the configuration is told before there is one"
+)]
+pub(crate) fn start_early() {
+    if std::env::var("GIMLET_LOG__FORMAT").is_ok_and(|format| format == "json") {
+        let log = Log {
+            format: LogFormat::Json,
+            ..Log::default()
+        };
+        // A failure leaves the text as it would be without.
+        let _ = start(&log);
+    }
+}
 
 /// Changes which lines are logged while the process runs.
 pub(crate) struct Reload(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
@@ -46,11 +72,23 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
             let lines = lines.json().with_filter_reloading();
             let handle = lines.reload_handle();
             lines.try_init().map_err(|error| failed(&error))?;
+            keep_to_json();
             Reload(Box::new(move |filter| {
                 handle.reload(filter).map_err(|error| error.to_string())
             }))
         }
     })
+}
+
+/// Has everything else that is written to standard error be JSON, too.
+fn keep_to_json() {
+    JSON.store(true, Ordering::Relaxed);
+    // The standard hook writes text over several lines.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string);
+        let text = panic.payload_as_str().unwrap_or("no text");
+        tracing::error!(at, "panicked: {text}");
+    }));
 }
 
 /// The filter of a level; the configuration has refused what is none.
@@ -64,8 +102,44 @@ fn parse(level: &str) -> Result<EnvFilter, String> {
 fn filter(level: &str) -> Cow<'_, str> {
     match level.trim().to_ascii_lowercase().as_str() {
         level @ ("debug" | "trace") => format!("info,gimlet={level}").into(),
-        _ => level.into(),
+        _ => capped(level).into(),
     }
+}
+
+/// Takes the libraries below at `debug` at most: at `trace` they log what they carry, which is messages,
+/// tokens and phone numbers (sled each row, h2 each frame).
+fn capped(filter: &str) -> String {
+    let mut all = false;
+    let mut parts = Vec::new();
+    for part in filter.split(',') {
+        let (target, level) = part.rsplit_once('=').unwrap_or(("", part));
+        let traces = level.trim().eq_ignore_ascii_case("trace") || level.trim() == "5";
+        let ours = target.trim_start().starts_with("gimlet");
+        if traces && !ours {
+            all |= target.is_empty();
+            let target = target.trim();
+            let equals = if target.is_empty() { "" } else { "=" };
+            parts.push(format!("{target}{equals}debug"));
+        } else if is_target(part) && !part.trim_start().starts_with("gimlet") {
+            // A target alone is all of it.
+            parts.push(format!("{}=debug", part.trim()));
+        } else {
+            parts.push(part.to_owned());
+        }
+    }
+    if all {
+        parts.insert(0, "gimlet=trace".to_owned());
+    }
+    parts.join(",")
+}
+
+/// Whether a part of a filter is a target without a level.
+fn is_target(part: &str) -> bool {
+    let part = part.trim();
+    let is_level = ["off", "error", "warn", "info", "debug", "trace"]
+        .iter()
+        .any(|level| part.eq_ignore_ascii_case(level));
+    !part.is_empty() && !part.contains(['=', '[']) && !is_level && part.parse::<u8>().is_err()
 }
 
 #[cfg(test)]
@@ -80,5 +154,21 @@ mod tests {
             assert_eq!(filter(kept), kept);
         }
         assert!(EnvFilter::try_new(filter("debug")).is_ok());
+    }
+
+    #[test]
+    fn no_library_logs_what_it_carries() {
+        for (given, taken) in [
+            ("sled=trace", "sled=debug"),
+            ("sled::tree=TRACE,info", "sled::tree=debug,info"),
+            ("info,sled", "info,sled=debug"),
+            ("trace,h2=info", "gimlet=trace,debug,h2=info"),
+            ("info,gimlet_core=trace", "info,gimlet_core=trace"),
+            ("info,gimlet_core", "info,gimlet_core"),
+            ("info,h2=5", "info,h2=debug"),
+        ] {
+            assert_eq!(filter(given), taken);
+            assert!(EnvFilter::try_new(taken).is_ok());
+        }
     }
 }

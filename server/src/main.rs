@@ -5,13 +5,18 @@ mod hello;
 mod logging;
 mod reload;
 mod signals;
+mod systemd;
+mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cli::{Command, Shown};
-use gimlet_server::{Config, StartError, build};
+use gimlet_server::config::LogFormat;
+use gimlet_server::{Addrs, Config, StartError, build};
 use reload::Reloader;
+
+use crate::hello::Banner;
 
 /// The exit code of a wrong configuration or command line (`EX_USAGE`).
 const USAGE: u8 = 64;
@@ -26,11 +31,17 @@ fn main() -> ExitCode {
         Ok(Command::Serve(config, file)) => serve(*config, file),
         #[cfg(feature = "mysql")]
         Ok(Command::Migrate(config)) => migrate(&config),
+        Ok(Command::Tool(config, tool, json)) => tool::run(&config, tool, json),
+        #[cfg(feature = "chat")]
+        Ok(Command::Chat(args)) => chat(*args),
         Ok(Command::Print(text)) | Err(Shown { text, help: true }) => {
             hello::say(&text);
             ExitCode::SUCCESS
         }
-        Err(Shown { text, help: false }) => fail(USAGE, &text),
+        Err(Shown { text, help: false }) => {
+            logging::start_early();
+            fail(USAGE, &text)
+        }
     }
 }
 
@@ -44,6 +55,7 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &format!("cannot start: {error}")),
     };
+    let (banner, format) = (Banner::of(&config), config.log.format);
     runtime.block_on(async {
         let shutdown = signals::listen(move || reloader.reload());
         let app = match build(config).await {
@@ -51,12 +63,50 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
             Err(error @ StartError::Config(_)) => return fail(USAGE, &error.to_string()),
             Err(error) => return fail(1, &error.to_string()),
         };
-        hello::greet(app.addrs());
+        log_start(&banner, app.addrs());
+        if format == LogFormat::Text {
+            hello::say(&banner.text(app.addrs()));
+        }
+        let notifier = systemd::Notifier::from_env();
+        app.observe(move |phase| notifier.tell(phase));
         match app.run(shutdown).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error.to_string()),
         }
     })
+}
+
+/// One log line that says what was started and where it listens.
+fn log_start(banner: &Banner, addrs: &Addrs) {
+    let shown = |addr: &Option<std::net::SocketAddr>| {
+        addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())
+    };
+    let grpc: Vec<_> = addrs.grpc.iter().map(ToString::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        roles = banner.roles,
+        data = banner.data,
+        tcp = shown(&addrs.tcp),
+        ws = shown(&addrs.ws),
+        http = shown(&addrs.http),
+        grpc = grpc.join(","),
+        internal = shown(&addrs.internal),
+        ops = shown(&addrs.ops),
+        "started"
+    );
+}
+
+#[cfg(feature = "chat")]
+fn chat(args: gimlet_chat::Args) -> ExitCode {
+    // One thread: a person types slower than it works.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) if runtime.block_on(gimlet_chat::run(args)) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => fail(1, &format!("cannot start: {error}")),
+    }
 }
 
 #[cfg(feature = "mysql")]

@@ -74,6 +74,13 @@ impl Metrics {
         self.with(|| gauge!(name).set(value as f64));
     }
 
+    /// Sets one of a family of gauges, by a label, to what was read elsewhere.
+    pub(crate) fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
+        let labels = [label];
+        #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
+        self.with(|| gauge!(name, &labels).set(value as f64));
+    }
+
     /// Sets a counter to what is kept elsewhere.
     pub(crate) fn counter(&self, name: &'static str, value: u64) {
         self.with(|| counter!(name).absolute(value));
@@ -121,11 +128,45 @@ const GAUGES: &[(&str, &str)] = &[
         "Signed-in connections that are served",
     ),
     ("gimlet_sockets", "Clients' connections, signed in or not"),
+    ("gimlet_send_queue", "Sends that wait for the storage"),
+    (
+        "gimlet_send_queue_bytes",
+        "Bytes of sends that are not answered",
+    ),
+    (
+        "gimlet_job_backlog",
+        "Entries of large groups' sends that are accepted and not delivered yet",
+    ),
+    ("gimlet_job_groups", "Groups with such entries"),
     (
         "gimlet_nodes",
         "Other nodes with connections that are known",
     ),
+    (
+        "gimlet_disk_free_bytes",
+        "Free bytes of the disk under data_dir",
+    ),
+    (
+        "gimlet_mysql_connections",
+        "Connections to MySQL, in use or not",
+    ),
+    (
+        "gimlet_mysql_idle_connections",
+        "Connections to MySQL that are not in use",
+    ),
+    ("process_resident_memory_bytes", "Memory of the process"),
+    ("process_threads", "Threads of the process"),
+    ("process_open_fds", "Open descriptors"),
+    ("process_max_fds", "Descriptors that it may open"),
     ("gimlet_ready", "1 while the server is ready"),
+    (
+        "gimlet_read_only",
+        "1 while the disk has too little free space for sends",
+    ),
+    (
+        "gimlet_dependency_up",
+        "1 while MySQL or Redis answers this node, by dependency",
+    ),
     ("gimlet_uptime_seconds", "Seconds since the start"),
 ];
 
@@ -139,12 +180,24 @@ const COUNTERS: &[(&str, &str)] = &[
         "gimlet_business_failures_total",
         "Calls that the business role elsewhere did not answer, or not with sense",
     ),
+    (
+        "gimlet_dependency_failures_total",
+        "Calls that MySQL or Redis failed, by dependency",
+    ),
     ("gimlet_opened_total", "Clients' connections opened"),
     ("gimlet_closed_total", "Clients' connections closed"),
     ("gimlet_frames_in_total", "Frames received from clients"),
     (
         "gimlet_frames_out_total",
         "Frames written to clients: answers and pushes",
+    ),
+    (
+        "gimlet_socket_sends_total",
+        "Sends over sockets that were answered with success",
+    ),
+    (
+        "process_cpu_seconds_total",
+        "CPU time of the process, user and system",
     ),
     ("gimlet_undecodable_total", "Frames that were no packets"),
     (

@@ -10,6 +10,7 @@ use axum::routing::get;
 
 use crate::health::{Health, State};
 use crate::metrics::Metrics;
+use crate::servers::Servers;
 
 /// Reads the counters kept elsewhere into the metrics, just before they are rendered.
 pub(crate) type Scrape = Arc<dyn Fn(&Metrics) + Send + Sync>;
@@ -19,10 +20,16 @@ struct Ops {
     health: Arc<Health>,
     metrics: Metrics,
     scrape: Scrape,
+    servers: Servers,
 }
 
 /// The routes of the ops listener.
-pub(crate) fn router(health: Arc<Health>, metrics: Metrics, scrape: Scrape) -> Router {
+pub(crate) fn router(
+    health: Arc<Health>,
+    metrics: Metrics,
+    scrape: Scrape,
+    servers: Servers,
+) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -31,12 +38,13 @@ pub(crate) fn router(health: Arc<Health>, metrics: Metrics, scrape: Scrape) -> R
             health,
             metrics,
             scrape,
+            servers,
         })
 }
 
 async fn ready(Shared(ops): Shared<Ops>) -> (StatusCode, String) {
     match ops.health.get() {
-        State::Ready => (StatusCode::OK, "ready\n".into()),
+        State::Ready => (StatusCode::OK, format!("ready\n{}", ops.servers.failing())),
         State::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting\n".into()),
         State::Waiting(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("waiting: {why}\n")),
         State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining\n".into()),
@@ -47,6 +55,7 @@ async fn ready(Shared(ops): Shared<Ops>) -> (StatusCode, String) {
 async fn render(Shared(ops): Shared<Ops>) -> Response {
     ops.metrics
         .gauge("gimlet_ready", u64::from(ops.health.get() == State::Ready));
+    ops.servers.scrape(&ops.metrics);
     (ops.scrape)(&ops.metrics);
     let kind = (
         header::CONTENT_TYPE,
@@ -79,6 +88,7 @@ mod tests {
             Arc::clone(&health),
             Metrics::new(),
             Arc::new(|metrics: &Metrics| metrics.gauge("gimlet_connections", 7)),
+            Servers::default(),
         );
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(
@@ -92,7 +102,7 @@ mod tests {
             text.contains("gimlet_connections 7") && text.contains("gimlet_ready 1"),
             "{text}"
         );
-        health.set(State::Waiting("no logic node is reached"));
+        health.set(State::Waiting("no logic node is reached".into()));
         assert_eq!(
             get_text(&router, "/readyz").await,
             (unavailable, "waiting: no logic node is reached\n".into())

@@ -9,9 +9,11 @@ use crate::config::Limits;
 
 /// Descriptors for everything but these connections: storage, other nodes, listeners.
 const RESERVED: usize = 256;
-/// Descriptors to reckon with if the system does not say, or says very little.
-const FEWEST: usize = 1_024;
-/// Connections of the ops listener.
+/// Descriptors to reckon with if the system does not say.
+const UNKNOWN: usize = 1_024;
+/// Fewer descriptors than this are told to the operator.
+const FEW: usize = 1_024;
+/// Connections of the ops listener at most.
 const OPS: usize = 32;
 /// Connections of the file service at most; each may have a file open.
 const HTTP: usize = 512;
@@ -20,6 +22,17 @@ const INTERNAL: usize = 1_024;
 
 /// What the other listeners keep, however many connections an operator asks for.
 const LEFT: usize = 288;
+
+/// What is kept for the rest of the process. With few descriptors it is half of them: storage and
+/// listeners take some 40, and whoever is turned away takes one for a moment.
+fn reserved(descriptors: usize) -> usize {
+    RESERVED.min(descriptors / 2)
+}
+
+/// Connections of the ops listener.
+fn ops(descriptors: usize) -> usize {
+    OPS.min(descriptors / 32).max(2)
+}
 
 /// The places of each listener.
 #[derive(Clone, Debug)]
@@ -40,7 +53,18 @@ impl Places {
     /// Shares out what this process may have open.
     pub(crate) fn new(limits: &Limits) -> Self {
         let open = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft);
-        let share = Share::of(usize::try_from(open).unwrap_or(usize::MAX), limits);
+        let open = match usize::try_from(open) {
+            Ok(0) => UNKNOWN,
+            open => open.unwrap_or(usize::MAX),
+        };
+        let share = Share::of(open, limits);
+        if open < FEW {
+            tracing::warn!(
+                descriptors = open,
+                clients = share.clients,
+                "few files may be open; raise the limit of open files (ulimit -n, LimitNOFILE=)"
+            );
+        }
         if share.clients < limits.max_connections {
             tracing::warn!(
                 wanted = limits.max_connections,
@@ -58,7 +82,7 @@ impl Places {
             grpc: Admission::new(share.grpc, each(usize::MAX)),
             internal: Admission::new(share.internal, usize::MAX),
             http: Admission::new(share.http, each(share.http / 4)),
-            ops: Admission::new(OPS, usize::MAX),
+            ops: Admission::new(ops(open), usize::MAX),
         }
     }
 }
@@ -73,7 +97,7 @@ struct Share {
 
 impl Share {
     fn of(descriptors: usize, limits: &Limits) -> Self {
-        let free = descriptors.max(FEWEST).saturating_sub(RESERVED + OPS);
+        let free = descriptors.saturating_sub(reserved(descriptors) + ops(descriptors));
         // A file is open while it is sent.
         let others = |free: usize| {
             let (http, internal) = ((free / 16).min(HTTP), (free / 8).min(INTERNAL));
@@ -81,7 +105,7 @@ impl Share {
         };
         let clients = match limits.max_connections {
             0 => others(free).2 / 4 * 3,
-            wanted => wanted.min(free.saturating_sub(LEFT)),
+            wanted => wanted.min(free.saturating_sub(LEFT.min(free / 2))),
         };
         let (http, internal, grpc) = others(free - clients);
         Self {
@@ -100,13 +124,14 @@ mod tests {
     #[test]
     fn all_together_stay_below_the_descriptors() {
         let limits = Limits::default();
-        for descriptors in [1_024, 4_096, 65_536, 1 << 20] {
+        for descriptors in [128, 256, 512, 1_024, 4_096, 65_536, 1 << 20] {
             let share = Share::of(descriptors, &limits);
-            let all = share.clients + share.grpc + share.internal + 2 * share.http + OPS;
-            assert!(all + RESERVED <= descriptors, "{share:?}");
-            assert!(share.clients > descriptors / 3, "{share:?}");
+            let others = share.grpc + share.internal + 2 * share.http + ops(descriptors);
+            let kept = reserved(descriptors);
+            assert!(share.clients + others + kept <= descriptors, "{share:?}");
+            assert!(share.clients > descriptors / 5, "{share:?}");
+            assert!(kept >= 64, "{descriptors}");
         }
-        assert_eq!(Share::of(0, &limits), Share::of(FEWEST, &limits));
     }
 
     #[test]

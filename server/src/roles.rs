@@ -21,7 +21,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
-use crate::cluster::{Caller, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer};
+use crate::cluster::{
+    Caller, ClusterId, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer,
+};
 use crate::config::{Config, Direct, GroupAdd, Role, RoomPush, StorageKind, SyncFromZero};
 use crate::storage::Storage;
 
@@ -47,6 +49,7 @@ pub(crate) struct Roles {
     /// Connect and logic together.
     pub(crate) node: Option<Node>,
     id: NodeId,
+    cluster_id: ClusterId,
     peer: Option<RemotePeer>,
     remote: Option<Arc<RemoteLogic>>,
     remote_business: Option<Arc<RemoteBusiness>>,
@@ -83,7 +86,7 @@ impl Roles {
         let has = |role| config.roles.has(role);
         let cluster = Tasks::default();
         let secret = config.cluster.secret.as_ref();
-        let caller = Caller::new(secret)
+        let caller = Caller::new(secret, storage.cluster.clone())
             .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?;
         let address = |error: tonic::transport::Error| StartError::Cluster(error.to_string());
 
@@ -125,6 +128,7 @@ impl Roles {
             fanout: None,
             node: None,
             id,
+            cluster_id: storage.cluster.clone(),
             peer: remote_peer,
             remote: None,
             remote_business,
@@ -274,7 +278,12 @@ impl Roles {
     pub(crate) fn logic_server(&self, stop: &CancellationToken) -> Option<LogicServer> {
         let service = self.service.clone()?;
         let tasks = self.cluster.tracker.clone();
-        Some(LogicServer::new(Arc::new(service), tasks, stop.clone()))
+        Some(LogicServer::new(
+            Arc::new(service),
+            self.cluster_id.clone(),
+            tasks,
+            stop.clone(),
+        ))
     }
 
     /// What other nodes call of the connect role.
@@ -284,6 +293,7 @@ impl Roles {
         Some(ConnectServer::new(
             gateway,
             self.id.clone(),
+            self.cluster_id.clone(),
             tasks,
             stop.clone(),
         ))
@@ -296,7 +306,9 @@ impl Roles {
         const SAY: Duration = Duration::from_secs(5);
         if let Some(remote) = &self.remote {
             while !remote.reached(SAY).await {
-                tracing::warn!("no logic node is reached; this node is not ready until one is");
+                gimlet_core::warn_rated!(
+                    "no logic node is reached; this node is not ready until one is"
+                );
             }
         }
     }

@@ -6,7 +6,9 @@ use gimlet_core::store::{DeviceRoute, RoomStore, Stores};
 use gimlet_core::time::Clock;
 
 use crate::app::StartError;
+use crate::cluster::ClusterId;
 use crate::config::{Config, StorageKind};
+use crate::servers::Servers;
 
 /// An opened engine.
 #[derive(Debug)]
@@ -20,6 +22,13 @@ pub(crate) struct Storage {
     pub(crate) route: Arc<dyn DeviceRoute>,
     /// Whether it still works.
     pub(crate) watch: Watch,
+    /// What the tools ask for.
+    #[cfg(all(unix, feature = "sled"))]
+    pub(crate) control: Option<crate::control::Control>,
+    /// Which cluster it is of, as far as is known.
+    pub(crate) cluster: ClusterId,
+    /// The servers that it is on.
+    pub(crate) servers: Servers,
 }
 
 impl Storage {
@@ -29,6 +38,10 @@ impl Storage {
             route: Arc::clone(&stores.route),
             stores: Some(stores),
             watch,
+            #[cfg(all(unix, feature = "sled"))]
+            control: None,
+            cluster: ClusterId::default(),
+            servers: Servers::default(),
         }
     }
 }
@@ -56,6 +69,18 @@ impl Watch {
             Self::Mysql(_) => std::future::pending().await,
             #[cfg(feature = "sled")]
             Self::Sled(health, _) => health.failed().await,
+        }
+    }
+
+    /// Connections to MySQL, all and idle ones, where there is a MySQL.
+    pub(crate) fn mysql_connections(&self) -> Option<(u64, u64)> {
+        match self {
+            #[cfg(feature = "mysql")]
+            Self::Mysql(Some(lasting)) => {
+                let (open, idle) = lasting.connections();
+                Some((open as u64, idle as u64))
+            }
+            _ => None,
         }
     }
 
@@ -127,30 +152,46 @@ async fn keep(config: &Config) -> Result<(), StartError> {
         .map_err(|error| failed(&error))
 }
 
+/// What the data directory is opened with.
 #[cfg(feature = "sled")]
-async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+pub(crate) fn sled_config(config: &Config) -> gimlet_storage_sled::Config {
     use gimlet_storage_sled as sled;
 
-    let settings = sled::Config {
+    sled::Config {
         durability: match config.storage.durability {
             crate::config::Durability::Power => sled::Durability::Power,
             crate::config::Durability::Process => sled::Durability::Process,
         },
         min_free: config.storage.min_free,
         cache_bytes: config.storage.cache,
-        room: config.rooms,
         ..sled::Config::new(&config.data_dir)
-    };
+    }
+}
+
+#[cfg(feature = "sled")]
+async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartError> {
+    use gimlet_storage_sled as sled;
+
+    let settings = sled_config(config);
     // Recovery reads the whole log.
     let opened = tokio::task::spawn_blocking(move || sled::open(&settings, clock)).await;
     let opened = opened
         .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
-    Ok(Storage::whole(
-        opened.stores,
-        Watch::Sled(opened.health, gate),
-    ))
+    #[cfg(unix)]
+    let control = crate::control::Control {
+        dir: config.data_dir.clone(),
+        exporter: opened.exporter(),
+        seq: Arc::clone(&opened.stores.seq),
+    };
+    let storage = Storage::whole(opened.stores, Watch::Sled(opened.health, gate));
+    #[cfg(unix)]
+    let storage = Storage {
+        control: Some(control),
+        ..storage
+    };
+    Ok(storage)
 }
 
 #[cfg(feature = "mysql")]
@@ -167,12 +208,17 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
         ..mysql::RedisConfig::new(url.map_or("", |url| url.reveal()))
     };
     if !config.needs_mysql() {
-        let mysql::Live { room, route } = mysql::open_live(&redis).map_err(failed)?;
+        let live = mysql::open_live(&redis, None).map_err(failed)?;
+        live.check().await.map_err(failed)?;
         return Ok(Storage {
             stores: None,
-            room,
-            route,
+            room: Arc::clone(&live.room),
+            route: Arc::clone(&live.route),
             watch: Watch::Mysql(None),
+            #[cfg(all(unix, feature = "sled"))]
+            control: None,
+            cluster: ClusterId::new(Arc::clone(live.cluster())),
+            servers: Servers::of(None, &live),
         });
     }
     let mysql = mysql_config(config);
@@ -181,18 +227,23 @@ async fn mysql(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartE
     }
     let both = mysql::Config { mysql, redis };
     let opened = mysql::open(&both, clock).await.map_err(failed)?;
-    Ok(Storage::whole(
-        opened.stores,
-        Watch::Mysql(Some(opened.lasting)),
-    ))
+    let servers = Servers::of(Some(&opened.lasting), &opened.live);
+    let cluster = ClusterId::new(Arc::clone(opened.live.cluster()));
+    let watch = Watch::Mysql(Some(opened.lasting));
+    Ok(Storage {
+        cluster,
+        servers,
+        ..Storage::whole(opened.stores, watch)
+    })
 }
 
 #[cfg(feature = "mysql")]
-fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
+pub(crate) fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig {
     let url = config.storage.mysql_url.as_ref();
     gimlet_storage_mysql::MysqlConfig {
         connections: config.storage.mysql_connections,
         ca: config.storage.mysql_ca.as_ref().map(Into::into),
+        parallel_batches: config.storage.mysql_parallel_batches,
         relaxed_durability: config.storage.relaxed_durability,
         ..gimlet_storage_mysql::MysqlConfig::new(url.map_or("", |url| url.reveal()))
     }

@@ -75,11 +75,11 @@ impl CodeVerifier for HttpVerifier {
             Ok(StatusCode::OK) => Ok(true),
             Ok(StatusCode::FORBIDDEN) => Ok(false),
             Ok(status) => {
-                tracing::warn!(%status, "the code verifier answered neither 200 nor 403");
+                gimlet_core::warn_rated!(%status, "the code verifier answered neither 200 nor 403");
                 Err(Refusal::Unavailable)
             }
             Err(error) => {
-                tracing::warn!(error, "the code verifier could not be asked");
+                gimlet_core::warn_rated!(error, "the code verifier could not be asked");
                 Err(Refusal::Unavailable)
             }
         }

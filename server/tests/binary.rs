@@ -63,7 +63,8 @@ fn it_greets_and_sigterm_ends_it_with_0() {
         "internal",
         "files",
         "ops",
-        "--example chat",
+        "roles: connect, logic, business",
+        "chat --phone 13800000001 --name alice --server",
     ] {
         assert!(said.contains(word), "no {word} in {said}");
     }
@@ -74,14 +75,41 @@ fn it_greets_and_sigterm_ends_it_with_0() {
 
 #[cfg(unix)]
 #[test]
-fn logs_can_be_json() {
+fn a_json_log_is_json_alone_and_says_that_it_started() {
     let (running, _) = Running::start(&[("GIMLET_LOG__FORMAT", "json")]);
     running.signal("-INT");
-    let (status, log) = running.wait();
-    assert_eq!(status.code(), Some(0), "{log}");
-    for line in log.lines() {
+    let (status, lines) = running.wait();
+    assert_eq!(status.code(), Some(0), "{lines}");
+    let mut started = None;
+    for line in lines.lines() {
         let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(parsed["level"].is_string(), "{line}");
+        if parsed["fields"]["message"] == "started" {
+            started = Some(parsed);
+        }
+    }
+    let fields = &started.unwrap()["fields"];
+    assert_eq!(fields["roles"], "connect, logic, business");
+    assert!(fields["tcp"].as_str().unwrap().starts_with("127.0.0.1:"));
+}
+
+#[test]
+fn what_ends_a_start_is_json_too_where_the_log_is() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let json = ("GIMLET_LOG__FORMAT", "json");
+    for (wrong, code) in [
+        (("GIMLET_LISTEN__TPC", "x"), 64),
+        (("GIMLET_BUSINESS__CODE_VERIFIER", "nonsense"), 64),
+        (("GIMLET_LISTEN__OPS", addr.as_str()), 1),
+    ] {
+        let (ended, said) = ended(&[json, wrong]);
+        assert_eq!(ended, Some(code), "{said}");
+        let mut last = said.lines().map(|line| {
+            serde_json::from_str::<serde_json::Value>(line)
+                .unwrap_or_else(|error| panic!("{error}: {line}"))
+        });
+        assert_eq!(last.next_back().unwrap()["level"], "ERROR", "{said}");
     }
 }
 

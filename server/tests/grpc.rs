@@ -149,14 +149,17 @@ async fn two_users_and_their_profiles_and_friends() -> Outcome {
     bob.logic().agree_add_friend(bob.ask(agree)).await?;
     let friends = alice
         .logic()
-        .get_friends(alice.ask(pb::Empty {}))
+        .get_friends(alice.ask(pb::GetFriendsReq::default()))
         .await?
         .into_inner();
     assert_eq!(friends.friends[0].remarks, "bobby");
     assert_eq!(friends.friends[0].nickname, "Bob");
 
     bob.business().sign_out(bob.ask(pb::Empty {})).await?;
-    let refused = bob.logic().get_friends(bob.ask(pb::Empty {})).await;
+    let refused = bob
+        .logic()
+        .get_friends(bob.ask(pb::GetFriendsReq::default()))
+        .await;
     assert!(refused.is_err(), "the token is revoked");
     server.stop().await?;
     Ok(())

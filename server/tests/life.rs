@@ -217,3 +217,84 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
     );
     Ok(())
 }
+
+/// A load balancer sees the 503 before clients are sent away.
+#[tokio::test]
+async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
+    let mut config = Config::embedded();
+    // Longer than the test: it ends with the server dropped.
+    config.stop.delay = std::time::Duration::from_mins(10);
+    let server = Server::start(config).await?;
+    let (tcp, ops, grpc) = (
+        server.addrs().tcp.unwrap(),
+        server.addrs().ops.unwrap(),
+        server.addrs().grpc[0],
+    );
+    let probes = async {
+        while readyz(ops).await != 503 {
+            tokio::task::yield_now().await;
+        }
+        TcpStream::connect(tcp).await?;
+        let mut logic = LogicExtClient::connect(format!("http://{grpc}")).await?;
+        let refused = logic
+            .register_device(pb::RegisterDeviceReq::default())
+            .await;
+        assert_ne!(refused.unwrap_err().code(), tonic::Code::Unavailable);
+        Ok(())
+    };
+    tokio::select! {
+        biased;
+        stopped = server.stop() => panic!("it stopped at once: {stopped:?}"),
+        outcome = probes => outcome,
+    }
+}
+
+/// Sends over sockets are counted, and the process is measured.
+#[tokio::test]
+async fn metrics_tell_of_sends_over_sockets_and_of_the_process() -> Outcome {
+    let server = Server::start(Config::embedded()).await?;
+    let ops = server.addrs().ops.unwrap();
+    let mut connection = Connection::open(&server, "13800000001").await;
+    let send = pb::SendMessageReq {
+        receiver_type: pb::ReceiverType::RtUser.into(),
+        receiver_id: connection.user_id,
+        message_type: pb::MessageType::MtText.into(),
+        is_persist: true,
+        send_time: 1,
+        client_message_id: "1".into(),
+        ..pb::SendMessageReq::default()
+    };
+    connection
+        .write(pb::PackageType::PtSend, send.encode_to_vec())
+        .await;
+    assert_eq!(connection.read().await.unwrap().code, 0);
+    let text = get(ops, "/metrics").await;
+    assert!(text.contains("\ngimlet_socket_sends_total 1\n"), "{text}");
+    if cfg!(target_os = "linux") {
+        for name in [
+            "process_resident_memory_bytes",
+            "process_open_fds",
+            "process_threads",
+        ] {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let value: f64 = line.unwrap().trim().parse()?;
+            assert!(value > 0.0, "{name} {value}");
+        }
+    }
+    server.stop().await?;
+    Ok(())
+}
+
+async fn readyz(ops: std::net::SocketAddr) -> u16 {
+    let answer = get(ops, "/readyz").await;
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+async fn get(ops: std::net::SocketAddr, path: &str) -> String {
+    let mut stream = TcpStream::connect(ops).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

@@ -33,6 +33,9 @@ pub struct MysqlConfig {
     pub url: String,
     /// Connections of this process; default 16.
     pub connections: u32,
+    /// Batches of sends of this process in flight at a time; default 8, and never more than half of
+    /// the connections, so that reads find one.
+    pub parallel_batches: u32,
     /// A call ends within this, with an answer or a fault; default 1.2 s, so that a send is
     /// answered within its own deadline of 1.5 s while the server hangs.
     pub deadline: Duration,
@@ -53,11 +56,17 @@ impl MysqlConfig {
         Self {
             url: url.into(),
             connections: 16,
+            parallel_batches: 8,
             deadline: Duration::from_millis(1_200),
             slow_deadline: Duration::from_secs(10),
             ca: None,
             relaxed_durability: false,
         }
+    }
+
+    /// The batches in flight that the connections allow.
+    pub(crate) fn parallel_batches(&self) -> u32 {
+        self.parallel_batches.min(self.connections / 2).max(1)
     }
 }
 
@@ -66,6 +75,7 @@ impl fmt::Debug for MysqlConfig {
         // The address may hold a password.
         f.debug_struct("MysqlConfig")
             .field("connections", &self.connections)
+            .field("parallel_batches", &self.parallel_batches)
             .field("deadline", &self.deadline)
             .field("slow_deadline", &self.slow_deadline)
             .field("ca", &self.ca)
@@ -78,7 +88,8 @@ impl fmt::Debug for MysqlConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
     /// `redis://host:port/db`, or `rediss://` for TLS; never printed. Several addresses, separated
-    /// by commas, are the nodes of a Redis Cluster.
+    /// by commas, are the nodes of a Redis Cluster. `redis+sentinel://host:port,host:port/service/0`
+    /// asks Sentinels for the master.
     pub url: String,
     /// A PEM file of the CA that signed the server's certificate, for `rediss://`; without it the
     /// system's CAs are trusted.

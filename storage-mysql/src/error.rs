@@ -19,7 +19,7 @@ pub enum OpenError {
     MysqlAddress(#[source] sqlx::Error),
     /// The address of Redis is not one.
     #[error(
-        "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, and the nodes of a Redis Cluster separated by commas"
+        "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, the nodes of a Redis Cluster separated by commas, or redis+sentinel://host:port,host:port/service/0"
     )]
     RedisAddress(#[source] redis::RedisError),
     /// The file of Redis' CA cannot be read.
@@ -45,12 +45,32 @@ pub enum OpenError {
     Schema(String),
     /// A migration failed.
     #[error(
-        "the migration failed: {0}; nothing else was changed, correct the cause and run `gimlet migrate` again"
+        "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
+         again, it goes on where it stopped"
     )]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate {
+        /// Which.
+        version: i64,
+        /// The first line of the statement.
+        statement: String,
+        /// What the server said.
+        source: sqlx::Error,
+    },
+    /// Tables of these names are there, and gimlet did not make them.
+    #[error(
+        "the database has tables that gimlet would make and did not: {}; give gimlet a database of its own",
+        .tables.join(", ")
+    )]
+    Foreign {
+        /// Their names.
+        tables: Vec<String>,
+    },
     /// The server, or its settings, cannot be worked with.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),
+    /// Redis holds the keys of another cluster under this prefix.
+    #[error("Redis cannot be used: {0}")]
+    OtherCluster(String),
 }
 
 impl OpenError {
@@ -153,6 +173,9 @@ pub(crate) enum Fault {
     /// Redis failed a moment ago and is not asked again yet.
     #[error("redis does not answer; it is asked again shortly")]
     Down,
+    /// The keys under this prefix are another cluster's.
+    #[error("{0}")]
+    OtherCluster(String),
     /// The commit, or a change without a transaction, was sent and its answer never came.
     #[error("the answer to a change was lost: {0}")]
     Unknown(String),
@@ -183,9 +206,12 @@ impl Fault {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
             Self::Redis(error) => redis_kind(error),
-            Self::Deadline | Self::Down | Self::Closed | Self::Unfit(_) | Self::WentBack { .. } => {
-                Kind::Unavailable
-            }
+            Self::Deadline
+            | Self::Down
+            | Self::Closed
+            | Self::Unfit(_)
+            | Self::WentBack { .. }
+            | Self::OtherCluster(_) => Kind::Unavailable,
             Self::Unknown(_) => Kind::Unknown,
             Self::Corrupt(_) | Self::Unreadable(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,
@@ -196,6 +222,21 @@ impl Fault {
     /// The number of an error of sqlx, if it is one that the server answered.
     pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
         number(error)
+    }
+
+    /// Nothing, or nothing of use, came from the server, as opposed to a fault of what was asked.
+    pub(crate) fn is_outage(&self) -> bool {
+        match self {
+            Self::Mysql(error) => matches!(mysql_kind(error), Kind::Unavailable | Kind::Full),
+            Self::Redis(_)
+            | Self::Deadline
+            | Self::Down
+            | Self::Unfit(_)
+            | Self::WentBack { .. }
+            | Self::OtherCluster(_)
+            | Self::Unknown(_) => true,
+            Self::Closed | Self::Corrupt(_) | Self::Unreadable(_) | Self::Misuse(_) => false,
+        }
     }
 
     /// The number of the server's error, if the server answered one.
@@ -209,6 +250,11 @@ impl Fault {
     /// A row with this unique key is there already.
     pub(crate) fn is_duplicate(&self) -> bool {
         self.scope() == ErrorScope::Duplicate
+    }
+
+    /// Another session holds a lock: for longer than it is waited for, or where it is not waited for.
+    pub(crate) fn is_lock(&self) -> bool {
+        self.scope() == ErrorScope::Locked
     }
 
     /// What the fault is about, and so what is done next.
@@ -261,6 +307,8 @@ fn mysql_kind(error: &sqlx::Error) -> Kind {
             Some(ErrorScope::Full) => Kind::Full,
             Some(ErrorScope::Value) => Kind::Misuse,
             Some(ErrorScope::Damaged) => Kind::Corrupt,
+            // By another session; or a deadlock that tries did not solve.
+            Some(ErrorScope::Locked | ErrorScope::Conflict) => Kind::Contended,
             // Everything else ends the transaction without a trace.
             _ => Kind::Unavailable,
         },

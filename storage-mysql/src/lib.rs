@@ -38,13 +38,17 @@ mod open;
 mod record;
 mod redis;
 mod retry;
+mod verify;
 
 pub use config::{Config, MysqlConfig, RedisConfig};
 pub use error::{OpenError, UnfitServer};
+#[doc(hidden)]
+pub use migrate::migration_statements;
 pub use migrate::{migrate, pending};
 pub use mysql::{SESSION_SETTINGS, Servers, SessionSetting};
 pub use numbers::{ERROR_NUMBERS, ErrorScope, error_scope};
 pub use open::{Lasting, Live, Opened, open, open_lasting, open_live};
+pub use verify::verify;
 
 #[cfg(doc)]
 use gimlet_core::store::Stores;

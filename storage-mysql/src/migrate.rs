@@ -1,7 +1,21 @@
 //! The schema: ordered migrations from `sql/migrations`, embedded in the program.
+//!
+//! MySQL commits each DDL statement by itself, so a migration that is killed leaves the statements
+//! before. sqlx then calls the database dirty and never goes on. So we run the statements ourselves,
+//! in a way that may be repeated from the beginning:
+//!
+//! - before a migration begins, none of the tables it makes may be there: what we find there later
+//!   is ours;
+//! - then its row is noted as begun (sqlx's own table: older versions of gimlet, and sqlx, read it);
+//! - a statement of a migration that was begun before may find its work done: "exists already" is
+//!   then an answer, not an error;
+//! - last the row is noted as done.
 
-use sqlx::migrate::Migrator;
-use sqlx::{Connection as _, MySqlConnection};
+use std::collections::HashMap;
+
+use sqlx::migrate::{Migrate as _, Migration, Migrator};
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
 use crate::config::MysqlConfig;
 use crate::error::OpenError;
@@ -9,13 +23,20 @@ use crate::mysql::{Connector, Purpose};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
 
+/// sqlx's table of what was applied.
+const APPLIED: &str = "_sqlx_migrations";
+
+/// A statement whose work is done already: a table, column or index is there or gone, or a row with
+/// this key is there.
+const DONE_BEFORE: [u16; 6] = [1050, 1051, 1060, 1061, 1062, 1091];
+
 /// A connection for changes of the schema: with the settings of every other one, and more patience.
-async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
+pub(crate) async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
     Connector::new(config, Purpose::Migration)?.open().await
 }
 
 /// Brings the database's tables up to this version. Nothing happens to tables that are; several
-/// nodes may call it at once.
+/// nodes may call it at once, and one that is killed is repeated.
 pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     let mut conn = connect(config).await?;
     // A lock of our own: sqlx waits for its lock by a negative time, which MariaDB does not take.
@@ -26,8 +47,173 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
         let text = "another migration has been running for a minute";
         return Err(OpenError::Schema(text.into()));
     }
-    MIGRATIONS.run_direct(None, &mut conn, false).await?;
+    conn.ensure_migrations_table(APPLIED)
+        .await
+        .map_err(|error| OpenError::Schema(error.to_string()))?;
+    let known = known(&mut conn).await.map_err(OpenError::Mysql)?;
+    check_newer(known.keys())?;
+    for migration in MIGRATIONS.iter() {
+        match known.get(&migration.version) {
+            Some((true, checksum)) if *checksum == *migration.checksum => {}
+            Some((true, _)) => {
+                let version = migration.version;
+                let text = format!("migration {version} was applied with another text");
+                return Err(OpenError::Schema(text));
+            }
+            begun => apply(&mut conn, migration, begun.is_some()).await?,
+        }
+    }
     conn.close().await.map_err(OpenError::Mysql)
+}
+
+/// The migrations that the database knows: whether each is done, and its checksum.
+async fn known(conn: &mut MySqlConnection) -> Result<HashMap<i64, (bool, Vec<u8>)>, sqlx::Error> {
+    let sql = "SELECT version, success, checksum FROM _sqlx_migrations";
+    let rows = sqlx::query(sql).fetch_all(conn).await?;
+    let row = |row: &sqlx::mysql::MySqlRow| {
+        let done = (row.try_get(1)?, row.try_get_unchecked::<Vec<u8>, _>(2)?);
+        Ok((row.try_get(0)?, done))
+    };
+    rows.iter().map(row).collect()
+}
+
+async fn apply(
+    conn: &mut MySqlConnection,
+    migration: &Migration,
+    begun: bool,
+) -> Result<(), OpenError> {
+    let version = migration.version;
+    if begun {
+        tracing::warn!(version, "migration was cut short before; it is repeated");
+    } else {
+        let tables = foreign(conn, migration).await.map_err(OpenError::Mysql)?;
+        if !tables.is_empty() {
+            return Err(OpenError::Foreign { tables });
+        }
+        let sql = "INSERT INTO _sqlx_migrations \
+                   (version, description, success, checksum, execution_time) VALUES (?, ?, FALSE, ?, -1)";
+        sqlx::query(sql)
+            .bind(version)
+            .bind(&*migration.description)
+            .bind(&*migration.checksum)
+            .execute(&mut *conn)
+            .await
+            .map_err(OpenError::Mysql)?;
+    }
+    let start = tokio::time::Instant::now();
+    for statement in statements(migration.sql.as_str()) {
+        let run = sqlx::raw_sql(AssertSqlSafe(statement.clone()));
+        match run.execute(&mut *conn).await {
+            Ok(_) => {}
+            Err(error) if begun && is_done_before(&error) => {
+                tracing::debug!(version, "statement was done before");
+            }
+            Err(source) => {
+                return Err(OpenError::Migrate {
+                    version,
+                    statement: statement.lines().next().unwrap_or_default().to_owned(),
+                    source,
+                });
+            }
+        }
+    }
+    let took = i64::try_from(start.elapsed().as_nanos()).unwrap_or(i64::MAX);
+    let sql = "UPDATE _sqlx_migrations SET success = TRUE, checksum = ?, execution_time = ? \
+               WHERE version = ?";
+    sqlx::query(sql)
+        .bind(&*migration.checksum)
+        .bind(took)
+        .bind(version)
+        .execute(&mut *conn)
+        .await
+        .map_err(OpenError::Mysql)?;
+    tracing::info!(version, ms = took / 1_000_000, "migration applied");
+    Ok(())
+}
+
+/// The tables that the migration would make and that are there: of gim, or of another program.
+async fn foreign(
+    conn: &mut MySqlConnection,
+    migration: &Migration,
+) -> Result<Vec<String>, sqlx::Error> {
+    let mut found = Vec::new();
+    for statement in statements(migration.sql.as_str()) {
+        let Some(table) = made_table(&statement) else {
+            continue;
+        };
+        let sql = "SELECT COUNT(*) FROM information_schema.TABLES \
+                   WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = ?";
+        let count = sqlx::query_scalar::<_, i64>(sql).bind(table);
+        if count.fetch_one(&mut *conn).await? > 0 {
+            found.push(table.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// The table that a statement makes.
+fn made_table(statement: &str) -> Option<&str> {
+    let rest = statement.strip_prefix("CREATE TABLE ")?;
+    rest.split([' ', '(']).find(|it| !it.is_empty())
+}
+
+fn is_done_before(error: &sqlx::Error) -> bool {
+    let Some(error) = error.as_database_error() else {
+        return false;
+    };
+    error
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .is_some_and(|it| DONE_BEFORE.contains(&it.number()))
+}
+
+/// The statements of a migration's text: each ends with a line that ends with a semicolon.
+pub(crate) fn statements(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut statement = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("--") || line.trim().is_empty() {
+            continue;
+        }
+        statement.push_str(line);
+        if line.trim_end().ends_with(';') {
+            let whole = statement.trim_end().trim_end_matches(';').to_owned();
+            all.push(whole);
+            statement.clear();
+        } else {
+            statement.push('\n');
+        }
+    }
+    if !statement.trim().is_empty() {
+        all.push(statement);
+    }
+    all
+}
+
+fn check_newer<'a>(versions: impl Iterator<Item = &'a i64>) -> Result<(), OpenError> {
+    let ours: Vec<i64> = MIGRATIONS.iter().map(|it| it.version).collect();
+    let mut versions = versions;
+    match versions.find(|it| !ours.contains(it)) {
+        Some(newer) => {
+            let text = format!("migration {newer} is of a newer version");
+            Err(OpenError::Schema(text))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The statements of every migration, in order: for tests that cut one short.
+#[doc(hidden)]
+#[must_use]
+pub fn migration_statements() -> Vec<(i64, Vec<u8>, Vec<String>)> {
+    let all = MIGRATIONS.iter();
+    all.map(|it| {
+        (
+            it.version,
+            it.checksum.to_vec(),
+            statements(it.sql.as_str()),
+        )
+    })
+    .collect()
 }
 
 /// How many migrations of this version the database lacks; an error if it has others.
@@ -46,11 +232,44 @@ pub async fn pending(config: &MysqlConfig) -> Result<usize, OpenError> {
             .map_err(OpenError::Mysql)?;
     }
     conn.close().await.map_err(OpenError::Mysql)?;
-    let ours: Vec<i64> = MIGRATIONS.iter().map(|it| it.version).collect();
-    if let Some(newer) = applied.iter().find(|it| !ours.contains(it)) {
-        return Err(OpenError::Schema(format!(
-            "migration {newer} is of a newer version"
-        )));
+    check_newer(applied.iter())?;
+    Ok(MIGRATIONS
+        .iter()
+        .filter(|it| !applied.contains(&it.version))
+        .count())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_into_whole_statements() {
+        let all = statements(
+            "-- a; comment\nCREATE TABLE a (\n  x INT,\n  y INT\n);\n\nINSERT INTO a VALUES (1);\n",
+        );
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert!(made_table(&all[0]) == Some("a") && all[1].starts_with("INSERT"));
     }
-    Ok(ours.iter().filter(|it| !applied.contains(it)).count())
+
+    #[test]
+    fn every_migration_is_made_of_statements_that_may_be_repeated() {
+        for (version, _, statements) in migration_statements() {
+            assert!(!statements.is_empty(), "{version}");
+            for statement in statements {
+                let repeatable = [
+                    "CREATE TABLE ",
+                    "ALTER TABLE ",
+                    "INSERT INTO ",
+                    "DROP TABLE ",
+                    "DELETE FROM ",
+                ];
+                assert!(
+                    repeatable.iter().any(|it| statement.starts_with(it)),
+                    "migration {version}: is this one done again without harm? {statement}"
+                );
+                assert!(!statement.contains(';'), "{statement}");
+            }
+        }
+    }
 }

@@ -10,6 +10,9 @@
 pub enum ErrorScope {
     /// The server ended the transaction in favour of another one: the same again may succeed.
     Conflict,
+    /// Another session holds a lock for longer than it is waited for, or at all where it is not: a
+    /// batch is divided by its caller, everything else is done again.
+    Locked,
     /// A row with this unique key exists already.
     Duplicate,
     /// A value does not fit its column: the caller's mistake, not repeated.
@@ -33,7 +36,8 @@ pub enum ErrorScope {
 }
 
 use ErrorScope::{
-    Conflict, Connection, Crowded, Damaged, Duplicate, Full, Server, Statement, Statements, Value,
+    Conflict, Connection, Crowded, Damaged, Duplicate, Full, Locked, Server, Statement, Statements,
+    Value,
 };
 
 /// The scope of an error number.
@@ -100,7 +104,7 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (1194, "ER_CRASHED_ON_USAGE", Damaged),
     (1195, "ER_CRASHED_ON_REPAIR", Damaged),
     (1203, "ER_TOO_MANY_USER_CONNECTIONS", Crowded),
-    (1205, "ER_LOCK_WAIT_TIMEOUT", Conflict),
+    (1205, "ER_LOCK_WAIT_TIMEOUT", Locked),
     (1206, "ER_LOCK_TABLE_FULL", Statement),
     (1213, "ER_LOCK_DEADLOCK", Conflict),
     // FLUSH TABLES WITH READ LOCK of this very session: left over by a proxy that shares sessions.
@@ -151,6 +155,7 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (3168, "ER_SERVER_ISNT_AVAILABLE", Server),
     (3169, "ER_SESSION_WAS_KILLED", Connection),
     (3170, "ER_CAPACITY_EXCEEDED", Statement),
+    (3572, "ER_LOCK_NOWAIT", Locked),
     (4031, "ER_CLIENT_INTERACTION_TIMEOUT", Connection),
     (4150, "ER_USER_IS_BLOCKED", Statement),
     (4151, "ER_ACCOUNT_HAS_BEEN_LOCKED", Statement),
@@ -175,7 +180,8 @@ impl ErrorScope {
     /// before its engine commits.
     pub(crate) fn refuses_commit(self, number: u16) -> bool {
         // 3100 may come from a hook that runs after the commit.
-        self == Conflict || matches!(number, 1290 | 1792 | 1836 | 1874 | 3032 | 3098)
+        matches!(self, Conflict | Locked)
+            || matches!(number, 1290 | 1792 | 1836 | 1874 | 3032 | 3098)
     }
 }
 

@@ -1,7 +1,9 @@
 //! Opens the two engines, together or each for a role that needs only one.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use gimlet_core::dependency::Dependency;
 use gimlet_core::store::{
     AccountStore, DeviceRoute, DeviceStore, FriendStore, GroupStore, InboxStore, RoomStore,
     SeqStore, Stores,
@@ -16,6 +18,7 @@ use crate::{migrate, mysql, redis};
 #[derive(Clone, Debug)]
 pub struct Lasting {
     db: mysql::Db,
+    cluster: u64,
 }
 
 impl Lasting {
@@ -55,6 +58,29 @@ impl Lasting {
         Arc::new(self.db.clone())
     }
 
+    /// The identity of the database: which cluster this is.
+    #[must_use]
+    pub const fn cluster(&self) -> u64 {
+        self.cluster
+    }
+
+    /// Whether MySQL answers.
+    #[must_use]
+    pub fn health(&self) -> Arc<Dependency> {
+        self.db.health()
+    }
+
+    /// Asks MySQL for a sign of life; [`health`](Self::health) has the answer.
+    pub async fn ping(&self) {
+        self.db.ping().await;
+    }
+
+    /// Connections to the server: all, and those that are not in use.
+    #[must_use]
+    pub fn connections(&self) -> (usize, usize) {
+        self.db.connections()
+    }
+
     /// Statements sent to the server so far, transaction control included.
     #[must_use]
     pub fn statements(&self) -> u64 {
@@ -80,6 +106,35 @@ pub struct Live {
     pub room: Arc<dyn RoomStore>,
     /// Which node holds which device's connection.
     pub route: Arc<dyn DeviceRoute>,
+    access: redis::Access,
+}
+
+impl Live {
+    fn of(served: redis::Served) -> Self {
+        Self {
+            room: served.room,
+            route: served.route,
+            access: served.access,
+        }
+    }
+
+    /// The identity of the cluster that Redis is of; 0 while it is not known.
+    #[must_use]
+    pub const fn cluster(&self) -> &Arc<AtomicU64> {
+        &self.access.cluster
+    }
+
+    /// Whether Redis answers.
+    #[must_use]
+    pub const fn health(&self) -> &Arc<Dependency> {
+        &self.access.health
+    }
+
+    /// Refuses a prefix whose keys are another cluster's. A Redis that does not answer is checked
+    /// when it does.
+    pub async fn check(&self) -> Result<(), OpenError> {
+        self.access.check().await
+    }
 }
 
 /// Both engines, opened.
@@ -89,6 +144,8 @@ pub struct Opened {
     pub stores: Stores,
     /// To close MySQL's connections when all else has ended.
     pub lasting: Lasting,
+    /// What is known of Redis.
+    pub live: Live,
 }
 
 /// Opens MySQL: checks that the server keeps its word about commits and that the tables are there.
@@ -102,25 +159,24 @@ pub async fn open_lasting(
             "{missing} migrations are missing"
         )));
     }
-    let db = mysql::open(config, clock).await?;
-    Ok(Lasting { db })
+    let (db, cluster) = mysql::open(config, clock).await?;
+    Ok(Lasting { db, cluster })
 }
 
-/// Opens Redis. It need not be up: what needs it is unavailable until it is. To be called within
-/// a tokio runtime.
-pub fn open_live(config: &RedisConfig) -> Result<Live, OpenError> {
-    let redis::Served { room, route, .. } = redis::open(config)?;
-    Ok(Live { room, route })
+/// Opens Redis for the cluster of this identity; a node without a database names none, and believes
+/// Redis. It need not be up: what needs it is unavailable until it is. To be called within a tokio
+/// runtime.
+pub fn open_live(config: &RedisConfig, cluster: Option<u64>) -> Result<Live, OpenError> {
+    Ok(Live::of(redis::open(config, cluster)?))
 }
 
 /// Opens both.
 pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
     let lasting = open_lasting(&config.mysql, clock).await?;
-    let redis::Served {
-        room,
-        route,
-        commits,
-    } = redis::open(&config.redis)?;
+    let served = redis::open(&config.redis, Some(lasting.cluster()))?;
+    let commits = Arc::clone(&served.commits);
+    let live = Live::of(served);
+    live.check().await?;
     // From here on every connection is checked against the commits of all nodes; the ones that are
     // open already were made before those could be read.
     lasting.db.share(commits).await?;
@@ -128,11 +184,15 @@ pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, Open
         seq: lasting.seq(),
         inbox: lasting.inbox(),
         group: lasting.group(),
-        room,
-        route,
+        room: Arc::clone(&live.room),
+        route: Arc::clone(&live.route),
         device: lasting.device(),
         account: lasting.account(),
         friend: lasting.friend(),
     };
-    Ok(Opened { stores, lasting })
+    Ok(Opened {
+        stores,
+        lasting,
+        live,
+    })
 }

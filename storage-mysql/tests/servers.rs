@@ -13,6 +13,8 @@ mod faults;
 mod history;
 #[path = "servers/live.rs"]
 mod live;
+#[path = "servers/locks.rs"]
+mod locks;
 #[path = "servers/make.rs"]
 mod make;
 #[path = "servers/numbers.rs"]
@@ -23,6 +25,8 @@ mod pool;
 mod private;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "servers/schema.rs"]
+mod schema;
 #[path = "servers/settings.rs"]
 mod settings;
 #[path = "servers/speed.rs"]
@@ -60,6 +64,7 @@ cases! {
         a_broken_transaction_is_made_again,
         a_frozen_server_is_unavailable_in_time,
         a_server_that_is_away_is_unavailable_and_comes_back,
+        a_mysql_that_is_away_is_noticed_and_its_return_too,
         an_old_schema_is_refused,
         migrations_run_once,
         tokens_of_before_stay_good,
@@ -88,6 +93,17 @@ cases! {
         a_new_connection_knows_the_commits_of_all_nodes,
         an_epoch_whose_renewal_was_lost_is_renewed_again,
     }
+    schema {
+        a_migration_cut_short_after_any_statement_is_repeated,
+        a_database_of_another_program_is_left_alone,
+        a_check_finds_each_planted_damage,
+    }
+    locks {
+        a_locked_row_is_reported_and_nothing_is_stored,
+        locked_users_hold_up_nobody_else,
+        a_frozen_node_holds_up_nobody_else,
+        slow_commits_are_made_up_for_by_batches_in_flight,
+    }
     live {
         a_room_feed_that_breaks_says_so,
         a_redis_that_is_away_fails_fast_and_comes_back,
@@ -97,6 +113,9 @@ cases! {
         d2_a_busy_room_leaves_time_for_everything_else,
         all_rooms_of_a_node_are_bounded_together,
         a_private_ca_of_redis_is_trusted_if_it_is_named,
+        an_emptied_redis_says_so_to_a_fresh_node,
+        a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out,
+        p14_a_redis_that_refuses_is_named_with_its_cause,
     }
 }
 

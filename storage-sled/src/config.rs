@@ -14,6 +14,16 @@ pub enum Durability {
     Process,
 }
 
+/// Whether a data directory's history goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// It goes on; a directory that lacks changes that were answered is refused.
+    #[default]
+    Keep,
+    /// A new one begins with what is there: a new epoch is drawn, and clients start over.
+    New,
+}
+
 /// How to open a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -26,6 +36,8 @@ pub struct Config {
     /// Bytes that stay free on the disk: below it whatever adds data is refused as full, and reads
     /// go on. Small changes (sign-ins, acks) are refused below a quarter of it.
     pub min_free: u64,
+    /// Whether the history goes on as it is.
+    pub history: History,
     /// Commands that may wait for the writer; more wait for a place.
     pub queue: usize,
     /// What rooms keep, in memory.
@@ -41,6 +53,7 @@ impl Config {
             durability: Durability::Power,
             cache_bytes: 256 << 20,
             min_free: 256 << 20,
+            history: History::Keep,
             queue: 1_024,
             room: RoomBounds::default(),
         }

@@ -57,6 +57,20 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// It lacks changes that were answered.
+    #[error(
+        "the data directory {dir} lacks changes that were answered: its database ends at commit {found}, and \
+         commit {answered} was answered. Restore a backup, or run `gimlet new-epoch` to go on with what is there: \
+         clients then start over"
+    )]
+    Lost {
+        /// The directory.
+        dir: PathBuf,
+        /// The last commit of the database.
+        found: u64,
+        /// The last commit that was answered.
+        answered: u64,
+    },
     /// Its content makes no sense.
     #[error(
         "the data directory {dir} is damaged ({what}): nothing was changed; restore it from a backup, or move it away to start anew"

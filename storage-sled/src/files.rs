@@ -6,11 +6,17 @@
 //! `db` (which works on the file, whoever wrote it), and of any file that has appeared in `blobs/`.
 //! Snapshots and `conf` are written while sled opens, and are synced right after.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{Dir, fsync};
 
 use crate::error::OpenError;
+use crate::system::patiently;
 
 /// The layout this version reads and writes.
 pub(crate) const FORMAT: u32 = 2;
@@ -19,7 +25,7 @@ const FORMAT_FILE: &str = "FORMAT";
 const FORMAT_DRAFT: &str = "FORMAT.new";
 const FORMAT_NAME: &str = "gimlet-storage-sled";
 const LOCK_FILE: &str = "LOCK";
-const DB: &str = "db";
+pub(crate) const DB: &str = "db";
 const BLOBS: &str = "blobs";
 
 /// Makes the directory and takes its lock, which is held as long as the file lives.
@@ -63,7 +69,11 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         }
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
-    write_pid(&mut file).map_err(unusable)?;
+    match write_pid(&mut file) {
+        // Whoever is refused is not told by whom; on a full disk the data can still be read.
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+        written => written.map_err(unusable)?,
+    }
     Ok(file)
 }
 
@@ -118,22 +128,6 @@ pub(crate) fn finish_format(dir: &Path) -> io::Result<()> {
     sync_dir(dir)
 }
 
-/// Deletes snapshots that a killed process left half-written: sled takes them for whole ones and
-/// then cannot open. It is safe, because an older snapshot goes only after the new one has its name.
-pub(crate) fn delete_unfinished_snapshots(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let unfinished = name
-            .to_str()
-            .is_some_and(|it| it.starts_with("snap.") && it.ends_with(".generating"));
-        if unfinished {
-            fs::remove_file(dir.join(&name))?;
-            tracing::warn!(file = ?name, "deleted a half-written snapshot of a killed process");
-        }
-    }
-    Ok(())
-}
-
 /// Free bytes of the disk the directory is on.
 pub(crate) fn free_space(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
@@ -145,6 +139,8 @@ pub(crate) fn free_space(dir: &Path) -> io::Result<u64> {
 pub(crate) struct Files {
     db: File,
     blobs: PathBuf,
+    /// Open all the time, so that a commit needs no descriptor.
+    listing: Mutex<Dir>,
 }
 
 impl Files {
@@ -156,9 +152,13 @@ impl Files {
                 File::open(entry.path())?.sync_all()?;
             }
         }
+        let blobs = dir.join(BLOBS);
+        // A copy of the folder may have left an empty one behind.
+        fs::create_dir_all(&blobs)?;
         let files = Self {
             db: File::open(dir.join(DB))?,
-            blobs: dir.join(BLOBS),
+            listing: Mutex::new(Dir::new(File::open(&blobs)?)?),
+            blobs,
         };
         files.sync_blobs()?;
         sync_dir(&files.blobs)?;
@@ -171,6 +171,9 @@ impl Files {
     }
 
     /// Syncs every file that sled may have written to.
+    ///
+    /// A sync that failed is not tried again: the system may have given up the pages and would call the
+    /// second try good. Only being short of descriptors for a file in `blobs/` is waited out.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.sync_blobs()?;
         self.db.sync_all()
@@ -179,9 +182,18 @@ impl Files {
     /// Syncs what is in `blobs/`. Rows are kept so small that there should be nothing: looking
     /// costs microseconds.
     fn sync_blobs(&self) -> io::Result<()> {
+        // A listing cut short by a panic is begun anew.
+        let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
+        listing.rewind();
         let mut found = false;
-        for entry in fs::read_dir(&self.blobs)? {
-            match File::open(entry?.path()) {
+        while let Some(entry) = listing.read() {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
+                continue;
+            }
+            let path = self.blobs.join(OsStr::from_bytes(name));
+            match patiently(|| File::open(&path)) {
                 Ok(file) => file.sync_all()?,
                 // sled has replaced it in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -189,11 +201,14 @@ impl Files {
             }
             found = true;
         }
-        if found { sync_dir(&self.blobs) } else { Ok(()) }
+        if found {
+            fsync(listing.fd()?)?;
+        }
+        Ok(())
     }
 }
 
-fn sync_dir(dir: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 

@@ -73,6 +73,11 @@ impl InboxStore for Store {
     }
 
     async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        let restore = |shared: &Shared| {
+            shared.reserve.restore();
+            Ok(())
+        };
+        self.with("inbox.sweep", restore).await?;
         // Messages stored once go with their last entry; only keys need forgetting.
         let mut swept = 0;
         while swept < max {

@@ -24,6 +24,7 @@
 //! | `T` | device, user; of earlier versions device alone | `Token` | all |
 //! | `U` | user, group | nothing: the groups of a user | all |
 //! | `V` | – | `Meta` | all |
+//! | `W` | – | the number of the last commit (`stamp`) | opening |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
 //! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
 //!
@@ -79,8 +80,14 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))
 }
 
+/// Every prefix of the table above, ascending: what else is found is not ours.
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVXZ";
+
 /// The only `Meta`.
 pub(crate) const META: &[u8] = b"V";
+
+/// The number of the last commit: every commit sets it.
+pub(crate) const COMMIT: &[u8] = b"W";
 
 /// A user's account.
 pub(crate) fn account(user: UserId) -> One {

@@ -57,25 +57,33 @@ mod gate;
 mod group;
 mod heads;
 mod health;
+mod history;
 mod inbox;
 mod job;
 mod key;
+mod log;
 mod open;
 mod readers;
 mod record;
+mod reserve;
 mod rows;
 mod seq;
 mod shared;
+mod snapshot;
+mod stamp;
 mod store;
+mod system;
 mod txn;
+mod verify;
 mod writer;
 
 pub use backup::{
     BackupError, Exported, Exporter, Frame, Reader, Restored, Writer, export_closed, restore,
 };
-pub use config::{Config, Durability};
+pub use config::{Config, Durability, History};
 pub use error::OpenError;
 #[doc(hidden)]
 pub use gate::FlushGate;
 pub use health::Health;
-pub use open::{Opened, open};
+pub use open::{Opened, new_epoch, open};
+pub use verify::verify;

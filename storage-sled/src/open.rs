@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, RwLock};
 use std::thread::sleep;
 use std::time::Duration;
@@ -14,19 +15,23 @@ use gimlet_proto::store::Meta;
 use sled::Db;
 
 use crate::backup::{Captures, Exporter};
-use crate::config::Config;
+use crate::config::{Config, Durability, History};
 use crate::error::{Fault, OpenError};
 use crate::files::{self, FORMAT, Files, unusable};
 use crate::gate::FlushGate;
 use crate::heads::Heads;
 use crate::health::Health;
+use crate::history::{self, commits, lost_in_tree, renew};
 use crate::key;
 use crate::readers::Readers;
+use crate::reserve::Reserve;
 use crate::rows::{Layer, Rows};
 use crate::shared::{Lock, Shared, chain};
+use crate::stamp::{Mark, Stamp, Tag};
 use crate::store::Store;
 use crate::txn::Txn;
 use crate::writer::Writer;
+use crate::{snapshot, stamp};
 
 /// How often sled's own lock is tried, and how long between.
 const TRIES: u32 = 500;
@@ -65,16 +70,51 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     let dir = config.dir.as_path();
     let lock = files::lock(dir)?;
     let new = files::check_format(dir)?;
-    files::delete_unfinished_snapshots(dir).map_err(|source| unusable(dir, source))?;
+    let reserve = Reserve::new(dir, config.min_free);
+    let released = reserve.release_if_needed();
+    released.map_err(|source| unusable(dir, source))?;
+    snapshot::clear(dir).map_err(|source| unusable(dir, source))?;
+    let mark = stamp::read(dir).map_err(|source| unusable(dir, source))?;
+    // A loss of power may take what `process` had answered.
+    let renews = config.history == History::New || config.durability == Durability::Process;
+    // Before sled opens: it clears what it takes for the end of the log.
+    let gap = match mark {
+        Some(mark) => history::gap(dir, mark)?,
+        None => None,
+    };
+    let lost = match gap {
+        Some(gap) if renews => Some(gap.accept(dir)?),
+        Some(gap) => return Err(gap.refusal(dir)),
+        None => None,
+    };
     let db = open_sled(config)?;
-    let meta = meta(&db, dir, new, clock.now())?;
+    let mut meta = meta(&db, dir, new, clock.now())?;
+    let commits = commits(&db, dir, mark)?;
+    let lost = lost.or_else(|| lost_in_tree(dir, mark, commits));
+    match lost {
+        Some(lost) if !renews => return Err(lost),
+        Some(lost) => {
+            tracing::warn!(reason = %lost, "began a new epoch with what is there");
+            renew(&db, dir, &mut meta)?;
+        }
+        None if config.history == History::New => renew(&db, dir, &mut meta)?,
+        None => {}
+    }
     // From here on `db` and the directory entries are on disk, also what recovery has written.
     flush(&db, dir)?;
+    let mark = Mark {
+        tag: mark.map_or_else(Tag::draw, |mark| mark.tag),
+        opened: commits,
+        answered: commits,
+    };
+    // After the flush: the stamp is never ahead of the database. `Files::open` syncs its name.
+    let stamp = Stamp::begin(dir, mark).map_err(|source| unusable(dir, source))?;
     let files = Files::open(dir).map_err(|source| unusable(dir, source))?;
     if new {
         files::finish_format(dir).map_err(|source| unusable(dir, source))?;
     }
 
+    reserve.restore();
     let health = Health::new();
     let gate = FlushGate::default();
     let shared = Arc::new(Shared {
@@ -86,9 +126,12 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         clock: Arc::clone(&clock),
         durability: config.durability,
         files,
+        commits: AtomicU64::new(commits),
+        stamp,
         dir: dir.into(),
         min_free: config.min_free,
         captures: Captures::default(),
+        reserve,
         lock: Lock::new(lock, health.clone()),
     });
     let writer = Writer::start(Arc::clone(&shared), config.queue);
@@ -177,7 +220,9 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
             let mut txn = Txn::new(db, &heads, now);
             txn.put(key::META, &meta)
                 .map_err(|fault| refuse(dir, fault))?;
-            let changes = txn.finish(false).map_err(|fault| refuse(dir, fault))?;
+            let changes = txn
+                .finish(None, false)
+                .map_err(|fault| refuse(dir, fault))?;
             if let Some(changes) = changes {
                 db.apply_batch(changes.batch)
                     .map_err(|error| refuse(dir, error.into()))?;
@@ -187,13 +232,28 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
     }
 }
 
+/// Draws a new epoch for a data directory that no process has open, and accepts that it lacks changes.
+/// It blocks as [`open`] does.
+///
+/// # Errors
+/// As those of [`open`].
+pub fn new_epoch(config: &Config, clock: Arc<dyn Clock>) -> Result<Epoch, OpenError> {
+    let config = Config {
+        history: History::New,
+        ..config.clone()
+    };
+    let opened = open(&config, clock)?;
+    // Dropping it closes the directory: the writer and the readers are waited for.
+    Ok(opened.epoch)
+}
+
 fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
     db.flush().map_err(|error| refuse(dir, error.into()))?;
     Ok(())
 }
 
 /// Says why sled does not open.
-fn refuse(dir: &Path, fault: Fault) -> OpenError {
+pub(crate) fn refuse(dir: &Path, fault: Fault) -> OpenError {
     match fault {
         Fault::Sled(sled::Error::Io(source)) => unusable(dir, source),
         Fault::Sled(sled::Error::Unsupported(found)) => OpenError::Format {

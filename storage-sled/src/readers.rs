@@ -79,7 +79,7 @@ fn run(shared: &Shared, waiting: &Receiver<Read>) {
     for read in waiting {
         // What a read holds is its own, or a guard that a panic lets go.
         if catch_unwind(AssertUnwindSafe(|| read(shared))).is_err() {
-            tracing::error!("a read of the storage panicked");
+            gimlet_core::error_rated!("a read of the storage panicked");
         }
     }
 }

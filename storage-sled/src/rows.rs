@@ -24,6 +24,16 @@ pub(crate) const WHOLE: u8 = 0;
 /// The first byte of a value that goes on in this number (four bytes follow) of further rows.
 pub(crate) const PIECES: u8 = 1;
 
+/// A record as the value of a row that it fits.
+pub(crate) fn whole(record: &impl Message) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + record.encoded_len());
+    value.push(WHOLE);
+    record
+        .encode(&mut value)
+        .expect("a Vec takes what encoded_len promised and more");
+    value
+}
+
 /// What stands before the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {

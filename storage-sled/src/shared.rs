@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gimlet_core::time::{Clock, Timestamp};
@@ -24,7 +25,10 @@ use crate::files::{self, Files};
 use crate::gate::FlushGate;
 use crate::heads::Heads;
 use crate::health::Health;
+use crate::reserve::Reserve;
 use crate::rows::{Layer, Rows};
+use crate::stamp::Stamp;
+use crate::system::{Class, class};
 use crate::txn::{Changes, Txn};
 use crate::writer::Weight;
 
@@ -42,10 +46,15 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) durability: Durability,
     pub(crate) files: Files,
+    /// The number of the last commit. Only the writer's thread changes it.
+    pub(crate) commits: AtomicU64,
+    /// Where that number stands beside the database.
+    pub(crate) stamp: Stamp,
     pub(crate) dir: PathBuf,
     pub(crate) min_free: u64,
     /// Where commits are left for a backup that is being made.
     pub(crate) captures: Captures,
+    pub(crate) reserve: Reserve,
     #[expect(dead_code, reason = "it is held, and let go last")]
     pub(crate) lock: Lock,
 }
@@ -104,9 +113,12 @@ impl Shared {
         self.health.fail(reason);
     }
 
-    /// Fails the storage if sled gave up; other faults concern their caller alone.
+    /// Fails the storage if sled gave up; other faults concern their caller alone, and so does a read
+    /// for which the system was short of something.
     pub(crate) fn notice(&self, fault: &Fault) {
-        if matches!(fault, Fault::Sled(_)) {
+        let transient = matches!(fault, Fault::Sled(sled::Error::Io(error))
+            if class(error) == Class::Transient);
+        if matches!(fault, Fault::Sled(_)) && !transient {
             self.fail(&chain(fault));
         }
     }
@@ -143,7 +155,8 @@ impl Shared {
         let needed = match weight {
             Weight::Adds => self.min_free,
             Weight::Sets => self.min_free / 4,
-            Weight::Removes => return Ok(()),
+            // Removing writes, too, and a commit that the disk has no room for ends the process.
+            Weight::Removes => self.min_free / 16,
         };
         // What cannot be told does not refuse: a full disk would then fail the commit.
         match files::free_space(&self.dir) {
@@ -159,12 +172,13 @@ impl Shared {
         }
         // Asked before the changes are gathered: a capture begins between two commits.
         let capture = self.captures.running();
+        let number = self.commits.load(Ordering::Relaxed) + 1;
         let Changes {
             batch,
             heads,
             former,
             rows,
-        } = match txn.finish(capture.is_some()) {
+        } = match txn.finish(Some(self.stamp.row(number)), capture.is_some()) {
             Ok(Some(changes)) => changes,
             Ok(None) => return Ok(()),
             Err(fault) => {
@@ -186,6 +200,10 @@ impl Shared {
             .and_then(|()| self.make_durable());
         match outcome {
             Ok(()) => {
+                // After the flush, so that the stamp is never ahead; before the answers, so that what
+                // was answered is covered by it.
+                self.commits.store(number, Ordering::Relaxed);
+                self.stamp.note(number);
                 if let Some(capture) = capture {
                     capture.leave(rows);
                 }

@@ -15,7 +15,7 @@ use gimlet_core::time::Timestamp;
 use crate::error::Fault;
 use crate::expiry::Expiring;
 use crate::heads::Heads;
-use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE};
+use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE, whole};
 use crate::{expiry, key, seq};
 
 /// What a command found in the changes before it changed them.
@@ -169,12 +169,7 @@ impl<'a> Txn<'a> {
 
     /// Sets a record.
     pub(crate) fn put(&mut self, key: &[u8], record: &impl Message) -> Result<(), Fault> {
-        let mut value = Vec::with_capacity(1 + record.encoded_len());
-        value.push(WHOLE);
-        record
-            .encode(&mut value)
-            .expect("a Vec takes what encoded_len promised and more");
-        self.put_value(key, value)
+        self.put_value(key, whole(record))
     }
 
     /// Sets a row that says nothing but that it is there.
@@ -245,14 +240,22 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// The changes; `None` if there are none. A backup that is being made gets the rows too.
-    pub(crate) fn finish(mut self, with_rows: bool) -> Result<Option<Changes>, Fault> {
+    /// The changes, with the row of the commit; `None` if there are none. A backup that is being made gets
+    /// the rows too.
+    pub(crate) fn finish(
+        mut self,
+        commit: Option<Vec<u8>>,
+        with_rows: bool,
+    ) -> Result<Option<Changes>, Fault> {
         let expiring = std::mem::take(&mut self.expiring);
         expiry::list(&mut self, expiring)?;
         if self.changes.rows.is_empty() {
             return Ok(None);
         }
         let mut batch = Batch::default();
+        if let Some(row) = commit {
+            batch.insert(key::COMMIT, row);
+        }
         let mut rows = Vec::new();
         for (key, value) in self.changes.rows {
             if with_rows {
@@ -289,7 +292,7 @@ mod tests {
         let heads = Heads::default();
         let mut txn = Txn::new(tree, &heads, Timestamp(0));
         change(&mut txn);
-        let changes = txn.finish(false).unwrap().unwrap();
+        let changes = txn.finish(None, false).unwrap().unwrap();
         tree.apply_batch(changes.batch).unwrap();
         changes.former
     }
@@ -338,7 +341,7 @@ mod tests {
             assert!(failed.is_err());
             assert_eq!(txn.head(user).unwrap(), at(1));
             txn.put(b"C1", &Number { value: 1 }).unwrap();
-            let changes = txn.finish(false).unwrap().unwrap();
+            let changes = txn.finish(None, false).unwrap().unwrap();
             assert_eq!(changes.former.heads.get(&user), Some(&Head::default()));
             assert_eq!(changes.heads.get(&user), Some(&at(1)));
             tree.apply_batch(changes.batch).unwrap();

@@ -94,7 +94,7 @@ impl Drop for Writer {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!("the storage's writer panicked");
+            gimlet_core::error_rated!("the storage's writer panicked");
         }
     }
 }
@@ -115,6 +115,7 @@ fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
             answer(&outcome);
         }
         garbage.note(rows);
+        shared.stamp.sync_if_due();
     }
     std::mem::forget(guard);
 }

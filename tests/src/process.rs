@@ -55,7 +55,7 @@ impl Ports {
 
 /// The next free port; no port is given twice in one program, so that those of several processes
 /// which do not listen yet cannot meet.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(rand::random_range(PORTS)));
     (0..PORTS.len())

@@ -3,7 +3,6 @@
 //! It knows nothing of what the lines mean.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
@@ -114,22 +113,4 @@ impl Drop for Talk {
     fn drop(&mut self) {
         let _ = self.kill();
     }
-}
-
-/// A program built beside the running test: `examples/chat`, say.
-///
-/// # Errors
-/// It is not there; the text says how to build it.
-pub fn beside(name: &str, build: &str) -> io::Result<PathBuf> {
-    let mut folder = std::env::current_exe()?;
-    folder.pop();
-    if folder.ends_with("deps") {
-        folder.pop();
-    }
-    let path = folder.join(Path::new(name));
-    if path.exists() {
-        return Ok(path);
-    }
-    let text = format!("{} is not built: {build}", path.display());
-    Err(io::Error::new(io::ErrorKind::NotFound, text))
 }

@@ -1,21 +1,21 @@
-//! The terminal chat as newcomers use it: two of them beside a real server that is also killed.
-#![expect(clippy::unwrap_used, reason = "what does not go as told should panic")]
+//! `gimlet chat` as newcomers use it: in two terminals, by pipes, beside a real server that is also
+//! killed.
+#![expect(clippy::unwrap_used, reason = "a failed step should panic")]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use gimlet_tests::process::{Ports, Process, binary};
-use gimlet_tests::talk::{Talk, beside};
+use gimlet_tests::screen::Screen;
+use gimlet_tests::talk::Talk;
 
-const BUILD: &str = "cargo build -p gimlet-client --example chat";
-
-/// A chat of somebody, with its state under `home`.
-fn chat(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Talk {
-    let program = beside("examples/chat", BUILD).unwrap_or_else(|error| panic!("{error}"));
-    let mut command = Command::new(program);
+/// The command of somebody's chat, with its state under `home`.
+fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
+    let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
     let server = if ws { ports.ws } else { ports.tcp };
     command
-        .args(["--phone", phone, "--name", name, "--receipts"])
+        .args(["chat", "--phone", phone, "--name", name])
         .args(["--server", &server.to_string()])
         .args(["--grpc", &format!("http://{}", ports.grpc)])
         .arg("--state")
@@ -23,7 +23,13 @@ fn chat(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Talk {
     if ws {
         command.arg("--ws");
     }
-    Talk::start(name, &mut command).unwrap()
+    command
+}
+
+/// A chat by pipes.
+fn chat(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Talk {
+    let mut command = command(ports, home, phone, name, ws);
+    Talk::start(name, command.arg("--receipts")).unwrap()
 }
 
 async fn server(data: &Path, ports: Ports) -> Process {
@@ -41,17 +47,18 @@ async fn two_people_chat_through_everything() {
     let mut gimlet = server(&data, ports).await;
 
     let mut alice = chat(ports, &home, "13800000001", "alice", false);
-    alice.hears("you are alice (user 1)").await;
+    alice.hears("you are alice").await;
     alice.hears("up to date").await;
     let mut bob = chat(ports, &home, "13800000002", "bob", true);
-    bob.hears("you are bob (user 2)").await;
+    bob.hears("you are bob").await;
     bob.hears("up to date").await;
 
     // Friends.
     alice.says("/add 13800000002");
     alice.hears("asked bob to be your friend").await;
-    bob.hears("alice asks to be your friend: /agree 1").await;
-    bob.says("/agree 1");
+    bob.hears("alice asks to be your friend (\"hello\"): /accept alice")
+        .await;
+    bob.says("/accept alice");
     bob.hears("alice is your friend now").await;
     alice.hears("bob is your friend now").await;
 
@@ -62,21 +69,27 @@ async fn two_people_chat_through_everything() {
     alice.hears("bob: hello alice").await;
     alice.says("");
     alice.says("/nonsense");
-    alice.hears("there is no /nonsense").await;
+    alice.hears("/nonsense is not a command").await;
 
     // A group.
-    alice.says("/group team 2");
-    alice.hears("group g:").await;
+    alice.says("/group team: bob");
+    alice.hears("created team with bob").await;
     alice.says("hello team");
-    bob.hears("alice: hello team").await;
+    bob.hears("alice in team: hello team").await;
+    alice.says("/members");
+    alice.hears("in team: you and bob").await;
+    bob.says("/to team");
+    bob.hears("now talking to team").await;
+    bob.says("/leave");
+    alice.hears("bob left the group team").await;
 
     // A room.
     for who in [&mut alice, &mut bob] {
         who.says("/room 7");
-        who.hears("room 7").await;
+        who.hears("now talking to room 7").await;
     }
-    bob.says("/say hello room");
-    alice.hears("bob: hello room").await;
+    bob.says("hello room");
+    alice.hears("bob in room 7: hello room").await;
 
     // Quit, and come back to what was missed.
     bob.says("/quit");
@@ -88,6 +101,7 @@ async fn two_people_chat_through_everything() {
         alice.hears(&format!(": {line}")).await;
     }
     let mut bob = chat(ports, &home, "13800000002", "bob", true);
+    bob.hears("* while you were away:").await;
     bob.hears("alice: while you were away").await;
     bob.hears("alice: and another").await;
     bob.hears("up to date").await;
@@ -99,9 +113,10 @@ async fn two_people_chat_through_everything() {
 
     // kill -9, and a line of the outage.
     gimlet.kill().unwrap();
-    alice.hears("not connected").await;
-    bob.hears("not connected").await;
+    alice.hears("the server is away").await;
+    bob.hears("the server is away").await;
     alice.says("can you hear me?");
+    alice.hears("sent when the server is back").await;
     let _gimlet = server(&data, ports).await;
     bob.hears("alice: can you hear me?").await;
     alice.hears(": can you hear me?").await;
@@ -122,4 +137,120 @@ async fn without_a_server_it_says_what_to_do() {
     let mut alice = chat(Ports::free(), folder.path(), "13800000001", "alice", false);
     alice.hears("the server does not answer").await;
     assert!(!alice.ends().await, "and ends with a failure");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, home) = (folder.path().join("data"), folder.path().join("home"));
+    let ports = Ports::free();
+    let mut gimlet = server(&data, ports).await;
+    let start =
+        |phone, name, ws| Screen::start(name, &mut command(ports, &home, phone, name, ws)).unwrap();
+    let mut alice = start("13800000001", "alice", false);
+    alice.shows("you are up to date").await;
+    alice.ends_with("> ").await;
+    let mut bob = start("13800000002", "bob", true);
+    bob.shows("you are up to date").await;
+
+    // By name: nobody types a number.
+    alice.types("/add bob\r");
+    alice.ends_with("bob> ").await;
+    bob.shows("alice asks to be your friend").await;
+    bob.types("/accept alice\r");
+    bob.ends_with("alice> ").await;
+    alice.shows("bob is your friend now").await;
+
+    // A line comes in while another one is typed, and is read above it.
+    alice.types("half a lin");
+    alice.ends_with("bob> half a lin").await;
+    bob.types("are you there?\r");
+    bob.shows("alice> are you there?").await;
+    alice.shows("bob: are you there?").await;
+    alice.ends_with("bob> half a lin").await;
+    // The cursor is where it was: editing goes on.
+    alice.types("e\u{1b}[H\u{1b}[C\u{1b}[3~A\r");
+    bob.shows("alice: hAlf a line").await;
+    alice.ends_with("bob> ").await;
+
+    // A line longer than the screen is one message.
+    let long = "0123456789".repeat(12);
+    alice.types(&format!("{long}\r"));
+    bob.shows("alice: 0123456789").await;
+    alice.types("short\r");
+    bob.shows("alice: short").await;
+
+    // The server dies and comes back; what was typed meanwhile arrives.
+    gimlet.kill().unwrap();
+    alice.shows("the server is away").await;
+    alice.ends_with("bob (server away)> ").await;
+    alice.types("still here\r");
+    alice.shows("it is sent when the server is back").await;
+    let _gimlet = server(&data, ports).await;
+    alice.shows("the server is back; you are up to date").await;
+    bob.shows("alice: still here").await;
+    alice.ends_with("bob> ").await;
+    assert_eq!(bob.times("the server is away"), 1, "said once an outage");
+
+    // Ctrl-C clears a line, then leaves; the terminal is a shell's again.
+    alice.types("never mind\u{3}");
+    alice.ends_with("bob> ").await;
+    assert!(!alice.is_as_before().unwrap());
+    alice.types("\u{3}");
+    assert!(alice.ends().await, "it was left on purpose");
+    assert!(alice.is_as_before().unwrap());
+    bob.types("/quit\r");
+    assert!(bob.ends().await, "it was left on purpose");
+    for (who, word) in [(&alice, "user "), (&bob, "user "), (&alice, "never mind: ")] {
+        assert_eq!(who.times(word), 0, "no {word}");
+    }
+}
+
+/// The banner's two commands, run by a shell as they are printed, are two people who talk.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_banner_chat() {
+    let folder = tempfile::tempdir().unwrap();
+    let ports = Ports::free();
+    let binary = binary().unwrap_or_else(|error| panic!("{error}"));
+    let mut gimlet = Command::new(binary)
+        .env("GIMLET_STORAGE__KIND", "memory")
+        .env("GIMLET_BUSINESS__CODE_VERIFIER", "dev")
+        .env("GIMLET_LISTEN__TCP", ports.tcp.to_string())
+        .env("GIMLET_LISTEN__WS", "off")
+        .env("GIMLET_LISTEN__HTTP", "off")
+        .env("GIMLET_LISTEN__GRPC", ports.grpc.to_string())
+        .env("GIMLET_LISTEN__INTERNAL", "off")
+        .env("GIMLET_LISTEN__OPS", "off")
+        .env("GIMLET_LOG__LEVEL", "error")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut banner = BufReader::new(gimlet.stdout.take().unwrap()).lines();
+    let commands: Vec<_> = banner
+        .by_ref()
+        .map_while(Result::ok)
+        .take_while(|line| !line.contains("Ctrl-C"))
+        .filter(|line| line.contains(" chat --phone"))
+        .collect();
+    let shell = |line: &String| {
+        let mut command = Command::new("sh");
+        command
+            .env("HOME", folder.path())
+            .args(["-c", &format!("exec {line}")]);
+        Screen::start(line, &mut command).unwrap()
+    };
+    let mut people: Vec<_> = commands.iter().map(shell).collect();
+    let [alice, bob] = people.as_mut_slice() else {
+        panic!("two commands, not {commands:?}");
+    };
+    alice.shows("you are up to date").await;
+    bob.shows("you are up to date").await;
+    alice.types("/add bob\rhello\r");
+    bob.shows("alice: hello").await;
+    for who in [alice, bob] {
+        who.types("/quit\r");
+        assert!(who.ends().await, "it was left on purpose");
+    }
+    gimlet.kill().unwrap();
+    gimlet.wait().unwrap();
 }

@@ -19,6 +19,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-transport-tcp", &["gimlet-transport"]),
     ("gimlet-transport-ws", &["gimlet-transport"]),
     ("gimlet-client", &["gimlet-proto"]),
+    ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
 ];
@@ -156,6 +157,98 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
             );
         }
     }
+}
+
+/// A slice keeps the whole buffer that it was cut from.
+#[test]
+fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
+    let made = |text: &str| text.contains(" Content(") && !text.contains("struct Content(");
+    let mut copies = 0;
+    for (path, text) in sources() {
+        let shown = path.display().to_string();
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let from_outside = ["transport/session/src/", "server/src/"];
+        if from_outside.iter().any(|place| shown.contains(place)) {
+            assert!(!made(code), "{shown} must use Content::copied_from");
+            copies += code.matches("Content::copied_from(").count();
+        }
+    }
+    assert!(
+        copies >= 6,
+        "{copies} places copy; there are six that take content in"
+    );
+}
+
+/// Where each close code is provoked.
+const CLOSE_CODES: &[(&str, &str, &str)] = &[
+    (
+        "SHUTTING_DOWN",
+        CLOSES,
+        "a_server_that_stops_tells_its_clients_and_answers_what_is_under_way",
+    ),
+    (
+        "IDLE",
+        CLOSES,
+        "any_packet_keeps_a_connection_and_silence_ends_it",
+    ),
+    (
+        "SIGN_IN_TOO_LATE",
+        CLOSES,
+        "who_stays_silent_is_closed_after_ten_seconds",
+    ),
+    (
+        "TOO_SLOW",
+        CLOSES,
+        "a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing",
+    ),
+    (
+        "TOKEN_REVOKED",
+        CLOSES,
+        "who_is_disconnected_hears_it_even_without_reading",
+    ),
+    ("TOKEN_EXPIRED", CLOSES, "a_connection_ends_with_its_token"),
+    (
+        "DISCONNECTED",
+        CLOSES,
+        "nb8_who_a_backend_disconnects_is_told_so_and_by_whom",
+    ),
+    (
+        "SUPERSEDED",
+        CLOSES,
+        "a_newer_connection_of_the_device_ends_the_older_one",
+    ),
+    (
+        "FRAME_TOO_LARGE",
+        CLOSES,
+        "a_frame_over_the_limit_closes_and_says_so_to_who_can_hear_it",
+    ),
+    (
+        "UNDECODABLE",
+        CLOSES,
+        "the_third_frame_that_is_no_packet_closes",
+    ),
+];
+const CLOSES: &str = "transport/session/src/session/tests/close.rs";
+
+#[test]
+fn nb8_every_close_code_has_a_test_that_provokes_it() {
+    let proto = root().join("proto/proto/pb/connect.ext.proto");
+    let proto = fs::read_to_string(proto).unwrap();
+    let names = proto.lines().filter_map(|line| {
+        let (name, _) = line.trim().strip_prefix("CLOSE_CODE_")?.split_once(" = ")?;
+        (name != "UNKNOWN").then_some(name)
+    });
+    let names: Vec<_> = names.collect();
+    for name in &names {
+        let row = CLOSE_CODES.iter().find(|(of, ..)| of == name);
+        let (_, path, test) = row.unwrap_or_else(|| panic!("nothing provokes CLOSE_CODE_{name}"));
+        let source = fs::read_to_string(root().join(path)).unwrap();
+        assert!(
+            source.contains(&format!("fn {test}(")),
+            "{path} has no {test}"
+        );
+    }
+    assert_eq!(names.len(), CLOSE_CODES.len(), "{names:?}");
 }
 
 #[test]

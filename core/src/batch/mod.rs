@@ -1,12 +1,25 @@
-//! The batcher: one ordered lane in front of the inbox store.
+//! The batcher: sends of a node on their way into the inbox store.
 //!
 //! Serves `service::send`. Sends that arrive while a batch commits form the next one, so that one
-//! commit is shared by all who wait for it; a lone send is not delayed. It knows sends and parcels,
-//! and neither groups nor users' rights.
+//! commit is shared by all who wait for it; a lone send is not delayed. It knows sends, groups' rosters
+//! and parcels, and no user's rights.
+//!
+//! - [`queue`](self): bounded, in order for each sender, fair between senders.
+//! - `writer`: forms batches, as many in flight as the store takes, none sharing a user or a group.
+//! - `aside`: what met a lock of another node. `replan`: group sends whose roster has changed.
 
-mod lane;
+mod aside;
+mod in_flight;
+mod outcome;
+mod pushes;
+mod queue;
+mod replan;
 mod ticket;
+mod waiting;
+mod writer;
 
+#[cfg(test)]
+mod parallel_tests;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +27,6 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,27 +34,31 @@ use tokio_util::task::TaskTracker;
 use crate::envelope::Envelope;
 use crate::error::Refusal;
 use crate::fanout::Fanout;
-use crate::id::UserId;
 use crate::limits::Limits;
+use crate::service::backlog::{JobShare, Jobs};
 use crate::service::janitor::Retention;
-use crate::service::job::Jobs;
+use crate::service::roster::Rosters;
 use crate::store::{Append, Appended, InboxStore};
 
-use lane::{Lane, Waiting};
+use queue::SendQueue;
 use ticket::{Stub, Ticket};
+use waiting::Waiting;
+use writer::BatchWriter;
 
-/// The door to the lane. Cheap to clone.
+/// The entry point of the batch writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batcher {
-    queue: mpsc::Sender<Waiting>,
-    /// What may wait, in KiB.
-    bytes: Arc<Semaphore>,
+    queue: Arc<SendQueue>,
 }
 
 impl Batcher {
-    /// Starts the lane's tasks on the tracker. When the token is cancelled the queue closes, what
+    /// Starts the batch writer on the tracker. When the token is cancelled the queue closes, what
     /// waits in it is still stored, answered and delivered, and the tasks end.
     #[must_use]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of the one writer there is"
+    )]
     pub(crate) fn start(
         inbox: Arc<dyn InboxStore>,
         limits: &Limits,
@@ -51,39 +67,50 @@ impl Batcher {
         fanout: Fanout,
         jobs: Jobs,
         retention: Retention,
+        rosters: Rosters,
     ) -> Self {
-        let (queue, waiting) = mpsc::channel(limits.send_queue.max(1));
-        let lane = Lane::new(inbox, limits, tracker.clone(), fanout, jobs, retention);
-        tracker.spawn(lane.run(waiting, token));
-        let kib = (limits.send_queue_bytes >> 10).min(Semaphore::MAX_PERMITS);
-        let bytes = Arc::new(Semaphore::new(kib));
-        Self { queue, bytes }
+        let queue = Arc::new(SendQueue::new(limits));
+        let writer = BatchWriter::new(
+            inbox,
+            Arc::clone(&queue),
+            limits,
+            tracker,
+            fanout,
+            jobs,
+            retention,
+            rosters,
+        );
+        tracker.spawn(writer.run(token));
+        Self { queue }
     }
 
-    /// Puts a send into the lane: those that enter before are stored before. Its live push follows
-    /// the answer.
+    /// Puts a send into the queue: those of the same sender that enter before are stored before. Its
+    /// live push follows the answer.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if the queue is full, by count or by bytes.
+    /// [`Refusal::Busy`] if the queue, or the sender's share of it, is full, by count or by bytes;
+    /// [`Refusal::Unavailable`] if the node stops.
     pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
+        self.enter_job(append, envelope, None)
+    }
+
+    /// The same for a send that may become a group job, with its room in the backlog.
+    pub(crate) fn enter_job(
+        &self,
+        append: Append,
+        envelope: Arc<Envelope>,
+        share: Option<JobShare>,
+    ) -> Result<Entered, Refusal> {
         let (ticket, stub) = Ticket::new();
-        let message = &append.message;
-        // As if no other send shared its list of recipients: a bound may be too careful.
-        let users = message.mentions.len() + append.recipients.len();
-        let size = message.content.len() + users * size_of::<UserId>();
-        let kib = u32::try_from(size.div_ceil(1 << 10).max(1)).unwrap_or(u32::MAX);
-        let held = Arc::clone(&self.bytes).try_acquire_many_owned(kib);
-        let held = held.map_err(|_| Refusal::Unavailable)?;
-        let waiting = Waiting {
-            append,
-            envelope,
-            ticket,
-            held,
-        };
-        self.queue
-            .try_send(waiting)
-            .map_err(|_| Refusal::Unavailable)?;
+        let send = Waiting::new(append, envelope, share, ticket);
+        self.queue.enter(send)?;
         Ok(Entered { stub })
+    }
+
+    /// Sends that wait for a batch, and the bytes of sends that are not answered.
+    #[must_use]
+    pub fn depth(&self) -> (usize, usize) {
+        self.queue.depth()
     }
 
     /// Enters and waits.
@@ -98,7 +125,7 @@ impl Batcher {
     }
 }
 
-/// A send in the lane.
+/// A send in the queue or in a batch.
 #[derive(Debug)]
 pub struct Entered {
     stub: Stub,

@@ -87,7 +87,7 @@ impl LocalSink for Heard {
         }
     }
 
-    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {}
+    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
 }
 
 struct Bench {
@@ -117,7 +117,7 @@ fn bench(limits: &Limits, permits: usize) -> Bench {
         Arc::new(Alone),
         Arc::clone(&stores.route),
     );
-    let jobs = Jobs::default();
+    let jobs = Jobs::new(limits);
     let batcher = Batcher::start(
         Arc::clone(&held) as _,
         limits,
@@ -126,6 +126,7 @@ fn bench(limits: &Limits, permits: usize) -> Bench {
         fanout,
         jobs.clone(),
         Janitor::new(Arc::clone(&held) as _, 0).1,
+        Rosters::new(Arc::clone(&stores.group), 1_000),
     );
     Bench {
         stores,
@@ -284,11 +285,12 @@ async fn a_full_queue_refuses_at_once() {
     let began = Instant::now();
     let taken = [
         bench.send(1).await,
-        bench.send(1).await,
-        bench.send(1).await,
+        bench.send(2).await,
+        bench.send(3).await,
     ];
-    let refused = bench.send(1).await.await.unwrap();
-    assert_eq!(refused, Err(Refusal::Unavailable));
+    let refused = bench.send(4).await.await.unwrap().unwrap_err();
+    assert_eq!(refused.code(), 14);
+    assert!(refused.retry_after() >= Some(Duration::from_millis(100)));
     assert_eq!(began.elapsed(), Duration::ZERO);
     bench.held.permits.add_permits(10);
     for send in taken {
@@ -307,7 +309,7 @@ async fn what_waits_is_bounded_by_bytes_and_they_come_back() {
     for _ in 0..2 {
         let taken = [bench.send(1).await, bench.send(1).await];
         let refused = bench.send(1).await.await.unwrap();
-        assert_eq!(refused, Err(Refusal::Unavailable));
+        assert!(matches!(refused, Err(Refusal::Busy { .. })), "{refused:?}");
         bench.held.permits.add_permits(2);
         for send in taken {
             assert!(send.await.unwrap().is_ok());
@@ -331,7 +333,7 @@ async fn recipients_count_among_the_bytes_that_wait() {
         append.recipients = (1..=recipients).map(user).collect();
         bench.batcher.enter(append, envelope).map(drop)
     };
-    assert_eq!(enter(300), Err(Refusal::Unavailable), "300 take 3 KiB");
+    assert_eq!(enter(300).unwrap_err().code(), 14, "300 take 3 KiB");
     assert_eq!(enter(250), Ok(()));
     bench.stop().await;
 }
@@ -367,7 +369,7 @@ async fn an_unknown_outcome_has_the_group_looked_at() {
         let deadline = Instant::now() + Duration::from_secs(1);
         let refused = bench.batcher.append(append, envelope, deadline).await;
         assert!(refused.is_err());
-        assert_eq!(bench.jobs.take(), woken);
+        assert_eq!(bench.jobs.take_woken(), woken);
     }
     bench.stop().await;
 }

@@ -14,6 +14,8 @@ enum Stage {
     Waiting,
     Started,
     Withdrawn,
+    /// Its sender stopped waiting after it had started: it is not started a second time.
+    Abandoned,
     /// The answer, until it was taken.
     Answered(Answer),
 }
@@ -70,6 +72,26 @@ impl Ticket {
             .is_some_and(|slot| lock(slot).leave(Stage::Started))
     }
 
+    /// Puts a started send back, because nothing of its batch was stored; `false` if its sender no
+    /// longer waits and it must not be stored any more.
+    pub(super) fn restart(&self) -> bool {
+        let Some(slot) = self.0.as_ref() else {
+            return false;
+        };
+        let mut slot = lock(slot);
+        let started = matches!(slot.stage, Stage::Started);
+        if started {
+            slot.stage = Stage::Waiting;
+        }
+        started
+    }
+
+    /// Whether it still waits to be started.
+    pub(super) fn waits(&self) -> bool {
+        let slot = self.0.as_ref();
+        slot.is_some_and(|slot| matches!(lock(slot).stage, Stage::Waiting))
+    }
+
     /// Answers, and returns whom to wake for it; a sender that no longer listens misses it.
     pub(super) fn answer(mut self, answer: Answer) -> Option<Waker> {
         let slot = self.0.take()?;
@@ -107,7 +129,12 @@ impl Stub {
 
     /// Takes the send back; `false` if its batch has begun.
     pub(super) fn withdraw(&self) -> bool {
-        lock(&self.0).leave(Stage::Withdrawn)
+        let mut slot = lock(&self.0);
+        let withdrawn = slot.leave(Stage::Withdrawn);
+        if matches!(slot.stage, Stage::Started) {
+            slot.stage = Stage::Abandoned;
+        }
+        withdrawn
     }
 }
 
@@ -127,6 +154,17 @@ mod tests {
         let (ticket, stub) = Ticket::new();
         assert!(stub.withdraw());
         assert!(!ticket.start());
+    }
+
+    #[test]
+    fn a_started_send_is_put_back_unless_its_sender_gave_up() {
+        let (ticket, stub) = Ticket::new();
+        assert!(ticket.start() && ticket.restart() && ticket.waits());
+        assert!(stub.withdraw(), "it waits again");
+        let (ticket, stub) = Ticket::new();
+        assert!(ticket.start());
+        assert!(!stub.withdraw());
+        assert!(!ticket.restart());
     }
 
     #[test]

@@ -8,6 +8,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::envelope::Parcel;
+use crate::error::Causes;
 use crate::fanout::{LocalSink, plan, users};
 use crate::id::{DeviceId, NodeId, UserId};
 use crate::peer::Peer;
@@ -85,11 +86,11 @@ impl Fanout {
                 Ok(Ok(routes)) => routes,
                 Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
-                    tracing::warn!(error, "routes not read: readers elsewhere get it later");
+                    crate::warn_rated!(error, "routes not read: readers elsewhere get it later");
                     Vec::new()
                 }
                 Err(_) => {
-                    tracing::warn!("routes not read in time: readers elsewhere get it later");
+                    crate::warn_rated!("routes not read in time: readers elsewhere get it later");
                     Vec::new()
                 }
             }
@@ -101,33 +102,81 @@ impl Fanout {
         }
     }
 
-    /// Closes the device's connection, on whichever node it is: all are asked, at once, because a
-    /// route may be lost or older than the connection. What a node that does not answer holds of
-    /// the device is made an older connection, which neither registers again nor gets parcels.
-    pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
+    /// Closes the user's connection on this device, or on all its devices, on whichever node it is:
+    /// all nodes are told, at once, because routes may be lost or older than the connections, and a
+    /// sign-in that is under way has none yet. What a node that does not answer holds of a device is
+    /// made an older connection, which neither registers again nor gets parcels. Returns `false` if a
+    /// node may serve a connection on.
+    pub async fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> bool {
         self.sink.disconnect(user, device, reason);
         if self.peer.is_alone() {
-            return;
+            return true;
         }
-        let (nodes, route, before) = tokio::join!(
+        let (nodes, routes, before) = tokio::join!(
             self.peer.nodes(),
-            timeout(ROUTES_WAIT, self.routes.device(user, device)),
-            self.known(device),
+            self.routes_of(user, device),
+            self.devices_of(user, device),
         );
         let mut nodes: HashSet<NodeId> = nodes.into_iter().collect();
-        // The list may be older than the route.
-        if let Ok(Ok(Some(route))) = route {
-            nodes.insert(route.node);
-        }
+        // The list may be older than the routes.
+        nodes.extend(routes.iter().map(|route| route.node.clone()));
         nodes.remove(&self.here);
         let asked = nodes.iter().map(async |node| {
             let heard = self.peer.disconnect(node, user, device, reason).await;
             (!heard).then_some(node)
         });
         let deaf: Vec<&NodeId> = join_all(asked).await.into_iter().flatten().collect();
-        if !deaf.is_empty() {
-            self.shut_out(user, device, before, &deaf).await;
+        if deaf.is_empty() {
+            return true;
         }
+        let mut before = before;
+        for route in routes {
+            if before.iter().all(|known| known.id != route.device) {
+                before.extend(self.known(route.device).await);
+            }
+        }
+        let mut all = !before.is_empty();
+        for device in before {
+            all &= self.shut_out(user, device, &deaf).await;
+        }
+        if !all {
+            crate::warn_rated!(%user, "a revocation was not heard by every node");
+        }
+        all
+    }
+
+    /// The routes of this device, or of all the user's devices, as far as they can be read.
+    async fn routes_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Route> {
+        let read = async {
+            match device {
+                Some(device) => Ok(self
+                    .routes
+                    .device(user, device)
+                    .await?
+                    .into_iter()
+                    .collect()),
+                None => self.routes.of(&[user]).await,
+            }
+        };
+        timeout(ROUTES_WAIT, read)
+            .await
+            .unwrap_or_else(|_| Ok(Vec::new()))
+            .unwrap_or_default()
+    }
+
+    /// What the store has of this device, or of the devices that have acked the user's inbox.
+    async fn devices_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Device> {
+        if let Some(device) = device {
+            return self.known(device).await.into_iter().collect();
+        }
+        let Some(devices) = &self.devices else {
+            return Vec::new();
+        };
+        let Ok(Ok(acked)) = timeout(ROUTES_WAIT, devices.acked(user)).await else {
+            return Vec::new();
+        };
+        let known = acked.iter().map(|(device, _)| self.known(*device));
+        join_all(known).await.into_iter().flatten().collect()
     }
 
     /// What the store has of the device.
@@ -138,33 +187,28 @@ impl Fanout {
 
     /// Some nodes have not heard of a revocation: the device's generation is raised as by a sign-in
     /// elsewhere, a route that leads nowhere stands for it, and the nodes are told until they hear.
-    async fn shut_out(
-        &self,
-        user: UserId,
-        device: DeviceId,
-        before: Option<Device>,
-        deaf: &[&NodeId],
-    ) {
-        let (Some(devices), Some(before)) = (&self.devices, before) else {
-            tracing::warn!(%device, "a revocation was not heard by every node");
-            return;
+    /// Returns whether that is so.
+    async fn shut_out(&self, user: UserId, before: Device, deaf: &[&NodeId]) -> bool {
+        let device = before.id;
+        let Some(devices) = &self.devices else {
+            return false;
         };
         // Signed in anew since: that takes over by itself, and must not be shut out. Another user who
         // signed in under this device's id took nothing over.
         let Some(now) = self.known(device).await else {
-            return;
+            return true;
         };
         if now.generation != before.generation && now.user == Some(user) {
-            return;
+            return true;
         }
         let last = now.user.unwrap_or(user);
         let raised = devices.raise(&[(device, last)], now.updated_at).await;
         let generation = match raised.as_deref() {
             Ok([raised]) => *raised,
-            Ok(_) => return,
+            Ok(_) => return false,
             Err(error) => {
-                tracing::warn!(%error, %device, "a revocation was not heard by every node");
-                return;
+                tracing::debug!(error = %Causes(error), %device, "generation not raised");
+                return false;
             }
         };
         let nowhere = Route {
@@ -187,5 +231,6 @@ impl Fanout {
             .iter()
             .map(|node| self.peer.supersede(node, user, device, generation));
         join_all(told).await;
+        true
     }
 }

@@ -24,8 +24,8 @@ pub trait LocalSink: Debug + Send + Sync + 'static {
     /// Hands the parcels, in order, to whoever of their readers is connected here.
     fn deliver(&self, parcels: &[Parcel]);
 
-    /// Closes the device's connection if it is here and signed in as this user.
-    fn disconnect(&self, user: UserId, device: DeviceId, reason: &str);
+    /// Closes the user's connection on this device, or on all its devices, if it is here.
+    fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str);
 }
 
 /// No connections in this process: a node without the connect role.
@@ -35,5 +35,5 @@ pub struct NoConnections;
 impl LocalSink for NoConnections {
     fn deliver(&self, _parcels: &[Parcel]) {}
 
-    fn disconnect(&self, _user: UserId, _device: DeviceId, _reason: &str) {}
+    fn disconnect(&self, _user: UserId, _device: Option<DeviceId>, _reason: &str) {}
 }

@@ -11,7 +11,7 @@ use crate::memory;
 use crate::message::{Content, Message, Profile, Receiver, Sender};
 use crate::peer::{Alone, Peer};
 use crate::seq::Seq;
-use crate::store::{Claim, DeviceInfo, DeviceRoute, Kind, Route, StoreError};
+use crate::store::{AckMark, Claim, DeviceInfo, DeviceRoute, Kind, Renewal, Route, StoreError};
 use crate::time::Timestamp;
 
 /// Routes that fail, and count how often they are asked.
@@ -37,7 +37,7 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.device", Kind::Unavailable))
     }
 
-    async fn renew(&self, _: &NodeId) -> Result<bool, StoreError> {
+    async fn renew(&self, _: &NodeId) -> Result<Renewal, StoreError> {
         Err(StoreError::new("route.renew", Kind::Unavailable))
     }
 
@@ -77,7 +77,7 @@ impl Peer for Neighbours {
         self.told.lock().unwrap().push(told);
     }
 
-    async fn disconnect(&self, node: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+    async fn disconnect(&self, node: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
         self.closed.lock().unwrap().push(node.name.clone());
         !self.deaf
     }
@@ -92,7 +92,7 @@ impl LocalSink for Count {
         *self.0.lock().unwrap() += parcels.len();
     }
 
-    fn disconnect(&self, _: UserId, _: DeviceId, _: &str) {
+    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {
         *self.0.lock().unwrap() += 100;
     }
 }
@@ -188,7 +188,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
         let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
         let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
         let fanout = Fanout::new(node("here"), local, others, Arc::clone(routes));
-        fanout.disconnect(user(n), device(n), "revoked").await;
+        assert!(fanout.disconnect(user(n), Some(device(n)), "revoked").await);
         let mut closed = peer.closed.lock().unwrap().clone();
         closed.sort();
         assert_eq!(closed, asked);
@@ -199,6 +199,16 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
 /// A node that is cut off would go on serving the device, and register it again.
 #[tokio::test]
 async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
+    for one in [true, false] {
+        for stranger in [false, true] {
+            older_connection(one, stranger).await;
+        }
+    }
+}
+
+/// Revokes one device, or all of the user; a stranger may have signed in under its id, and so is the
+/// last user that the store has of it.
+async fn older_connection(one: bool, stranger: bool) {
     let (stores, at) = (memory::stores(), Timestamp(1));
     let held = Route {
         device: device(2),
@@ -222,7 +232,26 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
         .raise(&[(device(2), user(2))], at)
         .await
         .unwrap();
+    if stranger {
+        let raised = stores.device.raise(&[(device(2), user(9))], at).await;
+        assert!(raised.is_ok());
+    }
+    let raised = 2 + u64::from(stranger);
     stores.route.claim(&held).await.unwrap();
+    // Routes may be lost: the devices that have acked are known.
+    let ack = AckMark {
+        user: user(2),
+        device: device(2),
+        upto: Seq::new(1),
+    };
+    stores.device.ack(&[ack]).await.unwrap();
+    if !one {
+        let gone = stores
+            .route
+            .release(user(2), device(2), Generation(1))
+            .await;
+        assert!(gone.unwrap());
+    }
     for deaf in [false, true] {
         let peer = Arc::new(Neighbours {
             deaf,
@@ -236,12 +265,16 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
             route,
         )
         .with_devices(devices);
-        fanout.disconnect(user(2), device(2), "revoked").await;
+        assert!(
+            fanout
+                .disconnect(user(2), one.then(|| device(2)), "revoked")
+                .await
+        );
         let mut told = peer.told.lock().unwrap().clone();
         told.sort();
         let again = stores.route.claim(&held).await.unwrap();
         if deaf {
-            assert_eq!(told, [("b".to_owned(), 2), ("c".to_owned(), 2)]);
+            assert_eq!(told, [("b".to_owned(), raised), ("c".to_owned(), raised)]);
             assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
             assert!(stores.route.of(&[user(2)]).await.unwrap().is_empty());
         } else {
@@ -273,7 +306,7 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
 
         async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
 
-        async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
             true
         }
     }
@@ -306,4 +339,37 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
     assert_eq!(*routes.0.lock().unwrap(), 1);
     assert!(peer.parcels.lock().unwrap().is_empty());
     assert_eq!(*sink.0.lock().unwrap(), 4);
+}
+
+/// D4: with the routes lost nobody was told.
+#[tokio::test]
+async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_known() {
+    let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
+    let (local, others) = (Arc::clone(&sink), Arc::clone(&peer));
+    let lost: Arc<dyn DeviceRoute> = Arc::new(memory::MemoryRoute::default());
+    let fanout = Fanout::new(node("here"), local, others, lost);
+    assert!(fanout.disconnect(user(9), None, "banned").await);
+    let mut closed = peer.closed.lock().unwrap().clone();
+    closed.sort();
+    assert_eq!(closed, ["b", "c"]);
+    assert_eq!(*sink.0.lock().unwrap(), 100);
+}
+
+/// What is answered has taken effect; what has not is said.
+#[tokio::test]
+async fn a_revocation_that_may_be_without_effect_is_not_answered_as_done() {
+    let peer = Arc::new(Neighbours {
+        deaf: true,
+        ..Neighbours::default()
+    });
+    let stores = memory::stores();
+    let fanout = Fanout::new(
+        node("here"),
+        Arc::new(NoConnections),
+        peer,
+        Arc::clone(&stores.route),
+    )
+    .with_devices(Arc::clone(&stores.device));
+    assert!(!fanout.disconnect(user(9), None, "banned").await);
+    assert!(!fanout.disconnect(user(9), Some(device(9)), "banned").await);
 }

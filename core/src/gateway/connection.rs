@@ -1,6 +1,7 @@
 //! One signed-in connection: what its wire may ask for.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -23,11 +24,16 @@ const NOT_FRESH: Duration = Duration::from_millis(200);
 /// How long a SYNC waits for its turn to read.
 const READ_TURN: Duration = Duration::from_millis(1_500);
 
+/// Pages that one SYNC of a legacy client looks through for something that it did not send itself.
+const MAX_OWN_PAGES: usize = 4;
+
 /// A page for SYNC, before the wire has cut it to its frame.
 #[derive(Debug)]
 pub struct SyncPage {
     /// The entries, ascending.
     pub items: Vec<(Seq, Arc<Envelope>)>,
+    /// Where the page begins: the items are above it.
+    pub from: Seq,
     /// Whether the inbox goes on behind the last item.
     pub more: bool,
     /// Where the page is up to if all of it is sent: the last item, or where there was nothing.
@@ -44,6 +50,8 @@ pub struct SyncPage {
 pub struct Connection {
     gateway: Gateway,
     handle: Arc<Handle>,
+    /// Between what this device has acked and here are only its own sends.
+    own_upto: AtomicU64,
     fragile: bool,
 }
 
@@ -52,6 +60,7 @@ impl Connection {
         Self {
             gateway,
             handle,
+            own_upto: AtomicU64::new(0),
             fragile,
         }
     }
@@ -96,6 +105,7 @@ impl Connection {
             inner.heads.ask(self.identity().user);
             return Ok(SyncPage {
                 items: Vec::new(),
+                from: asked,
                 more: false,
                 upto: asked,
                 epoch: self.gateway.epoch().await?,
@@ -103,7 +113,12 @@ impl Connection {
             });
         }
         let user = self.identity().user;
-        let from = self.sync_start(asked).await?;
+        let mut from = self.sync_start(asked).await?;
+        if from < asked {
+            // Known to hold nothing but own sends: an ack below it only goes forward.
+            let own = Seq::new(self.own_upto.load(Ordering::Relaxed));
+            from = from.max(own.min(asked));
+        }
         let limit = PageLimit {
             items: inner.limits.page_items,
             bytes: inner.limits.page_bytes,
@@ -119,11 +134,18 @@ impl Connection {
             let wanted =
                 |seq: Seq, envelope: &Envelope| seq > asked || !identity.sent(&envelope.message);
             page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
-            while page.items.is_empty() && page.more {
+            let mut pages = 1;
+            while page.items.is_empty() && page.more && pages < MAX_OWN_PAGES {
+                pages += 1;
                 page = inner.logic.page(user, upto, limit).await?;
                 upto = page.upto(upto);
                 page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
             }
+            if page.items.is_empty() {
+                let own = upto.min(asked).get();
+                self.own_upto.fetch_max(own, Ordering::Relaxed);
+            }
+            // With `more` the client asks again, or its inbox is read on for it: from `upto`.
             if !page.more {
                 upto = upto.max(asked);
             }
@@ -132,6 +154,7 @@ impl Connection {
         let epoch = self.gateway.epoch().await?;
         Ok(SyncPage {
             items: page.items,
+            from,
             more: page.more,
             upto,
             epoch,
@@ -139,10 +162,10 @@ impl Connection {
         })
     }
 
-    /// A SYNC from `asked` was answered with everything up to `upto`, and whether there is more. If
+    /// A SYNC was answered with everything above `from` up to `upto`, and whether there is more. If
     /// not, the connection is live from now on.
-    pub fn synced(&self, asked: Seq, upto: Seq, more: bool) {
-        self.handle.synced(asked.min(upto), upto, more);
+    pub fn synced(&self, from: Seq, upto: Seq, more: bool) {
+        self.handle.synced(from.min(upto), upto, more);
     }
 
     /// Acks an entry; a number that is none of an entry served here changes nothing (law 9).
@@ -269,7 +292,7 @@ impl Connection {
         let _reading = Reading(&self.handle);
         let page = inner.logic.page(self.identity().user, after, limit).await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
-            tracing::error!(user = %self.identity().user, "the inbox is shorter than it was");
+            crate::error_rated!(user = %self.identity().user, "the inbox is shorter than it was");
             // Compared with what was served: that ends the history (law 10).
             inner.heads.ask(self.identity().user);
         }
@@ -286,34 +309,32 @@ impl Connection {
 
     /// Where the page for a SYNC from `asked` really starts.
     async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
-        let by_ack = asked == Seq::ZERO && self.gateway.inner.from_zero != SyncFromZero::All;
+        let inner = &self.gateway.inner;
+        let by_ack = asked == Seq::ZERO && inner.from_zero != SyncFromZero::All;
         if !by_ack && (!self.fragile || asked == Seq::ZERO) {
             return Ok(asked);
         }
         let Identity { user, device, .. } = *self.identity();
-        let marks = self.gateway.inner.logic.acked(user).await?;
-        let own = marks
+        let by_user = by_ack && inner.from_zero == SyncFromZero::UserAck;
+        // Marks that are not stored yet are read before the stored ones: see `acks`.
+        let noted = if by_user {
+            let handles = inner.hub.of(user);
+            let devices = handles.iter().map(|handle| handle.identity().device);
+            devices.map(|device| inner.acks.noted(user, device)).max()
+        } else {
+            Some(inner.acks.noted(user, device))
+        };
+        let marks = inner.logic.acked(user).await?;
+        let stored = marks
             .iter()
-            .find(|(d, _)| *d == device)
-            .map_or(Seq::ZERO, |(_, seq)| *seq);
-        let own = own.max(self.gateway.inner.acks.pending(user, device));
-        if asked > Seq::ZERO {
-            return Ok(if own > Seq::ZERO {
-                own.min(asked)
-            } else {
-                asked
-            });
-        }
-        let any = marks
-            .iter()
+            .filter(|(of, _)| by_user || *of == device)
             .map(|(_, seq)| *seq)
-            .max()
-            .unwrap_or_default()
-            .max(own);
-        Ok(match self.gateway.inner.from_zero {
-            SyncFromZero::UserAck => any,
-            SyncFromZero::DeviceAck | SyncFromZero::All => own,
-        })
+            .max();
+        let mark = stored.max(noted).unwrap_or_default();
+        if by_ack || mark == Seq::ZERO {
+            return Ok(mark.max(asked));
+        }
+        Ok(mark.min(asked))
     }
 
     /// Counts a request that costs more than the packet it came in: a read of the store, a

@@ -40,7 +40,7 @@ pub(super) fn adopt(inner: &Inner, epoch: Epoch) {
     if before == 0 || before == epoch.0 {
         return;
     }
-    tracing::warn!(
+    crate::warn_rated!(
         before,
         epoch = epoch.0,
         "the store has a new epoch; connections start over"
@@ -56,10 +56,10 @@ pub(super) fn adopt(inner: &Inner, epoch: Epoch) {
 /// accepted under the old epoch.
 pub(super) async fn went_back(inner: &Inner, user: UserId, seen: Seq) {
     let known = Epoch(inner.epoch.load(Ordering::Relaxed));
-    tracing::error!(%user, seen = seen.get(), "an inbox is shorter than what was served of it");
+    crate::error_rated!(%user, seen = seen.get(), "an inbox is shorter than what was served of it");
     match inner.logic.went_back(user, seen, known).await {
         Ok(epoch) => adopt(inner, epoch),
         // The heads are compared again at the next heartbeat.
-        Err(error) => tracing::warn!(%error, %user, "the history could not be ended"),
+        Err(error) => crate::warn_rated!(%error, %user, "the history could not be ended"),
     }
 }

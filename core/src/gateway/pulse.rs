@@ -81,14 +81,11 @@ pub(super) async fn run(inner: &Inner) {
             continue;
         }
         let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-        tracing::warn!(
-            silent_ms,
-            "this process stood still; its connections are checked"
-        );
+        crate::warn_rated!(silent_ms, "process was paused, checking its connections");
         pulse.shut.store(true, Ordering::Release);
         pulse.strike();
         if timeout(CHECK, routes::refresh(inner)).await.is_err() {
-            tracing::warn!("not all routes could be compared in time; the rest follows");
+            crate::warn_rated!("not all routes could be compared in time; the rest follows");
             inner.routes.doubt();
         }
         pulse.strike();

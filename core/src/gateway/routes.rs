@@ -14,6 +14,7 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::Instant;
 
 use super::Inner;
+use crate::error::Causes;
 use crate::hub::{Handle, Identity};
 use crate::id::{Generation, NodeId};
 use crate::peer::Peer;
@@ -113,21 +114,35 @@ impl Routes {
             }
             Ok(Claim::Superseded(_)) => Claimed::Overtaken,
             Err(error) => {
-                tracing::warn!(%error, "route not registered; it will be when the store is back");
+                crate::warn_rated!(error = %Causes(&error), "route not registered yet, retrying");
                 self.doubt();
                 Claimed::Unanswered
             }
         }
     }
 
-    /// Renews the lease. One that had run out may be a store that forgot everything: other nodes'
-    /// routes are then missing until these nodes have renewed theirs.
+    /// Renews the lease; returns whether it was still held. A lease that had run out may be a store
+    /// that forgot everything: other nodes' routes are then missing until these nodes have renewed
+    /// theirs.
     async fn renew(&self) -> Result<bool, StoreError> {
-        let held = self.store.renew(&self.node).await;
-        if !matches!(held, Ok(true)) {
+        let renewed = self.store.renew(&self.node).await;
+        let whole = matches!(&renewed, Ok(it) if it.held && !it.forgot);
+        if !whole {
             *lock(&self.forgotten) = Some(Instant::now());
         }
-        held
+        renewed.map(|it| it.held)
+    }
+
+    /// Takes the first lease of this run. That there was none says nothing about the routes; a store
+    /// that is new or cannot be asked does.
+    async fn take_first_lease(&self) {
+        let taken = self.store.renew(&self.node).await;
+        if !matches!(&taken, Ok(it) if !it.forgot) {
+            *lock(&self.forgotten) = Some(Instant::now());
+        }
+        if let Err(error) = taken {
+            tracing::debug!(error = %Causes(&error), "no lease yet");
+        }
     }
 
     /// Whether the store may have forgotten routes lately. This node's lease tells: it is looked at
@@ -172,10 +187,7 @@ impl Routes {
 /// or a call had failed.
 pub(super) async fn run(inner: &Inner) {
     let routes = &inner.routes;
-    // A node that starts has no lease yet; that says nothing about routes.
-    if let Err(error) = routes.store.renew(&routes.node).await {
-        tracing::debug!(%error, "no lease yet");
-    }
+    routes.take_first_lease().await;
     let mut period = tokio::time::interval(inner.limits.lease / 3);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -191,7 +203,7 @@ pub(super) async fn run(inner: &Inner) {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "lease not renewed");
+                crate::warn_rated!(error = %Causes(&error), "lease not renewed, retrying");
                 routes.dirty.store(true, Ordering::Relaxed);
             }
         }
@@ -204,7 +216,7 @@ pub(super) async fn run(inner: &Inner) {
 /// Takes the lease again and registers every connection: after a pause of this process.
 pub(super) async fn refresh(inner: &Inner) {
     if let Err(error) = inner.routes.renew().await {
-        tracing::warn!(%error, "lease not renewed");
+        crate::warn_rated!(error = %Causes(&error), "lease not renewed after a pause, retrying");
         inner.routes.doubt();
     }
     register_all(inner).await;
@@ -256,7 +268,7 @@ mod tests {
             lock(&self.0).push(generation.0);
         }
 
-        async fn disconnect(&self, _: &NodeId, _: UserId, _: DeviceId, _: &str) -> bool {
+        async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
             true
         }
     }
@@ -285,7 +297,9 @@ mod tests {
             lease,
         );
         let told = || std::mem::take(&mut *lock(&other.0));
-        assert!(!store.renew(&here).await.unwrap());
+        // The table is older than a lease.
+        tokio::time::advance(lease).await;
+        assert!(!store.renew(&here).await.unwrap().held);
         let sign_in = async |generation| {
             let handle = handle(generation);
             assert!(routes.claim_new(&handle).await);
@@ -306,9 +320,36 @@ mod tests {
         assert_eq!(told(), [4]);
         for _ in 0..4 {
             tokio::time::advance(lease / 3).await;
-            assert!(store.renew(&here).await.unwrap());
+            assert!(store.renew(&here).await.unwrap().held);
         }
         sign_in(5).await;
         assert_eq!(told(), []);
+    }
+
+    /// D11: the routes were lost, and a node that has just started takes a device over.
+    #[tokio::test(start_paused = true)]
+    async fn d11_a_fresh_node_tells_every_node_while_the_store_is_new() {
+        let (store, other) = (Arc::new(MemoryRoute::default()), Arc::new(Other::default()));
+        let lease = MemoryRoute::LEASE;
+        // Its own lease it holds: it was the first to renew after the loss.
+        let fresh = || {
+            Routes::new(
+                NodeId::boot("fresh"),
+                Arc::clone(&store) as _,
+                Arc::clone(&other) as _,
+                lease,
+            )
+        };
+        let taken_over = async || {
+            let routes = fresh();
+            routes.take_first_lease().await;
+            let handle = handle(7);
+            assert!(routes.claim_new(&handle).await);
+            routes.release(&handle).await;
+            std::mem::take(&mut *lock(&other.0))
+        };
+        assert_eq!(taken_over().await, [7]);
+        tokio::time::advance(lease * 2).await;
+        assert_eq!(taken_over().await, [], "every node has registered since");
     }
 }

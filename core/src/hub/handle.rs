@@ -213,7 +213,7 @@ impl Handle {
     /// Ends the connection. One whose right was taken away is served nothing more from here on.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.change(|state| {
-            if matches!(reason, CloseReason::Revoked(_) | CloseReason::Expired) {
+            if reason.is_revocation() {
                 state.end();
             }
             state.close.get_or_insert(reason);

@@ -18,12 +18,13 @@ mod task;
 mod tests;
 
 use std::collections::hash_map::Entry;
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-pub use close::{CloseReason, DEVICE_SWITCHED};
+pub use close::{CloseReason, DEVICE_SWITCHED, SIGNED_OUT};
 pub use handle::Handle;
 pub use identity::Identity;
 pub use task::Work;
@@ -34,7 +35,7 @@ use revoked::Revoked;
 use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{ConnId, DeviceId, Generation, UserId};
-use crate::map::Map;
+use crate::map::{Map, Seeded};
 use crate::seq::Seq;
 use crate::wakes::Wakes;
 
@@ -64,6 +65,8 @@ pub struct Hub {
     pushed: AtomicU64,
     revoked: Revoked,
     lags: Arc<Lags>,
+    /// Places ids on shards: whoever chooses ids must not choose whose lock they share.
+    seed: Seeded,
 }
 
 impl Hub {
@@ -79,6 +82,7 @@ impl Hub {
             pushed: AtomicU64::new(0),
             revoked: Revoked::default(),
             lags: Arc::default(),
+            seed: Seeded::default(),
         }
     }
 
@@ -293,7 +297,7 @@ impl Hub {
                 handle.supersede();
                 self.forget_user(handle);
             } else {
-                handle.close(CloseReason::Revoked(reason.to_owned()));
+                handle.close(CloseReason::revoked(reason));
             }
         }
         handles.len()
@@ -362,11 +366,11 @@ impl Hub {
     }
 
     fn user(&self, user: UserId) -> MutexGuard<'_, Map<UserId, Vec<Arc<Handle>>>> {
-        lock(shard(&self.users, user.get()))
+        lock(shard(&self.users, self.seed.hash_one(user)))
     }
 
     fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<Seat, Device>> {
-        lock(shard(&self.devices, device.get()))
+        lock(shard(&self.devices, self.seed.hash_one(device)))
     }
 }
 
@@ -375,13 +379,13 @@ impl LocalSink for Hub {
         Self::deliver(self, parcels);
     }
 
-    fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
-        Self::disconnect(self, user, Some(device), reason);
+    fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) {
+        Self::disconnect(self, user, device, reason);
     }
 }
 
-fn shard<T>(shards: &[T], key: u64) -> &T {
-    let at = usize::try_from(key % SHARDS as u64).unwrap_or(0);
+fn shard<T>(shards: &[T], hash: u64) -> &T {
+    let at = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
     shards
         .get(at)
         .expect("there are SHARDS shards, and the index is taken modulo SHARDS")

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::memory::lock;
-use crate::store::{Claim, DeviceRoute, Route, StoreError};
+use crate::store::{Claim, DeviceRoute, Renewal, Route, StoreError};
 
 /// Which node holds which device's connection, as long as that node's lease lives.
 ///
@@ -18,6 +18,7 @@ use crate::store::{Claim, DeviceRoute, Route, StoreError};
 #[derive(Debug)]
 pub struct MemoryRoute {
     lease: Duration,
+    made: Instant,
     // A std mutex: held for map look-ups, never over an await.
     table: Mutex<Table>,
 }
@@ -65,6 +66,7 @@ impl MemoryRoute {
     pub fn new(lease: Duration) -> Self {
         Self {
             lease,
+            made: Instant::now(),
             table: Mutex::default(),
         }
     }
@@ -156,7 +158,7 @@ impl DeviceRoute for MemoryRoute {
         Ok(held.map(|it| it.route((user, device))))
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
+    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError> {
         let now = Instant::now();
         let mut table = lock(&self.table);
         let held = table.lives(node, now);
@@ -168,7 +170,8 @@ impl DeviceRoute for MemoryRoute {
         }
         let node = table.node(node);
         table.ends.insert(node, now + self.lease);
-        Ok(held)
+        let forgot = now.duration_since(self.made) < self.lease;
+        Ok(Renewal { held, forgot })
     }
 
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError> {
@@ -206,13 +209,14 @@ mod tests {
     async fn a_lease_ends_without_a_goodbye() {
         let routes = MemoryRoute::default();
         let (node, other) = (NodeId::boot("a"), NodeId::boot("b"));
-        assert!(!routes.renew(&node).await.unwrap());
+        let renewed = routes.renew(&node).await.unwrap();
+        assert!(!renewed.held && renewed.forgot, "the table is new");
         routes.claim(&route(&node)).await.unwrap();
         let me = [UserId::new(1).unwrap()];
 
         tokio::time::advance(Duration::from_millis(14_999)).await;
         assert_eq!(routes.of(&me).await.unwrap().len(), 1);
-        assert!(routes.renew(&node).await.unwrap());
+        assert!(routes.renew(&node).await.unwrap().held);
 
         tokio::time::advance(MemoryRoute::LEASE).await;
         assert_eq!(routes.of(&me).await.unwrap(), []);
@@ -222,6 +226,7 @@ mod tests {
         // What the dead node left is cleared away by the living, and it must register anew.
         routes.renew(&other).await.unwrap();
         assert!(lock(&routes.table).routes.is_empty());
-        assert!(!routes.renew(&node).await.unwrap());
+        let renewed = routes.renew(&node).await.unwrap();
+        assert!(!renewed.held && !renewed.forgot);
     }
 }

@@ -6,12 +6,10 @@ use crate::business::UserInfo;
 use crate::error::Refusal;
 use crate::id::UserId;
 use crate::message::{Profile, Receiver, Sender};
+use crate::page::Page;
 use crate::service::push::{SystemPush, append};
 use crate::service::{Service, check};
 use crate::store::{Agreed, Append, Friend, Requested};
-
-/// Friends listed at most; far beyond what a client shows.
-const MOST: usize = 20_000;
 
 impl Service {
     /// `user` asks `friend`; asking again while the request is open changes nothing.
@@ -130,30 +128,26 @@ impl Service {
         })
     }
 
-    /// The user's friends, ascending by id, each with what the backend says of it if it can.
-    pub async fn friends(&self, user: UserId) -> Result<Vec<(Friend, Option<UserInfo>)>, Refusal> {
-        let mut friends: Vec<Friend> = Vec::new();
-        loop {
-            let after = friends.last().map(|friend| friend.user);
-            let page = self
-                .inner
-                .stores
-                .friend
-                .friends(user, after, super::group::PAGE)
-                .await?;
-            let more = page.more && !page.items.is_empty();
-            friends.extend(page.items);
-            if !more || friends.len() >= MOST {
-                break;
-            }
-        }
-        let ids: Vec<UserId> = friends.iter().map(|friend| friend.user).collect();
+    /// Up to `limit` of the user's friends with an id above `after`, ascending, each with what the
+    /// backend says of it if it can.
+    pub async fn friends(
+        &self,
+        user: UserId,
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<(Friend, Option<UserInfo>)>, Refusal> {
+        let friends = &self.inner.stores.friend;
+        let page = friends.friends(user, after, limit).await?;
+        let ids: Vec<UserId> = page.items.iter().map(|friend| friend.user).collect();
         let people = self.inner.directory.people(&ids).await.unwrap_or_default();
-        let with_info = friends.into_iter().map(|friend| {
+        let with_info = page.items.into_iter().map(|friend| {
             let info = people.get(&friend.user).map(|person| person.info.clone());
             (friend, info)
         });
-        Ok(with_info.collect())
+        Ok(Page {
+            items: with_info.collect(),
+            more: page.more,
+        })
     }
 
     fn push_to(&self, user: UserId, push: &SystemPush) -> Append {

@@ -1,13 +1,14 @@
 //! The job runner: finishes group sends that are larger than one part.
 //!
 //! Any node may work on any job; a claim takes it from its former holder, and the store lets only
-//! the newest holder advance (law 5: all members eventually, also if the node dies half-way).
+//! the newest holder advance (law 5: all members eventually, also if the node dies half-way). The
+//! runner makes one part of each group in turn, so a group with many jobs delays no other group by
+//! more than a part; one whose part fails waits by itself.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -15,46 +16,14 @@ use crate::directory::Directory;
 use crate::envelope::{Envelope, Parcel};
 use crate::fanout::Fanout;
 use crate::id::GroupId;
+use crate::service::backlog::Jobs;
 use crate::service::janitor::Retention;
 use crate::store::{InboxStore, JobLease, JobPart, StoreError};
 
 /// How often jobs that nobody works on are looked for.
 const SWEEP: Duration = Duration::from_secs(30);
-/// The first and the longest wait after a fault of the store.
+/// The first and the longest wait of a group whose part met a fault of the store.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
-
-/// The groups that have open jobs to look at; the runner's door bell. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Jobs {
-    inner: Arc<Bell>,
-}
-
-#[derive(Debug, Default)]
-struct Bell {
-    groups: Mutex<HashSet<GroupId>>,
-    ring: Notify,
-}
-
-impl Jobs {
-    /// Says that this group has an open job.
-    pub fn wake(&self, group: GroupId) {
-        self.lock().insert(group);
-        self.inner.ring.notify_one();
-    }
-
-    /// The groups that were woken since the last call.
-    pub(crate) fn take(&self) -> Vec<GroupId> {
-        self.lock().drain().collect()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<GroupId>> {
-        // A set of ids is whole whatever panicked.
-        self.inner
-            .groups
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A group that is worked on: which one, and the claim if there is one yet.
 #[derive(Debug)]
@@ -62,6 +31,25 @@ struct Work {
     /// `None`: of any group.
     group: Option<GroupId>,
     lease: Option<JobLease>,
+    /// Set after a fault: not before this, and how long the next pause is.
+    pause: Option<(Instant, Duration)>,
+}
+
+impl Work {
+    fn is_of(&self, group: GroupId) -> bool {
+        self.group == Some(group) || self.lease.as_ref().is_some_and(|it| it.group == group)
+    }
+}
+
+/// What became of a step.
+#[derive(Debug)]
+enum Step {
+    /// There may be more of it.
+    GoesOn(Work),
+    /// There is no open job.
+    Finished,
+    /// Somebody else has claimed the job of this group.
+    Lost(GroupId),
 }
 
 /// The runner.
@@ -79,67 +67,79 @@ impl Runner {
     /// start, or by another node.
     pub(crate) async fn run(self, token: CancellationToken) {
         let mut work = VecDeque::new();
-        let mut backoff = BACKOFF.0;
         let mut sweep_at = Instant::now();
         loop {
-            // Also when something rings all the time.
-            if Instant::now() >= sweep_at {
-                sweep_at = Instant::now() + SWEEP;
+            // Also when jobs are opened all the time.
+            let now = Instant::now();
+            if now >= sweep_at {
+                sweep_at = now + SWEEP;
                 note(&mut work, None);
             }
-            for group in self.jobs.take() {
+            for group in self.jobs.take_woken() {
                 note(&mut work, Some(group));
             }
-            let Some(next) = work.pop_front() else {
+            let Some(next) = take_ready(&mut work, now) else {
+                let pauses = work.iter().filter_map(|one| one.pause);
+                let wake_at = pauses.map(|(at, _)| at).min();
+                let wake_at = wake_at.map_or(sweep_at, |at| at.min(sweep_at));
                 tokio::select! {
                     biased;
                     () = token.cancelled() => return,
-                    () = self.jobs.inner.ring.notified() => {}
-                    () = sleep_until(sweep_at) => {}
+                    () = self.jobs.woken() => {}
+                    () = sleep_until(wake_at) => {}
                 }
                 continue;
             };
             if token.is_cancelled() {
                 return;
             }
-            let group = next.group;
+            let (group, pause) = (next.group, next.pause);
             match self.step(next).await {
-                Ok(Some(rest)) => {
-                    backoff = BACKOFF.0;
-                    // To the back: one part of each group in turn.
-                    work.push_back(rest);
+                // To the back: one part of each group in turn.
+                Ok(Step::GoesOn(rest)) => work.push_back(rest),
+                Ok(Step::Finished) => {}
+                Ok(Step::Lost(group)) => {
+                    // Another node works on it, and what is open is its backlog now; unless it is this
+                    // node, which came to the group by the sweep as well.
+                    if !work.iter().any(|one| one.is_of(group)) {
+                        self.jobs.finished(group);
+                    }
                 }
-                Ok(None) => backoff = BACKOFF.0,
                 Err(error) => {
                     report(&error);
-                    note(&mut work, group);
-                    tokio::select! {
-                        biased;
-                        () = token.cancelled() => return,
-                        () = tokio::time::sleep(backoff) => {}
-                    }
-                    backoff = (backoff * 2).min(BACKOFF.1);
+                    let pause = pause.map_or(BACKOFF.0, |(_, next)| next);
+                    let next = (pause * 2).min(BACKOFF.1);
+                    work.push_back(Work {
+                        group,
+                        lease: None,
+                        pause: Some((Instant::now() + pause, next)),
+                    });
                 }
             }
         }
     }
 
-    /// Does one part; what is left of the group's work, or `None` if there is none for us.
-    async fn step(&self, work: Work) -> Result<Option<Work>, StoreError> {
-        let lease = match work.lease {
-            Some(lease) => lease,
-            None => match self.inbox.claim_job(work.group).await? {
-                Some(lease) => lease,
-                None => return Ok(None),
-            },
+    /// Makes one part.
+    async fn step(&self, work: Work) -> Result<Step, StoreError> {
+        let claimed = match work.lease {
+            Some(lease) => Some(lease),
+            None => self.inbox.claim_job(work.group).await?,
         };
+        let Some(lease) = claimed else {
+            if let Some(group) = work.group {
+                self.jobs.finished(group);
+            }
+            return Ok(Step::Finished);
+        };
+        let began = Instant::now();
         match self.inbox.advance_job(&lease).await? {
-            JobPart::Lost => Ok(None),
+            JobPart::Lost => Ok(Step::Lost(lease.group)),
             JobPart::Entries {
                 message,
                 seqs,
                 done,
             } => {
+                self.jobs.advanced(lease.group, seqs.len(), began.elapsed());
                 self.retention.note(&seqs);
                 let profile = self.directory.sender(message.sender).await;
                 let envelope = Arc::new(Envelope::new(message, profile, 0));
@@ -149,9 +149,10 @@ impl Runner {
                     self.fanout.deliver(vec![parcel]).await;
                 }
                 let lease = (!done).then_some(lease);
-                Ok(Some(Work {
+                Ok(Step::GoesOn(Work {
                     group: work.group,
                     lease,
+                    pause: None,
                 }))
             }
         }
@@ -160,12 +161,23 @@ impl Runner {
 
 fn report(error: &StoreError) {
     let error = error as &dyn std::error::Error;
-    tracing::warn!(error, "fan-out job interrupted; it goes on later");
+    crate::warn_rated!(error, "fan-out job interrupted, retrying later");
 }
 
 /// Adds work that is not there yet.
 fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
     if !work.iter().any(|one| one.group == group) {
-        work.push_back(Work { group, lease: None });
+        work.push_back(Work {
+            group,
+            lease: None,
+            pause: None,
+        });
     }
+}
+
+/// Takes the first work that does not pause.
+fn take_ready(work: &mut VecDeque<Work>, now: Instant) -> Option<Work> {
+    let is_ready = |one: &Work| one.pause.is_none_or(|(at, _)| at <= now);
+    let at = work.iter().position(is_ready)?;
+    work.remove(at)
 }

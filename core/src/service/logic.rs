@@ -44,7 +44,7 @@ impl Logic for Service {
         if head >= seen {
             return Ok(seq.epoch().await?);
         }
-        tracing::error!(%user, seen = seen.get(), head = head.get(), "an inbox became shorter");
+        crate::error_rated!(%user, seen = seen.get(), head = head.get(), "an inbox became shorter");
         Ok(seq.new_epoch(known).await?)
     }
 

@@ -4,19 +4,20 @@
 //! backends. It knows the store traits, the business seam and the fan-out; it knows no socket, no
 //! protobuf, and no connection.
 
+pub mod backlog;
 pub(crate) mod check;
 mod device;
 mod friend;
 mod group;
 pub(crate) mod janitor;
-pub mod job;
+pub(crate) mod job;
 mod key;
 mod logic;
 mod policy;
 mod push;
 pub mod rate;
 mod room;
-mod roster;
+pub(crate) mod roster;
 mod send;
 mod sign_in;
 mod sync;
@@ -49,12 +50,13 @@ use crate::peer::Peer;
 use crate::store::Stores;
 use crate::time::Clock;
 
+use backlog::Jobs;
 use janitor::Janitor;
-use job::{Jobs, Runner};
+use job::Runner;
 use rate::Rate;
 use roster::Rosters;
 use sign_in::SignIns;
-use turn::Turns;
+use turn::OrderLocks;
 
 /// How long the business backend may take to check a token.
 const AUTH_WAIT: Duration = Duration::from_secs(3);
@@ -105,7 +107,7 @@ struct Inner {
     rate: Rate<UserId>,
     /// Users that one user adds to groups.
     group_adds: Rate<UserId>,
-    turns: Turns,
+    order: OrderLocks,
     tracker: TaskTracker,
 }
 
@@ -128,9 +130,10 @@ impl Service {
         let fanout = Fanout::new(node, sink, peer, Arc::clone(&stores.route))
             .with_devices(Arc::clone(&stores.device));
         let directory = Directory::new(Arc::clone(&business), &limits);
-        let jobs = Jobs::default();
+        let jobs = Jobs::new(&limits);
         let (janitor, retention) = Janitor::new(Arc::clone(&stores.inbox), limits.keep_entries);
         tracker.spawn(janitor.run(token.clone()));
+        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
         let batcher = Batcher::start(
             Arc::clone(&stores.inbox),
             &limits,
@@ -139,6 +142,7 @@ impl Service {
             fanout.clone(),
             jobs.clone(),
             retention.clone(),
+            rosters.clone(),
         );
         let runner = Runner {
             inbox: Arc::clone(&stores.inbox),
@@ -154,7 +158,6 @@ impl Service {
             tracker,
             token.clone(),
         );
-        let rosters = Rosters::new(Arc::clone(&stores.group), limits.roster_members);
         let rate = Rate::per_second(limits.send_rate, limits.send_burst);
         let group_adds = Rate::per_day(limits.group_adds);
         Self {
@@ -173,7 +176,7 @@ impl Service {
                 sign_ins,
                 rate,
                 group_adds,
-                turns: Turns::default(),
+                order: OrderLocks::default(),
                 tracker: tracker.clone(),
             }),
         }
@@ -197,6 +200,18 @@ impl Service {
         &self.inner.directory
     }
 
+    /// Sends that wait for a batch, and the bytes of sends that are not answered.
+    #[must_use]
+    pub fn send_queue(&self) -> (usize, usize) {
+        self.inner.batcher.depth()
+    }
+
+    /// Entries of group jobs that are accepted and not made yet, and their groups.
+    #[must_use]
+    pub fn job_backlog(&self) -> (u64, usize) {
+        self.inner.jobs.backlog()
+    }
+
     /// The way to connections, of this node and of others.
     #[must_use]
     pub fn fanout(&self) -> &Fanout {
@@ -212,9 +227,19 @@ impl Service {
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Closes the device's connection wherever it is, so that a revocation takes effect.
-    pub async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) {
-        self.inner.fanout.disconnect(user, device, reason).await;
+    /// Closes the user's connection on this device, or on all its devices, wherever it is, so that a
+    /// revocation takes effect.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]: a connect node may serve the connection on. Repeat the call.
+    pub async fn disconnect(
+        &self,
+        user: UserId,
+        device: Option<DeviceId>,
+        reason: &str,
+    ) -> Result<(), Refusal> {
+        let heard = self.inner.fanout.disconnect(user, device, reason).await;
+        heard.then_some(()).ok_or(Refusal::Unavailable)
     }
 
     /// Runs a change and its pushes to the end, even if whoever asked goes away meanwhile.
@@ -224,7 +249,7 @@ impl Service {
     ) -> Result<T, Refusal> {
         let done = self.inner.tracker.spawn(work).await;
         done.unwrap_or_else(|panic| {
-            tracing::error!(%panic, "a change panicked");
+            crate::error_rated!(%panic, "a change panicked");
             Err(Refusal::Unknown)
         })
     }

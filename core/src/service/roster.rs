@@ -8,6 +8,7 @@ use moka::future::Cache;
 
 use crate::error::Refusal;
 use crate::id::{GroupId, UserId};
+use crate::message::Sender;
 use crate::store::{GroupStore, Roster};
 
 /// Lists of readers kept with a roster: as many senders as talk at a time.
@@ -18,13 +19,13 @@ type List = (Option<UserId>, Arc<[UserId]>);
 
 /// A remembered roster, with the lists of readers that were made of it.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(crate) struct KnownRoster {
     roster: Roster,
     /// A plain mutex: it is held for a look, or while one list is made.
     lists: Mutex<VecDeque<List>>,
 }
 
-impl Deref for Known {
+impl Deref for KnownRoster {
     type Target = Roster;
 
     fn deref(&self) -> &Roster {
@@ -32,12 +33,22 @@ impl Deref for Known {
     }
 }
 
-impl Known {
+impl KnownRoster {
     fn new(roster: Roster) -> Self {
         Self {
             roster,
             lists: Mutex::default(),
         }
+    }
+
+    /// Who gets a send to this group: all members, the sender first. A user that is no member may not
+    /// send.
+    pub(crate) fn plan(&self, sender: Sender, group: GroupId) -> Result<Arc<[UserId]>, Refusal> {
+        let user = sender.user();
+        if user.is_some_and(|user| self.role(user).is_none()) {
+            return Err(Refusal::NotInGroup(group));
+        }
+        Ok(self.readers(user))
     }
 
     /// All members, the sender first. Shared by the sender's sends until the roster changes: a list
@@ -60,16 +71,16 @@ impl Known {
 
 /// The cache, weighed in members.
 #[derive(Clone, Debug)]
-pub(super) struct Rosters {
+pub(crate) struct Rosters {
     store: Arc<dyn GroupStore>,
-    known: Cache<GroupId, Arc<Known>>,
+    known: Cache<GroupId, Arc<KnownRoster>>,
 }
 
 impl Rosters {
-    pub(super) fn new(store: Arc<dyn GroupStore>, members: u64) -> Self {
+    pub(crate) fn new(store: Arc<dyn GroupStore>, members: u64) -> Self {
         let known = Cache::builder()
             .max_capacity(members)
-            .weigher(|_, roster: &Arc<Known>| {
+            .weigher(|_, roster: &Arc<KnownRoster>| {
                 u32::try_from(roster.members.len()).map_or(u32::MAX, |n| n.saturating_add(8))
             })
             .build();
@@ -77,7 +88,7 @@ impl Rosters {
     }
 
     /// What is remembered, or else what the store says.
-    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
+    pub(super) async fn get(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         match self.known.get(&group).await {
             Some(roster) => Ok(roster),
             None => self.load(group).await,
@@ -85,18 +96,18 @@ impl Rosters {
     }
 
     /// What the store says; remembered from now on.
-    pub(super) async fn load(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
+    pub(crate) async fn load(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         let Some(roster) = self.store.roster(group).await? else {
             self.known.invalidate(&group).await;
             return Err(Refusal::NoSuchGroup(group));
         };
-        let roster = Arc::new(Known::new(roster));
+        let roster = Arc::new(KnownRoster::new(roster));
         self.known.insert(group, Arc::clone(&roster)).await;
         Ok(roster)
     }
 
     /// The roster as it is now: what is remembered counts only if the group's version is the same.
-    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<Known>, Refusal> {
+    pub(super) async fn now(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         if let Some(roster) = self.known.get(&group).await {
             let version = self.store.get(group).await?.map(|group| group.version);
             if version == Some(roster.version) {
@@ -120,7 +131,7 @@ mod tests {
     #[test]
     fn a_senders_sends_share_one_list() {
         let user = |n| UserId::new(n).unwrap();
-        let known = Known::new(Roster {
+        let known = KnownRoster::new(Roster {
             version: RosterVersion(1),
             members: (1..=3).map(|n| (user(n), Role::Member)).collect(),
         });

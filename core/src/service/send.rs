@@ -10,16 +10,13 @@ use crate::error::Refusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::logic::Sent;
 use crate::message::{Content, Draft, Message, Profile, Receiver, Sender};
-use crate::sending::Sending;
+use crate::sending::{self, Sending};
 use crate::seq::Seq;
 use crate::service::policy::Direct;
-use crate::service::roster::Known;
-use crate::service::turn::Turn;
+use crate::service::roster::KnownRoster;
+use crate::service::turn::OrderGuard;
 use crate::service::{Service, check, key};
 use crate::store::{Append, Appended, Key, RosterVersion};
-
-/// How often a group send is planned again because the roster changed meanwhile.
-const PLANS: usize = 8;
 
 /// How long the store is asked for the answer to an earlier send.
 const ASK: Duration = Duration::from_millis(500);
@@ -27,13 +24,11 @@ const ASK: Duration = Duration::from_millis(500);
 /// Who gets a send, and under which roster.
 struct Readers {
     to: Arc<[UserId]>,
-    roster: Option<(GroupId, Arc<Known>)>,
+    roster: Option<(GroupId, Arc<KnownRoster>)>,
 }
 
-/// A message to a user that can go into the lane.
-struct Ready<'a> {
-    /// Until it is there.
-    _turn: Turn<'a>,
+/// A message to a user that can go into the queue.
+struct Ready {
     profile: Arc<Profile>,
     to: Arc<[UserId]>,
 }
@@ -62,30 +57,31 @@ impl Service {
     }
 
     /// The common case, which needs no future: a message to a user, where everything about both
-    /// ends is remembered and it is the sender's turn.
-    fn ready(&self, sender: Sender, draft: &Draft) -> Option<Ready<'_>> {
+    /// ends is remembered and no earlier send of the user is still being checked.
+    fn ready(&self, sender: Sender, draft: &Draft) -> Option<Ready> {
         let (Receiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
             return None;
         };
         if !draft.persist || self.inner.policy.direct != Direct::Anyone {
             return None;
         }
-        let turn = self.inner.turns.try_take(from)?;
+        if !self.inner.order.is_free(from) {
+            return None;
+        }
         let person = self.inner.directory.remembered(from)??;
         if to != from {
             self.inner.directory.remembered(to)??;
         }
         Some(Ready {
-            _turn: turn,
             profile: Arc::clone(&person.profile),
             to: both(from, to),
         })
     }
 
-    /// Puts a message into the lane.
+    /// Puts a message into the queue.
     fn enter(
         &self,
-        ready: Ready<'_>,
+        ready: Ready,
         sender: Sender,
         draft: Draft,
         key: Option<Key>,
@@ -116,7 +112,7 @@ impl Service {
         let (receiver, persist) = (draft.receiver, draft.persist);
         let prepare = async {
             let turn = match sender.user() {
-                Some(user) => self.inner.turns.take(user).await,
+                Some(user) => Some(self.inner.order.take(user).await),
                 None => None,
             };
             let readers = self.readers(sender, receiver, persist).await?;
@@ -125,7 +121,10 @@ impl Service {
         };
         let (turn, readers, envelope) = match in_time(deadline, prepare).await {
             Ok(prepared) => prepared,
-            Err(refusal) => return self.first_answer(sender, receiver, key, refusal).await,
+            Err(refusal) => {
+                let first = self.first_answer(sender, receiver, key, refusal, deadline);
+                return first.await;
+            }
         };
         if persist {
             self.store(sender, turn, readers, key, envelope, deadline)
@@ -146,10 +145,16 @@ impl Service {
         receiver: Receiver,
         key: Option<Key>,
         refusal: Refusal,
+        deadline: Instant,
     ) -> Result<Sent, Refusal> {
         let (Some(key), Some(user)) = (key, sender.user()) else {
             return Err(refusal);
         };
+        // A store that hangs has used up the time of this send: it is not asked once more.
+        let now = Instant::now();
+        if now >= deadline {
+            return Err(refusal);
+        }
         let group = match receiver {
             Receiver::Group(group) => Some(group),
             _ => GroupId::new(MAX_ID),
@@ -171,7 +176,7 @@ impl Service {
         };
         let batch = [probe];
         let asked = self.inner.stores.inbox.append(&batch);
-        let asked = timeout_at(Instant::now() + ASK, asked).await;
+        let asked = timeout_at(deadline.min(now + ASK), asked).await;
         match asked.map(|answer| answer.map(|mut outcomes| outcomes.pop())) {
             Ok(Ok(Some(Appended::Repeated { message, seq }))) => Ok(Sent {
                 seq,
@@ -277,87 +282,43 @@ impl Service {
         Arc::new(Envelope::new(Arc::new(message), profile, request_id))
     }
 
+    /// Puts the send into the batch writer's queue and waits. If the roster changes meanwhile the batch
+    /// writer plans it again, before whatever was sent to the group after it.
     async fn store(
         &self,
         sender: Sender,
-        mut turn: Option<Turn<'_>>,
-        mut readers: Readers,
+        turn: Option<OrderGuard<'_>>,
+        readers: Readers,
         key: Option<Key>,
         envelope: Arc<Envelope>,
         deadline: Instant,
     ) -> Result<Sent, Refusal> {
-        for _ in 0..PLANS {
-            let Some(group) = readers.roster.as_ref().map(|(group, _)| *group) else {
-                return self
-                    .try_store(sender, &mut turn, &readers, key, &envelope, deadline)
-                    .await?
-                    .ok_or(Refusal::Internal);
-            };
-            if readers.to.is_empty() {
-                return Ok(unnumbered(&envelope));
-            }
-            let sent = self
-                .try_store(
-                    sender,
-                    &mut turn,
-                    &readers,
-                    key.clone(),
-                    &envelope,
-                    deadline,
-                )
-                .await?;
-            if let Some(sent) = sent {
-                return Ok(sent);
-            }
-            let again = async {
-                let roster = self.inner.rosters.load(group).await?;
-                of_group(sender, group, roster)
-            };
-            readers = in_time(deadline, again).await?;
+        if readers.to.is_empty() {
+            return Ok(unnumbered(&envelope));
         }
-        Err(Refusal::Unavailable)
-    }
-
-    /// One attempt; `None` if the roster has changed.
-    async fn try_store(
-        &self,
-        sender: Sender,
-        turn: &mut Option<Turn<'_>>,
-        readers: &Readers,
-        key: Option<Key>,
-        envelope: &Arc<Envelope>,
-        deadline: Instant,
-    ) -> Result<Option<Sent>, Refusal> {
         let append = Append {
             message: Arc::clone(&envelope.message),
-            recipients: Arc::clone(&readers.to),
+            recipients: readers.to,
             key,
             roster: readers
                 .roster
                 .as_ref()
                 .map(|(group, roster)| (*group, roster.version)),
         };
-        let envelope = Arc::clone(envelope);
         let id = envelope.message.id;
-        let entered = self.inner.batcher.enter(append, envelope)?;
-        *turn = None;
-        let appended = entered.answer(deadline).await?;
-        let (seq, message, repeated) = match appended {
-            Appended::Stored { seqs, .. } => {
-                let first = seqs.first().map(|(_, seq)| *seq);
-                (first.unwrap_or_default(), id, false)
-            }
-            Appended::Repeated { message, seq } => (seq, message, true),
-            Appended::Conflict => return Err(Refusal::Conflict),
-            Appended::Stale => return Ok(None),
+        let share = match append.group() {
+            Some(group) => self.inner.jobs.admit(group, append.recipients.len())?,
+            None => None,
         };
+        let entered = self.inner.batcher.enter_job(append, envelope, share)?;
+        drop(turn);
+        let appended = entered.answer(deadline).await?;
+        let mut sent = sending::sent(appended, id)?;
         // A backend has no copy of its own in a group.
-        let own = sender.user().is_some() || readers.roster.is_none();
-        Ok(Some(Sent {
-            seq: if own { seq } else { Seq::ZERO },
-            message,
-            repeated,
-        }))
+        if sender.user().is_none() && readers.roster.is_some() {
+            sent.seq = Seq::ZERO;
+        }
+        Ok(sent)
     }
 
     /// Pushes to whoever is connected now; nothing is stored and nothing promised.
@@ -380,12 +341,8 @@ fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
 }
 
 /// All members, the sender first; a user that is no member may not send.
-fn of_group(sender: Sender, group: GroupId, roster: Arc<Known>) -> Result<Readers, Refusal> {
-    let user = sender.user();
-    if user.is_some_and(|user| roster.role(user).is_none()) {
-        return Err(Refusal::NotInGroup(group));
-    }
-    let to = roster.readers(user);
+fn of_group(sender: Sender, group: GroupId, roster: Arc<KnownRoster>) -> Result<Readers, Refusal> {
+    let to = roster.plan(sender, group)?;
     let roster = Some((group, roster));
     Ok(Readers { to, roster })
 }

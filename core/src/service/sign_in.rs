@@ -100,12 +100,12 @@ async fn run(
         let outcome = match raised.await {
             Ok(Ok(generations)) if generations.len() == batch.len() => Ok(generations),
             Ok(Ok(_)) | Err(_) => {
-                tracing::error!("the store did not answer all sign-ins");
+                crate::error_rated!("the store did not answer all sign-ins");
                 Err(Refusal::Unavailable)
             }
             Ok(Err(error)) => {
                 let chain = &error as &dyn std::error::Error;
-                tracing::warn!(
+                crate::warn_rated!(
                     error = chain,
                     sign_ins = batch.len(),
                     "generations not raised"

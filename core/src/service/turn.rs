@@ -1,38 +1,98 @@
-//! Whose turn it is: the sends of one user enter the lane in the order in which they were asked
-//! for, however long the checks of each take.
+//! The order lock of each user: the sends of one user enter the queue in the order in which they were
+//! asked for, however long the checks of each take.
+//!
+//! Most sends need no check that takes time, and no lock: only users with a slow send under way have
+//! one. So nobody waits for a stranger, whatever id a stranger has.
 
-use tokio::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Mutex as OrderMutex, OwnedMutexGuard};
 
 use crate::id::UserId;
+use crate::map::Map;
 
-/// Users share a turn with few others: of a thousand sends under way at once, one waits for a
-/// stranger's checks.
-const TURNS: usize = 1_024;
+/// The order locks of a node: one for each user with a slow send under way.
+#[derive(Debug, Default)]
+pub(super) struct OrderLocks {
+    /// Users in `by_user`: a send that finds none takes no lock at all.
+    users: AtomicUsize,
+    by_user: Mutex<Map<UserId, UserLock>>,
+}
 
-/// The turns of a node.
 #[derive(Debug)]
-pub(super) struct Turns(Vec<Mutex<()>>);
+struct UserLock {
+    lock: Arc<OrderMutex<()>>,
+    /// Those who hold it or wait for it; the last one removes it.
+    sends: usize,
+}
 
-/// Held from the first check of a send until it is in the lane.
-pub(super) type Turn<'a> = MutexGuard<'a, ()>;
+/// A user's order lock; held from the first check of a send until it is in the queue.
+#[derive(Debug)]
+pub(super) struct OrderGuard<'a> {
+    // Before `_place`: the next one has the lock before the last one removes it.
+    _held: OwnedMutexGuard<()>,
+    _place: Place<'a>,
+}
 
-impl Default for Turns {
-    fn default() -> Self {
-        Self((0..TURNS).map(|_| Mutex::default()).collect())
+/// A send that holds a user's order lock, or waits for it.
+#[derive(Debug)]
+struct Place<'a> {
+    locks: &'a OrderLocks,
+    user: UserId,
+}
+
+impl OrderLocks {
+    /// Whether no slow send of this user is under way, so that one that needs no check may pass: its
+    /// caller asks for it after all earlier ones, and puts it into the queue before it asks for more.
+    pub(super) fn is_free(&self, user: UserId) -> bool {
+        self.users.load(Ordering::Acquire) == 0 || !self.lock().contains_key(&user)
+    }
+
+    /// Waits for the user's order lock; it is given in the order in which it was asked for.
+    pub(super) async fn take(&self, user: UserId) -> OrderGuard<'_> {
+        let (place, lock) = self.enter(user);
+        OrderGuard {
+            _held: lock.lock_owned().await,
+            _place: place,
+        }
+    }
+
+    /// Whether nobody holds or awaits a lock.
+    #[cfg(test)]
+    fn is_idle(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    fn enter(&self, user: UserId) -> (Place<'_>, Arc<OrderMutex<()>>) {
+        let mut by_user = self.lock();
+        let entry = by_user.entry(user).or_insert_with(|| UserLock {
+            lock: Arc::default(),
+            sends: 0,
+        });
+        entry.sends += 1;
+        let lock = Arc::clone(&entry.lock);
+        self.users.store(by_user.len(), Ordering::Release);
+        (Place { locks: self, user }, lock)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Map<UserId, UserLock>> {
+        // Each step below leaves the counts whole.
+        self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Turns {
-    /// The user's turn, if nobody has it or waits for it.
-    pub(super) fn try_take(&self, user: UserId) -> Option<Turn<'_>> {
-        let at = usize::try_from(user.get() % TURNS as u64).ok()?;
-        self.0.get(at)?.try_lock().ok()
-    }
-
-    /// Waits for the user's turn; turns are given in the order in which they were asked for.
-    pub(super) async fn take(&self, user: UserId) -> Option<Turn<'_>> {
-        let at = usize::try_from(user.get() % TURNS as u64).ok()?;
-        Some(self.0.get(at)?.lock().await)
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut by_user = self.locks.lock();
+        let Some(entry) = by_user.get_mut(&self.user) else {
+            return;
+        };
+        entry.sends -= 1;
+        if entry.sends == 0 {
+            by_user.remove(&self.user);
+        }
+        self.locks.users.store(by_user.len(), Ordering::Release);
     }
 }
 
@@ -84,6 +144,54 @@ mod tests {
         let sent = futures_util::future::join_all(sends).await;
         let seqs: Vec<u64> = sent.into_iter().map(|s| s.unwrap().seq.get()).collect();
         assert_eq!(seqs, (1..=100).collect::<Vec<_>>());
+        node.stop().await;
+    }
+
+    /// Never says who user 5000 is.
+    #[derive(Debug)]
+    struct Hanging;
+
+    #[async_trait]
+    impl Business for Hanging {
+        async fn auth(&self, _: UserId, _: DeviceId, _: &str) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+            if users.iter().any(|user| user.get() == 5_000) {
+                std::future::pending::<()>().await;
+            }
+            Open.users(users).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_users_slow_send_holds_up_another_user() {
+        let node = NodeBuilder::new(memory::stores(), Arc::new(Hanging)).start();
+        let send = |from: u64, to: u64| {
+            let sender = Sender::User {
+                user: UserId::new(from).unwrap(),
+                device: DeviceId::new(from),
+            };
+            node.service()
+                .send(sender, Draft::text(UserId::new(to).unwrap(), "hi"))
+        };
+        let slow: Vec<_> = (1..=3_000).map(|from| send(10 + from, 5_000)).collect();
+        let began = tokio::time::Instant::now();
+        for victim in 1..=5 {
+            send(victim, 6).await.unwrap();
+        }
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let refused = futures_util::future::join_all(slow).await;
+        assert!(
+            refused
+                .iter()
+                .all(|sent| *sent == Err(Refusal::Unavailable))
+        );
+        assert!(
+            node.service().inner.order.is_idle(),
+            "a lock was left behind"
+        );
         node.stop().await;
     }
 }

@@ -156,8 +156,23 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
     /// now, the rest by [`advance_job`](Self::advance_job).
     ///
     /// # Errors
-    /// On `Unavailable` and `Full` nothing of the batch was stored; on `Unknown` all or nothing was.
+    /// On `Unavailable`, `Full` and `Contended` nothing of the batch was stored; on `Unknown` all or
+    /// nothing was.
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError>;
+
+    /// As [`append`](Self::append), but does not wait for what another node or session has locked.
+    ///
+    /// # Errors
+    /// Those of `append`; `Contended` at once if a lock stands before a send of the batch.
+    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        self.append(batch).await
+    }
+
+    /// How many appends with disjoint recipients and groups this store commits side by side, and so how
+    /// many batches a node has in flight. One for a store with a single writer: it would queue the others.
+    fn append_concurrency(&self) -> usize {
+        1
+    }
 
     /// The entries of an inbox above `seq`, ascending, without a hole, and where the inbox stands.
     /// Below the floor it starts behind the floor. A seq at or above the head gives no entries.

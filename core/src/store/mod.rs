@@ -24,7 +24,7 @@ pub use group::{
 };
 pub use inbox::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Key, RosterVersion};
 pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
-pub use route::{Claim, DeviceRoute, Route};
+pub use route::{Claim, DeviceRoute, Renewal, Route};
 pub use seq::{Head, Scope, SeqStore};
 
 /// A fault of a store: not an answer, but the lack of one.
@@ -71,6 +71,10 @@ pub enum Kind {
     /// Nothing was stored; the same call may succeed later.
     #[error("unavailable")]
     Unavailable,
+    /// Nothing was stored, because another node or session holds a lock on part of it: the rest of the
+    /// same batch may succeed by itself.
+    #[error("locked by another session")]
+    Contended,
     /// It is not known whether the change took place: repeat it with the same key.
     #[error("unknown outcome")]
     Unknown,

@@ -49,15 +49,24 @@ pub trait DeviceRoute: Debug + Send + Sync + 'static {
     /// The live route of this user on this device.
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError>;
 
-    /// Takes or renews the node's lease. Returns `false` if the lease had run out before: the node
-    /// then registers its routes again (law 8).
-    async fn renew(&self, node: &NodeId) -> Result<bool, StoreError>;
+    /// Takes or renews the node's lease.
+    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError>;
 
     /// The nodes whose lease lives, in no particular order: the connect nodes there are.
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError>;
 
     /// Ends the node's lease: its routes count no more.
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;
+}
+
+/// What a renewal of a lease found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// The lease had not run out before; otherwise the node registers its routes again (law 8).
+    pub held: bool,
+    /// The store is new, or was emptied, less than one lease ago: routes and nodes may be missing
+    /// that have not been registered since.
+    pub forgot: bool,
 }
 
 /// What became of a claim.

@@ -124,6 +124,7 @@ contract! {
     Nothing races {
         two_hundred_sends_to_one_user_leave_no_hole,
         many_senders_and_readers_agree,
+        appends_side_by_side_keep_the_laws,
         an_entry_is_in_all_inboxes_or_in_none,
         recipients_agree_on_the_order,
         a_removed_member_gets_nothing_after_the_removal,
@@ -175,6 +176,7 @@ contract! {
         a_stale_release_removes_nothing,
         two_users_on_one_device_have_routes_of_their_own,
         a_route_needs_its_nodes_lease,
+        a_new_store_says_that_routes_may_be_missing,
         the_nodes_are_those_that_hold_a_lease,
         a_lease_is_of_one_run_of_a_node,
         the_newest_of_a_storm_survives,

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Fixture;
 use super::make::{
-    append, change, contents, found, group, head, inbox, last, page, put, roster, send, stored,
-    to_group, together, user, users,
+    append, change, contents, found, group, head, inbox, keyed, last, page, put, roster, send,
+    stored, to_group, together, user, users,
 };
 use crate::id::UserId;
 use crate::page::PageLimit;
@@ -98,6 +98,54 @@ pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
     }
     for who in users(10..=73) {
         assert_eq!(inbox(&s, who).await.len(), 20);
+    }
+}
+
+/// Appends with disjoint recipients run side by side, as a node has them in flight; those that do not
+/// wait for locks store the same as the others.
+pub(super) async fn appends_side_by_side_keep_the_laws(it: Fixture) {
+    const ROUNDS: u64 = 20;
+    let s = it.stores;
+    let tasks = s.inbox.append_concurrency().max(4) as u64;
+    let readers = {
+        let s = s.clone();
+        together(2, move |n| {
+            let s = s.clone();
+            async move { follow(&s, user(2 + n * 10), ROUNDS * 2).await }
+        })
+    };
+    let senders = together(tasks, |i| {
+        let s = s.clone();
+        async move {
+            let (one, two, three) = (user(1 + i * 10), user(2 + i * 10), user(3 + i * 10));
+            for round in 0..ROUNDS {
+                let batch = [
+                    keyed(
+                        send(&[one, two], format!("{round} a")),
+                        &format!("{i} {round}"),
+                    ),
+                    send(&[three, two, one], format!("{round} b")),
+                ];
+                let outcomes = if round % 2 == 0 {
+                    s.inbox.append_now(&batch).await
+                } else {
+                    s.inbox.append(&batch).await
+                };
+                let outcomes = outcomes.unwrap();
+                assert_eq!(outcomes.len(), 2);
+                for outcome in outcomes {
+                    stored(outcome);
+                }
+            }
+        }
+    });
+    tokio::join!(readers, senders);
+    for i in 0..tasks {
+        let texts = contents(&s, user(2 + i * 10)).await;
+        let expected: Vec<String> = (0..ROUNDS)
+            .flat_map(|round| [format!("{round} a"), format!("{round} b")])
+            .collect();
+        assert_eq!(texts, expected);
     }
 }
 

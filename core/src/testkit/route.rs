@@ -142,17 +142,18 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     s.route.claim(&route(2, 7, 1, &b)).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(1, 1)], "node b has taken no lease");
     assert_eq!(s.route.device(user(7), device(2)).await.unwrap(), None);
-    assert!(!s.route.renew(&b).await.unwrap(), "it had none before");
+    let renewed = s.route.renew(&b).await.unwrap();
+    assert!(!renewed.held, "it had none before");
     s.route.claim(&route(2, 7, 1, &b)).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(1, 1), (2, 1)]);
     for node in [&a, &b, &a] {
-        assert!(s.route.renew(node).await.unwrap());
+        assert!(s.route.renew(node).await.unwrap().held);
     }
     s.route.retire(&a).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(2, 1)]);
     assert_eq!(s.route.device(user(7), device(1)).await.unwrap(), None);
     assert!(
-        !s.route.renew(&a).await.unwrap(),
+        !s.route.renew(&a).await.unwrap().held,
         "it has to register again"
     );
     s.route.claim(&route(1, 7, 1, &a)).await.unwrap();
@@ -180,11 +181,11 @@ pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
     s.route.claim(&route(2, 7, 1, &before)).await.unwrap();
     let mut now = before.clone();
     now.boot = before.boot.wrapping_add(1);
-    assert!(!s.route.renew(&now).await.unwrap());
+    assert!(!s.route.renew(&now).await.unwrap().held);
     s.route.claim(&route(1, 7, 2, &now)).await.unwrap();
     s.route.retire(&before).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(1, 2)]);
-    assert!(s.route.renew(&now).await.unwrap());
+    assert!(s.route.renew(&now).await.unwrap().held);
 }
 
 /// The storm: one device signs in everywhere at once, with late closes. The newest survives.
@@ -221,5 +222,14 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
         );
         let all = s.route.of(&users(5..=9)).await.unwrap();
         assert_eq!(all, std::slice::from_ref(newest));
+    }
+}
+
+/// D11: a node that starts after the routes were lost cannot tell by its own lease.
+pub(super) async fn a_new_store_says_that_routes_may_be_missing(it: Fixture) {
+    let s = &it.stores;
+    for name in ["a", "b"] {
+        let renewed = s.route.renew(&NodeId::boot(name)).await.unwrap();
+        assert!(renewed.forgot && !renewed.held);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Fixture;
 use super::make::{head, put, together, user};
+use crate::id::Epoch;
 use crate::seq::Seq;
 use crate::store::{Head, Kind, Scope};
 
@@ -28,6 +29,7 @@ pub(super) async fn the_epoch_stays_the_same(it: Fixture) {
     let s = &it.stores;
     let epoch = s.seq.epoch().await.unwrap();
     assert_ne!(epoch.0, 0, "the wire reads zero as none");
+    assert!(epoch.0 < 1 << Epoch::BITS, "{epoch:?} has more bits");
     put(s, &[user(1)], "hi").await;
     s.inbox.trim(user(1), Seq::new(1)).await.unwrap();
     assert_eq!(s.seq.epoch().await.unwrap(), epoch);

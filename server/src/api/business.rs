@@ -8,7 +8,7 @@ use gimlet_core::business::{Builtin, Business as _, SignIn};
 use gimlet_core::directory::Directory;
 use gimlet_core::error::Refusal;
 use gimlet_core::fanout::Fanout;
-use gimlet_core::hub::DEVICE_SWITCHED;
+use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use super::guard::{self, Caller};
+use super::lists;
 use super::status::status;
 use crate::cluster::TOKEN_LEFT;
 
@@ -91,7 +92,7 @@ impl Accounts {
         }
         if let Some(fanout) = &self.fanout {
             for user in done.ended {
-                fanout.disconnect(user, device, DEVICE_SWITCHED).await;
+                fanout.disconnect(user, Some(device), DEVICE_SWITCHED).await;
             }
         }
         if done.is_new {
@@ -137,7 +138,7 @@ impl Accounts {
         self.builtin.sign_out(caller.user, caller.device).await?;
         if let Some(fanout) = &self.fanout {
             fanout
-                .disconnect(caller.user, caller.device, "signed out")
+                .disconnect(caller.user, Some(caller.device), SIGNED_OUT)
                 .await;
         }
         Ok(Empty {})
@@ -170,7 +171,9 @@ impl Accounts {
             .into_iter()
             .map(|info| (info.user.to_wire(), convert::user_info(info)))
             .collect();
-        Ok(pb::GetUsersResp { users })
+        let found = pb::GetUsersResp { users };
+        lists::check_size("user_ids", &found)?;
+        Ok(found)
     }
 }
 

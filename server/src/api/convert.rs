@@ -34,6 +34,14 @@ pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
     id(field, raw, GroupId::from_wire)
 }
 
+/// What a page begins behind; 0 is the beginning.
+pub(super) fn after<T>(
+    raw: i64,
+    id: impl FnOnce(&str, i64) -> Result<T, Refusal>,
+) -> Result<Option<T>, Refusal> {
+    (raw != 0).then(|| id("after", raw)).transpose()
+}
+
 /// What a send asks for.
 pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<Draft, Refusal> {
     let draft = convert::draft(req)?;
@@ -44,12 +52,12 @@ pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<
 }
 
 /// What a room push asks for.
-pub(super) fn room_draft(req: pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
+pub(super) fn room_draft(req: &pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
     Ok(RoomDraft {
         room: id("room_id", req.room_id, RoomId::from_wire)?,
         mentions: Vec::new(),
         kind: req.message_type,
-        content: Content(req.message_content),
+        content: Content::copied_from(&req.message_content),
         persist: req.is_persist,
     })
 }
@@ -193,7 +201,7 @@ pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> 
         receiver,
         mentions: users("to_user_ids", &message.to_user_ids)?,
         kind: message.message_type,
-        content: Content(message.message_content),
+        content: Content::copied_from(&message.message_content),
         sent_at: Timestamp(message.send_time),
     };
     Ok((message, profile))
@@ -241,6 +249,44 @@ mod tests {
                 .to_string()
                 .starts_with("seq is -1")
         );
+    }
+
+    /// Decodes it out of a buffer that is 250 KB longer.
+    fn padded<M: prost::Message + Default>(message: &M) -> M {
+        let mut buffer = message.encode_to_vec();
+        // Field 2047, which nobody knows.
+        buffer.extend_from_slice(&[0xfa, 0x7f, 0x90, 0xa1, 0x0f]);
+        buffer.resize(buffer.len() + 250_000, 0);
+        M::decode(bytes::Bytes::from(buffer)).unwrap()
+    }
+
+    fn capacity(content: Content) -> usize {
+        let content = content.0.try_into_mut().expect("nobody else has it");
+        content.capacity()
+    }
+
+    #[test]
+    fn a4_what_is_kept_of_a_padded_request_is_small() {
+        let push = padded(&pb::PushRoomReq {
+            room_id: 1,
+            message_content: "x".into(),
+            ..Default::default()
+        });
+        assert_eq!(capacity(room_draft(&push).unwrap().content), 1);
+        let shown = padded(&pb::Message {
+            receiver_type: 1,
+            receiver_id: 1,
+            message_content: "x".into(),
+            ..Default::default()
+        });
+        assert_eq!(capacity(live(shown).unwrap().0.content), 1);
+        let sent = padded(&pb::SendMessageReq {
+            receiver_type: 1,
+            receiver_id: 1,
+            message_content: "x".into(),
+            ..Default::default()
+        });
+        assert_eq!(capacity(draft(sent, None).unwrap().content), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use gimlet_core::error::Refusal;
 use gimlet_core::message::Sender;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::service::{GroupDraft, Operator, Service};
-use gimlet_core::store::{DeviceInfo, GroupEdit, MemberEdit};
+use gimlet_core::store::{DeviceInfo, Friend, Group, GroupEdit, Member, MemberEdit};
 use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
 use gimlet_transport::admission;
@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use super::guard::Caller;
+use super::lists;
 use super::status::status;
 
 /// The clients' services of the logic role.
@@ -131,7 +132,7 @@ impl LogicExt for Ext {
         request: Request<pb::PushRoomReq>,
     ) -> Result<Response<Empty>, Status> {
         let caller = Caller::of(&request)?;
-        let draft = convert::room_draft(request.into_inner()).map_err(status)?;
+        let draft = convert::room_draft(&request.into_inner()).map_err(status)?;
         self.service
             .push_room(sender(caller), draft)
             .await
@@ -189,12 +190,17 @@ impl LogicExt for Ext {
 
     async fn get_friends(
         &self,
-        request: Request<Empty>,
+        request: Request<pb::GetFriendsReq>,
     ) -> Result<Response<pb::GetFriendsResp>, Status> {
         let caller = Caller::of(&request)?;
-        let friends = self.service.friends(caller.user).await.map_err(status)?;
-        let friends = friends.into_iter().map(convert::friend).collect();
-        Ok(Response::new(pb::GetFriendsResp { friends }))
+        let req = request.into_inner();
+        let after = convert::after(req.after, convert::user).map_err(status)?;
+        let read = |after, limit| self.service.friends(caller.user, after, limit);
+        let convert = |friend: (Friend, _)| (friend.0.user, convert::friend(friend));
+        let (friends, has_more) = lists::fill(after, req.limit, read, convert)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(pb::GetFriendsResp { friends, has_more }))
     }
 
     async fn create_group(
@@ -259,12 +265,17 @@ impl LogicExt for Ext {
 
     async fn get_groups(
         &self,
-        request: Request<Empty>,
+        request: Request<pb::GetGroupsReq>,
     ) -> Result<Response<pb::GetGroupsResp>, Status> {
         let caller = Caller::of(&request)?;
-        let groups = self.service.groups_of(caller.user).await.map_err(status)?;
-        let groups = groups.into_iter().map(convert::group_info).collect();
-        Ok(Response::new(pb::GetGroupsResp { groups }))
+        let req = request.into_inner();
+        let after = convert::after(req.after, convert::group).map_err(status)?;
+        let read = |after, limit| self.service.groups_of(caller.user, after, limit);
+        let convert = |group: Group| (group.id, convert::group_info(group));
+        let (groups, has_more) = lists::fill(after, req.limit, read, convert)
+            .await
+            .map_err(status)?;
+        Ok(Response::new(pb::GetGroupsResp { groups, has_more }))
     }
 
     async fn add_group_members(
@@ -330,13 +341,13 @@ impl LogicExt for Ext {
         let caller = Caller::of(&request)?;
         let req = request.into_inner();
         let group = convert::group("group_id", req.group_id).map_err(status)?;
-        let members = self
-            .service
-            .members(caller.user, group)
+        let after = convert::after(req.after, convert::user).map_err(status)?;
+        let read = |after, limit| self.service.members(caller.user, group, after, limit);
+        let convert = |member: (Member, _)| (member.0.user, convert::member(member));
+        let (members, has_more) = lists::fill(after, req.limit, read, convert)
             .await
             .map_err(status)?;
-        let members = members.into_iter().map(convert::member).collect();
-        Ok(Response::new(pb::GetGroupMembersResp { members }))
+        Ok(Response::new(pb::GetGroupMembersResp { members, has_more }))
     }
 }
 

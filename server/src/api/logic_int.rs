@@ -4,7 +4,6 @@
 //! does nothing here, or says that it is not done.
 
 use gimlet_core::error::Refusal;
-use gimlet_core::gateway::Gateway;
 use gimlet_core::logic::Logic as _;
 use gimlet_core::message::{Content, Sender};
 use gimlet_core::page::PageLimit;
@@ -21,13 +20,11 @@ use super::status::status;
 #[derive(Clone, Debug)]
 pub(super) struct Int {
     service: Service,
-    /// The connections of this process, if it has some.
-    gateway: Option<Gateway>,
 }
 
 impl Int {
-    pub(super) const fn new(service: Service, gateway: Option<Gateway>) -> Self {
-        Self { service, gateway }
+    pub(super) const fn new(service: Service) -> Self {
+        Self { service }
     }
 
     async fn conn_sign_in(&self, req: pb::ConnSignInReq) -> Result<Empty, Refusal> {
@@ -83,13 +80,13 @@ impl Int {
     }
 
     async fn push_room(&self, req: pb::PushRoomReq) -> Result<Empty, Refusal> {
-        let draft = convert::room_draft(req)?;
+        let draft = convert::room_draft(&req)?;
         self.service.push_room(Sender::Business, draft).await?;
         Ok(Empty {})
     }
 
     async fn push_all(&self, req: pb::PushAllReq) -> Result<Empty, Refusal> {
-        let content = Content(req.message_content);
+        let content = Content::copied_from(&req.message_content);
         self.service
             .push_all(Sender::Business, req.message_type, content)
             .await?;
@@ -106,18 +103,12 @@ impl Int {
 
     async fn disconnect(&self, req: pb::DisconnectReq) -> Result<Empty, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
+        let device = match req.device_id {
+            0 => None,
+            device => Some(convert::device("device_id", device)?),
+        };
         let service = &self.service;
-        if req.device_id != 0 {
-            let device = convert::device("device_id", req.device_id)?;
-            service.disconnect(user, device, &req.reason).await;
-            return Ok(Empty {});
-        }
-        if let Some(gateway) = &self.gateway {
-            gateway.hub().disconnect(user, None, &req.reason);
-        }
-        for route in service.stores().route.of(&[user]).await? {
-            service.disconnect(user, route.device, &req.reason).await;
-        }
+        service.disconnect(user, device, &req.reason).await?;
         Ok(Empty {})
     }
 }

@@ -3,12 +3,17 @@
 //! Each handler converts, calls core, converts back. `wire` puts gim's status codes on the wire,
 //! `guard` says who may call.
 
+pub(crate) mod answers;
 mod business;
 mod connect_int;
 mod convert;
+mod elsewhere;
 mod guard;
+mod lists;
 mod logic_ext;
 mod logic_int;
+#[cfg(test)]
+mod sizes;
 mod status;
 mod wire;
 
@@ -30,6 +35,7 @@ use gimlet_transport::admission::Admission;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic::transport::Server;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -40,7 +46,9 @@ use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::roles::Roles;
 use crate::tokens::Tokens;
+use answers::Unread;
 use business::Accounts;
+use elsewhere::Served;
 use guard::{Gate, Guard};
 
 /// The largest request: the largest message with everything around it, and room to spare.
@@ -55,6 +63,19 @@ const LEAVE: Duration = Duration::from_secs(3);
 const CONCURRENT: (u32, u32) = (256, 8_192);
 /// Bytes on their way from a node, in one stream and in one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+/// Calls that a client may cancel before this process has looked at them. A proxy that carries many
+/// clients cancels for all of them at once; the library's 20 ended the connection for everyone on it.
+/// One costs some hundred bytes.
+const PENDING_RESETS: usize = 1_024;
+/// Streams that the library may end by itself for what a client did wrong on them, over the life of a
+/// connection; four times its default, because a proxy keeps a connection for weeks.
+const OWN_RESETS: usize = 4_096;
+/// Services that every gRPC listener has.
+const HEALTH_AND_REFLECTION: [&str; 3] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
 /// The largest item of a stream between nodes.
 const NODE_MAX: usize = 16 << 20;
 
@@ -73,17 +94,66 @@ pub(crate) struct Api {
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
     pub(crate) failures: Arc<Failures>,
+    /// Answers that clients have not read.
+    pub(crate) unread: Arc<Unread>,
     /// Counts requests.
     pub(crate) metrics: Metrics,
 }
 
 macro_rules! guarded {
-    ($routes:ident, $gate:ident, $max:expr, $($server:ident($service:expr)),+ $(,)?) => {
-        $($routes.add_service(Guard::new(
-            $server::new($service).max_decoding_message_size($max),
-            $gate.clone(),
-        ));)+
+    ($listened:ident, $gate:ident, $max:expr, $($server:ident($service:expr)),+ $(,)?) => {
+        $({
+            let service = $server::new($service).max_decoding_message_size($max);
+            let service = Guard::new(service, $gate.clone());
+            $listened.served.add(name_of(&service));
+            $listened.routes.add_service(service);
+        })+
     };
+}
+
+fn name_of<S: NamedService>(_: &S) -> &'static str {
+    S::NAME
+}
+
+/// What one listener serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Listened {
+    routes: Routes,
+    served: Arc<Served>,
+}
+
+#[derive(Default)]
+struct ListenedBuilder {
+    routes: RoutesBuilder,
+    served: Served,
+}
+
+impl ListenedBuilder {
+    /// Adds health, and reflection that lists what is served here.
+    fn finish(mut self, health: HealthServer<impl Health>) -> Listened {
+        for name in HEALTH_AND_REFLECTION {
+            self.served.add(name);
+        }
+        let reflection = || {
+            let mut builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(gimlet_proto::DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+            for name in self.served.names() {
+                builder = builder.with_service_name(name);
+            }
+            builder
+        };
+        let (v1, v1alpha) = (reflection().build_v1(), reflection().build_v1alpha());
+        let mut routes = self.routes;
+        routes
+            .add_service(health)
+            .add_service(v1.expect("the build script wrote the set"))
+            .add_service(v1alpha.expect("the build script wrote the set"));
+        Listened {
+            routes: routes.routes(),
+            served: Arc::new(self.served),
+        }
+    }
 }
 
 /// Who calls a listener.
@@ -97,15 +167,15 @@ pub(crate) enum Callers {
 
 impl Api {
     /// What clients reach: the Ext services of this process's roles, health and reflection.
-    pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> Routes {
-        let mut routes = builder(health);
+    pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> Listened {
+        let mut listened = ListenedBuilder::default();
         let Some(business) = self.roles.business.clone() else {
-            return routes.routes();
+            return listened.finish(health);
         };
         let gate = Gate::Clients(Tokens::new(business, Arc::clone(&self.failures)));
         if let Some(service) = self.roles.service.clone() {
             guarded!(
-                routes,
+                listened,
                 gate,
                 REQUEST_MAX,
                 LogicExtServer(logic_ext::Ext::new(service, self.development))
@@ -113,14 +183,14 @@ impl Api {
         }
         if let Some(accounts) = self.accounts() {
             guarded!(
-                routes,
+                listened,
                 gate,
                 REQUEST_MAX,
                 BusinessExtServer(accounts.clone()),
                 UserExtServer(accounts),
             );
         }
-        routes.routes()
+        listened.finish(health)
     }
 
     /// What backends and other nodes reach: the Int services of this process's roles, health and
@@ -129,21 +199,21 @@ impl Api {
         &self,
         secret: Option<Secret>,
         health: HealthServer<impl Health>,
-    ) -> Routes {
+    ) -> Listened {
         let gate = Gate::Backends(secret);
-        let mut routes = builder(health);
+        let mut listened = ListenedBuilder::default();
         let roles = &self.roles;
         if let Some(service) = roles.service.clone() {
-            let int = logic_int::Int::new(service, roles.gateway.clone());
-            guarded!(routes, gate, REQUEST_MAX, LogicIntServer(int));
+            let int = logic_int::Int::new(service);
+            guarded!(listened, gate, REQUEST_MAX, LogicIntServer(int));
         }
         if let (Some(gateway), Some(logic)) = (roles.gateway.clone(), roles.logic.clone()) {
             let int = connect_int::Connect::new(gateway, logic, self.content);
-            guarded!(routes, gate, REQUEST_MAX, ConnectIntServer(int));
+            guarded!(listened, gate, REQUEST_MAX, ConnectIntServer(int));
         }
         if let Some(accounts) = self.accounts() {
             guarded!(
-                routes,
+                listened,
                 gate,
                 REQUEST_MAX,
                 BusinessIntServer(accounts.clone()),
@@ -151,12 +221,12 @@ impl Api {
             );
         }
         if let Some(server) = roles.logic_server(&self.stop) {
-            guarded!(routes, gate, NODE_MAX, LogicNodeServer(server));
+            guarded!(listened, gate, NODE_MAX, LogicNodeServer(server));
         }
         if let Some(server) = roles.connect_server(&self.stop) {
-            guarded!(routes, gate, NODE_MAX, ConnectNodeServer(server));
+            guarded!(listened, gate, NODE_MAX, ConnectNodeServer(server));
         }
-        routes.routes()
+        listened.finish(health)
     }
 
     fn accounts(&self) -> Option<Accounts> {
@@ -199,7 +269,7 @@ impl Api {
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
-        routes: Routes,
+        services: Listened,
         callers: Callers,
         (admission, tasks): (Arc<Admission>, &TaskTracker),
         ends: Ends,
@@ -210,16 +280,19 @@ impl Api {
             cut: cut.clone(),
             ..ends
         };
-        let incoming = accept::incoming(listener, admission, tasks, ends);
-        let layer = wire::WireLayer::new(self.metrics.clone(), self.development);
+        let incoming = accept::incoming(listener, admission, tasks, ends, Arc::clone(&self.unread));
+        let served = services.served;
+        let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served);
         let served = Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))
             .max_concurrent_streams(if nodes { CONCURRENT.1 } else { CONCURRENT.0 })
+            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+            .http2_max_local_error_reset_streams(Some(OWN_RESETS))
             .initial_stream_window_size(nodes.then_some(WINDOWS.0))
             .initial_connection_window_size(nodes.then_some(WINDOWS.1))
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
-            .add_routes(routes)
+            .add_routes(services.routes)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
         let mut served = pin!(served);
         let left = async {
@@ -232,26 +305,4 @@ impl Api {
         }
         served.await
     }
-}
-
-fn builder(health: HealthServer<impl Health>) -> RoutesBuilder {
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(gimlet_proto::DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let mut routes = Routes::builder();
-    routes
-        .add_service(health)
-        .add_service(
-            reflection()
-                .build_v1()
-                .expect("the build script wrote the set"),
-        )
-        .add_service(
-            reflection()
-                .build_v1alpha()
-                .expect("the build script wrote the set"),
-        );
-    routes
 }

@@ -10,6 +10,9 @@ use tonic::{Code, Status};
 /// The header that carries the code. It stays: clients whose library knows gRPC's codes only read it.
 pub(super) const CODE: &str = "gimlet-code";
 
+/// With 8 and 14: after how many milliseconds the same call may succeed.
+const RETRY_AFTER: &str = "retry-after-ms";
+
 /// The codes of the gRPC standard.
 const STANDARD: std::ops::RangeInclusive<i32> = 0..=16;
 
@@ -21,11 +24,49 @@ const STANDARD: std::ops::RangeInclusive<i32> = 0..=16;
 pub(super) fn status(refusal: Refusal) -> Status {
     let code = refusal.code();
     if STANDARD.contains(&code) {
-        return Status::new(Code::from_i32(code), refusal.to_string());
+        let mut status = Status::new(Code::from_i32(code), refusal.to_string());
+        let after = refusal.retry_after_ms();
+        if after > 0 {
+            let after = MetadataValue::from(after);
+            status.metadata_mut().insert(RETRY_AFTER, after);
+        }
+        return status;
     }
     let mut status = Status::new(Code::Unknown, refusal.to_string());
     status
         .metadata_mut()
         .insert(CODE, MetadataValue::from(code));
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_time_mends_says_when() {
+        let after = |refusal| {
+            let status = status(refusal);
+            let value = status.metadata().get(RETRY_AFTER)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let retry_after = Duration::from_micros(1_234_567);
+        assert_eq!(
+            after(Refusal::RateLimited { retry_after }).as_deref(),
+            Some("1234")
+        );
+        assert_eq!(
+            after(Refusal::Backlog { retry_after }).as_deref(),
+            Some("1234")
+        );
+        assert_eq!(
+            after(Refusal::Busy { retry_after }).as_deref(),
+            Some("1234")
+        );
+        assert!(after(Refusal::Unavailable).is_some());
+        assert_eq!(after(Refusal::Conflict), None);
+        assert_eq!(after(Refusal::Exhausted("the group is full".into())), None);
+    }
 }

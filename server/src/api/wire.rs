@@ -20,13 +20,21 @@ use tonic::Status;
 use tonic::body::Body;
 use tower::{Layer, Service};
 
+use super::answers::{self, ConnectionUnread};
+use super::elsewhere::Served;
 use super::status::CODE;
+use crate::accept::AcceptedInfo;
 use crate::metrics::Metrics;
 
 /// What a call may take. A send is answered long before.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 const GRPC_STATUS: &str = "grpc-status";
+const GRPC_MESSAGE: &str = "grpc-message";
+/// gRPC's number for what a server does not do; tonic gives no words with it.
+const UNIMPLEMENTED: i32 = 12;
+/// The services that nodes call of each other.
+const NODE_SERVICES: &str = "/gimlet.node.";
 
 /// Makes [`Wire`]s.
 #[derive(Clone, Debug)]
@@ -35,13 +43,16 @@ pub(super) struct WireLayer {
     known: Arc<HashSet<String>>,
     /// Whether calls that came through a proxy are refused.
     development: bool,
+    /// What the listener serves.
+    served: Arc<Served>,
 }
 
 impl WireLayer {
-    pub(super) fn new(metrics: Metrics, development: bool) -> Self {
+    pub(super) fn new(metrics: Metrics, development: bool, served: Arc<Served>) -> Self {
         Self {
             metrics,
             development,
+            served,
             known: Arc::new(methods()),
         }
     }
@@ -98,7 +109,8 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let unread = accepted(request.extensions_mut());
         let path = request.uri().path().to_owned();
         let (layer, started) = (self.layer.clone(), Instant::now());
         if let Some(header) = layer.proxied(request.headers()) {
@@ -106,18 +118,39 @@ where
             layer.count(&path, refused.code().into(), started.elapsed());
             return Box::pin(std::future::ready(Ok(refused.into_http())));
         }
+        let permit = match &unread {
+            Some(unread) if is_stream(&path) => {
+                let Some(permit) = unread.open_stream() else {
+                    let refused = answers::too_many_streams().into_http();
+                    return Box::pin(std::future::ready(Ok(refused)));
+                };
+                Some(permit)
+            }
+            _ => None,
+        };
         let call = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
         Box::pin(async move {
             let mut response = match tokio::time::timeout(DEADLINE, call).await {
                 Ok(Ok(Ok(response))) => response,
                 Ok(Err(_panic)) => {
-                    tracing::error!(path, "a call panicked");
+                    gimlet_core::error_rated!(path, "a call panicked");
                     Status::unknown("internal error").into_http()
                 }
                 Err(_) => Status::deadline_exceeded("no answer in time").into_http(),
             };
             let code = rewrite(response.headers_mut());
             layer.count(&path, code, started.elapsed());
+            if code == UNIMPLEMENTED && !response.headers().contains_key(GRPC_MESSAGE) {
+                response = Status::unimplemented(layer.served.explain(&path)).into_http();
+            }
+            let response = match (permit, unread) {
+                (Some(permit), _) => answers::stream(response, permit),
+                // Streams between nodes are taken by nodes.
+                (None, Some(unread)) if !path.starts_with(NODE_SERVICES) => {
+                    answers::count(response, &unread).await
+                }
+                (None, _) => response,
+            };
             Ok(response.map(|body| {
                 Body::new(body.map_frame(|mut frame| {
                     if let Some(trailers) = frame.trailers_mut() {
@@ -128,6 +161,19 @@ where
             }))
         })
     }
+}
+
+/// What the accept loop knows of the connection. tonic looks for the addresses where its own loop
+/// puts them.
+fn accepted(extensions: &mut http::Extensions) -> Option<Arc<ConnectionUnread>> {
+    let AcceptedInfo { tcp, unread } = extensions.remove::<AcceptedInfo>()?;
+    extensions.insert(tcp);
+    Some(unread)
+}
+
+/// Whether anybody may keep this call open.
+fn is_stream(path: &str) -> bool {
+    path == "/grpc.health.v1.Health/Watch" || path.starts_with("/grpc.reflection.")
 }
 
 impl WireLayer {
@@ -186,7 +232,7 @@ mod tests {
             let make = make.clone();
             async move { make() }
         });
-        let layer = WireLayer::new(Metrics::new(), true);
+        let layer = WireLayer::new(Metrics::new(), true, Arc::default());
         let request = Request::post("/pb.LogicExt/GetUser").body(Body::empty());
         layer.layer(inner).call(request.unwrap()).await.unwrap()
     }
@@ -197,7 +243,7 @@ mod tests {
             let inner = tower::service_fn(|_: Request<Body>| async {
                 Ok::<_, Infallible>(Response::new(Body::empty()))
             });
-            let layer = WireLayer::new(Metrics::new(), development);
+            let layer = WireLayer::new(Metrics::new(), development, Arc::default());
             let request = Request::post("/pb.LogicExt/GetUser").header(header, "192.0.2.1");
             let request = request.body(Body::empty()).unwrap();
             let answer = layer.layer(inner).call(request).await.unwrap();

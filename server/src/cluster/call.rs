@@ -1,5 +1,7 @@
 //! What every call between nodes has: the protocol's version, the secret, a channel with deadlines.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tonic::metadata::{Ascii, MetadataMap, MetadataValue};
@@ -24,6 +26,24 @@ const PING_WAIT: Duration = Duration::from_millis(1_500);
 /// Bytes on their way in one stream, and in one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
+/// The metadata that the caller's cluster is said in.
+const CLUSTER_KEY: &str = "gimlet-cluster";
+
+/// The identity of the cluster that this node belongs to, once it is known. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClusterId(Arc<AtomicU64>);
+
+impl ClusterId {
+    /// The cell that storage keeps it in; 0 while it is not known.
+    pub(crate) const fn new(cell: Arc<AtomicU64>) -> Self {
+        Self(cell)
+    }
+
+    fn get(&self) -> Option<u64> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|it| *it != 0)
+    }
+}
+
 /// The largest answer or stream item between nodes.
 pub(super) const MESSAGE_MAX: usize = 16 << 20;
 
@@ -36,16 +56,22 @@ pub(crate) struct Caller {
     credentials: Credentials,
 }
 
-/// Puts version and secret beside each request.
+/// Puts version, cluster and secret beside each request.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     authorization: Option<MetadataValue<Ascii>>,
+    cluster: ClusterId,
 }
 
 impl Interceptor for Credentials {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         let metadata = request.metadata_mut();
         metadata.insert(VERSION_KEY, MetadataValue::from_static(VERSION));
+        if let Some(cluster) = self.cluster.get() {
+            let text = format!("{cluster:016x}");
+            let value = text.parse();
+            metadata.insert(CLUSTER_KEY, value.expect("hexadecimal digits are ASCII"));
+        }
         if let Some(authorization) = &self.authorization {
             metadata.insert("authorization", authorization.clone());
         }
@@ -54,13 +80,16 @@ impl Interceptor for Credentials {
 }
 
 impl Caller {
-    /// Calls with this secret.
+    /// Calls with this secret, in the name of this cluster.
     ///
     /// # Errors
     /// The secret cannot be said in metadata.
-    pub(crate) fn new(secret: Option<&Secret>) -> Result<Self, &'static str> {
+    pub(crate) fn new(secret: Option<&Secret>, cluster: ClusterId) -> Result<Self, &'static str> {
         let authorization = secret.map(bearer).transpose()?;
-        let credentials = Credentials { authorization };
+        let credentials = Credentials {
+            authorization,
+            cluster,
+        };
         Ok(Self { credentials })
     }
 
@@ -138,8 +167,22 @@ pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Refuses a caller that speaks another version.
-pub(super) fn check_version(metadata: &MetadataMap) -> Result<(), Status> {
+/// Refuses a caller that speaks another version, or belongs to another cluster. One that does not
+/// know its cluster yet, or is of a release that does not say it, is not refused.
+pub(super) fn check_caller(metadata: &MetadataMap, here: &ClusterId) -> Result<(), Status> {
+    check_version(metadata)?;
+    let said = metadata.get(CLUSTER_KEY);
+    let said = said.and_then(|value| u64::from_str_radix(value.to_str().ok()?, 16).ok());
+    match (said, here.get()) {
+        (Some(said), Some(here)) if said != here => Err(Status::failed_precondition(format!(
+            "the caller belongs to the cluster {said:016x} and this node to {here:016x}: set \
+             cluster.logic, storage.redis_url and storage.redis_prefix to those of one cluster"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn check_version(metadata: &MetadataMap) -> Result<(), Status> {
     let spoken = metadata
         .get(VERSION_KEY)
         .and_then(|value| value.to_str().ok());
@@ -177,6 +220,25 @@ mod tests {
             ":1",
         ] {
             assert!(check_address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn another_cluster_is_refused_by_its_identity() {
+        let id = |n| ClusterId::new(Arc::new(AtomicU64::new(n)));
+        let said_by = |caller: u64| {
+            let caller = Caller::new(None, id(caller)).unwrap();
+            let mut credentials = caller.credentials;
+            credentials.call(Request::new(())).unwrap()
+        };
+        let other = check_caller(said_by(7).metadata(), &id(8)).unwrap_err();
+        let text = other.message();
+        assert!(
+            text.contains("0000000000000007") && text.contains("redis_prefix"),
+            "{text}"
+        );
+        for (there, here) in [(7, 7), (7, 0), (0, 7)] {
+            assert!(check_caller(said_by(there).metadata(), &id(here)).is_ok());
         }
     }
 

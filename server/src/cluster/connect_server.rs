@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::call::check_version;
+use super::call::{ClusterId, check_caller};
 use super::convert::{self, Nonsense};
 
 /// How long a node may take to say who it is.
@@ -27,6 +27,7 @@ const HELLO: Duration = Duration::from_secs(1);
 pub(crate) struct ConnectServer {
     gateway: Gateway,
     here: NodeId,
+    cluster: ClusterId,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -36,12 +37,14 @@ impl ConnectServer {
     pub(crate) const fn new(
         gateway: Gateway,
         here: NodeId,
+        cluster: ClusterId,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         Self {
             gateway,
             here,
+            cluster,
             tasks,
             stop,
         }
@@ -65,7 +68,11 @@ impl ConnectServer {
                 Ok(None) => return,
                 Err(status) => {
                     let why = status.message();
-                    tracing::info!(from, why, "a node's pushes broke off; heads are compared");
+                    gimlet_core::info_rated!(
+                        from,
+                        why,
+                        "a node's pushes broke off; heads are compared"
+                    );
                     self.gateway.check_all();
                     return;
                 }
@@ -79,7 +86,7 @@ impl ConnectServer {
             match convert::parcel_in(parcel) {
                 Ok(parcel) => read.push(parcel),
                 Err(error) => {
-                    tracing::error!(from, %error, "a node sent a parcel that cannot be read");
+                    gimlet_core::error_rated!(from, %error, "a node sent a parcel that cannot be read");
                     self.gateway.check_all();
                 }
             }
@@ -100,7 +107,7 @@ impl ConnectNode for ConnectServer {
         &self,
         request: Request<Streaming<node::DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        check_version(request.metadata())?;
+        check_caller(request.metadata(), &self.cluster)?;
         let mut requests = request.into_inner();
         let first = timeout(HELLO, requests.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
@@ -129,7 +136,7 @@ impl ConnectNode for ConnectServer {
         &self,
         request: Request<node::SupersedeRequest>,
     ) -> Result<Response<node::SupersedeReply>, Status> {
-        check_version(request.metadata())?;
+        check_caller(request.metadata(), &self.cluster)?;
         let told = request.into_inner();
         let device = convert::device(told.device).map_err(nonsense)?;
         let (hub, generation) = (self.gateway.hub(), Generation(told.generation));
@@ -148,13 +155,14 @@ impl ConnectNode for ConnectServer {
         &self,
         request: Request<node::DisconnectRequest>,
     ) -> Result<Response<node::DisconnectReply>, Status> {
-        check_version(request.metadata())?;
+        check_caller(request.metadata(), &self.cluster)?;
         let told = request.into_inner();
         let user = convert::user(told.user).map_err(nonsense)?;
-        let device = convert::device(told.device).map_err(nonsense)?;
-        self.gateway
-            .hub()
-            .disconnect(user, Some(device), &told.reason);
+        let device = match told.device {
+            0 => None,
+            device => Some(convert::device(device).map_err(nonsense)?),
+        };
+        self.gateway.hub().disconnect(user, device, &told.reason);
         Ok(Response::new(node::DisconnectReply {}))
     }
 }

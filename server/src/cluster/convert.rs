@@ -116,7 +116,7 @@ pub(super) fn envelope_in(envelope: Option<node::Envelope>) -> Result<Envelope, 
         receiver: receiver_in(it.receiver)?,
         mentions: users(&it.mentions)?,
         kind: it.kind,
-        content: Content(it.content),
+        content: Content::copied_from(&it.content),
         sent_at: Timestamp(it.sent_at_ms),
     };
     let profile = envelope.profile.unwrap_or_default();
@@ -209,7 +209,7 @@ pub(super) fn send_in(send: node::SendRequest) -> Result<(Sender, Draft), Nonsen
         receiver: receiver_in(send.receiver)?,
         mentions: users(&send.mentions)?,
         kind: send.kind,
-        content: Content(send.content),
+        content: Content::copied_from(&send.content),
         sent_at: Timestamp(send.sent_at_ms),
         persist: send.persist,
         client_id: send.client_id,
@@ -366,6 +366,20 @@ mod tests {
             repeated: true,
         };
         assert_eq!(sent_in(Some(sent_out(&sent))), Ok(sent));
+    }
+
+    /// A batch between nodes is one buffer; a message of it may stay long after the others.
+    #[test]
+    fn d9_what_came_from_a_node_keeps_nothing_of_its_buffer() {
+        use prost::Message as _;
+        let mut buffer = envelope_out(&envelope()).encode_to_vec();
+        buffer.extend_from_slice(&[0xfa, 0x7f, 0x90, 0xa1, 0x0f]);
+        buffer.resize(buffer.len() + 250_000, 0);
+        let whole = node::Envelope::decode(bytes::Bytes::from(buffer)).unwrap();
+        let message = envelope_in(Some(whole)).unwrap().message;
+        let content = Arc::into_inner(message).unwrap().content;
+        let content = content.0.try_into_mut().expect("nobody else has it");
+        assert_eq!(content.capacity(), "ünï".len());
     }
 
     #[test]

@@ -20,14 +20,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use super::call::check_version;
+use super::call::{ClusterId, check_caller};
 use super::convert::{self, Nonsense};
 use super::refusal::encode;
 
-/// Sends of one connect node under way; more are not read from its stream.
-const IN_FLIGHT: usize = 8_192;
-/// Bytes of them.
-const IN_FLIGHT_BYTES: usize = 32 << 20;
+/// Sends of one connect node under way; more are not read from its stream. More than the batch writer
+/// lets wait (`limits.send_queue`, 8,192) and has in flight: what is too much is refused there, fairly
+/// between users, and does not hold up the stream for all.
+const IN_FLIGHT: usize = 16_384;
+/// Bytes of them; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
+const IN_FLIGHT_BYTES: usize = 80 << 20;
 /// Answers that wait for the way back.
 const ANSWERS: usize = 1_024;
 /// A node that goes away reads on for so long, until its callers have heard of it.
@@ -37,25 +39,36 @@ const GOING: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub(crate) struct LogicServer {
     logic: Arc<dyn Logic>,
+    cluster: ClusterId,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl LogicServer {
     /// Serves this until `stop`; streams of sends are tasks of `tasks` and end by themselves then.
-    pub(crate) fn new(logic: Arc<dyn Logic>, tasks: TaskTracker, stop: CancellationToken) -> Self {
-        Self { logic, tasks, stop }
+    pub(crate) fn new(
+        logic: Arc<dyn Logic>,
+        cluster: ClusterId,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            logic,
+            cluster,
+            tasks,
+            stop,
+        }
+    }
+
+    /// The body of a request from a node of this cluster that speaks this version.
+    fn open<T>(&self, request: Request<T>) -> Result<T, Status> {
+        check_caller(request.metadata(), &self.cluster)?;
+        Ok(request.into_inner())
     }
 }
 
 fn nonsense(error: Nonsense) -> Status {
     Status::invalid_argument(error.to_string())
-}
-
-/// The body of a versioned request.
-fn open<T>(request: Request<T>) -> Result<T, Status> {
-    check_version(request.metadata())?;
-    Ok(request.into_inner())
 }
 
 macro_rules! reply {
@@ -79,7 +92,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::SignInRequest>,
     ) -> Result<Response<node::SignInReply>, Status> {
-        let asked = open(request)?;
+        let asked = self.open(request)?;
         let user = convert::user(asked.user).map_err(nonsense)?;
         let device = convert::device(asked.device).map_err(nonsense)?;
         let answer = self.logic.sign_in(user, device, &asked.token).await;
@@ -92,7 +105,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::EpochRequest>,
     ) -> Result<Response<node::EpochReply>, Status> {
-        open(request)?;
+        self.open(request)?;
         reply!(EpochReply, self.logic.epoch().await, |known| epoch: known.0)
     }
 
@@ -100,7 +113,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::WentBackRequest>,
     ) -> Result<Response<node::EpochReply>, Status> {
-        let asked = open(request)?;
+        let asked = self.open(request)?;
         let user = convert::user(asked.user).map_err(nonsense)?;
         let (seen, known) = (Seq::new(asked.seen), Epoch(asked.epoch));
         let answer = self.logic.went_back(user, seen, known).await;
@@ -111,7 +124,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::HeadsRequest>,
     ) -> Result<Response<node::HeadsReply>, Status> {
-        let users = convert::users(&open(request)?.users).map_err(nonsense)?;
+        let users = convert::users(&self.open(request)?.users).map_err(nonsense)?;
         let answer = self.logic.heads(&users).await;
         reply!(HeadsReply, answer, |read| heads: read.into_iter().map(convert::head_out).collect())
     }
@@ -120,7 +133,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::PageRequest>,
     ) -> Result<Response<node::PageReply>, Status> {
-        let asked = open(request)?;
+        let asked = self.open(request)?;
         let user = convert::user(asked.user).map_err(nonsense)?;
         let limit = PageLimit {
             items: usize::try_from(asked.items).unwrap_or(usize::MAX),
@@ -140,7 +153,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::AckedRequest>,
     ) -> Result<Response<node::AckedReply>, Status> {
-        let user = convert::user(open(request)?.user).map_err(nonsense)?;
+        let user = convert::user(self.open(request)?.user).map_err(nonsense)?;
         let answer = self.logic.acked(user).await;
         let mark = |(device, upto): (gimlet_core::id::DeviceId, Seq)| node::AckMark {
             user: 0,
@@ -154,7 +167,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<node::AckRequest>,
     ) -> Result<Response<node::AckReply>, Status> {
-        let marks = open(request)?.acks;
+        let marks = self.open(request)?.acks;
         let marks: Result<Vec<_>, _> = marks.iter().map(convert::mark_in).collect();
         let answer = self.logic.ack(&marks.map_err(nonsense)?).await;
         Ok(Response::new(node::AckReply {
@@ -168,7 +181,7 @@ impl LogicNode for LogicServer {
         &self,
         request: Request<Streaming<node::SendRequest>>,
     ) -> Result<Response<Self::SendStream>, Status> {
-        let requests = open(request)?;
+        let requests = self.open(request)?;
         let (answers, mut answered) = mpsc::channel(ANSWERS);
         let lane = Lane {
             logic: Arc::clone(&self.logic),
@@ -228,7 +241,7 @@ impl Lane {
         let sending = match convert::send_in(request) {
             Ok((sender, draft)) => self.logic.send(sender, draft),
             Err(error) => {
-                tracing::error!(%error, "a connect node sent what cannot be read");
+                gimlet_core::error_rated!(%error, "a connect node sent what cannot be read");
                 Sending::done(Err(Refusal::Internal))
             }
         };

@@ -18,7 +18,7 @@ mod refusal;
 mod tests;
 
 pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT, WRONG_SECRET};
-pub(crate) use call::{Caller, check_address};
+pub(crate) use call::{Caller, ClusterId, check_address};
 pub(crate) use connect_server::ConnectServer;
 pub(crate) use logic_client::RemoteLogic;
 pub(crate) use logic_server::LogicServer;

@@ -17,6 +17,7 @@ const TEXT: usize = 1_024;
 
 /// A refusal for the wire.
 pub(super) fn encode(refusal: Refusal) -> node::Refusal {
+    let (mut busy_us, mut backlog) = (0, false);
     let why = match refusal {
         Refusal::Unauthorized(text) => Why::Unauthorized(text.into()),
         Refusal::BadRequest(text) => Why::BadRequest(text),
@@ -28,8 +29,14 @@ pub(super) fn encode(refusal: Refusal) -> node::Refusal {
         Refusal::NoSuchUser(user) => Why::NoSuchUser(user.get()),
         Refusal::Forbidden(text) => Why::Forbidden(text.into()),
         Refusal::Conflict => Why::Conflict(Plain {}),
-        Refusal::RateLimited { retry_after } => {
-            Why::RateLimitedUs(u64::try_from(retry_after.as_micros()).unwrap_or(u64::MAX))
+        Refusal::RateLimited { retry_after } => Why::RateLimitedUs(micros(retry_after)),
+        Refusal::Busy { retry_after } => {
+            busy_us = micros(retry_after).max(1);
+            Why::Unavailable(Plain {})
+        }
+        Refusal::Backlog { retry_after } => {
+            backlog = true;
+            Why::RateLimitedUs(micros(retry_after))
         }
         Refusal::Exhausted(text) => Why::Exhausted(text),
         Refusal::Unavailable => Why::Unavailable(Plain {}),
@@ -37,7 +44,16 @@ pub(super) fn encode(refusal: Refusal) -> node::Refusal {
         Refusal::Unsupported(text) => Why::Unsupported(text.into()),
         Refusal::Internal => Why::Internal(Plain {}),
     };
-    node::Refusal { why: Some(why) }
+    let why = Some(why);
+    node::Refusal {
+        why,
+        busy_us,
+        backlog,
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A refusal from the wire; what makes no sense is a fault of the server.
@@ -57,10 +73,16 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
             Why::NoSuchUser(raw) => user(raw).map(Refusal::NoSuchUser),
             Why::Forbidden(text) => Some(Refusal::Forbidden(fixed(text))),
             Why::Conflict(_) => Some(Refusal::Conflict),
+            Why::RateLimitedUs(us) if refusal.backlog => Some(Refusal::Backlog {
+                retry_after: Duration::from_micros(us),
+            }),
             Why::RateLimitedUs(us) => Some(Refusal::RateLimited {
                 retry_after: Duration::from_micros(us),
             }),
             Why::Exhausted(text) => Some(Refusal::Exhausted(text)),
+            Why::Unavailable(_) if refusal.busy_us > 0 => Some(Refusal::Busy {
+                retry_after: Duration::from_micros(refusal.busy_us),
+            }),
             Why::Unavailable(_) => Some(Refusal::Unavailable),
             Why::Unknown(_) => Some(Refusal::Unknown),
             Why::Unsupported(text) => Some(Refusal::Unsupported(fixed(text))),
@@ -68,7 +90,7 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
         },
     };
     decoded.unwrap_or_else(|| {
-        tracing::error!("a node refused without a reason this version knows");
+        gimlet_core::error_rated!("a node refused without a reason this version knows");
         Refusal::Internal
     })
 }
@@ -114,6 +136,12 @@ mod tests {
                 retry_after: Duration::from_micros(1_234_567),
             },
             Refusal::Exhausted("the server's storage is full".into()),
+            Refusal::Busy {
+                retry_after: Duration::from_micros(250_001),
+            },
+            Refusal::Backlog {
+                retry_after: Duration::from_millis(3),
+            },
             Refusal::Unavailable,
             Refusal::Unknown,
             Refusal::Unsupported("not here"),
@@ -122,9 +150,10 @@ mod tests {
         for refusal in all {
             assert_eq!(decode(encode(refusal.clone())), refusal);
         }
-        assert_eq!(decode(node::Refusal { why: None }), Refusal::Internal);
+        assert_eq!(decode(node::Refusal::default()), Refusal::Internal);
         let nobody = node::Refusal {
             why: Some(Why::NoSuchUser(0)),
+            ..node::Refusal::default()
         };
         assert_eq!(decode(nobody), Refusal::Internal);
     }

@@ -21,7 +21,7 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
-use super::{Caller, ConnectServer, LogicServer};
+use super::{Caller, ClusterId, ConnectServer, LogicServer};
 
 fn user(n: u64) -> UserId {
     UserId::new(n).unwrap()
@@ -39,7 +39,7 @@ fn phone(n: u64) -> Sender {
 }
 
 fn caller() -> Caller {
-    Caller::new(None).unwrap()
+    Caller::new(None, ClusterId::default()).unwrap()
 }
 
 /// A whole node over these stores.
@@ -79,7 +79,7 @@ impl Served {
 
     async fn logic(logic: Arc<dyn gimlet_core::logic::Logic>) -> Self {
         Self::routes(|tasks, stop| {
-            let server = LogicServer::new(logic, tasks.clone(), stop.clone());
+            let server = LogicServer::new(logic, ClusterId::default(), tasks.clone(), stop.clone());
             Routes::new(LogicNodeServer::new(server))
         })
         .await

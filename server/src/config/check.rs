@@ -9,7 +9,7 @@ use super::load::{ConfigError, Problem, env_name};
 #[cfg(feature = "cli")]
 use super::log_level;
 use super::sections::{CodeVerifier, Role, StorageKind};
-use crate::cluster::{Caller, check_address};
+use crate::cluster::{Caller, ClusterId, check_address};
 use gimlet_transport::origins::Origins;
 
 /// Something legal that an operator should know: logged loudly at start.
@@ -102,7 +102,7 @@ impl Config {
                 }
             }
         }
-        if let Err(right) = Caller::new(cluster.secret.as_ref()) {
+        if let Err(right) = Caller::new(cluster.secret.as_ref(), ClusterId::default()) {
             problems.push(format!("cluster.secret cannot be sent: {right}"));
         }
         if clustered && connect && cluster.advertise.is_none() {
@@ -159,6 +159,9 @@ impl Config {
                 }
                 if storage.mysql_connections == 0 {
                     problems.push("storage.mysql_connections = 0; write at least 1".into());
+                }
+                if storage.mysql_parallel_batches == 0 {
+                    problems.push("storage.mysql_parallel_batches = 0; write at least 1".into());
                 }
             }
             StorageKind::Sled if cfg!(not(feature = "sled")) => problems.push(
@@ -306,6 +309,8 @@ impl Config {
             outbox_bytes,
             list_page,
             group_members,
+            group_backlog,
+            node_backlog,
             ..
         } = &self.limits.node;
         let bounds = [
@@ -322,6 +327,14 @@ impl Config {
             ("outbox_bytes", *outbox_bytes, CONTENT_MAX, 1 << 30),
             ("list_page", *list_page, 1, 1_000),
             ("group_members", *group_members, 1, 1_000_000),
+            (
+                "socket_buffer",
+                self.limits.socket_buffer,
+                16 << 10,
+                16 << 20,
+            ),
+            ("group_backlog", *group_backlog, 1, 1 << 40),
+            ("node_backlog", *node_backlog, 1, 1 << 40),
         ];
         for (name, value, min, max) in bounds {
             if !(min..=max).contains(&value) {
@@ -356,6 +369,7 @@ impl Config {
                 "limits.silent_before_sign_in",
                 self.limits.silent_before_sign_in,
             ),
+            ("limits.stuck", self.limits.stuck),
             ("limits.send_deadline", self.limits.node.send_deadline),
             ("business.token_ttl", self.business.token_ttl),
         ];

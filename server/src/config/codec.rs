@@ -228,6 +228,8 @@ pub(super) mod secret {
 
     #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
     pub(in crate::config) fn parse(text: &str) -> Result<Option<Secret>, String> {
+        // A secret that is mounted as a file often ends with a newline.
+        let text = text.trim_end_matches(['\r', '\n']);
         Ok((!text.is_empty()).then(|| Secret::new(text)))
     }
 

@@ -84,6 +84,16 @@ impl Config {
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
     ) -> Result<(Self, Vec<Notice>), ConfigError> {
+        let config = Self::read(file, env)?;
+        let notices = config.check()?;
+        Ok((config, notices))
+    }
+
+    /// Reads all layers, without the checks that a server needs.
+    pub fn read(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
         let mut config = Self::default();
         let mut problems = Vec::new();
         if let Some(path) = file {
@@ -97,8 +107,7 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
-        let notices = config.check()?;
-        Ok((config, notices))
+        Ok(config)
     }
 
     /// Applies the text of a configuration file.

@@ -85,6 +85,8 @@ pub struct Storage {
     pub redis_ca: Option<String>,
     /// Connections to MySQL of this process.
     pub mysql_connections: u32,
+    /// Batches of sends that this process has in flight to MySQL, up to half of the connections.
+    pub mysql_parallel_batches: u32,
     /// Accepts a MySQL server that answers commits before they are on disk.
     pub relaxed_durability: bool,
     /// Stands before every key in Redis.
@@ -109,6 +111,7 @@ impl Default for Storage {
             mysql_ca: None,
             redis_ca: None,
             mysql_connections: 16,
+            mysql_parallel_batches: 8,
             relaxed_durability: false,
             redis_prefix: "gimlet:".into(),
             migrate: true,
@@ -244,6 +247,10 @@ pub struct Http {
     pub anonymous_upload: bool,
     /// Pages of which origins may open a WebSocket and upload.
     pub origins: Vec<String>,
+    /// Bytes that uploads leave free on the disk, at least; more if messages need more.
+    pub upload_min_free: u64,
+    /// Bytes a user may upload in a day; 0 is unlimited.
+    pub upload_quota: u64,
 }
 
 impl Default for Http {
@@ -253,6 +260,8 @@ impl Default for Http {
             upload_max: 20 << 20,
             anonymous_upload: false,
             origins: vec!["same".into()],
+            upload_min_free: 1 << 30,
+            upload_quota: 1 << 30,
         }
     }
 }
@@ -343,6 +352,12 @@ pub struct Limits {
     pub idle: Duration,
     /// A connection that says nothing after connecting is closed after this.
     pub silent_before_sign_in: Duration,
+    /// A client that takes nothing of what is written to it for this long is closed.
+    pub stuck: Duration,
+    /// A WebSocket client that got nothing for this long gets a ping; 0 means never.
+    pub ws_silence: Duration,
+    /// Bytes that the system holds for one client connection, in each direction.
+    pub socket_buffer: usize,
 }
 
 impl Default for Limits {
@@ -353,6 +368,9 @@ impl Default for Limits {
             per_address: 1_000,
             idle: Duration::from_mins(11),
             silent_before_sign_in: Duration::from_secs(10),
+            stuck: Duration::from_mins(2),
+            ws_silence: Duration::from_secs(50),
+            socket_buffer: 64 << 10,
         }
     }
 }
@@ -360,6 +378,8 @@ impl Default for Limits {
 /// `[stop]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
+    /// How long it serves on, not ready any more, before it stops accepting.
+    pub delay: Duration,
     /// How long a stop may take.
     pub grace: Duration,
     /// Clients are told to come back after a random part of this.
@@ -369,6 +389,7 @@ pub struct Stop {
 impl Default for Stop {
     fn default() -> Self {
         Self {
+            delay: Duration::ZERO,
             grace: Duration::from_secs(10),
             come_back: Duration::from_secs(3),
         }

@@ -44,6 +44,7 @@ settings! {
     "storage.mysql_ca": maybe storage.mysql_ca;
     "storage.redis_ca": maybe storage.redis_ca;
     "storage.mysql_connections": number storage.mysql_connections;
+    "storage.mysql_parallel_batches": number storage.mysql_parallel_batches;
     "storage.relaxed_durability": switch storage.relaxed_durability;
     "storage.redis_prefix": text storage.redis_prefix;
     "storage.migrate": switch storage.migrate;
@@ -60,6 +61,8 @@ settings! {
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
     "http.origins": list http.origins;
+    "http.upload_min_free": bytes http.upload_min_free;
+    "http.upload_quota": bytes http.upload_quota;
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;
@@ -74,11 +77,16 @@ settings! {
     "limits.per_address": number limits.per_address;
     "limits.idle": duration limits.idle;
     "limits.silent_before_sign_in": duration limits.silent_before_sign_in;
+    "limits.stuck": duration limits.stuck;
+    "limits.ws_silence": duration limits.ws_silence;
+    "limits.socket_buffer": bytes limits.socket_buffer;
     "limits.failed_sign_ins": number limits.node.failed_sign_ins;
     "limits.content": bytes limits.node.content;
     "limits.mentions": number limits.node.mentions;
     "limits.group_members": number limits.node.group_members;
     "limits.group_adds": number limits.node.group_adds;
+    "limits.group_backlog": number limits.node.group_backlog;
+    "limits.node_backlog": number limits.node.node_backlog;
     "limits.send_rate": number limits.node.send_rate;
     "limits.send_burst": number limits.node.send_burst;
     "limits.request_rate": number limits.node.request_rate;
@@ -98,6 +106,7 @@ settings! {
     "limits.profiles": number limits.node.profiles;
     "limits.list_page": number limits.node.list_page;
     "limits.keep_entries": number limits.node.keep_entries;
+    "stop.delay": duration stop.delay;
     "stop.grace": duration stop.grace;
     "stop.come_back": duration stop.come_back;
     "log.format": choice log.format;

@@ -9,17 +9,20 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_transport::origins::Origins;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 
 use super::folder::Folder;
 use super::kind;
+use super::quota::{Bounds, Quota};
+use super::range::{self, Part};
 use super::upload::{self, Refused};
 use crate::tokens::Tokens;
 
@@ -45,10 +48,13 @@ pub(crate) struct Files {
     pub(crate) anonymous: bool,
     /// Pages that may upload.
     pub(crate) origins: Origins,
+    /// How much may be uploaded.
+    pub(crate) bounds: Bounds,
 }
 
 struct Service {
     files: Files,
+    quota: Quota,
     places: Semaphore,
 }
 
@@ -59,6 +65,7 @@ pub(crate) fn router(files: Files) -> Router {
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))
         .with_state(Arc::new(Service {
+            quota: Quota::new(files.bounds),
             files,
             places: Semaphore::new(UPLOADS),
         }))
@@ -78,9 +85,11 @@ async fn upload(
         let why = "pages of this Origin may not upload; add it to http.origins of the server";
         return Err(Refused::Forbidden(why.into()));
     }
-    if !files.anonymous {
-        check(&headers, &files.tokens).await?;
-    }
+    let user = if files.anonymous {
+        None
+    } else {
+        Some(check(&headers, &files.tokens).await?)
+    };
     let _place = service.places.try_acquire().map_err(|_| {
         Refused::Busy("too many uploads at this moment; try again in some seconds".into())
     })?;
@@ -90,7 +99,8 @@ async fn upload(
             error.body_text()
         ))
     })?;
-    let taken = upload::take(body, &files.folder, files.max);
+    let room = service.quota.begin(user);
+    let taken = upload::take(body, &files.folder, files.max, room);
     let name = tokio::time::timeout(UPLOAD_TIMEOUT, taken)
         .await
         .map_err(|_| Refused::Bad("the upload took too long; send it again".into()))??;
@@ -99,7 +109,7 @@ async fn upload(
 
 /// Accepts gim's triple as headers: `user_id`, `device_id`, `token`, or with hyphens, which proxies
 /// let through.
-async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<(), Refused> {
+async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<UserId, Refused> {
     let field = |name: &str| {
         headers
             .get(name)
@@ -116,7 +126,7 @@ async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<(), Refused> {
     };
     // A proxy stands before most HTTP listeners: by address nobody is counted here.
     match tokens.check(None, user, device, token).await {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(user),
         Err(refusal @ Refusal::Unauthorized(_)) => Err(Refused::Unauthorized(refusal.to_string())),
         Err(refusal) => Err(Refused::Busy(refusal.to_string())),
     }
@@ -125,6 +135,7 @@ async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<(), Refused> {
 async fn download(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let found = service
         .files
@@ -135,25 +146,55 @@ async fn download(
     let kind = name
         .rsplit_once('.')
         .and_then(|(_, ext)| kind::of_extension(ext));
-    let (Some((file, length)), Some(kind)) = (found, kind) else {
+    let (Some((mut file, length)), Some(kind)) = (found, kind) else {
         return Ok((StatusCode::NOT_FOUND, "no such file\n").into_response());
     };
     let shown = if kind.inline { "inline" } else { "attachment" };
+    let etag = range::etag(&name);
+    let given = |name| headers.get(name).and_then(|it| it.to_str().ok());
+    let lasting = [
+        (header::ETAG, etag.clone()),
+        (header::ACCEPT_RANGES, "bytes".to_owned()),
+        (
+            header::CACHE_CONTROL,
+            "public, max-age=31536000, immutable".to_owned(),
+        ),
+    ];
+    if given(header::IF_NONE_MATCH).is_some_and(|it| range::is_known(it, &etag)) {
+        return Ok((StatusCode::NOT_MODIFIED, lasting).into_response());
+    }
+    let asked = range::part(given(header::RANGE), given(header::IF_RANGE), &etag, length);
+    let (status, first, sent) = match asked {
+        Part::Whole => (StatusCode::OK, 0, length),
+        Part::Bytes(first, last) => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Part::Nothing => {
+            let held = [(header::CONTENT_RANGE, format!("bytes */{length}"))];
+            return Ok((StatusCode::RANGE_NOT_SATISFIABLE, held, lasting).into_response());
+        }
+    };
+    if first > 0 {
+        let sought = file.seek(SeekFrom::Start(first)).await;
+        sought.map_err(Refused::Failed)?;
+    }
     let headers = [
         (header::CONTENT_TYPE, kind.mime.to_owned()),
-        (header::CONTENT_LENGTH, length.to_string()),
+        (header::CONTENT_LENGTH, sent.to_string()),
         (header::CONTENT_DISPOSITION, shown.to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; sandbox".to_owned(),
         ),
-        (
-            header::CACHE_CONTROL,
-            "public, max-age=31536000, immutable".to_owned(),
-        ),
     ];
-    Ok((headers, Body::from_stream(ReaderStream::new(file))).into_response())
+    let body = Body::from_stream(ReaderStream::new(file.take(sent)));
+    let mut response = (status, headers, lasting, body).into_response();
+    if status == StatusCode::PARTIAL_CONTENT {
+        let part = format!("bytes {first}-{}/{length}", first + sent - 1);
+        if let Ok(part) = HeaderValue::try_from(part) {
+            response.headers_mut().insert(header::CONTENT_RANGE, part);
+        }
+    }
+    Ok(response)
 }
 
 #[cfg(test)]

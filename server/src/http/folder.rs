@@ -52,6 +52,11 @@ impl Folder {
         }
     }
 
+    /// Where it is; made now if it is not there.
+    pub(super) fn path(&self) -> io::Result<&Path> {
+        self.open()
+    }
+
     /// Begins a new file.
     pub(super) async fn begin(&self) -> io::Result<Draft> {
         let folder = self.open()?.to_owned();

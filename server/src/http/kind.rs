@@ -39,8 +39,12 @@ const KINDS: &[Kind] = &[
     media("bmp", "image/bmp"),
     media("heic", "image/heic"),
     media("avif", "image/avif"),
+    media("ico", "image/x-icon"),
+    document("tif", "image/tiff"),
     media("mp4", "video/mp4"),
     media("mov", "video/quicktime"),
+    media("3gp", "video/3gpp"),
+    media("avi", "video/x-msvideo"),
     media("webm", "video/webm"),
     media("m4a", "audio/mp4"),
     media("mp3", "audio/mpeg"),
@@ -49,8 +53,12 @@ const KINDS: &[Kind] = &[
     media("wav", "audio/wav"),
     media("flac", "audio/flac"),
     media("amr", "audio/amr"),
+    media("silk", "audio/silk"),
     document("pdf", "application/pdf"),
     document("zip", "application/zip"),
+    document("7z", "application/x-7z-compressed"),
+    document("rar", "application/vnd.rar"),
+    document("gz", "application/gzip"),
     document(
         "docx",
         "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
@@ -71,14 +79,17 @@ const KINDS: &[Kind] = &[
     document("xls", "application/vnd.ms-excel"),
     document("ppt", "application/vnd.ms-powerpoint"),
     document("rtf", "application/rtf"),
-    document("txt", "text/plain; charset=utf-8"),
-    document("csv", "text/plain; charset=utf-8"),
-    document("md", "text/plain; charset=utf-8"),
+    // In what encoding a text is, only its reader knows.
+    document("txt", "text/plain"),
+    document("log", "text/plain"),
+    document("csv", "text/csv"),
+    document("md", "text/markdown"),
+    document("json", "application/json"),
 ];
 
 const ZIPPED: &[&str] = &["zip", "docx", "xlsx", "pptx", "odt", "ods", "odp", "epub"];
 const OLE: &[&str] = &["doc", "xls", "ppt"];
-const TEXT: &[&str] = &["txt", "csv", "md"];
+const TEXT: &[&str] = &["txt", "log", "csv", "md", "json"];
 
 /// How many bytes of a file [`recognise`] wants to see.
 pub(super) const HEAD: usize = 512;
@@ -111,6 +122,10 @@ pub(super) fn recognise(head: &[u8], name: &str) -> Option<Kind> {
     if let Some(extension) = by_content(head) {
         return of_extension(extension);
     }
+    // Some programs write something before the header of a PDF, which readers pass over.
+    if extension.as_deref() == Some("pdf") && head.windows(5).any(|it| it == b"%PDF-") {
+        return of_extension("pdf");
+    }
     if is_text(head) { named(TEXT) } else { None }
 }
 
@@ -120,19 +135,30 @@ fn by_content(head: &[u8]) -> Option<&'static str> {
         [0x89, b'P', b'N', b'G', ..] => return Some("png"),
         [0xFF, 0xD8, 0xFF, ..] => return Some("jpg"),
         [b'G', b'I', b'F', b'8', ..] => return Some("gif"),
-        [b'I', b'D', b'3', ..] | [0xFF, 0xFB | 0xF3 | 0xF2, ..] => return Some("mp3"),
+        // A frame of MPEG 1, 2 or 2.5, layer III, with a checksum or without.
+        [b'I', b'D', b'3', ..] | [0xFF, 0xE2 | 0xE3 | 0xF2 | 0xF3 | 0xFA | 0xFB, ..] => {
+            return Some("mp3");
+        }
         [0xFF, 0xF1 | 0xF9, ..] => return Some("aac"),
         [0x1A, 0x45, 0xDF, 0xA3, ..] => return Some("webm"),
+        [b'I', b'I', b'*', 0, ..] | [b'M', b'M', 0, b'*', ..] => return Some("tif"),
+        [0, 0, 1, 0, _, 0, ..] => return Some("ico"),
+        [b'7', b'z', 0xBC, 0xAF, 0x27, 0x1C, ..] => return Some("7z"),
+        [b'R', b'a', b'r', b'!', 0x1A, 0x07, ..] => return Some("rar"),
+        [0x1F, 0x8B, 0x08, ..] => return Some("gz"),
         _ => {}
     }
     match (at(0, 4), at(8, 12)) {
         (b"RIFF", b"WEBP") => Some("webp"),
         (b"RIFF", b"WAVE") => Some("wav"),
+        (b"RIFF", b"AVI ") => Some("avi"),
         (b"OggS", _) => Some("ogg"),
         (b"fLaC", _) => Some("flac"),
         (b"%PDF", _) => Some("pdf"),
         _ if at(4, 8) == b"ftyp" => Some(brand(at(8, 12))),
         _ if head.starts_with(b"#!AMR") => Some("amr"),
+        // Some messengers put a byte before it.
+        _ if head.starts_with(b"#!SILK") || head.starts_with(b"\x02#!SILK") => Some("silk"),
         _ if head.starts_with(b"{\\rtf") => Some("rtf"),
         // Its header says twice how long it is; "BM" alone begins many a text.
         _ if head.starts_with(b"BM") && at(6, 10) == [0; 4] => Some("bmp"),
@@ -147,23 +173,32 @@ fn brand(brand: &[u8]) -> &'static str {
         b"avif" | b"avis" => "avif",
         b"qt  " => "mov",
         b"M4A " | b"M4B " => "m4a",
+        [b'3', b'g', ..] => "3gp",
         _ => "mp4",
     }
 }
 
-/// Whether it is UTF-8 (perhaps cut off) without control characters, and no markup a browser runs.
+/// Whether it is a text, in whatever encoding: UTF-16 says so by its first bytes, and all others (UTF-8,
+/// GBK, the ISO and Windows ones) have letters from 0x20 up. Nothing that a machine runs is without
+/// control characters. A text is never shown in place, so markup in it is harmless.
 fn is_text(head: &[u8]) -> bool {
-    let valid = match std::str::from_utf8(head) {
-        Ok(text) => text,
-        Err(error) if error.error_len().is_none() => {
-            let whole = head.get(..error.valid_up_to()).unwrap_or_default();
-            std::str::from_utf8(whole).unwrap_or_default()
-        }
-        Err(_) => return false,
-    };
-    !valid
-        .chars()
-        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    match head {
+        [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        _ => head.iter().all(|&byte| !is_control(u32::from(byte))),
+    }
+}
+
+fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> bool {
+    let (units, _) = bytes.as_chunks::<2>();
+    let mut units = units.iter().map(|&it| u32::from(unit(it)));
+    !bytes.is_empty() && units.all(|it| !is_control(it))
+}
+
+/// Whether a character stands in no text. Line ends, tabs, form feeds, and the colours of a terminal do.
+const fn is_control(character: u32) -> bool {
+    const ESCAPE: u32 = 0x1B;
+    matches!(character, 0..=0x1F | 0x7F) && !matches!(character, 0x09 | 0x0A | 0x0C | 0x0D | ESCAPE)
 }
 
 #[cfg(test)]
@@ -198,6 +233,45 @@ mod tests {
         assert_eq!(kept(b"\x7fELF", "a.txt"), None);
         assert_eq!(kept(b"MZ\0\0", "a.png"), None);
         assert_eq!(kept(b"", "a.png"), None);
+    }
+
+    #[test]
+    fn texts_are_kept_in_any_encoding() {
+        for text in [
+            "中文 text".as_bytes(),
+            b"\xef\xbb\xbfwith a byte order mark",
+            b"\xd6\xd0\xce\xc4\xb1\xa8\xb8\xe6",
+            b"\xff\xfeh\0i\0",
+            b"\xfe\xff\0h\0i",
+            b"caf\xe9 au lait",
+            b"page 1\x0cpage 2\r\n\x1b[31mred\x1b[0m",
+        ] {
+            assert_eq!(kept(text, "a.txt"), Some("txt"), "{text:?}");
+        }
+        assert_eq!(kept(b"\xe8\xec\xff;\xf4", "a.csv"), Some("csv"));
+        assert_eq!(kept(b"{\"a\":1}", "a.json"), Some("json"));
+        assert_eq!(kept(b"a\0b", "a.txt"), None);
+        assert_eq!(kept(b"\xff\xfe\x01\0", "a.txt"), None);
+        assert_eq!(kept(b"\xff\xfe", "a.txt"), None);
+    }
+
+    #[test]
+    fn common_media_are_kept() {
+        for (head, name, extension) in [
+            (&b"\xff\xe3\x18\xc4"[..], "a.mp3", "mp3"),
+            (b"\xff\xfa\x90\x64", "a.mp3", "mp3"),
+            (b"\0\0\0\x18ftyp3gp4", "a.3gp", "3gp"),
+            (b"RIFF\x10\x10\0\0AVI LIST", "a.avi", "avi"),
+            (b"II*\0....", "a.tif", "tif"),
+            (b"\0\0\x01\0\x01\0", "a.ico", "ico"),
+            (b"7z\xbc\xaf\x27\x1c", "a.7z", "7z"),
+            (b"Rar!\x1a\x07\x01\0", "a.rar", "rar"),
+            (b"\x1f\x8b\x08", "a.tar.gz", "gz"),
+            (b"#!SILK_V3", "a.silk", "silk"),
+            (b"\n\n%PDF-1.4", "a.pdf", "pdf"),
+        ] {
+            assert_eq!(kept(head, name), Some(extension), "{name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,8 @@ pub(crate) mod files;
 mod folder;
 mod kind;
 mod pace;
+mod quota;
+mod range;
 mod upload;
 
 use std::net::SocketAddr;
@@ -22,6 +24,7 @@ use axum::middleware::Next;
 use axum::response::IntoResponse as _;
 use gimlet_transport::admission::Admission;
 use gimlet_transport::development;
+use gimlet_transport::wrong_port::Foreign;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::{Pace, Paced};
@@ -32,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use crate::accept::Ends;
 
 pub(crate) use folder::Folder;
+pub(crate) use quota::Bounds;
 
 /// The first byte, and each request's header, must come within this.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +43,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// After a failed accept (no descriptors, usually) it waits this long.
 const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is one of gimlet's HTTP/1.1 ports, without TLS. gRPC is on listen.grpc \
+    (by default 50100). TLS is a proxy's: docs/proxies.md.";
 
 /// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`; its
 /// connections are tasks of `tracker`.
@@ -69,7 +77,7 @@ pub(crate) async fn serve(
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
+                gimlet_core::warn_rated!(%error, "accept failed");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -95,22 +103,23 @@ pub(crate) fn direct_only(router: Router, development: bool) -> Router {
     ))
 }
 
-/// Answers a connection that begins with the PROXY protocol, and lets the peer read it.
-pub(crate) async fn refuse_proxy(mut stream: TcpStream) {
-    let text = development::PROXY_REFUSAL;
-    let answer = format!(
-        "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
-        text.len() + 1
-    );
+/// Answers a connection that begins with the PROXY protocol.
+pub(crate) async fn refuse_proxy(stream: TcpStream) {
+    let answer = Foreign::Http1.answer(development::PROXY_REFUSAL);
+    refuse(stream, &answer).await;
+}
+
+/// Writes an answer and lets the peer read it: closing with unread input would reset the connection
+/// and destroy the answer on its way.
+pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
     let told = async {
-        stream.write_all(answer.as_bytes()).await?;
+        stream.write_all(answer).await?;
         stream.shutdown().await?;
-        // Closing with unread input would reset the connection and destroy the answer.
         let mut rest = [0; 512];
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
+    // That it has left by itself changes nothing.
     let _ = tokio::time::timeout(REFUSE_TIMEOUT, told).await;
 }
 
@@ -118,20 +127,22 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: E
     let Ends { stop, cut } = ends;
     let mut bytes = [0; development::PROXY_PREFIX_MAX];
     let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut bytes));
-    let spoken = tokio::select! {
+    let first = tokio::select! {
         biased;
         () = stop.cancelled() => return,
-        spoken = first => spoken,
+        first = first => first,
     };
-    match spoken {
-        Ok(Ok(1..)) if development::begins_with_proxy(&bytes) => {
-            return refuse_proxy(stream).await;
-        }
-        Ok(Ok(1..)) => {}
-        _ => {
-            tracing::debug!(%peer, "http connection said nothing");
-            return;
-        }
+    let Ok(Ok(read @ 1..)) = first else {
+        tracing::debug!(%peer, "http connection said nothing");
+        return;
+    };
+    let first = bytes.get(..read).unwrap_or_default();
+    if development::begins_with_proxy(first) {
+        return refuse_proxy(stream).await;
+    }
+    if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(first) {
+        tracing::debug!(%peer, "{} on an HTTP port", foreign.name());
+        return refuse(stream, &foreign.answer(WRONG_PORT)).await;
     }
     let pace = Pace::default();
     let paced = Paced::new(stream, pace.clone());
@@ -204,6 +215,14 @@ mod tests {
             whole.ends_with(b"hello"),
             "and an idle connection is closed in the end"
         );
+    }
+
+    #[tokio::test]
+    async fn grpc_and_tls_are_told_that_this_is_not_their_port() {
+        let said = answer(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await;
+        assert!(String::from_utf8_lossy(&said).contains("gRPC is on listen.grpc"));
+        let said = answer(&[0x16, 0x03, 0x01, 0x00, 0x05, 1, 0, 0, 1, 0]).await;
+        assert_eq!(said.first(), Some(&0x15), "an alert of TLS");
     }
 
     #[tokio::test(start_paused = true)]

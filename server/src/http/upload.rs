@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::folder::{Draft, Folder};
 use super::kind::{self, Kind};
+use super::quota::{Exceeded, Upload};
 
 /// Why an upload or download is refused.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) enum Refused {
     TooLarge(u64),
     /// 415.
     Unsupported,
+    /// 429 or 507.
+    Exceeded(Exceeded),
     /// 503.
     Busy(String),
     /// 500 or 507.
@@ -60,9 +63,30 @@ impl IntoResponse for Refused {
                 "this kind of file is not kept; send an image, audio, video or a common document"
                     .into(),
             ),
+            Self::Exceeded(Exceeded::Quota { each, wait }) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "you may upload {each} bytes a day; try again in {} minutes",
+                    wait.as_secs().div_ceil(60)
+                ),
+            ),
+            Self::Exceeded(Exceeded::Disk { free, needed }) => {
+                tracing::debug!(
+                    free,
+                    needed,
+                    "upload refused, disk has too little free space"
+                );
+                (
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    format!(
+                        "the server's disk has {free} bytes free and keeps {needed} for messages; \
+                         uploads are taken again when there is room"
+                    ),
+                )
+            }
             Self::Busy(text) => (StatusCode::SERVICE_UNAVAILABLE, text),
             Self::Failed(error) => {
-                tracing::error!(%error, "file storage failed");
+                gimlet_core::error_rated!(%error, "file storage failed");
                 if error.kind() == std::io::ErrorKind::StorageFull {
                     (StatusCode::INSUFFICIENT_STORAGE, "the disk is full".into())
                 } else {
@@ -100,10 +124,11 @@ pub(super) async fn take(
     mut body: Multipart,
     folder: &Folder,
     max: u64,
+    room: Upload,
 ) -> Result<String, Refused> {
     while let Some(field) = body.next_field().await.map_err(|e| broken(&e, max))? {
         if field.name() == Some("file") {
-            return keep(field, folder, max).await;
+            return keep(field, folder, max, room).await;
         }
     }
     Err(Refused::Bad(
@@ -111,7 +136,12 @@ pub(super) async fn take(
     ))
 }
 
-async fn keep(mut field: Field<'_>, folder: &Folder, max: u64) -> Result<String, Refused> {
+async fn keep(
+    mut field: Field<'_>,
+    folder: &Folder,
+    max: u64,
+    mut room: Upload,
+) -> Result<String, Refused> {
     let name = field.file_name().unwrap_or_default().to_owned();
     let mut head = Vec::new();
     let mut file: Option<(Draft, Kind)> = None;
@@ -121,6 +151,9 @@ async fn keep(mut field: Field<'_>, folder: &Folder, max: u64) -> Result<String,
         if total > max {
             return Err(Refused::TooLarge(max));
         }
+        let path = folder.path().map_err(Refused::Failed)?;
+        room.take(path, chunk.len() as u64)
+            .map_err(Refused::Exceeded)?;
         if let Some((draft, _)) = &mut file {
             draft.write(&chunk).await.map_err(Refused::Failed)?;
             continue;
@@ -139,7 +172,9 @@ async fn keep(mut field: Field<'_>, folder: &Folder, max: u64) -> Result<String,
         }
         None => begin(&head, &name, folder).await?,
     };
-    draft.keep(kind.extension).await.map_err(Refused::Failed)
+    let name = draft.keep(kind.extension).await.map_err(Refused::Failed)?;
+    room.keep();
+    Ok(name)
 }
 
 async fn begin(head: &[u8], name: &str, folder: &Folder) -> Result<(Draft, Kind), Refused> {

@@ -74,7 +74,9 @@ impl Running {
         });
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut banner = String::new();
-        while !banner.contains("Ctrl-C") {
+        // With a JSON log there is no banner.
+        let has_banner = !env.contains(&("GIMLET_LOG__FORMAT", "json"));
+        while has_banner && !banner.contains("Ctrl-C") {
             let read = out.read_line(&mut banner).unwrap();
             assert_ne!(read, 0, "it ended: {banner}{}", log.0.lock().unwrap());
         }
@@ -85,6 +87,9 @@ impl Running {
             log,
             reader: Some(reader),
         };
+        if !has_banner {
+            running.await_log("\"started\"");
+        }
         (running, banner)
     }
 
@@ -118,6 +123,9 @@ impl Running {
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
+        if self.banner.is_empty() {
+            assert_eq!(rest, "", "with a JSON log there is nothing for people");
+        }
         let status = self.child.wait().unwrap();
         self.reader.take().unwrap().join().unwrap();
         let log = self.log.0.lock().unwrap().clone();

@@ -13,6 +13,7 @@ use gimlet_core::store::{Append, Appended, Key, RosterVersion};
 use gimlet_core::time::Timestamp;
 
 use super::decide::{self, First, Known, Verdict};
+use super::lock::{self, Locks};
 use super::session::{Session, bytes, fixed, group, message_id, number, signed, user};
 use super::{cut, job};
 use crate::error::Fault;
@@ -48,17 +49,32 @@ pub(super) async fn append(
     batch: &[Append],
     now: Timestamp,
 ) -> Result<Vec<Appended>, Fault> {
+    append_with(session, batch, now, Locks::Wait).await
+}
+
+/// The same, with what is done about rows that are locked.
+pub(super) async fn append_with(
+    session: &mut Session,
+    batch: &[Append],
+    now: Timestamp,
+    locks: Locks,
+) -> Result<Vec<Appended>, Fault> {
     let mut known = Known {
-        keys: lock_keys(session, batch, now).await?,
+        keys: lock_keys(session, batch, now, locks).await?,
         ..Known::default()
     };
-    look_at_groups(session, batch, &mut known).await?;
+    look_at_groups(session, batch, &mut known, locks).await?;
     let verdicts = decide::decide(batch, &mut known);
     let counts = decide::counts(batch, &verdicts);
     if counts.is_empty() {
         return Ok(outcomes(&verdicts, &[], batch));
     }
     let jobs = job::number_jobs(session, &verdicts).await?;
+    if locks == Locks::NoWait {
+        // Upserts know no NOWAIT: their rows are locked by a read before.
+        let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
+        lock::lock(session, lock::HEADS, &users, locks).await?;
+    }
     let mut next = take_seqs(session, &counts).await?;
     let mut seqs: Vec<Vec<(UserId, Seq)>> = Vec::with_capacity(batch.len());
     let mut entries: Vec<NewEntry> = Vec::new();
@@ -134,8 +150,13 @@ async fn lock_keys(
     session: &mut Session,
     batch: &[Append],
     now: Timestamp,
+    locks: Locks,
 ) -> Result<HashMap<Vec<u8>, First>, Fault> {
     let keys: Vec<_> = keys(batch).into_values().collect();
+    if locks == Locks::NoWait {
+        let ids: Vec<&[u8]> = keys.iter().map(|(key, _)| key.id.as_slice()).collect();
+        lock::lock(session, lock::KEYS, &ids, locks).await?;
+    }
     for piece in cut::filled(keys.len()) {
         let mut insert = sqlx::query(cut::text(
             "INSERT INTO send_key (id, digest, message_id, seq, expires_at) VALUES ",
@@ -155,12 +176,13 @@ async fn lock_keys(
     }
     let mut known = HashMap::new();
     for piece in cut::filled(keys.len()) {
+        // Not a locking read: the rows are locked by the upsert, and a scan would lock those of others.
         let mut select = sqlx::query(cut::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
              WHERE id IN (",
             "?",
             piece.size(),
-            ") FOR UPDATE",
+            ")",
         ));
         for (at, _) in piece.rows() {
             let (key, _) = keys.get(at).expect("a piece of these");
@@ -168,7 +190,7 @@ async fn lock_keys(
         }
         for row in session.rows(select).await? {
             let seq = Seq::new(number(&row, 3)?);
-            // Nobody's answer yet, or nobody's any more: the next send is the first.
+            // Reserved and not committed, or expired: the next send is the first.
             if seq == Seq::ZERO || signed(&row, 4)? <= now.0 {
                 continue;
             }
@@ -188,14 +210,14 @@ async fn look_at_groups(
     session: &mut Session,
     batch: &[Append],
     known: &mut Known,
+    locks: Locks,
 ) -> Result<(), Fault> {
     let groups: BTreeSet<u64> = batch
         .iter()
         .filter_map(|it| it.group().map(GroupId::get))
         .collect();
     let groups: Vec<u64> = groups.into_iter().collect();
-    let head = "SELECT group_id, version FROM group_info FORCE INDEX (PRIMARY) WHERE group_id IN (";
-    for row in session.rows_in(head, &groups, ") FOR UPDATE").await? {
+    for row in lock::lock(session, lock::GROUPS, &groups, locks).await? {
         let version = RosterVersion(number(&row, 1)?);
         known.rosters.insert(group(&row, 0)?, version);
     }
@@ -243,7 +265,8 @@ pub(super) async fn take_seqs(
     let users: Vec<u64> = rows.iter().map(|(user, _)| *user).collect();
     let head = "SELECT user_id, seq FROM inbox_head FORCE INDEX (PRIMARY) WHERE user_id IN (";
     let mut next = BTreeMap::new();
-    for row in session.rows_in(head, &users, ") FOR UPDATE").await? {
+    // Not a locking read, as for the keys.
+    for row in session.rows_in(head, &users, ")").await? {
         let user = user(&row, 0)?;
         let n = counts.get(&user).copied().unwrap_or_default();
         let raised = number(&row, 1)?;

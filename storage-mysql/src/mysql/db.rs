@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use gimlet_core::dependency::Dependency;
+use gimlet_core::error::Causes;
 use gimlet_core::store::{Kind, StoreError};
 use gimlet_core::time::{Clock, Timestamp};
 use tokio::time::{Instant, timeout_at};
@@ -38,8 +40,10 @@ struct Inner {
     clock: Arc<dyn Clock>,
     deadline: Duration,
     slow: Duration,
+    parallel_batches: usize,
     statements: Arc<AtomicU64>,
     tasks: TaskTracker,
+    health: Arc<Dependency>,
     epoch: super::seq::EpochCell,
     history: Arc<History>,
     tokens: super::tokens::Tokens,
@@ -67,6 +71,9 @@ pub(super) enum Once {
 pub(super) enum Pace {
     /// Somebody waits for it.
     Prompt,
+    /// Somebody waits for it, and the caller divides it when a part of it is locked: a lock that was
+    /// waited for once is not waited for again.
+    Divisible,
     /// Housekeeping.
     Slow,
 }
@@ -95,8 +102,10 @@ impl Db {
                 clock,
                 deadline: config.deadline,
                 slow: config.slow_deadline,
+                parallel_batches: config.parallel_batches() as usize,
                 statements: Arc::default(),
                 tasks: TaskTracker::new(),
+                health: Arc::new(Dependency::new("mysql")),
                 epoch: super::seq::EpochCell::default(),
                 history,
                 tokens: super::tokens::Tokens::default(),
@@ -109,11 +118,46 @@ impl Db {
         self.inner.statements.load(Ordering::Relaxed)
     }
 
+    /// Whether MySQL answers.
+    pub(crate) fn health(&self) -> Arc<Dependency> {
+        Arc::clone(&self.inner.health)
+    }
+
+    /// Asks for a sign of life; what comes of it is in the health.
+    pub(crate) async fn ping(&self) {
+        let asked = self.once("mysql.ping", Once::Read, |session| {
+            Box::pin(session.plain("DO 0"))
+        });
+        if let Err(error) = asked.await {
+            tracing::debug!(error = %Causes(&error), "no sign of life");
+        }
+    }
+
+    /// Notes whether the server did what it was asked. A fault that is about the statement is an
+    /// answer.
+    fn note<T>(&self, done: &Result<T, Fault>) {
+        let health = &self.inner.health;
+        match done {
+            Err(fault) if fault.is_outage() => health.note_failure(fault, false),
+            Ok(_) | Err(_) => health.note_answer(),
+        }
+    }
+
+    /// Connections: all, and those that are not in use.
+    pub(crate) fn connections(&self) -> (usize, usize) {
+        self.inner.pool.counts()
+    }
+
     /// Waits for the work in flight and closes the connections.
     pub(crate) async fn close(&self) {
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.pool.close().await;
+    }
+
+    /// Batches that one node has in flight.
+    pub(super) fn parallel_batches(&self) -> usize {
+        self.inner.parallel_batches
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -174,8 +218,11 @@ impl Db {
     ) -> Result<T, StoreError> {
         let deadline = self.deadline(pace);
         let db = self.clone();
-        self.spawn(op, async move { db.transactions(deadline, work).await })
-            .await
+        self.spawn(
+            op,
+            async move { db.transactions(pace, deadline, work).await },
+        )
+        .await
     }
 
     /// Runs one statement outside any transaction, again if the way to the server broke.
@@ -197,7 +244,7 @@ impl Db {
     fn deadline(&self, pace: Pace) -> Instant {
         Instant::now()
             + match pace {
-                Pace::Prompt => self.inner.deadline,
+                Pace::Prompt | Pace::Divisible => self.inner.deadline,
                 Pace::Slow => self.inner.slow,
             }
     }
@@ -208,7 +255,10 @@ impl Db {
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) -> Result<T, StoreError> {
         match self.inner.tasks.spawn(work).await {
-            Ok(done) => done.map_err(|fault| fault.of(op)),
+            Ok(done) => {
+                self.note(&done);
+                done.map_err(|fault| fault.of(op))
+            }
             // The runtime is going down, or a bug: in either case nobody knows.
             Err(lost) => Err(StoreError::with(op, Kind::Unknown, lost)),
         }
@@ -227,7 +277,7 @@ impl Db {
         let Some(old) = self.inner.history.present() else {
             return Ok(());
         };
-        tracing::error!(
+        gimlet_core::error_rated!(
             error = fault as &dyn std::error::Error,
             "the store's history went back"
         );
@@ -243,7 +293,12 @@ impl Db {
         Ok(())
     }
 
-    async fn transactions<T>(&self, deadline: Instant, work: impl Work<T>) -> Result<T, Fault> {
+    async fn transactions<T>(
+        &self,
+        pace: Pace,
+        deadline: Instant,
+        work: impl Work<T>,
+    ) -> Result<T, Fault> {
         let mut backoff = Backoff::default();
         loop {
             let (fault, stale) = match self.session(deadline).await {
@@ -261,7 +316,8 @@ impl Db {
                 continue;
             }
             let again = fault.is_duplicate() || is_worth_repeating(&fault);
-            if !again || !pause(&mut backoff, &fault, stale, deadline).await {
+            let divide = pace == Pace::Divisible && fault.is_lock();
+            if !again || divide || !pause(&mut backoff, &fault, stale, deadline).await {
                 return Err(fault);
             }
             tracing::debug!(
@@ -368,10 +424,10 @@ impl Db {
 
 /// Whether the same work may succeed when it is done again.
 fn is_worth_repeating(fault: &Fault) -> bool {
-    use ErrorScope::{Conflict, Connection, Crowded, Server, Statements};
+    use ErrorScope::{Conflict, Connection, Crowded, Locked, Server, Statements};
     matches!(
         fault.scope(),
-        Conflict | Connection | Crowded | Server | Statements
+        Conflict | Locked | Connection | Crowded | Server | Statements
     )
 }
 

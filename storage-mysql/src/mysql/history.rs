@@ -252,7 +252,7 @@ impl History {
         marks.retain(|mark| mark.epoch == epoch);
         match self.read(epoch) {
             Reading::Back => {
-                tracing::error!("the store's epoch is one that was ended before");
+                gimlet_core::error_rated!("the store's epoch is one that was ended before");
                 return self.renew(conn, epoch).await;
             }
             Reading::Begun => self.begin(epoch),
@@ -261,7 +261,7 @@ impl History {
         for mark in marks {
             let head = stored_head(conn, mark.user).await?;
             if head < mark.seq {
-                tracing::error!(
+                gimlet_core::error_rated!(
                     user = %mark.user,
                     known = mark.seq.get(),
                     found = head.get(),

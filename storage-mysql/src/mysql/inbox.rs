@@ -16,6 +16,7 @@ use gimlet_core::time::Timestamp;
 use sqlx::Row as _;
 
 use super::db::{Db, Once, Pace};
+use super::lock::Locks;
 use super::session::{Session, bytes, number};
 use super::{append, cut, job};
 use crate::error::Fault;
@@ -27,16 +28,15 @@ const SLICE: u64 = 1_000;
 #[async_trait]
 impl InboxStore for Db {
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
-        Append::check("inbox.append", batch)?;
-        if batch.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (batch, now): (Arc<[Append]>, _) = (batch.into(), self.now());
-        self.change("inbox.append", Pace::Prompt, move |session| {
-            let batch = Arc::clone(&batch);
-            async move { append::append(session, &batch, now).await }.boxed()
-        })
-        .await
+        self.append_with(batch, Locks::Wait).await
+    }
+
+    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        self.append_with(batch, Locks::NoWait).await
+    }
+
+    fn append_concurrency(&self) -> usize {
+        self.parallel_batches()
     }
 
     async fn after(
@@ -93,6 +93,25 @@ impl InboxStore for Db {
             }
         }
         Ok(max - usize::try_from(left).unwrap_or(max))
+    }
+}
+
+impl Db {
+    async fn append_with(
+        &self,
+        batch: &[Append],
+        locks: Locks,
+    ) -> Result<Vec<Appended>, StoreError> {
+        Append::check("inbox.append", batch)?;
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (batch, now): (Arc<[Append]>, _) = (batch.into(), self.now());
+        self.change("inbox.append", Pace::Divisible, move |session| {
+            let batch = Arc::clone(&batch);
+            async move { append::append_with(session, &batch, now, locks).await }.boxed()
+        })
+        .await
     }
 }
 

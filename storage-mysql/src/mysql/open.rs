@@ -20,8 +20,12 @@ use crate::error::{Fault, OpenError, UnfitServer};
 /// The part of a server's prepared statements that one process may hold: four of them fit.
 const SHARE: u64 = 4;
 
-/// Opens the pool, checks the server, and draws the epoch of a new store.
-pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<Db, OpenError> {
+/// Opens the pool, checks the server, and draws the epoch and the identity of a new store; returns
+/// the identity as well.
+pub(crate) async fn open(
+    config: &MysqlConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<(Db, u64), OpenError> {
     let connector = Connector::new(config, Purpose::Work)?;
     let mut conn = connector.open().await?;
     settings::warn(&mut conn).await.map_err(OpenError::Mysql)?;
@@ -40,9 +44,10 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
     let settled = async {
         seq::settle_epoch(&mut session).await?;
         // Notes the epoch that is in force: of a new database it was drawn just now.
-        session.check_server().await
+        session.check_server().await?;
+        seq::settle_cluster(&mut session).await
     };
-    settled.await.map_err(|fault| match fault {
+    let cluster = settled.await.map_err(|fault| match fault {
         Fault::Mysql(error) if Fault::number_of(&error) == Some(1146) => {
             OpenError::Schema(error.to_string())
         }
@@ -50,7 +55,7 @@ pub(crate) async fn open(config: &MysqlConfig, clock: Arc<dyn Clock>) -> Result<
         other => OpenError::Schema(other.to_string()),
     })?;
     session.give_back();
-    Ok(Db::new(pool, clock, config, history))
+    Ok((Db::new(pool, clock, config, history), cluster))
 }
 
 /// How many prepared statements a connection may keep, by what the server has left.

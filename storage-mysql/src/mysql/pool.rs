@@ -17,7 +17,6 @@ use tokio_util::task::TaskTracker;
 
 use super::connect::Connector;
 use super::history::History;
-use super::outage::Outage;
 use super::settings;
 use crate::error::{Fault, UnfitServer};
 use crate::numbers::ErrorScope;
@@ -50,7 +49,6 @@ struct Inner {
     /// One for each connection in use or being made.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
-    outage: Outage,
     tasks: TaskTracker,
 }
 
@@ -117,7 +115,6 @@ impl Pool {
                     statements,
                     closed: false,
                 }),
-                outage: Outage::default(),
                 tasks: TaskTracker::new(),
             }),
         }
@@ -126,6 +123,12 @@ impl Pool {
     /// Connections that exist.
     pub(super) fn open(&self) -> usize {
         self.inner.lock().open
+    }
+
+    /// Connections that exist, and those of them that are not in use.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let state = self.inner.lock();
+        (state.open, state.idle.len())
     }
 
     /// A connection for one piece of work.
@@ -150,16 +153,12 @@ impl Pool {
                         "no more connections"
                     );
                 }
-                Err(fault) => {
-                    self.inner.outage.failed(&fault);
-                    return Err(fault);
-                }
+                Err(fault) => return Err(fault),
             }
         }
     }
 
     fn lease(&self, connected: Connected, permit: OwnedSemaphorePermit, reused: bool) -> Lease {
-        self.inner.outage.recovered();
         Lease {
             reused,
             connected: Some(connected),
@@ -180,7 +179,7 @@ impl Pool {
                     state.statements = (state.statements / 2).max(MIN_STATEMENTS);
                     let statements = state.statements;
                     drop(state);
-                    tracing::warn!(
+                    gimlet_core::warn_rated!(
                         statements,
                         "max_prepared_stmt_count reached; connections keep fewer statements"
                     );
@@ -293,7 +292,9 @@ impl Inner {
         let mut state = self.lock();
         let moved = state.identity.is_some() && state.identity != facts.identity;
         if moved {
-            tracing::warn!("the address of MySQL leads to another server; connecting anew");
+            gimlet_core::warn_rated!(
+                "the address of MySQL leads to another server; connecting anew"
+            );
             state.retire();
         }
         state.identity = facts.identity;

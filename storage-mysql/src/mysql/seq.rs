@@ -46,6 +46,19 @@ pub(super) async fn settle_epoch(session: &mut Session) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Draws the identity of a new database, which no other has, and returns it; one that is there
+/// stays. Redis and other nodes are compared with it.
+pub(super) async fn settle_cluster(session: &mut Session) -> Result<u64, Fault> {
+    let sql = "INSERT INTO meta (name, value) VALUES ('cluster', ?) \
+               ON DUPLICATE KEY UPDATE name = name";
+    let drawn = rand::random::<u64>().max(1);
+    session.run(sqlx::query(sql).bind(drawn)).await?;
+    let sql = "SELECT value FROM meta WHERE name = 'cluster'";
+    let row = session.row(sqlx::query(sql)).await?;
+    let row = row.ok_or(Fault::Corrupt("the identity of the database is missing"))?;
+    number(&row, 0)
+}
+
 /// Raises a counter and returns the first of `n` new numbers.
 pub(super) async fn take(session: &mut Session, scope: u8, n: u64) -> Result<u64, Fault> {
     let sql = "UPDATE counter SET value = LAST_INSERT_ID(value + ?) WHERE scope = ?";

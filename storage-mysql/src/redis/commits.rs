@@ -94,7 +94,7 @@ impl CommitLog for Commits {
         match self.wire.command::<Vec<String>>(&range).await {
             Ok(spelt) => spelt.iter().filter_map(|it| read(it)).collect(),
             Err(error) => {
-                tracing::warn!(
+                gimlet_core::warn_rated!(
                     error = &error as &dyn std::error::Error,
                     "a new MySQL connection is checked without the other nodes' commits: Redis does \
                      not answer"

@@ -195,7 +195,7 @@ impl Inner {
             }
             (wait, first) = (BACKOFF.0, false);
             self.until_broken(&ear).await;
-            tracing::warn!("the feed of rooms broke; it is connected again");
+            gimlet_core::warn_rated!("the feed of rooms broke; it is connected again");
         }
     }
 
@@ -263,7 +263,7 @@ impl Inner {
 
     fn deliver(&self, room: RoomId, payload: &[u8]) {
         let Some((stream, seq, message)) = parse(payload) else {
-            tracing::warn!(%room, "something unreadable was published in a room");
+            gimlet_core::warn_rated!(%room, "something unreadable was published in a room");
             return;
         };
         let mut rooms = self.lock();
@@ -282,7 +282,7 @@ impl Inner {
         let envelope = match record::decode_envelope(Bytes::copy_from_slice(message)) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => {
-                tracing::warn!(%room, %error, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %error, "a room's message was left out");
                 return;
             }
         };

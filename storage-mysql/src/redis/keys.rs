@@ -12,6 +12,7 @@
 //! | `{commits}` | the latest commits of all nodes, newest first |
 //! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
 //! | `{r:5}:live` | the channel of a room |
+//! | `{cluster}:id`, `:young` | the identity of the cluster; there while it was written a lease ago |
 
 use gimlet_core::id::{NodeId, RoomId, UserId};
 
@@ -43,6 +44,14 @@ impl Keys {
 
     pub(super) fn commits(&self) -> String {
         format!("{}{{commits}}", self.prefix)
+    }
+
+    pub(super) fn stamp(&self) -> String {
+        format!("{}{{cluster}}:id", self.prefix)
+    }
+
+    pub(super) fn young(&self) -> String {
+        format!("{}{{cluster}}:young", self.prefix)
     }
 
     pub(super) fn room(&self, room: RoomId, part: &str) -> String {

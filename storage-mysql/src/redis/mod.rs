@@ -11,16 +11,20 @@ mod feed;
 mod keys;
 mod room;
 mod route;
+mod sentinel;
+mod stamp;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use gimlet_core::dependency::Dependency;
 use gimlet_core::store::{DeviceRoute, RoomStore};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::config::RedisConfig;
-use crate::error::OpenError;
+use crate::error::{Fault, OpenError};
 use crate::mysql::CommitLog;
 
 /// What Redis serves.
@@ -29,6 +33,26 @@ pub(crate) struct Served {
     pub(crate) room: Arc<dyn RoomStore>,
     pub(crate) route: Arc<dyn DeviceRoute>,
     pub(crate) commits: Arc<dyn CommitLog>,
+    pub(crate) access: Access,
+}
+
+/// What is known of Redis as a whole. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Access {
+    wire: wire::Wire,
+    pub(crate) cluster: Arc<AtomicU64>,
+    pub(crate) health: Arc<Dependency>,
+}
+
+impl Access {
+    /// Refuses a prefix whose keys are another cluster's. A Redis that does not answer is no reason:
+    /// it is checked when it does.
+    pub(crate) async fn check(&self) -> Result<(), OpenError> {
+        match self.wire.check_owner().await {
+            Err(Fault::OtherCluster(text)) => Err(OpenError::OtherCluster(text)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
 }
 
 /// The background work of one opened Redis; it ends with its last owner.
@@ -39,10 +63,12 @@ struct Background {
 }
 
 /// Prepares the connections; Redis may come later, and go and come.
-pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
-    let wire = || wire::Wire::open(config);
-    let (routes, rooms, history) = (wire()?, wire()?, wire()?);
+pub(crate) fn open(config: &RedisConfig, cluster: Option<u64>) -> Result<Served, OpenError> {
     let keys = keys::Keys::new(&config.prefix);
+    let stamp = Arc::new(stamp::Stamp::new(config, &keys, cluster));
+    let health = Arc::new(Dependency::new("redis"));
+    let wire = || wire::Wire::open(config, &stamp, &health);
+    let (routes, rooms, history) = (wire()?, wire()?, wire()?);
     let stop = CancellationToken::new();
     let background = Background {
         tasks: TaskTracker::new(),
@@ -54,8 +80,14 @@ pub(crate) fn open(config: &RedisConfig) -> Result<Served, OpenError> {
     background.tasks.spawn(sharing);
     let hearing = feed.hear(rooms.listener(), stop);
     background.tasks.spawn(hearing);
+    let access = Access {
+        wire: routes.clone(),
+        cluster: Arc::clone(stamp.cluster()),
+        health,
+    };
     Ok(Served {
         commits,
+        access,
         room: Arc::new(room::Rooms {
             wire: rooms,
             history,

@@ -111,7 +111,7 @@ impl Rooms {
             let seq = Seq::new(seq.ok_or(ODD)?);
             // Written by a version that knows more than this one: live, not lasting, left out.
             let Ok(envelope) = record::decode_envelope(message.clone()) else {
-                tracing::warn!(%room, %seq, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %seq, "a room's message was left out");
                 continue;
             };
             items.push(Arc::new(RoomItem {
@@ -157,7 +157,11 @@ impl RoomStore for Rooms {
     }
 
     async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError> {
-        let done = self.feed.subscribe(room, &sink).await;
+        let subscribing = async {
+            self.wire.owned().await?;
+            self.feed.subscribe(room, &sink).await
+        };
+        let done = subscribing.await;
         done.map_err(|fault| fault.of("room.subscribe"))
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
-use gimlet_core::store::{Claim, DeviceRoute, Route, StoreError};
+use gimlet_core::store::{Claim, DeviceRoute, Renewal, Route, StoreError};
 use redis::{Script, cmd};
 
 use super::keys::Keys;
@@ -142,7 +142,8 @@ impl Routes {
         Ok(self.living(route.into_iter().collect()).await?.pop())
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<bool, Fault> {
+    async fn renew(&self, node: &NodeId) -> Result<Renewal, Fault> {
+        let forgot = self.wire.check_owner().await?;
         // The old value comes with the new one's setting: no moment in between.
         let set = cmd("SET")
             .arg(self.keys.lease(node))
@@ -155,7 +156,10 @@ impl Routes {
         // Each time: the list of nodes may have been lost, or tidied at the wrong moment.
         let add = cmd("SADD").arg(self.keys.nodes()).arg(name(node)).take();
         let _: u64 = self.wire.command(&add).await?;
-        Ok(before.is_some())
+        Ok(Renewal {
+            held: before.is_some(),
+            forgot,
+        })
     }
 
     /// The nodes that took a lease and hold it still; the others are forgotten on the way.
@@ -219,7 +223,7 @@ impl DeviceRoute for Routes {
         read.map_err(|fault| fault.of("route.device"))
     }
 
-    async fn renew(&self, node: &NodeId) -> Result<bool, StoreError> {
+    async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError> {
         let done = Self::renew(self, node).await;
         done.map_err(|fault| fault.of("route.renew"))
     }

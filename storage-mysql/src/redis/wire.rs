@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection};
+use gimlet_core::dependency::Dependency;
+use redis::aio::{
+    ConnectionLike, ConnectionManager, ConnectionManagerConfig, MultiplexedConnection,
+};
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
 use redis::cluster_async::ClusterConnection;
 use redis::io::tcp::TcpSettings;
@@ -21,6 +24,8 @@ use redis::{
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout};
 
+use super::sentinel::{Master, SentinelAddress};
+use super::stamp::Stamp;
 use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 
@@ -39,14 +44,19 @@ pub(super) struct Wire {
 struct Inner {
     way: Way,
     addresses: Vec<ConnectionInfo>,
+    sentinels: Option<SentinelAddress>,
     certificates: Option<TlsCertificates>,
     deadline: Duration,
+    stamp: Arc<Stamp>,
+    health: Arc<Dependency>,
     /// Redis is not asked before this.
     closed_until: Mutex<Option<Instant>>,
 }
 
 enum Way {
     One(ConnectionManager),
+    /// The master that Sentinels name.
+    Master(Box<Master>),
     Cluster(OnceCell<ClusterConnection>),
 }
 
@@ -61,22 +71,37 @@ impl fmt::Debug for Wire {
 /// A connection to run one command on.
 enum Conn {
     One(ConnectionManager),
+    Master(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
 impl Wire {
-    pub(super) fn open(config: &RedisConfig) -> Result<Self, OpenError> {
+    pub(super) fn open(
+        config: &RedisConfig,
+        stamp: &Arc<Stamp>,
+        health: &Arc<Dependency>,
+    ) -> Result<Self, OpenError> {
         let certificates = config.ca.as_deref().map(certificates).transpose()?;
-        Self::with(config, certificates).map_err(OpenError::RedisAddress)
+        Self::with(config, certificates, stamp, health).map_err(OpenError::RedisAddress)
     }
 
-    fn with(config: &RedisConfig, certificates: Option<TlsCertificates>) -> RedisResult<Self> {
-        let addresses = config
-            .url
-            .split(',')
-            .map(|url| address(url.trim()))
-            .collect::<RedisResult<Vec<_>>>()?;
+    fn with(
+        config: &RedisConfig,
+        certificates: Option<TlsCertificates>,
+        stamp: &Arc<Stamp>,
+        health: &Arc<Dependency>,
+    ) -> RedisResult<Self> {
+        let sentinels = SentinelAddress::parse(&config.url, certificates.as_ref())?;
+        let addresses = match &sentinels {
+            Some(_) => Vec::new(),
+            None => (config.url.split(','))
+                .map(|url| address(url.trim()))
+                .collect::<RedisResult<Vec<_>>>()?,
+        };
         let way = match addresses.as_slice() {
+            _ if let Some(sentinels) = &sentinels => {
+                Way::Master(Box::new(Master::new(sentinels, config.deadline)?))
+            }
             [one] => {
                 let settings = ConnectionManagerConfig::new()
                     .set_number_of_retries(1)
@@ -92,8 +117,11 @@ impl Wire {
             inner: Arc::new(Inner {
                 way,
                 addresses,
+                sentinels,
                 certificates,
                 deadline: config.deadline,
+                stamp: Arc::clone(stamp),
+                health: Arc::clone(health),
                 closed_until: Mutex::new(None),
             }),
         })
@@ -107,6 +135,7 @@ impl Wire {
         self.guarded(async {
             match self.conn().await? {
                 Conn::One(mut conn) => command.query_async(&mut conn).await,
+                Conn::Master(mut conn) => command.query_async(&mut conn).await,
                 Conn::Cluster(mut conn) => command.query_async(&mut conn).await,
             }
         })
@@ -123,18 +152,8 @@ impl Wire {
         }
         self.guarded(async {
             match self.conn().await? {
-                Conn::One(conn) => {
-                    let mut answers = Vec::with_capacity(commands.len());
-                    for chunk in commands.chunks(PIPELINE) {
-                        let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
-                        for command in chunk {
-                            pipeline.add_command(command.clone());
-                        }
-                        let part: Vec<T> = pipeline.query_async(&mut conn.clone()).await?;
-                        answers.extend(part);
-                    }
-                    Ok(answers)
-                }
+                Conn::One(conn) => pipelined(conn, &commands).await,
+                Conn::Master(conn) => pipelined(conn, &commands).await,
                 // Their keys are in many slots: each goes its own way.
                 Conn::Cluster(conn) => {
                     let all = commands.iter().map(|command| {
@@ -156,16 +175,46 @@ impl Wire {
         self.guarded(async {
             match self.conn().await? {
                 Conn::One(mut conn) => script.invoke_async(&mut conn).await,
+                Conn::Master(mut conn) => script.invoke_async(&mut conn).await,
                 Conn::Cluster(mut conn) => script.invoke_async(&mut conn).await,
             }
         })
         .await
     }
 
+    /// Compares the owner of the keys with this cluster; returns whether they were claimed less than
+    /// one lease ago, so that some may be missing.
+    pub(super) async fn check_owner(&self) -> Result<bool, Fault> {
+        let question = self.inner.stamp.question();
+        let answer = self.ask(async {
+            match self.conn().await? {
+                Conn::One(mut conn) => question.invoke_async(&mut conn).await,
+                Conn::Master(mut conn) => question.invoke_async(&mut conn).await,
+                Conn::Cluster(mut conn) => question.invoke_async(&mut conn).await,
+            }
+        });
+        let (owner, young): (String, bool) = answer.await?;
+        let noted = self.inner.stamp.note(&owner);
+        match &noted {
+            Ok(()) => self.inner.health.note_answer(),
+            Err(fault) => self.inner.health.note_failure(fault, true),
+        }
+        noted.map(|()| young)
+    }
+
+    /// An error if the keys are not this cluster's, as far as is known; asked from time to time.
+    pub(super) async fn owned(&self) -> Result<(), Fault> {
+        if self.inner.stamp.is_due() {
+            self.check_owner().await?;
+        }
+        self.inner.stamp.verdict()
+    }
+
     /// What the feed connects with.
     pub(super) fn listener(&self) -> Listener {
         Listener {
             addresses: self.inner.addresses.clone(),
+            sentinels: self.inner.sentinels.clone(),
             certificates: self.inner.certificates.clone(),
             deadline: self.inner.deadline,
         }
@@ -174,6 +223,7 @@ impl Wire {
     async fn conn(&self) -> RedisResult<Conn> {
         match &self.inner.way {
             Way::One(manager) => Ok(Conn::One(manager.clone())),
+            Way::Master(master) => master.conn().await.map(Conn::Master),
             Way::Cluster(cell) => {
                 let conn = cell.get_or_try_init(|| async {
                     let inner = &self.inner;
@@ -186,11 +236,19 @@ impl Wire {
         }
     }
 
-    /// Runs a call within its time, unless Redis failed a moment ago.
+    /// Runs a call on this cluster's keys.
     async fn guarded<T>(
         &self,
         call: impl Future<Output = RedisResult<T>> + Send,
     ) -> Result<T, Fault> {
+        self.owned().await?;
+        let answer = self.ask(call).await?;
+        self.inner.health.note_answer();
+        Ok(answer)
+    }
+
+    /// Runs a call within its time, unless Redis failed a moment ago.
+    async fn ask<T>(&self, call: impl Future<Output = RedisResult<T>> + Send) -> Result<T, Fault> {
         if self.closed().is_some_and(|until| Instant::now() < until) {
             return Err(Fault::Down);
         }
@@ -198,14 +256,24 @@ impl Wire {
         let done = timeout(self.inner.deadline, call).await;
         let (silent, answer) = match done {
             Ok(Ok(answer)) => (false, Ok(answer)),
-            Ok(Err(error)) => (is_silence(&error), Err(Fault::Redis(error))),
+            Ok(Err(error)) => {
+                // A master that became a replica says READONLY, and keeps its connections.
+                let gone = is_silence(&error) || error.code() == Some("READONLY");
+                (gone, Err(Fault::Redis(error)))
+            }
             Err(_) => (
                 true,
                 Err(Fault::Unknown("no answer from redis in time".into())),
             ),
         };
+        if let (true, Way::Master(master)) = (silent, &self.inner.way) {
+            master.forget();
+        }
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
-        answer
+        if silent {
+            self.inner.stamp.doubt();
+        }
+        answer.inspect_err(|fault| self.inner.health.note_failure(fault, is_refusal(fault)))
     }
 
     fn closed(&self) -> Option<Instant> {
@@ -216,6 +284,32 @@ impl Wire {
         let closed = &self.inner.closed_until;
         closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Runs many commands on one server, and returns their answers in order.
+async fn pipelined<T: FromRedisValue>(
+    mut conn: impl ConnectionLike + Send,
+    commands: &[Cmd],
+) -> RedisResult<Vec<T>> {
+    let mut answers = Vec::with_capacity(commands.len());
+    for chunk in commands.chunks(PIPELINE) {
+        let mut pipeline = redis::Pipeline::with_capacity(chunk.len());
+        for command in chunk {
+            pipeline.add_command(command.clone());
+        }
+        let part: Vec<T> = pipeline.query_async(&mut conn).await?;
+        answers.extend(part);
+    }
+    Ok(answers)
+}
+
+/// The server answers, and does not let this node in.
+fn is_refusal(fault: &Fault) -> bool {
+    let Fault::Redis(error) = fault else {
+        return false;
+    };
+    matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
+        || error.kind() == redis::ErrorKind::AuthenticationFailed
 }
 
 /// No server answered, as opposed to an answer that is an error.
@@ -272,6 +366,7 @@ fn cluster(
 #[derive(Clone)]
 pub(super) struct Listener {
     addresses: Vec<ConnectionInfo>,
+    sentinels: Option<SentinelAddress>,
     certificates: Option<TlsCertificates>,
     deadline: Duration,
 }
@@ -289,6 +384,15 @@ impl Listener {
         &self,
         hear: impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + 'static,
     ) -> RedisResult<Ear> {
+        if let Some(sentinels) = &self.sentinels {
+            let settings = AsyncConnectionConfig::new()
+                .set_connection_timeout(Some(self.deadline))
+                .set_response_timeout(Some(self.deadline))
+                .set_push_sender(hear);
+            let mut client = sentinels.client(ProtocolVersion::RESP3)?;
+            let conn = client.get_async_connection_with_config(&settings);
+            return conn.await.map(Ear::One);
+        }
         if let [one] = self.addresses.as_slice() {
             let redis = one.redis_settings().clone();
             let redis = redis.set_protocol(ProtocolVersion::RESP3);

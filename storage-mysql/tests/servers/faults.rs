@@ -286,3 +286,26 @@ pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
     assert_eq!(s.inbox.sweep(10).await.unwrap(), 10);
     assert_eq!(s.inbox.sweep(100).await.unwrap(), 20);
 }
+
+/// With gRPC clients alone a dead database was in no line of the log.
+pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let opened = place.open().await;
+    let health = opened.lasting.health();
+    opened.lasting.ping().await;
+    assert!(health.trouble().is_none() && health.has_answered());
+    proxy.down().await;
+    let read = opened.stores.account.get(&[user(1)]).await;
+    assert_eq!(kind(read.map(drop)), Kind::Unavailable);
+    let trouble = health.trouble().unwrap();
+    assert!(trouble.cause.starts_with("mysql"), "{trouble:?}");
+    proxy.set(Mode::Pass);
+    let begun = Instant::now();
+    while health.trouble().is_some() {
+        opened.lasting.ping().await;
+        assert!(begun.elapsed() < Duration::from_secs(10), "it is back");
+    }
+    opened.lasting.close().await;
+}

@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -121,12 +122,15 @@ async fn recovered(live: &Live) -> Duration {
 pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
     let (proxy, url) = through(&servers.redis).await;
     let near = config(&url);
-    let live = open_live(&near).unwrap();
+    let live = open_live(&near, None).unwrap();
     // Another node, with a way of its own.
-    let far = open_live(&RedisConfig {
-        prefix: near.prefix.clone(),
-        ..config(&servers.redis)
-    });
+    let far = open_live(
+        &RedisConfig {
+            prefix: near.prefix.clone(),
+            ..config(&servers.redis)
+        },
+        None,
+    );
     let far = far.unwrap();
     let ear = Arc::new(Ear::default());
     live.room
@@ -168,7 +172,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     let (proxy, url) = through(&servers.redis).await;
     proxy.set(Mode::Down);
     // It may be away when a node starts.
-    let live = open_live(&config(&url)).unwrap();
+    let live = open_live(&config(&url), None).unwrap();
     let ear = Arc::new(Ear::default());
     assert_eq!(kind(live.route.of(&[user(1)]).await), Kind::Unavailable);
     let refused = live.room.subscribe(room(), Arc::clone(&ear) as _).await;
@@ -213,13 +217,16 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
 }
 
 pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
-    let live = open_live(&RedisConfig {
-        lease: Duration::from_millis(300),
-        ..config(&servers.redis)
-    });
+    let live = open_live(
+        &RedisConfig {
+            lease: Duration::from_millis(300),
+            ..config(&servers.redis)
+        },
+        None,
+    );
     let live = live.unwrap();
     let node = NodeId::boot("a");
-    assert!(!live.route.renew(&node).await.unwrap());
+    assert!(!live.route.renew(&node).await.unwrap().held);
     let route = Route {
         device: DeviceId::new(7).unwrap(),
         user: user(1),
@@ -231,7 +238,7 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
         live.route.claim(&route).await.unwrap(),
         Claim::Claimed(None)
     );
-    assert!(live.route.renew(&node).await.unwrap());
+    assert!(live.route.renew(&node).await.unwrap().held);
     assert_eq!(live.route.of(&[user(1)]).await.unwrap(), [route]);
     assert_eq!(
         live.route.nodes().await.unwrap(),
@@ -245,7 +252,10 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
         );
     }
     assert_eq!(live.route.nodes().await.unwrap(), []);
-    assert!(!live.route.renew(&node).await.unwrap(), "it registers anew");
+    assert!(
+        !live.route.renew(&node).await.unwrap().held,
+        "it registers anew"
+    );
 }
 
 pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
@@ -269,10 +279,13 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
     };
     let hour = Duration::from_hours(1);
     let with = |room| {
-        open_live(&RedisConfig {
-            room,
-            ..config(&servers.redis)
-        })
+        open_live(
+            &RedisConfig {
+                room,
+                ..config(&servers.redis)
+            },
+            None,
+        )
         .unwrap()
     };
 
@@ -311,7 +324,7 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
 
 pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Servers) {
     let config = config(&servers.redis);
-    let live = open_live(&config).unwrap();
+    let live = open_live(&config, None).unwrap();
     let ear = Arc::new(Ear::default());
     live.room
         .subscribe(room(), Arc::clone(&ear) as _)
@@ -363,7 +376,7 @@ async fn follow(connection: &Connection, n: usize) {
 pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Servers) {
     const FOLLOWERS: u64 = 60;
     const KEPT: usize = 64;
-    let live = open_live(&config(&servers.redis)).unwrap();
+    let live = open_live(&config(&servers.redis), None).unwrap();
     let mut stores = memory::stores();
     (stores.room, stores.route) = (Arc::clone(&live.room), Arc::clone(&live.route));
     let node = NodeBuilder::new(stores, Arc::new(Open)).start();
@@ -421,13 +434,16 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Serv
 }
 
 pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: Servers) {
-    let live = open_live(&RedisConfig {
-        room: RoomBounds {
-            total_bytes: 10_000,
-            ..RoomBounds::default()
+    let live = open_live(
+        &RedisConfig {
+            room: RoomBounds {
+                total_bytes: 10_000,
+                ..RoomBounds::default()
+            },
+            ..config(&servers.redis)
         },
-        ..config(&servers.redis)
-    });
+        None,
+    );
     let live = live.unwrap();
     let mut kept = 0;
     for n in 1..=40 {
@@ -485,7 +501,7 @@ pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Ser
         ca: Some(file("right-ca.pem")),
         ..config(&format!("rediss://127.0.0.1:{port}/0"))
     };
-    let live = open_live(&near).unwrap();
+    let live = open_live(&near, None).unwrap();
     recovered(&live).await;
     // The connection that hears what is published is by TLS as well.
     let ear = Arc::new(Ear::default());
@@ -495,17 +511,116 @@ pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Ser
     ear.until(|items, _| items.len() == 1).await;
     // Another CA's, and no CA at all: not trusted.
     for ca in [Some(file("wrong-ca.pem")), None] {
-        let stranger = open_live(&RedisConfig { ca, ..near.clone() }).unwrap();
+        let stranger = open_live(&RedisConfig { ca, ..near.clone() }, None).unwrap();
         let renewed = stranger.route.renew(&NodeId::boot("probe")).await;
         assert!(renewed.is_err(), "a certificate of another CA is trusted");
     }
-    let none = open_live(&RedisConfig {
-        ca: Some(file("none.pem")),
-        ..near
-    });
+    let none = open_live(
+        &RedisConfig {
+            ca: Some(file("none.pem")),
+            ..near
+        },
+        None,
+    );
     let text = none.unwrap_err().to_string();
     assert!(
         text.contains("none.pem") && text.contains("redis_ca"),
         "{text}"
     );
+}
+
+/// Deletes the keys of this prefix, as a loss of Redis does.
+async fn empty(servers: &Servers, prefix: &str) {
+    let client = redis::Client::open(servers.redis.as_str()).unwrap();
+    let mut conn = client.get_multiplexed_async_connection().await.unwrap();
+    let keys = redis::cmd("KEYS").arg(format!("{prefix}*")).take();
+    let keys: Vec<String> = keys.query_async(&mut conn).await.unwrap();
+    let gone = redis::cmd("DEL").arg(&keys).take();
+    let gone: usize = gone.query_async(&mut conn).await.unwrap();
+    assert_eq!(gone, keys.len());
+}
+
+/// D11: the node that starts after the loss holds its own lease and sees nothing missing by it.
+pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
+    let lease = Duration::from_millis(1_500);
+    let config = RedisConfig {
+        lease,
+        ..config(&servers.redis)
+    };
+    let settled = async || {
+        let live = open_live(&config, Some(7)).unwrap();
+        let node = NodeId::boot("fresh");
+        let begun = Instant::now();
+        while live.route.renew(&node).await.unwrap().forgot {
+            assert!(
+                begun.elapsed() < Duration::from_secs(10),
+                "it is new for ever"
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let first = open_live(&config, Some(7)).unwrap();
+    assert!(first.route.renew(&NodeId::boot("a")).await.unwrap().forgot);
+    settled().await;
+    empty(&servers, &config.prefix).await;
+    let fresh = open_live(&config, Some(7)).unwrap();
+    let renewed = fresh.route.renew(&NodeId::boot("b")).await.unwrap();
+    assert!(renewed.forgot);
+    settled().await;
+}
+
+/// A private message was shown to a user of another cluster on the same Redis.
+pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out(
+    servers: Servers,
+) {
+    let config = config(&servers.redis);
+    let right = open_live(&config, Some(7)).unwrap();
+    right.check().await.unwrap();
+    let node = NodeId::boot("right");
+    right.route.renew(&node).await.unwrap();
+    let wrong = open_live(&config, Some(8)).unwrap();
+    let refused = wrong.check().await.unwrap_err().to_string();
+    for word in [
+        "0000000000000007",
+        "0000000000000008",
+        "redis_prefix",
+        &config.prefix,
+    ] {
+        assert!(refused.contains(word), "{word}: {refused}");
+    }
+    // One that runs all the same sees and changes nothing.
+    assert_eq!(kind(wrong.route.nodes().await), Kind::Unavailable);
+    assert_eq!(kind(wrong.route.renew(&node).await), Kind::Unavailable);
+    let ear = Arc::new(Ear::default());
+    let heard = wrong.room.subscribe(room(), Arc::clone(&ear) as _).await;
+    assert_eq!(kind(heard), Kind::Unavailable);
+    let said = wrong.room.publish(room(), envelope("x"), true).await;
+    assert_eq!(kind(said.map(drop)), Kind::Unavailable);
+    let trouble = wrong.health().trouble().unwrap();
+    assert!(
+        trouble.refused && trouble.cause.contains("redis_prefix"),
+        "{trouble:?}"
+    );
+    // A node without a database of its own believes what stands there.
+    let connect = open_live(&config, None).unwrap();
+    connect.check().await.unwrap();
+    assert_eq!(connect.cluster().load(Ordering::Relaxed), 7);
+    // Losing everything locks nobody out.
+    empty(&servers, &config.prefix).await;
+    right.route.renew(&node).await.unwrap();
+    right.check().await.unwrap();
+    assert!(wrong.check().await.is_err());
+    assert_eq!(right.route.nodes().await.unwrap(), [node]);
+}
+
+/// The log said "lease not renewed: unavailable" for ever.
+pub(super) async fn p14_a_redis_that_refuses_is_named_with_its_cause(servers: Servers) {
+    let url = servers.redis.replace("redis://", "redis://nobody:wrong@");
+    let live = open_live(&config(&url), Some(7)).unwrap();
+    let refused = live.route.renew(&NodeId::boot("a")).await;
+    assert_eq!(kind(refused), Kind::Unavailable);
+    let trouble = live.health().trouble().unwrap();
+    assert!(trouble.refused, "{trouble:?}");
+    assert!(trouble.cause.contains("uthentication"), "{trouble:?}");
+    assert!(!live.health().has_answered());
 }

@@ -43,6 +43,8 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
             ErrorScope::Value => Some(Kind::Misuse),
             ErrorScope::Damaged => Some(Kind::Corrupt),
             ErrorScope::Statement => Some(Kind::Unavailable),
+            // The caller divides the batch.
+            ErrorScope::Locked => Some(Kind::Contended),
             _ => None,
         };
         if let Some(refused) = refused {

@@ -19,10 +19,15 @@ pub(crate) enum Mode {
     SwallowCommit,
     /// Closes instead of passing the next COMMIT.
     DropCommit,
+    /// Passes every COMMIT so many milliseconds late, as if a replica had to answer first.
+    SlowCommit(u64),
     /// Closes at the next entry that is stored.
     DropEntry,
     /// Passes nothing in either direction, and closes nothing.
     Freeze,
+    /// Each connection freezes at its next entry that is stored: in the middle of a transaction, which
+    /// holds its locks by then. It closes when the mode changes.
+    FreezeEntry,
     /// Closes all connections, and new ones at once.
     Down,
     /// Answers the next prepared statement that runs with the error of this number.
@@ -238,6 +243,16 @@ async fn link(
                     continue;
                 }
                 if now == Mode::DropEntry && holds(bytes, b"strike here") && shared.strike() {
+                    return;
+                }
+                if let Mode::SlowCommit(ms) = now
+                    && commit
+                {
+                    tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+                }
+                if now == Mode::FreezeEntry && holds(bytes, b"strike here") {
+                    shared.struck.fetch_add(1, Ordering::SeqCst);
+                    let _ = mode.changed().await;
                     return;
                 }
                 if server.write_all(bytes).await.is_err() {

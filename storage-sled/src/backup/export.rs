@@ -39,6 +39,21 @@ impl Exporter {
         Self(Arc::downgrade(store))
     }
 
+    /// Runs a check on the tree; nobody else may use the storage.
+    pub(crate) fn with_tree<T>(
+        &self,
+        check: impl FnOnce(&Tree) -> Result<T, BackupError>,
+    ) -> Result<T, BackupError> {
+        let store = self.0.upgrade().ok_or(BackupError::Closed)?;
+        // sled panics on some kinds of damage instead of reporting them.
+        let checked = catch_unwind(AssertUnwindSafe(|| check(store.shared.tree())));
+        checked.unwrap_or_else(|_| {
+            Err(BackupError::Storage(
+                "sled panicked while reading it".into(),
+            ))
+        })
+    }
+
     /// Writes all rows as of one moment between the call and its return; sends go on meanwhile.
     /// Files that were uploaded are the caller's to add, and so is the end. It blocks, and must not
     /// run on a thread of the runtime.

@@ -8,6 +8,7 @@
 //! | `c` | a commit: length and key, 1, length and value; or length and key, 0 for a removed row; repeated |
 //! | `f` | the name of an uploaded file; its bytes follow |
 //! | `d` | bytes of the file named last |
+//! | `x` | why the writer gave up; nothing follows |
 //! | `e` | the end: rows, commits and files (eight bytes each), SHA-256 of everything before this frame |
 //!
 //! A file without its end, or with another checksum, is not a backup.
@@ -79,6 +80,11 @@ impl<W: Write> Writer<W> {
         self.bytes
     }
 
+    /// Files so far.
+    pub fn files(&self) -> u64 {
+        self.counts.files
+    }
+
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hash.update(bytes);
         self.bytes += bytes.len() as u64;
@@ -130,6 +136,12 @@ impl<W: Write> Writer<W> {
     /// More of the file.
     pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.frame(b'd', bytes)
+    }
+
+    /// Gives it up, and says why.
+    pub fn fail(mut self, why: &str) -> io::Result<()> {
+        self.frame(b'x', why.as_bytes())?;
+        self.out.flush()
     }
 
     /// Ends it: without this it is not a backup.
@@ -239,6 +251,9 @@ impl<R: Read> Reader<R> {
                 let name = name.map_err(|_| BackupError::Damaged("a file's name".into()))?;
                 Ok(Some(Frame::File(name)))
             }
+            b'x' => Err(BackupError::GivenUp(
+                String::from_utf8_lossy(&payload).into_owned(),
+            )),
             b'd' => Ok(Some(Frame::Data(payload))),
             b'e' => self.check_end(&payload, before).map(|()| None),
             _ => Err(BackupError::Damaged("a frame of an unknown kind".into())),

@@ -34,6 +34,9 @@ pub enum BackupError {
     /// The file is not a whole backup.
     #[error("the backup is damaged ({0}): nothing was restored; take another one")]
     Damaged(String),
+    /// The process that made it says why it gave up.
+    #[error("the backup was given up: {0}")]
+    GivenUp(String),
     /// The storage failed while it was read.
     #[error("the storage could not be read: {0}")]
     Storage(String),

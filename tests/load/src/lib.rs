@@ -16,6 +16,7 @@ pub mod attack;
 pub mod clock;
 pub mod crowd;
 pub mod curve;
+pub mod delay;
 pub mod fault;
 pub mod goals;
 pub mod judge;

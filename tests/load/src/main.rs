@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use gimlet_load::attack::{self, Attack};
 use gimlet_load::limits::{self, bare};
 use gimlet_load::scenario::{self, Scenario};
-use gimlet_load::{Fault, curve, goals};
+use gimlet_load::{Fault, curve, delay, goals};
 
 /// Makes load on a gimlet server, measures it, and judges whether every message arrived as it should
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ enum Command {
     Targets(goals::Targets),
     /// What this machine could do at most, without a server: disk, engines, loopback
     Limits(limits::Limits),
+    /// Runs a command whose `MySQL` answers slowly: `gimlet-load delay --commit-ms 5 gimlet-load direct …`
+    Delay(delay::Delay),
     /// One of several client processes of a run, which takes orders from its input
     #[command(hide = true)]
     Part,
@@ -81,6 +83,7 @@ fn main() -> ExitCode {
                 Command::Curve(args) => runtime.block_on(curve::run(args)).map(|()| true),
                 Command::Targets(args) => runtime.block_on(goals::run(args)),
                 Command::Limits(args) => limits(args),
+                Command::Delay(args) => runtime.block_on(delay::run(args)),
                 Command::Part => scenario::obey().map(|()| true),
                 Command::Attack(args) => runtime.block_on(attack::run(args)).map(|()| true),
                 Command::Bare { kind } => {

@@ -25,20 +25,27 @@ impl Backend {
     /// A private MariaDB, with the shared Redis.
     #[must_use]
     pub fn mysql(shared: &Servers) -> Self {
-        Self::start("mysql", "GIMLET_TEST_MYSQL", shared)
+        Self::mysql_with(shared, "")
+    }
+
+    /// A private MariaDB with these options, with the shared Redis.
+    #[must_use]
+    pub fn mysql_with(shared: &Servers, options: &str) -> Self {
+        Self::start("mysql", "GIMLET_TEST_MYSQL", shared, options)
     }
 
     /// A private Redis, with the shared MySQL.
     #[must_use]
     pub fn redis(shared: &Servers) -> Self {
-        Self::start("redis", "GIMLET_TEST_REDIS", shared)
+        Self::start("redis", "GIMLET_TEST_REDIS", shared, "")
     }
 
-    fn start(name: &'static str, variable: &str, shared: &Servers) -> Self {
+    fn start(name: &'static str, variable: &str, shared: &Servers, options: &str) -> Self {
         let with = Path::new(env!("CARGO_MANIFEST_DIR")).join("backends/with");
         let started = Command::new(with)
             .env("GIMLET_TEST_MYSQL", &shared.mysql)
             .env("GIMLET_TEST_REDIS", &shared.redis)
+            .env("GIMLET_TEST_MYSQL_ARGS", options)
             .env_remove("GIMLET_TEST_PORTS")
             .env_remove(variable)
             .stdin(Stdio::piped())

@@ -11,6 +11,7 @@
 )]
 
 mod device;
+mod failover;
 mod group;
 mod mysql;
 mod node;
@@ -55,6 +56,10 @@ const FAULTS: &[Fault] = faults![
     mysql::mysql_freezes,
     redis::redis_freezes,
     device::a_connect_node_freezes_while_its_devices_sign_in_elsewhere,
+    failover::the_primary_is_handed_over_and_back,
+    failover::the_primary_is_killed_and_its_replica_promoted,
+    failover::the_master_of_sentinels_is_killed,
+    failover::a_master_of_a_redis_cluster_is_killed,
     mysql::mysql_stops,
     mysql::mysql_is_killed,
     redis::redis_forgets_everything,

@@ -134,18 +134,21 @@ async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
     for n in 1..=4 {
         alice.phone.sends(format!("{n}")).to(&bob).await;
     }
-    // All four are stored. Without a packet from the client each waits for its moment.
-    for seq in 1..=3 {
+    // All four are stored. The ack of the first is waited for, and when it does not come the next
+    // one is pushed all the same.
+    for seq in 1..=2 {
         assert_eq!(bare.pushed().await.seq, seq);
     }
     let paced = before.elapsed();
     assert!(
-        paced >= Duration::from_millis(100),
-        "three frames within {paced:?}"
+        paced >= Duration::from_millis(500),
+        "two frames within {paced:?}"
     );
     // An ack makes the next one come at once; that it comes is what counts here.
-    bare.acks(3).await;
-    assert_eq!(bare.pushed().await.seq, 4);
+    for seq in 3..=4 {
+        bare.acks(seq - 1).await;
+        assert_eq!(bare.pushed().await.seq, seq);
+    }
 }
 
 async fn pages_fit_the_buffer_of_an_old_client(cell: &Cell) {

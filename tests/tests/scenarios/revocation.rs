@@ -41,9 +41,10 @@ async fn a_backend_disconnects_a_device(cell: &Cell) {
     };
     let calls = world.calls().await;
     Calls::answer(calls.backend.clone().disconnect(request.clone()).await).unwrap();
-    let Event::SignedOut { message, .. } = bob.phone.is_told_the_end().await else {
+    let Event::SignedOut { code, message, .. } = bob.phone.is_told_the_end().await else {
         panic!("signed out")
     };
+    assert_eq!(code, i32::from(pb::CloseCode::Disconnected));
     assert!(message.contains("locked"), "{message}");
     tablet.sends("still here").to(&bob).await;
     let all = pb::DisconnectReq {

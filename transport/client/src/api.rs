@@ -14,6 +14,7 @@ use crate::error::{ApiError, Error};
 use crate::event::Content;
 use crate::options::Credentials;
 use crate::raw_status::{RawStatus, api_error};
+use crate::tls::Trust;
 
 /// How long a call may take; gim's own client gives up after 2 s.
 const CALL: Duration = Duration::from_secs(5);
@@ -25,33 +26,47 @@ pub struct Api {
     channel: RawStatus,
     /// Where `BusinessExt` is, if elsewhere.
     business: Option<RawStatus>,
+    trust: Trust,
     who: Option<Credentials>,
 }
 
-fn channel(url: &str) -> Result<RawStatus, Error> {
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .ok()
-        .filter(|endpoint| endpoint.uri().scheme_str() == Some("http"))
-        .ok_or_else(|| {
-            Error::Invalid(format!(
-                "\"{url}\" is no gRPC address: say http://host:port"
-            ))
-        })?;
+fn channel(url: &str, trust: &Trust) -> Result<RawStatus, Error> {
+    let endpoint = Endpoint::from_shared(url.to_owned());
+    let endpoint = match endpoint {
+        Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => endpoint,
+        Ok(endpoint) if endpoint.uri().scheme_str() == Some("https") => endpoint
+            .tls_config(trust.grpc())
+            .map_err(|error| Error::Invalid(format!("no TLS for {url}: {error}")))?,
+        _ => {
+            return Err(Error::Invalid(format!(
+                "\"{url}\" is not a gRPC address: write http://host:port or https://host"
+            )));
+        }
+    };
     let channel = endpoint.timeout(CALL).connect_timeout(CALL).connect_lazy();
     Ok(RawStatus(channel))
 }
 
 impl Api {
-    /// Services at `url`, such as `http://127.0.0.1:50100`, as nobody yet: good for
-    /// [`register_device`](Self::register_device) and [`sign_in`](Self::sign_in). Connects when
-    /// first used. Must be called within a tokio runtime.
+    /// Services at `url`, such as `http://127.0.0.1:50100` or `https://chat.example.com`, as nobody
+    /// yet: good for [`register_device`](Self::register_device) and [`sign_in`](Self::sign_in).
+    /// Connects when first used. Must be called within a tokio runtime.
     ///
     /// # Errors
-    /// If `url` is no address.
+    /// If `url` is not an address.
     pub fn new(url: &str) -> Result<Self, Error> {
+        Self::with_trust(url, &Trust::public())
+    }
+
+    /// The same, with the certificate authorities that `https://` trusts.
+    ///
+    /// # Errors
+    /// If `url` is not an address.
+    pub fn with_trust(url: &str, trust: &Trust) -> Result<Self, Error> {
         Ok(Self {
-            channel: channel(url)?,
+            channel: channel(url, trust)?,
             business: None,
+            trust: trust.clone(),
             who: None,
         })
     }
@@ -60,9 +75,9 @@ impl Api {
     /// are apart.
     ///
     /// # Errors
-    /// If `url` is no address.
+    /// If `url` is not an address.
     pub fn with_business(mut self, url: &str) -> Result<Self, Error> {
-        self.business = Some(channel(url)?);
+        self.business = Some(channel(url, &self.trust)?);
         Ok(self)
     }
 
@@ -72,6 +87,7 @@ impl Api {
         Self {
             channel: self.channel.clone(),
             business: self.business.clone(),
+            trust: self.trust.clone(),
             who: Some(who),
         }
     }
@@ -179,10 +195,19 @@ impl Api {
         ok(self.logic().agree_add_friend(request).await).map(drop)
     }
 
-    /// The caller's friends.
+    /// The caller's friends, page by page.
     pub async fn friends(&self) -> Result<Vec<pb::Friend>, ApiError> {
-        let request = self.request(pb::Empty {});
-        Ok(ok(self.logic().get_friends(request).await)?.friends)
+        let mut found: Vec<pb::Friend> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.user_id);
+            let request = self.request(pb::GetFriendsReq { after, limit: 0 });
+            let page = ok(self.logic().get_friends(request).await)?;
+            let more = page.has_more && !page.friends.is_empty();
+            found.extend(page.friends);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
     /// Creates a group with the caller as its admin, and gives its id.
@@ -214,16 +239,38 @@ impl Api {
         ok(self.logic().delete_group_member(request).await).map(drop)
     }
 
-    /// The caller's groups.
+    /// The caller's groups, page by page.
     pub async fn groups(&self) -> Result<Vec<pb::Group>, ApiError> {
-        let request = self.request(pb::Empty {});
-        Ok(ok(self.logic().get_groups(request).await)?.groups)
+        let mut found: Vec<pb::Group> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.group_id);
+            let request = self.request(pb::GetGroupsReq { after, limit: 0 });
+            let page = ok(self.logic().get_groups(request).await)?;
+            let more = page.has_more && !page.groups.is_empty();
+            found.extend(page.groups);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
-    /// The members of a group.
+    /// The members of a group, page by page.
     pub async fn group_members(&self, group_id: i64) -> Result<Vec<pb::GroupMember>, ApiError> {
-        let request = self.request(pb::GetGroupMembersReq { group_id });
-        Ok(ok(self.logic().get_group_members(request).await)?.members)
+        let mut found: Vec<pb::GroupMember> = Vec::new();
+        loop {
+            let after = found.last().map_or(0, |it| it.user_id);
+            let request = self.request(pb::GetGroupMembersReq {
+                group_id,
+                after,
+                limit: 0,
+            });
+            let page = ok(self.logic().get_group_members(request).await)?;
+            let more = page.has_more && !page.members.is_empty();
+            found.extend(page.members);
+            if !more {
+                return Ok(found);
+            }
+        }
     }
 
     /// Sends a message to those who follow a room now; with `keep`, also to those who subscribe

@@ -47,7 +47,11 @@ impl Client {
     pub async fn connect(options: Options) -> Result<(Self, Events), Error> {
         options.check()?;
         let api = match &options.grpc {
-            Some(url) => Some(Api::new(url)?.signed_in(options.credentials.clone())),
+            Some(url) => {
+                let trust = options.trust.clone().unwrap_or_default();
+                let api = Api::with_trust(url, &trust)?;
+                Some(api.signed_in(options.credentials.clone()))
+            }
             None => None,
         };
         let start = match &options.cursor {

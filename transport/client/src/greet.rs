@@ -37,7 +37,7 @@ pub(crate) async fn greet(options: &Options) -> Result<Greeted, End> {
 }
 
 async fn sign_in(options: &Options) -> Result<Greeted, End> {
-    let (mut frames, mut out) = connect(&options.endpoint)
+    let (mut frames, mut out) = connect(options)
         .await
         .map_err(|error| End::Lost(format!("cannot connect to {}: {error}", options.endpoint)))?;
     out.put(request(&options.credentials));

@@ -1,8 +1,10 @@
-//! A client of gimlet: connects over TCP or WebSocket, signs in, gets every stored message once
+//! A client of gimlet: connects over TCP or WebSocket, with TLS or without, signs in, gets every stored message once
 //! and in order, and sends with ids so that a repeat stores nothing twice.
 //!
 //! ```no_run
-//! use gimlet_client::{Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver};
+//! use gimlet_client::{
+//!     Api, Client, Content, Credentials, Event, FileCursor, Options, Receiver, Sender,
+//! };
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! // Once: a device and a token, by gRPC.
@@ -17,12 +19,16 @@
 //!
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         Event::Message(message) => println!("{:?}: {:?}", message.sender, message.content),
+//!         Event::Message(message) => match (message.sender, message.content) {
+//!             (Sender::User { nickname, .. }, Content::Text(text)) => println!("{nickname}: {text}"),
+//!             _ => println!("a message of another kind"),
+//!         },
 //!         Event::CaughtUp { .. } => {
 //!             let sent = client.send(Receiver::User(2), Content::text("hi")).await?;
 //!             println!("stored as number {}", sent.seq);
 //!         }
-//!         other => println!("{other:?}"),
+//!         Event::Disconnected { reason, .. } => println!("not connected: {reason}"),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(())
@@ -61,6 +67,7 @@ mod room;
 mod send;
 mod session;
 mod state;
+mod tls;
 mod verdict;
 
 pub use api::Api;
@@ -71,6 +78,7 @@ pub use event::{Content, Event, Inbound, Push, Receiver, Sender};
 pub use gimlet_proto::pb;
 pub use options::{Credentials, Endpoint, OnSuperseded, Options};
 pub use send::{Draft, Sent};
+pub use tls::Trust;
 
 /// For tests that call gRPC by hand: no part of the promised interface.
 #[doc(hidden)]

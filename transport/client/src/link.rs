@@ -8,12 +8,15 @@ use std::pin::Pin;
 use bytes::{Bytes, BytesMut};
 use futures_util::future::{poll_fn, ready};
 use futures_util::{Sink, SinkExt as _, Stream, StreamExt as _};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio_tungstenite::client_async_with_config;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
-use crate::options::Endpoint;
+use crate::options::{Endpoint, Options};
+use crate::tls::Trust;
 
 /// The longest frame either side may send: the most that two length bytes can say.
 pub(crate) const MAX_FRAME: usize = 65_535;
@@ -84,11 +87,31 @@ impl Outgoing {
     }
 }
 
-/// Connects to `endpoint`.
-pub(crate) async fn connect(endpoint: &Endpoint) -> Result<(Frames, Outgoing), Broken> {
-    let (frames, sink) = match endpoint {
-        Endpoint::Tcp(address) => tcp(TcpStream::connect(address.as_str()).await?)?,
-        Endpoint::Ws(url) => ws(url).await?,
+/// Connects to the endpoint of these options.
+pub(crate) async fn connect(options: &Options) -> Result<(Frames, Outgoing), Broken> {
+    let (frames, sink) = match &options.endpoint {
+        Endpoint::Tcp(address) => tcp(open(address.as_str()).await?),
+        Endpoint::Tls(address) => {
+            let host = address
+                .rsplit_once(':')
+                .map_or(address.as_str(), |(host, _)| host);
+            let stream = open(address.as_str()).await?;
+            // Boxed: the handshake is some 20 KB, which a connection without TLS need not carry.
+            tcp(Box::pin(trust(options).connect(bare(host), stream)).await?)
+        }
+        Endpoint::Ws(url) => {
+            let uri = http::Uri::try_from(url).map_err(io::Error::other)?;
+            let tls = uri.scheme_str() == Some("wss");
+            let host = bare(uri.host().unwrap_or_default());
+            let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+            let stream = open((host, port)).await?;
+            if tls {
+                let stream = Box::pin(trust(options).connect(host, stream)).await?;
+                Box::pin(ws(url, stream)).await?
+            } else {
+                ws(url, stream).await?
+            }
+        }
     };
     let outgoing = Outgoing {
         queue: VecDeque::new(),
@@ -98,8 +121,25 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<(Frames, Outgoing), B
     Ok((frames, outgoing))
 }
 
-fn tcp(stream: TcpStream) -> Result<(Frames, FrameSink), Broken> {
+async fn open(address: impl ToSocketAddrs) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+fn trust(options: &Options) -> Trust {
+    options.trust.clone().unwrap_or_default()
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+fn tcp<S: AsyncRead + AsyncWrite + Send + 'static>(stream: S) -> (Frames, FrameSink) {
     let codec = LengthDelimitedCodec::builder()
         .big_endian()
         .length_field_length(2)
@@ -107,15 +147,18 @@ fn tcp(stream: TcpStream) -> Result<(Frames, FrameSink), Broken> {
         .new_codec();
     let (sink, frames) = Framed::new(stream, codec).split();
     let frames = frames.map(|frame| frame.map(BytesMut::freeze).map_err(Broken::from));
-    Ok((Box::pin(frames), Box::pin(sink.sink_map_err(Broken::from))))
+    (Box::pin(frames), Box::pin(sink.sink_map_err(Broken::from)))
 }
 
-async fn ws(url: &str) -> Result<(Frames, FrameSink), Broken> {
+async fn ws<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    url: &str,
+    stream: S,
+) -> Result<(Frames, FrameSink), Broken> {
     let config = WebSocketConfig::default()
         .read_buffer_size(8 * 1024)
         .max_message_size(Some(MAX_FRAME))
         .max_frame_size(Some(MAX_FRAME));
-    let (socket, _) = tokio_tungstenite::connect_async_with_config(url, Some(config), true).await?;
+    let (socket, _) = client_async_with_config(url, stream, Some(config)).await?;
     let (sink, frames) = socket.split();
     let frames = frames.filter_map(|message| {
         ready(match message {

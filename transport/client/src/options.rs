@@ -7,34 +7,50 @@ use std::time::Duration;
 
 use crate::cursor_store::CursorStore;
 use crate::error::Error;
+use crate::tls::Trust;
 
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// TCP: `host:port`, resolved at each connection.
     Tcp(String),
-    /// WebSocket: `ws://host:port/ws`. For TLS, put a proxy in front.
+    /// TCP inside TLS, as a proxy in front of the server offers it: `host:port`.
+    Tls(String),
+    /// WebSocket: `ws://host:port/ws`, or with TLS `wss://host/ws`.
     Ws(String),
 }
 
 impl FromStr for Endpoint {
     type Err = Error;
 
-    /// Reads `ws://host:port/ws`, `tcp://host:port` or `host:port`.
+    /// Reads `ws://host:port/ws`, `wss://host/ws`, `tcp://host:port`, `tls://host:port` or
+    /// `host:port`.
     fn from_str(text: &str) -> Result<Self, Error> {
-        if text.starts_with("ws://") {
-            return Ok(Self::Ws(text.to_owned()));
+        if text.starts_with("ws://") || text.starts_with("wss://") {
+            let host = http::Uri::try_from(text).ok();
+            if host.is_some_and(|uri| uri.host().is_some_and(|host| !host.is_empty())) {
+                return Ok(Self::Ws(text.to_owned()));
+            }
         }
-        let address = text.strip_prefix("tcp://").unwrap_or(text);
+        let (address, tls) = match text.strip_prefix("tls://") {
+            Some(address) => (address, true),
+            None => (text.strip_prefix("tcp://").unwrap_or(text), false),
+        };
         let port = address
             .rsplit_once(':')
             .map(|(_, port)| port.parse::<u16>());
         if address.contains('/') || !matches!(port, Some(Ok(_))) {
             return Err(Error::Invalid(format!(
-                "\"{text}\" is no address: say host:port for TCP or ws://host:port/ws"
+                "\"{text}\" is not the address of a server: write host:port for TCP, tls://host:port \
+                 for TCP inside TLS, ws://host:port/ws or wss://host/ws"
             )));
         }
-        Ok(Self::Tcp(address.to_owned()))
+        let address = address.to_owned();
+        Ok(if tls {
+            Self::Tls(address)
+        } else {
+            Self::Tcp(address)
+        })
     }
 }
 
@@ -42,6 +58,7 @@ impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Tls(address) => write!(f, "tls://{address}"),
             Self::Ws(url) => f.write_str(url),
         }
     }
@@ -87,6 +104,9 @@ pub struct Options {
     pub credentials: Credentials,
     /// The server's gRPC address, such as `http://127.0.0.1:50100`, for `Client::api`.
     pub grpc: Option<String>,
+    /// The certificate authorities trusted with `wss://`, `tls://` and `https://`. `None`: the
+    /// public ones.
+    pub trust: Option<Trust>,
     /// Where the cursor is kept between runs. `None`: nowhere, the inbox comes from its start.
     pub cursor: Option<Arc<dyn CursorStore>>,
     /// Time between heartbeats: 30 s. A lost push is noticed within it.
@@ -119,6 +139,7 @@ impl Options {
             endpoint,
             credentials,
             grpc: None,
+            trust: None,
             cursor: None,
             heartbeat: Duration::from_secs(30),
             deadline: Duration::from_secs(30),
@@ -186,7 +207,20 @@ mod tests {
         assert_eq!(tcp, same);
         let ws: Endpoint = "ws://[::1]:8081/ws".parse().unwrap();
         assert_eq!(ws, Endpoint::Ws("ws://[::1]:8081/ws".into()));
-        for bad in ["", "localhost", "host:99999", "http://host:1/x", "host:"] {
+        let wss: Endpoint = "wss://chat.example.com/ws".parse().unwrap();
+        assert_eq!(wss, Endpoint::Ws("wss://chat.example.com/ws".into()));
+        let tls: Endpoint = "tls://chat.example.com:8443".parse().unwrap();
+        assert_eq!(tls, Endpoint::Tls("chat.example.com:8443".into()));
+        for bad in [
+            "",
+            "localhost",
+            "host:99999",
+            "http://host:1/x",
+            "host:",
+            "wss://",
+            "ws:///ws",
+            "tls://host",
+        ] {
             let error = bad.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains("host:port"), "{error}");
         }

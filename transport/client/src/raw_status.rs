@@ -26,13 +26,26 @@ pub fn api_error(status: &Status) -> ApiError {
         (Code::Unknown, Some(_)) | (Code::Cancelled, _) => Code::DeadlineExceeded,
         (code, _) => code,
     };
+    let message = match status.message() {
+        "" => status.code().description().to_owned(),
+        text => text.to_owned(),
+    };
     ApiError {
         code: raw.unwrap_or(here as i32),
-        message: match status.message() {
-            "" => status.code().description().to_owned(),
-            text => text.to_owned(),
-        },
+        message: with_causes(message, status.source()),
     }
+}
+
+/// The transport's words, with what caused it: "transport error" alone helps nobody.
+fn with_causes(mut text: String, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if words != "transport error" && !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 fn copy(headers: &mut HeaderMap) {

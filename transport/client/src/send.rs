@@ -21,6 +21,8 @@ use crate::link::MAX_FRAME;
 /// What an `Input` adds around its data, at most: tags, type, request id, length.
 const ENVELOPE: usize = 24;
 /// The longest ceiling between two attempts on a connection that works.
+/// The longest wait that the server may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 const RETRY_CAP: Duration = Duration::from_secs(2);
 
 /// A message to send.
@@ -241,9 +243,10 @@ impl Sends {
             Ok(pb::RefusalCode::Unavailable | pb::RefusalCode::DeadlineExceeded) => {
                 let most = ceiling(self.backoff_base, RETRY_CAP, job.attempts);
                 job.attempts = job.attempts.saturating_add(1);
-                Some(random_part(most))
+                let own = random_part(most);
+                Some(asked_to_wait(output).map_or(own, |asked| asked.max(own)))
             }
-            Ok(pb::RefusalCode::ResourceExhausted) => retry_hint(&output.message),
+            Ok(pb::RefusalCode::ResourceExhausted) => asked_to_wait(output),
             _ => None,
         };
         match wait {
@@ -284,23 +287,14 @@ impl Sends {
     }
 }
 
-/// Reads "… in N ms" or "… in N s" out of a refusal.
-fn retry_hint(message: &str) -> Option<Duration> {
-    let mut words = message.split_ascii_whitespace().peekable();
-    while let Some(word) = words.next() {
-        let Ok(count) = word.parse::<u32>() else {
-            continue;
-        };
-        match words
-            .peek()
-            .map(|unit| unit.trim_end_matches(['.', ',', ';']))
-        {
-            Some("ms") => return Some(Duration::from_millis(count.into())),
-            Some("s" | "seconds" | "second") => return Some(Duration::from_secs(count.into())),
-            _ => {}
-        }
-    }
-    None
+/// When the server says that the same request may succeed, and a part of that by chance: others that
+/// were refused at the same time wait as well.
+fn asked_to_wait(output: &pb::Output) -> Option<Duration> {
+    let after = u64::try_from(output.retry_after_ms)
+        .ok()
+        .filter(|ms| *ms > 0)?;
+    let after = Duration::from_millis(after).min(RETRY_AFTER_MAX);
+    Some(after + random_part(after / 2))
 }
 
 #[cfg(test)]
@@ -324,11 +318,18 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_says_when_and_its_absence_says_no() {
-        let hint = |text| retry_hint(text).map(|wait| wait.as_millis());
-        assert_eq!(hint("too many requests; try again in 1500 ms"), Some(1_500));
-        assert_eq!(hint("try again in 2 s."), Some(2_000));
-        assert_eq!(hint("the group has 10000 members"), None);
+    fn the_field_says_when_and_words_do_not() {
+        let asked = |retry_after_ms, words: &str| {
+            asked_to_wait(&pb::Output {
+                retry_after_ms,
+                ..output(1, 8, words)
+            })
+        };
+        let wait = asked(1_500, "in other words").unwrap();
+        assert!((1_500..=2_250).contains(&wait.as_millis()), "{wait:?}");
+        assert_eq!(asked(0, "too many requests; try again in 1500 ms"), None);
+        assert_eq!(asked(-1, ""), None);
+        assert!(asked(i64::MAX, "").unwrap() <= RETRY_AFTER_MAX * 2);
     }
 
     #[tokio::test]
@@ -363,10 +364,15 @@ mod tests {
             refused.try_recv().unwrap(),
             Err(Error::Refused { code: 10_011, .. })
         ));
-        sends.answered(&output(2, 8, "try again in 500 ms"), now);
+        let wait = pb::Output {
+            retry_after_ms: 500,
+            ..output(2, 8, "too many requests")
+        };
+        sends.answered(&wait, now);
         assert!(limited.try_recv().is_err());
         assert!(sends.write_next(4, now).is_none());
-        assert_eq!(sends.next_retry(), Some(now + Duration::from_millis(500)));
+        let retry = sends.next_retry().unwrap() - now;
+        assert!((500..=750).contains(&retry.as_millis()), "{retry:?}");
         let resp = pb::SendMessageResp {
             seq: 5,
             ..pb::SendMessageResp::default()

@@ -163,7 +163,7 @@ async fn refusals_are_repeated_or_given_back_by_what_they_mean() {
     let mut conn = fake.live().await;
     let (sent, mut conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
         let mut ids = Vec::new();
-        for (code, text) in [(14, "away"), (4, "who knows"), (8, "try again in 5 ms")] {
+        for (code, text) in [(14, "away"), (4, "who knows"), (8, "too many requests")] {
             let asked = conn.expect(Kind::PtSend).await;
             ids.push(asked.send().client_message_id);
             conn.refuse(&asked, code, text).await;
@@ -246,7 +246,7 @@ async fn a_busy_server_is_asked_again_and_a_close_is_obeyed() {
     };
     assert!(reason.contains("storage is away"), "{reason}");
     let mut conn = fake.live().await;
-    conn.close(pb::CloseCode::Unavailable, pb::ComeBack::Backoff)
+    conn.close(pb::CloseCode::TooSlow, pb::ComeBack::Backoff)
         .await;
     let mut conn = fake.live().await;
     conn.close(pb::CloseCode::Superseded, pb::ComeBack::Never)

@@ -126,6 +126,7 @@ fn pages(bench: &mut Bench) {
         .map(|n| (Seq::new(n), Arc::new(envelope())))
         .collect();
     let of = |items: Vec<_>| SyncPage {
+        from: Seq::ZERO,
         items,
         more: true,
         upto: Seq::new(PAGE),

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::hub::CloseReason;
+use gimlet_core::hub::{CloseReason, DEVICE_SWITCHED};
 use gimlet_proto::pb::{self, CloseCode, ComeBack};
 use prost::Message as _;
 
@@ -29,10 +29,12 @@ impl Close {
         }
     }
 
-    /// The code as WebSocket carries it; what has no reason is a normal closure.
-    pub(crate) fn number(&self) -> u16 {
+    /// The code as WebSocket carries it; what has no reason is a normal closure. A client without our
+    /// extension gets the standard's code where there is one.
+    pub(crate) fn number(&self, extended: bool) -> u16 {
         match self.code {
             CloseCode::Unknown => 1000,
+            CloseCode::FrameTooLarge if !extended => 1009,
             code => u16::try_from(i32::from(code)).unwrap_or(1000),
         }
     }
@@ -57,7 +59,9 @@ impl From<CloseReason> for Close {
                 CloseCode::Superseded,
                 "this device has signed in on a newer connection",
             ),
-            CloseReason::Revoked(text) => Self::new(CloseCode::TokenRevoked, text),
+            CloseReason::SignedOut => Self::new(CloseCode::TokenRevoked, "signed out"),
+            CloseReason::DeviceSwitched => Self::new(CloseCode::TokenRevoked, DEVICE_SWITCHED),
+            CloseReason::Disconnected(text) => Self::new(CloseCode::Disconnected, text),
             CloseReason::Expired => Self::new(
                 CloseCode::TokenExpired,
                 "the token of this connection has expired; sign in again",
@@ -90,7 +94,8 @@ mod tests {
             (CloseCode::Unknown, ComeBack::Backoff),
             (CloseCode::ShuttingDown, ComeBack::NowWithJitter),
             (CloseCode::Idle, ComeBack::NowWithJitter),
-            (CloseCode::TooManyConnections, ComeBack::Backoff),
+            (CloseCode::TooSlow, ComeBack::Backoff),
+            (CloseCode::Disconnected, ComeBack::SignInAgain),
             (CloseCode::TokenRevoked, ComeBack::SignInAgain),
             (CloseCode::TokenExpired, ComeBack::SignInAgain),
             (CloseCode::Superseded, ComeBack::Never),
@@ -111,6 +116,6 @@ mod tests {
         let data = pb::CloseOutput::decode(output.data).unwrap();
         assert_eq!(data.code, 4000);
         assert_eq!(data.after_ms, 1500);
-        assert_eq!(close.number(), 4000);
+        assert_eq!(close.number(true), 4000);
     }
 }

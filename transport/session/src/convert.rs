@@ -96,12 +96,18 @@ pub fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
             .map(|&raw| id("to_user_ids", raw, UserId::from_wire))
             .collect::<Result<_, _>>()?,
         kind: request.message_type,
-        content: Content(request.message_content),
+        content: Content::copied_from(&request.message_content),
         sent_at: Timestamp(request.send_time),
         persist: request.is_persist,
-        client_id: Some(request.client_message_id).filter(|id| !id.is_empty()),
+        client_id: client_id(request.client_message_id),
         request_id: None,
     })
+}
+
+/// The client's id of a send. A field that comes twice leaves the room of the longer one.
+fn client_id(mut id: String) -> Option<String> {
+    id.shrink_to_fit();
+    Some(id).filter(|id| !id.is_empty())
 }
 
 fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
@@ -226,6 +232,32 @@ mod tests {
         };
         assert!(text(subscription(&input)).starts_with("room_id is -1;"));
         assert!(text(credentials(pb::SignInInput::default())).starts_with("user_id is 0;"));
+    }
+
+    /// What is kept of a send must not keep the buffer that it came in: a frame is a part of what was
+    /// read at once, and a sender can pad a request with fields that nobody knows.
+    #[test]
+    fn d9_a_draft_keeps_nothing_of_its_buffer() {
+        let request = pb::SendMessageReq {
+            receiver_type: 1,
+            receiver_id: 3,
+            to_user_ids: vec![2; 3],
+            message_content: "hi".into(),
+            client_message_id: "x".repeat(60_000),
+            ..Default::default()
+        };
+        let mut buffer = prost::Message::encode_to_vec(&request);
+        // The same field again: the last one counts. Then an unknown field, 250 KB long.
+        buffer.extend_from_slice(&[0xa2, 0x01, 1, b'y']);
+        buffer.extend_from_slice(&[0xfa, 0x7f, 0x90, 0xa1, 0x0f]);
+        buffer.resize(buffer.len() + 250_000, 0);
+        let request: pb::SendMessageReq = prost::Message::decode(Bytes::from(buffer)).unwrap();
+        let draft = draft(request).unwrap();
+        let id = draft.client_id.unwrap();
+        assert_eq!((id.as_str(), id.capacity()), ("y", 1));
+        assert!(draft.mentions.capacity() <= 4, "{:?}", draft.mentions);
+        let content = draft.content.0.try_into_mut().expect("nobody else has it");
+        assert_eq!((&content[..], content.capacity()), (&b"hi"[..], 2));
     }
 
     #[test]

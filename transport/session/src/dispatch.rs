@@ -29,8 +29,15 @@ pub(crate) enum Request {
 impl Packet {
     /// Reads a frame.
     pub(crate) fn read(frame: Bytes) -> Result<Self, Refusal> {
-        let input = pb::Input::decode(frame)
-            .map_err(|error| Refusal::bad(format!("not a packet (pb.Input): {error}")))?;
+        let first = frame.first().copied();
+        let input = pb::Input::decode(frame).map_err(|error| {
+            Refusal::bad(match first {
+                Some(b'{' | b'[' | b'"') => "the frame is JSON text, and gimlet speaks protobuf: \
+                    send a pb.Input in a binary frame (docs/client.md has programs that do)"
+                    .to_owned(),
+                _ => format!("the frame is not a packet (pb.Input): {error}"),
+            })
+        })?;
         Ok(Self {
             kind: input.r#type,
             request_id: input.request_id,
@@ -77,6 +84,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn json_is_told_what_is_spoken_here() {
+        for json in [&br#"{"type":1,"request_id":1}"#[..], b"[1]", b"\"hello\""] {
+            let refusal = Packet::read(Bytes::from_static(json))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                refusal.contains("protobuf") && refusal.contains("docs/client.md"),
+                "{refusal}"
+            );
+        }
+    }
+
+    #[test]
     fn an_empty_frame_is_a_packet_of_type_0_and_no_request() {
         let packet = Packet::read(Bytes::new()).unwrap();
         assert_eq!((packet.kind, packet.request_id), (0, 0));
@@ -88,7 +108,7 @@ mod tests {
     #[test]
     fn rubbish_is_refused_and_says_what_was_expected() {
         let refusal = Packet::read(Bytes::from_static(b"\xff\xff\xff")).unwrap_err();
-        assert!(refusal.to_string().starts_with("not a packet"));
+        assert!(refusal.to_string().contains("not a packet"), "{refusal}");
         let packet = Packet {
             kind: 1,
             request_id: 9,

@@ -142,7 +142,7 @@ pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     let frame = push_of(&Encoded::once(envelope, extended), *seq, 0)
         .or_else(|| push_of(&Encoded::bare(envelope, extended), *seq, 0));
     if frame.is_none() {
-        tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+        gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
     }
     frame
 }
@@ -205,6 +205,7 @@ pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &Refusal) -> Bytes {
         code: refusal.code(),
         message: refusal.to_string(),
         data: Bytes::new(),
+        retry_after_ms: refusal.retry_after_ms(),
     };
     output.encode_to_vec().into()
 }

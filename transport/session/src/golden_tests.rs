@@ -89,6 +89,7 @@ fn bob() -> Arc<Envelope> {
 
 fn page_of(items: Vec<Arc<Envelope>>, more: bool) -> SyncPage {
     SyncPage {
+        from: Seq::ZERO,
         upto: Seq::new(items.len() as u64),
         items: (1..).map(Seq::new).zip(items).collect(),
         more,

@@ -29,6 +29,7 @@ mod session;
 mod settings;
 pub mod socket;
 mod stats;
+pub mod wrong_port;
 
 pub use failures::{Attempt, Failures};
 pub use link::{Greeting, Link, LinkError, Listener, Opened, Pending, UrlSignIn, Wire};

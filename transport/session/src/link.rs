@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use tokio::time::Instant;
 
 /// A kind of wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,16 @@ pub trait Link:
 
     /// Gives memory back that a burst has left behind; called when the connection goes idle.
     fn release_buffers(&mut self);
+
+    /// Bytes that the system has taken so far, modulo 2^32: whether an output that waits moves on.
+    fn written(&self) -> u32;
+
+    /// Queues a sign of life if the wire has one and `silence` has gone by without anything written;
+    /// returns when it is to be called again. The first call starts the clock.
+    fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant>;
+
+    /// Gives up what waits to be written: the system forgets it, and the client sees a reset.
+    fn abort(&mut self);
 
     /// Says why the connection will be closed, for wires that can carry it (WebSocket's close
     /// frame). It is written by `poll_close`.

@@ -10,8 +10,8 @@ use prost::Message as _;
 use crate::body::Body;
 use crate::encode::{self, LARGEST_FRAME, delimited_len};
 
-/// Bytes an old TCP client can take in one read (its buffer holds 1,024 with the length).
-const FRAGILE_BODY: usize = 1_022;
+/// Bytes a legacy TCP client can take in one read (its buffer holds 1,024 with the length).
+const LEGACY_BODY: usize = 1_022;
 
 /// Bytes of `has_more` when it is set.
 const HAS_MORE: usize = 2;
@@ -20,6 +20,8 @@ const HAS_MORE: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) frame: Bytes,
+    /// The last message in it, if there is one.
+    pub(crate) last: Option<Seq>,
     /// Everything up to here is in it or needs no sending.
     pub(crate) upto: Seq,
     /// Whether there is more behind it.
@@ -27,8 +29,8 @@ pub(crate) struct Answer {
 }
 
 /// Cuts the page to its frame, at least one message long, and encodes it.
-pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: bool) -> Answer {
-    let budget = if fragile { FRAGILE_BODY } else { LARGEST_FRAME };
+pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: bool) -> Answer {
+    let budget = if legacy { LEGACY_BODY } else { LARGEST_FRAME };
     let ours = ours(page, extended);
     let around = ours.encoded_len();
     let fits = |length: usize, more: bool, budget: usize| {
@@ -48,7 +50,7 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: 
         }
         let item = item_len(&body, *seq, extended);
         if !fits(item, behind, LARGEST_FRAME) {
-            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
             continue;
         }
         if let Some((last, _)) = bodies
@@ -75,8 +77,12 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, fragile: 
         body.put(&mut frame, *seq, extended);
     }
     frame.put_slice(&rest.encode_to_vec());
-    let frame = frame.freeze();
-    Answer { frame, upto, more }
+    Answer {
+        frame: frame.freeze(),
+        last: bodies.last().map(|(seq, _)| *seq),
+        upto,
+        more,
+    }
 }
 
 /// The message of an item. gim does not name the sending device in a page, nor do we to its clients.
@@ -126,6 +132,7 @@ mod tests {
             })
             .collect();
         SyncPage {
+            from: Seq::ZERO,
             upto: Seq::new(items.len() as u64),
             items,
             more,
@@ -159,9 +166,9 @@ mod tests {
     fn a_page_is_cut_where_the_frame_ends_and_not_before() {
         for size in 0..1200 {
             let sizes = vec![size; 20];
-            for (extended, fragile, budget) in [(false, true, 1022), (true, false, 65_535)] {
+            for (extended, legacy, budget) in [(false, true, 1022), (true, false, 65_535)] {
                 let page = page(&sizes, false);
-                let answer = answer(&page, 9, extended, fragile);
+                let answer = answer(&page, 9, extended, legacy);
                 let output = read(&answer);
                 let sent = output.messages.len();
                 assert!(sent == 1 || answer.frame.len() <= budget, "{size}");

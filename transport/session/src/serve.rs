@@ -74,7 +74,7 @@ pub async fn accept<Li, S>(
             }
             Err(error) if of_one_client(&error) => continue,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections for the moment");
+                gimlet_core::warn_rated!(%error, "cannot accept connections for the moment");
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}
@@ -165,9 +165,11 @@ fn of_one_client(error: &io::Error) -> bool {
 
 fn note(full: Full, addr: SocketAddr) {
     match full {
-        Full::Node => tracing::warn!(%addr, "turned away: this node has all connections it may"),
+        Full::Node => {
+            gimlet_core::warn_rated!(%addr, "turned away: this node has all connections it may");
+        }
         Full::Address => {
-            tracing::info!(%addr, "turned away: this address has all connections it may");
+            gimlet_core::info_rated!(%addr, "turned away: this address has all connections it may");
         }
     }
 }

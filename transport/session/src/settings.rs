@@ -13,6 +13,12 @@ pub struct SessionSettings {
     pub idle_tcp: Duration,
     /// The same for WebSocket. Default 12 min, as in gim.
     pub idle_ws: Duration,
+    /// Longest time in which a WebSocket client gets nothing: a ping then. Proxies cut what is silent,
+    /// nginx after 60 s. Zero: never. Default 50 s.
+    pub ws_silence: Duration,
+    /// A client that takes nothing of what waits for it for this long is closed with 4102; what it has
+    /// not got is in its inbox. Default 2 min.
+    pub stuck: Duration,
     /// Sends of one connection that wait for their answers; at it the socket is not read.
     /// Default 64.
     pub in_flight: usize,
@@ -25,8 +31,8 @@ pub struct SessionSettings {
     /// Whether TCP clients without a protocol version get one frame per write, paced, and small
     /// SYNC pages, because they parse one frame per read (gim's fim). Default on.
     pub pace: bool,
-    /// How long such a client gets nothing more after a frame, unless a packet comes from it.
-    /// Default 50 ms.
+    /// Shortest pause after a frame to such a client, unless it answers before: all of the pause for
+    /// one that does not ack. The acks of one that does are waited for up to 2 s. Default 50 ms.
     pub pace_wait: Duration,
     /// How long a connection that is being closed may take to let go. Default 1 s.
     pub linger: Duration,
@@ -38,6 +44,8 @@ impl Default for SessionSettings {
             silent: Duration::from_secs(10),
             idle_tcp: Duration::from_mins(11),
             idle_ws: Duration::from_mins(12),
+            ws_silence: Duration::from_secs(50),
+            stuck: Duration::from_mins(2),
             in_flight: 64,
             undecodable: 3,
             failed_sign_ins: 10,

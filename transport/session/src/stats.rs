@@ -20,6 +20,8 @@ pub struct Stats {
     pub frames_in: AtomicU64,
     /// Frames written: answers and pushes.
     pub frames_out: AtomicU64,
+    /// Sends over sockets that were answered with success.
+    pub sends: AtomicU64,
     /// Frames that were no packets.
     pub undecodable: AtomicU64,
     /// Packets answered with a refusal, in the order of `CODES`.

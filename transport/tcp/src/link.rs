@@ -8,12 +8,15 @@ use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Sink, Stream};
-use gimlet_transport::{Link, LinkError, Wire};
+use gimlet_transport::wrong_port::{self, Foreign};
+use gimlet_transport::{Link, LinkError, Wire, socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::frame;
 
@@ -22,6 +25,11 @@ const SCRATCH: usize = 16 * 1024;
 
 /// Bytes pending for the socket at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
+
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frames, without HTTP or \
+    TLS. WebSocket is on listen.ws (by default 8081, path /ws), gRPC on listen.grpc (50100), files \
+    on listen.http (8085), health and metrics on listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
 
 thread_local! {
     static READ: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH]);
@@ -34,8 +42,12 @@ pub struct TcpLink {
     input: BytesMut,
     output: BytesMut,
     limit: usize,
+    /// Bytes that the system has taken, modulo 2^32.
+    written: u32,
     /// The client has ended its side.
     heard_end: bool,
+    /// Nothing has come that tells whether this is a client of gim's frames.
+    fresh: bool,
     /// Nothing more is handed out.
     ended: bool,
 }
@@ -49,7 +61,9 @@ impl TcpLink {
             input: BytesMut::new(),
             output: BytesMut::new(),
             limit: limit.min(frame::WIDEST),
+            written: 0,
             heard_end: false,
+            fresh: true,
             ended: false,
         }
     }
@@ -84,6 +98,8 @@ impl TcpLink {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
             self.output.advance(written);
+            let taken = u32::try_from(written).unwrap_or(u32::MAX);
+            self.written = self.written.wrapping_add(taken);
         }
         if self.output.is_empty() {
             self.output = BytesMut::new();
@@ -114,6 +130,16 @@ impl Stream for TcpLink {
             if let Err(error) = ready!(this.poll_fill(cx)) {
                 this.heard_end = true;
                 return this.end(Some(error.into()));
+            }
+            // Before the first frame is looked for: "GE" would be a length of 18,245.
+            if this.fresh && this.input.len() >= wrong_port::LEAST {
+                this.fresh = false;
+                if let Some(foreign) = Foreign::of(&this.input) {
+                    // The socket's send buffer is empty, so this is the whole answer or none.
+                    let _ = this.stream.try_write(&foreign.answer(WRONG_PORT));
+                    let text = format!("{} on the TCP port", foreign.name());
+                    return this.end(Some(LinkError::protocol(text)));
+                }
             }
         }
     }
@@ -170,6 +196,19 @@ impl Link for TcpLink {
 
     fn release_buffers(&mut self) {
         // Nothing is kept between frames.
+    }
+
+    fn written(&self) -> u32 {
+        self.written
+    }
+
+    fn keep_alive(&mut self, _silence: Duration, _now: Instant) -> Option<Instant> {
+        // gim's framing has nothing that a client does not take for an answer.
+        None
+    }
+
+    fn abort(&mut self) {
+        socket::forget_unwritten(&self.stream);
     }
 
     fn set_close(&mut self, _code: u16, _reason: &str) {

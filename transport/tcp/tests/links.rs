@@ -47,6 +47,36 @@ async fn frames_arrive_whole_wherever_the_network_cuts_them() {
     }
 }
 
+/// Browsers, gRPC clients and TLS get an answer of their own protocol, not 10 s of silence.
+#[tokio::test]
+async fn clients_of_other_ports_are_told_where_to_go() {
+    for (request, answer) in [
+        (
+            &b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"[..],
+            "HTTP/1.1 400 Bad Request",
+        ),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "gRPC on listen.grpc"),
+        (
+            &[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00],
+            "\u{15}\u{3}\u{1}",
+        ),
+    ] {
+        let (mut link, mut client) = pair(LIMIT).await;
+        // Cut in two: what is not enough to tell is waited for.
+        client.write_all(&request[..3]).await.unwrap();
+        tokio::task::yield_now().await;
+        client.write_all(&request[3..]).await.unwrap();
+        assert!(link.next().await.unwrap().is_err());
+        assert!(link.next().await.is_none());
+        drop(link);
+        let mut got = Vec::new();
+        // The rest of the request may have come after the answer: the system then resets.
+        let _ = client.read_to_end(&mut got).await;
+        let got = String::from_utf8_lossy(&got);
+        assert!(got.contains(answer), "{got}");
+    }
+}
+
 #[tokio::test]
 async fn what_comes_with_the_end_of_the_stream_is_read() {
     let (mut link, mut client) = pair(LIMIT).await;

@@ -1,13 +1,16 @@
 //! A socket whose writes are gathered until they are flushed.
 //!
 //! Serves the WebSocket link: frames and the library's control frames land here in order, leave in
-//! one write, and the memory is given back when they have left.
+//! one write, and the memory is given back when they have left. The library answers each ping and does
+//! not stop reading while its answers wait, so what waits of them is counted here, and the link reads
+//! no further while it is too much.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
+use gimlet_transport::socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -17,14 +20,25 @@ const PENDING: usize = 64 * 1024;
 /// Bytes at which even control frames (answers to pings) have to wait.
 const FULL: usize = 2 * PENDING + 64 * 1024;
 
+/// Bytes of the library's own answers that may wait; at it the socket is not read.
+pub(crate) const MAX_CONTROL_BYTES: usize = 4 * 1024;
+
 /// The first byte of an unfragmented binary frame (RFC 6455, 5.2).
 const FINAL_BINARY: u8 = 0x82;
+
+/// A ping without data.
+const PING: [u8; 2] = [0x89, 0];
 
 /// A TCP socket with gathered writes.
 #[derive(Debug)]
 pub(crate) struct Gather {
     stream: TcpStream,
     output: BytesMut,
+    /// Bytes of the library's own frames that wait, and of `output` up to the last of them.
+    control: usize,
+    control_end: usize,
+    /// Bytes that the system has taken, modulo 2^32.
+    written: u32,
 }
 
 impl Gather {
@@ -32,6 +46,9 @@ impl Gather {
         Self {
             stream,
             output: BytesMut::new(),
+            control: 0,
+            control_end: 0,
+            written: 0,
         }
     }
 
@@ -58,6 +75,33 @@ impl Gather {
         self.output.put_slice(payload);
     }
 
+    /// Bytes of the library's own frames that wait.
+    #[cfg(test)]
+    pub(crate) const fn waiting_control(&self) -> usize {
+        self.control
+    }
+
+    pub(crate) const fn written(&self) -> u32 {
+        self.written
+    }
+
+    pub(crate) fn forget_unwritten(&self) {
+        socket::forget_unwritten(&self.stream);
+    }
+
+    /// Appends a ping.
+    pub(crate) fn put_ping(&mut self) {
+        self.output.extend_from_slice(&PING);
+    }
+
+    /// Waits while too many of the library's answers wait.
+    pub(crate) fn poll_control_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.control >= MAX_CONTROL_BYTES {
+            ready!(self.poll_write_some(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Waits until there is room for another frame.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.output.len() < PENDING {
@@ -81,14 +125,26 @@ impl Gather {
         }
     }
 
+    /// Writes once.
+    fn poll_write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.output.advance(written);
+        let taken = u32::try_from(written).unwrap_or(u32::MAX);
+        self.written = self.written.wrapping_add(taken);
+        self.control_end = self.control_end.saturating_sub(written);
+        if self.control_end == 0 {
+            self.control = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes until at most `left` bytes are pending.
     fn poll_drain(&mut self, cx: &mut Context<'_>, left: usize) -> Poll<io::Result<()>> {
         while self.output.len() > left {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.output.advance(written);
+            ready!(self.poll_write_some(cx))?;
         }
         if self.output.is_empty() {
             self.output = BytesMut::new();
@@ -117,6 +173,8 @@ impl AsyncWrite for Gather {
             ready!(self.poll_drain(cx, FULL - 1))?;
         }
         self.output.extend_from_slice(buf);
+        self.control += buf.len();
+        self.control_end = self.output.len();
         Poll::Ready(Ok(buf.len()))
     }
 

@@ -5,11 +5,13 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use gimlet_transport::{Link, LinkError, Wire};
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -33,6 +35,9 @@ pub struct WsLink {
     close: Option<Box<CloseFrame>>,
     closing: bool,
     ended: bool,
+    /// Something was written since [`Link::keep_alive`] last looked, and when it looks again.
+    wrote: bool,
+    look_at: Option<Instant>,
 }
 
 impl WsLink {
@@ -43,6 +48,8 @@ impl WsLink {
             close: None,
             closing: false,
             ended: false,
+            wrote: false,
+            look_at: None,
         }
     }
 
@@ -65,6 +72,11 @@ impl Stream for WsLink {
             return Poll::Ready(None);
         }
         loop {
+            // A client that pings and reads nothing is not read either.
+            if let Err(error) = ready!(this.stream.get_mut().poll_control_room(cx)) {
+                this.ended = true;
+                return Poll::Ready(Some(Err(error.into())));
+            }
             let next = Pin::new(&mut this.stream).poll_next(cx);
             this.large = None;
             match ready!(next) {
@@ -83,6 +95,7 @@ impl Stream for WsLink {
                 }
                 Some(Err(error)) => {
                     this.ended = true;
+                    this.close = violation(&error).map(Box::new);
                     return Poll::Ready(ended_by(error).map(Err));
                 }
             }
@@ -99,6 +112,7 @@ impl Sink<Bytes> for WsLink {
 
     fn start_send(mut self: Pin<&mut Self>, frame: Bytes) -> Result<(), LinkError> {
         if !self.closing {
+            self.wrote = true;
             self.stream.get_mut().put_binary(&frame);
         }
         Ok(())
@@ -142,6 +156,7 @@ impl Link for WsLink {
 
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError> {
         if !self.closing {
+            self.wrote = true;
             for frame in frames {
                 self.stream.get_mut().put_binary(frame);
             }
@@ -157,16 +172,62 @@ impl Link for WsLink {
         self.large = None;
     }
 
-    fn set_close(&mut self, code: u16, reason: &str) {
-        let mut end = reason.len().min(REASON);
-        while !reason.is_char_boundary(end) {
-            end -= 1;
+    fn written(&self) -> u32 {
+        self.stream.get_ref().written()
+    }
+
+    /// It looks twice in the time allowed: a ping that is due is then never late, and an idle client
+    /// gets one every other time.
+    fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant> {
+        let next = *self.look_at.get_or_insert(now + silence / 2);
+        if now < next || self.closing {
+            return (!self.closing).then_some(next);
         }
+        if !self.wrote {
+            self.stream.get_mut().put_ping();
+        }
+        // A ping counts as something written.
+        self.wrote = !self.wrote;
+        self.look_at = Some(now + silence / 2);
+        self.look_at
+    }
+
+    fn abort(&mut self) {
+        self.stream.get_ref().forget_unwritten();
+    }
+
+    fn set_close(&mut self, code: u16, reason: &str) {
         self.close = Some(Box::new(CloseFrame {
             code: CloseCode::from(code),
-            reason: reason.get(..end).unwrap_or_default().into(),
+            reason: cut(reason).into(),
         }));
     }
+}
+
+/// The close frame for a client that broke the rules (RFC 6455, 7.4.1).
+fn violation(error: &WsError) -> Option<CloseFrame> {
+    let (code, reason) = match error {
+        WsError::Utf8(_) => (
+            CloseCode::Invalid,
+            "a text message must be UTF-8".to_owned(),
+        ),
+        WsError::Capacity(_) => (CloseCode::Size, error.to_string()),
+        WsError::Protocol(_) => (CloseCode::Protocol, error.to_string()),
+        _ => return None,
+    };
+    Some(CloseFrame {
+        code,
+        reason: cut(&reason).into(),
+    })
+}
+
+/// As much of a reason as a close frame holds.
+fn cut(reason: &str) -> &str {
+    let mut end = reason.len().min(REASON);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    reason.get(..end).unwrap_or_default()
 }
 
 /// What an error of the library means; `None` for a plain end.
@@ -187,5 +248,69 @@ fn ended_by(error: WsError) -> Option<LinkError> {
             text: "the client broke the rules of WebSocket".into(),
             source: Some(Box::new(error)),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use futures_util::StreamExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::gather::MAX_CONTROL_BYTES;
+
+    /// A ping of 125 bytes, masked with zeros, and a message of one byte.
+    const PINGED: usize = 125;
+    const MESSAGE: [u8; 7] = [0x82, 0x81, 0, 0, 0, 0, b'x'];
+
+    fn pings(count: usize) -> Vec<u8> {
+        let mut ping = vec![0x89, 0x80 | 0x7d, 0, 0, 0, 0];
+        ping.resize(6 + PINGED, b'p');
+        ping.repeat(count)
+    }
+
+    #[tokio::test]
+    async fn p1_who_pings_and_reads_nothing_is_not_read_and_later_answered() {
+        const PINGS: usize = 100_000;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await;
+        let (mut reads, mut writes) = client.unwrap().into_split();
+        let gather = Gather::new(listener.accept().await.unwrap().0);
+        let config = WebSocketConfig::default()
+            .write_buffer_size(0)
+            .max_write_buffer_size(512);
+        let stream = WebSocketStream::from_raw_socket(gather, Role::Server, Some(config)).await;
+        let mut link = WsLink::new(stream);
+        let writing = TaskTracker::new().spawn(async move {
+            writes.write_all(&pings(PINGS)).await.unwrap();
+            writes.write_all(&MESSAGE).await.unwrap();
+            writes
+        });
+        // The socket takes some megabytes of answers before they wait here.
+        let mut refused = 0;
+        while refused < 1_000 {
+            let polled = poll_fn(|cx| Poll::Ready(link.poll_next_unpin(cx))).await;
+            assert!(polled.is_pending(), "{polled:?}");
+            let held = link.stream.get_ref().waiting_control();
+            assert!(held <= MAX_CONTROL_BYTES + 2 + PINGED, "{held} bytes");
+            refused += usize::from(held >= MAX_CONTROL_BYTES);
+            tokio::task::yield_now().await;
+        }
+        assert!(!writing.is_finished(), "everything was read");
+        let reading = TaskTracker::new().spawn(async move {
+            let mut pongs = vec![0; 1_000 * (2 + PINGED)];
+            reads.read_exact(&mut pongs).await.unwrap();
+            tokio::io::copy(&mut reads, &mut tokio::io::sink())
+                .await
+                .unwrap();
+        });
+        assert_eq!(link.next().await.unwrap().unwrap(), "x");
+        drop((writing.await.unwrap(), link));
+        reading.await.unwrap();
     }
 }

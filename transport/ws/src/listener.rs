@@ -20,6 +20,10 @@ use crate::upgrade;
 /// connection costs 3.9 KB, with the default 138 KB).
 const READ_BUFFER: usize = 1024;
 
+/// The library's write buffer. It holds an answer to a ping or a close only until that lands in the
+/// gathered output; what does not fit waits, and the answer to a newer ping replaces it.
+const MAX_WRITE_BUFFER: usize = 512;
+
 /// Listens for WebSocket clients.
 #[derive(Debug)]
 pub struct WsFrames {
@@ -86,6 +90,7 @@ impl Pending for WsPending {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
+            .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(self.limit))
             .max_frame_size(Some(self.limit));
         let gather = Gather::new(self.stream);

@@ -1,18 +1,27 @@
 //! The HTTP request that becomes a WebSocket, and the answers to those that do not.
 
 use gimlet_transport::origins::Origins;
+use gimlet_transport::wrong_port::Foreign;
 use gimlet_transport::{LinkError, development};
-use http::{StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
 /// Bytes of a request's head.
 const HEAD: usize = 8 * 1024;
 
-/// The path clients connect to.
+/// The path clients connect to; a slash behind it is allowed.
 const PATH: &str = "/ws";
+
+/// Subprotocols that are confirmed to a client that offers them: a browser that offers some goes on
+/// only if one is chosen. All mean the same; a client of gim offers none.
+const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
+/// What listens here, for clients of another protocol.
+const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
+    listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
 
 /// A request that was answered with 101.
 pub(crate) struct Upgraded {
@@ -37,9 +46,18 @@ pub(crate) async fn upgrade(
         if development::begins_with_proxy(&head) {
             return refuse(stream, StatusCode::BAD_REQUEST, development::PROXY_REFUSAL).await;
         }
+        if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(&head) {
+            stream.write_all(&foreign.answer(WRONG_PORT)).await?;
+            let text = format!("{} on the WebSocket port", foreign.name());
+            return Err(LinkError::protocol(text));
+        }
         match Request::try_parse(&head) {
             Ok(Some(parsed)) => break parsed,
             Ok(None) if head.len() < HEAD => {}
+            Err(WsError::Protocol(ProtocolError::WrongHttpMethod)) => {
+                let text = "connect with GET, as WebSocket clients do";
+                return refuse(stream, StatusCode::METHOD_NOT_ALLOWED, text).await;
+            }
             Ok(None) => {
                 let text = "the request's head is over 8 KiB";
                 return refuse(stream, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, text).await;
@@ -55,11 +73,12 @@ pub(crate) async fn upgrade(
         let text = development::refusal(header);
         return refuse(stream, StatusCode::FORBIDDEN, &text).await;
     }
-    if request.uri().path() != PATH {
+    let path = request.uri().path();
+    if path.strip_suffix('/').unwrap_or(path) != PATH {
         let text = "nothing is here: the WebSocket is at /ws";
         return refuse(stream, StatusCode::NOT_FOUND, text).await;
     }
-    let response = match create_response(&request) {
+    let mut response = match create_response(&request) {
         Ok(response) => response,
         Err(error) => {
             let text = format!("{error}: connect with a WebSocket client");
@@ -75,6 +94,11 @@ pub(crate) async fn upgrade(
     if !origins.allow(text(header::ORIGIN), text(header::HOST)) {
         let text = "pages of this Origin may not connect; add it to http.origins of the server";
         return refuse(stream, StatusCode::FORBIDDEN, text).await;
+    }
+    if let Some(name) = subprotocol(request.headers()) {
+        let name = HeaderValue::from_static(name);
+        let headers = response.headers_mut();
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, name);
     }
     let mut answer = Vec::new();
     write_response(&mut answer, &response)
@@ -104,10 +128,10 @@ pub(crate) async fn answer(
     text: &str,
     headers: &str,
 ) -> std::io::Result<()> {
-    let upgrade = if status == StatusCode::UPGRADE_REQUIRED {
-        "Upgrade: websocket\r\n"
-    } else {
-        ""
+    let upgrade = match status {
+        StatusCode::UPGRADE_REQUIRED => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        StatusCode::METHOD_NOT_ALLOWED => "Allow: GET\r\n",
+        _ => "",
     };
     let body = format!(
         "HTTP/1.1 {status}\r\n{upgrade}{headers}Content-Type: text/plain; charset=utf-8\r\n\
@@ -126,4 +150,13 @@ pub(crate) async fn answer(
         left = left.saturating_sub(read);
     }
     Ok(())
+}
+
+/// The first of the client's subprotocols that is known.
+fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .find_map(|name| SUBPROTOCOLS.into_iter().find(|known| *known == name.trim()))
 }

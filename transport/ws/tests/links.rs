@@ -20,6 +20,7 @@ use gimlet_transport::{
 use gimlet_transport_ws::{WsFrames, WsLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -114,7 +115,9 @@ async fn the_upgrade_is_at_ws_and_nowhere_else() {
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
     assert!(matches!(opened.unwrap().greeting, Greeting::BySignIn));
-    for path in ["/", "/wss", "/ws/", "/other?path=/ws"] {
+    let (answer, _) = request(&upgrade("/ws/", ""), Origins::any()).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    for path in ["/", "/wss", "/ws//", "/WS", "/other?path=/ws"] {
         let (answer, opened) = request(&upgrade(path, ""), Origins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         assert!(
@@ -131,9 +134,14 @@ async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
     let (answer, _) = request(plain, Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("Upgrade: websocket\r\n"), "{answer}");
-    for nonsense in ["POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", "\0\x01\x02\r\n\r\n"] {
+    assert!(answer.contains("Sec-WebSocket-Version: 13\r\n"), "{answer}");
+    for (nonsense, status) in [
+        ("POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", 405),
+        ("\0\x01\x02\r\n\r\n", 400),
+    ] {
         let (answer, opened) = request(nonsense, Origins::any()).await;
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        let begins = format!("HTTP/1.1 {status} ");
+        assert!(answer.starts_with(&begins), "{answer}");
         assert!(opened.is_err());
     }
     let long = upgrade("/ws", &format!("X: {}\r\n", "x".repeat(9000)));
@@ -158,6 +166,82 @@ async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{header}: {answer}"
         );
+    }
+}
+
+/// A browser that offers subprotocols goes on only if one is chosen.
+#[tokio::test]
+async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
+    for (offered, chosen) in [
+        ("gim, chat", Some("gim")),
+        ("chat,gimlet", Some("gimlet")),
+        ("chat", None),
+        ("", None),
+    ] {
+        let header = format!("Sec-WebSocket-Protocol: {offered}\r\n");
+        let (answer, _) = request(&upgrade("/ws", &header), Origins::any()).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+        let line = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("sec-websocket-protocol: "));
+        assert_eq!(line, chosen, "{answer}");
+    }
+}
+
+/// RFC 6455, 7.4.1.
+#[tokio::test]
+async fn who_breaks_the_rules_is_told_which() {
+    let oversize = [0x82, 0xfe, 0x00, 0x65, 0, 0, 0, 0];
+    for (frame, code) in [
+        (&[0x83, 0x80, 0, 0, 0, 0][..], CloseCode::Protocol),
+        (&[0xc2, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x82, 0x00], CloseCode::Protocol),
+        (&[0x80, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x09, 0x80, 0, 0, 0, 0], CloseCode::Protocol),
+        (&[0x88, 0x81, 0, 0, 0, 0, 3], CloseCode::Protocol),
+        (&[0x81, 0x81, 0, 0, 0, 0, 0xff], CloseCode::Invalid),
+        (&oversize, CloseCode::Size),
+    ] {
+        let (opened, mut client) = pair(100, "").await;
+        let mut link = opened.link;
+        client.get_mut().write_all(frame).await.unwrap();
+        link.next().await.unwrap().unwrap_err();
+        let closing = TaskTracker::new().spawn(async move { link.close().await });
+        let Message::Close(Some(close)) = client.next().await.unwrap().unwrap() else {
+            panic!("a close frame");
+        };
+        assert_eq!(close.code, code, "{frame:x?}");
+        assert!(!close.reason.is_empty());
+        drop(client);
+        closing.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_ping_goes_out_only_if_nothing_else_did() {
+    let (opened, mut client) = pair(LIMIT, "").await;
+    let mut link = opened.link;
+    let silence = Duration::from_secs(50);
+    let mut now = link.keep_alive(silence, Instant::now()).unwrap();
+    assert!(link.is_flushed(), "the first call starts the clock");
+    // Silent: a ping, and the next time none.
+    for pinged in [true, false, true, false] {
+        let next = link.keep_alive(silence, now).unwrap();
+        assert_eq!(next - now, silence / 2);
+        assert_eq!(link.is_flushed(), !pinged);
+        link.flush().await.unwrap();
+        assert_eq!(link.keep_alive(silence, now), Some(next), "not before");
+        now = next;
+    }
+    link.send(Bytes::from_static(b"push")).await.unwrap();
+    now = link.keep_alive(silence, now).unwrap();
+    assert!(link.is_flushed(), "a push is a sign of life");
+    link.keep_alive(silence, now);
+    link.flush().await.unwrap();
+    let ping = || Message::Ping(Bytes::new());
+    let push = Message::Binary("push".into());
+    for expected in [ping(), ping(), push, ping()] {
+        assert_eq!(client.next().await.unwrap().unwrap(), expected);
     }
 }
 

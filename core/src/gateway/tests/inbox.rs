@@ -186,6 +186,59 @@ async fn m10_fims_own_sends_do_not_hide_pushes_it_has_missed() {
     assert_eq!(sync(&fim, 3).await, [2]);
 }
 
+/// A legacy client that comes back after it has sent much from this device.
+#[tokio::test(start_paused = true)]
+async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    sync(&fim, 0).await;
+    fim.ack(Seq::new(1));
+    for _ in 0..500 {
+        send(&node, 2, 21, 1).await;
+    }
+    drop(fim);
+    // 502: pushed while nobody was there. 503: its own, which it names.
+    send(&node, 1, 11, 2).await;
+    send(&node, 2, 21, 1).await;
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    let (mut got, mut asks) = (Vec::new(), 0);
+    loop {
+        let page = fim.sync(Seq::new(503)).await.unwrap();
+        assert!(page.upto.get() - page.from.get() <= 200, "{page:?}");
+        got.extend(page.items.iter().map(|(seq, _)| seq.get()));
+        fim.synced(page.from, page.upto, page.more);
+        asks += 1;
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!((got, asks), (vec![502], 3));
+}
+
+/// The same of a client that ignores `has_more`: the inbox is read on for it.
+#[tokio::test(start_paused = true)]
+async fn d12_what_lies_behind_own_sends_is_pushed_to_who_does_not_ask_again() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    send(&node, 1, 11, 2).await;
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    sync(&fim, 0).await;
+    fim.ack(Seq::new(1));
+    for _ in 0..500 {
+        send(&node, 2, 21, 1).await;
+    }
+    drop(fim);
+    send(&node, 1, 11, 2).await;
+    send(&node, 2, 21, 1).await;
+    let fim = sign_in(&node, 2, 21, 0, true).await;
+    let page = fim.sync(Seq::new(503)).await.unwrap();
+    assert!(page.items.is_empty() && page.more);
+    fim.synced(page.from, page.upto, page.more);
+    assert_eq!(next(&fim, 1).await, [502]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn m8_m11_acks_are_per_device_and_only_go_forward() {
     let stores = memory::stores();

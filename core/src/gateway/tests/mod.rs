@@ -1,5 +1,6 @@
 //! The gateway over in-memory stores: what connections are served, and when.
 
+mod acks;
 mod history;
 mod inbox;
 mod rooms;
@@ -52,7 +53,7 @@ async fn sync(connection: &Connection, mut seq: u64) -> Vec<u64> {
     loop {
         let page = connection.sync(Seq::new(seq)).await.unwrap();
         got.extend(page.items.iter().map(|(seq, _)| seq.get()));
-        connection.synced(Seq::new(seq), page.upto, page.more);
+        connection.synced(page.from, page.upto, page.more);
         seq = page.upto.get();
         if !page.more {
             return got;

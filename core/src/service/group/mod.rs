@@ -9,13 +9,9 @@ use crate::business::UserInfo;
 use crate::error::Refusal;
 use crate::id::{GroupId, UserId};
 use crate::message::Sender;
+use crate::page::Page;
 use crate::service::{GroupAdd, Service, check};
 use crate::store::{Group, Member, NewGroup, Role, Scope};
-
-/// Items read at a time for a whole list.
-pub(super) const PAGE: usize = 500;
-/// Groups of one user listed at most; far beyond what a client shows.
-const MOST_GROUPS: usize = 20_000;
 
 /// The user who changes a group, and its call.
 #[derive(Clone, Copy, Debug)]
@@ -104,48 +100,39 @@ impl Service {
         Ok(found)
     }
 
-    /// The groups of a user, ascending by id.
-    pub async fn groups_of(&self, user: UserId) -> Result<Vec<Group>, Refusal> {
-        let mut groups: Vec<Group> = Vec::new();
-        loop {
-            let after = groups.last().map(|group| group.id);
-            let store = &self.inner.stores.group;
-            let page = store.groups_of(user, after, PAGE).await?;
-            let more = page.more && !page.items.is_empty();
-            groups.extend(page.items);
-            if !more || groups.len() >= MOST_GROUPS {
-                return Ok(groups);
-            }
-        }
+    /// Up to `limit` groups of the user with an id above `after`, ascending.
+    pub async fn groups_of(
+        &self,
+        user: UserId,
+        after: Option<GroupId>,
+        limit: usize,
+    ) -> Result<Page<Group>, Refusal> {
+        let groups = &self.inner.stores.group;
+        Ok(groups.groups_of(user, after, limit).await?)
     }
 
-    /// The members of a group, for a member of it: ascending by id, each with what the backend
-    /// says of it if it can.
+    /// Up to `limit` members of a group with an id above `after`, for a member of it: ascending, each
+    /// with what the backend says of it if it can.
     pub async fn members(
         &self,
         caller: UserId,
         group: GroupId,
-    ) -> Result<Vec<(Member, Option<UserInfo>)>, Refusal> {
+        after: Option<UserId>,
+        limit: usize,
+    ) -> Result<Page<(Member, Option<UserInfo>)>, Refusal> {
         self.require_member(caller, group).await?;
-        let mut members: Vec<Member> = Vec::new();
-        loop {
-            let after = members.last().map(|member| member.user);
-            let store = &self.inner.stores.group;
-            let page = store.members(group, after, PAGE).await?;
-            let more = page.more && !page.items.is_empty();
-            members.extend(page.items);
-            // A group that was filled under a larger limit is shown whole.
-            if !more || members.len() >= 10 * self.inner.limits.group_members.max(PAGE) {
-                break;
-            }
-        }
-        let ids: Vec<UserId> = members.iter().map(|member| member.user).collect();
+        let groups = &self.inner.stores.group;
+        let page = groups.members(group, after, limit).await?;
+        let ids: Vec<UserId> = page.items.iter().map(|member| member.user).collect();
         let people = self.inner.directory.people(&ids).await.unwrap_or_default();
-        let with_info = members.into_iter().map(|member| {
+        let with_info = page.items.into_iter().map(|member| {
             let info = people.get(&member.user).map(|person| person.info.clone());
             (member, info)
         });
-        Ok(with_info.collect())
+        Ok(Page {
+            items: with_info.collect(),
+            more: page.more,
+        })
     }
 
     async fn require_member(&self, caller: UserId, group: GroupId) -> Result<(), Refusal> {

@@ -17,7 +17,12 @@ impl World {
     }
 
     async fn friends_of(&self, n: u64) -> Vec<u64> {
-        let friends = self.service.friends(user(n)).await.unwrap();
+        let friends = self
+            .service
+            .friends(user(n), None, 500)
+            .await
+            .unwrap()
+            .items;
         friends
             .iter()
             .map(|(friend, _)| friend.user.get())
@@ -42,7 +47,12 @@ async fn asking_is_heard_by_the_asked_and_agreeing_by_the_asker() {
     assert_eq!(world.ask(1, 2).await, Err(Refusal::AlreadyFriends(user(2))));
     assert_eq!(world.ask(2, 1).await, Err(Refusal::AlreadyFriends(user(1))));
     assert_eq!(world.heard.entries(), [(2, 1), (1, 1)]);
-    let friends = world.service.friends(user(1)).await.unwrap();
+    let friends = world
+        .service
+        .friends(user(1), None, 500)
+        .await
+        .unwrap()
+        .items;
     assert_eq!(friends[0].0.remarks, "for 2");
     assert_eq!(friends[0].1.as_ref().unwrap().profile.nickname, "name2");
 }
@@ -78,7 +88,13 @@ async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
     let (one, two) = (user(1), user(2));
     let kept = service.set_friend(one, two, None, Some("x")).await.unwrap();
     assert_eq!((&*kept.remarks, &*kept.extra), ("for 2", "x"));
-    let kept = service.friends(one).await.unwrap().remove(0).0;
+    let kept = service
+        .friends(one, None, 500)
+        .await
+        .unwrap()
+        .items
+        .remove(0)
+        .0;
     assert_eq!((&*kept.remarks, &*kept.extra), ("for 2", "x"));
     let stranger = service.set_friend(one, user(3), Some("a"), None).await;
     let refusal = stranger.unwrap_err();

@@ -12,7 +12,12 @@ async fn x3_repeats_and_the_creator_among_the_members_are_folded() {
         ..GroupDraft::default()
     };
     let group = world.service.create_group(user(1), draft).await.unwrap();
-    let members = world.service.members(user(2), group).await.unwrap();
+    let members = world
+        .service
+        .members(user(2), group, None, 500)
+        .await
+        .unwrap()
+        .items;
     let roles: Vec<_> = members
         .iter()
         .map(|(m, _)| (m.user.get(), m.role))
@@ -63,18 +68,31 @@ async fn s7_only_members_read() {
     let group = world.group([1, 2]).await;
     let stranger = world.service.group(user(3), group).await;
     assert_eq!(stranger, Err(Refusal::NotInGroup(group)));
-    let stranger = world.service.members(user(3), group).await;
+    let stranger = world.service.members(user(3), group, None, 500).await;
     assert_eq!(stranger.unwrap_err(), Refusal::NotInGroup(group));
     let nowhere = GroupId::new(99).unwrap();
     let missing = world.service.group(user(1), nowhere).await;
     assert_eq!(missing, Err(Refusal::NoSuchGroup(nowhere)));
     let other = world.group([2]).await;
-    let mine = world.service.groups_of(user(2)).await.unwrap();
+    let mine = world
+        .service
+        .groups_of(user(2), None, 500)
+        .await
+        .unwrap()
+        .items;
     assert_eq!(
         mine.iter().map(|g| g.id).collect::<Vec<_>>(),
         [group, other]
     );
-    assert!(world.service.groups_of(user(3)).await.unwrap().is_empty());
+    assert!(
+        world
+            .service
+            .groups_of(user(3), None, 500)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -175,7 +193,12 @@ async fn roles_are_the_admins_and_names_also_ones_own() {
     assert_eq!(edit(1, 9, None, "x").await.unwrap_err().code(), 10001);
     edit(1, 2, Some(Role::Admin), "boss").await.unwrap();
     edit(1, 1, Some(Role::Member), "x").await.unwrap();
-    let members = world.service.members(user(3), group).await.unwrap();
+    let members = world
+        .service
+        .members(user(3), group, None, 500)
+        .await
+        .unwrap()
+        .items;
     let seen: Vec<_> = members
         .iter()
         .map(|(m, _)| (m.user.get(), m.role, m.remarks.as_str()))
@@ -271,7 +294,10 @@ async fn a_remembered_roster_opens_nothing_that_another_node_has_closed() {
         .unwrap();
     let out = Refusal::NotInGroup(group);
     assert_eq!(two.service.send(from(3), typing()).await, Err(out.clone()));
-    assert_eq!(two.service.members(user(3), group).await, Err(out.clone()));
+    assert_eq!(
+        two.service.members(user(3), group, None, 500).await,
+        Err(out.clone())
+    );
     two.service.send(from(1), typing()).await.unwrap();
     let parcels = two.heard.parcels.lock().unwrap();
     let Some(Parcel::Live { to, .. }) = parcels.last() else {

@@ -1,7 +1,12 @@
 //! Group sends that are larger than one part.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::limits::PART;
+use crate::store::{Append, Appended, InboxSlice, InboxStore, JobLease, JobPart, Kind, StoreError};
 
 const LARGE: u64 = 2_500;
 
@@ -17,7 +22,8 @@ impl World {
     async fn settled(&self, members: u64, head: u64) {
         let all = async {
             while self.heads(1..=members).await.iter().any(|h| *h < head) {
-                tokio::task::yield_now().await;
+                // Not a mere yield: with time paused, the runner's pauses have to pass.
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
         let settled = tokio::time::timeout(Duration::from_mins(1), all).await;
@@ -111,5 +117,169 @@ async fn a_node_that_is_never_idle_finds_what_others_leave_behind() {
         }
     }
     assert_eq!(world.heads([LARGE].into_iter()).await, [1]);
+    world.stop().await;
+}
+
+/// A store whose jobs advance when the test lets them, and whose jobs of one group always fail.
+#[derive(Debug)]
+struct HeldJobs {
+    inner: Arc<dyn InboxStore>,
+    steps: Semaphore,
+    failing: Mutex<Option<GroupId>>,
+    /// The groups whose parts were made, in order.
+    made: Mutex<Vec<GroupId>>,
+}
+
+#[async_trait]
+impl InboxStore for HeldJobs {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        self.inner.append(batch).await
+    }
+
+    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
+        self.inner.after(u, s, l).await
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        self.inner.trim(user, upto).await
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        self.inner.claim_job(group).await
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        self.steps.acquire().await.unwrap().forget();
+        if *self.failing.lock().unwrap() == Some(lease.group) {
+            return Err(StoreError::new("inbox.advance_job", Kind::Contended));
+        }
+        self.made.lock().unwrap().push(lease.group);
+        self.inner.advance_job(lease).await
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        self.inner.sweep(max).await
+    }
+}
+
+fn held_world(limits: Limits) -> (World, Arc<HeldJobs>) {
+    let mut stores = memory::stores();
+    let held = Arc::new(HeldJobs {
+        inner: Arc::clone(&stores.inbox),
+        steps: Semaphore::new(0),
+        failing: Mutex::default(),
+        made: Mutex::default(),
+    });
+    stores.inbox = Arc::clone(&held) as _;
+    (world_of(stores, limits, Policy::default()), held)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_has_too_much_to_deliver_is_refused_until_there_is_room() {
+    let limits = Limits {
+        group_backlog: 6_000,
+        ..Limits::default()
+    };
+    let (world, held) = held_world(limits);
+    let group = world.group(1..=LARGE).await;
+    let small = world.group(1..=100).await;
+    // Other words each time: the same again would be a repeat of the first.
+    let words = AtomicUsize::new(0);
+    let send = |group| {
+        let n = words.fetch_add(1, Ordering::SeqCst);
+        world.service.send(from(1), to_group(group, &n.to_string()))
+    };
+    for _ in 0..2 {
+        send(group).await.unwrap();
+    }
+    let refusal = send(group).await.unwrap_err();
+    assert_eq!(refusal.code(), 8);
+    assert!(refusal.retry_after().is_some(), "{refusal:?}");
+    assert_eq!(world.service.job_backlog().1, 1);
+    // Others are not concerned.
+    send(small).await.unwrap();
+    world.service.send(from(1), to_user(2, "hi")).await.unwrap();
+    // The first job's two parts make room for the next send.
+    held.steps.add_permits(2);
+    while send(group).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    held.steps.add_permits(1_000);
+    world.settled(LARGE, 3).await;
+    // What was refused was not stored.
+    assert_eq!(world.texts(LARGE).await.len(), 3);
+    while world.service.job_backlog() != (0, 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_with_a_long_backlog_delays_another_by_a_part_at_a_time() {
+    let (world, held) = held_world(Limits::default());
+    let (long, short) = (world.group(1..=LARGE).await, world.group(1..=LARGE).await);
+    for n in 0..20 {
+        world
+            .service
+            .send(from(1), to_group(long, &n.to_string()))
+            .await
+            .unwrap();
+    }
+    world
+        .service
+        .send(from(2), to_group(short, "short"))
+        .await
+        .unwrap();
+    held.steps.add_permits(1_000);
+    world.settled(LARGE, 21).await;
+    let made = held.made.lock().unwrap().clone();
+    let last = made.iter().rposition(|group| *group == short).unwrap();
+    // Two parts of each, and what a sweep or the first claim was at already.
+    assert!(
+        last < 8,
+        "the short job was done at step {last} of {}",
+        made.len()
+    );
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_whose_parts_fail_delays_no_other() {
+    let (world, held) = held_world(Limits::default());
+    let (failing, sound) = (world.group(1..=LARGE).await, world.group(1..=LARGE).await);
+    *held.failing.lock().unwrap() = Some(failing);
+    world
+        .service
+        .send(from(1), to_group(failing, "stuck"))
+        .await
+        .unwrap();
+    for n in 0..20 {
+        world
+            .service
+            .send(from(2), to_group(sound, &n.to_string()))
+            .await
+            .unwrap();
+    }
+    let began = tokio::time::Instant::now();
+    held.steps.add_permits(1_000);
+    let all_made = || {
+        held.made
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|it| **it == sound)
+            .count()
+            >= 40
+    };
+    while !all_made() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(
+        began.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        began.elapsed()
+    );
+    *held.failing.lock().unwrap() = None;
+    world.settled(LARGE, 21).await;
     world.stop().await;
 }

@@ -1,8 +1,10 @@
 //! The services over in-memory storage.
 
+mod deadline;
 mod friend;
 mod group;
 mod job;
+mod order;
 mod rest;
 mod send;
 
@@ -67,7 +69,7 @@ impl Business for Backend {
 #[derive(Debug, Default)]
 struct Heard {
     parcels: Mutex<Vec<Parcel>>,
-    closed: Mutex<Vec<(UserId, DeviceId)>>,
+    closed: Mutex<Vec<(UserId, Option<DeviceId>)>>,
 }
 
 impl LocalSink for Heard {
@@ -75,7 +77,7 @@ impl LocalSink for Heard {
         self.parcels.lock().unwrap().extend(parcels.iter().cloned());
     }
 
-    fn disconnect(&self, user: UserId, device: DeviceId, _: &str) {
+    fn disconnect(&self, user: UserId, device: Option<DeviceId>, _: &str) {
         self.closed.lock().unwrap().push((user, device));
     }
 }

@@ -105,10 +105,11 @@ async fn a_revocation_reaches_the_connection() {
     let world = world();
     world
         .service
-        .disconnect(user(1), device(1), "revoked")
-        .await;
+        .disconnect(user(1), Some(device(1)), "revoked")
+        .await
+        .unwrap();
     let closed = world.heard.closed.lock().unwrap();
-    assert_eq!(*closed, [(user(1), device(1))]);
+    assert_eq!(*closed, [(user(1), Some(device(1)))]);
 }
 
 #[tokio::test]

@@ -144,7 +144,7 @@ impl Link {
             };
             let end = match opened {
                 Ok(Ok((replies, pending))) => {
-                    tracing::info!(node = self.address, "logic node reached");
+                    gimlet_core::info_rated!(node = self.address, "logic node reached");
                     (pause, told) = (PAUSE.0, false);
                     self.pump(replies, &pending, &stop).await
                 }
@@ -154,10 +154,10 @@ impl Link {
             self.close();
             match end {
                 End::Stopped => return,
-                End::Going => tracing::info!(node = self.address, "logic node goes away"),
+                End::Going => gimlet_core::info_rated!(node = self.address, "logic node goes away"),
                 End::Broken(why) if !told => {
                     told = true;
-                    tracing::warn!(node = self.address, why, "logic node not reached");
+                    gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
                 }
                 End::Broken(_) => {}
             }
@@ -237,7 +237,7 @@ fn answer(pending: &Pending, reply: node::SendReply) {
     let outcome = match reply.refusal {
         Some(refusal) => Err(decode(refusal)),
         None => convert::sent_in(reply.sent).map_err(|error| {
-            tracing::error!(%error, "a logic node answered what cannot be read");
+            gimlet_core::error_rated!(%error, "a logic node answered what cannot be read");
             Refusal::Unknown
         }),
     };

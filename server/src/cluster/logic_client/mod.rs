@@ -151,10 +151,13 @@ impl RemoteLogic {
             match timeout(within, call(link.client())).await {
                 Ok(Ok(answer)) => return answer,
                 Ok(Err(trouble)) => {
-                    tracing::warn!(node = link.address(), %trouble, "a logic node failed a call");
+                    gimlet_core::warn_rated!(node = link.address(), %trouble, "a logic node failed a call");
                 }
                 Err(_) => {
-                    tracing::warn!(node = link.address(), "a logic node did not answer in time");
+                    gimlet_core::warn_rated!(
+                        node = link.address(),
+                        "a logic node did not answer in time"
+                    );
                 }
             }
         }
@@ -327,7 +330,10 @@ impl RemoteLogic {
                 // The stream broke.
                 Ok(Err(_)) => Err(Refusal::Unknown),
                 Err(_) => {
-                    tracing::warn!(node = link.address(), "a send was not answered in time");
+                    gimlet_core::warn_rated!(
+                        node = link.address(),
+                        "a send was not answered in time"
+                    );
                     link.doubt();
                     Err(Refusal::Unknown)
                 }

@@ -149,10 +149,15 @@ impl Link {
     }
 
     /// Whether the node has heard it.
-    pub(super) async fn disconnect(&self, user: UserId, device: DeviceId, reason: &str) -> bool {
+    pub(super) async fn disconnect(
+        &self,
+        user: UserId,
+        device: Option<DeviceId>,
+        reason: &str,
+    ) -> bool {
         let request = node::DisconnectRequest {
             user: user.get(),
-            device: device.get(),
+            device: device.map_or(0, DeviceId::get),
             reason: reason.to_owned(),
         };
         let mut client = self.client.clone();

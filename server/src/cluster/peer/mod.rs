@@ -134,7 +134,7 @@ impl Inner {
                 return;
             }
             if lock(&self.owed).heard(node, seat, generation) {
-                tracing::info!(%node, "a connect node has heard of all takeovers");
+                gimlet_core::info_rated!(%node, "a connect node has heard of all takeovers");
                 link.nudge();
             }
         }
@@ -176,7 +176,7 @@ impl Inner {
         }
         let channel = self.caller.channel(&node.name);
         let channel = channel.inspect_err(|error| {
-            tracing::warn!(%node, %error, "a node advertises what is no address");
+            gimlet_core::warn_rated!(%node, %error, "a node advertises what is no address");
         });
         let (link, queued) = Link::new(self.here.name.clone(), node.clone(), channel.ok()?);
         let link = Arc::new(link);
@@ -223,7 +223,7 @@ impl Peer for RemotePeer {
             return;
         }
         if lock(&self.inner.owed).note(node, (user, device), generation) {
-            tracing::warn!(%node, "a connect node does not hear of a takeover; it is told again");
+            gimlet_core::warn_rated!(%node, "a connect node does not hear of a takeover; it is told again");
         }
     }
 
@@ -231,7 +231,7 @@ impl Peer for RemotePeer {
         &self,
         node: &NodeId,
         user: UserId,
-        device: DeviceId,
+        device: Option<DeviceId>,
         reason: &str,
     ) -> bool {
         match self.inner.link(node) {

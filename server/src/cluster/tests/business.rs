@@ -100,7 +100,11 @@ async fn foreign() -> (Served, Foreign) {
 fn client(servers: &[&Served], secret: Option<&str>) -> RemoteBusiness {
     let addresses: Vec<String> = servers.iter().map(|it| it.address()).collect();
     let secret = secret.map(Secret::new);
-    RemoteBusiness::new(&addresses, &Caller::new(secret.as_ref()).unwrap()).unwrap()
+    RemoteBusiness::new(
+        &addresses,
+        &Caller::new(secret.as_ref(), ClusterId::default()).unwrap(),
+    )
+    .unwrap()
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use gimlet_core::envelope::Delivery;
 use gimlet_core::gateway::{Connection, SignInRequest};
 use gimlet_core::hub::{CloseReason, Work};
-use gimlet_core::id::NodeId;
+use gimlet_core::id::{Generation, NodeId};
 use gimlet_core::memory;
 use gimlet_core::message::Draft;
 use gimlet_core::peer::Peer as _;
@@ -32,7 +32,13 @@ struct Pair {
 async fn serve(node: &Node, id: &NodeId) -> Served {
     let (gateway, id) = (node.gateway().clone(), id.clone());
     Served::at(id.name.parse().unwrap(), |tasks, stop| {
-        let server = ConnectServer::new(gateway, id.clone(), tasks.clone(), stop.clone());
+        let server = ConnectServer::new(
+            gateway,
+            id.clone(),
+            ClusterId::default(),
+            tasks.clone(),
+            stop.clone(),
+        );
         Routes::new(ConnectNodeServer::new(server))
     })
     .await
@@ -159,9 +165,10 @@ async fn a_device_that_signs_in_there_is_superseded_here() {
     assert_eq!(pushed(&new, 1).await, [1]);
     pair.nodes[0]
         .service()
-        .disconnect(user(1), device(10), "revoked")
-        .await;
-    let Work::Close(CloseReason::Revoked(why)) = work(&new).await else {
+        .disconnect(user(1), Some(device(10)), "revoked")
+        .await
+        .unwrap();
+    let Work::Close(CloseReason::Disconnected(why)) = work(&new).await else {
         panic!("it is closed");
     };
     assert_eq!(why, "revoked");
@@ -234,5 +241,34 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert_eq!(pair.nodes[1].gateway().hub().pushed(), 0);
+    pair.end().await;
+}
+
+/// D4: `Disconnect(user, 0)` asked the routes, and these were lost.
+#[tokio::test]
+async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
+    let pair = Pair::start().await;
+    let phone = pair.sign_in(1, 1, 10).await;
+    let tablet = pair.sign_in(1, 1, 11).await;
+    let gone = pair.sign_in(1, 2, 20).await;
+    for (device, generation) in [(10, 1), (11, 1)] {
+        let (device, generation) = (super::device(device), Generation(generation));
+        let stores = pair.nodes[0].service().stores();
+        stores
+            .route
+            .release(user(1), device, generation)
+            .await
+            .unwrap();
+    }
+    let service = pair.nodes[0].service();
+    service.disconnect(user(1), None, "banned").await.unwrap();
+    for closed in [phone, tablet] {
+        let Work::Close(CloseReason::Disconnected(why)) = work(&closed).await else {
+            panic!("it is closed");
+        };
+        assert_eq!(why, "banned");
+    }
+    assert!(!gone.handle().is_superseded(), "another user's");
+    drop(gone);
     pair.end().await;
 }

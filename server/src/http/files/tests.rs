@@ -27,14 +27,22 @@ impl Business for OneUser {
 }
 
 fn service(anonymous: bool) -> Router {
-    router(Files {
+    router(files(anonymous))
+}
+
+fn files(anonymous: bool) -> Files {
+    Files {
         folder: Arc::new(Folder::temporary()),
         tokens: Tokens::new(Arc::new(OneUser), Arc::new(Failures::new(10))),
         base: "http://files.example".into(),
         max: 1_000,
         anonymous,
         origins: Origins::new(&["same".to_owned()], false),
-    })
+        bounds: Bounds {
+            min_free: 0,
+            each: 0,
+        },
+    }
 }
 
 fn form(field: &str, name: &str, content: &[u8]) -> Vec<u8> {
@@ -192,4 +200,95 @@ async fn a_name_that_the_server_did_not_make_is_not_found() {
             .unwrap();
         assert_eq!(got.status(), StatusCode::NOT_FOUND, "{path}");
     }
+}
+
+/// Asks for a file with these headers.
+async fn get(router: &Router, path: &str, headers: &[(&str, &str)]) -> Response {
+    let mut request = Request::get(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Body::empty()).unwrap();
+    router.clone().oneshot(request).await.unwrap()
+}
+
+async fn body(response: Response) -> Vec<u8> {
+    let bytes = response.into_body().collect().await.unwrap().to_bytes();
+    bytes.to_vec()
+}
+
+#[tokio::test]
+async fn a_part_of_a_file_is_sent() {
+    let router = service(true);
+    let content: Vec<u8> = png(8).into_iter().chain(0..=255).collect();
+    let (_, answer) = post(&router, &[], form("file", "a.png", &content)).await;
+    let url = answer["data"]["url"].as_str().unwrap();
+    let path = url.strip_prefix("http://files.example").unwrap();
+
+    let whole = get(&router, path, &[]).await;
+    assert_eq!(whole.status(), StatusCode::OK);
+    assert_eq!(whole.headers()["accept-ranges"], "bytes");
+    let etag = whole.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(body(whole).await, content);
+
+    let part = get(&router, path, &[("range", "bytes=10-19")]).await;
+    assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+    assert_eq!(part.headers()["content-range"], "bytes 10-19/264");
+    assert_eq!(part.headers()["content-length"], "10");
+    assert_eq!(body(part).await, content[10..20]);
+    let rest = get(
+        &router,
+        path,
+        &[("range", "bytes=200-"), ("if-range", &etag)],
+    )
+    .await;
+    assert_eq!(body(rest).await, content[200..]);
+    let other = get(
+        &router,
+        path,
+        &[("range", "bytes=200-"), ("if-range", "\"x\"")],
+    )
+    .await;
+    assert_eq!(body(other).await, content);
+
+    let beyond = get(&router, path, &[("range", "bytes=264-")]).await;
+    assert_eq!(beyond.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.headers()["content-range"], "bytes */264");
+    let known = get(&router, path, &[("if-none-match", &etag)]).await;
+    assert_eq!(known.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(body(known).await, b"");
+
+    let head = Request::head(path).body(Body::empty()).unwrap();
+    let head = router.oneshot(head).await.unwrap();
+    assert_eq!(head.headers()["content-length"], "264");
+    assert_eq!(body(head).await, b"");
+}
+
+#[tokio::test]
+async fn what_has_no_room_is_refused_with_words() {
+    let each = |min_free, each| {
+        let mut files = files(true);
+        files.bounds = Bounds { min_free, each };
+        router(files)
+    };
+    let full = each(u64::MAX / 2, 0);
+    let (status, answer) = post(&full, &[], form("file", "a.png", &png(9))).await;
+    assert_eq!(status, StatusCode::INSUFFICIENT_STORAGE, "{answer}");
+    assert!(
+        answer["message"].as_str().unwrap().contains("free"),
+        "{answer}"
+    );
+
+    let quota = each(0, 20);
+    let upload = || form("file", "a.png", &png(15));
+    assert_eq!(post(&quota, &[], upload()).await.0, StatusCode::OK);
+    let (status, answer) = post(&quota, &[], upload()).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{answer}");
+    assert!(
+        answer["message"]
+            .as_str()
+            .unwrap()
+            .contains("20 bytes a day"),
+        "{answer}"
+    );
 }

@@ -271,6 +271,7 @@ mod tests {
             code: 10_001,
             message: "why".to_owned(),
             data: data.encode_to_vec().into(),
+            retry_after_ms: 7,
         };
         let bytes = output.encode_to_vec();
         let packet = Packet::read(&bytes).unwrap();

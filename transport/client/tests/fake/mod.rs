@@ -221,6 +221,8 @@ impl Conn {
             code,
             message: text.into(),
             data: data.encode_to_vec().into(),
+            // What time mends; a fake that answers at once asks for no more.
+            retry_after_ms: i64::from(code == 8),
         };
         self.sink.send(output.encode_to_vec().into()).await.unwrap();
     }

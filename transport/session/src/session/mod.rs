@@ -6,6 +6,7 @@
 //! read does not stop us reading its acks, and one that does not write still gets its pushes; what
 //! is buffered for it is bounded by the link, and beyond that by the hub.
 
+mod pacing;
 mod requests;
 mod step;
 #[cfg(test)]
@@ -22,11 +23,13 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use gimlet_core::gateway::{Connection, Gateway};
+use gimlet_core::seq::Seq;
 use gimlet_proto::pb::CloseCode;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::{Instrument as _, Span};
 
+use self::pacing::Pacing;
 use self::requests::Slow;
 use self::step::Step;
 use self::work::Backlog;
@@ -147,6 +150,13 @@ enum Stage {
     Ended,
 }
 
+/// An output that waits for the client to read.
+struct Blocked {
+    /// What the system had taken when it last took something, and when that was.
+    written: u32,
+    since: Instant,
+}
+
 /// One connection. Small on purpose: what only busy connections need is boxed in `backlog`.
 struct Session<'s, L> {
     shared: &'s Sessions,
@@ -158,8 +168,8 @@ struct Session<'s, L> {
     connection: Option<Arc<Connection>>,
     /// It speaks our extension.
     extended: bool,
-    /// It is a client of gim over TCP and gets one frame at a time.
-    fragile: bool,
+    /// For a legacy client, one of gim over TCP: it gets one frame at a time.
+    pacing: Option<Box<Pacing>>,
     stage: Stage,
     /// Packets of it that could not be read.
     undecodable: u8,
@@ -167,8 +177,8 @@ struct Session<'s, L> {
     unflushed: u8,
     /// When something came in; until it has tried to sign in, when it connected.
     heard: Instant,
-    /// A fragile client gets no push before this.
-    hold: Option<Instant>,
+    /// While output waits for the client.
+    blocked: Option<Box<Blocked>>,
     timer: Pin<Box<Sleep>>,
     /// The packet that is to be answered next.
     packet: Option<Box<Packet>>,
@@ -189,12 +199,12 @@ impl<'s, L: Link> Session<'s, L> {
             span: None,
             connection: None,
             extended: false,
-            fragile: false,
+            pacing: None,
             stage: Stage::Silent,
             undecodable: 0,
             unflushed: 0,
             heard,
-            hold: None,
+            blocked: None,
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,
             backlog: None,
@@ -228,14 +238,27 @@ impl<'s, L: Link> Session<'s, L> {
         }
     }
 
-    /// Queues a frame. A fragile client gets nothing more for a moment.
+    /// Queues an answer.
     fn write(&mut self, frame: Bytes) -> Result<(), End> {
-        self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
-        self.link.start_send_unpin(frame)?;
-        if self.fragile {
-            self.hold = Some(Instant::now() + self.shared.settings.pace_wait);
+        self.queue(frame)?;
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.wrote_answer(Instant::now());
         }
         Ok(())
+    }
+
+    /// Queues a push, or a page that is not empty; the client acks it with this number.
+    fn write_acked(&mut self, frame: Bytes, seq: Seq) -> Result<(), End> {
+        self.queue(frame)?;
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.wrote_acked(seq.to_wire(), Instant::now());
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, frame: Bytes) -> Result<(), End> {
+        self.shared.stats.frames_out.fetch_add(1, Ordering::Relaxed);
+        Ok(self.link.start_send_unpin(frame)?)
     }
 
     /// Says goodbye as far as the client can hear it, and lets go.
@@ -255,17 +278,21 @@ impl<'s, L: Link> Session<'s, L> {
                     error = &*error as &dyn std::error::Error,
                     "the connection is lost"
                 );
-                return;
+                // A client that broke the rules of its wire is told so, as far as the wire can.
+                if !matches!(*error, LinkError::Protocol { .. }) {
+                    return;
+                }
             }
             End::Close(close) => {
-                tracing::debug!(code = close.number(), text = close.text, "closing");
+                tracing::debug!(code = close.number(true), text = close.text, "closing");
                 if timeout(linger, self.last_answers()).await.is_err() {
                     tracing::debug!("sends were still waiting for their answers");
                 }
                 if self.extended && self.link.start_send_unpin(close.frame()).is_err() {
                     return;
                 }
-                self.link.set_close(close.number(), &close.text);
+                let number = close.number(self.extended);
+                self.link.set_close(number, &close.text);
             }
         }
         // The hub forgets the connection now; the socket may take its time.
@@ -273,6 +300,7 @@ impl<'s, L: Link> Session<'s, L> {
         self.backlog = None;
         if timeout(linger, self.link.close()).await.is_err() {
             tracing::debug!("the client did not let go");
+            self.link.abort();
         }
     }
 

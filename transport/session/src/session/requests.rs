@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{End, Session, Stage};
+use super::{End, Pacing, Session, Stage};
 use crate::admission;
 use crate::convert::{self, Credentials};
 use crate::dispatch::{Packet, Request};
@@ -34,6 +35,8 @@ impl<L: Link> Session<'_, L> {
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
             }
+            // Acks have no answer; they are taken where packets are read.
+            (Ok(Request::Ack(_)), _) => return Ok(None),
             (_, None) => {
                 let refusal = Refusal::Unauthorized("nobody has signed in on this connection");
                 self.refuse(kind, id, &refusal)?;
@@ -51,8 +54,6 @@ impl<L: Link> Session<'_, L> {
                 self.send(id, request, &connection);
                 return Ok(None);
             }
-            // Acks have no answer; they are taken where packets are read.
-            (Ok(Request::Ack(_)), Some(_)) => return Ok(None),
             (Err(refusal), Some(_)) => {
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
@@ -127,14 +128,15 @@ impl<L: Link> Session<'_, L> {
         let address = admission::client_address(self.addr.ip());
         let attempt = failures.attempt(address, user, device, &token);
         failures.check(&attempt)?;
-        let fragile = protocol == 0 && self.link.wire() == Wire::Tcp && self.shared.settings.pace;
+        let settings = &self.shared.settings;
+        let legacy = protocol == 0 && self.link.wire() == Wire::Tcp && settings.pace;
         let request = SignInRequest {
             user,
             device,
             token,
             client: Some(self.addr),
             protocol,
-            fragile,
+            fragile: legacy,
         };
         let signed_in = self.shared.gateway.sign_in(request).await;
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
@@ -152,7 +154,8 @@ impl<L: Link> Session<'_, L> {
         self.backlog = None;
         self.stop = None;
         self.extended = protocol > 0;
-        self.fragile = fragile;
+        let pacing = || Box::new(Pacing::new(settings.pace_wait, Instant::now()));
+        self.pacing = legacy.then(pacing);
         self.connection = Some(Arc::clone(&connection));
         Ok(connection)
     }
@@ -181,9 +184,12 @@ impl<L: Link> Session<'_, L> {
                 Refusal::Unauthorized("this connection does not own its device any more").into(),
             );
         }
-        let answer = page::answer(&page, id, self.extended, self.fragile);
-        self.write(answer.frame)?;
-        connection.synced(asked, answer.upto, answer.more);
+        let answer = page::answer(&page, id, self.extended, self.pacing.is_some());
+        match answer.last {
+            Some(seq) => self.write_acked(answer.frame, seq)?,
+            None => self.write(answer.frame)?,
+        }
+        connection.synced(page.from, answer.upto, answer.more);
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.forget(answer.upto);
         }
@@ -206,6 +212,13 @@ impl<L: Link> Session<'_, L> {
             Ok(known) => known,
             Err(refusal) => return self.refuse(PackageType::PtHeartbeat.into(), id, &refusal),
         };
+        if let Some(pacing) = self.pacing.as_mut()
+            && pacing.awaits_ack(Instant::now())
+        {
+            // It crossed a push on its way: the answer must not catch up with that push.
+            pacing.heartbeat = Some(id);
+            return Ok(());
+        }
         let data = if self.extended {
             let output = pb::HeartbeatOutput {
                 epoch: epoch.0,
@@ -216,6 +229,14 @@ impl<L: Link> Session<'_, L> {
             Bytes::new()
         };
         self.answer(PackageType::PtHeartbeat, id, data)
+    }
+
+    /// Writes the answer of a heartbeat that waited for the ack of a push.
+    pub(super) fn write_heartbeat(&mut self) -> Result<(), End> {
+        let Some(id) = self.pacing.as_mut().and_then(|it| it.heartbeat.take()) else {
+            return Ok(());
+        };
+        self.answer(PackageType::PtHeartbeat, id, Bytes::new())
     }
 
     /// Starts a send; its answer is written in turn.
@@ -232,6 +253,7 @@ impl<L: Link> Session<'_, L> {
         let kind = PackageType::PtSend.into();
         match sent {
             Ok(sent) => {
+                self.shared.stats.sends.fetch_add(1, Ordering::Relaxed);
                 let data = convert::sent(&sent).encode_to_vec();
                 encode::answer(kind, id, data.into())
             }

@@ -17,7 +17,7 @@ use gimlet_core::room_batch::RoomBatch;
 use gimlet_proto::pb::{CloseCode, PackageType};
 use tokio::time::Instant;
 
-use super::{End, Session, Stage};
+use super::{Blocked, End, Pacing, Session, Stage};
 use crate::close::Close;
 use crate::dispatch::{Packet, Request};
 use crate::link::{Link, LinkError};
@@ -76,16 +76,19 @@ impl<L: Link> Session<'_, L> {
             ));
         }
         self.write_answers(cx)?;
+        if self.heartbeat_is_due() && self.poll_room(cx)?.is_ready() {
+            self.write_heartbeat()?;
+        }
         let hub = self.write_pushes(cx)?;
-        let held = self.hold.is_some();
+        let held = self.pace_until().is_some();
         if self.unflushed < TURN
             && let Poll::Ready(packet) = self.poll_packet(cx)?
         {
             self.unflushed += 1;
             return Ok(Poll::Ready(Some(packet)));
         }
-        if held && self.hold.is_none() {
-            // An ack came: a fragile client is ready for the next push.
+        if held && self.pace_until().is_none() {
+            // An ack came: a legacy client is ready for the next frame.
             return Ok(Poll::Ready(None));
         }
         if !self.link.is_flushed() {
@@ -103,6 +106,7 @@ impl<L: Link> Session<'_, L> {
         if self.stage == Stage::Ended
             && self.packet.is_none()
             && self.backlog_in_flight() == 0
+            && !self.heartbeat_is_due()
             && self.link.is_flushed()
         {
             return Err(End::Gone(None));
@@ -145,9 +149,25 @@ impl<L: Link> Session<'_, L> {
             .map_or(0, |backlog| backlog.in_flight())
     }
 
-    /// Whether another frame may be written. To a fragile client one frame is written at a time.
+    fn pace_until(&self) -> Option<Instant> {
+        self.pacing.as_ref().and_then(|pacing| pacing.until())
+    }
+
+    fn heartbeat_waits(&self) -> bool {
+        let pacing = self.pacing.as_ref();
+        pacing.is_some_and(|pacing| pacing.heartbeat.is_some())
+    }
+
+    /// Whether a heartbeat that waited for an ack is to be answered now.
+    fn heartbeat_is_due(&self) -> bool {
+        let awaits_ack = |it: &Pacing| it.awaits_ack(Instant::now());
+        self.heartbeat_waits()
+            && (self.stage == Stage::Ended || !self.pacing.as_deref().is_some_and(awaits_ack))
+    }
+
+    /// Whether another frame may be written. To a legacy client one frame is written at a time.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, LinkError> {
-        let room = if self.fragile {
+        let room = if self.pacing.is_some() {
             self.link.poll_flush_unpin(cx)
         } else {
             self.link.poll_ready_unpin(cx)
@@ -188,7 +208,7 @@ impl<L: Link> Session<'_, L> {
             backlog.drop_pushes();
         }
         loop {
-            let held = self.hold.is_some_and(|until| now < until);
+            let held = self.pacing.as_ref().is_some_and(|it| it.holds(now));
             if held || self.poll_room(cx)?.is_pending() {
                 // Even who cannot be written to must hear that it is over.
                 if let Poll::Ready(reason) = connection.poll_close(cx) {
@@ -230,7 +250,7 @@ impl<L: Link> Session<'_, L> {
         cx: &mut Context<'_>,
         mut pushes: VecDeque<Delivery>,
     ) -> Result<(), End> {
-        while !self.fragile && self.poll_room(cx)?.is_ready() {
+        while self.pacing.is_none() && self.poll_room(cx)?.is_ready() {
             let Some(push) = pushes.pop_front() else {
                 return Ok(());
             };
@@ -256,10 +276,10 @@ impl<L: Link> Session<'_, L> {
         };
         let frame = encode::push(envelope, *seq, request_id, self.extended);
         let Some(frame) = frame else {
-            tracing::error!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
             return Ok(());
         };
-        self.write(frame)
+        self.write_acked(frame, *seq)
     }
 
     fn push_batch(&mut self, batch: &RoomBatch) -> Result<(), End> {
@@ -297,39 +317,53 @@ impl<L: Link> Session<'_, L> {
                 }
             };
             self.shared.stats.frames_in.fetch_add(1, Ordering::Relaxed);
-            self.hold = None;
             if self.stage == Stage::Open {
                 self.heard = Instant::now();
             }
             match Packet::read(frame) {
-                Ok(packet) if self.ack(&packet) => acks += 1,
-                Ok(packet) => self.packet = Some(Box::new(packet)),
+                Ok(packet) if packet.package() == Some(PackageType::PtMessage) => {
+                    acks += 1;
+                    self.ack(&packet);
+                }
+                Ok(packet) => {
+                    self.heard_packet();
+                    self.packet = Some(Box::new(packet));
+                }
                 Err(refusal) => {
                     acks += 1;
+                    self.heard_packet();
                     self.unreadable(&refusal)?;
                 }
             }
         }
     }
 
-    /// Takes an ack; `false` if the packet is none that needs no answer.
-    fn ack(&self, packet: &Packet) -> bool {
-        let Some(connection) = &self.connection else {
-            return false;
-        };
-        if packet.package() != Some(PackageType::PtMessage) {
-            return false;
-        }
-        match packet.request() {
-            Ok(Request::Ack(ack)) => {
-                if let Some(seq) = convert::ack(&ack) {
-                    connection.ack(seq);
-                }
+    /// Takes an ack. It is never answered, whatever it is and whoever has signed in: gim's clients
+    /// take any answer of this type for a push and crash on one without a message.
+    fn ack(&mut self, packet: &Packet) {
+        let ack = match packet.request() {
+            Ok(Request::Ack(ack)) => ack,
+            Ok(_) => return,
+            Err(refusal) => {
+                tracing::debug!(%refusal, "ack ignored");
+                return;
             }
-            Ok(_) => {}
-            Err(refusal) => tracing::debug!(%refusal, "an ack that is none"),
+        };
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.heard_ack(ack.device_ack, Instant::now());
         }
-        true
+        if let Some(connection) = &self.connection
+            && let Some(seq) = convert::ack(&ack)
+        {
+            connection.ack(seq);
+        }
+    }
+
+    /// Any packet but an ack came in.
+    fn heard_packet(&mut self) {
+        if let Some(pacing) = self.pacing.as_mut() {
+            pacing.heard_packet(Instant::now());
+        }
     }
 
     /// Answers a frame that is no packet; the last of a few closes the connection.
@@ -359,6 +393,13 @@ impl<L: Link> Session<'_, L> {
         if in_flight >= most.max(1) {
             return Ok(Poll::Pending);
         }
+        // Answers keep the order of their packets.
+        if self.heartbeat_waits() {
+            if self.poll_room(cx)?.is_pending() {
+                return Ok(Poll::Pending);
+            }
+            self.write_heartbeat()?;
+        }
         Ok(self.poll_room(cx)?)
     }
 
@@ -366,20 +407,30 @@ impl<L: Link> Session<'_, L> {
     fn poll_clock(&mut self, cx: &mut Context<'_>, hub: Hub) -> Result<Poll<()>, End> {
         let now = Instant::now();
         let patience = self.patience(now)?;
+        let stuck = self.watch_output(now)?;
+        let flushed = self.link.is_flushed();
+        let silence = self.shared.settings.ws_silence;
+        let alive = if silence.is_zero() {
+            None
+        } else {
+            self.link.keep_alive(silence, now)
+        };
+        if flushed && !self.link.is_flushed() {
+            // Round again: the output is flushed before the clock is looked at.
+            return Ok(Poll::Ready(()));
+        }
         let work = match (hub, self.connection.as_ref()) {
             (Hub::Asked, Some(connection)) => connection.next_deadline(),
             _ => None,
         };
-        if self.hold.is_some_and(|until| until <= now) {
-            self.hold = None;
-            if hub == Hub::Later {
-                // It ended after the pushes were looked at, and its timer may just have been
-                // spent: what waits in the hub would not be asked for again.
-                return Ok(Poll::Ready(()));
-            }
+        let expired = self.pacing.as_mut().is_some_and(|it| it.expire(now));
+        if expired && (hub == Hub::Later || self.heartbeat_waits()) {
+            // It ended after the pushes were looked at, and its timer may just have been spent: what
+            // waits in the hub would not be asked for again.
+            return Ok(Poll::Ready(()));
         }
         let send = self.backlog.as_ref().and_then(|it| it.deadline());
-        let next = [Some(patience), work, self.hold, send]
+        let next = [Some(patience), work, self.pace_until(), send, stuck, alive]
             .into_iter()
             .flatten()
             .min();
@@ -389,6 +440,30 @@ impl<L: Link> Session<'_, L> {
             self.timer.as_mut().reset(next);
         }
         Ok(self.timer.as_mut().poll(cx))
+    }
+
+    /// When the connection is given up if its client takes nothing of the output that waits.
+    fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, End> {
+        if self.link.is_flushed() {
+            self.blocked = None;
+            return Ok(None);
+        }
+        let written = self.link.written();
+        let blocked = self.blocked.get_or_insert_with(|| {
+            let since = now;
+            Box::new(Blocked { written, since })
+        });
+        if blocked.written != written {
+            (blocked.written, blocked.since) = (written, now);
+        }
+        let until = blocked.since + self.shared.settings.stuck;
+        if now < until {
+            return Ok(Some(until));
+        }
+        Err(End::close(
+            CloseCode::TooSlow,
+            "the client takes nothing of what is written to it; read the socket",
+        ))
     }
 
     /// When the connection is given up if nothing comes in.

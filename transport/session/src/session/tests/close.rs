@@ -67,6 +67,57 @@ async fn any_packet_keeps_a_connection_and_silence_ends_it() {
     assert_eq!(house.node.gateway().hub().connections(), 0);
 }
 
+/// Proxies cut what is silent for a minute; a heartbeat of gim's clients comes every four.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_websocket_shows_signs_of_life_and_a_quiet_tcp_connection_does_not() {
+    let house = house();
+    let mut ws = house.live(2, 7).await;
+    let mut tcp = house.connect(Wire::Tcp);
+    tcp.sign_in(3, 8, "t", 0).await;
+    tokio::time::sleep(Duration::from_secs(500)).await;
+    assert_eq!(ws.signs_of_life(), 9);
+    assert_eq!(tcp.signs_of_life(), 0);
+    ws.heartbeat().await;
+}
+
+/// The close frame itself is the wire's; the session has to let it write one.
+#[tokio::test(start_paused = true)]
+async fn who_breaks_the_rules_of_the_wire_gets_what_was_written_before() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    house.store(3, 2, "hi").await;
+    client.fail(LinkError::protocol("a reserved bit is set"));
+    let (outputs, _) = client.closed().await;
+    assert_eq!(outputs.len(), 1);
+    assert_eq!(message(&outputs[0]).seq, 1);
+}
+
+/// What it has not got is in its inbox; what waits for it must not wait in the system's memory.
+#[tokio::test(start_paused = true)]
+async fn a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    client.stop_reading();
+    for n in 0..3 {
+        house.store(3, 2, &format!("text {n}")).await;
+    }
+    while client.held() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let start = Instant::now();
+    // Slow is not stuck: a frame after a minute and a half begins the two minutes anew.
+    tokio::time::sleep(Duration::from_secs(90)).await;
+    client.take_one();
+    house.store(3, 2, "and another").await;
+    let (_, close) = client.closed().await;
+    assert_eq!(close.unwrap().0, 4102);
+    assert!(client.is_aborted(), "the system forgets what waits");
+    let took = start.elapsed().as_secs();
+    assert!((210..=213).contains(&took), "{took} s");
+    let page = house.live_page(2, 7).await;
+    assert_eq!(page.messages.len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_third_frame_that_is_no_packet_closes() {
     let house = house();
@@ -162,6 +213,20 @@ async fn who_is_disconnected_hears_it_even_without_reading() {
         (told.message.as_str(), told.come_back()),
         ("signed out", pb::ComeBack::SignInAgain)
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nb8_who_a_backend_disconnects_is_told_so_and_by_whom() {
+    let house = house();
+    let mut client = house.live(2, 7).await;
+    let hub = house.node.gateway().hub();
+    assert_eq!(hub.disconnect(user(2), None, "banned for spam"), 1);
+    let (outputs, close) = client.closed().await;
+    let told = told(&outputs);
+    assert_eq!(told.code(), pb::CloseCode::Disconnected);
+    assert_eq!(told.message, "banned for spam");
+    assert_eq!(told.come_back(), pb::ComeBack::SignInAgain);
+    assert_eq!(close.unwrap().0, 4202);
 }
 
 #[tokio::test(start_paused = true)]

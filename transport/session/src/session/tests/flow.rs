@@ -88,36 +88,91 @@ async fn many_pushes_leave_in_few_writes() {
     assert!(writes.len() <= 5, "{} writes", writes.len());
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_old_tcp_client_gets_one_frame_a_write_and_the_next_after_a_packet_or_a_moment() {
-    let house = house();
+/// A legacy client: it is live and has `count` messages waiting.
+async fn legacy_with(house: &House, count: u64) -> Client {
     let mut client = house.connect(Wire::Tcp);
     client.sign_in(2, 7, "t", 0).await;
     client.sync(0).await;
-    let start = Instant::now();
-    for n in 0..4 {
+    for n in 0..count {
         house.store(3, 2, &format!("text {n}")).await;
     }
-    for n in 1..=4 {
-        let write = client.write().await.unwrap();
-        assert_eq!(write.len(), 1, "one frame, one write");
-        let output = pb::Output::decode(write[0].clone()).unwrap();
-        assert_eq!(message(&output).seq, n);
-        let waited = start.elapsed();
-        if n == 3 {
-            // An ack brings the next one at once.
-            client.send(
-                MESSAGE,
-                &pb::MessageAck {
-                    device_ack: 3,
-                    receive_time: 0,
-                },
-            );
-        } else if n == 4 {
-            assert!(waited < Duration::from_millis(200), "{waited:?}");
-        }
+    client
+}
+
+/// The next push, which must be alone in its write.
+async fn pushed_alone(client: &mut Client) -> i64 {
+    let write = client.write().await.unwrap();
+    assert_eq!(write.len(), 1, "one frame, one write");
+    message(&pb::Output::decode(write[0].clone()).unwrap()).seq
+}
+
+fn ack(client: &mut Client, device_ack: i64) {
+    let receive_time = 0;
+    client.send(
+        MESSAGE,
+        &pb::MessageAck {
+            device_ack,
+            receive_time,
+        },
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_before() {
+    let house = house();
+    let mut client = legacy_with(&house, 20).await;
+    let mut acked = Instant::now();
+    for n in 1..=20 {
+        assert_eq!(pushed_alone(&mut client).await, n);
+        assert!(acked.elapsed() <= Duration::from_millis(50), "late: {n}");
+        let written = Instant::now();
+        // A slow way there and back; whether this client acks at all shows with its first ack.
+        let way = Duration::from_millis(if n == 1 { 400 } else { 900 });
+        let next = tokio::time::timeout(way, client.write()).await;
+        assert!(next.is_err(), "a push before the ack of {n}");
+        ack(&mut client, n);
+        assert_eq!(written.elapsed(), way);
+        acked = Instant::now();
     }
-    assert!(start.elapsed() >= Duration::from_millis(100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn g3_a_legacy_client_that_never_acks_does_not_starve() {
+    let house = house();
+    let mut client = legacy_with(&house, 24).await;
+    let start = Instant::now();
+    for n in 1..=24 {
+        assert_eq!(pushed_alone(&mut client).await, n);
+    }
+    // Three acks are waited for, then 50 ms each.
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(1_500), "{took:?}");
+    assert!(took < Duration::from_secs(4), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g3_the_answer_to_a_heartbeat_waits_for_the_ack_of_a_push_it_has_crossed() {
+    let house = house();
+    let mut client = legacy_with(&house, 2).await;
+    assert_eq!(pushed_alone(&mut client).await, 1);
+    let beat = client.send(HEARTBEAT, &pb::Empty {});
+    let early = tokio::time::timeout(Duration::from_millis(400), client.write()).await;
+    assert!(early.is_err(), "{early:?}");
+    ack(&mut client, 1);
+    let write = client.write().await.unwrap();
+    let output = pb::Output::decode(write[0].clone()).unwrap();
+    assert_eq!((write.len(), output.request_id), (1, beat));
+    assert_eq!(pushed_alone(&mut client).await, 2);
+    // A packet behind it brings its answer, in order; and so does the end of the stream.
+    for kind in [SUBSCRIBE, HEARTBEAT] {
+        let first = client.send(HEARTBEAT, &pb::Empty {});
+        let second = client.send(kind, &pb::Empty {});
+        if kind == HEARTBEAT {
+            client.hang_up();
+        }
+        assert_eq!(client.output().await.request_id, first);
+        assert_eq!(client.output().await.request_id, second);
+    }
 }
 
 #[tokio::test(start_paused = true)]

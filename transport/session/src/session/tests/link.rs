@@ -4,18 +4,24 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use gimlet_proto::pb;
 use prost::Message as _;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::link::{Link, LinkError, Wire};
 
 /// Bytes pending at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "what happened to a link, each by itself"
+)]
 #[derive(Default)]
 struct State {
     to_server: VecDeque<Result<Bytes, LinkError>>,
@@ -26,6 +32,12 @@ struct State {
     writes: VecDeque<Vec<Bytes>>,
     /// The client does not read.
     deaf: bool,
+    /// How often the session asked for a sign of life.
+    signs_of_life: usize,
+    ping_at: Option<Instant>,
+    /// Frames the client has taken.
+    written: u32,
+    aborted: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     close: Option<(u16, String)>,
@@ -112,6 +124,7 @@ impl Sink<Bytes> for MemoryLink {
             return Poll::Pending;
         }
         let write = std::mem::take(&mut state.pending);
+        state.written += u32::try_from(write.len()).unwrap();
         state.writes.push_back(write);
         drop(state);
         self.shared.changed.notify_one();
@@ -139,6 +152,27 @@ impl Link for MemoryLink {
     }
 
     fn release_buffers(&mut self) {}
+
+    fn written(&self) -> u32 {
+        self.shared.lock().written
+    }
+
+    fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant> {
+        if self.wire == Wire::Tcp {
+            return None;
+        }
+        let mut state = self.shared.lock();
+        let due = *state.ping_at.get_or_insert(now + silence);
+        if now >= due {
+            state.signs_of_life += 1;
+            state.ping_at = Some(now + silence);
+        }
+        state.ping_at
+    }
+
+    fn abort(&mut self) {
+        self.shared.lock().aborted = true;
+    }
 
     fn set_close(&mut self, code: u16, reason: &str) {
         self.shared.lock().close = Some((code, reason.to_owned()));
@@ -193,6 +227,22 @@ impl Client {
 
     pub(super) fn read_again(&self) {
         self.change(|state| state.deaf = false);
+    }
+
+    /// Whether the server has given up what it had written.
+    pub(super) fn is_aborted(&self) -> bool {
+        self.shared.lock().aborted
+    }
+
+    /// Takes one frame of what waits, and no more.
+    pub(super) fn take_one(&self) {
+        let mut state = self.shared.lock();
+        state.pending.remove(0);
+        state.written += 1;
+    }
+
+    pub(super) fn signs_of_life(&self) -> usize {
+        self.shared.lock().signs_of_life
     }
 
     /// Packets the server has not taken.

@@ -142,6 +142,11 @@ impl House {
         client
     }
 
+    /// What a SYNC from the beginning brings on a new connection.
+    async fn live_page(&self, user: i64, device: i64) -> pb::SyncOutput {
+        self.client(user, device).await.sync(0).await
+    }
+
     async fn store(&self, from: u64, to: u64, text: &str) -> Seq {
         let sender = Sender::User {
             user: user(from),

@@ -46,13 +46,51 @@ async fn a_client_of_ours_learns_the_epoch_and_the_head() {
 async fn nothing_is_done_before_sign_in_and_the_answer_says_so() {
     let house = house();
     let mut client = house.connect(Wire::Tcp);
-    for kind in [SYNC, HEARTBEAT, MESSAGE, SUBSCRIBE, SEND, 99, 0] {
+    for kind in [SYNC, HEARTBEAT, SUBSCRIBE, SEND, 99, 0] {
         let id = client.send(kind, &pb::Empty {});
         let output = client.output().await;
         assert_eq!(
             (output.r#type, output.request_id, output.code),
             (kind, id, 10000)
         );
+    }
+}
+
+/// gim's clients follow the message of whatever comes with the type of a push.
+#[tokio::test(start_paused = true)]
+async fn g1_an_ack_is_never_answered_whatever_the_state() {
+    let house = house();
+    let acks = |client: &mut Client| {
+        for device_ack in [0, 1, -1, i64::MAX] {
+            let receive_time = 0;
+            client.send(
+                MESSAGE,
+                &pb::MessageAck {
+                    device_ack,
+                    receive_time,
+                },
+            );
+        }
+        // Data that is no MessageACK.
+        client.frame(&b"\x08\x04\x1a\x01\xff"[..]);
+    };
+    for wire in [Wire::Tcp, Wire::WebSocket] {
+        let mut client = house.connect(wire);
+        acks(&mut client);
+        assert_eq!(client.heartbeat().await.code, 10000);
+        client.sign_in(2, 7, "wrong", 0).await;
+        acks(&mut client);
+        assert_eq!(client.heartbeat().await.code, 10000);
+        client.sign_in(2, 7, "t", 0).await;
+        acks(&mut client);
+        assert_eq!(client.heartbeat().await.code, 0);
+        client.sync(0).await;
+        acks(&mut client);
+        assert_eq!(client.heartbeat().await.code, 0);
+        // Its device signs in elsewhere, and this connection is served nothing more.
+        let _newer = house.live(2, 7).await;
+        acks(&mut client);
+        assert_eq!(client.heartbeat().await.code, 0);
     }
 }
 

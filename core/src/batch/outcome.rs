@@ -1,0 +1,186 @@
+//! What the end of a batch means for its sends: an answer, a new plan, or another try.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::envelope::Parcel;
+use crate::error::Refusal;
+use crate::id::GroupId;
+use crate::message::Receiver;
+use crate::service::roster::KnownRoster;
+use crate::store::{Append, Appended, Kind};
+use crate::wakes::Wakes;
+
+use super::replan::{PLANS_MAX, Plan};
+use super::waiting::{Caller, Waiting};
+use super::writer::{BatchWriter, Outcome, Running};
+
+impl BatchWriter {
+    /// A batch has ended: answers its sends or sets them aside, and releases what it held.
+    pub(super) fn end(&mut self, running: Running, outcome: Outcome) {
+        let Running {
+            id,
+            appends,
+            callers,
+            cautious,
+            began,
+        } = running;
+        if self.concurrency > 1 {
+            self.running_ids.remove(&id);
+            self.in_flight.release(&appends);
+        }
+        self.parked.look_again = true;
+        self.aside.look_again(began);
+        let is_locked = matches!(&outcome, Some(Err(error)) if error.kind == Kind::Contended);
+        if is_locked {
+            return self.set_aside(&appends, callers, cautious);
+        }
+        if cautious.is_some() {
+            self.aside.ended(&appends);
+        }
+        let sends = callers.len();
+        match outcome {
+            Some(Ok(outcomes)) if outcomes.len() == sends => {
+                let took = began.elapsed().as_secs_f64();
+                self.finish(&appends, callers, outcomes, took);
+            }
+            Some(Ok(outcomes)) => {
+                let answered = outcomes.len();
+                crate::error_rated!(sends, answered, "store answered another number of sends");
+                self.refuse(&appends, callers, &Refusal::Unknown);
+            }
+            Some(Err(error)) => {
+                let error_chain = &error as &dyn std::error::Error;
+                crate::warn_rated!(error = error_chain, sends, "batch not stored");
+                self.refuse(&appends, callers, &Refusal::from(error));
+            }
+            None => {
+                crate::error_rated!("store panicked");
+                self.refuse(&appends, callers, &Refusal::Unknown);
+            }
+        }
+    }
+
+    /// Answers a batch that was stored and notes its pushes.
+    fn finish(
+        &mut self,
+        appends: &[Append],
+        callers: Vec<Caller>,
+        outcomes: Vec<Appended>,
+        took: f64,
+    ) {
+        let mut parcels = Vec::with_capacity(outcomes.len());
+        let mut wakes = Wakes::default();
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let (sends, side_by_side) = (outcomes.len() as f64, (self.running_ids.len() + 1) as f64);
+        self.seconds_per_send = Some(took / sends / side_by_side);
+        for ((append, mut caller), outcome) in appends.iter().zip(callers).zip(outcomes) {
+            match &outcome {
+                Appended::Stored { seqs, job } => {
+                    if let (true, Receiver::Group(group)) = (*job, append.message.receiver) {
+                        let share = caller.job_share.take();
+                        self.jobs.opened(group, append.recipients.len(), share);
+                    }
+                    self.retention.note(seqs);
+                    parcels.push(Parcel::Entries {
+                        envelope: Arc::clone(&caller.envelope),
+                        to: seqs.clone(),
+                    });
+                }
+                Appended::Stale if caller.plans < PLANS_MAX => {
+                    caller.plans += 1;
+                    self.plan_again(append, caller);
+                    continue;
+                }
+                Appended::Stale => {
+                    self.freed += caller.bytes;
+                    wakes.add(caller.ticket.answer(Err(Refusal::Unavailable)));
+                    continue;
+                }
+                Appended::Repeated { .. } | Appended::Conflict => {}
+            }
+            self.freed += caller.bytes;
+            wakes.add(caller.ticket.answer(Ok(outcome)));
+        }
+        // Woken here, before the next batch is formed.
+        drop(wakes);
+        self.pushes.add(parcels);
+    }
+
+    /// Refuses all sends of a batch.
+    fn refuse(&mut self, appends: &[Append], callers: Vec<Caller>, refusal: &Refusal) {
+        if *refusal == Refusal::Unknown {
+            // What was stored nevertheless may have left jobs.
+            for group in appends.iter().filter_map(Append::group) {
+                self.jobs.wake(group);
+            }
+        }
+        let mut wakes = Wakes::default();
+        for caller in callers {
+            self.freed += caller.bytes;
+            wakes.add(caller.ticket.answer(Err(refusal.clone())));
+        }
+    }
+
+    /// Answers one send that is in no batch.
+    pub(super) fn answer(&mut self, caller: Caller, answer: Result<Appended, Refusal>) {
+        self.freed += caller.bytes;
+        if let Some(waker) = caller.ticket.answer(answer) {
+            waker.wake();
+        }
+    }
+
+    /// Answers a send that its new plan did not make ready.
+    pub(super) fn answer_plan(&mut self, send: Waiting, plan: Plan) {
+        let answer = match plan {
+            Plan::Refused(refusal) => Err(refusal),
+            // Stored for everybody there is, which is nobody.
+            Plan::Nobody | Plan::Made => Ok(Appended::Stored {
+                seqs: Vec::new(),
+                job: false,
+            }),
+        };
+        self.answer(send.caller, answer);
+    }
+
+    /// A batch met a lock, and nothing of it was stored: its sends wait again, apart from the others.
+    fn set_aside(&mut self, appends: &[Append], callers: Vec<Caller>, cautious: Option<Instant>) {
+        let mut again = Vec::with_capacity(callers.len());
+        for (append, caller) in appends.iter().zip(callers) {
+            if caller.ticket.restart() {
+                let append = append.clone();
+                again.push(Waiting { append, caller });
+            } else {
+                if cautious.is_some() {
+                    self.aside.forget(append);
+                }
+                self.freed += caller.bytes;
+            }
+        }
+        let now = Instant::now();
+        match cautious {
+            Some(until) => self.aside.give_back(again, until, now),
+            None => self.aside.add_batch(again, now),
+        }
+    }
+
+    fn plan_again(&mut self, append: &Append, caller: Caller) {
+        match append.roster {
+            Some((group, _)) if caller.ticket.restart() => {
+                let append = append.clone();
+                self.replans.add(group, Waiting { append, caller });
+            }
+            _ => self.freed += caller.bytes,
+        }
+    }
+
+    /// A roster was read: the sends that waited for it are ready, or answered.
+    pub(super) fn planned(&mut self, group: GroupId, roster: Result<Arc<KnownRoster>, Refusal>) {
+        let answered = self.replans.plan_waiting(group, roster, Instant::now());
+        for (send, plan) in answered {
+            self.answer_plan(send, plan);
+        }
+        self.parked.look_again = true;
+    }
+}

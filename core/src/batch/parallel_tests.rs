@@ -1,0 +1,513 @@
+//! Several batches in flight: before locks of another session, in order, and at the end.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
+
+use super::*;
+use crate::envelope::Parcel;
+use crate::fanout::LocalSink;
+use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
+use crate::memory;
+use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::page::PageLimit;
+use crate::peer::Alone;
+use crate::seq::Seq;
+use crate::service::janitor::Janitor;
+use crate::store::{InboxSlice, JobLease, JobPart, Kind, StoreError, Stores};
+use crate::time::Timestamp;
+
+/// How long an append waits for a lock, as the database is set to.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// A store with a row lock for each user, which the test holds like another session of a database.
+#[derive(Debug)]
+struct LockingStore {
+    inner: Arc<dyn InboxStore>,
+    locked: Mutex<HashSet<UserId>>,
+    unlocked: Notify,
+    /// Users whose appends panic.
+    poisoned: Mutex<HashSet<UserId>>,
+    /// The recipients of the appends in flight: two that share one are a fault.
+    in_flight: Mutex<Vec<UserId>>,
+    batches: Mutex<Vec<usize>>,
+    /// Rounds of the scheduler that an append takes.
+    rounds: usize,
+    concurrency: usize,
+}
+
+impl LockingStore {
+    fn lock(&self, user: UserId) {
+        self.locked.lock().unwrap().insert(user);
+    }
+
+    fn unlock(&self, user: UserId) {
+        self.locked.lock().unwrap().remove(&user);
+        self.unlocked.notify_waiters();
+    }
+
+    fn is_locked(&self, batch: &[Append]) -> bool {
+        let locked = self.locked.lock().unwrap();
+        let mut users = batch.iter().flat_map(|send| send.recipients.iter());
+        users.any(|user| locked.contains(user))
+    }
+
+    async fn store(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        let users: HashSet<UserId> = batch.iter().flat_map(|it| it.recipients.to_vec()).collect();
+        {
+            let mut in_flight = self.in_flight.lock().unwrap();
+            assert!(
+                !in_flight.iter().any(|user| users.contains(user)),
+                "a shared recipient"
+            );
+            in_flight.extend(&users);
+        }
+        for _ in 0..self.rounds {
+            tokio::task::yield_now().await;
+        }
+        self.batches.lock().unwrap().push(batch.len());
+        let stored = self.inner.append(batch).await;
+        self.in_flight
+            .lock()
+            .unwrap()
+            .retain(|user| !users.contains(user));
+        stored
+    }
+}
+
+#[async_trait]
+impl InboxStore for LockingStore {
+    async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        let unlocked = async {
+            loop {
+                let changed = self.unlocked.notified();
+                if !self.is_locked(batch) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if timeout(LOCK_WAIT, unlocked).await.is_err() {
+            return Err(StoreError::new("inbox.append", Kind::Contended));
+        }
+        let poisoned = self.poisoned.lock().unwrap().clone();
+        let mut users = batch.iter().flat_map(|send| send.recipients.iter());
+        assert!(
+            !users.any(|user| poisoned.contains(user)),
+            "the store panics on cue"
+        );
+        self.store(batch).await
+    }
+
+    async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
+        if self.is_locked(batch) {
+            return Err(StoreError::new("inbox.append", Kind::Contended));
+        }
+        self.store(batch).await
+    }
+
+    fn append_concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    async fn after(&self, u: UserId, s: Seq, l: PageLimit) -> Result<InboxSlice, StoreError> {
+        self.inner.after(u, s, l).await
+    }
+
+    async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError> {
+        self.inner.trim(user, upto).await
+    }
+
+    async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
+        self.inner.claim_job(group).await
+    }
+
+    async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        self.inner.advance_job(lease).await
+    }
+
+    async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
+        self.inner.sweep(max).await
+    }
+}
+
+/// Notes what is pushed, for each user.
+#[derive(Debug, Default)]
+struct Pushed(Mutex<HashMap<UserId, Vec<u64>>>);
+
+impl LocalSink for Pushed {
+    fn deliver(&self, parcels: &[Parcel]) {
+        let mut pushed = self.0.lock().unwrap();
+        for parcel in parcels {
+            if let Parcel::Entries { to, .. } = parcel {
+                for (user, seq) in to {
+                    pushed.entry(*user).or_default().push(seq.get());
+                }
+            }
+        }
+    }
+
+    fn disconnect(&self, _: UserId, _: Option<DeviceId>, _: &str) {}
+}
+
+struct Fixture {
+    stores: Stores,
+    store: Arc<LockingStore>,
+    pushed: Arc<Pushed>,
+    batcher: Batcher,
+    deadline: Duration,
+    tracker: TaskTracker,
+    token: CancellationToken,
+}
+
+type SendTask = JoinHandle<Result<Appended, Refusal>>;
+
+fn fixture(concurrency: usize, rounds: usize) -> Fixture {
+    let stores = memory::stores();
+    let store = Arc::new(LockingStore {
+        inner: Arc::clone(&stores.inbox),
+        locked: Mutex::default(),
+        unlocked: Notify::new(),
+        poisoned: Mutex::default(),
+        in_flight: Mutex::default(),
+        batches: Mutex::default(),
+        rounds,
+        concurrency,
+    });
+    let pushed = Arc::new(Pushed::default());
+    let (tracker, token) = (TaskTracker::new(), CancellationToken::new());
+    let fanout = Fanout::new(
+        NodeId::boot("here"),
+        Arc::clone(&pushed) as _,
+        Arc::new(Alone),
+        Arc::clone(&stores.route),
+    );
+    let limits = Limits::default();
+    let batcher = Batcher::start(
+        Arc::clone(&store) as _,
+        &limits,
+        &tracker,
+        token.clone(),
+        fanout,
+        Jobs::new(&limits),
+        Janitor::new(Arc::clone(&store) as _, 0).1,
+        Rosters::new(Arc::clone(&stores.group), 1_000),
+    );
+    Fixture {
+        stores,
+        store,
+        pushed,
+        batcher,
+        deadline: limits.send_deadline,
+        tracker,
+        token,
+    }
+}
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+fn message(from: u64, to: u64, text: &str) -> (Append, Arc<Envelope>) {
+    let message = Arc::new(Message {
+        id: MessageId::generate(),
+        sender: Sender::User {
+            user: user(from),
+            device: DeviceId::new(1),
+        },
+        receiver: Receiver::User(user(to)),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content(text.to_owned().into()),
+        sent_at: Timestamp(1),
+    });
+    let append = Append {
+        message: Arc::clone(&message),
+        recipients: Arc::from([user(from), user(to)]),
+        key: None,
+        roster: None,
+    };
+    let envelope = Envelope::new(message, Arc::new(Profile::default()), 0);
+    (append, Arc::new(envelope))
+}
+
+impl Fixture {
+    /// Enters a send now; its task waits for the answer. Sends that are entered without a wait between
+    /// them are in the same batch.
+    fn send(&self, from: u64, to: u64, text: &str) -> SendTask {
+        let (append, envelope) = message(from, to, text);
+        let entered = self.batcher.enter(append, envelope).unwrap();
+        let deadline = Instant::now() + self.deadline;
+        self.tracker
+            .spawn(async move { entered.answer(deadline).await })
+    }
+
+    /// The texts of an inbox.
+    async fn texts(&self, of: u64) -> Vec<String> {
+        let page = self
+            .stores
+            .inbox
+            .after(user(of), Seq::ZERO, PageLimit::items(10_000));
+        let entries = page.await.unwrap().items.into_iter();
+        entries
+            .map(|entry| String::from_utf8(entry.message.content.0.to_vec()).unwrap())
+            .collect()
+    }
+
+    async fn stop(self) {
+        self.token.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+/// Lets every task that can go on do so.
+async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn unrelated_users_go_on_while_a_batch_waits_for_a_lock() {
+    let it = fixture(4, 0);
+    it.store.lock(user(1));
+    let blocked = it.send(9, 1, "blocked");
+    settle().await;
+    let began = Instant::now();
+    for n in 10..110 {
+        assert!(it.send(n, n + 1_000, "free").await.unwrap().is_ok());
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(!blocked.is_finished());
+    it.store.unlock(user(1));
+    assert!(blocked.await.unwrap().is_ok());
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_touches_a_batch_in_flight_or_follows_a_send_that_waits_waits() {
+    let it = fixture(4, 0);
+    it.store.lock(user(1));
+    let first = it.send(9, 1, "first");
+    settle().await;
+    // Shares the receiver of the batch in flight.
+    let second = it.send(8, 1, "second");
+    settle().await;
+    // Shares nothing in flight, but its sender has a send that waits.
+    let third = it.send(8, 7, "third");
+    settle().await;
+    assert!(!second.is_finished() && !third.is_finished());
+    assert!(it.texts(7).await.is_empty());
+    it.store.unlock(user(1));
+    for send in [first, second, third] {
+        assert!(send.await.unwrap().is_ok());
+    }
+    assert_eq!(it.texts(8).await, ["second", "third"]);
+    assert_eq!(it.texts(1).await, ["first", "second"]);
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_met_a_lock_is_split_and_only_the_locked_send_waits() {
+    for concurrency in [1, 4] {
+        let it = fixture(concurrency, 0);
+        it.store.lock(user(1));
+        let mut sends = Vec::new();
+        let began = Instant::now();
+        for n in 0..64 {
+            sends.push(it.send(100 + n, if n == 37 { 1 } else { 200 + n }, "hi"));
+        }
+        let locked = sends.remove(37);
+        for send in sends {
+            assert!(send.await.unwrap().is_ok());
+        }
+        let took = began.elapsed();
+        assert!(took < LOCK_WAIT + Duration::from_millis(100), "{took:?}");
+        // What goes to the locked user now drags nobody along.
+        let (mixed, more) = (it.send(300, 1, "locked too"), it.send(301, 302, "free"));
+        let began = Instant::now();
+        assert!(more.await.unwrap().is_ok());
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert_eq!(locked.await.unwrap(), Err(Refusal::Unavailable));
+        assert_eq!(mixed.await.unwrap(), Err(Refusal::Unavailable));
+        // Nothing that was refused is stored later.
+        it.store.unlock(user(1));
+        assert!(it.send(303, 1, "after").await.unwrap().is_ok());
+        assert_eq!(it.texts(1).await, ["after"]);
+        it.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_given_up_in_time_costs_no_send() {
+    let it = fixture(4, 0);
+    it.store.lock(user(1));
+    let mut sends: Vec<SendTask> = (0..8).map(|n| it.send(9, 1, &n.to_string())).collect();
+    tokio::time::sleep(LOCK_WAIT + Duration::from_millis(150)).await;
+    sends.push(it.send(9, 5, "8"));
+    assert!(!sends.iter().any(JoinHandle::is_finished));
+    it.store.unlock(user(1));
+    for send in sends {
+        assert!(send.await.unwrap().is_ok());
+    }
+    let in_order: Vec<String> = (0..9).map(|n| n.to_string()).collect();
+    assert_eq!(it.texts(9).await, in_order);
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_one_batch_leaves_the_others_alone() {
+    let it = fixture(4, 3);
+    it.store.poisoned.lock().unwrap().insert(user(1));
+    it.store.lock(user(2));
+    let waiting = it.send(9, 2, "waits");
+    settle().await;
+    let poisoned = it.send(8, 1, "panics");
+    assert_eq!(poisoned.await.unwrap(), Err(Refusal::Unknown));
+    assert!(it.send(7, 6, "goes on").await.unwrap().is_ok());
+    it.store.poisoned.lock().unwrap().clear();
+    assert!(it.send(8, 1, "again").await.unwrap().is_ok());
+    it.store.unlock(user(2));
+    assert!(waiting.await.unwrap().is_ok());
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_that_goes_away_leaves_its_send_to_be_stored() {
+    let it = fixture(4, 0);
+    it.store.lock(user(1));
+    let (flying, parked) = (it.send(9, 1, "flying"), it.send(9, 5, "with it"));
+    settle().await;
+    let behind = it.send(9, 6, "behind");
+    settle().await;
+    for gone in [flying, parked, behind] {
+        gone.abort();
+    }
+    settle().await;
+    it.store.unlock(user(1));
+    settle().await;
+    assert_eq!(it.texts(9).await, ["flying", "with it", "behind"]);
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_stores_what_is_in_flight_and_what_waits_behind_it() {
+    let it = fixture(2, 0);
+    it.store.lock(user(1));
+    it.store.lock(user(2));
+    let mut sends = vec![it.send(9, 1, "1")];
+    settle().await;
+    sends.push(it.send(8, 2, "2"));
+    settle().await;
+    // Both slots are taken; these wait, one of them behind a batch in flight.
+    sends.push(it.send(9, 3, "3"));
+    sends.push(it.send(7, 4, "4"));
+    settle().await;
+    it.token.cancel();
+    settle().await;
+    let (append, envelope) = message(5, 6, "too late");
+    let late = it.batcher.enter(append, envelope).map(drop);
+    assert_eq!(late, Err(Refusal::Unavailable));
+    it.store.unlock(user(1));
+    it.store.unlock(user(2));
+    for send in sends {
+        assert!(send.await.unwrap().is_ok());
+    }
+    assert_eq!(it.texts(9).await, ["1", "3"]);
+    it.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_although_a_lock_is_never_given_up() {
+    let it = fixture(2, 0);
+    it.store.lock(user(1));
+    drop(it.send(9, 1, "nobody waits for it"));
+    settle().await;
+    let began = Instant::now();
+    it.stop().await;
+    assert!(
+        began.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+/// Laws 2 and 3, and the order of each sender and of the pushes, with everything at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
+    const USERS: u64 = 40;
+    const EACH: u64 = 150;
+    let it = fixture(4, 3);
+    let mut senders = Vec::new();
+    for from in 1..=USERS {
+        let batcher = it.batcher.clone();
+        senders.push(it.tracker.spawn(async move {
+            let mut pending = Vec::new();
+            for n in 0..EACH {
+                // To anybody, oneself included, by a walk that differs for each sender.
+                let to = 1 + (from * 7 + n * (from + 3)) % USERS;
+                let (mut append, envelope) = message(from, to, &format!("{from}:{n}"));
+                if from == to {
+                    append.recipients = Arc::from([user(from)]);
+                }
+                pending.push(batcher.enter(append, envelope).unwrap());
+                if n % 8 == 7 {
+                    let deadline = Instant::now() + Duration::from_mins(1);
+                    for entered in pending.drain(..) {
+                        entered.answer(deadline).await.unwrap();
+                    }
+                }
+            }
+            let deadline = Instant::now() + Duration::from_mins(1);
+            for entered in pending {
+                entered.answer(deadline).await.unwrap();
+            }
+        }));
+    }
+    // Locks come and go meanwhile.
+    let store = Arc::clone(&it.store);
+    let locks = it.tracker.spawn(async move {
+        for n in 0..400 {
+            let locked = user(1 + n % USERS);
+            store.lock(locked);
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            store.unlock(locked);
+            tokio::task::yield_now().await;
+        }
+    });
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    locks.await.unwrap();
+    for of in 1..=USERS {
+        let texts = it.texts(of).await;
+        let head = it.stores.seq.heads(&[user(of)]).await.unwrap()[0]
+            .head
+            .get();
+        assert_eq!(texts.len() as u64, head, "an inbox has no hole");
+        let mut last: HashMap<&str, u64> = HashMap::new();
+        for text in &texts {
+            let (from, n) = text.split_once(':').unwrap();
+            let n: u64 = n.parse().unwrap();
+            let before = last.insert(from, n);
+            assert!(before < Some(n), "{from}: {before:?} before {n}");
+        }
+        let own = texts.iter().filter(|it| it.starts_with(&format!("{of}:")));
+        assert_eq!(own.count() as u64, EACH);
+    }
+    let (pushed, stores) = (Arc::clone(&it.pushed), it.stores.clone());
+    it.stop().await;
+    let pushed = std::mem::take(&mut *pushed.0.lock().unwrap());
+    for (of, seqs) in &pushed {
+        let head = stores.seq.heads(&[*of]).await.unwrap()[0].head.get();
+        assert_eq!(*seqs, (1..=head).collect::<Vec<_>>(), "pushes of {of}");
+    }
+}

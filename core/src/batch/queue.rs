@@ -1,0 +1,343 @@
+//! The queue in front of the batch writer: bounded, in order for each sender, and fair between them.
+//!
+//! While what waits fits one batch, sends stand in one list in the order of their arrival, and nothing
+//! is kept of their senders. Only a longer queue is sorted into *flows* (one for each sender), which are
+//! served by start-time fair queueing: each flow gets an equal share of the store's work, counted in
+//! entries and content, whatever it asks for. A sender with little to say passes a crowd of greedy ones.
+//!
+//! The same holds for entering: a flow that waits already may take a quarter of what is still free, and
+//! nothing of the last eighth. So a greedy flow finds the queue full while a newcomer finds a place.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::error::Refusal;
+use crate::limits::Limits;
+use crate::map::Map;
+
+use super::waiting::{FlowKey, Waiting};
+
+/// A flow that waits already may take one part in so many of what is free.
+const FLOW_SHARE: usize = 4;
+/// One part in so many of the bounds is for flows that have nothing waiting.
+const NEWCOMERS: usize = 8;
+/// Below one part in so many of its bounds the queue takes whatever comes.
+const LIGHT: usize = 4;
+/// Flows above which those that have had their share are forgotten.
+const SWEEP_FLOWS_FROM: usize = 1_024;
+/// Bounds of the time after which a refused sender is asked to come back.
+const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How much the newest batch counts in the average time that a send takes.
+const NEWEST: f64 = 0.125;
+
+/// The queue; shared by those who enter and the batch writer.
+#[derive(Debug)]
+pub(super) struct SendQueue {
+    state: Mutex<QueueState>,
+}
+
+/// What waits, under the lock.
+#[derive(Debug)]
+pub(super) struct QueueState {
+    sends_max: usize,
+    bytes_max: usize,
+    /// Not sorted into flows yet, in the order of arrival.
+    arrivals: Vec<Waiting>,
+    flows: Map<FlowKey, Flow>,
+    /// Flows whose first send may be looked at; the smallest start is next.
+    order: BinaryHeap<Reverse<Turn>>,
+    /// The start of the send that was taken last: a flow that comes anew starts here.
+    virtual_time: u64,
+    turns: u64,
+    /// Sends that wait here.
+    sends: usize,
+    /// Sends that the batch writer has set aside.
+    aside: usize,
+    /// Bytes of sends that are not answered yet.
+    bytes: usize,
+    sweep_at: usize,
+    seconds_per_send: f64,
+    closed: bool,
+    writer: Option<Waker>,
+}
+
+#[derive(Debug, Default)]
+struct Flow {
+    sends: VecDeque<Waiting>,
+    bytes: usize,
+    /// Where its first send stands in the fair order.
+    start: u64,
+    /// Where its next send will stand: behind the work it has had.
+    finish: u64,
+    /// In `order`, or taken out of it by the batch writer.
+    listed: bool,
+}
+
+/// A flow's place in the fair order; equal starts are served in the order in which they came.
+#[derive(Debug, PartialEq, Eq)]
+struct Turn {
+    start: u64,
+    number: u64,
+    flow: FlowKey,
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.start, self.number).cmp(&(other.start, other.number))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl SendQueue {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let state = QueueState {
+            sends_max: limits.send_queue.max(1),
+            bytes_max: limits.send_queue_bytes,
+            arrivals: Vec::new(),
+            flows: Map::default(),
+            order: BinaryHeap::new(),
+            virtual_time: 0,
+            turns: 0,
+            sends: 0,
+            aside: 0,
+            bytes: 0,
+            sweep_at: SWEEP_FLOWS_FROM,
+            seconds_per_send: 0.0,
+            closed: false,
+            writer: None,
+        };
+        Self {
+            state: Mutex::new(state),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
+        // No step below leaves a send in two places or none.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a send into the queue.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if the queue, or the sender's share of it, is full;
+    /// [`Refusal::Unavailable`] if it is closed.
+    pub(super) fn enter(&self, send: Waiting) -> Result<(), Refusal> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Refusal::Unavailable);
+        }
+        if !state.admits(&send) {
+            let retry_after = state.retry_after();
+            return Err(Refusal::Busy { retry_after });
+        }
+        state.sends += 1;
+        state.bytes += send.caller.bytes;
+        state.arrivals.push(send);
+        let writer = state.writer.take();
+        // Outside the lock: the writer's first step is to take it.
+        drop(state);
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes no more; what waits is still served.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+    }
+
+    /// Ready when a send waits that the batch writer has not looked at.
+    pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.arrivals.is_empty() || !state.order.is_empty() {
+            return Poll::Ready(());
+        }
+        state.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Sends that wait, and bytes of sends that are not answered.
+    pub(super) fn depth(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.sends + state.aside, state.bytes)
+    }
+}
+
+impl QueueState {
+    fn admits(&mut self, send: &Waiting) -> bool {
+        let (sends, bytes) = (self.sends + self.aside, self.bytes + send.caller.bytes);
+        if sends >= self.sends_max || bytes > self.bytes_max {
+            return false;
+        }
+        if sends < self.sends_max / LIGHT && bytes < self.bytes_max / LIGHT {
+            return true;
+        }
+        self.sort();
+        let Some(flow) = self.flows.get(&send.flow()) else {
+            return true;
+        };
+        let share = |most: usize, taken| {
+            let left = most - most / NEWCOMERS;
+            left.saturating_sub(taken) / FLOW_SHARE
+        };
+        flow.sends.is_empty()
+            || (flow.sends.len() < share(self.sends_max, sends)
+                && flow.bytes + send.caller.bytes <= share(self.bytes_max, self.bytes))
+    }
+
+    /// When what waits now will be done, by the pace of the last batches.
+    fn retry_after(&self) -> Duration {
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let seconds = (self.sends + self.aside) as f64 * self.seconds_per_send;
+        Duration::from_secs_f64(
+            seconds.clamp(RETRY_AFTER.0.as_secs_f64(), RETRY_AFTER.1.as_secs_f64()),
+        )
+    }
+
+    /// Notes how long the store takes for one send at present.
+    pub(super) fn note_pace(&mut self, seconds_per_send: f64) {
+        self.seconds_per_send += (seconds_per_send - self.seconds_per_send) * NEWEST;
+    }
+
+    /// Gives bytes back, and notes how many sends the batch writer has set aside.
+    pub(super) fn settle(&mut self, freed: usize, aside: usize) {
+        self.bytes -= freed.min(self.bytes);
+        self.aside = aside;
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.sends == 0
+    }
+
+    /// All that waits, in the order of arrival, if it is at most so many sends and was never sorted.
+    pub(super) fn take_all(&mut self, most: usize) -> Option<Vec<Waiting>> {
+        if self.sends != self.arrivals.len() || self.sends > most {
+            return None;
+        }
+        self.sends = 0;
+        if !self.flows.is_empty() {
+            // Nobody waits: no flow is ahead of its share.
+            self.flows.clear();
+            self.virtual_time = 0;
+        }
+        let next = Vec::with_capacity(self.arrivals.len());
+        Some(std::mem::replace(&mut self.arrivals, next))
+    }
+
+    /// Puts back the end of what [`take_all`](Self::take_all) returned, before what has come since.
+    pub(super) fn put_back(&mut self, rest: impl Iterator<Item = Waiting>) {
+        for send in rest {
+            self.sends += 1;
+            self.sort_in(send);
+        }
+    }
+
+    /// Sorts what has arrived into the flows.
+    pub(super) fn sort(&mut self) {
+        let mut arrivals = std::mem::take(&mut self.arrivals);
+        for send in arrivals.drain(..) {
+            self.sort_in(send);
+        }
+        // With its memory: the next ones come here.
+        self.arrivals = arrivals;
+    }
+
+    fn sort_in(&mut self, send: Waiting) {
+        if self.flows.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let key = send.flow();
+        let virtual_time = self.virtual_time;
+        let flow = self.flows.entry(key).or_default();
+        let is_first = flow.sends.is_empty() && !flow.listed;
+        flow.bytes += send.caller.bytes;
+        flow.sends.push_back(send);
+        if is_first {
+            let start = flow.finish.max(virtual_time);
+            self.list(key, start);
+        }
+    }
+
+    /// Forgets flows that wait for nothing and are not ahead of their share.
+    fn sweep(&mut self) {
+        let now = self.virtual_time;
+        self.flows
+            .retain(|_, flow| !flow.sends.is_empty() || flow.listed || flow.finish > now);
+        self.sweep_at = (self.flows.len() * 2).max(SWEEP_FLOWS_FROM);
+        self.flows.shrink_to(self.sweep_at);
+    }
+
+    fn list(&mut self, key: FlowKey, start: u64) {
+        let Some(flow) = self.flows.get_mut(&key) else {
+            return;
+        };
+        flow.start = start;
+        flow.listed = true;
+        self.turns += 1;
+        self.order.push(Reverse(Turn {
+            start,
+            number: self.turns,
+            flow: key,
+        }));
+    }
+
+    /// Takes the next flow out of the order: its first send is then taken, or the flow is listed again,
+    /// or it is parked, which means that the batch writer remembers it.
+    pub(super) fn next_flow(&mut self) -> Option<FlowKey> {
+        let Reverse(turn) = self.order.pop()?;
+        if let Some(flow) = self.flows.get_mut(&turn.flow) {
+            flow.listed = false;
+        }
+        Some(turn.flow)
+    }
+
+    /// The first send of a flow.
+    pub(super) fn head(&self, key: FlowKey) -> Option<&Waiting> {
+        self.flows.get(&key)?.sends.front()
+    }
+
+    /// Takes the first send of a flow into a batch and lists the flow for its next one.
+    pub(super) fn take_head(&mut self, key: FlowKey) -> Option<Waiting> {
+        let flow = self.flows.get_mut(&key)?;
+        let send = flow.sends.pop_front()?;
+        self.sends -= 1;
+        flow.bytes -= send.caller.bytes;
+        flow.finish = flow.start + send.cost();
+        let (start, next) = (flow.start, flow.finish);
+        let goes_on = !flow.sends.is_empty();
+        self.virtual_time = self.virtual_time.max(start);
+        if goes_on {
+            self.list(key, next);
+        }
+        Some(send)
+    }
+
+    /// Drops the first send of a flow, which its sender has withdrawn; returns its bytes.
+    pub(super) fn drop_head(&mut self, key: FlowKey) {
+        let Some(flow) = self.flows.get_mut(&key) else {
+            return;
+        };
+        if let Some(send) = flow.sends.pop_front() {
+            self.sends -= 1;
+            flow.bytes -= send.caller.bytes;
+            self.bytes -= send.caller.bytes.min(self.bytes);
+        }
+    }
+
+    /// Lists a flow again where it stood.
+    pub(super) fn list_again(&mut self, key: FlowKey) {
+        if let Some(flow) = self.flows.get(&key) {
+            let start = flow.start;
+            self.list(key, start);
+        }
+    }
+}

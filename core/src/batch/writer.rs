@@ -1,0 +1,446 @@
+//! The batch writer: forms batches, has them stored, answers, and hands on the pushes.
+//!
+//! As many batches are in flight as the store takes side by side
+//! ([`append_concurrency`](InboxStore::append_concurrency)); none share a user or a group. What must not
+//! be moved:
+//! - A batch is answered before its users and groups are released, and its pushes are noted before a
+//!   later batch of the same users can end: so pushes leave in the order of the inbox.
+//! - A flow is looked at by its first send alone: what is behind it never passes it.
+//! - A group with a send that waits for a new plan or before a lock is held: later ones wait as well.
+
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::future::{BoxFuture, poll_immediate};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::error::Refusal;
+use crate::fanout::Fanout;
+use crate::id::GroupId;
+use crate::limits::Limits;
+use crate::service::backlog::Jobs;
+use crate::service::janitor::Retention;
+use crate::service::roster::Rosters;
+use crate::store::{Append, Appended, InboxStore, StoreError};
+
+use super::aside::Aside;
+use super::in_flight::{BatchId, InFlight};
+use super::pushes::Pushes;
+use super::queue::{QueueState, SendQueue};
+use super::replan::{Plan, Replans};
+use super::waiting::{BatchSize, Caller, FlowKey, Waiting};
+
+/// The one batch writer of a node.
+#[derive(Debug)]
+pub(super) struct BatchWriter {
+    inbox: Arc<dyn InboxStore>,
+    most: BatchSize,
+    tracker: TaskTracker,
+    pub(super) jobs: Jobs,
+    pub(super) retention: Retention,
+    pub(super) queue: Arc<SendQueue>,
+    /// Batches that may be in flight.
+    pub(super) concurrency: usize,
+    running: FuturesUnordered<BoxFuture<'static, Ended>>,
+    /// Batches in flight.
+    pub(super) running_ids: HashSet<BatchId>,
+    pub(super) in_flight: InFlight,
+    pub(super) parked: Parked,
+    pub(super) aside: Aside,
+    pub(super) replans: Replans,
+    pub(super) pushes: Pushes,
+    /// Bytes of answered sends that the queue has not got back yet.
+    pub(super) freed: usize,
+    /// The pace of the batch that ended last, for the queue.
+    pub(super) seconds_per_send: Option<f64>,
+}
+
+/// Flows whose first send has to wait, in the order in which they were parked.
+#[derive(Debug, Default)]
+pub(super) struct Parked {
+    flows: Vec<(FlowKey, Block)>,
+    /// The groups of their first sends.
+    groups: HashSet<GroupId>,
+    /// Something was released since they were looked at.
+    pub(super) look_again: bool,
+}
+
+/// Why a flow is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Block {
+    /// This batch is in flight.
+    Batch(BatchId),
+    /// An earlier send of the flow or the group waits.
+    Held,
+}
+
+/// A batch to be started.
+#[derive(Debug)]
+struct Batch {
+    sends: Vec<Waiting>,
+    /// Set if it must not wait for locks: when its sends are given up.
+    cautious: Option<Instant>,
+}
+
+impl Batch {
+    /// A batch that may wait for locks; `None` if there is nothing to be stored.
+    fn of(sends: Vec<Waiting>) -> Option<Self> {
+        let cautious = None;
+        (!sends.is_empty()).then_some(Self { sends, cautious })
+    }
+}
+
+/// A batch in flight, without what the store has of it.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) id: BatchId,
+    pub(super) appends: Arc<Vec<Append>>,
+    pub(super) callers: Vec<Caller>,
+    pub(super) cautious: Option<Instant>,
+    pub(super) began: Instant,
+}
+
+/// What the store did with a batch; `None` if it panicked.
+pub(super) type Outcome = Option<Result<Vec<Appended>, StoreError>>;
+type Ended = (Running, Outcome);
+
+/// What became of a flow that was looked at.
+enum Looked {
+    Taken,
+    Full,
+    Parked(Block),
+    Empty,
+}
+
+impl BatchWriter {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of the one writer there is"
+    )]
+    pub(super) fn new(
+        inbox: Arc<dyn InboxStore>,
+        queue: Arc<SendQueue>,
+        limits: &Limits,
+        tracker: &TaskTracker,
+        fanout: Fanout,
+        jobs: Jobs,
+        retention: Retention,
+        rosters: Rosters,
+    ) -> Self {
+        let concurrency = inbox.append_concurrency().max(1);
+        Self {
+            inbox,
+            most: BatchSize::most(limits),
+            tracker: tracker.clone(),
+            jobs,
+            retention,
+            queue,
+            concurrency,
+            running: FuturesUnordered::new(),
+            running_ids: HashSet::new(),
+            in_flight: InFlight::default(),
+            parked: Parked::default(),
+            aside: Aside::new(concurrency, limits.send_deadline),
+            replans: Replans::new(rosters, limits.send_deadline),
+            pushes: Pushes::start(fanout, tracker),
+            freed: 0,
+            seconds_per_send: None,
+        }
+    }
+
+    /// Runs until the token is cancelled and nothing waits any more.
+    pub(super) async fn run(mut self, token: CancellationToken) {
+        let mut closed = false;
+        loop {
+            // Also under a load that always leaves something over.
+            if !closed && token.is_cancelled() {
+                closed = true;
+                self.queue.close();
+            }
+            while self.running.len() < self.concurrency {
+                let Some(batch) = self.form() else { break };
+                self.start(batch).await;
+            }
+            // Behind the start: pushes cost time that the store need not wait for.
+            self.pushes.deliver();
+            if closed && self.is_finished() {
+                return;
+            }
+            let has_slot = self.running.len() < self.concurrency;
+            let look_at = self.aside.next_at().filter(|_| has_slot);
+            let queue = Arc::clone(&self.queue);
+            tokio::select! {
+                biased;
+                Some((running, outcome)) = self.running.next() => self.end(running, outcome),
+                Some((group, roster)) = self.replans.loaded() => self.planned(group, roster),
+                () = token.cancelled(), if !closed => {}
+                () = std::future::poll_fn(|cx| queue.poll_ready(cx)), if has_slot => {}
+                () = until(look_at), if look_at.is_some() => {}
+            }
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        let set_aside = self.aside.len() + self.replans.len();
+        self.running.is_empty() && set_aside == 0 && self.queue.lock().is_empty()
+    }
+
+    /// The next batch: what was set aside first, then what was planned again, then what is parked, then
+    /// the queue in its fair order.
+    fn form(&mut self) -> Option<Batch> {
+        if let Some(batch) = self.form_cautious() {
+            return Some(batch);
+        }
+        let queue = Arc::clone(&self.queue);
+        let mut waiting = queue.lock();
+        let aside = self.aside.len() + self.replans.len();
+        waiting.settle(std::mem::take(&mut self.freed), aside);
+        if let Some(seconds) = self.seconds_per_send.take() {
+            waiting.note_pace(seconds);
+        }
+        let nothing_holds = self.running.is_empty()
+            && self.parked.flows.is_empty()
+            && self.aside.is_idle()
+            && self.replans.is_idle();
+        if nothing_holds && let Some(all) = waiting.take_all(self.most.sends) {
+            drop(waiting);
+            return self.whole(all);
+        }
+        waiting.sort();
+        let mut forming = Forming::default();
+        self.add_planned(&mut forming);
+        self.add_parked(&mut waiting, &mut forming);
+        while !forming.full
+            && let Some(flow) = waiting.next_flow()
+        {
+            match self.look(&mut waiting, flow, &mut forming) {
+                Looked::Taken | Looked::Empty => {}
+                Looked::Full => waiting.list_again(flow),
+                Looked::Parked(block) => self.parked.add(&waiting, flow, block),
+            }
+        }
+        drop(waiting);
+        Batch::of(forming.sends)
+    }
+
+    /// The common case: everything that waits is one batch, in the order of arrival.
+    fn whole(&mut self, mut all: Vec<Waiting>) -> Option<Batch> {
+        let (mut taken, mut fitting) = (BatchSize::default(), 0);
+        for send in &all {
+            if !self.most.fits(&taken, send) {
+                break;
+            }
+            taken.add(send);
+            fitting += 1;
+        }
+        if fitting < all.len() {
+            self.queue.lock().put_back(all.drain(fitting..));
+        }
+        all.retain(|send| {
+            let started = send.caller.ticket.start();
+            if !started {
+                self.freed += send.caller.bytes;
+            }
+            started
+        });
+        Batch::of(all)
+    }
+
+    /// A batch of sends that stand, or may stand, before a lock.
+    fn form_cautious(&mut self) -> Option<Batch> {
+        if self.aside.is_idle() {
+            return None;
+        }
+        let now = Instant::now();
+        let (batch, given_up) = self.aside.take(now, &self.in_flight, &self.most);
+        for send in given_up {
+            self.answer(send.caller, Err(Refusal::Unavailable));
+            self.parked.look_again = true;
+        }
+        let (sends, until) = batch?;
+        let cautious = Some(until);
+        Some(Batch { sends, cautious })
+    }
+
+    fn add_planned(&mut self, forming: &mut Forming) {
+        let (mut left, mut passed) = (Vec::new(), HashSet::new());
+        for send in self.replans.take_planned() {
+            // A send of the group that is left behind is not passed.
+            let group = send.group();
+            let waits = forming.full
+                || !self.most.fits(&forming.taken, &send)
+                || group.is_some_and(|it| passed.contains(&it))
+                || self.in_flight.blocker(&send.append).is_some();
+            if waits {
+                passed.extend(group);
+                left.push(send);
+                continue;
+            }
+            if let Some(group) = group {
+                self.replans.release(group);
+            }
+            // What waited behind it may join the same batch.
+            self.parked.look_again = true;
+            if send.caller.ticket.start() {
+                forming.add(send);
+            } else {
+                self.freed += send.caller.bytes;
+            }
+        }
+        if !left.is_empty() {
+            self.replans.put_back(left);
+        }
+    }
+
+    fn add_parked(&mut self, waiting: &mut QueueState, forming: &mut Forming) {
+        if !std::mem::take(&mut self.parked.look_again) || self.parked.flows.is_empty() {
+            return;
+        }
+        self.parked.groups.clear();
+        for (flow, block) in std::mem::take(&mut self.parked.flows) {
+            let still = match block {
+                Block::Batch(id) => self.running_ids.contains(&id),
+                Block::Held => false,
+            };
+            if forming.full || still {
+                self.parked.look_again |= forming.full;
+                self.parked.add(waiting, flow, block);
+                continue;
+            }
+            match self.look(waiting, flow, forming) {
+                Looked::Taken | Looked::Empty => {}
+                Looked::Full => {
+                    self.parked.look_again = true;
+                    self.parked.add(waiting, flow, Block::Held);
+                }
+                Looked::Parked(block) => self.parked.add(waiting, flow, block),
+            }
+        }
+    }
+
+    /// Looks at the first send of a flow, and takes it if nothing stands before it.
+    fn look(&mut self, waiting: &mut QueueState, flow: FlowKey, forming: &mut Forming) -> Looked {
+        loop {
+            let Some(head) = waiting.head(flow) else {
+                return Looked::Empty;
+            };
+            if !head.caller.ticket.waits() {
+                waiting.drop_head(flow);
+                continue;
+            }
+            let group = head.group();
+            if self.aside.holds(flow, group)
+                || self.replans.holds(group)
+                || group.is_some_and(|it| self.parked.groups.contains(&it))
+            {
+                return Looked::Parked(Block::Held);
+            }
+            if self.aside.is_locked(head) {
+                if let Some(send) = waiting.take_head(flow) {
+                    self.aside.add(send, Instant::now());
+                }
+                // Its next send is looked at in its turn, and held.
+                return Looked::Taken;
+            }
+            if let Some(id) = self.in_flight.blocker(&head.append) {
+                return Looked::Parked(Block::Batch(id));
+            }
+            if !self.most.fits(&forming.taken, head) {
+                forming.full = true;
+                return Looked::Full;
+            }
+            let Some(mut send) = waiting.take_head(flow) else {
+                return Looked::Empty;
+            };
+            match self.replans.refresh(&mut send) {
+                Plan::Made if send.caller.ticket.start() => forming.add(send),
+                Plan::Made => self.freed += send.caller.bytes,
+                plan => self.answer_plan(send, plan),
+            }
+            return Looked::Taken;
+        }
+    }
+
+    /// Has a batch stored.
+    async fn start(&mut self, batch: Batch) {
+        let Batch { sends, cautious } = batch;
+        let mut appends = Vec::with_capacity(sends.len());
+        let mut callers = Vec::with_capacity(sends.len());
+        for send in sends {
+            appends.push(send.append);
+            callers.push(send.caller);
+        }
+        // One batch at a time touches nobody else's.
+        let id = if self.concurrency > 1 {
+            self.in_flight.hold(&appends)
+        } else {
+            0
+        };
+        let appends = Arc::new(appends);
+        let running = Running {
+            id,
+            appends: Arc::clone(&appends),
+            callers,
+            cautious,
+            began: Instant::now(),
+        };
+        let inbox = Arc::clone(&self.inbox);
+        let storing = async move {
+            if cautious.is_some() {
+                inbox.append_now(&appends).await
+            } else {
+                inbox.append(&appends).await
+            }
+        };
+        let mut storing = Box::pin(AssertUnwindSafe(storing).catch_unwind());
+        // A store that need not wait has answered by now, and saves a task and a round of it.
+        if let Some(stored) = poll_immediate(&mut storing).await {
+            self.pushes.deliver();
+            self.end(running, stored.ok());
+            return;
+        }
+        // In a task of its own: neither a shutdown nor a panic of the store cuts the writer.
+        let stored = self.tracker.spawn(storing);
+        self.running_ids.insert(id);
+        self.running.push(Box::pin(async move {
+            let stored = stored.await.ok().and_then(Result::ok);
+            (running, stored)
+        }));
+    }
+}
+
+impl Parked {
+    fn add(&mut self, waiting: &QueueState, flow: FlowKey, block: Block) {
+        if let Some(group) = waiting.head(flow).and_then(Waiting::group) {
+            self.groups.insert(group);
+        }
+        self.flows.push((flow, block));
+    }
+}
+
+/// A batch that is being formed.
+#[derive(Debug, Default)]
+struct Forming {
+    sends: Vec<Waiting>,
+    taken: BatchSize,
+    full: bool,
+}
+
+impl Forming {
+    fn add(&mut self, send: Waiting) {
+        self.taken.add(&send);
+        self.sends.push(send);
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

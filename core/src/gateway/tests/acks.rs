@@ -1,0 +1,144 @@
+//! Acks that are on their way to the store.
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::logic::{Granted, InboxPage, Logic};
+use crate::page::PageLimit;
+use crate::peer::Alone;
+use crate::sending::Sending;
+use crate::service::Service;
+use crate::store::{AckMark, Head};
+
+/// The logic role with a gate before its acks.
+#[derive(Debug)]
+struct GatedAcks {
+    logic: Service,
+    reached: Semaphore,
+    open: Semaphore,
+}
+
+#[async_trait]
+impl Logic for GatedAcks {
+    async fn sign_in(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Granted, Refusal> {
+        self.logic.sign_in(user, device, token).await
+    }
+
+    async fn epoch(&self) -> Result<Epoch, Refusal> {
+        self.logic.epoch().await
+    }
+
+    async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal> {
+        self.logic.heads(users).await
+    }
+
+    async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal> {
+        self.logic.page(user, after, limit).await
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal> {
+        let acked = self.logic.acked(user).await?;
+        // The write ends between the read of the stored marks and the caller's next step.
+        self.open.add_permits(1);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        Ok(acked)
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
+        self.reached.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+        self.logic.ack(acks).await
+    }
+
+    async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
+        self.logic.went_back(user, seen, known).await
+    }
+
+    fn send(&self, sender: Sender, draft: Draft) -> Sending {
+        self.logic.send(sender, draft)
+    }
+}
+
+/// A gateway of its own over the node's logic, and the gate.
+fn gateway(node: &Node, stores: &Stores, from_zero: SyncFromZero) -> (Gateway, Arc<GatedAcks>) {
+    let logic = Arc::new(GatedAcks {
+        logic: node.service().clone(),
+        reached: Semaphore::new(0),
+        open: Semaphore::new(0),
+    });
+    let gateway = Gateway::start(
+        NodeId::boot("gated"),
+        Arc::new(Hub::new(2)),
+        Arc::clone(&logic) as _,
+        Arc::clone(&stores.room),
+        Arc::clone(&stores.route),
+        Arc::new(Alone),
+        Limits::default(),
+        from_zero,
+        &TaskTracker::new(),
+        &CancellationToken::new(),
+    );
+    (gateway, logic)
+}
+
+async fn sign_in(gateway: &Gateway, on: u64, fragile: bool) -> Connection {
+    let request = SignInRequest {
+        user: user(2),
+        device: DeviceId::new(on).unwrap(),
+        token: "any".to_owned(),
+        client: None,
+        protocol: u32::from(!fragile),
+        fragile,
+    };
+    gateway.sign_in(request).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_an_old_client_that_acks_a_page_gets_the_next_one_while_the_ack_is_written() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (gateway, gate) = gateway(&node, &stores, SyncFromZero::All);
+    for _ in 0..60 {
+        send(&node, 1, 11, 2).await;
+    }
+    let old = sign_in(&gateway, 21, true).await;
+    let page = old.sync(Seq::ZERO).await.unwrap();
+    assert!(page.more, "there is a second page");
+    old.synced(Seq::ZERO, page.upto, page.more);
+    old.ack(Seq::new(1));
+    gate.reached.acquire().await.unwrap().forget();
+    gate.open.add_permits(1);
+    while stores.device.acked(user(2)).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    // The store has 1. The write of 50 is under way when the next page is asked for.
+    old.ack(page.upto);
+    gate.reached.acquire().await.unwrap().forget();
+    let next = old.sync(page.upto).await.unwrap();
+    let first = next.items.first().map(|(seq, _)| *seq);
+    assert_eq!(first, Some(page.upto.next()), "the same page again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn g2_gims_rule_for_seq_0_counts_an_ack_of_another_device_while_it_is_written() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (gateway, gate) = gateway(&node, &stores, SyncFromZero::UserAck);
+    for _ in 0..3 {
+        send(&node, 1, 11, 2).await;
+    }
+    let phone = sign_in(&gateway, 21, false).await;
+    let page = phone.sync(Seq::ZERO).await.unwrap();
+    phone.synced(Seq::ZERO, page.upto, page.more);
+    gate.open.forget_permits(usize::MAX);
+    phone.ack(Seq::new(2));
+    gate.reached.acquire().await.unwrap().forget();
+    let laptop = sign_in(&gateway, 22, false).await;
+    assert_eq!(sync(&laptop, 0).await, [3]);
+}

@@ -1,0 +1,95 @@
+//! Where a service is that a listener does not serve: the words of an UNIMPLEMENTED (12), which tonic
+//! leaves empty, and what reflection lists.
+
+use std::collections::BTreeSet;
+
+/// Where each service of gimlet is: the roles that have it, and their listener.
+const SERVICES: &[(&str, &str, &str)] = &[
+    ("pb.LogicExt", "logic", CLIENTS),
+    ("pb.BusinessExt", "business", CLIENTS),
+    ("pb.UserExt", "business", CLIENTS),
+    ("pb.LogicInt", "logic", INTERNAL),
+    ("pb.ConnectInt", "connect", INTERNAL),
+    ("pb.BusinessInt", "business", INTERNAL),
+    ("pb.UserInt", "business", INTERNAL),
+    ("gimlet.node.v1.LogicNode", "logic", INTERNAL),
+    ("gimlet.node.v1.ConnectNode", "connect", INTERNAL),
+];
+const CLIENTS: &str = "`listen.grpc`";
+const INTERNAL: &str = "`listen.internal`";
+
+/// The services of one listener.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Served(BTreeSet<&'static str>);
+
+impl Served {
+    pub(super) fn add(&mut self, service: &'static str) {
+        self.0.insert(service);
+    }
+
+    /// The services, for reflection to list.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.0.iter().copied()
+    }
+
+    /// Says why this listener does not do what was called.
+    pub(super) fn explain(&self, path: &str) -> String {
+        let name = path.trim_start_matches('/');
+        let (service, method) = name.split_once('/').unwrap_or((name, ""));
+        if self.0.contains(service) {
+            return format!("`{service}` has no method `{method}`");
+        }
+        let known = SERVICES.iter().find(|(name, ..)| *name == service);
+        if let Some((_, role, listener)) = known {
+            return format!(
+                "`{service}` is not served on this listener; call {listener} of a process with the \
+                 role `{role}`"
+            );
+        }
+        let here: Vec<_> = self.names().collect();
+        let here = here.join(", ");
+        format!("there is no service `{service}`; this listener serves {here}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unimplemented_call_says_where_the_service_is() {
+        let mut served = Served::default();
+        served.add("pb.LogicExt");
+        let said = |path| served.explain(path);
+        assert_eq!(
+            said("/pb.LogicInt/PushAll"),
+            "`pb.LogicInt` is not served on this listener; call `listen.internal` of a process with \
+             the role `logic`"
+        );
+        assert!(said("/pb.BusinessExt/SignIn").contains("`listen.grpc`"));
+        assert_eq!(
+            said("/pb.LogicExt/Send"),
+            "`pb.LogicExt` has no method `Send`"
+        );
+        assert_eq!(
+            said("/im.Chat/Send"),
+            "there is no service `im.Chat`; this listener serves pb.LogicExt"
+        );
+        assert!(said("").starts_with("there is no service ``"));
+    }
+
+    /// A service that is added to the descriptions must be found by this table.
+    #[test]
+    fn every_described_service_has_a_place() {
+        use prost::Message as _;
+        let set = prost_types::FileDescriptorSet::decode(gimlet_proto::DESCRIPTOR_SET).unwrap();
+        let described = set.file.iter().flat_map(|file| {
+            let package = file.package();
+            let services = file.service.iter();
+            services.map(move |service| format!("{package}.{}", service.name()))
+        });
+        let described: BTreeSet<String> = described.collect();
+        let placed = SERVICES.iter().map(|(name, ..)| (*name).to_owned());
+        assert_eq!(described, placed.collect());
+    }
+}

@@ -1,0 +1,103 @@
+//! The largest answer of every method, checked against the descriptions: what is not paged must stay
+//! below the 4 MiB that a gRPC client takes by default, whatever a client has stored.
+
+use std::collections::BTreeMap;
+
+use gimlet_proto::DESCRIPTOR_SET;
+use prost::Message as _;
+
+use super::lists::ANSWER_MAX;
+
+/// What bounds an answer.
+enum Bound {
+    /// It holds this many bytes at most.
+    Bytes(usize),
+    /// It is cut before it is too large, and says so.
+    Paged,
+    /// It is refused when it is too large.
+    Checked,
+}
+
+use Bound::{Bytes, Checked, Paged};
+
+/// Bytes of a profile with its numbers: name 255, picture 512, extra 1,024.
+const PROFILE: usize = 1_900;
+/// Bytes of a group: name, picture, introduction, extra.
+const GROUP: usize = 3_000;
+/// Bytes of a device: five texts of 255 and two addresses.
+const DEVICE: usize = 2_000;
+/// Users of a search: the most that `limits.list_page` may be.
+const SEARCH: usize = 1_000;
+/// Bytes of ids: as many as fit a request of 256 KiB come back, ten bytes each at most.
+const IDS: usize = 2 * super::REQUEST_MAX;
+/// A few numbers.
+const FEW: usize = 1_024;
+/// A page of an inbox: 60 KiB and one message more, with names and mentions for 50.
+const INBOX_PAGE: usize = 512 << 10;
+
+const ANSWERS: &[(&str, Bound)] = &[
+    ("LogicExt.RegisterDevice", Bytes(FEW)),
+    ("LogicExt.SendMessage", Bytes(FEW)),
+    ("LogicExt.PushRoom", Bytes(0)),
+    ("LogicExt.AddFriend", Bytes(0)),
+    ("LogicExt.AgreeAddFriend", Bytes(0)),
+    ("LogicExt.SetFriend", Bytes(PROFILE)),
+    ("LogicExt.GetFriends", Paged),
+    ("LogicExt.CreateGroup", Bytes(FEW)),
+    ("LogicExt.UpdateGroup", Bytes(0)),
+    ("LogicExt.GetGroup", Bytes(GROUP)),
+    ("LogicExt.GetGroups", Paged),
+    ("LogicExt.AddGroupMembers", Bytes(IDS)),
+    ("LogicExt.UpdateGroupMember", Bytes(0)),
+    ("LogicExt.DeleteGroupMember", Bytes(0)),
+    ("LogicExt.GetGroupMembers", Paged),
+    ("LogicInt.ConnSignIn", Bytes(0)),
+    ("LogicInt.Sync", Bytes(INBOX_PAGE)),
+    ("LogicInt.MessageACK", Bytes(0)),
+    ("LogicInt.Offline", Bytes(0)),
+    ("LogicInt.SubscribeRoom", Bytes(0)),
+    ("LogicInt.SendMessage", Bytes(FEW)),
+    ("LogicInt.PushRoom", Bytes(0)),
+    ("LogicInt.PushAll", Bytes(0)),
+    ("LogicInt.GetDevice", Bytes(DEVICE)),
+    ("LogicInt.ServerStop", Bytes(0)),
+    ("LogicInt.Disconnect", Bytes(0)),
+    ("ConnectInt.DeliverMessage", Bytes(0)),
+    ("BusinessExt.SignIn", Bytes(FEW)),
+    ("BusinessExt.GetUser", Bytes(PROFILE)),
+    ("BusinessExt.UpdateUser", Bytes(0)),
+    ("BusinessExt.SearchUser", Bytes(SEARCH * PROFILE)),
+    ("BusinessExt.SignOut", Bytes(0)),
+    ("UserExt.SignIn", Bytes(FEW)),
+    ("UserExt.GetUser", Bytes(PROFILE)),
+    ("UserExt.UpdateUser", Bytes(0)),
+    ("UserExt.SearchUser", Bytes(SEARCH * PROFILE)),
+    ("BusinessInt.Auth", Bytes(0)),
+    ("BusinessInt.GetUser", Bytes(PROFILE)),
+    ("BusinessInt.GetUsers", Checked),
+    ("UserInt.Auth", Bytes(0)),
+    ("UserInt.GetUser", Bytes(PROFILE)),
+    ("UserInt.GetUsers", Checked),
+];
+
+#[test]
+fn p10_every_answer_has_a_bound_below_what_a_client_takes_by_default() {
+    let set = prost_types::FileDescriptorSet::decode(DESCRIPTOR_SET).unwrap();
+    let mut table: BTreeMap<_, _> = ANSWERS.iter().map(|(name, bound)| (*name, bound)).collect();
+    let gims = set.file.iter().filter(|file| file.package() == "pb");
+    for service in gims.flat_map(|file| &file.service) {
+        for method in &service.method {
+            let name = format!("{}.{}", service.name(), method.name());
+            let bound = table.remove(name.as_str());
+            let bound = bound.unwrap_or_else(|| panic!("{name} has no bound: page it, or say why"));
+            // A list in an answer is paged, checked, or bounded by something else that is named.
+            if let Bytes(most) = bound {
+                assert!(
+                    *most <= ANSWER_MAX,
+                    "{name} may answer {most} bytes: page it"
+                );
+            }
+        }
+    }
+    assert!(table.is_empty(), "no such methods: {:?}", table.keys());
+}

@@ -1,0 +1,249 @@
+//! The entry point for gimlet's own tools: a socket in the data directory, which only its user may
+//! enter.
+//!
+//! One process has an embedded storage open, so `gimlet backup` and `gimlet new-epoch` ask that
+//! process. A request is a line, `gimlet-control 1 COMMAND`; the answer is a line, `ok …` or
+//! `error …`, and for a backup the bytes of the backup behind it.
+
+use std::io::{self, Read as _, Write};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::id::Epoch;
+use gimlet_core::store::SeqStore;
+use gimlet_storage_sled as sled;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::accept::Ends;
+use crate::tools::files::add_files;
+
+/// The socket's name in the data directory.
+const SOCKET: &str = "control.sock";
+/// What every request begins with.
+const GREETING: &str = "gimlet-control 1 ";
+/// A request is one short line.
+const REQUEST_MAX: u64 = 256;
+/// It must be there within this.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a write that waits looks whether the server stops.
+const LOOK: Duration = Duration::from_millis(200);
+/// A tool that takes nothing for so long is given up.
+const STALLED: Duration = Duration::from_mins(1);
+/// After a failed accept it waits this long.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// What the tools ask for.
+#[derive(Clone, Debug)]
+pub(crate) struct Control {
+    /// The data directory.
+    pub(crate) dir: PathBuf,
+    /// Makes backups.
+    pub(crate) exporter: sled::Exporter,
+    /// Draws epochs.
+    pub(crate) seq: Arc<dyn SeqStore>,
+}
+
+/// A path to the socket that is short enough for the system, whatever the directory's is; it is good
+/// as long as the file lives.
+fn short(dir: &Path) -> io::Result<(std::fs::File, PathBuf)> {
+    let open = std::fs::File::open(dir)?;
+    let path = if cfg!(target_os = "linux") {
+        PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", open.as_raw_fd()))
+    } else {
+        dir.join(SOCKET)
+    };
+    Ok((open, path))
+}
+
+/// Connects to the process that has this directory open; `None` if none listens.
+pub(crate) fn connect(dir: &Path) -> io::Result<Option<StdStream>> {
+    let (_open, path) = match short(dir) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match StdStream::connect(path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Sends a request and returns what stands behind `ok`, or the error's text.
+pub(crate) fn ask(stream: &mut StdStream, command: &str) -> io::Result<Result<String, String>> {
+    stream.write_all(format!("{GREETING}{command}\n").as_bytes())?;
+    let mut line = Vec::new();
+    // Byte by byte: what follows the line is not ours to read.
+    let mut byte = [0];
+    while stream.read(&mut byte)? > 0 && byte != *b"\n" {
+        line.extend_from_slice(&byte);
+    }
+    let line = String::from_utf8_lossy(&line).into_owned();
+    Ok(match line.split_once(' ').unwrap_or((&line, "")) {
+        ("ok", rest) => Ok(rest.to_owned()),
+        ("error", text) => Err(text.to_owned()),
+        _ => Err("the running gimlet did not answer; it may be of another version".to_owned()),
+    })
+}
+
+/// Serves the tools until the stop.
+pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
+    let listener = match listen(&control.dir) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::warn!(%error, "backups and new epochs need the server to be stopped");
+            return;
+        }
+    };
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = ends.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (control, stop) = (control.clone(), ends.stop.clone());
+                tasks.spawn(async move {
+                    if let Err(error) = answer(stream, control, stop).await {
+                        tracing::debug!(%error, "a tool went away");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept tools for the moment");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+    // One that is left behind is harmless: nobody listens.
+    let _ = std::fs::remove_file(control.dir.join(SOCKET));
+}
+
+fn listen(dir: &Path) -> io::Result<UnixListener> {
+    let (_open, path) = short(dir)?;
+    // We have the directory's lock: whoever made one that is there is gone.
+    match std::fs::remove_file(dir.join(SOCKET)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    UnixListener::bind(path)
+}
+
+async fn answer(stream: UnixStream, control: Control, stop: CancellationToken) -> io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    let mut bounded = (&mut stream).take(REQUEST_MAX);
+    timeout(REQUEST_TIMEOUT, bounded.read_line(&mut line)).await??;
+    let mut stream = stream.into_inner();
+    let command = line.trim_end().strip_prefix(GREETING);
+    match command {
+        Some("new-epoch") => {
+            let text = match new_epoch(&*control.seq).await {
+                Ok((old, new)) => format!("ok {} {}\n", old.0, new.0),
+                Err(error) => format!("error {error}\n"),
+            };
+            stream.write_all(text.as_bytes()).await
+        }
+        Some("verify") => {
+            let text = "error the storage is in use\n";
+            stream.write_all(text.as_bytes()).await
+        }
+        Some("backup") => {
+            let stream = stream.into_std()?;
+            stream.set_nonblocking(false)?;
+            stream.set_write_timeout(Some(LOOK))?;
+            let written = tokio::task::spawn_blocking(move || backup(stream, &control, &stop));
+            written.await.map_err(io::Error::other)?
+        }
+        _ => {
+            stream
+                .write_all(b"error the running gimlet does not know this command\n")
+                .await
+        }
+    }
+}
+
+/// Ends the present history.
+pub(crate) async fn new_epoch(
+    seq: &dyn SeqStore,
+) -> Result<(Epoch, Epoch), gimlet_core::store::StoreError> {
+    let old = seq.epoch().await?;
+    let new = seq.new_epoch(old).await?;
+    tracing::warn!(
+        old = old.0,
+        new = new.0,
+        "an operator has drawn a new epoch"
+    );
+    Ok((old, new))
+}
+
+/// Writes a backup to a tool. What fails is said in it.
+fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io::Result<()> {
+    let stream = Patient {
+        stream,
+        stop: stop.clone(),
+    };
+    let mut out = io::BufWriter::with_capacity(256 << 10, stream);
+    out.write_all(b"ok\n")?;
+    tracing::info!("backup begun");
+    let mut writer = sled::Writer::new(out)?;
+    let look = |_| {
+        if stop.is_cancelled() {
+            return Err(io::Error::other("the server is shutting down"));
+        }
+        Ok(())
+    };
+    let exported = control.exporter.export(&mut writer, look);
+    let done = exported.and_then(|exported| {
+        add_files(&mut writer, &control.dir)?;
+        Ok(exported)
+    });
+    match done {
+        Ok(sled::Exported { rows, commits, .. }) => {
+            writer.finish()?;
+            tracing::info!(rows, commits, "backup written");
+            Ok(())
+        }
+        Err(error) => {
+            tracing::error!(%error, "backup given up");
+            writer.fail(&error.to_string())
+        }
+    }
+}
+
+/// Writes as long as the tool takes something now and then and the server does not stop.
+struct Patient {
+    stream: StdStream,
+    stop: CancellationToken,
+}
+
+impl Write for Patient {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let begun = tokio::time::Instant::now();
+        loop {
+            match self.stream.write(bytes) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    ) && begun.elapsed() < STALLED
+                        && !self.stop.is_cancelled() => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}

@@ -1,0 +1,211 @@
+//! How much may be uploaded: as long as the disk has room, and so much for each user and day.
+//!
+//! Uploads stop well before sends do, because a message matters more than a picture. The counts are of
+//! this process: a restart begins anew, and each business node counts for itself.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use gimlet_core::id::UserId;
+use tokio::time::Instant;
+
+/// What a quota is for.
+const DAY: Duration = Duration::from_hours(24);
+/// Users who are counted at a time, some 64 MiB; with more, a new day begins for all.
+const USERS: usize = 1 << 20;
+
+/// The bounds of uploads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Bytes that stay free on the disk.
+    pub(crate) min_free: u64,
+    /// Bytes of a user in a day; 0 is unlimited. All who need no sign-in count as one user.
+    pub(crate) each: u64,
+}
+
+/// Why there is no room for an upload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exceeded {
+    /// The disk has so little left.
+    Disk {
+        /// What is free.
+        free: u64,
+        /// What stays free.
+        needed: u64,
+    },
+    /// The user has uploaded so much.
+    Quota {
+        /// What is allowed in a day.
+        each: u64,
+        /// When the next day begins.
+        wait: Duration,
+    },
+}
+
+#[derive(Debug)]
+struct Day {
+    began: Instant,
+    used: HashMap<Option<UserId>, u64>,
+}
+
+/// What was uploaded.
+#[derive(Clone, Debug)]
+pub(super) struct Quota {
+    bounds: Bounds,
+    /// How long a day is.
+    span: Duration,
+    // A std mutex: held for a look-up.
+    day: Arc<Mutex<Day>>,
+}
+
+impl Quota {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            span: DAY,
+            day: Arc::new(Mutex::new(Day {
+                began: Instant::now(),
+                used: HashMap::new(),
+            })),
+        }
+    }
+
+    /// Begins an upload of a user to this folder.
+    pub(super) fn begin(&self, user: Option<UserId>) -> Upload {
+        Upload {
+            quota: self.clone(),
+            user,
+            taken: 0,
+        }
+    }
+
+    /// Counts bytes of a user, if the day has room for them.
+    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
+        let each = self.bounds.each;
+        if each == 0 {
+            return Ok(());
+        }
+        let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = day.began.elapsed();
+        if passed >= self.span || day.used.len() >= USERS {
+            *day = Day {
+                began: Instant::now(),
+                used: HashMap::new(),
+            };
+        }
+        let used = day.used.entry(uploader).or_default();
+        if used.saturating_add(bytes) > each {
+            let wait = self.span.saturating_sub(passed);
+            return Err(Exceeded::Quota { each, wait });
+        }
+        *used += bytes;
+        Ok(())
+    }
+
+    fn give_back(&self, user: Option<UserId>, bytes: u64) {
+        let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = day.used.get_mut(&user) {
+            *used = used.saturating_sub(bytes);
+        }
+    }
+}
+
+/// One upload; what it has taken is given back unless it is [`keep`](Self::keep)-ed.
+#[derive(Debug)]
+pub(super) struct Upload {
+    quota: Quota,
+    user: Option<UserId>,
+    taken: u64,
+}
+
+impl Upload {
+    /// Counts the next bytes, which are about to be written below this folder.
+    pub(super) fn take(&mut self, folder: &Path, bytes: u64) -> Result<(), Exceeded> {
+        self.quota.take(self.user, bytes)?;
+        self.taken += bytes;
+        let needed = self.quota.bounds.min_free.saturating_add(bytes);
+        match free_space(folder) {
+            // What cannot be told does not refuse: the write will say so.
+            Some(free) if free < needed => Err(Exceeded::Disk { free, needed }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The file is stored.
+    pub(super) fn keep(mut self) {
+        self.taken = 0;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if self.taken > 0 {
+            self.quota.give_back(self.user, self.taken);
+        }
+    }
+}
+
+/// Free bytes of the disk that a folder is on.
+fn free_space(folder: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(min_free: u64, each: u64) -> Quota {
+        Quota::new(Bounds { min_free, each })
+    }
+
+    #[test]
+    fn a_user_has_so_much_a_day_and_others_have_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        let user = UserId::new(1);
+        let mut first = quota.begin(user);
+        assert_eq!(first.take(dir.path(), 60), Ok(()));
+        first.keep();
+        let mut second = quota.begin(user);
+        assert_eq!(second.take(dir.path(), 40), Ok(()));
+        let exceeded = second.take(dir.path(), 1).unwrap_err();
+        assert!(
+            matches!(exceeded, Exceeded::Quota { each: 100, .. }),
+            "{exceeded:?}"
+        );
+        assert_eq!(quota.begin(UserId::new(2)).take(dir.path(), 100), Ok(()));
+    }
+
+    #[test]
+    fn what_was_not_stored_is_given_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        for _ in 0..5 {
+            assert_eq!(quota.begin(None).take(dir.path(), 100), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_day_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut quota = quota(0, 100);
+        let mut upload = quota.begin(None);
+        upload.take(dir.path(), 100).unwrap();
+        upload.keep();
+        quota.span = Duration::ZERO;
+        assert_eq!(quota.begin(None).take(dir.path(), 100), Ok(()));
+    }
+
+    #[test]
+    fn uploads_stop_before_the_disk_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let exceeded = quota(u64::MAX / 2, 0).begin(None).take(dir.path(), 1);
+        assert!(
+            matches!(exceeded, Err(Exceeded::Disk { .. })),
+            "{exceeded:?}"
+        );
+    }
+}

@@ -1,0 +1,129 @@
+//! Which part of a file a request is for (RFC 9110, section 14): a pure function of two headers.
+//!
+//! Players of audio and video ask for parts; those of Apple play nothing without them. A file never
+//! changes under its name, so its name is its validator.
+
+/// What a request is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// The whole file: nothing else is asked for, or nothing that one part can answer.
+    Whole,
+    /// The bytes from the first to the last, both included.
+    Bytes(u64, u64),
+    /// Nothing that the file has.
+    Nothing,
+}
+
+/// The validator of a stored file.
+pub(super) fn etag(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+/// Whether one of the validators of an `If-None-Match` header is that of the file.
+pub(super) fn is_known(if_none_match: &str, etag: &str) -> bool {
+    let mut validators = if_none_match.split(',').map(str::trim);
+    validators.any(|it| it == "*" || it.strip_prefix("W/").unwrap_or(it) == etag)
+}
+
+/// The part that a `Range` header asks for, unless an `If-Range` header names another file.
+pub(super) fn part(range: Option<&str>, if_range: Option<&str>, etag: &str, length: u64) -> Part {
+    let bytes = range.and_then(|range| range.trim().strip_prefix("bytes="));
+    let (Some(bytes), true) = (bytes, if_range.is_none_or(|it| it.trim() == etag)) else {
+        return Part::Whole;
+    };
+    // Several parts may be answered by the whole, and what makes no sense must be.
+    match bytes.trim().split_once('-') {
+        Some((first, last)) => one_part(first.trim(), last.trim(), length).unwrap_or(Part::Whole),
+        None => Part::Whole,
+    }
+}
+
+/// `first-last`, `first-` or `-length`; `None` if it makes no sense.
+fn one_part(first: &str, last: &str, length: u64) -> Option<Part> {
+    if first.is_empty() {
+        let wanted: u64 = number(last)?;
+        return Some(if wanted == 0 || length == 0 {
+            Part::Nothing
+        } else {
+            Part::Bytes(length.saturating_sub(wanted), length - 1)
+        });
+    }
+    let first = number(first)?;
+    let last = if last.is_empty() {
+        u64::MAX
+    } else {
+        number(last)?
+    };
+    if last < first {
+        return None;
+    }
+    Some(if first < length {
+        Part::Bytes(first, last.min(length - 1))
+    } else {
+        Part::Nothing
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    // `parse` takes a sign, which a range may not have.
+    let digits = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(range: &str, length: u64) -> Part {
+        part(Some(range), None, "\"a\"", length)
+    }
+
+    #[test]
+    fn one_part_is_what_was_asked_for() {
+        assert_eq!(of("bytes=0-1", 10), Part::Bytes(0, 1));
+        assert_eq!(of("bytes=4-", 10), Part::Bytes(4, 9));
+        assert_eq!(of("bytes=-3", 10), Part::Bytes(7, 9));
+        assert_eq!(of("bytes=-30", 10), Part::Bytes(0, 9));
+        assert_eq!(of("bytes=9-99999999999999999999999", 10), Part::Bytes(9, 9));
+    }
+
+    #[test]
+    fn beyond_the_end_there_is_nothing() {
+        for range in ["bytes=10-", "bytes=10-20", "bytes=-0"] {
+            assert_eq!(of(range, 10), Part::Nothing, "{range}");
+        }
+        assert_eq!(of("bytes=0-", 0), Part::Nothing);
+    }
+
+    #[test]
+    fn the_rest_is_answered_by_the_whole() {
+        for range in [
+            "bytes=0-1,4-5",
+            "bytes=5-4",
+            "bytes=a-b",
+            "bytes=+1-2",
+            "bytes=",
+            "lines=1-2",
+            "bytes=--1",
+        ] {
+            assert_eq!(of(range, 10), Part::Whole, "{range}");
+        }
+        assert_eq!(part(None, None, "\"a\"", 10), Part::Whole);
+        assert_eq!(
+            part(Some("bytes=0-1"), Some("\"b\""), "\"a\"", 10),
+            Part::Whole
+        );
+        assert_eq!(
+            part(Some("bytes=0-1"), Some("\"a\""), "\"a\"", 10),
+            Part::Bytes(0, 1)
+        );
+    }
+
+    #[test]
+    fn a_validator_is_known_in_any_form() {
+        for header in ["\"a\"", "W/\"a\"", "\"x\", \"a\"", "*"] {
+            assert!(is_known(header, "\"a\""), "{header}");
+        }
+        assert!(!is_known("\"b\"", "\"a\""));
+    }
+}

@@ -1,0 +1,103 @@
+//! What the system says of this process and of the disk under its data, for metrics. Nothing where the
+//! system does not say.
+
+use std::path::Path;
+
+/// Clock ticks of a second in `/proc`: a constant of Linux's interface (`USER_HZ`), whatever the kernel's own
+/// is.
+const TICKS: u64 = 100;
+
+/// Figures of this process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Bytes of memory that are really there.
+    pub(crate) resident: u64,
+    /// Seconds of CPU since the start, user and system.
+    pub(crate) cpu_seconds: u64,
+    /// Threads.
+    pub(crate) threads: u64,
+    /// Open descriptors.
+    pub(crate) descriptors: u64,
+    /// Descriptors it may open.
+    pub(crate) descriptors_max: u64,
+}
+
+/// Reads the figures; `None` where there is no `/proc`.
+pub(crate) fn usage() -> Option<Usage> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    Some(Usage {
+        resident: field(&status, "VmRSS:")? * 1_024,
+        cpu_seconds: ticks(&stat)? / TICKS,
+        threads: field(&status, "Threads:")?,
+        descriptors: descriptors()?,
+        descriptors_max: rlimit::getrlimit(rlimit::Resource::NOFILE).ok()?.0,
+    })
+}
+
+/// The number behind a name in `/proc/self/status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+/// User and system time in `/proc/self/stat`. The name before them may have spaces and brackets.
+fn ticks(stat: &str) -> Option<u64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    let mut fields = rest.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn descriptors() -> Option<u64> {
+    // Linux 6.2 and later have the count as the size of the folder; listing 100,000 takes a while.
+    let counted = std::fs::metadata("/proc/self/fd").ok()?.len();
+    if counted > 0 {
+        return Some(counted);
+    }
+    let listed = std::fs::read_dir("/proc/self/fd").ok()?.count();
+    u64::try_from(listed).ok()
+}
+
+/// Free bytes of the disk that a folder is on, for a process that is not root.
+#[cfg(unix)]
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Free bytes of the disk that a folder is on.
+#[cfg(not(unix))]
+pub(crate) const fn free_bytes(_folder: &Path) -> Option<u64> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_read_whatever_the_program_is_called() {
+        let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 250 151 0 0 20 0 4 0 100";
+        assert_eq!(ticks(stat), Some(401));
+        assert_eq!(
+            field("Name:\tx\nVmRSS:\t  1234 kB\n", "VmRSS:"),
+            Some(1_234)
+        );
+        assert_eq!(field("Name:\tx\n", "VmRSS:"), None);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_process_has_figures() {
+        let usage = usage().unwrap();
+        assert!(usage.resident > 1 << 20 && usage.threads > 0, "{usage:?}");
+        assert!(
+            (3..=usage.descriptors_max).contains(&usage.descriptors),
+            "{usage:?}"
+        );
+        assert!(free_bytes(Path::new(".")).is_some());
+        assert_eq!(free_bytes(Path::new("/nothing/is/here")), None);
+    }
+}

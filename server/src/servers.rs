@@ -1,0 +1,160 @@
+//! The servers that this node depends on, and when one of them takes the node out of a balancer.
+//!
+//! A node that cannot reach MySQL can neither sign in nor send nor read: it is not ready. Without
+//! Redis everything goes on but pushes between nodes and rooms, which come late: a node that has
+//! reached Redis before stays ready, since all nodes lose it together and none would be left. One that
+//! has never reached it, or that Redis does not let in, is configured wrongly: it is not ready.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimlet_core::dependency::{Dependency, Trouble};
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+
+/// A server that does not answer for so long takes the node out: a failover is often shorter.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// MySQL is asked for a sign of life this often, so that an idle node notices as well.
+const PING: Duration = Duration::from_secs(2);
+
+/// What this node depends on. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Servers {
+    known: Vec<Known>,
+    #[cfg(feature = "mysql")]
+    lasting: Option<gimlet_storage_mysql::Lasting>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    server: Arc<Dependency>,
+    /// The node cannot serve without it.
+    needed: bool,
+}
+
+impl Known {
+    fn keeps_out(&self, trouble: &Trouble) -> bool {
+        let long = trouble.since.elapsed() >= PATIENCE;
+        let never = !self.server.has_answered();
+        never || (long && (self.needed || trouble.refused))
+    }
+}
+
+impl Servers {
+    /// Those of a cluster's storage.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn of(
+        lasting: Option<&gimlet_storage_mysql::Lasting>,
+        live: &gimlet_storage_mysql::Live,
+    ) -> Self {
+        let mysql = lasting.map(|lasting| Known {
+            server: lasting.health(),
+            needed: true,
+        });
+        let redis = Known {
+            server: Arc::clone(live.health()),
+            needed: false,
+        };
+        Self {
+            known: mysql.into_iter().chain([redis]).collect(),
+            lasting: lasting.cloned(),
+        }
+    }
+
+    /// Why this node cannot serve, if a server keeps it from it.
+    pub(crate) fn keep_out(&self) -> Option<String> {
+        let troubles = self.known.iter().filter_map(|known| {
+            let trouble = known.server.trouble().filter(|it| known.keeps_out(it))?;
+            Some(format!("{} fails: {}", known.server.name(), trouble.cause))
+        });
+        let text = troubles.collect::<Vec<_>>().join("; ");
+        (!text.is_empty()).then_some(text)
+    }
+
+    /// What fails without keeping the node from serving, a line each.
+    pub(crate) fn failing(&self) -> String {
+        let mut text = String::new();
+        for known in &self.known {
+            if let Some(trouble) = known.server.trouble() {
+                let (name, seconds) = (known.server.name(), trouble.since.elapsed().as_secs());
+                let _ = writeln!(text, "{name} fails for {seconds} s: {}", trouble.cause);
+            }
+        }
+        text
+    }
+
+    /// Sets the metrics of each.
+    pub(crate) fn scrape(&self, metrics: &Metrics) {
+        for known in &self.known {
+            let label = || ("dependency", known.server.name().to_owned());
+            let up = u64::from(known.server.trouble().is_none());
+            metrics.gauge_of("gimlet_dependency_up", label(), up);
+            let failures = known.server.failures();
+            metrics.counter_of("gimlet_dependency_failures_total", label(), failures);
+        }
+    }
+
+    /// Asks MySQL for signs of life until `stop`. Redis is asked for routes all the time.
+    pub(crate) async fn follow(self, stop: CancellationToken) {
+        while tokio::time::timeout(PING, stop.cancelled()).await.is_err() {
+            #[cfg(feature = "mysql")]
+            if let Some(lasting) = &self.lasting {
+                lasting.ping().await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Error;
+
+    use super::*;
+
+    fn servers() -> (Servers, [Arc<Dependency>; 2]) {
+        let both = ["mysql", "redis"].map(|name| Arc::new(Dependency::new(name)));
+        let known = both.iter().map(|server| Known {
+            server: Arc::clone(server),
+            needed: server.name() == "mysql",
+        });
+        let servers = Servers {
+            known: known.collect(),
+            #[cfg(feature = "mysql")]
+            lasting: None,
+        };
+        (servers, both)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dead_mysql_takes_the_node_out_and_a_dead_redis_is_told() {
+        let (servers, [mysql, redis]) = servers();
+        mysql.note_answer();
+        redis.note_answer();
+        mysql.note_failure(&Error::other("gone"), false);
+        assert_eq!(servers.keep_out(), None, "a failover may be that long");
+        tokio::time::advance(PATIENCE).await;
+        assert_eq!(servers.keep_out().unwrap(), "mysql fails: gone");
+        mysql.note_answer();
+        assert_eq!(servers.keep_out(), None);
+        redis.note_failure(&Error::other("gone too"), false);
+        tokio::time::advance(PATIENCE * 10).await;
+        assert_eq!(servers.keep_out(), None);
+        assert_eq!(servers.failing(), "redis fails for 50 s: gone too\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_redis_that_was_never_reached_or_refuses_takes_the_node_out() {
+        let (servers, [_, redis]) = servers();
+        redis.note_failure(&Error::other("certificate unknown"), false);
+        let text = servers.keep_out().unwrap();
+        assert_eq!(text, "redis fails: certificate unknown");
+        redis.note_answer();
+        assert_eq!(servers.keep_out(), None);
+        redis.note_failure(&Error::other("NOAUTH"), true);
+        tokio::time::advance(PATIENCE).await;
+        assert!(servers.keep_out().unwrap().contains("NOAUTH"));
+    }
+}

@@ -1,0 +1,195 @@
+//! `gimlet backup` and `gimlet restore`.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use gimlet_storage_sled::{self as sled, Exported, Frame, Reader, Writer};
+
+use super::files::add_files;
+use super::{Progress, Step, Summary, ToolError};
+use crate::config::{Config, StorageKind};
+use crate::{control, private, storage};
+
+/// The name of standard output and input.
+const STANDARD: &str = "-";
+/// Bytes read and written at a time.
+const BUFFER: usize = 256 << 10;
+
+/// Writes a backup of the embedded storage to a file, or to standard output for `-`. The file appears
+/// whole or not at all, and none is replaced.
+pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
+    only_sled(
+        config,
+        "gimlet backup copies",
+        "back MySQL up with its own means (mysqldump --single-transaction, or a snapshot)",
+    )?;
+    if to == Path::new(STANDARD) {
+        return write(config, &mut io::stdout().lock(), step);
+    }
+    let named = to.display();
+    if to.exists() {
+        let error = io::Error::from(io::ErrorKind::AlreadyExists);
+        return Err(ToolError::io(format!("{named} is not replaced"))(error));
+    }
+    let parent = to.parent().filter(|it| !it.as_os_str().is_empty());
+    let parent = parent.unwrap_or_else(|| Path::new("."));
+    let failed = || ToolError::io(format!("cannot write {named}"));
+    let mut draft = tempfile::Builder::new()
+        .prefix(".gimlet-backup-")
+        .tempfile_in(parent)
+        .map_err(failed())?;
+    let summary = write(config, draft.as_file_mut(), step)?;
+    draft.as_file().sync_all().map_err(failed())?;
+    draft
+        .persist_noclobber(to)
+        .map_err(|error| failed()(error.error))?;
+    // The name is on disk as well.
+    File::open(parent)
+        .and_then(|it| it.sync_all())
+        .map_err(failed())?;
+    Ok(summary)
+}
+
+fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary, ToolError> {
+    let dir = &config.data_dir;
+    let asking = || {
+        ToolError::io(format!(
+            "cannot ask the gimlet that has {} open",
+            dir.display()
+        ))
+    };
+    match control::connect(dir).map_err(asking())? {
+        Some(mut stream) => {
+            let answer = control::ask(&mut stream, "backup").map_err(asking())?;
+            answer.map_err(ToolError::Refused)?;
+            copy(stream, out, step)
+        }
+        None => write_closed(config, out, step),
+    }
+}
+
+/// Copies a backup that comes from elsewhere, and reads it on the way: only one that is whole is
+/// kept.
+fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary, ToolError> {
+    let mut out = BufWriter::with_capacity(BUFFER, out);
+    let mut summary = Summary {
+        live: true,
+        ..Summary::default()
+    };
+    {
+        let input = BufReader::with_capacity(BUFFER, input);
+        let mut reader = Reader::new(Tee {
+            input,
+            out: &mut out,
+        })?;
+        while let Some(frame) = reader.next_frame()? {
+            match frame {
+                Frame::Rows(rows) => summary.rows += rows.len() as u64,
+                Frame::File(_) => summary.files += 1,
+                Frame::Data(_) => {}
+            }
+            summary.bytes = reader.bytes();
+            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("given up"))?;
+        }
+        summary.bytes = reader.bytes();
+    }
+    out.flush()
+        .map_err(ToolError::io("cannot write the backup"))?;
+    Ok(summary)
+}
+
+/// What is read is written as well.
+struct Tee<R, W> {
+    input: R,
+    out: W,
+}
+
+impl<R: Read, W: Write> Read for Tee<R, W> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(into)?;
+        self.out.write_all(into.get(..read).unwrap_or_default())?;
+        Ok(read)
+    }
+}
+
+fn write_closed(
+    config: &Config,
+    out: &mut dyn Write,
+    step: Step<'_>,
+) -> Result<Summary, ToolError> {
+    // Opening a directory makes it; a mistyped one is not to be backed up.
+    if !config.data_dir.is_dir() {
+        let error = io::Error::from(io::ErrorKind::NotFound);
+        let what = format!("there is no data directory {}", config.data_dir.display());
+        return Err(ToolError::io(what)(error));
+    }
+    let out = BufWriter::with_capacity(BUFFER, out);
+    let writing = || ToolError::io("cannot write the backup");
+    let mut writer = Writer::new(out).map_err(writing())?;
+    let each = |it: Exported| step(Progress::Bytes(it.bytes));
+    let exported = sled::export_closed(&storage::sled_config(config), &mut writer, each)?;
+    add_files(&mut writer, &config.data_dir).map_err(writing())?;
+    let (bytes, files) = (writer.bytes(), writer.files());
+    writer.finish().map_err(writing())?;
+    Ok(Summary {
+        bytes,
+        rows: exported.rows,
+        files,
+        ..Summary::default()
+    })
+}
+
+/// Puts a backup into an empty data directory, under a new epoch.
+pub fn restore(config: &Config, from: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
+    only_sled(
+        config,
+        "gimlet restore puts back",
+        "restore MySQL with its own means, and run gimlet new-epoch before the nodes start",
+    )?;
+    restore_to(config, from, step)
+}
+
+/// Puts a backup into the data directory of this configuration, whatever its storage.
+pub(super) fn restore_to(
+    config: &Config,
+    from: &Path,
+    step: Step<'_>,
+) -> Result<Summary, ToolError> {
+    let making = format!("cannot make {}", config.data_dir.display());
+    private::keep(&config.data_dir).map_err(ToolError::io(making))?;
+    let input: Box<dyn Read> = if from == Path::new(STANDARD) {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened = File::open(from);
+        Box::new(opened.map_err(ToolError::io(format!("cannot read {}", from.display())))?)
+    };
+    let mut bytes = 0;
+    let each = |read| {
+        bytes = read;
+        step(Progress::Bytes(read))
+    };
+    let input = BufReader::with_capacity(BUFFER, input);
+    let restored = sled::restore(&storage::sled_config(config), input, each)?;
+    Ok(Summary {
+        bytes,
+        rows: restored.rows,
+        files: restored.files,
+        epoch: Some(restored.epoch.0),
+        live: false,
+    })
+}
+
+fn only_sled(config: &Config, tool: &str, instead: &str) -> Result<(), ToolError> {
+    match config.storage.kind {
+        StorageKind::Sled => Ok(()),
+        StorageKind::Mysql => Err(ToolError::Kind(format!(
+            "{tool} the embedded storage (storage.kind = \"sled\"), and this configuration has mysql: \
+             {instead}"
+        ))),
+        StorageKind::Memory => Err(ToolError::Kind(format!(
+            "{tool} the embedded storage (storage.kind = \"sled\"), and this configuration has memory, \
+             which keeps nothing"
+        ))),
+    }
+}

@@ -1,0 +1,47 @@
+//! Uploaded files in a backup.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::path::Path;
+
+use gimlet_storage_sled::Writer;
+
+/// Where they lie in the data directory.
+const FILES: &str = "files";
+/// Bytes of one frame.
+const CHUNK: usize = 1 << 20;
+
+/// Adds every uploaded file of this data directory. A file appears there whole or not at all; one
+/// that is begun has a name that begins with a dot.
+pub(crate) fn add_files<W: Write>(writer: &mut Writer<W>, dir: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(dir.join(FILES)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let mut chunk = vec![0; CHUNK];
+    for entry in entries {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else {
+            continue;
+        };
+        if name.starts_with('.') || !entry.file_type()?.is_file() {
+            continue;
+        }
+        let mut file = match File::open(entry.path()) {
+            Ok(file) => file,
+            // It was removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        writer.file(&name)?;
+        loop {
+            let read = file.read(&mut chunk)?;
+            let Some(bytes) = chunk.get(..read).filter(|it| !it.is_empty()) else {
+                break;
+            };
+            writer.data(bytes)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! What an operator does with a storage: back it up, put a backup back, end its history, check it.
+//!
+//! Serves the command line; each tool is one function that blocks. An embedded storage in use is
+//! asked through the process that has it open (`control`); a closed one is opened here.
+
+#[cfg(all(unix, feature = "sled"))]
+mod backup;
+mod epoch;
+#[cfg(all(unix, feature = "sled"))]
+pub(crate) mod files;
+mod verify;
+
+use std::io;
+
+#[cfg(all(unix, feature = "sled"))]
+pub use backup::{backup, restore};
+pub use epoch::new_epoch;
+pub use verify::verify;
+
+use crate::config::StorageKind;
+
+/// Told how far a tool is; an error gives the work up.
+pub type Step<'a> = &'a mut dyn FnMut(Progress) -> io::Result<()>;
+
+/// How far a tool is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the backup so far.
+    Bytes(u64),
+    /// Rows read so far.
+    Rows(u64),
+    /// Which of how many questions is asked.
+    Question(u64, u64),
+}
+
+/// What became of a backup or a restore.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes of the backup.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Uploaded files.
+    pub files: u64,
+    /// The epoch that a restore has drawn.
+    pub epoch: Option<u64>,
+    /// Whether the storage was in use.
+    pub live: bool,
+}
+
+/// Why a tool did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// The storage of the configuration does not have this tool.
+    #[error("{0}")]
+    Kind(String),
+    /// The running gimlet refused.
+    #[error("the running gimlet refused: {0}")]
+    Refused(String),
+    /// The backup, or the storage.
+    #[cfg(all(unix, feature = "sled"))]
+    #[error(transparent)]
+    Backup(#[from] gimlet_storage_sled::BackupError),
+    /// MySQL.
+    #[cfg(feature = "mysql")]
+    #[error(transparent)]
+    Mysql(#[from] gimlet_storage_mysql::OpenError),
+    /// The storage failed.
+    #[error("the storage failed: {0}")]
+    Store(String),
+    /// A file, or the way to the running gimlet.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was done.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl ToolError {
+    fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+}
+
+impl From<gimlet_core::store::StoreError> for ToolError {
+    fn from(error: gimlet_core::store::StoreError) -> Self {
+        let mut text = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        Self::Store(text)
+    }
+}
+
+/// The name of a kind of storage, as the configuration spells it.
+const fn kind(kind: StorageKind) -> &'static str {
+    match kind {
+        StorageKind::Memory => "memory",
+        StorageKind::Sled => "sled",
+        StorageKind::Mysql => "mysql",
+    }
+}

@@ -1,0 +1,284 @@
+//! The operator's tools, on the binary: a backup while it is in use, a restore, a new epoch, a check.
+#![cfg(all(unix, feature = "sled"))]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed test should panic, its helpers too"
+)]
+
+mod running;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use gimlet_proto::pb;
+use gimlet_proto::pb::business_ext_client::BusinessExtClient;
+use gimlet_proto::pb::logic_ext_client::LogicExtClient;
+use gimlet_proto::pb::logic_int_client::LogicIntClient;
+use prost::Message as _;
+use running::{Running, with_environment};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+fn sled(data: &Path) -> [(&str, &str); 2] {
+    [
+        ("GIMLET_STORAGE__KIND", "sled"),
+        ("GIMLET_DATA_DIR", data.to_str().unwrap()),
+    ]
+}
+
+fn tool(data: &Path, args: &[&str]) -> Output {
+    let mut command: Command = with_environment(env!("CARGO_BIN_EXE_gimlet"), &sled(data));
+    command.args(args).output().unwrap()
+}
+
+/// The output of a tool that does its work.
+fn done(data: &Path, args: &[&str]) -> String {
+    let output = tool(data, args);
+    let (out, err) = (
+        output.stdout,
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {err}");
+    String::from_utf8(out).unwrap()
+}
+
+fn json(data: &Path, args: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&done(data, args)).unwrap()
+}
+
+/// What a device needs to sign in.
+struct Client {
+    user: i64,
+    device: i64,
+    token: String,
+}
+
+async fn sign_up(server: &Running, phone: &str) -> Client {
+    let url = format!("http://{}", server.addr("grpc"));
+    let mut logic = LogicExtClient::connect(url.clone()).await.unwrap();
+    let device = pb::RegisterDeviceReq {
+        r#type: 1,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "1".into(),
+    };
+    let device = logic
+        .register_device(device)
+        .await
+        .unwrap()
+        .into_inner()
+        .device_id;
+    let request = pb::SignInReq {
+        phone_number: phone.into(),
+        code: "000000".into(),
+        device_id: device,
+    };
+    let mut business = BusinessExtClient::connect(url).await.unwrap();
+    let user = business.sign_in(request).await.unwrap().into_inner();
+    Client {
+        user: user.user_id,
+        device,
+        token: user.token,
+    }
+}
+
+/// A backend sends this user a text.
+async fn put(server: &Running, to: i64, text: &str) {
+    let url = format!("http://{}", server.addr("internal"));
+    let mut logic = LogicIntClient::connect(url).await.unwrap();
+    let send = pb::SendMessageReq {
+        receiver_type: pb::ReceiverType::RtUser.into(),
+        receiver_id: to,
+        message_type: pb::MessageType::MtText.into(),
+        message_content: text.as_bytes().to_vec().into(),
+        send_time: 1,
+        is_persist: true,
+        ..Default::default()
+    };
+    logic.send_message(send).await.unwrap();
+}
+
+/// The epoch and the texts that a device gets from this seq on.
+async fn sync(server: &Running, who: &Client, seq: i64) -> (u64, Vec<String>) {
+    let mut stream = TcpStream::connect(server.addr("tcp")).await.unwrap();
+    let sign_in = pb::SignInInput {
+        device_id: who.device,
+        user_id: who.user,
+        token: who.token.clone(),
+        protocol: 1,
+    };
+    ask(
+        &mut stream,
+        pb::PackageType::PtSignIn,
+        sign_in.encode_to_vec(),
+    )
+    .await;
+    let sync = pb::SyncInput { seq };
+    let answer = ask(&mut stream, pb::PackageType::PtSync, sync.encode_to_vec()).await;
+    let page = pb::SyncOutput::decode(answer.data).unwrap();
+    let texts = page.messages.iter().map(|it| it.message_content.to_vec());
+    let texts = texts.map(|it| String::from_utf8(it).unwrap()).collect();
+    (page.epoch, texts)
+}
+
+async fn ask(stream: &mut TcpStream, kind: pb::PackageType, data: Vec<u8>) -> pb::Output {
+    let input = pb::Input {
+        r#type: kind.into(),
+        request_id: 1,
+        data: data.into(),
+    };
+    let body = input.encode_to_vec();
+    stream
+        .write_u16(u16::try_from(body.len()).unwrap())
+        .await
+        .unwrap();
+    stream.write_all(&body).await.unwrap();
+    loop {
+        let length = stream.read_u16().await.unwrap();
+        let mut body = vec![0; usize::from(length)];
+        stream.read_exact(&mut body).await.unwrap();
+        let output = pb::Output::decode(body.as_slice()).unwrap();
+        if output.r#type() == kind {
+            assert_eq!(output.code, 0, "{}", output.message);
+            return output;
+        }
+    }
+}
+
+fn stop(server: Running) {
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// N-C3: back up, go on, restore, send more: who was away must get what was sent then.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, moved) = (place.path().join("data"), place.path().join("moved"));
+    let file = place.path().join("backup");
+    let (server, _) = Running::start(&sled(&data));
+    let away = sign_up(&server, "13800000001").await;
+    for n in 1..=3 {
+        put(&server, away.user, &format!("kept {n}")).await;
+    }
+    // While it runs.
+    let said = json(&data, &["backup", file.to_str().unwrap(), "--json"]);
+    assert_eq!(said["live"], true);
+    put(&server, away.user, "lost 4").await;
+    put(&server, away.user, "lost 5").await;
+    let (before, texts) = sync(&server, &away, 0).await;
+    assert_eq!(texts.len(), 5);
+    stop(server);
+    std::fs::rename(&data, &moved).unwrap();
+    let restored = json(&data, &["restore", file.to_str().unwrap(), "--json"]);
+    let (server, _) = Running::start(&sled(&data));
+    for n in 1..=3 {
+        put(&server, away.user, &format!("NEW{n}")).await;
+    }
+    // It comes back with what it had: seq 5 of the old history.
+    let (epoch, texts) = sync(&server, &away, 5).await;
+    assert_ne!(epoch, before, "it is told that history changed");
+    assert_eq!(restored["epoch"], epoch);
+    assert_eq!(
+        texts,
+        ["NEW3"],
+        "by its old number it would miss NEW1 and NEW2"
+    );
+    let (_, texts) = sync(&server, &away, 0).await;
+    assert_eq!(
+        texts,
+        ["kept 1", "kept 2", "kept 3", "NEW1", "NEW2", "NEW3"]
+    );
+    stop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_epoch_is_noticed_by_who_runs() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let (server, _) = Running::start(&sled(&data));
+    let who = sign_up(&server, "13800000001").await;
+    let (first, _) = sync(&server, &who, 0).await;
+    let mut live = TcpStream::connect(server.addr("tcp")).await.unwrap();
+    let sign_in = pb::SignInInput {
+        device_id: who.device,
+        user_id: who.user,
+        token: who.token.clone(),
+        protocol: 1,
+    };
+    ask(
+        &mut live,
+        pb::PackageType::PtSignIn,
+        sign_in.encode_to_vec(),
+    )
+    .await;
+    let said = json(&data, &["new-epoch", "--json"]);
+    assert_eq!(said["old"], first);
+    // Its connection is closed, so that it comes back and is told.
+    let mut rest = Vec::new();
+    live.read_to_end(&mut rest).await.unwrap();
+    let (second, _) = sync(&server, &who, 0).await;
+    assert_eq!(said["new"], second);
+    stop(server);
+    // And of a storage that nobody has open.
+    let said = json(&data, &["new-epoch", "--json"]);
+    assert_eq!(said["old"], second);
+    let (server, _) = Running::start(&sled(&data));
+    let (third, _) = sync(&server, &who, 0).await;
+    assert_eq!(said["new"], third);
+    stop(server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
+    let place = tempfile::tempdir().unwrap();
+    let data = place.path().join("data");
+    let file = place.path().join("backup");
+    let name = file.to_str().unwrap();
+    let missing = tool(&data, &["verify"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(!data.exists(), "a mistyped directory is not made");
+    let (server, _) = Running::start(&sled(&data));
+    let who = sign_up(&server, "13800000001").await;
+    put(&server, who.user, "hi").await;
+    let busy = tool(&data, &["verify"]);
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("gimlet backup FILE"));
+    done(&data, &["backup", name]);
+    let again = tool(&data, &["backup", name]);
+    assert_eq!(again.status.code(), Some(1), "no backup is replaced");
+    let report = json(&data, &["verify", name, "--json"]);
+    assert_eq!(report["findings"].as_array().unwrap().len(), 0);
+    assert_eq!(report["checked"]["entries"], 1);
+    stop(server);
+    done(&data, &["verify"]);
+    let full = tool(&data, &["restore", name]);
+    assert_eq!(full.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&full.stderr).contains("not empty"));
+    // A backup of the closed storage is the same, but for when it was made.
+    let closed = place.path().join("closed");
+    let said = json(&data, &["backup", closed.to_str().unwrap(), "--json"]);
+    assert_eq!(said["live"], false);
+    json(&data, &["verify", closed.to_str().unwrap(), "--json"]);
+    // Damage has a code of its own.
+    let db = ::sled::Config::new()
+        .path(&data)
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
+    let ack: Vec<u8> = [&b"S"[..], &who.user.to_be_bytes(), &1_i64.to_be_bytes()].concat();
+    db.insert(ack, vec![0, 8, 99]).unwrap();
+    db.flush().unwrap();
+    drop(db);
+    let found = tool(&data, &["verify", "--json"]);
+    assert_eq!(
+        found.status.code(),
+        Some(3),
+        "{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(report["findings"][0]["rule"], "acks");
+}

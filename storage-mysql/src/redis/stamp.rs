@@ -1,0 +1,133 @@
+//! Binds the keys under a prefix to one cluster.
+//!
+//! Two clusters on one Redis with the same prefix would take each other's nodes and routes for their
+//! own, and show messages to each other's users. The identity of the database therefore stands under
+//! the prefix, and is compared before keys are used and from time to time after. It comes back by
+//! itself when Redis was emptied: the first node of the running cluster writes it anew. That moment
+//! is also what tells every node that routes may be missing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use redis::{Script, ScriptInvocation};
+use tokio::time::Instant;
+
+use super::keys::Keys;
+use crate::config::RedisConfig;
+use crate::error::Fault;
+
+static STAMP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/stamp.lua")));
+
+/// Keys of another cluster are looked at again after this: an operator may have settled it.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What is known of the owner of the keys.
+#[derive(Debug)]
+pub(super) struct Stamp {
+    prefix: String,
+    keys: [String; 2],
+    /// The identity of this cluster's database; `None` in a node without one, which believes what
+    /// stands there first.
+    own: Option<u64>,
+    /// The cluster this node belongs to, for its callers; 0 while it is not known.
+    cluster: Arc<AtomicU64>,
+    lease: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct State {
+    owner: Option<u64>,
+    look_at: Option<Instant>,
+}
+
+impl Stamp {
+    pub(super) fn new(config: &RedisConfig, keys: &Keys, own: Option<u64>) -> Self {
+        Self {
+            prefix: config.prefix.clone(),
+            keys: [keys.stamp(), keys.young()],
+            own,
+            cluster: Arc::new(AtomicU64::new(own.unwrap_or(0))),
+            lease: config.lease,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The cluster that this node belongs to; 0 while it is not known.
+    pub(super) const fn cluster(&self) -> &Arc<AtomicU64> {
+        &self.cluster
+    }
+
+    /// What asks Redis; the answer goes to [`note`](Self::note).
+    pub(super) fn question(&self) -> ScriptInvocation<'static> {
+        let mut call = STAMP.prepare_invoke();
+        call.key(&self.keys[0])
+            .key(&self.keys[1])
+            .arg(self.own.unwrap_or(0))
+            .arg(u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX));
+        call
+    }
+
+    /// Notes an answer; an error if the keys are another cluster's.
+    pub(super) fn note(&self, owner: &str) -> Result<(), Fault> {
+        let owner = owner
+            .parse()
+            .map_err(|_| Fault::Corrupt("redis gave a cluster's identity another shape"))?;
+        if self.own.is_none() && owner != 0 {
+            let known = self.cluster.load(Ordering::Relaxed);
+            if known == 0 {
+                self.cluster.store(owner, Ordering::Relaxed);
+            }
+        }
+        let other = self.is_other(owner);
+        let wait = if other { AGAIN } else { self.lease / 3 };
+        *self.lock() = State {
+            owner: Some(owner),
+            look_at: Some(Instant::now() + wait),
+        };
+        self.verdict()
+    }
+
+    /// Redis is asked with the next call: it was away, and may have come back empty.
+    pub(super) fn doubt(&self) {
+        self.lock().look_at = None;
+    }
+
+    /// Whether Redis is to be asked now. One caller is told so; others go on with what is known.
+    pub(super) fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let due = state.look_at.is_none_or(|at| at <= now);
+        if due && state.owner.is_some() {
+            state.look_at = Some(now + AGAIN);
+        }
+        due
+    }
+
+    /// An error if the keys are another cluster's.
+    pub(super) fn verdict(&self) -> Result<(), Fault> {
+        let state = *self.lock();
+        match state.owner {
+            None => Err(Fault::Down),
+            Some(owner) if self.is_other(owner) => Err(Fault::OtherCluster(format!(
+                "the keys under storage.redis_prefix = {} belong to the cluster {owner:016x}, and \
+                 this is {:016x}: set storage.redis_prefix to a value of this cluster's own, or \
+                 delete the key {} if the other cluster is gone",
+                self.prefix,
+                self.cluster.load(Ordering::Relaxed),
+                self.keys[0],
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn is_other(&self, owner: u64) -> bool {
+        let cluster = self.cluster.load(Ordering::Relaxed);
+        owner != 0 && cluster != 0 && owner != cluster
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,246 @@
+//! Reads a whole schema and checks every law that can be checked at rest.
+//!
+//! All of it is read in one snapshot, so nodes may go on: what they commit meanwhile is not seen.
+
+use futures_util::TryStreamExt as _;
+use gimlet_core::verify::{Report, Rule};
+use sqlx::mysql::MySqlRow;
+use sqlx::{Connection as _, MySqlConnection, Row as _};
+
+use crate::config::MysqlConfig;
+use crate::error::OpenError;
+use crate::{migrate, record};
+
+/// Findings of one question.
+const MOST: u32 = 1_000;
+
+/// A question whose every answer is a finding: the place, and what is wrong there.
+struct Question {
+    rule: Rule,
+    sql: &'static str,
+}
+
+/// What is asked. Each returns texts: where, and what. A long list stays a scan of the key's order.
+const QUESTIONS: &[Question] = &[
+    Question {
+        rule: Rule::Epoch,
+        sql: "SELECT 'store', 'it has no epoch' FROM (SELECT 1) one \
+              WHERE NOT EXISTS (SELECT 1 FROM meta WHERE name = 'epoch' AND value > 0)",
+    },
+    Question {
+        rule: Rule::Contiguous,
+        sql: "SELECT CONCAT('inbox of user ', h.user_id), CONCAT('it has ', COUNT(i.seq), \
+              ' entries from ', COALESCE(MIN(i.seq), 0), ' to ', COALESCE(MAX(i.seq), 0), \
+              '; its floor is ', h.floor, ' and its head ', h.seq) \
+              FROM inbox_head h LEFT JOIN inbox i ON i.user_id = h.user_id \
+              GROUP BY h.user_id, h.seq, h.floor \
+              HAVING COUNT(i.seq) <> h.seq - h.floor \
+              OR (COUNT(i.seq) > 0 AND (MIN(i.seq) <> h.floor + 1 OR MAX(i.seq) <> h.seq))",
+    },
+    Question {
+        rule: Rule::Contiguous,
+        sql: "SELECT CONCAT('inbox of user ', i.user_id), 'it has entries and no head' FROM inbox i \
+              LEFT JOIN inbox_head h ON h.user_id = i.user_id WHERE h.user_id IS NULL \
+              GROUP BY i.user_id",
+    },
+    Question {
+        rule: Rule::Contiguous,
+        sql: "SELECT CONCAT('inbox of user ', user_id), 'its floor is above its head' \
+              FROM inbox_head WHERE floor > seq",
+    },
+    Question {
+        rule: Rule::Bodies,
+        sql: "SELECT CONCAT('inbox of user ', i.user_id, ', entry ', i.seq), 'its message is missing' \
+              FROM inbox i LEFT JOIN message m ON m.message_id = i.shared \
+              WHERE (i.shared IS NOT NULL AND m.message_id IS NULL) \
+              OR (i.shared IS NULL AND i.body IS NULL)",
+    },
+    Question {
+        rule: Rule::Bodies,
+        sql: "SELECT CONCAT('message ', LOWER(HEX(m.message_id))), CONCAT(COALESCE(e.n, 0) + \
+              COALESCE(j.n, 0), ' entries need it, and it counts ', m.refs) FROM message m \
+              LEFT JOIN (SELECT shared, COUNT(*) n FROM inbox WHERE shared IS NOT NULL \
+              GROUP BY shared) e ON e.shared = m.message_id \
+              LEFT JOIN (SELECT message_id, CAST(SUM(total - done) AS SIGNED) n FROM fanout_job \
+              GROUP BY message_id) j ON j.message_id = m.message_id \
+              WHERE m.refs <> COALESCE(e.n, 0) + COALESCE(j.n, 0)",
+    },
+    Question {
+        rule: Rule::Jobs,
+        sql: "SELECT CONCAT('job ', job), CONCAT(done, ' of ', total, ' are done, and it is open') \
+              FROM fanout_job WHERE done >= total",
+    },
+    Question {
+        rule: Rule::Jobs,
+        sql: "SELECT CONCAT('job ', j.job), CONCAT('it has ', COALESCE(SUM(LENGTH(p.users)), 0) DIV 8, \
+              ' recipients from ', COALESCE(MIN(p.start), 0), ' on; ', j.done, ' of ', j.total, \
+              ' are done') FROM fanout_job j LEFT JOIN fanout_part p ON p.job = j.job \
+              GROUP BY j.job, j.total, j.done \
+              HAVING COALESCE(MIN(p.start), j.total) > j.done \
+              OR COALESCE(MIN(p.start), 0) + COALESCE(SUM(LENGTH(p.users)), 0) DIV 8 <> j.total",
+    },
+    Question {
+        rule: Rule::Jobs,
+        sql: "SELECT CONCAT('job ', j.job), 'its message is missing' FROM fanout_job j \
+              LEFT JOIN message m ON m.message_id = j.message_id WHERE m.message_id IS NULL",
+    },
+    Question {
+        rule: Rule::Jobs,
+        sql: "SELECT CONCAT('job ', p.job), 'recipients of no job' FROM fanout_part p \
+              LEFT JOIN fanout_job j ON j.job = p.job WHERE j.job IS NULL GROUP BY p.job",
+    },
+    Question {
+        rule: Rule::Generations,
+        sql: "SELECT CONCAT('device ', device_id), 'it has signed in, and its generation is 0' \
+              FROM device WHERE user_id > 0 AND generation = 0",
+    },
+    Question {
+        rule: Rule::Acks,
+        sql: "SELECT CONCAT('inbox of user ', a.user_id, ', device ', a.device_id), \
+              CONCAT('it has acked ', a.upto, ', and the head is ', COALESCE(h.seq, 0)) \
+              FROM device_ack a LEFT JOIN inbox_head h ON h.user_id = a.user_id \
+              WHERE a.upto > COALESCE(h.seq, 0)",
+    },
+    Question {
+        rule: Rule::Rosters,
+        sql: "SELECT CONCAT('group ', g.group_id), CONCAT('it has ', COUNT(m.user_id), \
+              ' members and counts ', g.members) FROM group_info g \
+              LEFT JOIN group_member m ON m.group_id = g.group_id \
+              GROUP BY g.group_id, g.members HAVING COUNT(m.user_id) <> g.members",
+    },
+    Question {
+        rule: Rule::Rosters,
+        sql: "SELECT CONCAT('group ', m.group_id), 'members of no group' FROM group_member m \
+              LEFT JOIN group_info g ON g.group_id = m.group_id WHERE g.group_id IS NULL \
+              GROUP BY m.group_id",
+    },
+    Question {
+        rule: Rule::Rosters,
+        sql: "SELECT CONCAT('group ', group_id, ', user ', user_id), CONCAT('its role is ', role) \
+              FROM group_member WHERE role NOT IN (1, 2)",
+    },
+    Question {
+        rule: Rule::Friends,
+        sql: "SELECT CONCAT('users ', f.user_id, ' and ', f.friend_id), 'a friendship of one side' \
+              FROM friend f LEFT JOIN friend b ON b.user_id = f.friend_id \
+              AND b.friend_id = f.user_id AND b.agreed = 1 \
+              WHERE f.agreed = 1 AND b.user_id IS NULL",
+    },
+    Question {
+        rule: Rule::Counters,
+        sql: "SELECT 'counter of users', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
+              FROM counter c, (SELECT COALESCE(MAX(user_id), 0) n FROM account) a \
+              WHERE c.scope = 1 AND c.value < a.n",
+    },
+    Question {
+        rule: Rule::Counters,
+        sql: "SELECT 'counter of groups', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
+              FROM counter c, (SELECT COALESCE(MAX(group_id), 0) n FROM group_info) a \
+              WHERE c.scope = 3 AND c.value < a.n",
+    },
+    Question {
+        rule: Rule::Counters,
+        sql: "SELECT 'counter of jobs', CONCAT('it stands at ', c.value, ', and ', a.n, ' is taken') \
+              FROM counter c, (SELECT COALESCE(MAX(job), 0) n FROM fanout_job) a \
+              WHERE c.scope = 4 AND c.value < a.n",
+    },
+    Question {
+        rule: Rule::Counters,
+        sql: "SELECT CONCAT('counter ', s.scope), 'it is missing' FROM (SELECT 1 scope UNION SELECT 2 \
+              UNION SELECT 3 UNION SELECT 4) s LEFT JOIN counter c ON c.scope = s.scope \
+              WHERE c.scope IS NULL",
+    },
+];
+
+/// What is counted, so that a report says how much was read.
+const COUNTS: &[(&str, &str)] = &[
+    ("inboxes", "SELECT COUNT(*) FROM inbox_head"),
+    ("entries", "SELECT COUNT(*) FROM inbox"),
+    ("bodies", "SELECT COUNT(*) FROM message"),
+    ("keys", "SELECT COUNT(*) FROM send_key"),
+    ("jobs", "SELECT COUNT(*) FROM fanout_job"),
+    ("devices", "SELECT COUNT(*) FROM device"),
+    ("acks", "SELECT COUNT(*) FROM device_ack"),
+    ("groups", "SELECT COUNT(*) FROM group_info"),
+    ("members", "SELECT COUNT(*) FROM group_member"),
+    (
+        "friendships",
+        "SELECT COUNT(*) FROM friend WHERE agreed = 1",
+    ),
+    ("accounts", "SELECT COUNT(*) FROM account"),
+];
+
+/// Checks a schema. `step` is called with the number of the question that begins, and how many there
+/// are.
+pub async fn verify(
+    config: &MysqlConfig,
+    mut step: impl FnMut(u64, u64),
+) -> Result<Report, OpenError> {
+    let missing = migrate::pending(config).await?;
+    if missing > 0 {
+        let text = format!("{missing} migrations are missing");
+        return Err(OpenError::Schema(text));
+    }
+    let mut conn = migrate::connect(config).await?;
+    let checked = check(&mut conn, &mut step)
+        .await
+        .map_err(OpenError::Mysql)?;
+    conn.close().await.map_err(OpenError::Mysql)?;
+    Ok(checked)
+}
+
+async fn check(
+    conn: &mut MySqlConnection,
+    step: &mut impl FnMut(u64, u64),
+) -> Result<Report, sqlx::Error> {
+    let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+    sqlx::raw_sql(isolation).execute(&mut *conn).await?;
+    let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
+    sqlx::raw_sql(begin).execute(&mut *conn).await?;
+    let mut report = Report::default();
+    let all = (QUESTIONS.len() + COUNTS.len() + 2) as u64;
+    let mut at = 0;
+    let mut next = || {
+        at += 1;
+        step(at, all);
+    };
+    for (kind, sql) in COUNTS {
+        next();
+        let count = sqlx::query(*sql).fetch_one(&mut *conn).await?;
+        report.count(kind, count.try_get_unchecked::<u64, _>(0)?);
+    }
+    for Question { rule, sql } in QUESTIONS {
+        next();
+        let limited = format!("{sql} LIMIT {MOST}");
+        let rows = sqlx::raw_sql(sqlx::AssertSqlSafe(limited));
+        for row in rows.fetch_all(&mut *conn).await? {
+            report.find(*rule, words(&row, 0)?, words(&row, 1)?);
+        }
+    }
+    next();
+    bodies(conn, &mut report).await?;
+    next();
+    sqlx::raw_sql("ROLLBACK").execute(&mut *conn).await?;
+    Ok(report)
+}
+
+/// Every message can be read; they are streamed.
+async fn bodies(conn: &mut MySqlConnection, report: &mut Report) -> Result<(), sqlx::Error> {
+    let sql = "SELECT CONCAT('inbox of user ', user_id, ', entry ', seq), body FROM inbox \
+               WHERE body IS NOT NULL UNION ALL \
+               SELECT CONCAT('message ', LOWER(HEX(message_id))), body FROM message";
+    let mut rows = sqlx::query(sql).fetch(&mut *conn);
+    while let Some(row) = rows.try_next().await? {
+        let body = row.try_get_unchecked::<Vec<u8>, _>(1)?;
+        if let Err(error) = record::decode(body) {
+            report.find(Rule::Readable, words(&row, 0)?, error.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// A column as words, by its bytes: with a binary collation, servers disagree on what it is.
+fn words(row: &MySqlRow, at: usize) -> Result<String, sqlx::Error> {
+    let bytes = row.try_get_unchecked::<Vec<u8>, _>(at)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

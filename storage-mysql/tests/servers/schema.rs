@@ -1,0 +1,232 @@
+//! Migrations that were cut short, and checks of a whole schema.
+
+use std::fmt::Write as _;
+
+use gimlet_core::id::{DeviceId, GroupId};
+use gimlet_core::store::{AckMark, NewAccount, NewGroup, Role, Stores};
+use gimlet_core::time::Timestamp;
+use gimlet_core::verify::Rule;
+use gimlet_storage_mysql::{OpenError, migrate, migration_statements, pending, verify};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection};
+
+use crate::make::{append, send, stored, user};
+use crate::support::{Place, Servers};
+
+async fn run(conn: &mut MySqlConnection, sql: &str) {
+    let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+    query.execute(conn).await.unwrap();
+}
+
+async fn beside(place: &Place) -> MySqlConnection {
+    let conn = MySqlConnection::connect(&place.config.mysql.url).await;
+    conn.unwrap()
+}
+
+/// Removes every table.
+async fn clear(conn: &mut MySqlConnection) {
+    let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
+    let tables = sqlx::query_scalar::<_, String>(sql).fetch_all(&mut *conn);
+    for table in tables.await.unwrap() {
+        run(conn, &format!("DROP TABLE `{table}`")).await;
+    }
+}
+
+const APPLIED: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY, \
+     description TEXT NOT NULL, installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
+     success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
+
+/// What `kill -9` leaves behind after each statement: MySQL has committed those before it.
+pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let mut conn = beside(&place).await;
+    let all = migration_statements();
+    let count: usize = all.iter().map(|(.., statements)| statements.len()).sum();
+    for done in 0..=count {
+        clear(&mut conn).await;
+        run(&mut conn, APPLIED).await;
+        let mut left = done;
+        for (version, checksum, statements) in &all {
+            let mut hex = String::new();
+            for byte in checksum {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            let begun = format!(
+                "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+                 execution_time) VALUES ({version}, 'x', {}, X'{hex}', -1)",
+                left > statements.len()
+            );
+            run(&mut conn, &begun).await;
+            for statement in statements.iter().take(left) {
+                run(&mut conn, statement).await;
+            }
+            if left <= statements.len() {
+                break;
+            }
+            left -= statements.len();
+        }
+        assert!(
+            pending(&place.config.mysql).await.unwrap() > 0,
+            "after {done}"
+        );
+        migrate(&place.config.mysql)
+            .await
+            .unwrap_or_else(|error| panic!("after {done}: {error}"));
+        assert_eq!(pending(&place.config.mysql).await.unwrap(), 0);
+        let s = place.open().await.stores;
+        assert_eq!(
+            stored(&append(&s, &send(&[1], "hi", None)).await.unwrap()),
+            1
+        );
+        assert_eq!(
+            s.seq
+                .reserve(gimlet_core::store::Scope::User, 1)
+                .await
+                .unwrap(),
+            1
+        );
+    }
+}
+
+/// gim's own database has a table `device`: what is there is not taken for ours.
+pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let mut conn = beside(&place).await;
+    clear(&mut conn).await;
+    run(&mut conn, "CREATE TABLE device (id INT)").await;
+    for _ in 0..2 {
+        let refused = migrate(&place.config.mysql).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
+        assert!(refused.to_string().contains("device"), "{refused}");
+    }
+    let sql = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
+               AND TABLE_NAME <> '_sqlx_migrations'";
+    let tables = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn);
+    assert_eq!(tables.await.unwrap(), 1, "nothing was made beside it");
+}
+
+async fn fill(s: &Stores) {
+    for n in 0..10 {
+        stored(
+            &append(
+                s,
+                &send(&[1, 2], &format!("pair {n}"), Some(&format!("a{n}"))),
+            )
+            .await
+            .unwrap(),
+        );
+        stored(
+            &append(s, &send(&[1, 2, 3], &format!("three {n}"), None))
+                .await
+                .unwrap(),
+        );
+    }
+    s.inbox
+        .trim(user(3), gimlet_core::seq::Seq::new(4))
+        .await
+        .unwrap();
+    let at = Timestamp(1);
+    let device = DeviceId::new(7).unwrap();
+    s.device.raise(&[(device, user(1))], at).await.unwrap();
+    let upto = gimlet_core::seq::Seq::new(20);
+    let ack = AckMark {
+        user: user(1),
+        device,
+        upto,
+    };
+    s.device.ack(&[ack]).await.unwrap();
+    let reserved = s
+        .seq
+        .reserve(gimlet_core::store::Scope::User, 1)
+        .await
+        .unwrap();
+    let new = NewAccount {
+        user: user(reserved),
+        phone: "138".into(),
+        at,
+    };
+    s.account.find_or_create(&new).await.unwrap();
+    let group = s
+        .seq
+        .reserve(gimlet_core::store::Scope::Group, 1)
+        .await
+        .unwrap();
+    let new = NewGroup {
+        id: GroupId::new(group).unwrap(),
+        name: "g".into(),
+        avatar_url: String::new(),
+        introduction: String::new(),
+        extra: String::new(),
+        members: vec![(user(1), Role::Admin), (user(2), Role::Member)],
+        at,
+    };
+    s.group.create(&new).await.unwrap();
+    s.friend
+        .request(user(1), user(2), "hi", &[], at)
+        .await
+        .unwrap();
+    s.friend
+        .agree(user(2), user(1), "ho", &[], at)
+        .await
+        .unwrap();
+}
+
+pub(super) async fn a_check_finds_each_planted_damage(servers: Servers) {
+    const DAMAGES: &[(Rule, &str)] = &[
+        (
+            Rule::Contiguous,
+            "DELETE FROM inbox WHERE user_id = 1 AND seq = 9",
+        ),
+        (
+            Rule::Contiguous,
+            "UPDATE inbox_head SET seq = seq + 1 WHERE user_id = 1",
+        ),
+        (
+            Rule::Contiguous,
+            "UPDATE inbox_head SET floor = 3 WHERE user_id = 1",
+        ),
+        (Rule::Contiguous, "DELETE FROM inbox_head WHERE user_id = 1"),
+        (Rule::Bodies, "DELETE FROM message LIMIT 1"),
+        (Rule::Bodies, "UPDATE message SET refs = refs + 1 LIMIT 1"),
+        (Rule::Readable, "UPDATE message SET body = X'ff' LIMIT 1"),
+        (
+            Rule::Readable,
+            "UPDATE inbox SET body = X'ff' WHERE user_id = 1 AND seq = 1",
+        ),
+        (Rule::Acks, "UPDATE device_ack SET upto = 99"),
+        (Rule::Generations, "UPDATE device SET generation = 0"),
+        (Rule::Rosters, "DELETE FROM group_member WHERE user_id = 2"),
+        (Rule::Rosters, "DELETE FROM group_info"),
+        (Rule::Friends, "DELETE FROM friend WHERE user_id = 2"),
+        (
+            Rule::Counters,
+            "UPDATE counter SET value = 0 WHERE scope = 3",
+        ),
+        (Rule::Counters, "DELETE FROM counter WHERE scope = 2"),
+        (
+            Rule::Jobs,
+            "INSERT INTO fanout_part VALUES (9, 0, X'0000000000000001')",
+        ),
+        (
+            Rule::Jobs,
+            "INSERT INTO fanout_job VALUES (9, 1, 0, REPEAT('x', 16), 1, 5)",
+        ),
+        (Rule::Epoch, "DELETE FROM meta WHERE name = 'epoch'"),
+    ];
+    for (rule, damage) in DAMAGES {
+        let place = Place::new(&servers).await;
+        let opened = place.open().await;
+        fill(&opened.stores).await;
+        // While the nodes run.
+        let report = verify(&place.config.mysql, |_, _| {}).await.unwrap();
+        assert!(report.is_sound(), "{:?}", report.findings);
+        assert_eq!(report.checked.get("entries"), Some(&(20 + 20 + 6)));
+        let mut conn = beside(&place).await;
+        run(&mut conn, damage).await;
+        let report = verify(&place.config.mysql, |_, _| {}).await.unwrap();
+        assert!(
+            report.findings.iter().any(|it| it.rule == *rule),
+            "{damage}: {:?}",
+            report.findings
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Whether a directory holds everything that it answered: the database, as far as it makes sense,
+//! compared with the stamp beside it.
+
+use std::path::Path;
+
+use gimlet_core::id::Epoch;
+use gimlet_proto::store::Meta;
+use sled::Db;
+
+use crate::error::OpenError;
+use crate::files::{self, unusable};
+use crate::open::refuse;
+use crate::rows::{Layer, Rows};
+use crate::stamp::Mark;
+use crate::{key, log, snapshot};
+
+/// What the log lacks of what was answered.
+#[derive(Debug)]
+pub(crate) struct Gap {
+    /// The last commit before the end.
+    found: u64,
+    /// The last commit that was answered.
+    answered: u64,
+    /// The byte where the log ends.
+    end: u64,
+    /// The LSN where it may be cut, if what is before is whole.
+    safe: Option<u64>,
+}
+
+impl Gap {
+    /// Why the directory is refused.
+    pub(crate) fn refusal(&self, dir: &Path) -> OpenError {
+        let Self {
+            found,
+            answered,
+            end,
+            safe,
+        } = *self;
+        match safe {
+            Some(_) => OpenError::Lost {
+                dir: dir.into(),
+                found,
+                answered,
+            },
+            None => OpenError::Damaged {
+                dir: dir.into(),
+                what: format!(
+                    "its database makes no sense from byte {end} on, behind commit {found}, and commit \
+                     {answered} was answered"
+                ),
+            },
+        }
+    }
+
+    /// Goes on without what is lost, where that is possible.
+    pub(crate) fn accept(self, dir: &Path) -> Result<OpenError, OpenError> {
+        let refusal = self.refusal(dir);
+        let Some(safe) = self.safe else {
+            return Err(refusal);
+        };
+        log::cut(&dir.join(files::DB), safe).map_err(|source| unusable(dir, source))?;
+        Ok(refusal)
+    }
+}
+
+/// Compares the log, as far as it makes sense, with what was answered.
+pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
+    let io = |source| unusable(dir, source);
+    let from = snapshot::lsn(dir).map_err(io)?;
+    let extent = log::extent(&dir.join(files::DB), from, mark.tag).map_err(io)?;
+    let found = extent.commit.unwrap_or(0).max(mark.opened);
+    if found >= mark.answered {
+        return Ok(None);
+    }
+    // Below what sled has relied on, pages may be gone whose copies stood behind the end.
+    let safe = (extent.safe >= extent.stable.max(from)).then_some(extent.safe);
+    Ok(Some(Gap {
+        found,
+        answered: mark.answered,
+        end: extent.end.unwrap_or(0),
+        safe,
+    }))
+}
+
+/// Compares what sled has opened with what was answered.
+pub(crate) fn lost_in_tree(dir: &Path, mark: Option<Mark>, found: u64) -> Option<OpenError> {
+    let answered = mark.map_or(0, |mark| mark.answered);
+    (found < answered).then(|| OpenError::Lost {
+        dir: dir.into(),
+        found,
+        answered,
+    })
+}
+
+/// The number of the last commit in the tree; 0 if none has a number, as in a directory of an earlier
+/// version, or of another stamp.
+pub(crate) fn commits(db: &Db, dir: &Path, mark: Option<Mark>) -> Result<u64, OpenError> {
+    let none = Layer::new();
+    let row = Rows::new(db, &none).raw(key::COMMIT);
+    let row = row.map_err(|fault| refuse(dir, fault))?;
+    Ok(mark
+        .zip(row)
+        .and_then(|(mark, row)| mark.tag.commit(&row))
+        .unwrap_or(0))
+}
+
+/// Draws a new epoch. The flush that follows an opening makes it durable.
+pub(crate) fn renew(db: &Db, dir: &Path, meta: &mut Meta) -> Result<(), OpenError> {
+    meta.epoch = Epoch::draw().0;
+    let row = crate::rows::whole(meta);
+    db.insert(key::META, row)
+        .map_err(|error| refuse(dir, error.into()))?;
+    Ok(())
+}

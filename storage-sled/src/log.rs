@@ -1,0 +1,448 @@
+//! Reads sled's log before sled does, to find out how far it makes sense.
+//!
+//! At an opening sled stops at the first message that makes no sense, or skips the rest of its segment,
+//! without a word: rightly, because a process that was killed leaves such an end behind. So a bit that
+//! flipped looks to it like the end of the log, and what was answered is gone and its numbers are given
+//! out again. Each commit therefore sets a row ([`key::COMMIT`](crate::key::COMMIT)) with its number, and
+//! this file finds the last number that stands before the first message that makes no sense. The caller
+//! compares it with the last one that was answered (`stamp`).
+//!
+//! The log is `db`: segments of [`SEGMENT`] bytes in any order, each with a header that says where it
+//! belongs in the order of the log (its LSN). A segment holds messages, each with a checksum and the
+//! number of its segment.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::stamp::Tag;
+
+/// Bytes of a segment: sled's default.
+const SEGMENT: usize = 512 << 10;
+/// Bytes of a segment's header: a checksum, its LSN, and what was stable when it was begun.
+const SEGMENT_HEADER: usize = 20;
+/// Bytes of a message's longest header; none begins closer to the end of its segment.
+const LONGEST_HEADER: usize = 32;
+/// sled flips its numbers and checksums, so that zeros are never valid.
+const FLIP: u64 = 0x7FFF_FFFF_FFFF_FFFF;
+
+/// Kinds of messages.
+const CANCELED: u8 = 1;
+const CAP: u8 = 2;
+const BATCH: u8 = 3;
+const NODE: u8 = 8;
+const LINK: u8 = 10;
+const LAST_KIND: u8 = 11;
+
+/// How far a log makes sense.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// The last whole commit before its end, if one stands in what was read.
+    pub(crate) commit: Option<u64>,
+    /// The byte of `db` where it ends; `None` if it has no message at all.
+    pub(crate) end: Option<u64>,
+    /// The LSN behind the last whole commit.
+    pub(crate) safe: u64,
+    /// The LSN up to which sled has relied on the log: it may have reused the space of what that
+    /// replaced.
+    pub(crate) stable: u64,
+}
+
+/// A message that makes sense.
+#[derive(Clone, Copy, Debug)]
+struct Message<'a> {
+    kind: u8,
+    segment: u64,
+    body: &'a [u8],
+    /// Bytes with its header.
+    len: usize,
+}
+
+/// Reads the log from the segment of this LSN on.
+pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
+    let file = match File::open(db) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Extent::default()),
+        Err(error) => return Err(error),
+    };
+    let segments = segments(&file)?;
+    let stable = segments.values().map(|place| place.stable).max();
+    let mut walk = Walk::new(tag);
+    let mut buf = vec![0; SEGMENT];
+    let mut end = None;
+    for (&number, place) in segments.range(from / SEGMENT as u64..) {
+        end = Some(place.offset);
+        if place.headless {
+            break;
+        }
+        let len = read_at_most(&file, &mut buf, place.offset)?;
+        let data = buf.get(..len).unwrap_or_default();
+        let (at, whole) = walk.segment(data, number);
+        end = Some(place.offset + at as u64);
+        let last = segments.range(number + 1..).next().is_none();
+        if !whole && (last || !is_overwritten(data, at, number)) {
+            break;
+        }
+    }
+    Ok(Extent {
+        commit: walk.seen,
+        end,
+        safe: walk.safe,
+        stable: stable.unwrap_or(0),
+    })
+}
+
+/// Clears everything behind this LSN, so that sled finds the log to end there.
+pub(crate) fn cut(db: &Path, safe: u64) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(db)?;
+    let len = file.metadata()?.len();
+    let zeros = vec![0; SEGMENT];
+    for (number, place) in segments(&file)?.range(safe / SEGMENT as u64..) {
+        let begin = safe.saturating_sub(number * SEGMENT as u64);
+        let (from, to) = (
+            place.offset + begin,
+            (place.offset + SEGMENT as u64).min(len),
+        );
+        let bytes = usize::try_from(to.saturating_sub(from)).unwrap_or(SEGMENT);
+        file.write_all_at(zeros.get(..bytes).unwrap_or(&zeros), from)?;
+    }
+    file.sync_all()
+}
+
+/// A segment of the log.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Where it lies in the file.
+    offset: u64,
+    /// What was stable when it was begun, as an LSN.
+    stable: u64,
+    /// Its messages make sense and its header does not: sled would pass over it.
+    headless: bool,
+}
+
+/// The segments by their numbers.
+fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
+    let len = file.metadata()?.len();
+    let mut found = BTreeMap::new();
+    let mut headless = Vec::new();
+    let (mut header, mut buf) = ([0; SEGMENT_HEADER], Vec::new());
+    for offset in (0..len).step_by(SEGMENT) {
+        let read = read_at_most(file, &mut header, offset)?;
+        let data = header.get(..read).unwrap_or_default();
+        if let Some((number, stable)) = segment_header(data) {
+            let place = Place {
+                offset,
+                stable,
+                headless: false,
+            };
+            found.insert(number, place);
+            continue;
+        }
+        buf.resize(SEGMENT, 0);
+        let read = read_at_most(file, &mut buf, offset)?;
+        let data = buf.get(..read).unwrap_or_default();
+        if let Some(message) = message(data, SEGMENT_HEADER) {
+            headless.push((message.segment, offset));
+        }
+    }
+    for (number, offset) in headless {
+        // Whatever it said was stable is at most what came before it.
+        let place = Place {
+            offset,
+            stable: number * SEGMENT as u64,
+            headless: true,
+        };
+        found.entry(number).or_insert(place);
+    }
+    Ok(found)
+}
+
+/// The number of a segment and what was stable when it was begun, if its header makes sense.
+fn segment_header(data: &[u8]) -> Option<(u64, u64)> {
+    let (checksum, rest) = data.split_first_chunk::<4>()?;
+    let numbers = rest.get(..SEGMENT_HEADER - 4)?;
+    if crc32fast::hash(numbers) != u32::from_le_bytes(*checksum) ^ u32::MAX {
+        return None;
+    }
+    let lsn = u64::from_le_bytes(*numbers.first_chunk::<8>()?) ^ FLIP;
+    let stable = u64::from_le_bytes(*numbers.last_chunk::<8>()?) ^ FLIP;
+    // The first segment says -1.
+    let stable = if stable > FLIP { 0 } else { stable };
+    Some((lsn / SEGMENT as u64, stable))
+}
+
+/// The message that begins here, if it makes sense.
+fn message(segment: &[u8], at: usize) -> Option<Message<'_>> {
+    if at + LONGEST_HEADER > SEGMENT {
+        return None;
+    }
+    let data = segment.get(at..)?;
+    let (checksum, rest) = data.split_first_chunk::<4>()?;
+    let (&kind, mut rest) = rest.split_first()?;
+    if !(CANCELED..=LAST_KIND).contains(&kind) {
+        return None;
+    }
+    let len = number(&mut rest)?;
+    let segment_number = number(&mut rest)?;
+    number(&mut rest)?;
+    let header = data.len() - rest.len();
+    let body = rest.get(..usize::try_from(len).ok()?)?;
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(body);
+    hasher.update(data.get(4..header)?);
+    (hasher.finalize() ^ u32::MAX == u32::from_le_bytes(*checksum)).then_some(Message {
+        kind,
+        segment: segment_number,
+        body,
+        len: header + body.len(),
+    })
+}
+
+/// A number as sled writes it: one byte for the smallest, up to nine.
+fn number(data: &mut &[u8]) -> Option<u64> {
+    let (&first, rest) = data.split_first()?;
+    let (value, len) = match first {
+        0..=240 => (u64::from(first), 0),
+        241..=248 => (
+            240 + 256 * (u64::from(first) - 241) + u64::from(*rest.first()?),
+            1,
+        ),
+        249 => (
+            2_288 + 256 * u64::from(*rest.first()?) + u64::from(*rest.get(1)?),
+            2,
+        ),
+        _ => {
+            let len = usize::from(first) - 247;
+            let mut bytes = [0; 8];
+            bytes.get_mut(..len)?.copy_from_slice(rest.get(..len)?);
+            (u64::from_le_bytes(bytes), len)
+        }
+    };
+    *data = rest.get(len..)?;
+    Some(value)
+}
+
+/// Whether what follows in a segment belongs to a later one: sled reuses the space of a segment whose
+/// pages have all moved, and may have been killed before the new header was written. What the old one
+/// still held is not needed.
+fn is_overwritten(segment: &[u8], at: usize, number: u64) -> bool {
+    let next = (at + 1..segment.len()).find_map(|at| message(segment, at));
+    next.is_some_and(|message| message.segment > number)
+}
+
+/// Fills the buffer, as far as the file goes.
+fn read_at_most(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut len = 0;
+    while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + len as u64) {
+            Ok(0) => break,
+            Ok(read) => len += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(len)
+}
+
+/// What was seen on the way through the log.
+#[derive(Debug)]
+struct Walk {
+    tag: Tag,
+    /// The last commit whose batch ended.
+    seen: Option<u64>,
+    /// The last commit, whose batch may go on.
+    pending: Option<u64>,
+    /// The last byte of the present batch, as an LSN.
+    batch_end: u64,
+    /// The LSN behind the last whole batch.
+    safe: u64,
+}
+
+impl Walk {
+    const fn new(tag: Tag) -> Self {
+        Self {
+            tag,
+            seen: None,
+            pending: None,
+            batch_end: 0,
+            safe: 0,
+        }
+    }
+
+    /// Reads a segment to its end, or to the first message that makes no sense; returns where that is,
+    /// and whether it was the end.
+    fn segment(&mut self, data: &[u8], number: u64) -> (usize, bool) {
+        let mut at = SEGMENT_HEADER;
+        loop {
+            self.pass(number * SEGMENT as u64 + at as u64);
+            if at + LONGEST_HEADER > SEGMENT {
+                return (at, true);
+            }
+            let Some(message) = message(data, at).filter(|it| it.segment == number) else {
+                return (at, false);
+            };
+            match message.kind {
+                CAP => {
+                    self.pass((number + 1) * SEGMENT as u64);
+                    return (at, true);
+                }
+                BATCH => {
+                    let end = message
+                        .body
+                        .first_chunk::<8>()
+                        .map(|it| u64::from_le_bytes(*it));
+                    self.batch_end = end.unwrap_or(u64::MAX);
+                }
+                NODE | LINK => self.pending = self.tag.find(message.body).or(self.pending),
+                _ => {}
+            }
+            at += message.len;
+        }
+    }
+
+    /// Notes that everything before this LSN makes sense.
+    fn pass(&mut self, lsn: u64) {
+        if lsn > self.batch_end {
+            self.seen = self.seen.max(self.pending);
+            self.safe = lsn;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TAG: fn() -> Tag = Tag::draw;
+
+    fn small(value: u64) -> u8 {
+        u8::try_from(value).unwrap()
+    }
+
+    /// A message of a segment below 241, with a body below 241 bytes.
+    fn written(kind: u8, segment: u64, body: &[u8]) -> Vec<u8> {
+        let mut rest = vec![kind, small(body.len() as u64), small(segment), 9];
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(body);
+        hasher.update(&rest);
+        let mut message = (hasher.finalize() ^ u32::MAX).to_le_bytes().to_vec();
+        message.append(&mut rest);
+        message.extend_from_slice(body);
+        message
+    }
+
+    /// A segment with these messages, and zeros behind them.
+    fn segment(number: u64, messages: &[Vec<u8>]) -> Vec<u8> {
+        let mut numbers = ((number * SEGMENT as u64) ^ FLIP).to_le_bytes().to_vec();
+        numbers.extend_from_slice(&FLIP.to_le_bytes());
+        let checksum = crc32fast::hash(&numbers) ^ u32::MAX;
+        let mut segment = checksum.to_le_bytes().to_vec();
+        segment.append(&mut numbers);
+        segment.extend(messages.iter().flatten());
+        segment.resize(SEGMENT, 0);
+        segment
+    }
+
+    fn read(segments: &[Vec<u8>], tag: Tag) -> Extent {
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("db");
+        std::fs::write(&db, segments.concat()).unwrap();
+        extent(&db, 0, tag).unwrap()
+    }
+
+    fn commit(tag: Tag, segment: u64, number: u64) -> Vec<u8> {
+        written(LINK, segment, &tag.row(number))
+    }
+
+    #[test]
+    fn the_last_commit_before_the_end_counts_wherever_its_segment_lies() {
+        let tag = TAG();
+        let first = segment(0, &[commit(tag, 0, 1), written(CAP, 0, b"")]);
+        let second = segment(1, &[commit(tag, 1, 2), commit(tag, 1, 3)]);
+        let end = (SEGMENT_HEADER + 2 * commit(tag, 1, 2).len()) as u64;
+        let extent = read(&[second, first], tag);
+        assert_eq!((extent.commit, extent.end), (Some(3), Some(end)));
+        assert_eq!((extent.safe, extent.stable), (SEGMENT as u64 + end, 0));
+        assert_eq!(read(&[], tag), Extent::default());
+    }
+
+    #[test]
+    fn nothing_counts_behind_what_makes_no_sense() {
+        let tag = TAG();
+        let mut torn = commit(tag, 0, 2);
+        torn[12] ^= 1;
+        let first = segment(0, &[commit(tag, 0, 1), torn, written(CAP, 0, b"")]);
+        let second = segment(1, &[commit(tag, 1, 3)]);
+        assert_eq!(read(&[first, second], tag).commit, Some(1));
+    }
+
+    #[test]
+    fn nothing_counts_behind_a_segment_that_has_lost_its_header() {
+        let tag = TAG();
+        let first = segment(0, &[commit(tag, 0, 1), written(CAP, 0, b"")]);
+        let mut second = segment(1, &[commit(tag, 1, 2), written(CAP, 1, b"")]);
+        let third = segment(2, &[commit(tag, 2, 3)]);
+        second[5] ^= 1;
+        assert_eq!(read(&[first, second, third], tag).commit, Some(1));
+    }
+
+    #[test]
+    fn a_reused_segment_ends_where_a_later_one_begins() {
+        let tag = TAG();
+        let mut old = segment(0, &[commit(tag, 0, 1)]);
+        let later = commit(tag, 7, 9);
+        old[1_000..1_000 + later.len()].copy_from_slice(&later);
+        let next = segment(1, &[commit(tag, 1, 2)]);
+        assert_eq!(read(&[old, next], tag).commit, Some(2));
+    }
+
+    #[test]
+    fn a_batch_counts_when_it_is_whole() {
+        let tag = TAG();
+        let row = commit(tag, 0, 2);
+        let manifest = |end: u64| written(BATCH, 0, &end.to_le_bytes());
+        let begin = SEGMENT_HEADER + commit(tag, 0, 1).len() + manifest(0).len();
+        let end = (begin + row.len()) as u64;
+        for (last, commits) in [(end - 1, Some(2)), (end, Some(1))] {
+            let log = segment(0, &[commit(tag, 0, 1), manifest(last), row.clone()]);
+            assert_eq!(read(&[log], tag).commit, commits);
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_sled_writes_them() {
+        for (bytes, value) in [
+            (&[0][..], 0),
+            (&[240], 240),
+            (&[241, 0], 240),
+            (&[248, 255], 2_287),
+            (&[249, 255, 255], 67_823),
+            (&[250, 1, 2, 3], 0x0003_0201),
+            (&[255, 1, 0, 0, 0, 0, 0, 0, 0x80], 0x8000_0000_0000_0001),
+        ] {
+            let mut data = bytes;
+            assert_eq!(number(&mut data), Some(value));
+            assert!(data.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_log_that_was_cut_ends_there() {
+        let tag = TAG();
+        let dir = tempfile::tempdir().unwrap();
+        let db = dir.path().join("db");
+        let first = segment(
+            0,
+            &[commit(tag, 0, 1), commit(tag, 0, 2), written(CAP, 0, b"")],
+        );
+        let second = segment(1, &[commit(tag, 1, 3)]);
+        std::fs::write(&db, [second, first].concat()).unwrap();
+        let safe = (SEGMENT_HEADER + commit(tag, 0, 1).len()) as u64;
+        cut(&db, safe).unwrap();
+        let extent = extent(&db, 0, tag).unwrap();
+        assert_eq!((extent.commit, extent.safe), (Some(1), safe));
+        assert_eq!(extent.end, Some(SEGMENT as u64 + safe));
+    }
+}

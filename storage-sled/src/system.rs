@@ -1,0 +1,197 @@
+//! The system's errors, sorted by what they say about the storage.
+//!
+//! Being short of something for the moment is not a broken disk. `EMFILE` says how many descriptors this
+//! process has, `ENOMEM` how much memory the machine has, and both are over when somebody lets go. Such
+//! errors are waited out, or refuse one call; all others end the use of the storage.
+
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+/// What an error says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Something is short, or busy, for the moment: the same call may succeed later.
+    Transient,
+    /// The disk is broken, gone, full, or read-only.
+    Disk,
+    /// The call makes no sense here: a fault of the program, or of whoever changed the folder under it.
+    Fatal,
+}
+
+/// Errors of the first class, on every system.
+const TRANSIENT: &[Errno] = &[
+    Errno::AGAIN,
+    Errno::BUSY,
+    Errno::DEADLK,
+    Errno::INTR,
+    Errno::MFILE,
+    Errno::NFILE,
+    Errno::NOBUFS,
+    Errno::NOLCK,
+    Errno::NOMEM,
+    Errno::TIMEDOUT,
+    Errno::TXTBSY,
+];
+
+/// Errors of the second class that every system has.
+const DISK: &[Errno] = &[
+    Errno::DQUOT,
+    Errno::FBIG,
+    Errno::IO,
+    Errno::NODEV,
+    Errno::NOSPC,
+    Errno::NXIO,
+    Errno::ROFS,
+    Errno::STALE,
+];
+
+/// Errors of the second class that Linux has besides.
+#[cfg(target_os = "linux")]
+const DISK_OF_LINUX: &[Errno] = &[
+    Errno::BADMSG,
+    Errno::HWPOISON,
+    Errno::MEDIUMTYPE,
+    Errno::NODATA,
+    Errno::NOLINK,
+    Errno::NOMEDIUM,
+    Errno::REMOTEIO,
+    Errno::SHUTDOWN,
+    Errno::TIME,
+    Errno::UCLEAN,
+];
+#[cfg(not(target_os = "linux"))]
+const DISK_OF_LINUX: &[Errno] = &[];
+
+/// How often a transient error is met again before it counts as lasting, and the pause between: 10 s.
+const TRIES: u32 = 1_000;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Sorts an error.
+pub(crate) fn class(error: &io::Error) -> Class {
+    let Some(errno) = Errno::from_io_error(error) else {
+        return by_kind(error.kind());
+    };
+    if TRANSIENT.contains(&errno) {
+        Class::Transient
+    } else if DISK.contains(&errno) || DISK_OF_LINUX.contains(&errno) {
+        Class::Disk
+    } else {
+        Class::Fatal
+    }
+}
+
+/// Sorts an error that has lost its number: sled keeps the kind of a copied one only.
+fn by_kind(kind: io::ErrorKind) -> Class {
+    use io::ErrorKind as Kind;
+    match kind {
+        Kind::Interrupted
+        | Kind::WouldBlock
+        | Kind::OutOfMemory
+        | Kind::ResourceBusy
+        | Kind::TimedOut
+        | Kind::Deadlock => Class::Transient,
+        Kind::StorageFull
+        | Kind::QuotaExceeded
+        | Kind::FileTooLarge
+        | Kind::ReadOnlyFilesystem
+        | Kind::StaleNetworkFileHandle => Class::Disk,
+        _ => Class::Fatal,
+    }
+}
+
+/// Calls until something else than a transient error comes, for ten seconds at most.
+pub(crate) fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 1..TRIES {
+        match call() {
+            Err(error) if class(&error) == Class::Transient => sleep(PAUSE),
+            outcome => return outcome,
+        }
+    }
+    call()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The largest number of an error that Linux has.
+    const LAST: i32 = 133;
+    /// Errors of the third class, by number: calls on the wrong thing, names, rights, and everything of
+    /// sockets, streams, processes and keys, which no file of ours can answer.
+    const FATAL: &[std::ops::RangeInclusive<i32>] = &[
+        1..=3,
+        7..=10,
+        13..=15,
+        17..=18,
+        20..=22,
+        25..=25,
+        29..=29,
+        31..=34,
+        36..=36,
+        38..=40,
+        42..=57,
+        59..=60,
+        63..=66,
+        68..=73,
+        75..=104,
+        106..=107,
+        109..=109,
+        111..=115,
+        118..=120,
+        125..=132,
+    ];
+
+    #[test]
+    fn every_error_of_the_system_has_a_class() {
+        for number in 1..=LAST {
+            let error = io::Error::from_raw_os_error(number);
+            let unknown = error.to_string().starts_with("Unknown error");
+            let listed = FATAL.iter().any(|range| range.contains(&number));
+            let sorted = class(&error) != Class::Fatal;
+            assert!(
+                unknown || listed != sorted,
+                "{error} stands in {} lists",
+                u8::from(listed) + u8::from(sorted)
+            );
+        }
+        let next = io::Error::from_raw_os_error(LAST + 1).to_string();
+        assert!(next.starts_with("Unknown error"), "{next}: sort it, too");
+    }
+
+    #[test]
+    fn a_copied_error_keeps_its_class() {
+        for errno in TRANSIENT.iter().chain(DISK) {
+            let error = io::Error::from(*errno);
+            let copied = io::Error::new(error.kind(), error.to_string());
+            // The kinds of some are private to the standard library: those count as fatal.
+            let class = class(&copied);
+            assert!(
+                class == super::class(&error) || class == Class::Fatal,
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_shortage_is_waited_out_and_a_broken_disk_is_not() {
+        let mut calls = 0;
+        let outcome = patiently(|| {
+            calls += 1;
+            if calls < 3 {
+                Err(Errno::MFILE.into())
+            } else {
+                Ok(calls)
+            }
+        });
+        assert_eq!(outcome.unwrap(), 3);
+        let mut calls = 0;
+        let outcome = patiently(|| {
+            calls += 1;
+            Err::<(), _>(Errno::IO.into())
+        });
+        assert_eq!((calls, class(&outcome.unwrap_err())), (1, Class::Disk));
+    }
+}

@@ -1,0 +1,478 @@
+//! Backups are made while sends run, put back under a new epoch, and checked; and a check finds each
+//! damage that was planted.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failed test should panic, its helpers too"
+)]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{
+    AckMark, Append, Appended, DeviceInfo, Key, NewAccount, NewGroup, Role, Scope, Stores,
+};
+use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_core::verify::{Report, Rule};
+use gimlet_storage_sled::{
+    BackupError, Config, Opened, Restored, Writer, export_closed, open, restore, verify,
+};
+
+fn config(dir: &Path) -> Config {
+    Config {
+        min_free: 0,
+        ..Config::new(dir)
+    }
+}
+
+fn opened(dir: &Path) -> Opened {
+    open(&config(dir), Arc::new(SystemClock)).unwrap()
+}
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).unwrap()
+}
+
+fn send(to: &[u64], content: &str, key: Option<String>) -> Append {
+    let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();
+    Append {
+        message: Arc::new(Message {
+            id: MessageId::generate(),
+            sender: Sender::Business,
+            receiver: Receiver::User(recipients[0]),
+            mentions: Vec::new(),
+            kind: 1,
+            content: Content(Bytes::from(content.to_owned())),
+            sent_at: Timestamp(0),
+        }),
+        recipients: recipients.into(),
+        key: key.map(|id| Key {
+            id: id.into_bytes(),
+            digest: [1; 16],
+            window: std::time::Duration::from_hours(1),
+        }),
+        roster: None,
+    }
+}
+
+async fn put(s: &Stores, to: &[u64], content: &str) -> u64 {
+    let batch = [send(to, content, Some(content.chars().take(60).collect()))];
+    match &s.inbox.append(&batch).await.unwrap()[0] {
+        Appended::Stored { seqs, .. } => seqs[0].1.get(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn contents(s: &Stores, of: u64) -> Vec<String> {
+    let (mut all, mut at) = (Vec::new(), Seq::ZERO);
+    loop {
+        let page = s.inbox.after(user(of), at, PageLimit::items(500)).await;
+        let page = page.unwrap();
+        for entry in &page.items {
+            at = entry.seq;
+            let content = entry.message.content.0.to_vec();
+            all.push(String::from_utf8(content).unwrap());
+        }
+        if !page.more {
+            return all;
+        }
+    }
+}
+
+/// A little of everything.
+async fn fill(s: &Stores) {
+    for n in 0..20 {
+        put(s, &[1, 2], &format!("pair {n}")).await;
+        put(
+            s,
+            &[1, 2, 3, 4, 5],
+            &format!("five {n} {}", "x".repeat(9_000)),
+        )
+        .await;
+    }
+    s.inbox.trim(user(5), Seq::new(7)).await.unwrap();
+    let info = DeviceInfo {
+        kind: 1,
+        brand: "b".into(),
+        model: "m".into(),
+        system_version: "s".into(),
+        sdk_version: "v".into(),
+    };
+    let device = DeviceId::new(s.seq.reserve(Scope::Device, 1).await.unwrap());
+    let device = device.unwrap();
+    s.device
+        .register(device, &info, Timestamp(1))
+        .await
+        .unwrap();
+    s.device
+        .raise(&[(device, user(1))], Timestamp(1))
+        .await
+        .unwrap();
+    let ack = AckMark {
+        user: user(1),
+        device,
+        upto: Seq::new(30),
+    };
+    s.device.ack(&[ack]).await.unwrap();
+}
+
+async fn close(opened: Opened) {
+    let health = opened.health.clone();
+    drop(opened);
+    health.closed().await;
+}
+
+/// Runs a tool, which blocks, on a thread of its own.
+fn apart<T: Send>(tool: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(tool).join().unwrap())
+}
+
+/// A backup of a directory that nobody has open.
+fn closed_backup(dir: &Path) -> Vec<u8> {
+    apart(|| {
+        let mut writer = Writer::new(Vec::new()).unwrap();
+        export_closed(&config(dir), &mut writer, |_| Ok(())).unwrap();
+        writer.finish().unwrap()
+    })
+}
+
+fn put_back(dir: &Path, backup: &[u8]) -> Result<Restored, BackupError> {
+    apart(|| restore(&config(dir), backup, |_| Ok(())))
+}
+
+async fn check(dir: &Path) -> Report {
+    let config = config(dir);
+    let checked = tokio::task::spawn_blocking(move || verify(&config, |_| Ok(())));
+    checked.await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("from"), place.path().join("to"));
+    let storage = opened(&from);
+    let s = storage.stores.clone();
+    fill(&s).await;
+    // So much that the walk takes several steps.
+    for n in 0..40 {
+        put(&s, &[3], &format!("large {n} {}", "x".repeat(60_000))).await;
+    }
+    let before = contents(&s, 1).await.len();
+    let stored = Arc::new(AtomicU64::new(0));
+    let stop = Arc::new(AtomicBool::new(false));
+    // Senders that write, over and over, what the walk has read and what it has yet to read.
+    let senders: Vec<_> = (0..4_u64)
+        .map(|n| {
+            let (s, stop, stored) = (s.clone(), Arc::clone(&stop), Arc::clone(&stored));
+            #[expect(clippy::disallowed_methods, reason = "a test's own task")]
+            tokio::spawn(async move {
+                let mut sent = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    sent += 1;
+                    put(&s, &[1, 2, 10 + n], &format!("{n}: {sent}")).await;
+                    stored.fetch_add(1, Ordering::Relaxed);
+                    if sent % 10 == 0 {
+                        s.inbox
+                            .trim(user(10 + n), Seq::new(sent / 2))
+                            .await
+                            .unwrap();
+                    }
+                }
+                sent
+            })
+        })
+        .collect();
+    let exporter = storage.exporter();
+    let (mut backups, mut meanwhile) = (Vec::new(), 0);
+    for _ in 0..3 {
+        let (exporter, stored) = (exporter.clone(), Arc::clone(&stored));
+        let backup = tokio::task::spawn_blocking(move || {
+            let mut writer = Writer::new(Vec::new()).unwrap();
+            let counts = exporter.export(&mut writer, |_| {
+                // Between the steps the senders store something.
+                let enough = stored.load(Ordering::Relaxed) + 20;
+                while stored.load(Ordering::Relaxed) < enough {
+                    std::thread::yield_now();
+                }
+                Ok(())
+            });
+            let counts = counts.unwrap();
+            (writer.finish().unwrap(), counts.commits)
+        });
+        let (backup, commits) = backup.await.unwrap();
+        backups.push(backup);
+        meanwhile += commits;
+    }
+    stop.store(true, Ordering::Relaxed);
+    let mut sent = BTreeMap::new();
+    for (n, sender) in senders.into_iter().enumerate() {
+        sent.insert(n as u64, sender.await.unwrap());
+    }
+    let epoch = storage.epoch;
+    drop(s);
+    close(storage).await;
+    assert!(meanwhile > 0, "nothing was stored while it was backed up");
+    assert!(check(&from).await.is_sound());
+    for (at, backup) in backups.iter().enumerate() {
+        let _ = std::fs::remove_dir_all(&to);
+        let restored = put_back(&to, backup).unwrap();
+        assert_ne!(
+            restored.epoch, epoch,
+            "a restored history has a name of its own"
+        );
+        let report = check(&to).await;
+        assert!(report.is_sound(), "backup {at}: {:?}", report.findings);
+        let again = opened(&to);
+        assert_eq!(again.epoch, restored.epoch);
+        let got = contents(&again.stores, 1).await;
+        assert!(got.len() >= before, "what was answered before is in it");
+        // One moment: of each sender a beginning, without a hole.
+        let mut next: BTreeMap<u64, u64> = BTreeMap::new();
+        for text in got.iter().skip(before) {
+            let (n, k) = text.split_once(": ").unwrap();
+            let last = next.entry(n.parse().unwrap()).or_default();
+            *last += 1;
+            assert_eq!(k.parse::<u64>().unwrap(), *last, "backup {at}");
+        }
+        assert!(next.iter().all(|(n, last)| last <= &sent[n]));
+        assert_eq!(
+            got,
+            contents(&again.stores, 2).await,
+            "both inboxes are of the same moment"
+        );
+        close(again).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_is_whole_or_nothing_and_only_into_an_empty_place() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("from"), place.path().join("to"));
+    let storage = opened(&from);
+    fill(&storage.stores).await;
+    close(storage).await;
+    let backup = closed_backup(&from);
+    for length in [0, 10, backup.len() / 2, backup.len() - 1] {
+        let cut = put_back(&to, &backup[..length]).unwrap_err();
+        assert!(matches!(cut, BackupError::Damaged(_)), "{cut}");
+        assert_eq!(
+            std::fs::read_dir(&to).unwrap().count(),
+            0,
+            "nothing is left of it"
+        );
+    }
+    let mut flipped = backup.clone();
+    flipped[backup.len() / 3] ^= 4;
+    assert!(put_back(&to, &flipped).is_err());
+    let given_up = apart(|| {
+        restore(&config(&to), backup.as_slice(), |_| {
+            Err(std::io::Error::other("enough"))
+        })
+    });
+    assert!(given_up.unwrap_err().to_string().contains("enough"));
+    put_back(&to, &backup).unwrap();
+    let twice = put_back(&to, &backup).unwrap_err();
+    assert!(matches!(twice, BackupError::NotEmpty { .. }), "{twice}");
+    let again = opened(&to);
+    assert_eq!(contents(&again.stores, 1).await.len(), 40);
+    // It goes on as any other.
+    assert_eq!(put(&again.stores, &[1], "on").await, 41);
+    close(again).await;
+}
+
+/// A restore that was killed half-way leaves a place that is not taken for a storage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_cut_short_does_not_open() {
+    let place = tempfile::tempdir().unwrap();
+    let (from, to) = (place.path().join("from"), place.path().join("to"));
+    let storage = opened(&from);
+    fill(&storage.stores).await;
+    close(storage).await;
+    let backup = closed_backup(&from);
+    put_back(&to, &backup).unwrap();
+    // As it is before the last step: everything is in its place, the mark is not.
+    std::fs::remove_file(to.join("FORMAT")).unwrap();
+    let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
+    assert!(refused.to_string().contains("FORMAT"), "{refused}");
+}
+
+/// Rows of the closed directory, changed by hand.
+fn plant(dir: &Path, damage: impl FnOnce(&sled::Db)) {
+    let db = sled::Config::new()
+        .path(dir)
+        .flush_every_ms(None)
+        .open()
+        .unwrap();
+    damage(&db);
+    db.flush().unwrap();
+}
+
+fn key(prefix: u8, numbers: &[u64]) -> Vec<u8> {
+    let mut key = vec![prefix];
+    for number in numbers {
+        key.extend_from_slice(&number.to_be_bytes());
+    }
+    key
+}
+
+/// A row of one number, as `gimlet.store.v1` spells it: field 1, a varint below 128.
+fn number(value: u8) -> Vec<u8> {
+    vec![0, 8, value]
+}
+
+/// What is planted, the rule that must find it, and how.
+type Damage = (&'static str, Rule, fn(&sled::Db));
+const DAMAGES: &[Damage] = &[
+    ("a hole in an inbox", Rule::Contiguous, |db| {
+        db.remove(key(b'E', &[1, 9])).unwrap().unwrap();
+    }),
+    ("a floor above its first entry", Rule::Contiguous, |db| {
+        db.insert(key(b'H', &[1]), number(3)).unwrap();
+    }),
+    ("an entry that cannot be read", Rule::Readable, |db| {
+        db.insert(key(b'E', &[1, 9]), vec![0, 0xff, 0xff]).unwrap();
+    }),
+    ("a body that is missing", Rule::Bodies, |db| {
+        let row = db.scan_prefix(b"B").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    ("references that are wrong", Rule::Bodies, |db| {
+        let row = db.scan_prefix(b"R").next().unwrap().unwrap();
+        db.insert(row.0, number(99)).unwrap();
+    }),
+    ("a value that is cut off", Rule::Readable, |db| {
+        let row = db.scan_prefix(b"Z").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    ("a piece of no value", Rule::Readable, |db| {
+        let of = [key(b'Z', &[]), key(b'E', &[1, 1]), vec![0, 0, 0, 7]].concat();
+        db.insert(of, vec![1]).unwrap();
+    }),
+    ("an ack above its head", Rule::Acks, |db| {
+        db.insert(key(b'S', &[1, 77]), number(99)).unwrap();
+    }),
+    ("a key of no answer", Rule::Keys, |db| {
+        db.insert(b"Kclient".as_slice(), vec![0]).unwrap();
+    }),
+    ("a member that is not in the index", Rule::Rosters, |db| {
+        let row = db.scan_prefix(b"U").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    ("a member too few", Rule::Rosters, |db| {
+        let row = db.scan_prefix(b"M").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    ("a friendship of one side", Rule::Friends, |db| {
+        let row = db.scan_prefix(b"F").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    (
+        "a phone number that leads elsewhere",
+        Rule::Accounts,
+        |db| {
+            let row = db.scan_prefix(b"P").next().unwrap().unwrap();
+            db.insert(row.0, number(99)).unwrap();
+        },
+    ),
+    ("a nickname of nobody", Rule::Accounts, |db| {
+        let row = db.scan_prefix(b"A").next().unwrap().unwrap();
+        db.remove(row.0).unwrap();
+    }),
+    ("a counter that went back", Rule::Counters, |db| {
+        db.insert([b'C', 3], vec![0]).unwrap();
+    }),
+    (
+        "a device that signed in without a generation",
+        Rule::Generations,
+        |db| {
+            // Field 7, the user.
+            db.insert(key(b'D', &[500]), vec![0, 0x38, 1]).unwrap();
+        },
+    ),
+    ("a job that is listed and missing", Rule::Jobs, |db| {
+        db.insert(key(b'O', &[1, 8]), vec![0]).unwrap();
+    }),
+    ("recipients of no job", Rule::Jobs, |db| {
+        let of = [key(b'L', &[8]), vec![0, 0, 0, 0]].concat();
+        db.insert(of, vec![0]).unwrap();
+    }),
+    ("a store without an epoch", Rule::Epoch, |db| {
+        // Field 1, the format; no field 2.
+        db.insert(b"V".as_slice(), vec![0, 8, 2]).unwrap();
+    }),
+    ("a row of no known kind", Rule::Readable, |db| {
+        db.insert(b"!what".as_slice(), vec![0]).unwrap();
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_finds_each_planted_damage() {
+    let place = tempfile::tempdir().unwrap();
+    let from = place.path().join("from");
+    let storage = opened(&from);
+    fill(&storage.stores).await;
+    fill_people(&storage.stores).await;
+    close(storage).await;
+    assert!(
+        check(&from).await.is_sound(),
+        "{:?}",
+        check(&from).await.findings
+    );
+    let backup = closed_backup(&from);
+    for (what, rule, damage) in DAMAGES {
+        let dir = place.path().join("damaged");
+        let _ = std::fs::remove_dir_all(&dir);
+        put_back(&dir, &backup).unwrap();
+        plant(&dir, damage);
+        let report = check(&dir).await;
+        assert!(
+            report.findings.iter().any(|it| it.rule == *rule),
+            "{what}: {:?}",
+            report.findings
+        );
+    }
+}
+
+/// Groups, friends and accounts.
+async fn fill_people(s: &Stores) {
+    for n in 1..=3 {
+        let reserved = s.seq.reserve(Scope::User, 1).await.unwrap();
+        let new = NewAccount {
+            user: user(reserved),
+            phone: format!("1380000000{n}"),
+            at: Timestamp(1),
+        };
+        s.account.find_or_create(&new).await.unwrap();
+    }
+    let group = GroupId::new(s.seq.reserve(Scope::Group, 1).await.unwrap());
+    let new = NewGroup {
+        id: group.unwrap(),
+        name: "g".into(),
+        avatar_url: String::new(),
+        introduction: String::new(),
+        extra: String::new(),
+        members: vec![(user(1), Role::Admin), (user(2), Role::Member)],
+        at: Timestamp(1),
+    };
+    s.group.create(&new).await.unwrap();
+    let at = Timestamp(1);
+    s.friend
+        .request(user(1), user(2), "hi", &[], at)
+        .await
+        .unwrap();
+    s.friend
+        .agree(user(2), user(1), "ho", &[], at)
+        .await
+        .unwrap();
+    s.friend
+        .request(user(1), user(3), "hi", &[], at)
+        .await
+        .unwrap();
+}

@@ -1,0 +1,67 @@
+//! Being short of descriptors is not a broken disk: the storage goes on, and stores what comes.
+//!
+//! In a process of its own, because the limit holds for all of it.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use gimlet_core::id::{MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::Append;
+use gimlet_core::time::{SystemClock, Timestamp};
+use gimlet_storage_sled::{Config, open};
+
+const SENDS: usize = 20;
+
+/// Opens files until the system gives no more.
+fn all_descriptors() -> Vec<File> {
+    let mut held = Vec::new();
+    loop {
+        match File::open("/dev/null") {
+            Ok(file) => held.push(file),
+            Err(error) => {
+                assert_eq!(error.raw_os_error(), Some(24), "EMFILE: {error}");
+                return held;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_without_descriptors_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        min_free: 0,
+        ..Config::new(dir.path())
+    };
+    let it = open(&config, Arc::new(SystemClock)).unwrap();
+    let held = all_descriptors();
+    let user = UserId::new(1).unwrap();
+    for n in 0..SENDS {
+        let message = Message {
+            id: MessageId::generate(),
+            sender: Sender::System,
+            receiver: Receiver::User(user),
+            mentions: Vec::new(),
+            kind: 0,
+            content: Content(vec![7; 100 * n].into()),
+            sent_at: Timestamp(0),
+        };
+        let batch = [Append {
+            message: Arc::new(message),
+            recipients: Arc::new([user]),
+            key: None,
+            roster: None,
+        }];
+        it.stores.inbox.append(&batch).await.unwrap();
+    }
+    let page = it
+        .stores
+        .inbox
+        .after(user, Seq::ZERO, PageLimit::items(100));
+    assert_eq!(page.await.unwrap().items.len(), SENDS);
+    assert_eq!(it.health.failure(), None);
+    drop(held);
+}

@@ -1,0 +1,172 @@
+//! Two servers of MariaDB, one of which follows the other by GTID, semi-synchronously: a commit is
+//! answered when the follower has it. An address leads to the primary of the moment.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a server that does not answer should panic"
+)]
+
+use std::time::Duration;
+
+use sqlx::Row as _;
+use tokio::time::{Instant, sleep};
+
+use super::backend::Backend;
+use super::database::Sql;
+use super::lead::Lead;
+use crate::cluster::Servers;
+
+/// What both are started with. The wait for the follower never gives up: a commit that it does not
+/// have is not answered.
+const OPTIONS: &str = "--log-bin=binlog --sync-binlog=1 --gtid-strict-mode=1 --log-slave-updates \
+                       --rpl-semi-sync-master-wait-point=AFTER_SYNC \
+                       --rpl-semi-sync-master-timeout=3600000 --rpl-semi-sync-slave-enabled=1";
+/// How long the follower may take for what it has received.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The two servers.
+#[derive(Debug)]
+pub struct Pair {
+    servers: [Backend; 2],
+    primary: usize,
+    lead: Lead,
+    /// The address of the database, by the way that leads to the primary.
+    pub url: String,
+}
+
+impl Pair {
+    /// Both, the second following the first, with an empty database and an account that may do
+    /// everything in it and nothing else.
+    pub async fn new(shared: &Servers) -> Self {
+        let start = |id| Backend::mysql_with(shared, &format!("{OPTIONS} --server-id={id}"));
+        let servers = [start(1), start(2)];
+        let lead = Lead::to(&host(&servers[0])).await;
+        let url = format!("mysql://app:app@{}/app", lead.address);
+        let pair = Self {
+            servers,
+            primary: 0,
+            lead,
+            url,
+        };
+        for at in 0..2 {
+            pair.sql(at).await.runs("RESET MASTER").await;
+        }
+        pair.sql(0)
+            .await
+            .runs(
+                "CREATE USER rep@'127.0.0.1' IDENTIFIED BY 'rep'; \
+                 GRANT REPLICATION SLAVE ON *.* TO rep@'127.0.0.1'; \
+                 CREATE USER app@'127.0.0.1' IDENTIFIED BY 'app'; \
+                 CREATE DATABASE app; GRANT ALL ON app.* TO app@'127.0.0.1'",
+            )
+            .await;
+        pair.follows(1).await;
+        pair
+    }
+
+    async fn sql(&self, at: usize) -> Sql {
+        Sql::connect(&self.servers[at].servers.mysql).await
+    }
+
+    /// This server follows the other one, which answers commits when it has them.
+    async fn follows(&self, at: usize) {
+        let port = host(&self.servers[1 - at]);
+        let port = port.rsplit_once(':').unwrap().1;
+        let mut follower = self.sql(at).await;
+        follower
+            .runs(&format!(
+                "SET GLOBAL read_only = 1; SET GLOBAL rpl_semi_sync_master_enabled = 0; \
+                 CHANGE MASTER TO master_host = '127.0.0.1', master_port = {port}, \
+                 master_user = 'rep', master_password = 'rep', master_connect_retry = 1, \
+                 master_use_gtid = current_pos; START SLAVE"
+            ))
+            .await;
+        let mut primary = self.sql(1 - at).await;
+        let connected = "SHOW STATUS LIKE 'Rpl_semi_sync_master_clients'";
+        primary
+            .runs("SET GLOBAL rpl_semi_sync_master_enabled = 1")
+            .await;
+        let begun = Instant::now();
+        while primary.text(connected, 1).await != "1" {
+            assert!(begun.elapsed() < PATIENCE, "the follower connects");
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.has_caught_up(at, None).await;
+    }
+
+    /// Waits until this server has applied a position, or all that it has received.
+    async fn has_caught_up(&self, at: usize, position: Option<String>) {
+        let mut follower = self.sql(at).await;
+        let wanted = match position {
+            Some(position) => position,
+            None => follower.text("SHOW SLAVE STATUS", "Gtid_IO_Pos").await,
+        };
+        if wanted.is_empty() {
+            return;
+        }
+        let wait = format!(
+            "SELECT MASTER_GTID_WAIT('{wanted}', {})",
+            PATIENCE.as_secs()
+        );
+        assert_eq!(follower.number(&wait).await, Some(0), "it has {wanted}");
+    }
+
+    /// The follower becomes the primary, and the address leads to it.
+    async fn is_promoted(&mut self, at: usize) -> Instant {
+        self.sql(at)
+            .await
+            .runs("STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only = 0")
+            .await;
+        self.primary = at;
+        self.lead.leads_to(&host(&self.servers[at]));
+        Instant::now()
+    }
+
+    /// Hands over in order: the primary takes no more changes, the follower gets them all and takes
+    /// its place, and the old one follows it. Open connections stay where they are. Returns when the
+    /// new primary was there.
+    pub async fn hands_over(&mut self) -> Instant {
+        let (old, new) = (self.primary, 1 - self.primary);
+        let mut before = self.sql(old).await;
+        before.runs("SET GLOBAL read_only = 1").await;
+        let position = before.text("SELECT @@GLOBAL.gtid_binlog_pos", 0).await;
+        self.has_caught_up(new, Some(position)).await;
+        let there = self.is_promoted(new).await;
+        self.follows(old).await;
+        there
+    }
+
+    /// The primary dies by `kill -9`, and the follower takes its place with all that it received.
+    pub async fn fails_over(&mut self) -> Instant {
+        let (old, new) = (self.primary, 1 - self.primary);
+        self.servers[old].kill();
+        self.has_caught_up(new, None).await;
+        self.is_promoted(new).await
+    }
+
+    /// Cuts every connection through the address.
+    pub fn is_cut(&self) {
+        self.lead.cut();
+    }
+}
+
+/// The host and port of a server.
+fn host(backend: &Backend) -> String {
+    let (_, rest) = backend.servers.mysql.rsplit_once('@').unwrap();
+    rest.split('/').next().unwrap().to_owned()
+}
+
+impl Sql {
+    /// A column of the first row of a query, as a text; empty if there is none.
+    async fn text(
+        &mut self,
+        sql: &str,
+        column: impl sqlx::ColumnIndex<sqlx::mysql::MySqlRow>,
+    ) -> String {
+        let rows = self.rows(sql).await;
+        let row = rows.first().unwrap_or_else(|| panic!("{sql}: no row"));
+        let value: Option<String> = row.try_get_unchecked(column).unwrap();
+        value.unwrap_or_default()
+    }
+}

@@ -1,0 +1,109 @@
+//! A server is replaced by another one: the primary of two servers of MariaDB in order and because it died, a
+//! Redis under Sentinels, a master of a Redis Cluster.
+
+use std::time::Duration;
+
+use gimlet_tests::cluster::Cluster;
+use gimlet_tests::fault::{Database, Load, Pair, Redises, Row};
+use tokio::time::Instant;
+
+use crate::stage::{APART, Stage, by_run, over};
+
+/// Answers before and after a fault.
+const BETWEEN: usize = 40;
+/// Within this of the new primary everything is served.
+const PROMISE: Duration = Duration::from_secs(10);
+
+/// Two servers of MariaDB, and a cluster over the one that is the primary.
+async fn places(stage: &Stage) -> (Pair, Cluster) {
+    let pair = Pair::new(&stage.shared).await;
+    let cluster = over(&pair.url, &stage.shared.redis, APART).await;
+    (pair, cluster)
+}
+
+/// How long after the new primary was there everybody was served.
+async fn served(load: &Load, there: Instant) -> Duration {
+    let served = load.is_served(there).await;
+    assert!(
+        served < PROMISE,
+        "served {served:?} after the new primary was there"
+    );
+    served
+}
+
+pub(crate) async fn the_primary_is_handed_over_and_back(stage: Stage) -> Row {
+    let (mut pair, cluster) = places(&stage).await;
+    let load = Load::begin(&cluster).await;
+    let dropped = load.dropped();
+    let rounds = by_run(10, 1);
+    let (mut kept, mut cut) = (Duration::ZERO, Duration::ZERO);
+    for _ in 0..rounds {
+        load.flows(BETWEEN).await;
+        // Connections to the old primary stay open, as behind a virtual address.
+        let there = pair.hands_over().await;
+        kept = kept.max(served(&load, there).await);
+        load.flows(BETWEEN).await;
+        // And back, with all of them cut, as a balancer does that notices.
+        let there = pair.hands_over().await;
+        pair.is_cut();
+        cut = cut.max(served(&load, there).await);
+    }
+    assert_eq!(load.dropped(), dropped, "connections of clients stay");
+    load.flows(BETWEEN).await;
+    let fault = format!("the primary MariaDB handed over to its replica and back, {rounds} times");
+    let note = format!(
+        "{:.2} s where connections to the old primary stay open, {:.2} s where they are cut; no \
+         client lost its connection",
+        kept.as_secs_f64(),
+        cut.as_secs_f64()
+    );
+    load.row(&cluster, &fault, kept.max(cut), &note).await
+}
+
+pub(crate) async fn the_primary_is_killed_and_its_replica_promoted(stage: Stage) -> Row {
+    let (mut pair, cluster) = places(&stage).await;
+    let load = Load::begin(&cluster).await;
+    let dropped = load.dropped();
+    load.flows(BETWEEN).await;
+    let there = pair.fails_over().await;
+    let served = served(&load, there).await;
+    assert_eq!(load.dropped(), dropped, "connections of clients stay");
+    load.flows(BETWEEN).await;
+    let fault = "kill -9 of the primary MariaDB, its semi-synchronous replica promoted";
+    let note = "counted from the promotion; no client lost its connection";
+    load.row(&cluster, fault, served, note).await
+}
+
+/// Kills the master of these and judges what follows.
+async fn redis_fails_over(stage: &Stage, mut redises: Redises, fault: &str) -> Row {
+    let database = Database::new(&stage.shared.mysql).await;
+    let cluster = over(&database.url, &redises.url, APART).await;
+    let load = Load::begin(&cluster).await;
+    load.flows(BETWEEN).await;
+    let killed = Instant::now();
+    let there = redises.fails_over().await;
+    let served = served(&load, there).await;
+    let gap = load.longest_gap(killed);
+    assert!(
+        gap < Duration::from_secs(3),
+        "a sender waited {gap:?}: no send needs Redis"
+    );
+    load.flows(BETWEEN).await;
+    let note = format!(
+        "counted from the promotion; no sender waited longer than {:.2} s for an answer",
+        gap.as_secs_f64()
+    );
+    load.row(&cluster, fault, served, &note).await
+}
+
+pub(crate) async fn the_master_of_sentinels_is_killed(stage: Stage) -> Row {
+    let redises = Redises::under_sentinels().await;
+    let fault = "kill -9 of the Redis master under three Sentinels";
+    redis_fails_over(&stage, redises, fault).await
+}
+
+pub(crate) async fn a_master_of_a_redis_cluster_is_killed(stage: Stage) -> Row {
+    let redises = Redises::cluster().await;
+    let fault = "kill -9 of one of three masters of a Redis Cluster, its replica promoted";
+    redis_fails_over(&stage, redises, fault).await
+}

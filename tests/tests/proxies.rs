@@ -1,0 +1,332 @@
+//! The chat through nginx and `HAProxy` with TLS, configured by the files of `docs/proxies`.
+#![expect(clippy::unwrap_used, reason = "a failed step should panic")]
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use gimlet_tests::process::{Ports, Process, binary};
+use gimlet_tests::talk::Talk;
+
+/// How long a proxy may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// A proxy of our own; killed when dropped.
+struct Proxy(Child);
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // nginx's master passes SIGTERM on to its worker; SIGKILL would leave that behind.
+        let pid = self.0.id().to_string();
+        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// The path of a program of Debian's, or why the test cannot run.
+fn program(name: &str) -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let mut found = folders.map(|folder| folder.join(name));
+    found
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {name}"))
+}
+
+/// A certificate for localhost that signs itself, in the files that proxies and clients want.
+fn certificate(folder: &Path) {
+    let status = Command::new(program("openssl"))
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            // One that could sign others is not accepted as a server's own.
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .args(["-keyout", "key.pem", "-out", "ca.pem"])
+        .current_dir(folder)
+        .stderr(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let both = ["ca.pem", "key.pem"].map(|file| fs::read_to_string(folder.join(file)).unwrap());
+    fs::write(folder.join("both.pem"), both.concat()).unwrap();
+}
+
+/// A configuration of the documentation, with addresses and files of this test.
+fn configuration(name: &str, changes: &[(&str, String)]) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut text = fs::read_to_string(root.join("docs/proxies").join(name)).unwrap();
+    for (from, to) in changes {
+        assert!(text.contains(from), "{name} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// The ports of a gimlet, as the configurations have them.
+fn upstreams(ports: Ports) -> [(&'static str, String); 4] {
+    [
+        ("127.0.0.1:8081", ports.ws.to_string()),
+        ("127.0.0.1:50100", ports.grpc.to_string()),
+        ("127.0.0.1:8085", ports.http.to_string()),
+        ("chat.example.com", "localhost".to_owned()),
+    ]
+}
+
+async fn listening(addr: SocketAddr) {
+    let work = async {
+        while tokio::net::TcpStream::connect(addr).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(START, work)
+        .await
+        .unwrap_or_else(|_| panic!("nobody listens on {addr}"));
+}
+
+fn port_of(ports: Ports) -> SocketAddr {
+    ports.tcp
+}
+
+async fn nginx(folder: &Path, gimlet: Ports, https: SocketAddr) -> Proxy {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut changes = upstreams(gimlet).to_vec();
+    // First of all: another change would touch these.
+    changes.splice(
+        0..0,
+        [
+            ("/etc/ssl/chat.example.com.pem", file("ca.pem")),
+            ("/etc/ssl/chat.example.com.key", file("key.pem")),
+            ("/run/nginx.pid", file("nginx.pid")),
+            ("listen 443 ssl", format!("listen {https} ssl")),
+            (
+                "http {\n",
+                format!(
+                    "http {{ access_log off; client_body_temp_path {0}; proxy_temp_path {0}; \
+             fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};\n",
+                    file("temporary")
+                ),
+            ),
+            (
+                "worker_processes auto",
+                "worker_processes 1; daemon off".to_owned(),
+            ),
+            (
+                "worker_connections 20000",
+                "worker_connections 200".to_owned(),
+            ),
+        ],
+    );
+    let path = folder.join("nginx.conf");
+    fs::write(&path, configuration("nginx.conf", &changes)).unwrap();
+    let child = Command::new(program("nginx"))
+        .arg("-c")
+        .arg(&path)
+        .arg("-e")
+        .arg(folder.join("nginx.log"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let proxy = Proxy(child);
+    listening(https).await;
+    proxy
+}
+
+async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAddr) -> Proxy {
+    let both = folder.join("both.pem").display().to_string();
+    let mut changes = upstreams(gimlet).to_vec();
+    changes.splice(
+        0..0,
+        [
+            ("/etc/haproxy/chat.example.com.pem", both),
+            ("bind :443", format!("bind {https}")),
+            ("bind :8443", format!("bind {tls}")),
+            (
+                "check port 8086",
+                format!("check port {}", gimlet.ops.port()),
+            ),
+            ("127.0.0.1:8080", gimlet.tcp.to_string()),
+        ],
+    );
+    changes.retain(|(from, _)| *from != "chat.example.com");
+    let path = folder.join("haproxy.cfg");
+    fs::write(&path, configuration("haproxy.cfg", &changes)).unwrap();
+    let child = Command::new(program("haproxy"))
+        .args(["-db", "-f"])
+        .arg(&path)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let proxy = Proxy(child);
+    listening(https).await;
+    listening(tls).await;
+    proxy
+}
+
+/// A server as it stands behind a proxy: not a development run.
+async fn gimlet(folder: &Path, ports: Ports) -> Process {
+    let binary = binary().unwrap_or_else(|error| panic!("{error}"));
+    let env = [
+        ("GIMLET_STORAGE__KIND", "memory"),
+        ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:2468"),
+        ("GIMLET_HTTP__ANONYMOUS_UPLOAD", "true"),
+    ];
+    let mut process = Process::spawn(&binary, &folder.join("data"), ports, &env).unwrap();
+    process.ready_to_serve().await.unwrap();
+    process
+}
+
+/// A chat by these addresses.
+fn chat(folder: &Path, phone: &str, name: &str, server: &str, https: SocketAddr, ca: bool) -> Talk {
+    let mut command = Command::new(binary().unwrap());
+    command
+        .args([
+            "chat",
+            "--phone",
+            phone,
+            "--name",
+            name,
+            "--code",
+            "2468",
+            "--receipts",
+        ])
+        .args([
+            "--server",
+            server,
+            "--grpc",
+            &format!("https://localhost:{}", https.port()),
+        ])
+        .arg("--state")
+        .arg(folder.join("home"));
+    if ca {
+        command.arg("--ca").arg(folder.join("ca.pem"));
+    }
+    Talk::start(name, &mut command).unwrap()
+}
+
+async fn talk(mut alice: Talk, mut bob: Talk) {
+    alice.hears("up to date").await;
+    bob.hears("up to date").await;
+    alice.says("/add bob");
+    bob.hears("alice asks to be your friend").await;
+    bob.says("/accept alice");
+    alice.hears("bob is your friend now").await;
+    let long = "0123456789".repeat(3_000);
+    alice.says(&long);
+    bob.hears(&long).await;
+    bob.says("hello");
+    alice.hears("bob: hello").await;
+    for mut who in [alice, bob] {
+        who.says("/quit");
+        assert!(who.ends().await, "it was left on purpose");
+    }
+}
+
+/// Uploads 15 MiB through the proxy, by TLS of OpenSSL's own client; returns the answer.
+fn upload(folder: &Path, https: SocketAddr) -> String {
+    let picture = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![7; 15 << 20]].concat();
+    let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n";
+    let body = [head.as_bytes(), &picture, b"\r\n--B--\r\n"].concat();
+    let mut tls = Command::new(program("openssl"))
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            "-verify_quiet",
+            "-CAfile",
+            "ca.pem",
+        ])
+        .args(["-connect", &format!("localhost:{}", https.port())])
+        .current_dir(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = format!(
+        "POST /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut input = tls.stdin.take().unwrap();
+    let writing = std::thread::spawn(move || {
+        let _ = input
+            .write_all(request.as_bytes())
+            .and_then(|()| input.write_all(&body));
+        // Its end would end s_client before the answer.
+        input
+    });
+    let mut answer = String::new();
+    tls.stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut answer)
+        .unwrap();
+    drop(writing.join().unwrap());
+    let _ = tls.wait();
+    answer
+}
+
+fn stands(folder: &Path) {
+    fs::create_dir_all(folder.join("temporary")).unwrap();
+    certificate(folder);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_talk_through_nginx_with_tls() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    stands(folder);
+    let (ports, https) = (Ports::free(), port_of(Ports::free()));
+    let _gimlet = gimlet(folder, ports).await;
+    let _nginx = nginx(folder, ports, https).await;
+    let wss = format!("wss://localhost:{}/ws", https.port());
+    let alice = chat(folder, "13800000001", "alice", &wss, https, true);
+    let bob = chat(folder, "13800000002", "bob", &wss, https, true);
+    talk(alice, bob).await;
+    let answer = upload(folder, https);
+    assert!(answer.contains("\"code\":0"), "{answer}");
+    // Somebody whom the certificate does not convince is told what to do.
+    let mut eve = chat(folder, "13800000003", "eve", &wss, https, false);
+    eve.hears("give the CA's certificate with --ca FILE").await;
+    assert!(!eve.ends().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_talk_through_haproxy_with_tls() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    stands(folder);
+    let (ports, https, tls) = (
+        Ports::free(),
+        port_of(Ports::free()),
+        port_of(Ports::free()),
+    );
+    let _gimlet = gimlet(folder, ports).await;
+    let _haproxy = haproxy(folder, ports, https, tls).await;
+    let wss = format!("wss://localhost:{}/ws", https.port());
+    let tcp = format!("tls://localhost:{}", tls.port());
+    let alice = chat(folder, "13800000001", "alice", &wss, https, true);
+    let bob = chat(folder, "13800000002", "bob", &tcp, https, true);
+    talk(alice, bob).await;
+    let answer = upload(folder, https);
+    assert!(answer.contains("\"code\":0"), "{answer}");
+}

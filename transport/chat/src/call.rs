@@ -1,0 +1,311 @@
+//! Commands that ask the server. They run beside the loop and change nothing there: each returns an
+//! answer that the loop applies.
+
+use std::time::Duration;
+
+use gimlet_client::{Api, ApiError, Client, Content, Receiver, pb};
+use tokio::time::timeout;
+
+use crate::args::Args;
+use crate::command::Command;
+use crate::names::{Found, Names};
+use crate::view::{and, explain};
+
+/// How long a subscription may wait for a connection before the chat says so.
+const MOMENT: Duration = Duration::from_secs(3);
+
+/// The result of a command.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// Lines to print.
+    pub(crate) say: Vec<String>,
+    /// Names that were learnt.
+    pub(crate) names: Names,
+    /// Whom typed lines go to from now on, if that changes.
+    pub(crate) talk_to: Option<Receiver>,
+    /// A group that this user is no longer in.
+    pub(crate) left: Option<i64>,
+    /// Whether the account is signed out.
+    pub(crate) signed_out: bool,
+}
+
+/// Everything that a command needs, as of when it was typed.
+pub(crate) struct Caller {
+    pub(crate) args: Args,
+    pub(crate) api: Api,
+    /// This user.
+    pub(crate) me: i64,
+    pub(crate) names: Names,
+    pub(crate) current: Option<Receiver>,
+    pub(crate) client: Option<Client>,
+}
+
+type Done = Result<(), String>;
+
+impl Caller {
+    /// Does it. The error is a line to print.
+    pub(crate) async fn perform(mut self, command: Command) -> Result<Answer, String> {
+        let mut answer = Answer::default();
+        let done = match command {
+            Command::Add(key) => self.add(&key, &mut answer).await,
+            Command::Accept(key) => self.accept(&key, &mut answer).await,
+            Command::To(key) => self.to(&key, &mut answer).await,
+            Command::Friends => self.friends(&mut answer).await,
+            Command::Groups => self.groups(&mut answer).await,
+            Command::Create(name, members) => self.create(&name, &members, &mut answer).await,
+            Command::Invite(people) => self.invite(&people, &mut answer).await,
+            Command::Members => self.members(&mut answer).await,
+            Command::Leave => self.leave(&mut answer).await,
+            Command::Room(id) => self.room(id, &mut answer).await,
+            Command::Follow(room, from) => self.follow(room, from, &mut answer).await,
+            Command::Say(text) => self.say_in_room(&text).await,
+            Command::SignOut => self.sign_out(&mut answer).await,
+            Command::Help | Command::Offline | Command::Online | Command::Quit => Ok(()),
+        };
+        done?;
+        answer.names = self.names;
+        Ok(answer)
+    }
+
+    /// Learns the names of friends and groups.
+    pub(crate) async fn learn(&mut self) -> Done {
+        let (friends, groups) = tokio::join!(self.api.friends(), self.api.groups());
+        for friend in self.checked(friends)? {
+            let shown = match friend.remarks.as_str() {
+                "" => &friend.nickname,
+                remarks => remarks,
+            };
+            self.names.learn_person(friend.user_id, shown);
+        }
+        for group in self.checked(groups)? {
+            self.names.learn_group(group.group_id, &group.name);
+        }
+        Ok(())
+    }
+
+    fn checked<T>(&self, result: Result<T, ApiError>) -> Result<T, String> {
+        result.map_err(|error| explain(&self.args, &error))
+    }
+
+    async fn add(&mut self, key: &str, answer: &mut Answer) -> Done {
+        let id = self.person(key).await?;
+        let name = self.names.person(id);
+        match self.api.add_friend(id, "hello").await {
+            Ok(()) => answer.say.push(format!(
+                "* asked {name} to be your friend; you can write to {name} already"
+            )),
+            Err(error) if error.code == 10_015 => {
+                answer.say.push(format!("* {name} is your friend already"));
+            }
+            Err(error) => return Err(explain(&self.args, &error)),
+        }
+        answer.talk_to = Some(Receiver::User(id));
+        Ok(())
+    }
+
+    /// A person by name, label, number or phone number: from the address book, else by search.
+    async fn person(&mut self, key: &str) -> Result<i64, String> {
+        match self.names.find_person(key) {
+            Found::One(id) => return Ok(id),
+            Found::Several(labels) => return Err(several(key, &labels)),
+            Found::Nothing => {}
+        }
+        let found = self.checked(self.api.search_user(key).await)?;
+        let others = found.into_iter().filter(|user| user.user_id != self.me);
+        let others: Vec<_> = others.collect();
+        for user in &others {
+            self.names.learn_person(user.user_id, &user.nickname);
+        }
+        // A search also finds the beginnings of names; a whole name wins.
+        let whole = |user: &&pb::User| user.nickname.to_lowercase() == key.to_lowercase();
+        if let Some(user) = others.iter().find(whole)
+            && others.iter().filter(whole).count() == 1
+        {
+            return Ok(user.user_id);
+        }
+        match others.as_slice() {
+            [user] => Ok(user.user_id),
+            [] => Err(format!(
+                "there is nobody else called {key}, and no such phone number: have they signed in \
+                 once?"
+            )),
+            many => {
+                let labels: Vec<_> = many.iter().map(|u| self.names.person(u.user_id)).collect();
+                Err(several(key, &labels))
+            }
+        }
+    }
+
+    async fn accept(&mut self, key: &str, answer: &mut Answer) -> Done {
+        let id = self.person(key).await?;
+        self.checked(self.api.agree(id).await)?;
+        let name = self.names.person(id);
+        answer.say.push(format!("* {name} is your friend now"));
+        answer.talk_to = Some(Receiver::User(id));
+        Ok(())
+    }
+
+    async fn to(&mut self, key: &str, answer: &mut Answer) -> Done {
+        if self.lookup(key)?.is_none() {
+            self.learn().await?;
+        }
+        answer.talk_to = self.lookup(key)?;
+        if answer.talk_to.is_none() {
+            return Err(format!(
+                "no friend or group is called {key}; /friends and /groups list yours"
+            ));
+        }
+        Ok(())
+    }
+
+    /// A receiver from the address book.
+    fn lookup(&self, key: &str) -> Result<Option<Receiver>, String> {
+        let group_first = key.starts_with("group ");
+        match (self.names.find_person(key), self.names.find_group(key)) {
+            (Found::One(_), Found::One(id)) if group_first => Ok(Some(Receiver::Group(id))),
+            (Found::One(id), _) if !group_first => Ok(Some(Receiver::User(id))),
+            (_, Found::One(id)) => Ok(Some(Receiver::Group(id))),
+            (Found::Several(labels), _) | (_, Found::Several(labels)) => Err(several(key, &labels)),
+            _ => Ok(None),
+        }
+    }
+
+    async fn friends(&mut self, answer: &mut Answer) -> Done {
+        let friends = self.checked(self.api.friends().await)?;
+        self.learn().await?;
+        let names: Vec<_> = friends
+            .iter()
+            .map(|f| self.names.person(f.user_id))
+            .collect();
+        answer.say.push(match names.as_slice() {
+            [] => "* no friends yet: /add NAME or PHONE asks somebody".to_owned(),
+            _ => format!("* your friends: {}", names.join(", ")),
+        });
+        Ok(())
+    }
+
+    async fn groups(&mut self, answer: &mut Answer) -> Done {
+        let groups = self.checked(self.api.groups().await)?;
+        for group in &groups {
+            self.names.learn_group(group.group_id, &group.name);
+        }
+        let named = groups.iter().map(|group| {
+            let name = self.names.group(group.group_id);
+            format!("{name} ({} members)", group.user_mum)
+        });
+        let named: Vec<_> = named.collect();
+        answer.say.push(match named.as_slice() {
+            [] => "* no groups yet: /group NAME: BOB, CAROL creates one".to_owned(),
+            _ => format!("* your groups: {}", named.join(", ")),
+        });
+        Ok(())
+    }
+
+    async fn create(&mut self, name: &str, members: &[String], answer: &mut Answer) -> Done {
+        let ids = self.people(members).await?;
+        let id = self.checked(self.api.create_group(name, &ids).await)?;
+        self.names.learn_group(id, name);
+        let people: Vec<_> = ids.iter().map(|id| self.names.person(*id)).collect();
+        let (group, people) = (self.names.group(id), and(&people));
+        answer.say.push(format!("* created {group} with {people}"));
+        answer.talk_to = Some(Receiver::Group(id));
+        Ok(())
+    }
+
+    async fn people(&mut self, keys: &[String]) -> Result<Vec<i64>, String> {
+        let mut ids = Vec::new();
+        for key in keys {
+            ids.push(self.person(key).await?);
+        }
+        Ok(ids)
+    }
+
+    fn group(&self, what: &str) -> Result<i64, String> {
+        match self.current {
+            Some(Receiver::Group(id)) => Ok(id),
+            _ => Err(format!(
+                "/{what} is for a group: choose one first with /to NAME"
+            )),
+        }
+    }
+
+    async fn invite(&mut self, people: &[String], answer: &mut Answer) -> Done {
+        let group = self.group("invite")?;
+        let ids = self.people(people).await?;
+        self.checked(self.api.add_group_members(group, &ids).await)?;
+        let people: Vec<_> = ids.iter().map(|id| self.names.person(*id)).collect();
+        let (people, group) = (and(&people), self.names.group(group));
+        answer.say.push(format!("* added {people} to {group}"));
+        Ok(())
+    }
+
+    async fn members(&mut self, answer: &mut Answer) -> Done {
+        let group = self.group("members")?;
+        let members = self.checked(self.api.group_members(group).await)?;
+        for member in &members {
+            self.names.learn_person(member.user_id, &member.nickname);
+        }
+        let named = members.iter().map(|member| match member.user_id {
+            id if id == self.me => "you".to_owned(),
+            id => self.names.person(id),
+        });
+        let named: Vec<_> = named.collect();
+        let group = self.names.group(group);
+        answer.say.push(format!("* in {group}: {}", and(&named)));
+        Ok(())
+    }
+
+    async fn leave(&mut self, answer: &mut Answer) -> Done {
+        let group = self.group("leave")?;
+        self.checked(self.api.remove_group_member(group, self.me).await)?;
+        let name = self.names.group(group);
+        answer.say.push(format!("* you left {name}"));
+        answer.left = Some(group);
+        Ok(())
+    }
+
+    async fn room(&mut self, id: i64, answer: &mut Answer) -> Done {
+        // 1: what is kept from the last minutes comes first.
+        self.follow(id, 1, answer).await?;
+        answer.talk_to = Some(Receiver::Room(id));
+        Ok(())
+    }
+
+    async fn follow(&mut self, id: i64, from: i64, answer: &mut Answer) -> Done {
+        let Some(client) = &self.client else {
+            return Err("you are offline; /online comes back".to_owned());
+        };
+        match timeout(MOMENT, client.subscribe(id, from)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(crate::view::clean(&error.to_string())),
+            Err(_) => {
+                let line = format!("* room {id} is followed as soon as the server answers");
+                answer.say.push(line);
+                Ok(())
+            }
+        }
+    }
+
+    async fn say_in_room(&mut self, text: &str) -> Done {
+        let Some(Receiver::Room(room)) = self.current else {
+            return Ok(());
+        };
+        let content = Content::text(text);
+        self.checked(self.api.push_room(room, &content, true).await)
+    }
+
+    async fn sign_out(&mut self, answer: &mut Answer) -> Done {
+        // A server that does not answer must not keep the account here.
+        if let Err(error) = self.api.sign_out().await {
+            answer
+                .say
+                .push(format!("* {}", explain(&self.args, &error)));
+        }
+        answer.signed_out = true;
+        Ok(())
+    }
+}
+
+fn several(key: &str, labels: &[String]) -> String {
+    format!("several people or groups fit {key}: {}", labels.join(", "))
+}

@@ -1,0 +1,58 @@
+//! Lines that came while this device was away, held until all of them are there: so that an
+//! absence of thousands of messages does not flood the terminal.
+
+use std::collections::VecDeque;
+
+/// The latest lines that are shown.
+const SHOWN: usize = 50;
+
+/// Lines of one absence.
+#[derive(Debug, Default)]
+pub(crate) struct Missed {
+    lines: VecDeque<String>,
+    skipped: usize,
+}
+
+impl Missed {
+    /// Holds a line; beyond the bound the oldest is only counted.
+    pub(crate) fn push(&mut self, line: String) {
+        if self.lines.len() == SHOWN {
+            self.lines.pop_front();
+            self.skipped += 1;
+        }
+        self.lines.push_back(line);
+    }
+
+    /// Takes what is to be printed.
+    pub(crate) fn take(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        if !self.lines.is_empty() {
+            all.push("* while you were away:".to_owned());
+        }
+        if self.skipped > 0 {
+            all.push(format!("* ({} earlier lines are not shown)", self.skipped));
+        }
+        all.extend(self.lines.drain(..));
+        self.skipped = 0;
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_latest_are_held_and_the_others_are_counted() {
+        let mut missed = Missed::default();
+        assert!(missed.take().is_empty());
+        for n in 0..SHOWN + 7 {
+            missed.push(n.to_string());
+        }
+        let lines = missed.take();
+        assert_eq!(lines.len(), SHOWN + 2);
+        assert!(lines.get(1).is_some_and(|line| line.contains("(7 earlier")));
+        assert_eq!(lines.last().map(String::as_str), Some("56"));
+        assert!(missed.take().is_empty());
+    }
+}

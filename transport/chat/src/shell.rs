@@ -1,0 +1,474 @@
+//! The loop: what comes from the server, what is typed, and what is on its way.
+
+use std::collections::VecDeque;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::Duration;
+
+use gimlet_client::{
+    Api, Client, Content, Credentials, Draft, Error as SendError, Event, Events, FileCursor,
+    Options, Receiver, Sent, Trust,
+};
+use tokio::time::{Instant, sleep_until};
+
+use crate::Outcome;
+use crate::account;
+use crate::args::Args;
+use crate::call::{Answer, Caller};
+use crate::command::{Command, HELP};
+use crate::missed::Missed;
+use crate::names::Names;
+use crate::terminal::{Input, Terminal};
+use crate::view::{clean, explain};
+
+type Sending = Pin<Box<dyn Future<Output = Result<Sent, SendError>> + Send>>;
+type Calling = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>>;
+
+/// How long a message may be on its way before the chat says so.
+const SLOW: Duration = Duration::from_secs(3);
+/// Time between heartbeats: a server that hangs is noticed within this and [`SILENCE`].
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Silence, while an answer is due, after which the server counts as away.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// The state of the connection, as the prompt shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Not yet, for the first time.
+    Connecting,
+    /// There is one, and what was missed is coming in.
+    CatchingUp,
+    /// There is one, and everything is live.
+    Live,
+    /// The server is away.
+    Away,
+    /// The user disconnected.
+    Offline,
+}
+
+/// Everything the chat knows.
+pub(crate) struct Shell<'a> {
+    pub(crate) args: Args,
+    trust: Trust,
+    pub(crate) who: Credentials,
+    pub(crate) api: Api,
+    pub(crate) terminal: &'a mut Terminal,
+    online: Option<(Client, Events)>,
+    pub(crate) connection: Connection,
+    /// Whether a connection was there before.
+    pub(crate) returning: bool,
+    /// Whom typed lines go to.
+    pub(crate) current: Option<Receiver>,
+    /// The room that is followed, and the first of its messages not seen yet.
+    pub(crate) room: Option<(i64, i64)>,
+    pub(crate) names: Names,
+    pub(crate) missed: Missed,
+    /// Lines that are not stored yet, in order, each with its id.
+    outbox: VecDeque<Draft>,
+    sending: Option<Sending>,
+    /// When the message on its way counts as slow; `None` once that was said.
+    slow_at: Option<Instant>,
+    /// Commands that were typed while another one was at work.
+    commands: VecDeque<Command>,
+    calling: Option<Calling>,
+    pub(crate) done: bool,
+    /// Whether the account was just made anew, and no connection has accepted it yet.
+    pub(crate) renewed: bool,
+}
+
+impl<'a> Shell<'a> {
+    /// Signs in, or takes the account kept from last time, and connects.
+    pub(crate) async fn start(args: Args, terminal: &'a mut Terminal) -> Outcome<Self> {
+        args.endpoint()?;
+        let trust = args.trust()?;
+        let mut nobody = Api::with_trust(&args.grpc, &trust)?;
+        if let Some(business) = &args.business {
+            nobody = nobody.with_business(business)?;
+        }
+        let who = account::open(&args, &nobody).await?;
+        let mut shell = Self {
+            api: nobody.signed_in(who.clone()),
+            args,
+            trust,
+            who,
+            terminal,
+            online: None,
+            connection: Connection::Connecting,
+            returning: false,
+            current: None,
+            room: None,
+            names: Names::default(),
+            missed: Missed::default(),
+            outbox: VecDeque::new(),
+            sending: None,
+            slow_at: None,
+            commands: VecDeque::new(),
+            calling: None,
+            done: false,
+            renewed: false,
+        };
+        shell.introduce().await?;
+        shell.go_online().await?;
+        Ok(shell)
+    }
+
+    /// Says who this is. A server that has forgotten the account is signed in to anew; one that is
+    /// away is waited for.
+    pub(crate) async fn introduce(&mut self) -> Outcome {
+        let mut name = account::name(&self.args, &self.api).await;
+        if name.as_ref().is_err_and(|error| error.code == 10_000) {
+            self.sign_in_again().await?;
+            name = account::name(&self.args, &self.api).await;
+        }
+        match name {
+            Ok(name) => {
+                self.names.learn_person(self.who.user_id, &name);
+                let shown = clean(&name);
+                self.say(&match shown.trim() {
+                    "" => format!(
+                        "* you are {}; --name gives you a name that others see",
+                        self.args.phone
+                    ),
+                    name => format!(
+                        "* you are {name}; others find you by that name or by {}",
+                        self.args.phone
+                    ),
+                });
+            }
+            Err(error) => self.say(&format!("* {}", explain(&self.args, &error))),
+        }
+        // Names are a comfort: without them people are shown by number.
+        let mut caller = self.caller();
+        if caller.learn().await.is_ok() {
+            self.names.merge(caller.names);
+        }
+        self.say("* /add NAME or PHONE finds somebody to talk to; /help lists the commands");
+        Ok(())
+    }
+
+    pub(crate) async fn sign_in_again(&mut self) -> Outcome {
+        self.who = account::sign_in(&self.args, &self.api).await?;
+        self.renewed = true;
+        self.api = self.api.signed_in(self.who.clone());
+        Ok(())
+    }
+
+    /// Connects, from where the last connection stopped.
+    pub(crate) async fn go_online(&mut self) -> Outcome {
+        let cursor = FileCursor::new(account::file(&self.args, "cursor")?);
+        let mut options = Options::new(self.args.endpoint()?, self.who.clone()).cursor(cursor);
+        options.trust = Some(self.trust.clone());
+        options.deadline = Duration::from_mins(1);
+        options.backoff_cap = Duration::from_secs(3);
+        options.heartbeat = HEARTBEAT;
+        options.answer_timeout = SILENCE;
+        self.online = Some(Client::connect(options).await?);
+        self.connection = Connection::Connecting;
+        Ok(())
+    }
+
+    /// Disconnects. A message on its way keeps its id and is sent again later.
+    pub(crate) async fn go_offline(&mut self) {
+        if let Some((client, _)) = self.online.take() {
+            client.close().await;
+        }
+        self.sending = None;
+        self.connection = Connection::Offline;
+        self.show_missed();
+    }
+
+    /// Runs until /quit, the end of the input, or a terminal event.
+    pub(crate) async fn run(&mut self) -> Outcome {
+        let mut typing = true;
+        let mut signals = Signals::new();
+        while !self.done {
+            self.send_next();
+            self.call_next();
+            let idle = self.outbox.is_empty() && self.calling.is_none() && self.sending.is_none();
+            if !typing && (idle || self.online.is_none()) {
+                break;
+            }
+            self.show_prompt();
+            tokio::select! {
+                biased;
+                () = signals.next() => self.done = true,
+                event = next_event(&mut self.online) => match event {
+                    Some(event) => self.on_event(event).await?,
+                    None => self.online = None,
+                },
+                result = finished(&mut self.sending) => self.on_sent(result),
+                result = finished(&mut self.calling) => self.on_answer(result).await?,
+                input = self.terminal.next(), if typing => match input {
+                    Some(Input::Line(line)) => self.on_line(&line).await?,
+                    Some(Input::Interrupt) => self.done = true,
+                    None => typing = false,
+                },
+                () = until(self.slow_at) => self.on_slow(),
+            }
+        }
+        self.go_offline().await;
+        for draft in std::mem::take(&mut self.outbox) {
+            self.say(&format!("* not sent: {}", text_of(&draft)));
+        }
+        Ok(())
+    }
+
+    /// Prints a line.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.terminal.say(line);
+    }
+
+    /// Prints what came while this device was away.
+    pub(crate) fn show_missed(&mut self) {
+        for line in self.missed.take() {
+            self.terminal.say(&line);
+        }
+    }
+
+    fn show_prompt(&mut self) {
+        let to = self.current.map(|to| self.names.receiver(to));
+        let state = match self.connection {
+            Connection::Away => " (server away)",
+            Connection::Offline => " (offline)",
+            _ => "",
+        };
+        let prompt = format!("{}{state}> ", to.unwrap_or_default());
+        self.terminal.prompt(prompt.trim_start());
+    }
+
+    async fn on_line(&mut self, line: &str) -> Outcome {
+        let command = match Command::read(line) {
+            Ok(command) => command,
+            Err(why) => {
+                self.say(&format!("* {why}"));
+                return Ok(());
+            }
+        };
+        match command {
+            Command::Quit => self.done = true,
+            Command::Help => self.say_all(HELP),
+            Command::Offline => {
+                self.go_offline().await;
+                self.say("* offline; /online comes back");
+            }
+            Command::Online => return self.come_back().await,
+            // What is typed after a command waits for it: it may change whom the line goes to.
+            command => self.commands.push_back(command),
+        }
+        Ok(())
+    }
+
+    fn say_all(&mut self, lines: &str) {
+        for line in lines.lines() {
+            self.say(line);
+        }
+    }
+
+    fn caller(&self) -> Caller {
+        Caller {
+            args: self.args.clone(),
+            api: self.api.clone(),
+            me: self.who.user_id,
+            names: self.names.clone(),
+            current: self.current,
+            client: self.online.as_ref().map(|(client, _)| client.clone()),
+        }
+    }
+
+    /// Starts the next command, in the order of typing.
+    fn call_next(&mut self) {
+        while self.calling.is_none() {
+            match self.commands.pop_front() {
+                None => break,
+                Some(Command::Say(text)) if !matches!(self.current, Some(Receiver::Room(_))) => {
+                    self.write(&text);
+                }
+                Some(command) => self.calling = Some(Box::pin(self.caller().perform(command))),
+            }
+        }
+        self.send_next();
+    }
+
+    fn write(&mut self, text: &str) {
+        let Some(to) = self.current else {
+            self.say("* nobody to talk to yet: /add NAME or PHONE, or /to NAME");
+            return;
+        };
+        let mut draft = Draft::new(to, Content::text(text));
+        // One id for all attempts: sent again after an outage it is still one message.
+        draft.id = Some(uuid::Uuid::now_v7().to_string());
+        self.outbox.push_back(draft);
+        match self.connection {
+            Connection::Offline => self.say("* offline: it is sent when you are /online"),
+            Connection::Away => self.say("* it is sent when the server is back"),
+            _ => {}
+        }
+    }
+
+    async fn on_answer(&mut self, answer: Result<Answer, String>) -> Outcome {
+        self.calling = None;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => {
+                self.say(&format!("* {why}"));
+                return Ok(());
+            }
+        };
+        self.names.merge(answer.names);
+        for line in answer.say {
+            self.say(&line);
+        }
+        if let Some(group) = answer.left {
+            self.names.forget_group(group);
+            self.current = None;
+        }
+        if let Some(to) = answer.talk_to {
+            if let Receiver::Room(id) = to {
+                let next = self.room.filter(|(room, _)| *room == id);
+                self.room = next.or(Some((id, 1)));
+            }
+            self.talk_to(to);
+        }
+        if answer.signed_out {
+            self.go_offline().await;
+            account::forget(&self.args)?;
+            self.say("* signed out; this account is forgotten on this machine");
+            self.done = true;
+        }
+        Ok(())
+    }
+
+    async fn come_back(&mut self) -> Outcome {
+        if self.online.is_some() {
+            self.say("* you are online");
+            return Ok(());
+        }
+        self.go_online().await?;
+        if let Some((room, next)) = self.room {
+            self.commands.push_back(Command::Follow(room, next));
+        }
+        Ok(())
+    }
+
+    /// Starts the oldest message on its way: one at a time, so that they stay in order.
+    fn send_next(&mut self) {
+        if let (None, Some((client, _)), Some(draft)) =
+            (&self.sending, &self.online, self.outbox.front())
+        {
+            let (client, draft) = (client.clone(), draft.clone());
+            self.sending = Some(Box::pin(async move { client.send_draft(draft).await }));
+            self.slow_at = Some(Instant::now() + SLOW);
+        }
+    }
+
+    fn on_slow(&mut self) {
+        self.slow_at = None;
+        // While the server is known to be away, that was said already.
+        if self.connection == Connection::Live {
+            let line = self.outbox.front().map_or_else(String::new, text_of);
+            self.say(&format!("* the server has not confirmed this yet: {line}"));
+        }
+    }
+
+    fn on_sent(&mut self, result: Result<Sent, SendError>) {
+        self.sending = None;
+        self.slow_at = None;
+        let line = self.outbox.front().map_or_else(String::new, text_of);
+        match result {
+            Ok(sent) => {
+                self.outbox.pop_front();
+                if self.args.receipts {
+                    self.say(&format!("* sent #{}: {line}", sent.seq));
+                }
+            }
+            Err(SendError::Deadline { .. }) => self.say(&format!("* still not sent: {line}")),
+            Err(SendError::Closed) => {}
+            Err(SendError::Refused { message, .. }) => {
+                self.outbox.pop_front();
+                self.say(&format!("* not sent: {line}: {}", clean(&message)));
+            }
+            Err(error) => {
+                self.outbox.pop_front();
+                self.say(&format!("* not sent: {line}: {error}"));
+            }
+        }
+    }
+
+    /// Sends typed lines to `to` from now on.
+    pub(crate) fn talk_to(&mut self, to: Receiver) {
+        if self.current == Some(to) {
+            return;
+        }
+        self.current = Some(to);
+        let name = self.names.receiver(to);
+        self.say(&format!("* now talking to {name}"));
+    }
+}
+
+fn text_of(draft: &Draft) -> String {
+    match &draft.content {
+        Content::Text(text) => clean(text),
+        _ => String::new(),
+    }
+}
+
+async fn next_event(online: &mut Option<(Client, Events)>) -> Option<Event> {
+    match online {
+        Some((_, events)) => events.next().await,
+        None => pending().await,
+    }
+}
+
+async fn finished<T>(work: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => pending().await,
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+/// SIGTERM and SIGHUP: the terminal gets its settings back before the chat ends.
+#[cfg(unix)]
+struct Signals([Option<tokio::signal::unix::Signal>; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> Self {
+        use tokio::signal::unix::{SignalKind, signal};
+        Self([SignalKind::terminate(), SignalKind::hangup()].map(|kind| signal(kind).ok()))
+    }
+
+    async fn next(&mut self) {
+        let [terminate, hangup] = &mut self.0;
+        tokio::select! {
+            Some(()) = received(terminate) => {}
+            Some(()) = received(hangup) => {}
+            else => pending().await,
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn received(signal: &mut Option<tokio::signal::unix::Signal>) -> Option<()> {
+    signal.as_mut()?.recv().await
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    const fn new() -> Self {
+        Self
+    }
+
+    async fn next(&mut self) {
+        pending().await
+    }
+}

@@ -1,0 +1,210 @@
+//! Turns the bytes of a terminal into keys. Knows no line.
+
+/// A key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Key {
+    Char(char),
+    Enter,
+    Backspace,
+    Delete,
+    Left,
+    Right,
+    WordLeft,
+    WordRight,
+    Home,
+    End,
+    Older,
+    Newer,
+    KillBefore,
+    KillAfter,
+    KillWord,
+    Clear,
+    Interrupt,
+    EndOfInput,
+}
+
+/// The longest sequence that a key sends; a longer one is not a key.
+const SEQUENCE_MAX: usize = 16;
+
+/// Decodes bytes; a key may be cut anywhere.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pending: Vec<u8>,
+}
+
+/// The first thing in some bytes.
+enum Head {
+    /// A key of this many bytes.
+    Key(Key, usize),
+    /// Bytes that are no key.
+    Skip(usize),
+    /// A key whose rest has not come yet.
+    Partial,
+}
+
+impl Keys {
+    /// Decodes what came, together with what was left from before.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
+        self.pending.extend_from_slice(bytes);
+        let mut keys = Vec::new();
+        let mut rest = self.pending.as_slice();
+        while !rest.is_empty() {
+            let taken = match head(rest) {
+                Head::Key(key, taken) => {
+                    keys.push(key);
+                    taken
+                }
+                Head::Skip(taken) => taken,
+                Head::Partial => break,
+            };
+            rest = rest.get(taken..).unwrap_or_default();
+        }
+        self.pending = rest.to_vec();
+        keys
+    }
+}
+
+fn head(bytes: &[u8]) -> Head {
+    let Some(first) = bytes.first() else {
+        return Head::Partial;
+    };
+    match first {
+        0x1b => escape(bytes),
+        0x00..0x20 | 0x7f => control(*first).map_or(Head::Skip(1), |key| Head::Key(key, 1)),
+        _ => character(bytes),
+    }
+}
+
+/// The keys of control characters, as shells have them.
+const fn control(byte: u8) -> Option<Key> {
+    Some(match byte {
+        0x01 => Key::Home,
+        0x02 => Key::Left,
+        0x03 => Key::Interrupt,
+        0x04 => Key::EndOfInput,
+        0x05 => Key::End,
+        0x06 => Key::Right,
+        0x08 | 0x7f => Key::Backspace,
+        b'\t' => Key::Char(' '),
+        b'\r' | b'\n' => Key::Enter,
+        0x0b => Key::KillAfter,
+        0x0c => Key::Clear,
+        0x0e => Key::Newer,
+        0x10 => Key::Older,
+        0x15 => Key::KillBefore,
+        0x17 => Key::KillWord,
+        _ => return None,
+    })
+}
+
+fn character(bytes: &[u8]) -> Head {
+    for len in 1..=bytes.len().min(4) {
+        let part = bytes.get(..len).unwrap_or_default();
+        if let Some(c) = std::str::from_utf8(part)
+            .ok()
+            .and_then(|s| s.chars().next())
+        {
+            // C1 controls could steer the terminal when the line is drawn.
+            return if c.is_control() {
+                Head::Skip(len)
+            } else {
+                Head::Key(Key::Char(c), len)
+            };
+        }
+    }
+    let complete = bytes.first().map_or(1, |first| match first {
+        0xc2..=0xdf => 2,
+        0xe0..=0xef => 3,
+        0xf0..=0xf4 => 4,
+        _ => 1,
+    });
+    if bytes.len() < complete {
+        Head::Partial
+    } else {
+        Head::Skip(1)
+    }
+}
+
+/// `ESC [ …`, `ESC O …`, and Alt with a letter.
+fn escape(bytes: &[u8]) -> Head {
+    match bytes.get(1) {
+        None => Head::Partial,
+        Some(b'[' | b'O') => {
+            let body = bytes.get(2..).unwrap_or_default();
+            let Some(end) = body.iter().position(|b| (0x40..=0x7e).contains(b)) else {
+                return if bytes.len() > SEQUENCE_MAX {
+                    Head::Skip(bytes.len())
+                } else {
+                    Head::Partial
+                };
+            };
+            let len = end + 3;
+            let sequence = body.get(..=end).unwrap_or_default();
+            named(sequence).map_or(Head::Skip(len), |key| Head::Key(key, len))
+        }
+        Some(b'b') => Head::Key(Key::WordLeft, 2),
+        Some(b'f') => Head::Key(Key::WordRight, 2),
+        Some(0x7f) => Head::Key(Key::KillWord, 2),
+        // A lone Escape before another key.
+        Some(_) => Head::Skip(1),
+    }
+}
+
+fn named(sequence: &[u8]) -> Option<Key> {
+    Some(match sequence {
+        b"A" => Key::Older,
+        b"B" => Key::Newer,
+        b"C" => Key::Right,
+        b"D" => Key::Left,
+        b"H" | b"1~" | b"7~" => Key::Home,
+        b"F" | b"4~" | b"8~" => Key::End,
+        b"3~" => Key::Delete,
+        b"1;5C" | b"1;3C" => Key::WordRight,
+        b"1;5D" | b"1;3D" => Key::WordLeft,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_read_however_they_are_cut() {
+        let bytes = "a\u{1b}[D你\u{1b}[3~\u{1b}[1;5C\u{1b}[200~é\u{1b}OF😀\r\u{3}".as_bytes();
+        let whole = Keys::default().read(bytes);
+        let expected = [
+            Key::Char('a'),
+            Key::Left,
+            Key::Char('你'),
+            Key::Delete,
+            Key::WordRight,
+            Key::Char('é'),
+            Key::End,
+            Key::Char('😀'),
+            Key::Enter,
+            Key::Interrupt,
+        ];
+        assert_eq!(whole, expected);
+        for at in 0..bytes.len() {
+            let mut keys = Keys::default();
+            let (before, after) = bytes.split_at(at);
+            let mut read = keys.read(before);
+            read.extend(keys.read(after));
+            assert_eq!(read, expected, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_no_key_are_skipped_and_nothing_is_kept_for_ever() {
+        let mut keys = Keys::default();
+        assert_eq!(
+            keys.read(b"\xff\xfe\x80x\xc2\x9by"),
+            [Key::Char('x'), Key::Char('y')]
+        );
+        assert!(keys.read(b"\x1b[").is_empty());
+        assert!(keys.read(&[b'0'; 40]).is_empty());
+        assert!(keys.pending.is_empty());
+        assert_eq!(keys.read(b"z"), [Key::Char('z')]);
+    }
+}

@@ -1,0 +1,260 @@
+//! The terminal: prints lines above the line that is being typed, which is drawn again below them.
+//!
+//! `keys` turns bytes into keys, `editor` turns keys into a line, `raw` has the terminal hand over
+//! each key as it is pressed. Without a terminal (a pipe, a file, `TERM=dumb`) lines are read and
+//! printed as they are.
+
+mod editor;
+mod keys;
+mod raw;
+
+use std::collections::VecDeque;
+use std::io::{Read as _, Write as _, stdin, stdout};
+
+use tokio::sync::mpsc;
+use unicode_width::UnicodeWidthStr as _;
+
+use editor::{Editor, Pressed};
+use keys::Keys;
+use raw::{Raw, Resizes};
+
+/// Bytes read at a time.
+const CHUNK: usize = 4 * 1024;
+/// Chunks that wait: somebody who pastes a book waits for the chat, not the other way round.
+const CHUNKS: usize = 16;
+/// The longest line of a pipe, in bytes; the rest of it becomes the next line.
+const LINE_MAX: usize = 64 * 1024;
+
+/// Input of the user.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A line that was entered.
+    Line(String),
+    /// Ctrl-C on an empty line.
+    Interrupt,
+}
+
+/// How lines are read.
+enum Mode {
+    /// Key by key, with a prompt.
+    Keys(Box<Screen>),
+    /// Line by line.
+    Lines(Vec<u8>),
+}
+
+/// A terminal in raw mode, and the line on it.
+struct Screen {
+    /// Gives the terminal its settings back when it is dropped.
+    _raw: Raw,
+    resizes: Resizes,
+    keys: Keys,
+    editor: Editor,
+    prompt: String,
+    /// Whether notices are dimmed and names stand out.
+    colour: bool,
+}
+
+/// The terminal of the chat.
+pub(crate) struct Terminal {
+    mode: Mode,
+    chunks: mpsc::Receiver<Vec<u8>>,
+    ready: VecDeque<Input>,
+    ended: bool,
+}
+
+impl Terminal {
+    /// Takes the terminal over, if there is one. Must be called within a tokio runtime.
+    pub(crate) fn open() -> Self {
+        let mode = match Raw::enter() {
+            Some(raw) => Mode::Keys(Box::new(Screen {
+                _raw: raw,
+                resizes: Resizes::new(),
+                keys: Keys::default(),
+                editor: Editor::default(),
+                prompt: "> ".to_owned(),
+                colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            })),
+            None => Mode::Lines(Vec::new()),
+        };
+        Self {
+            mode,
+            chunks: chunks(),
+            ready: VecDeque::new(),
+            ended: false,
+        }
+    }
+
+    /// Prints a line above the one that is being typed.
+    pub(crate) fn say(&mut self, line: &str) {
+        match &mut self.mode {
+            Mode::Keys(screen) => screen.say(line),
+            Mode::Lines(_) => print(&format!("{line}\n")),
+        }
+    }
+
+    /// Changes the prompt; without a terminal there is none.
+    pub(crate) fn prompt(&mut self, prompt: &str) {
+        if let Mode::Keys(screen) = &mut self.mode
+            && screen.prompt != prompt
+        {
+            prompt.clone_into(&mut screen.prompt);
+            screen.draw();
+        }
+    }
+
+    /// The next input; `None` at its end. Dropping the future loses nothing.
+    pub(crate) async fn next(&mut self) -> Option<Input> {
+        loop {
+            if let Some(input) = self.ready.pop_front() {
+                return Some(input);
+            }
+            if self.ended {
+                return None;
+            }
+            match &mut self.mode {
+                Mode::Keys(screen) => tokio::select! {
+                    chunk = self.chunks.recv() => match chunk {
+                        Some(bytes) => screen.typed(&bytes, &mut self.ready, &mut self.ended),
+                        None => self.ended = true,
+                    },
+                    () = screen.resizes.next() => screen.draw(),
+                },
+                Mode::Lines(line) => {
+                    let bytes = self.chunks.recv().await;
+                    self.ended = bytes.is_none();
+                    // A last line without an end is one, too.
+                    split(line, bytes.as_deref().unwrap_or(b"\n"), &mut self.ready);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Mode::Keys(_) = &self.mode {
+            print("\r\u{1b}[K");
+        }
+    }
+}
+
+impl Screen {
+    fn say(&self, line: &str) {
+        let line = if self.colour {
+            styled(line)
+        } else {
+            line.to_owned()
+        };
+        print(&format!("\r\u{1b}[K{line}\r\n{}", self.line()));
+    }
+
+    fn draw(&self) {
+        print(&format!("\r\u{1b}[K{}", self.line()));
+    }
+
+    /// The prompt and the typed text, with the cursor where it belongs. Never longer than the
+    /// terminal is wide: a line that wraps could not be drawn over.
+    fn line(&self) -> String {
+        let columns = Raw::columns();
+        let prompt = editor::cut(&self.prompt, columns / 2);
+        let taken = prompt.width();
+        let (text, cursor) = self.editor.window(columns.saturating_sub(taken + 1));
+        let column = taken + cursor;
+        match column {
+            0 => format!("{prompt}{text}\r"),
+            _ => format!("{prompt}{text}\r\u{1b}[{column}C"),
+        }
+    }
+
+    fn typed(&mut self, bytes: &[u8], ready: &mut VecDeque<Input>, ended: &mut bool) {
+        for key in self.keys.read(bytes) {
+            match self.editor.press(key) {
+                Pressed::Changed => {}
+                Pressed::Line(line) => {
+                    // The line stays on the screen as it was typed.
+                    let shown = editor::printable(&line);
+                    print(&format!("\r\u{1b}[K{}{shown}\r\n", self.prompt));
+                    ready.push_back(Input::Line(line));
+                }
+                Pressed::Interrupt => ready.push_back(Input::Interrupt),
+                Pressed::End => {
+                    *ended = true;
+                    break;
+                }
+                Pressed::Clear => print("\u{1b}[H\u{1b}[2J"),
+            }
+        }
+        self.draw();
+    }
+}
+
+/// Dims what the program says, and makes the name before a message stand out.
+fn styled(line: &str) -> String {
+    if line.starts_with('*') {
+        return format!("\u{1b}[2m{line}\u{1b}[0m");
+    }
+    match line.split_once(": ") {
+        Some((from, text)) => format!("\u{1b}[1m{from}:\u{1b}[0m {text}"),
+        None => line.to_owned(),
+    }
+}
+
+/// Writes to the terminal. One that is gone is no failure: its input ends soon, too.
+fn print(text: &str) {
+    let mut out = stdout().lock();
+    drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Takes whole lines out of what a pipe brought.
+fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<Input>) {
+    for byte in bytes {
+        if *byte != b'\n' {
+            line.push(*byte);
+        }
+        if *byte == b'\n' || line.len() >= LINE_MAX {
+            let text = String::from_utf8_lossy(line).trim().to_owned();
+            line.clear();
+            if !text.is_empty() {
+                ready.push_back(Input::Line(text));
+            }
+        }
+    }
+}
+
+/// Reads the input in a thread of its own: reading a terminal cannot be interrupted.
+fn chunks() -> mpsc::Receiver<Vec<u8>> {
+    let (tx, rx) = mpsc::channel(CHUNKS);
+    std::thread::spawn(move || {
+        let mut input = stdin().lock();
+        let mut buffer = vec![0; CHUNK];
+        while let Ok(read @ 1..) = input.read(&mut buffer) {
+            let bytes = buffer.get(..read).unwrap_or_default().to_vec();
+            if tx.blocking_send(bytes).is_err() {
+                break;
+            }
+        }
+    });
+    rx
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_cut_into_lines_wherever_its_chunks_end() {
+        let (mut line, mut ready) = (Vec::new(), VecDeque::new());
+        for chunk in ["one\r\n\ntw", "o\nthr", "ee", "\n"] {
+            split(&mut line, chunk.as_bytes(), &mut ready);
+        }
+        let lines = ["one", "two", "three"].map(|line| Input::Line(line.to_owned()));
+        assert_eq!(Vec::from(ready), lines);
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_grow() {
+        let (mut line, mut ready) = (Vec::new(), VecDeque::new());
+        split(&mut line, &vec![b'x'; LINE_MAX + 1], &mut ready);
+        assert_eq!((line.len(), ready.len()), (1, 1));
+    }
+}

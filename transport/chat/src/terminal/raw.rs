@@ -1,0 +1,103 @@
+//! The terminal's own settings: keys one by one without an echo, and everything as it was before
+//! when the chat ends.
+
+#[cfg(unix)]
+pub(super) use unix::{Raw, Resizes};
+
+#[cfg(not(unix))]
+pub(super) use other::{Raw, Resizes};
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{IsTerminal as _, stdin, stdout};
+
+    use rustix::termios::{
+        InputModes, LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr,
+    };
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    /// Columns where the terminal does not say.
+    const COLUMNS: usize = 80;
+
+    /// The settings from before; put back when this is dropped.
+    pub(in crate::terminal) struct Raw(Termios);
+
+    impl Raw {
+        /// Changes the settings, if input and output are a terminal that can move its cursor.
+        pub(in crate::terminal) fn enter() -> Option<Self> {
+            let plain =
+                std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+            if plain || !stdin().is_terminal() || !stdout().is_terminal() {
+                return None;
+            }
+            let before = tcgetattr(stdin()).ok()?;
+            let mut raw = before.clone();
+            // Without ISIG Ctrl-C is a key: it clears the line first.
+            raw.local_modes -=
+                LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
+            raw.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IXON;
+            tcsetattr(stdin(), OptionalActions::Now, &raw).ok()?;
+            Some(Self(before))
+        }
+
+        /// The terminal's width.
+        pub(in crate::terminal) fn columns() -> usize {
+            let size = tcgetwinsize(stdout()).map_or(0, |size| size.ws_col.into());
+            if size == 0 { COLUMNS } else { size }
+        }
+    }
+
+    impl Drop for Raw {
+        fn drop(&mut self) {
+            let _ = tcsetattr(stdin(), OptionalActions::Now, &self.0);
+        }
+    }
+
+    /// Changes of the terminal's size.
+    pub(in crate::terminal) struct Resizes(Option<Signal>);
+
+    impl Resizes {
+        pub(in crate::terminal) fn new() -> Self {
+            Self(signal(SignalKind::window_change()).ok())
+        }
+
+        pub(in crate::terminal) async fn next(&mut self) {
+            let came = match &mut self.0 {
+                Some(signal) => signal.recv().await,
+                None => None,
+            };
+            if came.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+mod other {
+    /// No terminal is taken over: lines are read as the system hands them out.
+    pub(in crate::terminal) struct Raw(std::convert::Infallible);
+
+    impl Raw {
+        pub(in crate::terminal) const fn enter() -> Option<Self> {
+            None
+        }
+
+        pub(in crate::terminal) const fn columns() -> usize {
+            80
+        }
+    }
+
+    /// No size, no changes.
+    pub(in crate::terminal) struct Resizes;
+
+    impl Resizes {
+        pub(in crate::terminal) const fn new() -> Self {
+            Self
+        }
+
+        pub(in crate::terminal) async fn next(&mut self) {
+            std::future::pending().await
+        }
+    }
+}

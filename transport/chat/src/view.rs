@@ -1,0 +1,140 @@
+//! Words for what the chat prints. Lines of people read `name: text`; lines of the program begin
+//! with `*`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use gimlet_client::{ApiError, Content, Inbound, Receiver, Sender};
+
+use crate::args::Args;
+use crate::names::Names;
+
+/// A message younger than this is shown without its age.
+const RECENT: Duration = Duration::from_mins(1);
+
+/// Others' text without what could steer the terminal.
+pub(crate) fn clean(text: &str) -> String {
+    let shown = text.replace(['\n', '\t'], " ");
+    shown.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// A message in one line. `age` is shown with messages that were missed.
+pub(crate) fn message(message: &Inbound, names: &Names, age: Option<Duration>) -> String {
+    let text = content(&message.content);
+    let from = match &message.sender {
+        _ if message.own => "you".to_owned(),
+        Sender::User { id, .. } => names.person(*id),
+        Sender::Business => "service".to_owned(),
+        _ => "server".to_owned(),
+    };
+    let place = match message.receiver {
+        Receiver::User(_) if !message.own => String::new(),
+        to if message.own => format!(" to {}", names.receiver(to)),
+        to => format!(" in {}", names.receiver(to)),
+    };
+    let age = age.map_or_else(String::new, |age| format!(" ({})", ago(age)));
+    format!("{from}{place}{age}: {text}")
+}
+
+/// How long ago a message was sent, by this machine's clock; `None` if that is just now or unknown.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "shown to a person, and nothing is decided by it"
+)]
+pub(crate) fn age(message: &Inbound) -> Option<Duration> {
+    let sent = u64::try_from(message.sent_at_ms)
+        .ok()
+        .filter(|ms| *ms > 0)?;
+    let sent = UNIX_EPOCH + Duration::from_millis(sent);
+    let age = SystemTime::now().duration_since(sent).ok()?;
+    (age >= RECENT).then_some(age)
+}
+
+fn ago(age: Duration) -> String {
+    let minutes = age.as_secs() / 60;
+    match minutes {
+        0..60 => format!("{minutes} min ago"),
+        60..2_880 => format!("{} h ago", minutes / 60),
+        _ => format!("{} days ago", minutes / 1_440),
+    }
+}
+
+fn content(content: &Content) -> String {
+    match content {
+        Content::Text(text) | Content::Custom(text) => clean(text),
+        Content::Image(image) => format!("(picture {})", clean(&image.url)),
+        Content::File(file) => format!("(file {} {})", clean(&file.name), clean(&file.url)),
+        Content::Voice(voice) => format!("(voice {})", clean(&voice.url)),
+        Content::Face(face) => format!("(sticker {})", clean(&face.face_url)),
+        Content::Location(place) => format!("(place {})", clean(&place.desc)),
+        Content::Command(command) => format!("(command {} of another program)", command.code),
+        _ => "(a kind of content that this chat cannot show)".to_owned(),
+    }
+}
+
+/// A failed call, in words that say what to do.
+pub(crate) fn explain(args: &Args, error: &ApiError) -> String {
+    match error.code {
+        14 | 4 if error.message.contains("certificate") => format!(
+            "the certificate of {} is not accepted ({}): give the CA's certificate with --ca FILE",
+            args.grpc,
+            clean(&error.message)
+        ),
+        14 | 4 => format!(
+            "the server does not answer at {}: start one with `gimlet`, or give its address with \
+             --grpc",
+            args.grpc
+        ),
+        10_010 => format!(
+            "the server does not accept the code {}: give the right one with --code",
+            args.code
+        ),
+        _ => clean(&error.message),
+    }
+}
+
+/// The reason why a connection ended, without the system's error number.
+pub(crate) fn reason(reason: &str) -> String {
+    let words = clean(reason);
+    match words.split_once(" (os error") {
+        Some((before, _)) => before.to_owned(),
+        None => words,
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+pub(crate) fn and(names: &[String]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        [one] => one.clone(),
+        [before @ .., last] => format!("{} and {last}", before.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_others_is_one_line_that_steers_nothing() {
+        assert_eq!(clean("a\nb\u{1b}[31m\r\u{9b}c"), "a b[31mc");
+    }
+
+    #[test]
+    fn ages_and_lists_read_as_people_say_them() {
+        let ago = |minutes: u64| ago(Duration::from_secs(minutes * 60));
+        assert_eq!(ago(1), "1 min ago");
+        assert_eq!(ago(59), "59 min ago");
+        assert_eq!(ago(150), "2 h ago");
+        assert_eq!(ago(3 * 1_440), "3 days ago");
+        let names = |all: &[&str]| and(&all.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert_eq!(names(&["a"]), "a");
+        assert_eq!(names(&["a", "b", "c"]), "a, b and c");
+    }
+
+    #[test]
+    fn a_reason_has_no_error_number() {
+        let text = "cannot connect to tcp://127.0.0.1:1: Connection refused (os error 111)";
+        let short = "cannot connect to tcp://127.0.0.1:1: Connection refused";
+        assert_eq!(reason(text), short);
+    }
+}

@@ -1,0 +1,242 @@
+//! When a legacy TCP client gets its next frame.
+//!
+//! fim parses one frame per socket read. Two frames that arrive together leave it a frame behind for as
+//! long as the connection lives, so a frame must not leave before the one before it was read. Its ack
+//! says so: fim acks each push and each page that is not empty, and nothing else. A client that does
+//! not ack gets the next frame after a wait, so that it never starves.
+//!
+//! Pure: the caller says what was written, what came in, and what time it is.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Shortest wait for the ack of a client that has acked before. It covers a mobile network's round
+/// trip with the time that the client takes.
+const MIN_ACK_WAIT: Duration = Duration::from_secs(1);
+
+/// The same for a client that has not: perhaps it never does.
+const MIN_FIRST_ACK_WAIT: Duration = Duration::from_millis(500);
+
+/// Longest wait for an ack; between the two it follows the slowest recent round trip.
+const MAX_ACK_WAIT: Duration = Duration::from_secs(2);
+
+/// Round trips that a wait for an ack lasts.
+const ACK_WAIT_ROUND_TRIPS: u32 = 4;
+
+/// Acks that may fail to come in a row. After that the client is taken for one that does not ack,
+/// until it does.
+const MAX_MISSED_ACKS: u8 = 3;
+
+/// What a legacy client has to do before it gets its next push.
+#[derive(Debug)]
+pub(super) struct Pacing {
+    /// Shortest pause after a frame, and the whole of it for a client that does not ack.
+    min_wait: Duration,
+    /// Until when no push is written; `None` if one may be.
+    until: Option<Instant>,
+    /// When the last frame was written.
+    written: Instant,
+    /// The number that the ack of the last frame names.
+    last: i64,
+    /// Frames that the client acks and has not.
+    unacked: u32,
+    /// Acks that did not come in time, in a row.
+    missed: u8,
+    /// Whether an ack has ever come.
+    has_acked: bool,
+    /// The slowest recent time between a frame and what the client wrote after it.
+    round_trip: Duration,
+    /// The heartbeat whose answer waits for the ack of a push, by its request id.
+    pub(super) heartbeat: Option<i64>,
+}
+
+impl Pacing {
+    pub(super) fn new(min_wait: Duration, now: Instant) -> Self {
+        Self {
+            min_wait,
+            until: None,
+            written: now,
+            last: 0,
+            unacked: 0,
+            missed: 0,
+            has_acked: false,
+            round_trip: Duration::ZERO,
+            heartbeat: None,
+        }
+    }
+
+    /// Until when no push is written.
+    pub(super) const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// Whether a push has to wait.
+    pub(super) fn holds(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// Whether it is the ack of a push or a page that is waited for.
+    pub(super) fn awaits_ack(&self, now: Instant) -> bool {
+        self.unacked > 0 && self.holds(now)
+    }
+
+    /// Ends a wait whose time is over; returns whether there was one.
+    pub(super) fn expire(&mut self, now: Instant) -> bool {
+        if self.until.is_none_or(|until| now < until) {
+            return false;
+        }
+        self.until = None;
+        if self.unacked > 0 {
+            self.missed = self.missed.saturating_add(1);
+        }
+        true
+    }
+
+    /// A push or a page was written, which the client acks with this number.
+    pub(super) fn wrote_acked(&mut self, seq: i64, now: Instant) {
+        self.expire(now);
+        self.written = now;
+        self.last = seq;
+        self.unacked = self.unacked.saturating_add(1);
+        self.until = Some(now + self.ack_wait());
+    }
+
+    fn ack_wait(&self) -> Duration {
+        if self.missed >= MAX_MISSED_ACKS {
+            return self.min_wait;
+        }
+        let shortest = if self.has_acked {
+            MIN_ACK_WAIT
+        } else {
+            MIN_FIRST_ACK_WAIT
+        };
+        (self.round_trip * ACK_WAIT_ROUND_TRIPS).clamp(shortest, MAX_ACK_WAIT)
+    }
+
+    /// An answer was written, which the client does not ack. Only time keeps the next push from
+    /// catching up with it on the way, as much as the way takes.
+    pub(super) fn wrote_answer(&mut self, now: Instant) {
+        self.expire(now);
+        self.written = now;
+        let wait = self.round_trip.clamp(self.min_wait, MIN_ACK_WAIT);
+        self.until = self.until.max(Some(now + wait));
+    }
+
+    /// An ack came in. One with another number may be of an earlier frame that was acked late.
+    pub(super) fn heard_ack(&mut self, seq: i64, now: Instant) {
+        self.expire(now);
+        self.missed = 0;
+        self.has_acked = true;
+        let last = seq == self.last || self.unacked <= 1;
+        self.unacked = if last { 0 } else { self.unacked - 1 };
+        if last {
+            self.heard(now);
+        }
+    }
+
+    /// Any other packet came in. It says that an answer was read, but not that a push was: it may
+    /// have been on its way already.
+    pub(super) fn heard_packet(&mut self, now: Instant) {
+        if !self.awaits_ack(now) {
+            self.heard(now);
+        }
+    }
+
+    /// The client has read what was written.
+    fn heard(&mut self, now: Instant) {
+        let took = now - self.written;
+        // Longer is a client that had nothing to say, not a slow network.
+        if self.until.take().is_some() && took <= MAX_ACK_WAIT {
+            self.round_trip = took.max(self.round_trip / 8 * 7);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn start() -> (Pacing, Instant) {
+        let now = Instant::now();
+        (Pacing::new(50 * MS, now), now)
+    }
+
+    #[test]
+    fn a_push_waits_for_the_ack_of_the_one_before_it() {
+        let (mut pacing, now) = start();
+        pacing.wrote_acked(7, now);
+        assert!(pacing.holds(now + 499 * MS));
+        pacing.heard_packet(now + 10 * MS);
+        assert!(pacing.holds(now + 10 * MS), "a heartbeat is no ack");
+        pacing.heard_ack(7, now + 240 * MS);
+        assert!(!pacing.holds(now + 240 * MS));
+    }
+
+    #[test]
+    fn a_client_that_never_acks_gets_the_next_push_after_three_waits_of_half_a_second() {
+        let (mut pacing, mut now) = start();
+        for wait in [500, 500, 500, 50, 50, 50] {
+            pacing.wrote_acked(1, now);
+            assert_eq!(pacing.until(), Some(now + wait * MS));
+            now += wait * MS;
+            assert!(pacing.expire(now));
+        }
+        // One ack, and its acks are waited for again.
+        pacing.wrote_acked(9, now);
+        pacing.heard_ack(9, now);
+        pacing.wrote_acked(10, now);
+        assert_eq!(pacing.until(), Some(now + 1_000 * MS));
+    }
+
+    #[test]
+    fn a_late_ack_of_an_earlier_push_does_not_stand_for_the_last_one() {
+        let (mut pacing, now) = start();
+        pacing.wrote_acked(1, now);
+        let late = now + 501 * MS;
+        pacing.expire(late);
+        pacing.wrote_acked(2, late);
+        pacing.heard_ack(1, late + MS);
+        assert!(pacing.holds(late + MS), "the ack of 2 has not come");
+        pacing.heard_ack(2, late + 2 * MS);
+        assert!(!pacing.holds(late + 2 * MS));
+    }
+
+    #[test]
+    fn acks_that_name_no_number_of_ours_are_counted() {
+        let (mut pacing, now) = start();
+        pacing.wrote_acked(41, now);
+        pacing.heard_ack(0, now);
+        assert!(!pacing.holds(now));
+    }
+
+    #[test]
+    fn the_wait_follows_the_slowest_round_trip_up_to_two_seconds() {
+        let (mut pacing, mut now) = start();
+        for (took, wait) in [(10, 1_000), (400, 1_600), (900, 2_000), (10, 2_000)] {
+            pacing.wrote_acked(1, now);
+            now += took * MS;
+            pacing.heard_ack(1, now);
+            pacing.wrote_acked(2, now);
+            assert_eq!(pacing.until(), Some(now + wait * MS));
+            pacing.heard_ack(2, now);
+        }
+    }
+
+    #[test]
+    fn an_answer_keeps_a_push_as_far_behind_as_the_way_takes() {
+        let (mut pacing, now) = start();
+        pacing.wrote_answer(now);
+        assert_eq!(pacing.until(), Some(now + 50 * MS));
+        pacing.heard_packet(now + 240 * MS);
+        assert!(!pacing.holds(now + 240 * MS));
+        pacing.wrote_answer(now);
+        assert_eq!(pacing.until(), Some(now + 240 * MS));
+        // A heartbeat minutes later measures nothing.
+        pacing.heard_packet(now + 270_000 * MS);
+        pacing.wrote_answer(now);
+        assert_eq!(pacing.until(), Some(now + 240 * MS));
+    }
+}

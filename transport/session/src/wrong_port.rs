@@ -1,0 +1,139 @@
+//! Clients at the wrong port: an HTTP request, gRPC or TLS where gim's frames are expected, and the
+//! like. Recognised by their first bytes, and answered in their own protocol with words that say
+//! where to go, instead of silence.
+
+/// What every HTTP/2 client sends first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// The first words of HTTP/1 requests. None of them begins a frame of gim: behind its two bytes of
+/// length, the third byte would be the tag of a `pb.Input`, and no field of it has these.
+const METHODS: [&[u8]; 8] = [
+    b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PATC", b"DELE", b"CONN",
+];
+/// The head of a TLS handshake record, whatever its version.
+const TLS: &[u8] = &[0x16, 0x03];
+/// Bytes that are needed to tell.
+pub const LEAST: usize = 4;
+
+/// A protocol of another port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foreign {
+    /// HTTP/1: a browser, curl, a probe, a WebSocket client.
+    Http1,
+    /// HTTP/2 without TLS: a gRPC client.
+    Http2,
+    /// TLS.
+    Tls,
+}
+
+impl Foreign {
+    /// Recognises a protocol by the first bytes of a connection, of which [`LEAST`] are enough.
+    #[must_use]
+    pub fn of(first: &[u8]) -> Option<Self> {
+        if first.len() < LEAST {
+            return None;
+        }
+        if PREFACE.starts_with(first) || first.starts_with(PREFACE) {
+            return Some(Self::Http2);
+        }
+        if METHODS.iter().any(|method| first.starts_with(method)) {
+            return Some(Self::Http1);
+        }
+        // 3: TLS 1.0 to 1.3 all write 1 to 3 there; 4 of them are a version that does not exist.
+        let is_tls = first.starts_with(TLS) && first.get(2).is_some_and(|minor| *minor <= 4);
+        is_tls.then_some(Self::Tls)
+    }
+
+    /// The answer that a client of this protocol can show: `text` says what listens here and where
+    /// the client may want to go. TLS has no room for words; its client is told that the handshake
+    /// failed.
+    #[must_use]
+    pub fn answer(self, text: &str) -> Vec<u8> {
+        match self {
+            Self::Http1 => format!(
+                "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
+                 Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
+                text.len() + 1
+            )
+            .into_bytes(),
+            Self::Http2 => go_away(text),
+            // A fatal alert: protocol_version (70).
+            Self::Tls => vec![0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 70],
+        }
+    }
+
+    /// Its name, for the log.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1",
+            Self::Http2 => "HTTP/2 (gRPC)",
+            Self::Tls => "TLS",
+        }
+    }
+}
+
+/// SETTINGS, which HTTP/2 demands first, and GOAWAY with debug data, which gRPC clients show.
+fn go_away(text: &str) -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: u8 = 7;
+    const HTTP_1_1_REQUIRED: u32 = 0xd;
+    let text = text.get(..text.len().min(1_000)).unwrap_or_default();
+    let length = u32::try_from(8 + text.len()).unwrap_or(8);
+    let mut answer = SETTINGS.to_vec();
+    answer.extend(length.to_be_bytes().iter().skip(1));
+    answer.extend([GOAWAY, 0, 0, 0, 0, 0]);
+    answer.extend(0_u32.to_be_bytes());
+    answer.extend(HTTP_1_1_REQUIRED.to_be_bytes());
+    answer.extend(text.as_bytes());
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use gimlet_proto::pb;
+    use prost::Message as _;
+
+    use super::*;
+
+    #[test]
+    fn clients_of_other_ports_are_recognised() {
+        for (first, foreign) in [
+            (&b"GET /ws HTTP/1.1\r\n"[..], Foreign::Http1),
+            (b"POST", Foreign::Http1),
+            (b"PRI * HTTP/2.0\r\n\r\nSM", Foreign::Http2),
+            (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], Foreign::Tls),
+        ] {
+            assert_eq!(Foreign::of(first), Some(foreign), "{first:?}");
+        }
+        assert_eq!(Foreign::of(b"GE"), None, "not enough to tell");
+    }
+
+    /// Whatever its length, a packet is never taken for another protocol.
+    #[test]
+    fn no_packet_is_taken_for_another_protocol() {
+        for kind in [0, 1, 16, 32] {
+            for request_id in [0, i64::MAX] {
+                let input = pb::Input {
+                    r#type: kind,
+                    request_id,
+                    data: vec![7; 40].into(),
+                };
+                let body = input.encode_to_vec();
+                for length in 0..=u16::MAX {
+                    let mut first = length.to_be_bytes().to_vec();
+                    first.extend(body.iter().take(LEAST));
+                    assert_eq!(Foreign::of(&first), None, "{first:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_go_away_is_two_whole_frames() {
+        let answer = Foreign::Http2.answer("hello");
+        assert_eq!(&answer[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+        assert_eq!(&answer[9..18], [0, 0, 13, 7, 0, 0, 0, 0, 0]);
+        assert_eq!(answer.len(), 18 + 13);
+        assert!(answer.ends_with(b"hello"));
+    }
+}
