@@ -81,7 +81,7 @@ pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
 }
 
 /// Every prefix of the table above, ascending: what else is found is not ours.
-pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVXZ";
+pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZ";
 
 /// The only `Meta`.
 pub(crate) const META: &[u8] = b"V";
