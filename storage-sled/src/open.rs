@@ -46,6 +46,8 @@ pub struct Opened {
     pub health: Health,
     /// The epoch of its history.
     pub epoch: Epoch,
+    /// The epoch that it had before this opening.
+    former_epoch: Epoch,
     gate: FlushGate,
     exporter: Exporter,
 }
@@ -89,6 +91,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     };
     let db = open_sled(config)?;
     let mut meta = meta(&db, dir, new, clock.now())?;
+    let former_epoch = Epoch(meta.epoch);
     let commits = commits(&db, dir, mark)?;
     let lost = lost.or_else(|| lost_in_tree(dir, mark, commits));
     match lost {
@@ -156,6 +159,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         },
         health,
         epoch: Epoch(meta.epoch),
+        former_epoch,
         gate,
     })
 }
@@ -233,18 +237,18 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
 }
 
 /// Draws a new epoch for a data directory that no process has open, and accepts that it lacks changes.
-/// It blocks as [`open`] does.
+/// Returns the old epoch and the new one. It blocks as [`open`] does.
 ///
 /// # Errors
 /// As those of [`open`].
-pub fn new_epoch(config: &Config, clock: Arc<dyn Clock>) -> Result<Epoch, OpenError> {
+pub fn new_epoch(config: &Config, clock: Arc<dyn Clock>) -> Result<(Epoch, Epoch), OpenError> {
     let config = Config {
         history: History::New,
         ..config.clone()
     };
     let opened = open(&config, clock)?;
     // Dropping it closes the directory: the writer and the readers are waited for.
-    Ok(opened.epoch)
+    Ok((opened.former_epoch, opened.epoch))
 }
 
 fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {

@@ -186,7 +186,9 @@ async fn a_lost_tail_is_refused_until_a_new_epoch_is_drawn() {
     let error = try_open(dir.path()).unwrap_err();
     assert!(matches!(error, OpenError::Lost { .. }), "{error}");
     assert!(error.to_string().contains("gimlet new-epoch"), "{error}");
-    let epoch = new_epoch(&config(dir.path()), Arc::new(SystemClock)).unwrap();
+    let drawn = new_epoch(&config(dir.path()), Arc::new(SystemClock));
+    let (former, epoch) = drawn.unwrap();
+    assert_eq!(former, before);
     assert_ne!(epoch, before);
     let it = try_open(dir.path()).unwrap();
     assert_eq!(it.epoch, epoch);

@@ -8,24 +8,23 @@ use crate::config::{Config, StorageKind};
 /// Ends the history of the configured storage; returns the old epoch and the new one. Running nodes
 /// notice by themselves.
 pub fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
-    let runtime = tokio::runtime::Runtime::new().map_err(ToolError::io("cannot start"))?;
     match config.storage.kind {
         #[cfg(all(unix, feature = "sled"))]
-        StorageKind::Sled => sled(config, &runtime),
+        StorageKind::Sled => sled(config),
         #[cfg(feature = "mysql")]
-        StorageKind::Mysql => runtime.block_on(mysql(config)),
-        other => {
-            drop(runtime);
-            Err(ToolError::Kind(format!(
-                "storage.kind = \"{}\" begins a new history whenever the process starts: start it again",
-                kind(other)
-            )))
+        StorageKind::Mysql => {
+            let runtime = tokio::runtime::Runtime::new().map_err(ToolError::io("cannot start"))?;
+            runtime.block_on(mysql(config))
         }
+        other => Err(ToolError::Kind(format!(
+            "storage.kind = \"{}\" begins a new history whenever the process starts: start it again",
+            kind(other)
+        ))),
     }
 }
 
 #[cfg(all(unix, feature = "sled"))]
-fn sled(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<(Epoch, Epoch), ToolError> {
+fn sled(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
     use std::sync::Arc;
 
     use gimlet_core::time::SystemClock;
@@ -55,14 +54,9 @@ fn sled(config: &Config, runtime: &tokio::runtime::Runtime) -> Result<(Epoch, Ep
         return Err(ToolError::io(what)(error));
     }
     let settings = crate::storage::sled_config(config);
-    let opened = gimlet_storage_sled::open(&settings, Arc::new(SystemClock));
-    let opened = opened.map_err(BackupError::from)?;
-    let (seq, health) = (Arc::clone(&opened.stores.seq), opened.health.clone());
-    drop(opened);
-    let drawn = runtime.block_on(control::new_epoch(&*seq));
-    drop(seq);
-    runtime.block_on(health.closed());
-    Ok(drawn?)
+    // Also accepts a directory that lacks changes, which a server refuses to open.
+    let drawn = gimlet_storage_sled::new_epoch(&settings, Arc::new(SystemClock));
+    Ok(drawn.map_err(BackupError::from)?)
 }
 
 #[cfg(feature = "mysql")]
