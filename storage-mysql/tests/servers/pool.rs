@@ -112,7 +112,10 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     let old = Private::start("");
     let new = Place::new(&servers).await;
     // It has a history of its own: an epoch is drawn when a store is first opened.
-    new.open().await.lasting.close().await;
+    let mut elsewhere = new.config.clone();
+    elsewhere.redis.prefix.push_str("new:");
+    let opened = open(&elsewhere, Arc::new(SystemClock)).await.unwrap();
+    opened.lasting.close().await;
     let database = new.database();
     let mut admin = old.admin().await;
     admin
