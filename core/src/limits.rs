@@ -13,6 +13,8 @@ pub struct Limits {
     pub client_id: usize,
     /// Members of a group; an addition that would pass it is refused.
     pub group_members: usize,
+    /// Users that one user may add to groups in a day; more are refused with 8.
+    pub group_adds: u32,
     /// Sends in one batch of the store.
     pub batch_sends: usize,
     /// Entries in one batch of the store.
@@ -80,7 +82,9 @@ pub struct Limits {
     pub keep_entries: u64,
     /// The node's lease (law 8).
     pub lease: Duration,
-    /// Failed sign-ins per address and per user in a minute.
+    /// Whether a connection ends when the token expires that it signed in with.
+    pub end_expired: bool,
+    /// Failed sign-ins for a user from one address in a minute.
     pub failed_sign_ins: u32,
 }
 
@@ -91,6 +95,7 @@ impl Default for Limits {
             mentions: 200,
             client_id: 64,
             group_members: 10_000,
+            group_adds: 20_000,
             batch_sends: 512,
             batch_entries: 5_000,
             batch_bytes: 4 << 20,
@@ -123,6 +128,7 @@ impl Default for Limits {
             list_page: 50,
             keep_entries: 0,
             lease: Duration::from_secs(15),
+            end_expired: true,
             failed_sign_ins: 10,
         }
     }

@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -47,6 +48,15 @@ pub struct Sent {
     pub repeated: bool,
 }
 
+/// A sign-in that was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The device's new generation.
+    pub generation: Generation,
+    /// How long the token is good for, if the business backend says so.
+    pub token_left: Option<Duration>,
+}
+
 /// What connections ask of the logic role.
 #[async_trait]
 pub trait Logic: Debug + Send + Sync + 'static {
@@ -56,7 +66,7 @@ pub trait Logic: Debug + Send + Sync + 'static {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Generation, Refusal>;
+    ) -> Result<Granted, Refusal>;
 
     /// The epoch of the inboxes' history.
     async fn epoch(&self) -> Result<Epoch, Refusal>;

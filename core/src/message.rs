@@ -105,7 +105,7 @@ pub struct Message {
     pub kind: i32,
     /// The content.
     pub content: Content,
-    /// When it was sent: the client's own statement for users, the server's for the rest.
+    /// When it was sent: as the sender states it, or the server's time.
     pub sent_at: Timestamp,
 }
 
@@ -129,7 +129,7 @@ pub struct Draft {
     pub kind: i32,
     /// The content.
     pub content: Content,
-    /// The time the sender states.
+    /// The time the sender states; 0 for none, and then the server's time is shown.
     pub sent_at: Timestamp,
     /// Whether it is stored; otherwise it is pushed live and forgotten.
     pub persist: bool,

@@ -23,10 +23,16 @@ pub trait Peer: Debug + Send + Sync + 'static {
     /// beyond a bounded queue; returns `false` if they were dropped.
     async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool;
 
-    /// The device has signed in elsewhere with this generation: an older connection of it on that
-    /// node is served nothing more. Waits for the node for a moment; if it has not heard it then,
-    /// it is told again and again, and gets no parcels before.
-    async fn supersede(&self, node: &NodeId, device: DeviceId, generation: Generation);
+    /// The user has signed in elsewhere on this device with this generation: an older connection of
+    /// both on that node is served nothing more. Waits for the node for a moment; if it has not heard
+    /// it then, it is told again and again, and gets no parcels before.
+    async fn supersede(
+        &self,
+        node: &NodeId,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    );
 
     /// Closes the user's connection on this device, or on all its devices, on that node; returns
     /// whether the node has heard it.
@@ -57,7 +63,7 @@ impl Peer for Alone {
         false
     }
 
-    async fn supersede(&self, _node: &NodeId, _device: DeviceId, _generation: Generation) {}
+    async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
 
     async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
         true

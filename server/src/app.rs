@@ -204,6 +204,7 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
         base: base_url(config, addrs),
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
+        origins: crate::lifecycle::origins(config),
         bounds: upload_bounds(config),
     }
 }

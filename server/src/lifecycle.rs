@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gimlet_transport::origins::Origins;
 use gimlet_transport::serve::{AcceptLimits, accept};
 use gimlet_transport_tcp::TcpFrames;
 use tokio::net::TcpListener;
@@ -48,6 +49,11 @@ struct Running {
     tasks: TaskTracker,
     ends: Ends,
     died: mpsc::Sender<RunError>,
+}
+
+/// Pages that may open a WebSocket and upload.
+pub(crate) fn origins(config: &crate::config::Config) -> Origins {
+    Origins::new(&config.http.origins, config.is_development())
 }
 
 impl App {
@@ -166,9 +172,9 @@ impl App {
         }
         #[cfg(feature = "ws")]
         if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
-            use gimlet_transport_ws::{Origins, WsFrames};
+            use gimlet_transport_ws::WsFrames;
             running.tasks.spawn(accept(
-                WsFrames::new(listener, FRAME_MAX, Origins::Any)
+                WsFrames::new(listener, FRAME_MAX, origins(&self.config))
                     .development(self.config.is_development()),
                 Arc::clone(sessions),
                 Arc::clone(&self.places.clients),

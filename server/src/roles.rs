@@ -24,7 +24,7 @@ use crate::app::StartError;
 use crate::cluster::{
     Caller, ClusterId, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer,
 };
-use crate::config::{Config, Direct, Role, RoomPush, StorageKind, SyncFromZero};
+use crate::config::{Config, Direct, GroupAdd, Role, RoomPush, StorageKind, SyncFromZero};
 use crate::storage::Storage;
 
 /// A new connect node compares all heads once the others have found it: what was pushed before
@@ -366,6 +366,10 @@ fn policy(config: &Config) -> service::Policy {
         direct: match config.policy.direct {
             Direct::Anyone => service::Direct::Anyone,
             Direct::Friends => service::Direct::Friends,
+        },
+        group_add: match config.policy.group_add {
+            GroupAdd::Anyone => service::GroupAdd::Anyone,
+            GroupAdd::Friends => service::GroupAdd::Friends,
         },
         room: match config.policy.room {
             RoomPush::Anyone => service::RoomPush::Anyone,

@@ -89,7 +89,11 @@ mod tests {
         for _ in 0..3 {
             assert_eq!(check("guess").await, 10_000);
         }
-        assert_eq!((check("guess").await, check("u").await), (8, 8));
+        assert_eq!(
+            (check("guess").await, check("u").await),
+            (8, 8),
+            "from there"
+        );
         assert_eq!(check("t").await, 0, "its calls go on");
         tokio::time::advance(Duration::from_mins(1)).await;
         assert_eq!(check("u").await, 0);

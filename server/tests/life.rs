@@ -181,6 +181,7 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
     let internal = format!("http://{}", server.addrs().internal.unwrap());
     let mut backend = ConnectIntClient::connect(internal).await?;
     let deliver = |seq, words: &'static str| pb::DeliverMessageReq {
+        user_id: 0,
         device_id: connection.device_id,
         message_send: Some(pb::MessageSend {
             message: Some(pb::Message {

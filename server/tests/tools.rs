@@ -34,12 +34,10 @@ fn tool(data: &Path, args: &[&str]) -> Output {
 /// The output of a tool that does its work.
 fn done(data: &Path, args: &[&str]) -> String {
     let output = tool(data, args);
-    let (out, err) = (
-        output.stdout,
-        String::from_utf8_lossy(&output.stderr).into_owned(),
-    );
-    assert_eq!(output.status.code(), Some(0), "{args:?}: {err}");
-    String::from_utf8(out).unwrap()
+    let out = String::from_utf8(output.stdout).unwrap();
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {out}{err}");
+    out
 }
 
 fn json(data: &Path, args: &[&str]) -> serde_json::Value {

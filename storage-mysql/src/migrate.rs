@@ -262,6 +262,7 @@ mod tests {
                     "ALTER TABLE ",
                     "INSERT INTO ",
                     "DROP TABLE ",
+                    "DELETE FROM ",
                 ];
                 assert!(
                     repeatable.iter().any(|it| statement.starts_with(it)),

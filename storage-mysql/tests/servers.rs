@@ -67,6 +67,7 @@ cases! {
         a_mysql_that_is_away_is_noticed_and_its_return_too,
         an_old_schema_is_refused,
         migrations_run_once,
+        tokens_of_before_stay_good,
         an_expired_key_is_nobodys,
     }
     numbers {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::Page;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
 };
 use gimlet_core::time::Timestamp;
 use gimlet_proto::store::{self, Number};
@@ -106,6 +106,7 @@ fn update(
 fn search(
     shared: &Shared,
     begin: &str,
+    names: Names,
     after: Option<UserId>,
     limit: usize,
 ) -> Result<Page<Account>, Fault> {
@@ -121,7 +122,7 @@ fn search(
     };
     let mut from = None;
     for _ in 0..LOOKED / SLICE {
-        let (users, last) = shared.durable(|rows| slice(rows, begin, from.as_deref()))?;
+        let (users, last) = shared.durable(|rows| slice(rows, begin, names, from.as_deref()))?;
         for user in users {
             keep(&mut found, user);
         }
@@ -139,10 +140,17 @@ fn search(
         for user in found.into_iter().take(limit) {
             // Its name may have changed since its slice was read.
             let now = by_id(rows, user)?;
-            items.extend(now.filter(|it| it.phone == begin || it.nickname.starts_with(begin)));
+            items.extend(now.filter(|it| it.phone == begin || matches(names, &it.nickname, begin)));
         }
         Ok(Page { items, more })
     })
+}
+
+fn matches(names: Names, nickname: &str, key: &str) -> bool {
+    match names {
+        Names::Equal => nickname == key,
+        Names::Begin => nickname.starts_with(key),
+    }
 }
 
 /// The users of the next slice of index rows whose name begins so, and the slice's last row if
@@ -150,15 +158,21 @@ fn search(
 fn slice(
     rows: &Rows<'_>,
     begin: &str,
+    names: Names,
     from: Option<&[u8]>,
 ) -> Result<(Vec<UserId>, Option<Vec<u8>>), Fault> {
     let (mut users, mut read, mut last) = (Vec::new(), 0, None);
-    for row in rows.scan(&key::nickname_prefix(begin), from).take(SLICE) {
+    let mut prefix = key::nickname_prefix(begin);
+    if names == Names::Equal && begin.len() < key::NICKNAME {
+        // What follows a whole name is its user's number, whose first byte is 0.
+        prefix.push(0);
+    }
+    for row in rows.scan(&prefix, from).take(SLICE) {
         let name = row?.0;
         let user = record::key_user(&name)?;
         // A row may hold less of the name than was asked for, or the asked text in its number.
         let known = by_id(rows, user)?;
-        if known.is_some_and(|it| it.nickname.starts_with(begin)) {
+        if known.is_some_and(|it| matches(names, &it.nickname, begin)) {
             users.push(user);
         }
         read += 1;
@@ -167,10 +181,21 @@ fn slice(
     Ok((users, last.filter(|_| read == SLICE)))
 }
 
+/// The token's row, if need be of a version that kept one token for each device.
+fn token_row(
+    rows: &Rows<'_>,
+    user: UserId,
+    device: DeviceId,
+) -> Result<Option<store::Token>, Fault> {
+    if let Some(row) = rows.get(&key::token(device, user))? {
+        return Ok(Some(row));
+    }
+    let earlier: Option<store::Token> = rows.get(&key::tokens(device))?;
+    Ok(earlier.filter(|it| it.user == user.get()))
+}
+
 fn token(rows: &Rows<'_>, user: UserId, device: DeviceId) -> Result<Option<TokenRecord>, Fault> {
-    let row: Option<store::Token> = rows.get(&key::token(device))?;
-    let row = row.filter(|it| it.user == user.get());
-    let read = row.map(|row| {
+    let read = token_row(rows, user, device)?.map(|row| {
         let hash = row.hash.as_ref().try_into();
         Ok(TokenRecord {
             hash: hash.map_err(|_| Fault::Corrupt("a token's hash is not 32 bytes"))?,
@@ -178,6 +203,48 @@ fn token(rows: &Rows<'_>, user: UserId, device: DeviceId) -> Result<Option<Token
         })
     });
     read.transpose()
+}
+
+fn put_token(
+    txn: &mut Txn<'_>,
+    device: DeviceId,
+    row: &store::Token,
+    alone: bool,
+) -> Result<Vec<UserId>, Fault> {
+    let user = record::user(row.user)?;
+    let mut gone = Vec::new();
+    if alone {
+        let mut others = Vec::new();
+        let rows = txn.rows();
+        for found in rows.scan(&key::tokens(device), None) {
+            let (name, value) = found?;
+            let held: store::Token = rows.decode(&name, &value)?;
+            if held.user != row.user {
+                others.push((name.to_vec(), record::user(held.user)?));
+            }
+        }
+        for (name, holder) in others {
+            txn.remove(&name)?;
+            gone.push(holder);
+        }
+    }
+    revoke_token(txn, user, device)?;
+    txn.put(&key::token(device, user), row)?;
+    Ok(gone)
+}
+
+/// Removes the token, also where an earlier version has left it: that row must not come to light
+/// again when the new one goes.
+fn revoke_token(txn: &mut Txn<'_>, user: UserId, device: DeviceId) -> Result<(), Fault> {
+    let name = key::token(device, user);
+    if txn.has(&name)? {
+        txn.remove(&name)?;
+    }
+    let earlier: Option<store::Token> = txn.get(&key::tokens(device))?;
+    if earlier.is_some_and(|it| it.user == user.get()) {
+        txn.remove(&key::tokens(device))?;
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -222,11 +289,12 @@ impl AccountStore for Store {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
         let begin = key.to_owned();
-        let read = move |shared: &Shared| search(shared, &begin, after, limit);
+        let read = move |shared: &Shared| search(shared, &begin, names, after, limit);
         self.with("account.search", read).await
     }
 
@@ -235,15 +303,15 @@ impl AccountStore for Store {
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError> {
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError> {
         let row = store::Token {
             hash: token.hash.to_vec().into(),
             expires_ms: record::ms(token.expires_at),
             user: user.get(),
         };
-        // One token per device: another user's goes with it.
         let put = self.change("account.put_token", Weight::Sets, move |txn| {
-            txn.put(&key::token(device), &row)
+            put_token(txn, device, &row, alone)
         });
         put.await
     }
@@ -258,14 +326,9 @@ impl AccountStore for Store {
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
-        let revoke = self.change(
-            "account.revoke_token",
-            Weight::Removes,
-            move |txn| match token(&txn.rows(), user, device)? {
-                Some(_) => txn.remove(&key::token(device)),
-                None => Ok(()),
-            },
-        );
+        let revoke = self.change("account.revoke_token", Weight::Removes, move |txn| {
+            revoke_token(txn, user, device)
+        });
         revoke.await
     }
 }
@@ -274,6 +337,39 @@ impl AccountStore for Store {
 mod tests {
     use super::*;
     use crate::rows::Layer;
+
+    #[test]
+    fn a_token_of_an_earlier_version_stays_good() {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let heads = crate::heads::Heads::default();
+        let mut txn = Txn::new(&db, &heads, Timestamp(0));
+        let id = |n| UserId::new(n).unwrap();
+        let (alice, bob, carol, device) = (id(5), id(6), id(7), DeviceId::new(7).unwrap());
+        let row = |user: UserId, n| store::Token {
+            hash: vec![n; 32].into(),
+            expires_ms: 9,
+            user: user.get(),
+        };
+        let held = |txn: &Txn<'_>, user| {
+            let found = token(&txn.rows(), user, device).unwrap();
+            found.map(|it| it.hash[0])
+        };
+        // As the earlier version wrote it: one row for each device.
+        txn.put(&key::tokens(device), &row(alice, 1)).unwrap();
+        assert_eq!((held(&txn, alice), held(&txn, bob)), (Some(1), None));
+        put_token(&mut txn, device, &row(bob, 2), false).unwrap();
+        assert_eq!((held(&txn, alice), held(&txn, bob)), (Some(1), Some(2)));
+        // A new one takes its place, and is not followed by it when it goes.
+        put_token(&mut txn, device, &row(alice, 3), false).unwrap();
+        assert_eq!(held(&txn, alice), Some(3));
+        revoke_token(&mut txn, alice, device).unwrap();
+        assert_eq!((held(&txn, alice), held(&txn, bob)), (None, Some(2)));
+        txn.put(&key::tokens(device), &row(alice, 1)).unwrap();
+        let mut gone = put_token(&mut txn, device, &row(carol, 4), true).unwrap();
+        gone.sort_unstable();
+        assert_eq!(gone, [alice, bob]);
+        assert_eq!((held(&txn, alice), held(&txn, carol)), (None, Some(4)));
+    }
 
     #[test]
     fn a_search_looks_at_a_slice_at_a_time_and_misses_nobody() {
@@ -293,7 +389,7 @@ mod tests {
         let rows = Rows::new(&db, &layer);
         let (mut sizes, mut all, mut from) = (Vec::new(), Vec::new(), None);
         loop {
-            let (users, last) = slice(&rows, "sam", from.as_deref()).unwrap();
+            let (users, last) = slice(&rows, "sam", Names::Begin, from.as_deref()).unwrap();
             sizes.push(users.len());
             all.extend(users.iter().map(|it| it.get()));
             from = last;

@@ -53,11 +53,20 @@ fn agree(
     let Some(asked) = txn.get::<store::Friend>(&key::request(requester, user))? else {
         return Ok(Agreed::NoRequest);
     };
-    // A request of the user's own goes too: a mutual request is one friendship.
+    // A request of the user's own goes too: a mutual request is one friendship, and keeps what was
+    // kept with it.
+    let own: Option<store::Friend> = txn.get(&key::request(user, requester))?;
+    let mut agreed = agreed.clone();
+    if let Some(own) = own {
+        agreed.extra = own.extra;
+        if agreed.remarks.is_empty() {
+            agreed.remarks = own.remarks;
+        }
+    }
     txn.remove(&key::request(requester, user))?;
     txn.remove(&key::request(user, requester))?;
     txn.put(&key::friend(requester, user), &asked)?;
-    txn.put(&key::friend(user, requester), agreed)?;
+    txn.put(&key::friend(user, requester), &agreed)?;
     Ok(Agreed::Now(append(txn, pushes)?))
 }
 
@@ -98,18 +107,25 @@ impl FriendStore for Store {
         remarks: Option<&str>,
         extra: Option<&str>,
         at: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Friend>, StoreError> {
         let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
         let change = self.change("friend.set", Weight::Adds, move |txn| {
-            let name = key::friend(user, friend);
+            let mut name = key::friend(user, friend);
+            if !txn.has(&name)? {
+                name = key::request(user, friend);
+            }
             let Some(mut row) = txn.get::<store::Friend>(&name)? else {
-                return Ok(false);
+                return Ok(None);
             };
             set(&mut row.remarks, remarks.as_deref());
             set(&mut row.extra, extra.as_deref());
             row.updated_ms = record::ms(at);
             txn.put(&name, &row)?;
-            Ok(true)
+            Ok(Some(Friend {
+                user: friend,
+                remarks: row.remarks,
+                extra: row.extra,
+            }))
         });
         change.await
     }

@@ -21,7 +21,7 @@
 //! | `Q` | user, asked user | `Friend`: a request not yet answered | writer |
 //! | `R` | body | `BodyRefs` | writer |
 //! | `S` | user, device | `Number`: the device's ack | all |
-//! | `T` | device | `Token` | all |
+//! | `T` | device, user; of earlier versions device alone | `Token` | all |
 //! | `U` | user, group | nothing: the groups of a user | all |
 //! | `V` | – | `Meta` | all |
 //! | `W` | – | the number of the last commit (`stamp`) | opening |
@@ -112,8 +112,14 @@ pub(crate) fn nickname(name: &str, user: UserId) -> Vec<u8> {
     key
 }
 
-/// A device's token.
-pub(crate) fn token(device: DeviceId) -> One {
+/// A user's token on a device.
+pub(crate) fn token(device: DeviceId, user: UserId) -> Two {
+    two(b'T', device.get(), user.get())
+}
+
+/// What the tokens on a device begin with. The row of exactly this key is a token that a version
+/// wrote which kept one for each device.
+pub(crate) fn tokens(device: DeviceId) -> One {
     one(b'T', device.get())
 }
 

@@ -346,7 +346,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             Ok(())
         })?;
         self.each(b"T", "tokens", |it, name, value| {
-            let place = || format!("token of device {}", key::last_number(name).unwrap_or(0));
+            // A row of an earlier version has the key of its device alone, and the user in its value.
+            let place = || match pair(name) {
+                Some((device, user)) => format!("token of user {user} on device {device}"),
+                None => format!("token of device {}", key::last_number(name).unwrap_or(0)),
+            };
             if let Some(token) = it.decode::<Token>(name, value, place)
                 && (token.hash.len() != 32 || token.user == 0)
             {

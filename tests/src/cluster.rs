@@ -243,13 +243,13 @@ impl Cluster {
         let prefix = setting("GIMLET_STORAGE__REDIS_PREFIX");
         let mut redis = TcpStream::connect(address.unwrap_or_default()).await?;
         let keys = format!(
-            "DEL {prefix}{{d:{}}} {prefix}{{u:{}}}:routes\r\n",
-            who.device_id, who.user_id
+            "HDEL {prefix}{{u:{}}}:routes {}\r\n",
+            who.user_id, who.device_id
         );
         redis.write_all(keys.as_bytes()).await?;
         let mut answer = [0; 4];
         redis.read_exact(&mut answer).await?;
-        assert_eq!(&answer, b":2\r\n", "the device has a route");
+        assert_eq!(&answer, b":1\r\n", "the device has a route");
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gimlet_client::{Api, Credentials};
-use gimlet_core::id::DeviceId;
+use gimlet_core::id::{DeviceId, UserId};
 use gimlet_proto::pb::{self, PackageType, ReceiverType};
 use gimlet_server::Server;
 use prost::Message as _;
@@ -76,7 +76,8 @@ pub async fn run(
     } else {
         None
     };
-    let device = DeviceId::from_wire(slow.device_id);
+    let user = UserId::from_wire(slow.user_id);
+    let seat = user.zip(DeviceId::from_wire(slow.device_id));
     let node = server.node();
     let node = node.ok_or_else(|| io::Error::other("the server has not all roles"))?;
     let hub = node.gateway().hub();
@@ -95,8 +96,8 @@ pub async fn run(
         }
         outcome.latency.push(start.elapsed());
         while from.reader.next().await?.r#type != PackageType::PtSend as i32 {}
-        let queued = device
-            .and_then(|d| hub.owner(d))
+        let queued = seat
+            .and_then(|(user, device)| hub.owner(user, device))
             .map_or(0, |handle| handle.queued_bytes());
         outcome.queued = outcome.queued.max(queued);
     }

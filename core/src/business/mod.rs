@@ -4,6 +4,7 @@
 //! over [`AccountStore`](crate::store::AccountStore).
 
 use std::fmt::Debug;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -46,6 +47,17 @@ pub trait Business: Debug + Send + Sync + 'static {
     /// Accepts the token, or refuses it with [`Refusal::Unauthorized`]. Any other refusal says that
     /// the backend could not be asked.
     async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal>;
+
+    /// The same, and how long the token is good for, if the backend says so: a connection ends with
+    /// the token it signed in with.
+    async fn auth_for(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Option<Duration>, Refusal> {
+        self.auth(user, device, token).await.map(|()| None)
+    }
 
     /// These users, in no particular order; an unknown one is left out.
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal>;

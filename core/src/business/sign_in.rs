@@ -13,6 +13,9 @@ pub struct SignIn {
     pub code: String,
     /// The device, which is registered.
     pub device: DeviceId,
+    /// A user and a token that the caller shows for this device, right or not. A right one proves
+    /// that the caller holds the device, and then other users' sign-ins on it end.
+    pub holder: Option<(UserId, String)>,
 }
 
 impl fmt::Debug for SignIn {
@@ -30,6 +33,8 @@ pub struct SignedIn {
     pub user: UserId,
     /// What the device proves itself with from now on.
     pub token: String,
+    /// Other users whose tokens on this device ended. Whoever calls it closes their connections.
+    pub ended: Vec<UserId>,
 }
 
 impl fmt::Debug for SignedIn {

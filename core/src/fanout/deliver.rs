@@ -135,7 +135,6 @@ impl Fanout {
                 before.extend(self.known(route.device).await);
             }
         }
-        before.retain(|device| device.user == Some(user));
         let mut all = !before.is_empty();
         for device in before {
             all &= self.shut_out(user, device, &deaf).await;
@@ -150,7 +149,12 @@ impl Fanout {
     async fn routes_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Route> {
         let read = async {
             match device {
-                Some(device) => Ok(self.routes.device(device).await?.into_iter().collect()),
+                Some(device) => Ok(self
+                    .routes
+                    .device(user, device)
+                    .await?
+                    .into_iter()
+                    .collect()),
                 None => self.routes.of(&[user]).await,
             }
         };
@@ -189,12 +193,16 @@ impl Fanout {
         let Some(devices) = &self.devices else {
             return false;
         };
-        // Signed in anew since: that takes over by itself, and must not be shut out.
-        let now = self.known(device).await;
-        if now.is_none_or(|now| now.generation != before.generation) {
+        // Signed in anew since: that takes over by itself, and must not be shut out. Another user who
+        // signed in under this device's id took nothing over.
+        let Some(now) = self.known(device).await else {
+            return true;
+        };
+        if now.generation != before.generation && now.user == Some(user) {
             return true;
         }
-        let raised = devices.raise(&[(device, user)], before.updated_at).await;
+        let last = now.user.unwrap_or(user);
+        let raised = devices.raise(&[(device, last)], now.updated_at).await;
         let generation = match raised.as_deref() {
             Ok([raised]) => *raised,
             Ok(_) => return false,
@@ -221,7 +229,7 @@ impl Fanout {
         }
         let told = deaf
             .iter()
-            .map(|node| self.peer.supersede(node, device, generation));
+            .map(|node| self.peer.supersede(node, user, device, generation));
         join_all(told).await;
         true
     }

@@ -24,7 +24,7 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.claim", Kind::Unavailable))
     }
 
-    async fn release(&self, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
+    async fn release(&self, _: UserId, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
         Err(StoreError::new("route.release", Kind::Unavailable))
     }
 
@@ -33,7 +33,7 @@ impl DeviceRoute for Broken {
         Err(StoreError::new("route.of", Kind::Unavailable))
     }
 
-    async fn device(&self, _: DeviceId) -> Result<Option<Route>, StoreError> {
+    async fn device(&self, _: UserId, _: DeviceId) -> Result<Option<Route>, StoreError> {
         Err(StoreError::new("route.device", Kind::Unavailable))
     }
 
@@ -72,7 +72,7 @@ impl Peer for Neighbours {
         node.name != "c"
     }
 
-    async fn supersede(&self, node: &NodeId, _: DeviceId, generation: Generation) {
+    async fn supersede(&self, node: &NodeId, _: UserId, _: DeviceId, generation: Generation) {
         let told = (node.name.clone(), generation.0);
         self.told.lock().unwrap().push(told);
     }
@@ -200,12 +200,15 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
 #[tokio::test]
 async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
     for one in [true, false] {
-        older_connection(one).await;
+        for stranger in [false, true] {
+            older_connection(one, stranger).await;
+        }
     }
 }
 
-/// Revokes one device, or all of the user.
-async fn older_connection(one: bool) {
+/// Revokes one device, or all of the user; a stranger may have signed in under its id, and so is the
+/// last user that the store has of it.
+async fn older_connection(one: bool, stranger: bool) {
     let (stores, at) = (memory::stores(), Timestamp(1));
     let held = Route {
         device: device(2),
@@ -229,6 +232,11 @@ async fn older_connection(one: bool) {
         .raise(&[(device(2), user(2))], at)
         .await
         .unwrap();
+    if stranger {
+        let raised = stores.device.raise(&[(device(2), user(9))], at).await;
+        assert!(raised.is_ok());
+    }
+    let raised = 2 + u64::from(stranger);
     stores.route.claim(&held).await.unwrap();
     // Routes may be lost: the devices that have acked are known.
     let ack = AckMark {
@@ -238,7 +246,10 @@ async fn older_connection(one: bool) {
     };
     stores.device.ack(&[ack]).await.unwrap();
     if !one {
-        let gone = stores.route.release(device(2), Generation(1)).await;
+        let gone = stores
+            .route
+            .release(user(2), device(2), Generation(1))
+            .await;
         assert!(gone.unwrap());
     }
     for deaf in [false, true] {
@@ -263,7 +274,7 @@ async fn older_connection(one: bool) {
         told.sort();
         let again = stores.route.claim(&held).await.unwrap();
         if deaf {
-            assert_eq!(told, [("b".to_owned(), 2), ("c".to_owned(), 2)]);
+            assert_eq!(told, [("b".to_owned(), raised), ("c".to_owned(), raised)]);
             assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
             assert!(stores.route.of(&[user(2)]).await.unwrap().is_empty());
         } else {
@@ -293,7 +304,7 @@ async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
             self.0.deliver(node, parcels).await
         }
 
-        async fn supersede(&self, _: &NodeId, _: DeviceId, _: Generation) {}
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, _: Generation) {}
 
         async fn disconnect(&self, _: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
             true

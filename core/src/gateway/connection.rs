@@ -112,7 +112,7 @@ impl Connection {
                 head,
             });
         }
-        let Identity { user, device, .. } = *self.identity();
+        let user = self.identity().user;
         let mut from = self.sync_start(asked).await?;
         if from < asked {
             // Known to hold nothing but own sends: an ack below it only goes forward.
@@ -129,9 +129,10 @@ impl Connection {
         let mut upto = page.upto(from);
         if from < asked && asked <= page.head.head {
             // fim counts its own sends as received, so it names a seq above pushes it has missed.
-            let wanted = |seq: Seq, envelope: &Envelope| {
-                seq > asked || envelope.message.sender.device() != Some(device)
-            };
+            // Another user's sends under this device's id are not its own.
+            let identity = self.identity();
+            let wanted =
+                |seq: Seq, envelope: &Envelope| seq > asked || !identity.sent(&envelope.message);
             page.items.retain(|(seq, envelope)| wanted(*seq, envelope));
             let mut pages = 1;
             while page.items.is_empty() && page.more && pages < MAX_OWN_PAGES {

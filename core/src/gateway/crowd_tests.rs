@@ -43,6 +43,7 @@ impl Member {
             device: DeviceId::new(n).unwrap(),
             generation: Generation(1),
             protocol: 1,
+            expires: 0,
             client: None,
         };
         let handle = Handle::new(identity, false, &Arc::default(), hub.lag_counter());

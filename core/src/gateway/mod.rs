@@ -9,6 +9,7 @@ mod acks;
 mod connection;
 mod crowd;
 mod epochs;
+mod expiry;
 mod heads;
 mod histories;
 mod pulse;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use acks::Acks;
+use expiry::Expiry;
 use heads::Heads;
 use histories::RoomHistories;
 use pulse::Pulse;
@@ -110,6 +112,7 @@ struct Inner {
     starts: Starts,
     routes: Routes,
     pulse: Pulse,
+    expiry: Expiry,
     reads: Semaphore,
     requests: Rate<UserId>,
     epoch: AtomicU64,
@@ -151,6 +154,7 @@ impl Gateway {
                 starts: Starts::default(),
                 routes: Routes::new(node, route, peer, limits.lease),
                 pulse: Pulse::new(),
+                expiry: Expiry::new(),
                 reads: Semaphore::new(limits.parallel_reads),
                 requests: Rate::per_second(limits.request_rate, limits.request_burst),
                 epoch: AtomicU64::new(0),
@@ -172,6 +176,8 @@ impl Gateway {
         tracker.spawn(async move { epochs::run(&epochs.inner).await });
         let pulse = gateway.clone();
         tracker.spawn(async move { pulse::run(&pulse.inner).await });
+        let expiry = gateway.clone();
+        tracker.spawn(async move { expiry::run(&expiry.inner).await });
         gateway
     }
 
@@ -205,14 +211,17 @@ impl Gateway {
             fragile,
         } = request;
         let begin = Instant::now();
-        let generation = inner.logic.sign_in(user, device, &token).await?;
+        let granted = inner.logic.sign_in(user, device, &token).await?;
+        let end = inner.limits.end_expired;
+        let expires = inner.expiry.at(granted.token_left.filter(|_| end));
         let conn = inner.hub.next_conn();
         let identity = Identity {
             conn,
             user,
             device,
-            generation,
+            generation: granted.generation,
             protocol,
+            expires,
             client,
         };
         let handle = Arc::new(Handle::new(
@@ -224,6 +233,7 @@ impl Gateway {
         if !inner.hub.insert(&handle) {
             return Err(Refusal::Unauthorized(AGAIN));
         }
+        inner.expiry.note(expires);
         // From here on the connection leaves the hub when this value is dropped.
         let connection = Connection::new(self.clone(), handle, fragile);
         if inner.hub.revoked_since(user, device, begin) {

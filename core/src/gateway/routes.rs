@@ -79,11 +79,15 @@ impl Routes {
         };
         if hidden {
             let Identity {
-                device, generation, ..
+                user,
+                device,
+                generation,
+                ..
             } = *handle.identity();
             let others = self.peer.nodes().await;
             let others = others.iter().filter(|node| **node != self.node);
-            join_all(others.map(|node| self.peer.supersede(node, device, generation))).await;
+            let told = others.map(|node| self.peer.supersede(node, user, device, generation));
+            join_all(told).await;
         }
         true
     }
@@ -103,7 +107,7 @@ impl Routes {
             Ok(Claim::Claimed(Some(old))) => {
                 if old.node != self.node {
                     self.peer
-                        .supersede(&old.node, old.device, identity.generation)
+                        .supersede(&old.node, old.user, old.device, identity.generation)
                         .await;
                 }
                 Claimed::TookOver
@@ -171,7 +175,7 @@ impl Routes {
         let identity = handle.identity();
         if let Err(error) = self
             .store
-            .release(identity.device, identity.generation)
+            .release(identity.user, identity.device, identity.generation)
             .await
         {
             tracing::debug!(%error, "route not released; it ends with the lease");
@@ -260,7 +264,7 @@ mod tests {
             false
         }
 
-        async fn supersede(&self, _: &NodeId, _: DeviceId, generation: Generation) {
+        async fn supersede(&self, _: &NodeId, _: UserId, _: DeviceId, generation: Generation) {
             lock(&self.0).push(generation.0);
         }
 
@@ -276,6 +280,7 @@ mod tests {
             device: DeviceId::new(7).unwrap(),
             generation: Generation(generation),
             protocol: 1,
+            expires: 0,
             client: None,
         };
         Handle::new(identity, false, &Arc::default(), &Arc::default())

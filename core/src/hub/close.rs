@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+/// Reason of a disconnect because another user, who holds the device, has signed in on it.
+pub const DEVICE_SWITCHED: &str = "another user has signed in on this device";
 /// The reason by which a client's own sign-out ends its connections; every other one is a backend's. It
 /// travels between nodes as the text does.
 pub const SIGNED_OUT: &str = "signed out";
@@ -13,8 +15,12 @@ pub enum CloseReason {
     Superseded,
     /// The user signed this device out.
     SignedOut,
+    /// Another user, who holds the device, has signed in on it.
+    DeviceSwitched,
     /// The business backend took the right to be connected away; the text is its.
     Disconnected(String),
+    /// The token it signed in with has expired.
+    Expired,
     /// The node is going away; the client may come back, elsewhere or here, after this long.
     Shutdown {
         /// Spread over the clients, so that they do not all come at once.
@@ -26,15 +32,18 @@ impl CloseReason {
     /// The end of a connection whose right was taken away, for this reason.
     #[must_use]
     pub fn revoked(reason: &str) -> Self {
-        if reason == SIGNED_OUT {
-            Self::SignedOut
-        } else {
-            Self::Disconnected(reason.to_owned())
+        match reason {
+            SIGNED_OUT => Self::SignedOut,
+            DEVICE_SWITCHED => Self::DeviceSwitched,
+            other => Self::Disconnected(other.to_owned()),
         }
     }
 
     /// Whether the client may not be served from here on.
     pub(super) const fn is_revocation(&self) -> bool {
-        matches!(self, Self::SignedOut | Self::Disconnected(_))
+        matches!(
+            self,
+            Self::SignedOut | Self::DeviceSwitched | Self::Disconnected(_) | Self::Expired
+        )
     }
 }

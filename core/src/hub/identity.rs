@@ -18,6 +18,8 @@ pub struct Identity {
     pub generation: Generation,
     /// The client's protocol version; 0 is a client of gim.
     pub protocol: u32,
+    /// When its token expires, in seconds of the gateway's clock (`gateway/expiry.rs`); 0 is never.
+    pub expires: u32,
     /// The client's address.
     pub client: Option<SocketAddr>,
 }

@@ -2,7 +2,7 @@
 //!
 //! Two sharded maps, by user and by device, under plain mutexes: nothing is awaited under them, and
 //! what is done under them is a look-up and the clone of an `Arc`. The hub decides which connection
-//! owns a device (law 7) and hands parcels to connections; it knows no socket and no store.
+//! of a user owns a device (law 7) and hands parcels to connections; it knows no socket and no store.
 
 mod close;
 mod cursor;
@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-pub use close::{CloseReason, SIGNED_OUT};
+pub use close::{CloseReason, DEVICE_SWITCHED, SIGNED_OUT};
 pub use handle::Handle;
 pub use identity::Identity;
 pub use task::Work;
@@ -41,7 +41,11 @@ use crate::wakes::Wakes;
 
 const SHARDS: usize = 64;
 
-/// The connections of one device: the owner, and older ones of clients that must not be closed.
+/// A user on a device: what one connection at a time owns (law 7).
+type Seat = (UserId, DeviceId);
+
+/// The connections of one user on one device: the owner, and older ones of clients that must not be
+/// closed.
 #[derive(Debug)]
 struct Device {
     owner: Arc<Handle>,
@@ -52,7 +56,9 @@ struct Device {
 #[derive(Debug)]
 pub struct Hub {
     users: Vec<Mutex<Map<UserId, Vec<Arc<Handle>>>>>,
-    devices: Vec<Mutex<Map<DeviceId, Device>>>,
+    /// By user and device, because a device id proves nothing: whoever else signs in under it
+    /// displaces nobody. Sharded by device.
+    devices: Vec<Mutex<Map<Seat, Device>>>,
     zombies: usize,
     next: AtomicU64,
     connections: AtomicUsize,
@@ -119,12 +125,21 @@ impl Hub {
             .unwrap_or_default()
     }
 
-    /// The connection that owns the device on this node.
+    /// The connection of this user that owns the device on this node.
     #[must_use]
-    pub fn owner(&self, device: DeviceId) -> Option<Arc<Handle>> {
+    pub fn owner(&self, user: UserId, device: DeviceId) -> Option<Arc<Handle>> {
         self.device(device)
-            .get(&device)
+            .get(&(user, device))
             .map(|d| Arc::clone(&d.owner))
+    }
+
+    /// The connections on this device, of whatever users: several where one has signed in under
+    /// another's device id. Looks at one shard, so it is for calls that name no user only.
+    #[must_use]
+    pub fn on_device(&self, device: DeviceId) -> Vec<Arc<Handle>> {
+        let devices = self.device(device);
+        let here = devices.iter().filter(|((_, id), _)| *id == device);
+        here.map(|(_, it)| Arc::clone(&it.owner)).collect()
     }
 
     pub(crate) fn count_pushes(&self, n: usize) {
@@ -142,7 +157,7 @@ impl Hub {
         let mut closed = None;
         let displaced = {
             let mut devices = self.device(identity.device);
-            match devices.entry(identity.device) {
+            match devices.entry((identity.user, identity.device)) {
                 Entry::Vacant(place) => {
                     place.insert(Device {
                         owner: Arc::clone(handle),
@@ -194,17 +209,20 @@ impl Hub {
     /// Forgets a connection that has ended. An owner takes its zombies along. Returns whether it
     /// was the owner.
     pub(crate) fn remove(&self, handle: &Arc<Handle>) -> bool {
-        let id = handle.identity().device;
+        let Identity {
+            user, device: id, ..
+        } = *handle.identity();
+        let seat = (user, id);
         let mut zombies = Vec::new();
         let owned = {
             let mut devices = self.device(id);
-            let Some(device) = devices.get_mut(&id) else {
+            let Some(device) = devices.get_mut(&seat) else {
                 return false;
             };
             let owned = Arc::ptr_eq(&device.owner, handle);
             if owned {
                 zombies = std::mem::take(&mut device.zombies);
-                devices.remove(&id);
+                devices.remove(&seat);
             } else {
                 device.zombies.retain(|z| !Arc::ptr_eq(z, handle));
             }
@@ -251,11 +269,11 @@ impl Hub {
         }
     }
 
-    /// The device has signed in elsewhere with this generation: an older connection of it here is
-    /// served nothing more (law 7).
-    pub fn supersede(&self, device: DeviceId, generation: Generation) {
+    /// The user has signed in elsewhere on this device with this generation: an older connection of
+    /// both here is served nothing more (law 7).
+    pub fn supersede(&self, user: UserId, device: DeviceId, generation: Generation) {
         let older = |h: &Arc<Handle>| h.identity().generation < generation;
-        if let Some(handle) = self.owner(device).filter(older) {
+        if let Some(handle) = self.owner(user, device).filter(older) {
             handle.supersede();
             self.forget_user(&handle);
         }
@@ -273,7 +291,14 @@ impl Hub {
         let mut handles = self.of(user);
         handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
         for handle in &handles {
-            handle.close(CloseReason::revoked(reason));
+            // An old client takes such a close for its present connection's: it is served nothing
+            // more, and stays open.
+            if reason == DEVICE_SWITCHED && handle.identity().protocol == 0 {
+                handle.supersede();
+                self.forget_user(handle);
+            } else {
+                handle.close(CloseReason::revoked(reason));
+            }
         }
         handles.len()
     }
@@ -284,6 +309,23 @@ impl Hub {
             let handles: Vec<_> = lock(shard).values().flatten().cloned().collect();
             handles.iter().for_each(&mut f);
         }
+    }
+
+    /// Closes every connection whose token has expired at `now`, in seconds of the gateway's clock.
+    /// Returns when the next one expires, and 0 if none does.
+    pub(crate) fn close_expired(&self, now: u32) -> u32 {
+        let mut next = 0;
+        for shard in &self.users {
+            for handle in lock(shard).values().flatten() {
+                match handle.identity().expires {
+                    0 => {}
+                    at if at <= now => handle.close(CloseReason::Expired),
+                    at if next == 0 || at < next => next = at,
+                    _ => {}
+                }
+            }
+        }
+        next
     }
 
     /// Calls `f` for every connection, superseded ones included.
@@ -327,7 +369,7 @@ impl Hub {
         lock(shard(&self.users, self.seed.hash_one(user)))
     }
 
-    fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<DeviceId, Device>> {
+    fn device(&self, device: DeviceId) -> MutexGuard<'_, Map<Seat, Device>> {
         lock(shard(&self.devices, self.seed.hash_one(device)))
     }
 }

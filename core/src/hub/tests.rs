@@ -36,6 +36,7 @@ fn connect(hub: &Hub, who: u64, on: u64, generation: u64, protocol: u32) -> Arc<
         device: device(on),
         generation: Generation(generation),
         protocol,
+        expires: 0,
         client: None,
     };
     let handle = Arc::new(Handle::new(
@@ -192,19 +193,35 @@ async fn c3_a_late_close_of_an_old_connection_unregisters_nothing() {
 }
 
 #[tokio::test]
-async fn a_superseded_connection_gets_nothing_more_whichever_user_it_was() {
+async fn a_superseded_connection_gets_nothing_more() {
     let hub = Hub::new(2);
     let old = live(&hub, 1, 11, 1, 0);
     push(&hub, 1, 1, &envelope(2, 21, 10));
-    let new = live(&hub, 5, 11, 2, 0);
-    push(&hub, 1, 2, &envelope(2, 21, 10));
-    push(&hub, 5, 1, &envelope(2, 21, 10));
+    let new = live(&hub, 1, 11, 2, 0);
+    push(&hub, 1, 1, &envelope(2, 21, 10));
     assert!(
         work(&old).is_none(),
         "what was queued is gone, and it stays open"
     );
     assert!(old.is_superseded());
     assert_eq!(seqs(&new), [1]);
+}
+
+#[tokio::test]
+async fn another_user_on_the_device_displaces_nobody() {
+    let hub = Hub::new(2);
+    let owner = live(&hub, 1, 11, 1, 1);
+    let stranger = live(&hub, 5, 11, 2, 1);
+    assert!(!owner.is_superseded());
+    hub.supersede(user(5), device(11), Generation(9));
+    assert!(!owner.is_superseded() && stranger.is_superseded());
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    push(&hub, 5, 1, &envelope(2, 21, 10));
+    assert_eq!(seqs(&owner), [1]);
+    assert_eq!(hub.on_device(device(11)).len(), 2);
+    hub.remove(&stranger);
+    assert!(hub.owner(user(1), device(11)).is_some());
+    assert!(hub.owner(user(5), device(11)).is_none());
 }
 
 #[test]
@@ -309,6 +326,23 @@ async fn s14_a_revoked_connection_is_served_nothing_more() {
         work(&phone),
         Some(Work::Close(CloseReason::SignedOut))
     ));
+}
+
+#[tokio::test]
+async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
+    let hub = Hub::new(2);
+    let (old, ours) = (live(&hub, 1, 11, 1, 0), live(&hub, 2, 11, 2, 1));
+    for who in [1, 2] {
+        hub.disconnect(user(who), Some(device(11)), DEVICE_SWITCHED);
+    }
+    assert!(old.is_superseded() && ours.is_superseded());
+    assert!(work(&old).is_none(), "fim would take a close for its own");
+    assert!(matches!(
+        work(&ours),
+        Some(Work::Close(CloseReason::DeviceSwitched))
+    ));
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert!(work(&old).is_none());
 }
 
 #[tokio::test]

@@ -9,14 +9,16 @@ use crate::id::{DeviceId, UserId};
 use crate::memory::group::set;
 use crate::memory::lock;
 use crate::page::Page;
-use crate::store::{Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord};
+use crate::store::{
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
+};
 use crate::time::Timestamp;
 
-/// All accounts, and the one token of each device.
+/// All accounts, and the token of each user on each device.
 #[derive(Debug, Default)]
 pub(super) struct Accounts {
     people: Mutex<People>,
-    tokens: Mutex<HashMap<DeviceId, (UserId, TokenRecord)>>,
+    tokens: Mutex<BTreeMap<(DeviceId, UserId), TokenRecord>>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ impl AccountStore for Accounts {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
@@ -92,7 +95,13 @@ impl AccountStore for Accounts {
             .by_id
             .range(super::above(after))
             .map(|(_, account)| account)
-            .filter(|it| it.phone == key || it.nickname.starts_with(key));
+            .filter(|it| {
+                it.phone == key
+                    || match names {
+                        Names::Equal => it.nickname == key,
+                        Names::Begin => it.nickname.starts_with(key),
+                    }
+            });
         Ok(super::page(found.cloned(), limit))
     }
 
@@ -101,10 +110,20 @@ impl AccountStore for Accounts {
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError> {
-        // One token per device: another user's goes with the assignment.
-        lock(&self.tokens).insert(device, (user, token.clone()));
-        Ok(())
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError> {
+        let mut tokens = lock(&self.tokens);
+        let mut gone = Vec::new();
+        if alone {
+            let holders = tokens.range((device, UserId::MIN)..=(device, UserId::MAX));
+            gone.extend(holders.map(|((_, holder), _)| *holder));
+            gone.retain(|holder| *holder != user);
+            for holder in &gone {
+                tokens.remove(&(device, *holder));
+            }
+        }
+        tokens.insert((device, user), token.clone());
+        Ok(gone)
     }
 
     async fn token(
@@ -112,19 +131,11 @@ impl AccountStore for Accounts {
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError> {
-        let tokens = lock(&self.tokens);
-        let held = tokens.get(&device).filter(|(holder, _)| *holder == user);
-        Ok(held.map(|(_, token)| token.clone()))
+        Ok(lock(&self.tokens).get(&(device, user)).cloned())
     }
 
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
-        let mut tokens = lock(&self.tokens);
-        if tokens
-            .get(&device)
-            .is_some_and(|(holder, _)| *holder == user)
-        {
-            tokens.remove(&device);
-        }
+        lock(&self.tokens).remove(&(device, user));
         Ok(())
     }
 }

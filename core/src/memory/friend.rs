@@ -81,8 +81,15 @@ impl FriendStore for Engine {
             return Ok(Agreed::Before);
         }
         asked.agreed = true;
-        // Overwrites a request of the user's own: a mutual request is one friendship.
-        state.set_tie(user, requester, Tie::new(true, remarks));
+        // A mutual request is one friendship, and keeps what was kept with the user's own.
+        let mut tie = Tie::new(true, remarks);
+        if let Some(own) = state.tie(user, requester) {
+            own.extra.clone_into(&mut tie.extra);
+            if remarks.is_empty() {
+                own.remarks.clone_into(&mut tie.remarks);
+            }
+        }
+        state.set_tie(user, requester, tie);
         Ok(Agreed::Now(state.append(pushes, now)))
     }
 
@@ -93,10 +100,10 @@ impl FriendStore for Engine {
         remarks: Option<&str>,
         extra: Option<&str>,
         _at: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Friend>, StoreError> {
         let mut state = self.lock();
-        let Some(tie) = state.tie_mut(user, friend).filter(|it| it.agreed) else {
-            return Ok(false);
+        let Some(tie) = state.tie_mut(user, friend) else {
+            return Ok(None);
         };
         if let Some(remarks) = remarks {
             remarks.clone_into(&mut tie.remarks);
@@ -104,7 +111,11 @@ impl FriendStore for Engine {
         if let Some(extra) = extra {
             extra.clone_into(&mut tie.extra);
         }
-        Ok(true)
+        Ok(Some(Friend {
+            user: friend,
+            remarks: tie.remarks.clone(),
+            extra: tie.extra.clone(),
+        }))
     }
 
     async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError> {

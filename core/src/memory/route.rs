@@ -1,6 +1,6 @@
 //! Routes in process: for in-memory storage, and for an embedded engine with one process.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -27,25 +27,23 @@ pub struct MemoryRoute {
 #[derive(Debug, Default)]
 struct Table {
     ends: HashMap<Arc<NodeId>, Instant>,
-    by_device: HashMap<DeviceId, Held>,
-    /// A set of pairs, because nearly all users have one device.
-    by_user: BTreeSet<(UserId, DeviceId)>,
+    /// In the order of users, so that all routes of a user stand together.
+    routes: BTreeMap<(UserId, DeviceId), Held>,
 }
 
-/// What a device's route says.
+/// What a route says beside its user and device.
 #[derive(Debug)]
 struct Held {
-    user: UserId,
     generation: Generation,
     node: Arc<NodeId>,
     client: Option<SocketAddr>,
 }
 
 impl Held {
-    fn route(&self, device: DeviceId) -> Route {
+    fn route(&self, (user, device): (UserId, DeviceId)) -> Route {
         Route {
             device,
-            user: self.user,
+            user,
             generation: self.generation,
             node: NodeId::clone(&self.node),
             client: self.client,
@@ -81,17 +79,12 @@ impl Table {
 
     fn insert(&mut self, route: &Route) -> Option<Route> {
         let held = Held {
-            user: route.user,
             generation: route.generation,
             node: self.node(&route.node),
             client: route.client,
         };
-        let before = self.by_device.insert(route.device, held);
-        if let Some(before) = before.as_ref().filter(|it| it.user != route.user) {
-            self.by_user.remove(&(before.user, route.device));
-        }
-        self.by_user.insert((route.user, route.device));
-        before.map(|it| it.route(route.device))
+        let key = (route.user, route.device);
+        self.routes.insert(key, held).map(|it| it.route(key))
     }
 
     /// The node's name as its lease has it: its routes share it.
@@ -100,26 +93,10 @@ impl Table {
         known.map_or_else(|| Arc::new(node.clone()), |(known, _)| Arc::clone(known))
     }
 
-    fn remove(&mut self, device: DeviceId) {
-        if let Some(held) = self.by_device.remove(&device) {
-            self.by_user.remove(&(held.user, device));
-        }
-    }
-
-    fn devices(&self, user: UserId) -> impl Iterator<Item = DeviceId> {
-        self.by_user
-            .range((user, DeviceId::MIN)..=(user, DeviceId::MAX))
-            .map(|(_, device)| *device)
-    }
-
     /// Forgets a node's lease and its routes.
     fn forget(&mut self, node: &NodeId) {
         self.ends.remove(node);
-        let routes = self.by_device.iter().filter(|(_, it)| *it.node == *node);
-        let gone: Vec<DeviceId> = routes.map(|(device, _)| *device).collect();
-        for device in gone {
-            self.remove(device);
-        }
+        self.routes.retain(|_, held| *held.node != *node);
     }
 }
 
@@ -127,13 +104,14 @@ impl Table {
 impl DeviceRoute for MemoryRoute {
     async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
         let mut table = lock(&self.table);
-        match table.by_device.get(&route.device) {
+        let key = (route.user, route.device);
+        match table.routes.get(&key) {
             Some(now) if now.generation > route.generation => {
-                return Ok(Claim::Superseded(now.route(route.device)));
+                return Ok(Claim::Superseded(now.route(key)));
             }
             Some(now) if now.generation == route.generation => {
                 if *now.node != route.node {
-                    return Ok(Claim::Superseded(now.route(route.device)));
+                    return Ok(Claim::Superseded(now.route(key)));
                 }
                 // The same connection registers again: it displaces nobody.
                 table.insert(route);
@@ -144,33 +122,40 @@ impl DeviceRoute for MemoryRoute {
         Ok(Claim::Claimed(table.insert(route)))
     }
 
-    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError> {
+    async fn release(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> Result<bool, StoreError> {
         let mut table = lock(&self.table);
-        let held = table.by_device.get(&device);
+        let held = table.routes.get(&(user, device));
         if held.is_none_or(|held| held.generation != generation) {
             return Ok(false);
         }
-        table.remove(device);
+        table.routes.remove(&(user, device));
         Ok(true)
     }
 
     async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError> {
         let now = Instant::now();
         let table = lock(&self.table);
-        let devices = users.iter().flat_map(|user| table.devices(*user));
-        let routes = devices
-            .filter_map(|device| Some((device, table.by_device.get(&device)?)))
+        let held = users.iter().flat_map(|&user| {
+            let all = (user, DeviceId::MIN)..=(user, DeviceId::MAX);
+            table.routes.range(all)
+        });
+        let routes = held
             .filter(|(_, held)| table.lives(&held.node, now))
-            .map(|(device, held)| held.route(device));
+            .map(|(key, held)| held.route(*key));
         Ok(routes.collect())
     }
 
-    async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError> {
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError> {
         let now = Instant::now();
         let table = lock(&self.table);
-        let held = table.by_device.get(&device);
+        let held = table.routes.get(&(user, device));
         let held = held.filter(|it| table.lives(&it.node, now));
-        Ok(held.map(|it| it.route(device)))
+        Ok(held.map(|it| it.route((user, device))))
     }
 
     async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError> {
@@ -235,11 +220,12 @@ mod tests {
 
         tokio::time::advance(MemoryRoute::LEASE).await;
         assert_eq!(routes.of(&me).await.unwrap(), []);
-        assert_eq!(routes.device(route(&node).device).await.unwrap(), None);
+        let gone = routes.device(me[0], route(&node).device).await;
+        assert_eq!(gone.unwrap(), None);
 
         // What the dead node left is cleared away by the living, and it must register anew.
         routes.renew(&other).await.unwrap();
-        assert!(lock(&routes.table).by_device.is_empty());
+        assert!(lock(&routes.table).routes.is_empty());
         let renewed = routes.renew(&node).await.unwrap();
         assert!(!renewed.held && !renewed.forgot);
     }

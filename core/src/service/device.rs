@@ -3,18 +3,24 @@
 use crate::error::Refusal;
 use crate::id::DeviceId;
 use crate::service::{Service, check};
-use crate::store::{Device, DeviceInfo, Route, Scope};
+use crate::store::{Device, DeviceInfo, Kind, Route};
 
 impl Service {
-    /// Registers a device and returns its new id; every call makes another one.
+    /// Registers a device and returns its new id, which nobody can guess; every call makes another
+    /// one.
     pub async fn register(&self, info: &DeviceInfo) -> Result<DeviceId, Refusal> {
         complete(info)?;
-        let stores = &self.inner.stores;
-        let number = stores.seq.reserve(Scope::Device, 1).await?;
-        let id = DeviceId::new(number).ok_or(Refusal::Internal)?;
         let now = self.inner.clock.now();
-        stores.device.register(id, info, now).await?;
-        Ok(id)
+        for _ in 0..ID_TRIES {
+            let id = random_id()?;
+            match self.inner.stores.device.register(id, info, now).await {
+                Ok(()) => return Ok(id),
+                // The only misuse there is: the id is taken.
+                Err(error) if error.kind == Kind::Misuse => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Refusal::Internal)
     }
 
     /// The device, and its connection if it is signed in now.
@@ -22,8 +28,23 @@ impl Service {
         let stores = &self.inner.stores;
         let device = stores.device.get(id).await?;
         let device = device.ok_or(Refusal::NoSuchDevice(id))?;
-        Ok((device, stores.route.device(id).await?))
+        let route = match device.user {
+            Some(user) => stores.route.device(user, id).await?,
+            None => None,
+        };
+        Ok((device, route))
     }
+}
+
+/// Random ids meet a taken one once in millions of registrations, even among billions of devices.
+const ID_TRIES: usize = 4;
+
+/// Bits of a device id: JavaScript has numbers of 53 bits.
+const ID_BITS: u32 = 53;
+
+fn random_id() -> Result<DeviceId, Refusal> {
+    let number = rand::random_range(1..1 << ID_BITS);
+    DeviceId::new(number).ok_or(Refusal::Internal)
 }
 
 fn complete(info: &DeviceInfo) -> Result<(), Refusal> {

@@ -49,7 +49,7 @@ impl Service {
             let friends = &this.inner.stores.friend;
             match friends.request(user, friend, &remarks, &pushes, at).await? {
                 Requested::Asked(appended) => {
-                    this.deliver_pushes(&pushes, appended).await;
+                    this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }
                 Requested::Pending => Ok(()),
@@ -92,7 +92,7 @@ impl Service {
                 .await?
             {
                 Agreed::Now(appended) => {
-                    this.deliver_pushes(&pushes, appended).await;
+                    this.deliver_pushes(&pushes, appended, None).await;
                     Ok(())
                 }
                 Agreed::Before => Ok(()),
@@ -104,20 +104,28 @@ impl Service {
         .await
     }
 
-    /// Sets what `user` keeps of its friend; `None` leaves a field as it is. `false` if they are
-    /// not friends: nothing was set (gim answers that like a success).
+    /// Sets what `user` keeps of its friend, or of a user it has asked; `None` leaves a field as it
+    /// is. Returns what is kept now.
+    ///
+    /// # Errors
+    /// 10001 for a stranger: nothing is kept of it (gim answers that like a success).
     pub async fn set_friend(
         &self,
         user: UserId,
         friend: UserId,
         remarks: Option<&str>,
         extra: Option<&str>,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Friend, Refusal> {
         check::text_if("remarks", remarks, check::NAME)?;
         check::text_if("extra", extra, check::TEXT)?;
         let at = self.inner.clock.now();
         let friends = &self.inner.stores.friend;
-        Ok(friends.set(user, friend, remarks, extra, at).await?)
+        let kept = friends.set(user, friend, remarks, extra, at).await?;
+        kept.ok_or_else(|| {
+            Refusal::bad(format!(
+                "user {friend} is not your friend; call AddFriend first"
+            ))
+        })
     }
 
     /// Up to `limit` of the user's friends with an id above `after`, ascending, each with what the

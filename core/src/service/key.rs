@@ -5,6 +5,7 @@ use sha2::{Digest as _, Sha256};
 use crate::limits::Limits;
 use crate::message::{Draft, Receiver, Sender};
 use crate::store::Key;
+use crate::time::Timestamp;
 
 /// Bytes of a client's id that fit a key.
 pub(super) const CLIENT_ID: usize = 80;
@@ -12,8 +13,19 @@ pub(super) const CLIENT_ID: usize = 80;
 /// The digest of legacy sends: their key holds all there is, so they never conflict.
 const LEGACY: [u8; 16] = [0; 16];
 
+/// The smallest number of milliseconds that is a time of a clock that is set: September 2001. What is
+/// smaller counts seconds, or comes from a clock that stands.
+const MILLISECONDS: i64 = 1_000_000_000_000;
+
+/// Whether a time tells two messages of one device apart. One of whole seconds does not: the same
+/// words twice within a second ("ok", "ok") would be one message.
+const fn tells_apart(sent_at: Timestamp) -> bool {
+    sent_at.0 >= MILLISECONDS && sent_at.0 % 1_000 != 0
+}
+
 /// The key of a draft, or `None` if nothing tells a repeat from a second message: it is not
-/// stored, or it carries neither a client id nor a request id nor a time.
+/// stored, or it carries neither a client id nor a request id nor a time in milliseconds. A message
+/// that is stored twice is seen, one that is swallowed is lost.
 pub(super) fn key(sender: Sender, draft: &Draft, limits: &Limits) -> Option<Key> {
     if !draft.persist {
         return None;
@@ -34,7 +46,7 @@ pub(super) fn key(sender: Sender, draft: &Draft, limits: &Limits) -> Option<Key>
         return None;
     };
     let request = draft.request_id.filter(|id| *id != 0);
-    if request.is_none() && draft.sent_at.0 == 0 {
+    if request.is_none() && !tells_apart(draft.sent_at) {
         return None;
     }
     let mut hash = Sha256::new();
@@ -115,7 +127,7 @@ mod tests {
             mentions: Vec::new(),
             kind: 1,
             content: Content("hi".into()),
-            sent_at: Timestamp(1_000),
+            sent_at: Timestamp(1_700_000_000_001),
             persist: true,
             client_id: None,
             request_id: None,
@@ -175,7 +187,7 @@ mod tests {
             of(
                 from(1, 1),
                 &Draft {
-                    sent_at: Timestamp(1_001),
+                    sent_at: Timestamp(1_700_000_000_002),
                     ..plain()
                 },
             ),
@@ -208,6 +220,17 @@ mod tests {
             ..plain()
         };
         assert_eq!(key(from(1, 1), &timeless, &limits), None);
+        // The same words twice within a second of a client that counts seconds, or whose clock
+        // stands, are two messages; with a request id they are told apart.
+        for coarse in [1, 1_700_000_000, 1_700_000_000_000] {
+            let mut draft = Draft {
+                sent_at: Timestamp(coarse),
+                ..plain()
+            };
+            assert_eq!(key(from(1, 1), &draft, &limits), None);
+            draft.request_id = Some(7);
+            assert!(key(from(1, 1), &draft, &limits).is_some());
+        }
         assert_eq!(key(Sender::Business, &plain(), &limits), None);
         let live = Draft {
             persist: false,

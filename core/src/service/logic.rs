@@ -1,15 +1,16 @@
 //! The services as the gateway asks for them.
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
 use crate::error::Refusal;
-use crate::id::{DeviceId, Epoch, Generation, UserId};
-use crate::logic::{InboxPage, Logic};
+use crate::id::{DeviceId, Epoch, UserId};
+use crate::logic::{Granted, InboxPage, Logic};
 use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
 use crate::sending::Sending;
 use crate::seq::Seq;
-use crate::service::Service;
+use crate::service::{AUTH_WAIT, Service};
 use crate::store::{AckMark, Head};
 
 #[async_trait]
@@ -19,9 +20,16 @@ impl Logic for Service {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Generation, Refusal> {
-        self.auth(user, device, token).await?;
-        self.inner.sign_ins.raise(device, user).await
+    ) -> Result<Granted, Refusal> {
+        let asked = self.inner.business.auth_for(user, device, token);
+        let token_left = timeout(AUTH_WAIT, asked)
+            .await
+            .unwrap_or(Err(Refusal::Unavailable))?;
+        let generation = self.inner.sign_ins.raise(device, user).await?;
+        Ok(Granted {
+            generation,
+            token_left,
+        })
     }
 
     async fn epoch(&self) -> Result<Epoch, Refusal> {

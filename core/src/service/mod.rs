@@ -34,8 +34,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use group::GroupDraft;
-pub use policy::{Direct, Policy, RoomPush};
+pub use group::{GroupDraft, Operator};
+pub use policy::{Direct, GroupAdd, Policy, RoomPush};
 pub use push::{PushCodec, SystemPush};
 pub use room::RoomDraft;
 
@@ -105,6 +105,8 @@ struct Inner {
     rosters: Rosters,
     sign_ins: SignIns,
     rate: Rate<UserId>,
+    /// Users that one user adds to groups.
+    group_adds: Rate<UserId>,
     order: OrderLocks,
     tracker: TaskTracker,
 }
@@ -157,6 +159,7 @@ impl Service {
             token.clone(),
         );
         let rate = Rate::per_second(limits.send_rate, limits.send_burst);
+        let group_adds = Rate::per_day(limits.group_adds);
         Self {
             inner: Arc::new(Inner {
                 stores,
@@ -172,6 +175,7 @@ impl Service {
                 rosters,
                 sign_ins,
                 rate,
+                group_adds,
                 order: OrderLocks::default(),
                 tracker: tracker.clone(),
             }),

@@ -10,6 +10,16 @@ pub enum Direct {
     Friends,
 }
 
+/// Who may add a user to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupAdd {
+    /// Every user, as in gim.
+    #[default]
+    Anyone,
+    /// Only the user's friends.
+    Friends,
+}
+
 /// Who may push to a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomPush {
@@ -27,4 +37,6 @@ pub struct Policy {
     pub direct: Direct,
     /// Who may push to a room.
     pub room: RoomPush,
+    /// Who may add a user to a group.
+    pub group_add: GroupAdd,
 }

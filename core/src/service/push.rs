@@ -118,8 +118,15 @@ pub(super) fn append(
 }
 
 impl Service {
-    /// Hands system pushes that were stored with their change to whoever is connected.
-    pub(super) async fn deliver_pushes(&self, pushes: &[Append], appended: Vec<Appended>) {
+    /// Hands system pushes that were stored with their change to whoever is connected, with the
+    /// `request_id` of the call that made it, as gim does.
+    pub(super) async fn deliver_pushes(
+        &self,
+        pushes: &[Append],
+        appended: Vec<Appended>,
+        request_id: Option<i64>,
+    ) {
+        let request_id = request_id.unwrap_or_default();
         let mut parcels = Vec::new();
         for (push, appended) in pushes.iter().zip(appended) {
             let Appended::Stored { seqs, job } = appended else {
@@ -130,7 +137,7 @@ impl Service {
             }
             let message = Arc::clone(&push.message);
             let profile = self.inner.directory.nobody();
-            let envelope = Arc::new(Envelope::new(message, profile, 0));
+            let envelope = Arc::new(Envelope::new(message, profile, request_id));
             let to = seqs;
             parcels.push(Parcel::Entries { envelope, to });
         }

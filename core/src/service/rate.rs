@@ -46,6 +46,12 @@ impl<K: Eq + Hash> Rate<K> {
         Self::new(Duration::from_mins(1), rate, rate)
     }
 
+    /// So many a day, all of them at once if need be.
+    #[must_use]
+    pub fn per_day(rate: u32) -> Self {
+        Self::new(Duration::from_hours(24), rate, rate)
+    }
+
     fn new(period: Duration, rate: u32, burst: u32) -> Self {
         let interval = period / rate.max(1);
         Self {
@@ -66,8 +72,20 @@ impl<K: Eq + Hash> Rate<K> {
         self.take_at(key, Instant::now())
     }
 
+    /// Takes several tokens, or none.
+    ///
+    /// # Errors
+    /// How long until there are so many; for more than ever fit, how long until all are there.
+    pub fn take_many(&self, key: K, tokens: u32) -> Result<(), Duration> {
+        self.take_many_at(key, tokens, Instant::now())
+    }
+
     /// Takes a token at a time that is known already.
     pub(super) fn take_at(&self, key: K, now: Instant) -> Result<(), Duration> {
+        self.take_many_at(key, 1, now)
+    }
+
+    fn take_many_at(&self, key: K, tokens: u32, now: Instant) -> Result<(), Duration> {
         // Times are whole whatever panicked.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);
@@ -76,7 +94,7 @@ impl<K: Eq + Hash> Rate<K> {
         if full && full_at.is_none() {
             return Err(self.span);
         }
-        let next = full_at.map_or(now, |at| at.max(now)) + self.interval;
+        let next = full_at.map_or(now, |at| at.max(now)) + self.interval.saturating_mul(tokens);
         let over = next
             .saturating_duration_since(now)
             .saturating_sub(self.span);
@@ -84,7 +102,7 @@ impl<K: Eq + Hash> Rate<K> {
             buckets.full_at.insert(key, next);
             Ok(())
         } else {
-            Err(over)
+            Err(over.min(self.span))
         }
     }
 

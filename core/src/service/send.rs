@@ -261,7 +261,11 @@ impl Service {
             Receiver::Group(_) => draft.request_id.unwrap_or_default(),
             _ => 0,
         };
-        let stated = sender.user().is_some() || draft.sent_at.0 > 0;
+        // A client that states no time gets the server's.
+        let stated = match sender.user() {
+            Some(_) => draft.sent_at.0 != 0,
+            None => draft.sent_at.0 > 0,
+        };
         let message = Message {
             id: MessageId::generate(),
             sender,

@@ -63,6 +63,15 @@ pub struct TokenRecord {
     pub expires_at: Timestamp,
 }
 
+/// Names that a search finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Those that are the key.
+    Equal,
+    /// Those that begin with the key.
+    Begin,
+}
+
 /// Users and tokens.
 #[async_trait]
 pub trait AccountStore: Debug + Send + Sync + 'static {
@@ -84,32 +93,35 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname begins
-    /// with it, ascending by id. Of a name that very many share, a backend may look at the first
-    /// 10,000 only.
+    /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname equals it
+    /// or begins with it, as `names` says, ascending by id. Of a name that very many share, a
+    /// backend may look at the first 10,000 only.
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError>;
 
-    /// Sets the device's token, and removes any token of another user on the same device (a device
-    /// is signed in as one user at a time).
+    /// Sets this user's token on this device. Tokens of other users on the same device stay, because
+    /// a device id proves nothing; with `alone`, for a caller who has proved to hold the device,
+    /// they go in the same step. Returns the users whose tokens went.
     async fn put_token(
         &self,
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError>;
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError>;
 
-    /// The device's token for this user.
+    /// This user's token on this device.
     async fn token(
         &self,
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// Removes the device's token; nothing happens if there is none.
+    /// Removes this user's token on this device; nothing happens if there is none.
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError>;
 }

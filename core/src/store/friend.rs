@@ -59,7 +59,8 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
     ) -> Result<Requested, StoreError>;
 
     /// `user` agrees to the request of `requester`: both become friends of each other, whether or
-    /// not `user` had asked as well (gim-defects X-1). The pushes are stored with it, atomically.
+    /// not `user` had asked as well (gim-defects X-1); what it kept of its own request stays, but for
+    /// remarks that it gives now. The pushes are stored with it, atomically.
     async fn agree(
         &self,
         user: UserId,
@@ -69,7 +70,8 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Agreed, StoreError>;
 
-    /// Sets what `user` keeps of its friend; `false` if they are not friends.
+    /// Sets what `user` keeps of its friend, or of a user it has asked to be one; returns what it
+    /// keeps now, or `None` if it is neither.
     async fn set(
         &self,
         user: UserId,
@@ -77,7 +79,7 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         remarks: Option<&str>,
         extra: Option<&str>,
         at: Timestamp,
-    ) -> Result<bool, StoreError>;
+    ) -> Result<Option<Friend>, StoreError>;
 
     /// Whether the two are friends.
     async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError>;

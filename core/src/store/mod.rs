@@ -16,7 +16,7 @@ mod seq;
 
 use std::sync::Arc;
 
-pub use account::{Account, AccountChange, AccountStore, NewAccount, TokenRecord};
+pub use account::{Account, AccountChange, AccountStore, Names, NewAccount, TokenRecord};
 pub use device::{AckMark, Device, DeviceInfo, DeviceStore};
 pub use friend::{Agreed, Friend, FriendStore, Requested};
 pub use group::{

@@ -1,4 +1,7 @@
-//! Which node holds which device's connection.
+//! Which node holds which connection: one for each user on a device.
+//!
+//! A route belongs to a user on a device. Device ids prove nothing, so another user who signs in under
+//! the same id has a route of its own and displaces nobody.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -26,19 +29,25 @@ pub struct Route {
 /// Routes. They are hints that can be lost and rebuilt: nothing that lasts depends on them.
 #[async_trait]
 pub trait DeviceRoute: Debug + Send + Sync + 'static {
-    /// Sets the device's route if its generation is larger than the present one's, or equal on the
-    /// same node; returns the route that was displaced, of whatever user.
+    /// Sets the route of this user on this device if its generation is larger than the present
+    /// one's, or equal on the same node; returns the route that was displaced.
     async fn claim(&self, route: &Route) -> Result<Claim, StoreError>;
 
-    /// Removes the device's route if it has exactly this generation; otherwise changes nothing
-    /// (a late close of an old connection removes nothing: law 7). Returns whether it did.
-    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError>;
+    /// Removes the route of this user on this device if it has exactly this generation; otherwise
+    /// changes nothing (a late close of an old connection removes nothing: law 7). Returns whether
+    /// it did.
+    async fn release(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> Result<bool, StoreError>;
 
     /// The live routes of these users, in no particular order.
     async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError>;
 
-    /// The live route of a device.
-    async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError>;
+    /// The live route of this user on this device.
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError>;
 
     /// Takes or renews the node's lease.
     async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError>;

@@ -22,7 +22,7 @@ pub struct Head {
 pub enum Scope {
     /// Users of the built-in business service.
     User,
-    /// Devices.
+    /// Devices, before their ids were random; the counter is still in stores.
     Device,
     /// Groups.
     Group,

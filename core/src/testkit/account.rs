@@ -5,7 +5,7 @@ use futures_util::future::join_all;
 use super::Fixture;
 use super::make::{LATER, NOW, device, together, user};
 use crate::id::UserId;
-use crate::store::{Account, AccountChange, NewAccount, Stores, TokenRecord};
+use crate::store::{Account, AccountChange, Names, NewAccount, Stores, TokenRecord};
 use crate::time::Timestamp;
 
 fn new(id: u64, phone: &str) -> NewAccount {
@@ -27,7 +27,11 @@ async fn named(s: &Stores, id: u64, nickname: &str) {
 }
 
 async fn found(s: &Stores, key: &str) -> Vec<u64> {
-    let page = s.account.search(key, None, 100).await.unwrap();
+    let page = s
+        .account
+        .search(key, Names::Begin, None, 100)
+        .await
+        .unwrap();
     assert!(!page.more);
     page.items.iter().map(|it| it.user.get()).collect()
 }
@@ -144,6 +148,39 @@ pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
     assert_eq!(found(s, "%an").await, [0; 0]);
 }
 
+/// G8: a name of any length is found whole, and nobody whose name begins with it.
+pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
+    let s = &it.stores;
+    let long = "long".repeat(50);
+    for (id, name) in [
+        (1, "张三"),
+        (2, "张三丰"),
+        (3, "o"),
+        (4, "ok"),
+        (5, "o%"),
+        (6, &long),
+    ] {
+        named(s, id, name).await;
+    }
+    for (key, want) in [
+        ("张三", &[1][..]),
+        ("张", &[]),
+        ("o", &[3]),
+        ("o%", &[5]),
+        ("+48123450004", &[4]),
+        (&long, &[6]),
+        (&long[..100], &[]),
+    ] {
+        let page = s
+            .account
+            .search(key, Names::Equal, None, 100)
+            .await
+            .unwrap();
+        let found: Vec<_> = page.items.iter().map(|it| it.user.get()).collect();
+        assert_eq!(found, want, "{key}");
+    }
+}
+
 /// A changed name is found by the new one only.
 pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
     let s = &it.stores;
@@ -160,7 +197,11 @@ pub(super) async fn search_is_paged_by_id(it: Fixture) {
     }
     let (mut after, mut read) = (None, Vec::<UserId>::new());
     for (size, more) in [(5, true), (5, true), (2, false)] {
-        let page = s.account.search("same", after, 5).await.unwrap();
+        let page = s
+            .account
+            .search("same", Names::Begin, after, 5)
+            .await
+            .unwrap();
         assert_eq!((page.items.len(), page.more), (size, more));
         read.extend(page.items.iter().map(|it| it.user));
         after = read.last().copied();
@@ -178,12 +219,18 @@ fn token(n: u8) -> TokenRecord {
 pub(super) async fn a_token_is_of_one_user_and_device(it: Fixture) {
     let s = &it.stores.account;
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
-    s.put_token(user(1), device(2), &token(2)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    s.put_token(user(1), device(2), &token(2), false)
+        .await
+        .unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
     assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
     assert_eq!(s.token(user(2), device(1)).await.unwrap(), None);
-    s.put_token(user(1), device(1), &token(3)).await.unwrap();
+    s.put_token(user(1), device(1), &token(3), false)
+        .await
+        .unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(3)));
 }
 
@@ -191,7 +238,9 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
     let s = &it.stores.account;
     let own = |n: u64| token(u8::try_from(n).unwrap());
     let puts = (1..=200).map(|n| async move {
-        s.put_token(user(n), device(n), &own(n)).await.unwrap();
+        s.put_token(user(n), device(n), &own(n), false)
+            .await
+            .unwrap();
     });
     join_all(puts).await;
     // Each device is asked for by its user and by another; of some there is no token.
@@ -204,21 +253,51 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
     join_all(found).await;
 }
 
-/// S-14: gim leaves the former user's token for the device valid.
-pub(super) async fn another_users_token_for_the_device_is_removed(it: Fixture) {
+/// D1: whoever knows a device's id can sign in on it; its user's token stays.
+pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
     let s = &it.stores.account;
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
-    s.put_token(user(1), device(2), &token(2)).await.unwrap();
-    s.put_token(user(2), device(1), &token(3)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    let gone = s.put_token(user(2), device(1), &token(3), false).await;
+    assert_eq!(gone.unwrap(), []);
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+    assert_eq!(s.token(user(2), device(1)).await.unwrap(), Some(token(3)));
+    s.revoke_token(user(2), device(1)).await.unwrap();
+    assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
+}
+
+/// S-14: gim leaves the former user's token valid on a device that changes hands.
+pub(super) async fn who_holds_the_device_is_alone_on_it(it: Fixture) {
+    let s = &it.stores.account;
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
+    s.put_token(user(1), device(2), &token(2), false)
+        .await
+        .unwrap();
+    s.put_token(user(3), device(1), &token(4), false)
+        .await
+        .unwrap();
+    let mut gone = s
+        .put_token(user(2), device(1), &token(3), true)
+        .await
+        .unwrap();
+    gone.sort_unstable();
+    assert_eq!(gone, [user(1), user(3)]);
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), None);
     assert_eq!(s.token(user(2), device(1)).await.unwrap(), Some(token(3)));
     assert_eq!(s.token(user(1), device(2)).await.unwrap(), Some(token(2)));
+    let again = s.put_token(user(2), device(1), &token(5), true).await;
+    assert_eq!(again.unwrap(), [], "its own was replaced, not taken");
 }
 
 pub(super) async fn a_revoked_token_is_gone(it: Fixture) {
     let s = &it.stores.account;
     s.revoke_token(user(1), device(1)).await.unwrap();
-    s.put_token(user(1), device(1), &token(1)).await.unwrap();
+    s.put_token(user(1), device(1), &token(1), false)
+        .await
+        .unwrap();
     s.revoke_token(user(2), device(1)).await.unwrap();
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
     s.revoke_token(user(1), device(1)).await.unwrap();

@@ -166,14 +166,21 @@ pub(super) async fn a_friend_is_kept_as_the_user_likes(it: Fixture) {
             .friend
             .set(user(who), user(whom), remarks, extra, NOW)
             .await;
-        done.unwrap()
+        let kept = done.unwrap();
+        kept.map(|it| (it.user.get(), it.remarks, it.extra))
     };
-    assert!(!set(1, 2, Some("x"), None).await);
+    let kept =
+        |whom: u64, remarks: &str, extra: &str| Some((whom, remarks.to_owned(), extra.to_owned()));
+    assert_eq!(set(1, 2, Some("x"), None).await, None);
     ask(s, 1, 2).await;
-    assert!(!set(1, 2, Some("x"), None).await, "a request is no friend");
+    // G4: what is set while the request waits is kept.
+    assert_eq!(set(1, 2, None, Some("e")).await, kept(2, "r", "e"));
+    assert_eq!(set(2, 1, Some("x"), None).await, None, "it has not asked");
+    assert!(friends(s, 1).await.is_empty());
     agree(s, 2, 1).await;
-    assert!(set(1, 2, None, Some("😀")).await);
-    assert!(set(1, 2, Some("Bob"), None).await);
+    assert_eq!(set(1, 2, None, None).await, kept(2, "r", "e"));
+    assert_eq!(set(1, 2, None, Some("😀")).await, kept(2, "r", "😀"));
+    assert_eq!(set(1, 2, Some("Bob"), None).await, kept(2, "Bob", "😀"));
     let want = Friend {
         user: user(2),
         remarks: "Bob".into(),
@@ -185,6 +192,22 @@ pub(super) async fn a_friend_is_kept_as_the_user_likes(it: Fixture) {
         "a",
         "the other keeps its own"
     );
+}
+
+pub(super) async fn a_mutual_request_keeps_what_was_kept(it: Fixture) {
+    let s = &it.stores;
+    ask(s, 1, 2).await;
+    ask(s, 2, 1).await;
+    let set = s.friend.set(user(2), user(1), None, Some("e"), NOW).await;
+    assert!(set.unwrap().is_some());
+    let agreed = s.friend.agree(user(2), user(1), "", &[], NOW).await;
+    assert!(matches!(agreed.unwrap(), Agreed::Now(_)));
+    let want = Friend {
+        user: user(1),
+        remarks: "r".into(),
+        extra: "e".into(),
+    };
+    assert_eq!(friends(s, 2).await, [want]);
 }
 
 pub(super) async fn friends_are_paged_by_id(it: Fixture) {

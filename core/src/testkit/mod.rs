@@ -149,11 +149,13 @@ contract! {
         users_come_in_the_order_asked,
         an_update_leaves_unset_fields,
         search_is_by_phone_or_beginning_of_a_name,
+        a_whole_name_is_found_whatever_its_length,
         search_follows_a_change_of_name,
         search_is_paged_by_id,
         a_token_is_of_one_user_and_device,
         tokens_asked_for_together_are_each_their_own,
-        another_users_token_for_the_device_is_removed,
+        another_user_on_the_device_takes_no_token,
+        who_holds_the_device_is_alone_on_it,
         a_revoked_token_is_gone,
     }
     Nothing friend {
@@ -165,13 +167,14 @@ contract! {
         a_wrong_push_stops_its_request,
         twenty_requests_at_once_push_once,
         a_friend_is_kept_as_the_user_likes,
+        a_mutual_request_keeps_what_was_kept,
         friends_are_paged_by_id,
     }
     Nothing route {
         a_claimed_route_is_found,
         the_larger_generation_wins,
         a_stale_release_removes_nothing,
-        a_device_belongs_to_one_user,
+        two_users_on_one_device_have_routes_of_their_own,
         a_route_needs_its_nodes_lease,
         a_new_store_says_that_routes_may_be_missing,
         the_nodes_are_those_that_hold_a_lease,

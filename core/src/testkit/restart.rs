@@ -8,8 +8,8 @@ use super::make::{
 use crate::id::Generation;
 use crate::seq::Seq;
 use crate::store::{
-    AccountChange, Agreed, Appended, DeviceInfo, GroupChange, Head, JobPart, NewAccount, Requested,
-    Scope, TokenRecord,
+    AccountChange, Agreed, Appended, DeviceInfo, GroupChange, Head, JobPart, Names, NewAccount,
+    Requested, Scope, TokenRecord,
 };
 
 /// Laws 1 and 3.
@@ -215,7 +215,7 @@ pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
         expires_at: LATER,
     };
     s.account
-        .put_token(user(1), device(1), &token)
+        .put_token(user(1), device(1), &token, false)
         .await
         .unwrap();
     it.reopen().await;
@@ -237,7 +237,11 @@ pub(super) async fn friends_and_accounts_stay(mut it: Fixture) {
     let account = s.account.by_phone("+48111").await.unwrap().unwrap();
     assert_eq!((account.user, account.nickname.as_str()), (user(1), "Zoë"));
     assert_eq!(
-        s.account.search("Zo", None, 9).await.unwrap().items,
+        s.account
+            .search("Zo", Names::Begin, None, 9)
+            .await
+            .unwrap()
+            .items,
         [account]
     );
     assert_eq!(

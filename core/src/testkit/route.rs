@@ -43,8 +43,11 @@ pub(super) async fn a_claimed_route_is_found(it: Fixture) {
     assert_eq!(s.route.claim(&mine).await.unwrap(), Claim::Claimed(None));
     s.route.claim(&route(2, 7, 1, &node)).await.unwrap();
     s.route.claim(&route(3, 8, 1, &node)).await.unwrap();
-    assert_eq!(s.route.device(device(1)).await.unwrap(), Some(mine));
-    assert_eq!(s.route.device(device(9)).await.unwrap(), None);
+    assert_eq!(
+        s.route.device(user(7), device(1)).await.unwrap(),
+        Some(mine)
+    );
+    assert_eq!(s.route.device(user(7), device(9)).await.unwrap(), None);
     assert_eq!(of(s, &[7]).await, [(1, 3), (2, 1)]);
     assert_eq!(of(s, &[9, 8, 7]).await, [(1, 3), (2, 1), (3, 1)]);
     assert_eq!(of(s, &[]).await, []);
@@ -64,7 +67,10 @@ pub(super) async fn the_larger_generation_wins(it: Fixture) {
             Claim::Superseded(new.clone())
         );
     }
-    assert_eq!(s.route.device(device(1)).await.unwrap(), Some(new.clone()));
+    assert_eq!(
+        s.route.device(user(7), device(1)).await.unwrap(),
+        Some(new.clone())
+    );
     // The same connection may register again, after its node lost its lease.
     assert!(matches!(
         s.route.claim(&new).await.unwrap(),
@@ -80,27 +86,52 @@ pub(super) async fn a_stale_release_removes_nothing(it: Fixture) {
     s.route.claim(&route(1, 7, 1, &node)).await.unwrap();
     s.route.claim(&route(1, 7, 2, &node)).await.unwrap();
     for stale in [1, 3, 0] {
-        assert!(!s.route.release(device(1), Generation(stale)).await.unwrap());
+        assert!(
+            !s.route
+                .release(user(7), device(1), Generation(stale))
+                .await
+                .unwrap()
+        );
         assert_eq!(of(s, &[7]).await, [(1, 2)]);
     }
-    assert!(s.route.release(device(1), Generation(2)).await.unwrap());
-    assert!(!s.route.release(device(1), Generation(2)).await.unwrap());
+    assert!(
+        s.route
+            .release(user(7), device(1), Generation(2))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !s.route
+            .release(user(7), device(1), Generation(2))
+            .await
+            .unwrap()
+    );
     assert_eq!(of(s, &[7]).await, []);
-    assert_eq!(s.route.device(device(1)).await.unwrap(), None);
+    assert_eq!(s.route.device(user(7), device(1)).await.unwrap(), None);
 }
 
-/// C-5: a device that changes hands is not found as its former user's.
-pub(super) async fn a_device_belongs_to_one_user(it: Fixture) {
+/// D1: a device id proves nothing, so another user under it has a route of its own.
+pub(super) async fn two_users_on_one_device_have_routes_of_their_own(it: Fixture) {
     let s = &it.stores;
     let node = node(s, "a").await;
-    let former = route(1, 7, 1, &node);
-    s.route.claim(&former).await.unwrap();
+    s.route.claim(&route(1, 7, 1, &node)).await.unwrap();
     let claimed = s.route.claim(&route(1, 8, 2, &node)).await.unwrap();
-    assert_eq!(claimed, Claim::Claimed(Some(former)), "of whatever user");
-    assert_eq!(of(s, &[7]).await, []);
+    assert_eq!(claimed, Claim::Claimed(None), "it displaces nobody");
+    assert_eq!(of(s, &[7]).await, [(1, 1)]);
     assert_eq!(of(s, &[8]).await, [(1, 2)]);
-    assert!(s.route.release(device(1), Generation(2)).await.unwrap());
-    assert_eq!(of(s, &[7, 8]).await, []);
+    assert!(
+        !s.route
+            .release(user(7), device(1), Generation(2))
+            .await
+            .unwrap()
+    );
+    assert!(
+        s.route
+            .release(user(8), device(1), Generation(2))
+            .await
+            .unwrap()
+    );
+    assert_eq!(of(s, &[7, 8]).await, [(1, 1)]);
 }
 
 /// C-9: a route counts while its node's lease lives.
@@ -110,7 +141,7 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     s.route.claim(&route(1, 7, 1, &a)).await.unwrap();
     s.route.claim(&route(2, 7, 1, &b)).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(1, 1)], "node b has taken no lease");
-    assert_eq!(s.route.device(device(2)).await.unwrap(), None);
+    assert_eq!(s.route.device(user(7), device(2)).await.unwrap(), None);
     let renewed = s.route.renew(&b).await.unwrap();
     assert!(!renewed.held, "it had none before");
     s.route.claim(&route(2, 7, 1, &b)).await.unwrap();
@@ -120,7 +151,7 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     }
     s.route.retire(&a).await.unwrap();
     assert_eq!(of(s, &[7]).await, [(2, 1)]);
-    assert_eq!(s.route.device(device(1)).await.unwrap(), None);
+    assert_eq!(s.route.device(user(7), device(1)).await.unwrap(), None);
     assert!(
         !s.route.renew(&a).await.unwrap().held,
         "it has to register again"
@@ -169,16 +200,14 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
         let claims = together(64, |i| {
             let s = s.clone();
             let generation = base + 1 + (i * 29) % 64;
-            let mine = route(
-                1,
-                1 + i % 5,
-                generation,
-                &nodes[usize::try_from(i % 3).unwrap()],
-            );
+            let mine = route(1, 7, generation, &nodes[usize::try_from(i % 3).unwrap()]);
             async move {
                 let claimed = s.route.claim(&mine).await.unwrap();
                 if mine.generation.0 < base + 64 {
-                    s.route.release(device(1), mine.generation).await.unwrap();
+                    s.route
+                        .release(user(7), device(1), mine.generation)
+                        .await
+                        .unwrap();
                 }
                 (mine, claimed)
             }
@@ -188,10 +217,10 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
         let (newest, claimed) = newest.unwrap();
         assert!(matches!(claimed, Claim::Claimed(_)));
         assert_eq!(
-            s.route.device(device(1)).await.unwrap().as_ref(),
+            s.route.device(user(7), device(1)).await.unwrap().as_ref(),
             Some(newest)
         );
-        let all = s.route.of(&users(1..=5)).await.unwrap();
+        let all = s.route.of(&users(5..=9)).await.unwrap();
         assert_eq!(all, std::slice::from_ref(newest));
     }
 }

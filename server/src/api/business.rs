@@ -8,7 +8,7 @@ use gimlet_core::business::{Builtin, Business as _, SignIn};
 use gimlet_core::directory::Directory;
 use gimlet_core::error::Refusal;
 use gimlet_core::fanout::Fanout;
-use gimlet_core::hub::SIGNED_OUT;
+use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
@@ -18,12 +18,14 @@ use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
 use gimlet_transport::{Failures, admission};
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
-use super::guard::Caller;
+use super::guard::{self, Caller};
 use super::lists;
 use super::status::status;
+use crate::cluster::TOKEN_LEFT;
 
 /// The business role behind all four names.
 #[derive(Clone, Debug)]
@@ -71,12 +73,15 @@ impl Accounts {
                 .take(address)
                 .map_err(|retry_after| Refusal::RateLimited { retry_after })?;
         }
+        let shown = guard::shown(request.metadata());
         let req = request.into_inner();
         let device = convert::device("device_id", req.device_id)?;
+        let holder = shown.filter(|(_, on, _)| *on == device);
         let sign_in = SignIn {
             phone: req.phone_number,
             code: req.code,
             device,
+            holder: holder.map(|(user, _, token)| (user, token)),
         };
         let done = self.builtin.sign_in(sign_in).await?;
         let attempt = self.failures.attempt(None, done.user, device, &done.token);
@@ -84,6 +89,11 @@ impl Accounts {
         if let Some(address) = address {
             // One, not all: who has an account could go on guessing at others for ever.
             self.attempts.refund(&address);
+        }
+        if let Some(fanout) = &self.fanout {
+            for user in done.ended {
+                fanout.disconnect(user, Some(device), DEVICE_SWITCHED).await;
+            }
         }
         if done.is_new {
             // Somebody may have asked for it a moment ago.
@@ -134,11 +144,18 @@ impl Accounts {
         Ok(Empty {})
     }
 
-    async fn auth(&self, req: pb::AuthReq) -> Result<Empty, Refusal> {
+    /// Whether the token is right, and in the answer's metadata how long it is good for.
+    async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
-        self.builtin.auth(user, device, &req.token).await?;
-        Ok(Empty {})
+        let left = self.builtin.auth_for(user, device, &req.token).await?;
+        let mut answer = Response::new(Empty {});
+        if let Some(left) = left {
+            let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+            let metadata = answer.metadata_mut();
+            metadata.insert(TOKEN_LEFT, MetadataValue::from(left));
+        }
+        Ok(answer)
     }
 
     async fn user(&self, req: pb::GetUserReq) -> Result<pb::GetUserResp, Refusal> {
@@ -235,7 +252,7 @@ impl UserExt for Accounts {
 #[async_trait]
 impl BusinessInt for Accounts {
     async fn auth(&self, request: Request<pb::AuthReq>) -> Result<Response<Empty>, Status> {
-        reply(Self::auth(self, request.into_inner()).await)
+        Self::auth(self, request.into_inner()).await.map_err(status)
     }
 
     async fn get_user(

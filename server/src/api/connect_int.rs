@@ -42,8 +42,22 @@ impl Connect {
             Refusal::bad("message_send.message is missing; send the message to deliver")
         })?;
         let hub = self.gateway.hub();
-        let Some(owner) = hub.owner(device) else {
-            return Ok(());
+        let mut here = hub.on_device(device);
+        if req.user_id != 0 {
+            let user = convert::user("user_id", req.user_id)?;
+            here.retain(|it| it.identity().user == user);
+        }
+        let owner = match here.as_slice() {
+            [] => return Ok(()),
+            [owner] => owner,
+            // A device id proves nothing: what is for one of them must not be shown to another.
+            _ => {
+                return Err(Refusal::bad(format!(
+                    "device {device} is signed in as {} users; set user_id to the one that is \
+                     meant",
+                    here.len()
+                )));
+            }
         };
         let user = owner.identity().user;
         if message.seq == 0 {

@@ -96,6 +96,13 @@ impl Gate {
     }
 }
 
+/// The user, device and token that a call shows where none is needed, right or not: gim's clients
+/// send what they have with `SignIn` too.
+pub(super) fn shown(metadata: &tonic::metadata::MetadataMap) -> Option<(UserId, DeviceId, String)> {
+    let (caller, token) = identify(metadata.as_ref()).ok()?;
+    Some((caller.user, caller.device, token.to_owned()))
+}
+
 fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
     let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
     let user = number("user_id").and_then(UserId::from_wire);
@@ -119,8 +126,19 @@ fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
     ))
 }
 
+/// The metadata of this name, or of the same with hyphens: proxies (nginx by default) drop headers
+/// with underscores.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
+    let found = headers.get(name).or_else(|| {
+        let hyphens = match name {
+            "user_id" => "user-id",
+            "device_id" => "device-id",
+            "request_id" => "request-id",
+            _ => return None,
+        };
+        headers.get(hyphens)
+    });
+    found?.to_str().ok()
 }
 
 /// A service behind its gate.
@@ -209,6 +227,14 @@ mod tests {
         let (caller, token) = identify(&whole).unwrap();
         assert_eq!((caller.user.get(), caller.device.get()), (7, 8));
         assert_eq!((token, caller.request_id), ("t", Some(9)));
+        let hyphens = headers(&[
+            ("user-id", "7"),
+            ("device-id", "8"),
+            ("token", "t"),
+            ("request-id", "9"),
+        ]);
+        let (same, _) = identify(&hyphens).unwrap();
+        assert_eq!((same.user.get(), same.request_id), (7, Some(9)));
         let cases = [
             (headers(&[]), "user_id"),
             (headers(&[("user_id", "0")]), "user_id"),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gimlet_core::error::Refusal;
 use gimlet_core::message::Sender;
 use gimlet_core::service::rate::Rate;
-use gimlet_core::service::{GroupDraft, Service};
+use gimlet_core::service::{GroupDraft, Operator, Service};
 use gimlet_core::store::{DeviceInfo, Friend, Group, GroupEdit, Member, MemberEdit};
 use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
@@ -72,6 +72,15 @@ impl Ext {
 
 fn empty() -> Response<Empty> {
     Response::new(Empty {})
+}
+
+impl Caller {
+    const fn operator(self) -> Operator {
+        Operator {
+            user: self.user,
+            request_id: self.request_id,
+        }
+    }
 }
 
 const fn sender(caller: Caller) -> Sender {
@@ -167,14 +176,15 @@ impl LogicExt for Ext {
         let req = request.into_inner();
         let friend = convert::user("friend_id", req.friend_id).map_err(status)?;
         let (remarks, extra) = (req.remarks.as_deref(), req.extra.as_deref());
-        self.service
+        let kept = self
+            .service
             .set_friend(caller.user, friend, remarks, extra)
             .await
             .map_err(status)?;
         Ok(Response::new(pb::SetFriendResp {
             friend_id: req.friend_id,
-            remarks: req.remarks.unwrap_or_default(),
-            extra: req.extra.unwrap_or_default(),
+            remarks: kept.remarks,
+            extra: kept.extra,
         }))
     }
 
@@ -230,7 +240,7 @@ impl LogicExt for Ext {
             extra: req.extra,
         };
         self.service
-            .update_group(caller.user, group, edit)
+            .update_group(caller.operator(), group, edit)
             .await
             .map_err(status)?;
         Ok(empty())
@@ -278,7 +288,7 @@ impl LogicExt for Ext {
         let users = convert::users("user_ids", &req.user_ids).map_err(status)?;
         let already = self
             .service
-            .add_members(caller.user, group, &users)
+            .add_members(caller.operator(), group, &users)
             .await
             .map_err(status)?;
         let user_ids = already
@@ -318,7 +328,7 @@ impl LogicExt for Ext {
         let group = convert::group("group_id", req.group_id).map_err(status)?;
         let user = convert::user("user_id", req.user_id).map_err(status)?;
         self.service
-            .remove_member(caller.user, group, user)
+            .remove_member(caller.operator(), group, user)
             .await
             .map_err(status)?;
         Ok(empty())

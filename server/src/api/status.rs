@@ -1,13 +1,13 @@
 //! Refusals as gRPC statuses, with gim's codes from 10000 up.
 //!
-//! tonic's `Code` is a closed set, so a code beyond it rides in a private header that
-//! [`wire`](super::wire) turns into `grpc-status` on the way out.
+//! tonic's `Code` is a closed set, so a code beyond it rides in a header that [`wire`](super::wire)
+//! copies into `grpc-status` on the way out.
 
 use gimlet_core::error::Refusal;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-/// The private header; it never leaves this process.
+/// The header that carries the code. It stays: clients whose library knows gRPC's codes only read it.
 pub(super) const CODE: &str = "gimlet-code";
 
 /// With 8 and 14: after how many milliseconds the same call may succeed.

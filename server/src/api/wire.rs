@@ -198,15 +198,20 @@ impl WireLayer {
     }
 }
 
-/// Moves the private code into `grpc-status`; returns the status, 0 if there is none yet.
+/// Puts the code of a refusal into `grpc-status` and beside it, for clients that show each number
+/// beyond gRPC's own as UNKNOWN. Returns the status, 0 if there is none yet.
 fn rewrite(headers: &mut HeaderMap) -> i32 {
-    if let Some(code) = headers.remove(CODE) {
+    if let Some(code) = headers.get(CODE).cloned() {
         headers.insert(GRPC_STATUS, code);
     }
-    headers
-        .get(GRPC_STATUS)
-        .and_then(|code| code.to_str().ok()?.parse().ok())
-        .unwrap_or(0)
+    let status = headers.get(GRPC_STATUS).cloned();
+    let code = status
+        .as_ref()
+        .and_then(|it| it.to_str().ok()?.parse().ok());
+    if let (Some(status), Some(1..)) = (status, code) {
+        headers.insert(CODE, status);
+    }
+    code.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -259,7 +264,7 @@ mod tests {
         };
         let response = through(refused).await;
         assert_eq!(response.headers()["grpc-status"], "10000");
-        assert!(!response.headers().contains_key(CODE));
+        assert_eq!(response.headers()["gimlet-code"], "10000");
 
         let late = || {
             let mut trailers = HeaderMap::new();
@@ -271,6 +276,13 @@ mod tests {
         };
         let collected = through(late).await.into_body().collect().await.unwrap();
         assert_eq!(collected.trailers().unwrap()["grpc-status"], "10001");
+        assert_eq!(collected.trailers().unwrap()["gimlet-code"], "10001");
+
+        let standard = || Ok(Status::unavailable("later").into_http());
+        let response = through(standard).await;
+        assert_eq!(response.headers()["gimlet-code"], "14");
+        let well = through(|| Ok(Response::new(Body::empty()))).await;
+        assert!(!well.headers().contains_key(CODE));
     }
 
     #[tokio::test]

@@ -198,6 +198,14 @@ impl Server {
     }
 }
 
+/// Metadata of an answer to `Auth`: how long the token is good for, in milliseconds.
+pub(crate) const TOKEN_LEFT: &str = "token-left-ms";
+
+fn token_left<T>(answer: &Response<T>) -> Option<Duration> {
+    let left = answer.metadata().get(TOKEN_LEFT)?.to_str().ok()?;
+    Some(Duration::from_millis(left.parse().ok()?))
+}
+
 /// A refused token is an answer, everything else that is no success is trouble.
 fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>, Trouble> {
     let status = match answer {
@@ -254,13 +262,26 @@ const fn seconds(seconds: i64) -> Timestamp {
 #[async_trait]
 impl Business for RemoteBusiness {
     async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal> {
+        self.auth_for(user, device, token).await.map(|_| ())
+    }
+
+    async fn auth_for(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Option<Duration>, Refusal> {
         self.ask("Auth", |mut client| {
             let request = self.request(pb::AuthReq {
                 user_id: user.to_wire(),
                 device_id: device.to_wire(),
                 token: token.to_owned(),
             });
-            async move { Ok(answered(client.auth(request).await)?.map(|_| ())) }
+            async move {
+                let answer = client.auth(request).await;
+                let left = answer.as_ref().ok().and_then(token_left);
+                Ok(answered(answer)?.map(|_| left))
+            }
         })
         .await
     }

@@ -139,9 +139,15 @@ impl ConnectNode for ConnectServer {
         check_caller(request.metadata(), &self.cluster)?;
         let told = request.into_inner();
         let device = convert::device(told.device).map_err(nonsense)?;
-        self.gateway
-            .hub()
-            .supersede(device, Generation(told.generation));
+        let (hub, generation) = (self.gateway.hub(), Generation(told.generation));
+        if told.user == 0 {
+            for handle in hub.on_device(device) {
+                hub.supersede(handle.identity().user, device, generation);
+            }
+        } else {
+            let user = convert::user(told.user).map_err(nonsense)?;
+            hub.supersede(user, device, generation);
+        }
         Ok(Response::new(node::SupersedeReply {}))
     }
 

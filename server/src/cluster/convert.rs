@@ -1,6 +1,7 @@
 //! Core's values and their records between nodes. What cannot be read is named, never guessed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use gimlet_core::envelope::{Envelope, Parcel};
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
@@ -15,6 +16,11 @@ use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is missing or makes no sense")]
 pub(super) struct Nonsense(pub(super) &'static str);
+
+/// Whole milliseconds, at least one: 0 says that a time is not known.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
+}
 
 pub(super) fn user(raw: u64) -> Result<UserId, Nonsense> {
     UserId::new(raw).ok_or(Nonsense("user"))

@@ -72,11 +72,11 @@ fn nonsense(error: Nonsense) -> Status {
 }
 
 macro_rules! reply {
-    ($reply:ident, $answer:expr, |$value:ident| $field:ident: $made:expr) => {
+    ($reply:ident, $answer:expr, |$value:ident| $($field:ident: $made:expr),+ $(,)?) => {
         Ok(Response::new(match $answer {
             Ok($value) => node::$reply {
                 refusal: None,
-                $field: $made,
+                $($field: $made,)+
             },
             Err(refusal) => node::$reply {
                 refusal: Some(encode(refusal)),
@@ -96,7 +96,9 @@ impl LogicNode for LogicServer {
         let user = convert::user(asked.user).map_err(nonsense)?;
         let device = convert::device(asked.device).map_err(nonsense)?;
         let answer = self.logic.sign_in(user, device, &asked.token).await;
-        reply!(SignInReply, answer, |raised| generation: raised.0)
+        reply!(SignInReply, answer, |granted|
+            generation: granted.generation.0,
+            token_left_ms: granted.token_left.map_or(0, convert::millis))
     }
 
     async fn epoch(

@@ -17,7 +17,7 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use business_client::{RemoteBusiness, WRONG_SECRET};
+pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT, WRONG_SECRET};
 pub(crate) use call::{Caller, ClusterId, check_address};
 pub(crate) use connect_server::ConnectServer;
 pub(crate) use logic_client::RemoteLogic;

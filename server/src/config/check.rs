@@ -10,6 +10,7 @@ use super::load::{ConfigError, Problem, env_name};
 use super::log_level;
 use super::sections::{CodeVerifier, Role, StorageKind};
 use crate::cluster::{Caller, ClusterId, check_address};
+use gimlet_transport::origins::Origins;
 
 /// Something legal that an operator should know: logged loudly at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,7 @@ impl Config {
         self.check_exposure(&mut problems);
         self.check_limits(&mut problems);
         self.check_verifier(&mut problems);
+        self.check_origins(&mut problems);
         #[cfg(feature = "cli")]
         self.check_log(&mut problems);
         if problems.is_empty() {
@@ -245,6 +247,16 @@ impl Config {
         }
     }
 
+    fn check_origins(&self, problems: &mut Vec<String>) {
+        for origin in &self.http.origins {
+            if let Err(right) = Origins::check(origin) {
+                problems.push(format!(
+                    "http.origins has \"{origin}\", which is not {right}"
+                ));
+            }
+        }
+    }
+
     fn check_verifier(&self, problems: &mut Vec<String>) {
         if self.roles.has(Role::Business) && self.business.code_verifier == CodeVerifier::Unset {
             problems.push(format!(
@@ -450,6 +462,18 @@ mod tests {
                 .iter()
                 .any(|n| n.0.contains("fixed"))
         );
+    }
+
+    #[test]
+    fn an_origin_is_a_scheme_and_a_host() {
+        let text = refusal(|c| c.http.origins = vec!["chat.example".into()]);
+        assert!(
+            text.contains("http.origins") && text.contains("https://"),
+            "{text}"
+        );
+        let mut config = development();
+        config.http.origins = vec!["same".into(), "https://chat.example:8443".into()];
+        assert!(config.check().is_ok());
     }
 
     #[test]

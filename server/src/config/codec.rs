@@ -7,7 +7,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::sections::{
-    CodeVerifier, Direct, Durability, LogFormat, Role, Roles, RoomPush, StorageKind, SyncFromZero,
+    CodeVerifier, Direct, Durability, GroupAdd, LogFormat, Role, Roles, RoomPush, StorageKind,
+    SyncFromZero,
 };
 
 /// A value that is never printed.
@@ -453,6 +454,7 @@ names! {
     StorageKind { "memory" => Memory, "sled" => Sled, "mysql" => Mysql }
     Durability { "power" => Power, "process" => Process }
     Direct { "anyone" => Anyone, "friends" => Friends }
+    GroupAdd { "anyone" => Anyone, "friends" => Friends }
     RoomPush { "anyone" => Anyone, "business" => Business }
     SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
     LogFormat { "text" => Text, "json" => Json }

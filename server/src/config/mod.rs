@@ -19,8 +19,8 @@ pub use codec::Secret;
 pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
-    Business, Cluster, CodeVerifier, Compat, Direct, Durability, Http, Limits, Listen, Log,
-    LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind, SyncFromZero,
+    Business, Cluster, CodeVerifier, Compat, Direct, Durability, GroupAdd, Http, Limits, Listen,
+    Log, LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind, SyncFromZero,
 };
 
 use std::fmt::Write as _;

@@ -245,6 +245,8 @@ pub struct Http {
     pub upload_max: u64,
     /// Whether uploads need no sign-in, also outside a development run.
     pub anonymous_upload: bool,
+    /// Pages of which origins may open a WebSocket and upload.
+    pub origins: Vec<String>,
     /// Bytes that uploads leave free on the disk, at least; more if messages need more.
     pub upload_min_free: u64,
     /// Bytes a user may upload in a day; 0 is unlimited.
@@ -257,6 +259,7 @@ impl Default for Http {
             public_url: None,
             upload_max: 20 << 20,
             anonymous_upload: false,
+            origins: vec!["same".into()],
             upload_min_free: 1 << 30,
             upload_quota: 1 << 30,
         }
@@ -279,6 +282,16 @@ impl Default for Compat {
             tcp_pacing: true,
         }
     }
+}
+
+/// Who may add a user to a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupAdd {
+    /// Every user.
+    #[default]
+    Anyone,
+    /// Its friends.
+    Friends,
 }
 
 /// Who may write to a user directly.
@@ -318,6 +331,8 @@ pub enum SyncFromZero {
 pub struct Policy {
     /// Who may write to a user directly.
     pub direct: Direct,
+    /// Who may add a user to a group.
+    pub group_add: GroupAdd,
     /// Who may push to a room.
     pub room: RoomPush,
     /// What a SYNC from seq 0 starts from.

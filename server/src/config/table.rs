@@ -56,14 +56,17 @@ settings! {
     "listen.ops": addr listen.ops;
     "business.code_verifier": verifier business.code_verifier;
     "business.token_ttl": duration business.token_ttl;
+    "business.end_expired": switch limits.node.end_expired;
     "http.public_url": url http.public_url;
     "http.upload_max": bytes http.upload_max;
     "http.anonymous_upload": switch http.anonymous_upload;
+    "http.origins": list http.origins;
     "http.upload_min_free": bytes http.upload_min_free;
     "http.upload_quota": bytes http.upload_quota;
     "compat.fixed_token": switch compat.fixed_token;
     "compat.tcp_pacing": switch compat.tcp_pacing;
     "policy.direct": choice policy.direct;
+    "policy.group_add": choice policy.group_add;
     "policy.sync_from_zero": choice policy.sync_from_zero;
     "policy.room": choice policy.room;
     "rooms.messages": number rooms.messages;
@@ -81,6 +84,7 @@ settings! {
     "limits.content": bytes limits.node.content;
     "limits.mentions": number limits.node.mentions;
     "limits.group_members": number limits.node.group_members;
+    "limits.group_adds": number limits.node.group_adds;
     "limits.group_backlog": number limits.node.group_backlog;
     "limits.node_backlog": number limits.node.node_backlog;
     "limits.send_rate": number limits.node.send_rate;

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_transport::origins::Origins;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
@@ -45,6 +46,8 @@ pub(crate) struct Files {
     pub(crate) max: u64,
     /// Whether uploads need no sign-in.
     pub(crate) anonymous: bool,
+    /// Pages that may upload.
+    pub(crate) origins: Origins,
     /// How much may be uploaded.
     pub(crate) bounds: Bounds,
 }
@@ -74,6 +77,14 @@ async fn upload(
     body: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Refused> {
     let files = &service.files;
+    let text = |name| headers.get(name).map(|it| it.to_str().unwrap_or(""));
+    if !files
+        .origins
+        .allow(text(header::ORIGIN), text(header::HOST))
+    {
+        let why = "pages of this Origin may not upload; add it to http.origins of the server";
+        return Err(Refused::Forbidden(why.into()));
+    }
     let user = if files.anonymous {
         None
     } else {

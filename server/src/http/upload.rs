@@ -18,6 +18,8 @@ pub(super) enum Refused {
     Bad(String),
     /// 401.
     Unauthorized(String),
+    /// 403.
+    Forbidden(String),
     /// 413.
     TooLarge(u64),
     /// 415.
@@ -51,6 +53,7 @@ impl IntoResponse for Refused {
         let (status, message) = match self {
             Self::Bad(text) => (StatusCode::BAD_REQUEST, text),
             Self::Unauthorized(text) => (StatusCode::UNAUTHORIZED, text),
+            Self::Forbidden(text) => (StatusCode::FORBIDDEN, text),
             Self::TooLarge(max) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the file is larger than {max} bytes; send a smaller one"),

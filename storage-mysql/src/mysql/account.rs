@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use gimlet_core::id::{DeviceId, UserId};
 use gimlet_core::page::Page;
 use gimlet_core::store::{
-    Account, AccountChange, AccountStore, NewAccount, StoreError, TokenRecord,
+    Account, AccountChange, AccountStore, Names, NewAccount, StoreError, TokenRecord,
 };
 use gimlet_core::time::Timestamp;
 use sqlx::Row as _;
@@ -71,8 +71,8 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
     Ok((account, true))
 }
 
-/// The key as the beginning of a LIKE pattern; `|` takes a character's meaning away.
-fn pattern(key: &str) -> String {
+/// The key as a LIKE pattern; `|` takes a character's meaning away.
+fn pattern(key: &str, names: Names) -> String {
     let mut pattern = String::with_capacity(key.len() + 1);
     for c in key.chars() {
         if matches!(c, '|' | '%' | '_') {
@@ -80,8 +80,26 @@ fn pattern(key: &str) -> String {
         }
         pattern.push(c);
     }
-    pattern.push('%');
+    if names == Names::Begin {
+        pattern.push('%');
+    }
     pattern
+}
+
+async fn put_token(
+    session: &mut Session,
+    user: UserId,
+    device: DeviceId,
+    token: &TokenRecord,
+) -> Result<(), Fault> {
+    let sql = "INSERT INTO user_token (device_id, user_id, hash, expires_at) VALUES (?, ?, ?, ?) \
+               ON DUPLICATE KEY UPDATE hash = VALUES(hash), expires_at = VALUES(expires_at)";
+    let upsert = sqlx::query(sql)
+        .bind(device.get())
+        .bind(user.get())
+        .bind(token.hash.as_slice())
+        .bind(token.expires_at.0);
+    session.run(upsert).await.map(|_| ())
 }
 
 #[async_trait]
@@ -153,6 +171,7 @@ impl AccountStore for Db {
     async fn search(
         &self,
         key: &str,
+        names: Names,
         after: Option<UserId>,
         limit: usize,
     ) -> Result<Page<Account>, StoreError> {
@@ -171,7 +190,7 @@ impl AccountStore for Db {
                 );
                 let most = limit as u64 + 1;
                 let select = sqlx::query(sql)
-                    .bind(pattern(&key))
+                    .bind(pattern(&key, names))
                     .bind(after)
                     .bind(most)
                     .bind(key.as_bytes())
@@ -189,22 +208,29 @@ impl AccountStore for Db {
         user: UserId,
         device: DeviceId,
         token: &TokenRecord,
-    ) -> Result<(), StoreError> {
+        alone: bool,
+    ) -> Result<Vec<UserId>, StoreError> {
         let token = token.clone();
-        self.once("account.put_token", Once::Repeatable, move |session| {
+        if !alone {
+            let put = self.once("account.put_token", Once::Repeatable, move |session| {
+                let token = token.clone();
+                async move { put_token(session, user, device, &token).await }.boxed()
+            });
+            return put.await.map(|()| Vec::new());
+        }
+        self.change("account.put_token", Pace::Prompt, move |session| {
             let token = token.clone();
             async move {
-                // One token per device: another user's goes with the assignment.
-                let sql = "INSERT INTO device_token (device_id, user_id, hash, expires_at) \
-                           VALUES (?, ?, ?, ?) ON DUPLICATE KEY UPDATE \
-                           user_id = VALUES(user_id), hash = VALUES(hash), \
-                           expires_at = VALUES(expires_at)";
-                let upsert = sqlx::query(sql)
-                    .bind(device.get())
-                    .bind(user.get())
-                    .bind(token.hash.as_slice())
-                    .bind(token.expires_at.0);
-                session.run(upsert).await.map(|_| ())
+                let sql = "SELECT user_id FROM user_token WHERE device_id = ? FOR UPDATE";
+                let rows = session.rows(sqlx::query(sql).bind(device.get())).await?;
+                let holders = rows.iter().map(|row| user_id(row, 0));
+                let mut gone: Vec<UserId> = holders.collect::<Result<_, _>>()?;
+                gone.retain(|holder| *holder != user);
+                let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id <> ?";
+                let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
+                session.run(delete).await?;
+                put_token(session, user, device, &token).await?;
+                Ok(gone)
             }
             .boxed()
         })
@@ -222,7 +248,7 @@ impl AccountStore for Db {
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError> {
         self.once("account.revoke_token", Once::Repeatable, move |session| {
             async move {
-                let sql = "DELETE FROM device_token WHERE device_id = ? AND user_id = ?";
+                let sql = "DELETE FROM user_token WHERE device_id = ? AND user_id = ?";
                 let delete = sqlx::query(sql).bind(device.get()).bind(user.get());
                 session.run(delete).await.map(|_| ())
             }

@@ -89,10 +89,11 @@ impl FriendStore for Db {
                     .bind(requester.get())
                     .bind(user.get());
                 session.run(update).await?;
-                // Overwrites a request of the user's own: a mutual request is one friendship.
+                // A mutual request is one friendship, and keeps what was kept with the user's own.
                 let sql = "INSERT INTO friend (user_id, friend_id, agreed, remarks, extra, \
                            updated_at) VALUES (?, ?, 1, ?, '', ?) ON DUPLICATE KEY UPDATE \
-                           agreed = 1, remarks = VALUES(remarks), extra = '', \
+                           agreed = 1, \
+                           remarks = IF(VALUES(remarks) = '', remarks, VALUES(remarks)), \
                            updated_at = VALUES(updated_at)";
                 let upsert = sqlx::query(sql)
                     .bind(user.get())
@@ -114,21 +115,32 @@ impl FriendStore for Db {
         remarks: Option<&str>,
         extra: Option<&str>,
         at: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Friend>, StoreError> {
         let (remarks, extra) = (remarks.map(str::to_owned), extra.map(str::to_owned));
-        self.once("friend.set", Once::Repeatable, move |session| {
+        self.change("friend.set", Pace::Prompt, move |session| {
             let (remarks, extra) = (remarks.clone(), extra.clone());
             async move {
-                let sql = "UPDATE friend SET remarks = COALESCE(?, remarks), \
-                           extra = COALESCE(?, extra), updated_at = ? \
-                           WHERE user_id = ? AND friend_id = ? AND agreed = 1";
+                let sql = "SELECT remarks, extra FROM friend \
+                           WHERE user_id = ? AND friend_id = ? FOR UPDATE";
+                let select = sqlx::query(sql).bind(user.get()).bind(friend.get());
+                let Some(row) = session.row(select).await? else {
+                    return Ok(None);
+                };
+                let kept = Friend {
+                    user: friend,
+                    remarks: remarks.map_or_else(|| text(&row, 0), Ok)?,
+                    extra: extra.map_or_else(|| text(&row, 1), Ok)?,
+                };
+                let sql = "UPDATE friend SET remarks = ?, extra = ?, updated_at = ? \
+                           WHERE user_id = ? AND friend_id = ?";
                 let update = sqlx::query(sql)
-                    .bind(remarks)
-                    .bind(extra)
+                    .bind(kept.remarks.clone())
+                    .bind(kept.extra.clone())
                     .bind(at.0)
                     .bind(user.get())
                     .bind(friend.get());
-                Ok(session.run(update).await?.rows_affected() > 0)
+                session.run(update).await?;
+                Ok(Some(kept))
             }
             .boxed()
         })

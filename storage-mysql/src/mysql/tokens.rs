@@ -36,8 +36,8 @@ struct Ask {
     answer: oneshot::Sender<Result<Option<TokenRecord>, StoreError>>,
 }
 
-/// A row: whose it is, the hash, and when it expires.
-type Row = (u64, Vec<u8>, Timestamp);
+/// A row: the hash, and when it expires.
+type Row = (Vec<u8>, Timestamp);
 
 /// Who asks, and how many statements are under way.
 #[derive(Debug, Default)]
@@ -116,12 +116,12 @@ async fn lane(db: Db) {
         let read = db.once(OP, Once::Read, move |session| {
             let devices = devices.clone();
             async move {
-                let head = "SELECT device_id, user_id, hash, expires_at FROM device_token \
+                let head = "SELECT device_id, user_id, hash, expires_at FROM user_token \
                             WHERE device_id IN (";
-                let mut found: HashMap<u64, Row> = HashMap::with_capacity(devices.len());
+                let mut found: HashMap<(u64, u64), Row> = HashMap::with_capacity(devices.len());
                 for row in session.rows_in(head, &devices, ")").await? {
-                    let token = (number(&row, 1)?, bytes(&row, 2)?, time(&row, 3)?);
-                    found.insert(number(&row, 0)?, token);
+                    let token = (bytes(&row, 2)?, time(&row, 3)?);
+                    found.insert((number(&row, 0)?, number(&row, 1)?), token);
                 }
                 Ok(found)
             }
@@ -130,8 +130,7 @@ async fn lane(db: Db) {
         match read.await {
             Ok(found) => {
                 for ask in batch {
-                    let row = found.get(&ask.device.get());
-                    let row = row.filter(|(user, ..)| *user == ask.user.get());
+                    let row = found.get(&(ask.device.get(), ask.user.get()));
                     let token = row.map(|row| record(row).map_err(|fault| fault.of(OP)));
                     let _ = ask.answer.send(token.transpose());
                 }
@@ -147,7 +146,7 @@ async fn lane(db: Db) {
     }
 }
 
-fn record((_, hash, expires_at): &Row) -> Result<TokenRecord, Fault> {
+fn record((hash, expires_at): &Row) -> Result<TokenRecord, Fault> {
     let hash = hash.as_slice().try_into();
     Ok(TokenRecord {
         hash: hash.map_err(|_| Fault::Corrupt("a token's hash is not 32 bytes"))?,

@@ -5,7 +5,6 @@
 //!
 //! | key | what |
 //! |---|---|
-//! | `{d:7}` | a device's route |
 //! | `{u:1}:routes` | the routes of a user's devices, by device |
 //! | `{n:name#boot}:lease` | a node's lease |
 //! | `{nodes}` | the nodes that took one |
@@ -15,7 +14,7 @@
 //! | `{r:5}:live` | the channel of a room |
 //! | `{cluster}:id`, `:young` | the identity of the cluster; there while it was written a lease ago |
 
-use gimlet_core::id::{DeviceId, NodeId, RoomId, UserId};
+use gimlet_core::id::{NodeId, RoomId, UserId};
 
 /// Spells keys, behind the prefix of this cluster.
 #[derive(Clone, Debug)]
@@ -29,10 +28,6 @@ impl Keys {
         Self {
             prefix: prefix.replace(['{', '}'], "_"),
         }
-    }
-
-    pub(super) fn device(&self, device: DeviceId) -> String {
-        format!("{}{{d:{}}}", self.prefix, device.get())
     }
 
     pub(super) fn routes(&self, user: UserId) -> String {

@@ -1,8 +1,7 @@
-//! Which node holds which device's connection.
+//! Which node holds which connection of a user on a device.
 //!
-//! The device's key is the authority: a script compares generations there. Each user has an index
-//! of its devices' routes for the fan-out; it follows the device's key, and whoever finds that it
-//! was overtaken takes its own entry out again. A route counts while its node's lease lives.
+//! The routes of a user stand in one hash, by device: a script compares generations there, and the
+//! fan-out reads it whole. A route counts while its node's lease lives.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -22,8 +21,6 @@ const LIFE: Duration = Duration::from_hours(30 * 24);
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
-static INDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/index.lua")));
-static UNINDEX: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/unindex.lua")));
 
 /// The routes.
 #[derive(Debug)]
@@ -80,7 +77,8 @@ impl Routes {
     async fn claim(&self, route: &Route) -> Result<Claim, Fault> {
         let (record, life) = (encode(route), LIFE.as_millis().to_string());
         let mut call = CLAIM.prepare_invoke();
-        call.key(self.keys.device(route.device))
+        call.key(self.keys.routes(route.user))
+            .arg(route.device.get())
             .arg(&record)
             .arg(route.generation.0)
             .arg(prefix(route))
@@ -91,56 +89,21 @@ impl Routes {
             let stands = other.ok_or(Fault::Corrupt("redis gave a route another shape"))?;
             return Ok(Claim::Superseded(stands));
         }
-        let mut call = INDEX.prepare_invoke();
-        call.key(self.keys.routes(route.user))
-            .arg(route.device.get())
-            .arg(&record)
-            .arg(route.generation.0)
-            .arg(&life);
-        let _: u8 = self.wire.script(&call).await?;
-        if let Some(displaced) = &other
-            && displaced.user != route.user
-        {
-            self.unindex(displaced.user, route.device, displaced.generation)
-                .await?;
-        }
-        // Between the two steps a newer claim may have come and gone past this index.
-        let get = cmd("GET").arg(self.keys.device(route.device)).take();
-        let stands: Option<String> = self.wire.command(&get).await?;
-        if stands.as_ref() != Some(&record) {
-            let stands = stands.and_then(|it| decode(route.device, &it));
-            let same_user = stands.is_some_and(|it| it.user == route.user);
-            if !same_user {
-                self.unindex(route.user, route.device, route.generation)
-                    .await?;
-            }
-        }
         Ok(Claim::Claimed(other))
     }
 
-    async fn unindex(
+    async fn release(
         &self,
         user: UserId,
         device: DeviceId,
         generation: Generation,
-    ) -> Result<(), Fault> {
-        let mut call = UNINDEX.prepare_invoke();
+    ) -> Result<bool, Fault> {
+        let mut call = RELEASE.prepare_invoke();
         call.key(self.keys.routes(user))
             .arg(device.get())
             .arg(generation.0);
-        let _: u8 = self.wire.script(&call).await?;
-        Ok(())
-    }
-
-    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, Fault> {
-        let mut call = RELEASE.prepare_invoke();
-        call.key(self.keys.device(device)).arg(generation.0);
-        let removed: String = self.wire.script(&call).await?;
-        let Some(route) = decode(device, &removed) else {
-            return Ok(false);
-        };
-        self.unindex(route.user, device, generation).await?;
-        Ok(true)
+        let removed: u8 = self.wire.script(&call).await?;
+        Ok(removed > 0)
     }
 
     async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, Fault> {
@@ -169,8 +132,11 @@ impl Routes {
         Ok(routes)
     }
 
-    async fn device(&self, device: DeviceId) -> Result<Option<Route>, Fault> {
-        let get = cmd("GET").arg(self.keys.device(device)).take();
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, Fault> {
+        let get = cmd("HGET")
+            .arg(self.keys.routes(user))
+            .arg(device.get())
+            .take();
         let record: Option<String> = self.wire.command(&get).await?;
         let route = record.and_then(|it| decode(device, &it));
         Ok(self.living(route.into_iter().collect()).await?.pop())
@@ -237,8 +203,13 @@ impl DeviceRoute for Routes {
         done.map_err(|fault| fault.of("route.claim"))
     }
 
-    async fn release(&self, device: DeviceId, generation: Generation) -> Result<bool, StoreError> {
-        let done = Self::release(self, device, generation).await;
+    async fn release(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> Result<bool, StoreError> {
+        let done = Self::release(self, user, device, generation).await;
         done.map_err(|fault| fault.of("route.release"))
     }
 
@@ -247,8 +218,8 @@ impl DeviceRoute for Routes {
         read.map_err(|fault| fault.of("route.of"))
     }
 
-    async fn device(&self, device: DeviceId) -> Result<Option<Route>, StoreError> {
-        let read = Self::device(self, device).await;
+    async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError> {
+        let read = Self::device(self, user, device).await;
         read.map_err(|fault| fault.of("route.device"))
     }
 

@@ -192,7 +192,7 @@ pub(super) async fn an_old_schema_is_refused(servers: Servers) {
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
     assert_eq!(pending(config).await.unwrap(), 0);
     run(&mut conn, "DELETE FROM _sqlx_migrations").await;
-    assert_eq!(pending(config).await.unwrap(), 1);
+    assert!(pending(config).await.unwrap() > 0);
     let clock = Arc::new(ManualClock::default());
     let refused = open_lasting(config, Arc::clone(&clock) as _)
         .await
@@ -240,6 +240,23 @@ pub(super) async fn migrations_run_once(servers: Servers) {
     assert_eq!((account.user, account.nickname.as_str()), (user(2), "Bob"));
     assert!(s.friend.are_friends(user(1), user(2)).await.unwrap());
     assert_eq!(s.seq.reserve(Scope::User, 1).await.unwrap(), 4);
+}
+
+pub(super) async fn tokens_of_before_stay_good(servers: Servers) {
+    let place = Place::new(&servers).await;
+    let config = &place.config.mysql;
+    let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
+    // As the version before 0002 left it.
+    run(&mut conn, "DROP TABLE user_token").await;
+    let sql = "INSERT INTO device_token (device_id, user_id, hash, expires_at) \
+               VALUES (7, 5, REPEAT('a', 32), 9)";
+    run(&mut conn, sql).await;
+    run(&mut conn, "DELETE FROM _sqlx_migrations WHERE version = 2").await;
+    migrate(config).await.unwrap();
+    let s = place.open().await.stores;
+    let kept = s.account.token(user(5), device(7)).await;
+    let kept = kept.unwrap().unwrap();
+    assert_eq!((kept.hash, kept.expires_at), ([b'a'; 32], Timestamp(9)));
 }
 
 pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {

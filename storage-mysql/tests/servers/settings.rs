@@ -72,7 +72,7 @@ async fn works(s: &Stores) -> Vec<String> {
     };
     s.account.find_or_create(&new).await.unwrap();
     s.account
-        .put_token(user(9), device(9), &token())
+        .put_token(user(9), device(9), &token(), false)
         .await
         .unwrap();
     s.account.revoke_token(user(9), device(9)).await.unwrap();

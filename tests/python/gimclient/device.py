@@ -12,7 +12,8 @@ from .ws import WsLink
 DEVELOPMENT_CODE = "000000"
 
 # A message is told from its repeat by its send time: no two are alike here.
-_send_times = itertools.count(int(time.time() * 1000))
+# Whole seconds are left out: they do not tell two messages apart.
+_send_times = (at for at in itertools.count(int(time.time() * 1000)) if at % 1000)
 
 
 class Refused(Exception):
@@ -56,8 +57,10 @@ class Device:
         self.sign_in(code)
 
     def sign_in(self, code=DEVELOPMENT_CODE, phone=None):
+        """As fim does, it shows what it has from the sign-in before."""
         self.phone = phone or self.phone
-        answer = call(self.server.business, "BusinessExt.SignIn", phone_number=self.phone,
+        shown = self.metadata() if self.token else []
+        answer = call(self.server.business, "BusinessExt.SignIn", shown, phone_number=self.phone,
                       code=code, device_id=self.device_id)
         self.user_id, self.token, self.is_new = answer.user_id, answer.token, answer.is_new
         return answer

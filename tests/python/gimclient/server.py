@@ -39,8 +39,9 @@ def _end_with_parent():
 
 
 class Server:
-    def __init__(self, binary):
-        self.binary = binary
+    def __init__(self, binary, **settings):
+        """`settings` are more of the environment."""
+        self.binary, self.settings = binary, settings
         self.folder = tempfile.mkdtemp(prefix="gimlet-python-")
         self.log_path = os.path.join(self.folder, "log")
         (self.tcp_address, self.ws_address, self.http_address, logic, business,
@@ -62,6 +63,7 @@ class Server:
             "GIMLET_LISTEN__INTERNAL": write(self.internal.address),
             "GIMLET_LISTEN__OPS": write(self.ops_address),
         })
+        own.update(self.settings)
         return own
 
     def start(self):

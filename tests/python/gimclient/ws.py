@@ -21,21 +21,22 @@ class ProtocolError(Exception):
 
 
 class WsLink:
-    def __init__(self, address, path="/ws"):
+    def __init__(self, address, path="/ws", origin=None):
+        """Browsers send the `origin` of their page; gim's clients are none and send nothing."""
         self.stream = Stream(address)
         self.pongs = []
         try:
-            self._handshake("%s:%d" % address, path)
+            self._handshake("%s:%d" % address, path, origin)
         except BaseException:
             self.stream.close()
             raise
 
-    def _handshake(self, host, path):
+    def _handshake(self, host, path, origin):
         key = base64.b64encode(os.urandom(16))
         request = (
             "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n"
-            "Origin: http://elsewhere.example\r\n\r\n" % (path, host, key.decode()))
+            "%s\r\n" % (path, host, key.decode(), "Origin: %s\r\n" % origin if origin else ""))
         self.stream.write(request.encode())
         deadline = within(None)
         while b"\r\n\r\n" not in self.stream.buffer:

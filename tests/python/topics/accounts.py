@@ -1,9 +1,10 @@
 """Devices, sign-in by phone number, profiles and search."""
 
+import copy
 import time
 
 from gimclient import messages as m
-from gimclient.cases import case
+from gimclient.cases import case, on_both_wires
 from gimclient.device import Device, Refused, call, code_of, register
 from gimclient.world import assert_bad_request, assert_equal
 
@@ -29,6 +30,40 @@ def the_first_sign_in_makes_the_user_and_the_second_finds_it(w):
     again = w.another_device(first)
     assert not again.is_new
     assert again.device_id != first.device_id
+
+
+@case
+def nobody_can_guess_a_device_id(w):
+    ids = sorted(register(w.server) for _ in range(20))
+    assert 0 < ids[0] and ids[-1] < 2 ** 53, ids
+    # Twenty random numbers of 53 bits: two within 2^20 of each other are one in ten million.
+    assert min(after - before for before, after in zip(ids, ids[1:])) > 2 ** 20, ids
+
+
+@on_both_wires
+def a_stranger_who_signs_in_under_others_device_ids_takes_nothing(w):
+    victims = w.users(3)
+    connected = [w.online(victim) for victim in victims]
+    stranger, sender = w.users(2)
+    for victim, session in zip(victims, connected):
+        there = copy.copy(stranger)
+        there.device_id = victim.device_id
+        there.sign_in()
+        assert_equal(victim.code("BusinessExt.GetUser"), 0)
+        w.online(there)
+        sender.send(victim, "still there?")
+        session.expect_words("still there?")
+        assert_equal(victim.code("BusinessExt.GetUser"), 0)
+
+
+@case
+def another_user_who_holds_the_device_ends_the_former_ones_sign_in(w):
+    phone = w.user()
+    shown = phone.metadata()
+    answer = call(w.server.business, "BusinessExt.SignIn", shown, phone_number=w.new_phone(),
+                  code="000000", device_id=phone.device_id)
+    assert answer.user_id != phone.user_id
+    assert_equal(phone.code("BusinessExt.GetUser"), m.UNAUTHORIZED)
 
 
 @case
@@ -111,7 +146,14 @@ def a_user_is_found_by_its_phone_number_and_by_the_beginning_of_its_nickname(w):
 
 
 @case
-def a_search_key_of_two_letters_is_a_bad_request(w):
+def a_whole_name_of_any_length_is_found_and_a_short_beginning_is_not(w):
     seeker = w.user()
+    users = {name: w.user(name).user_id for name in ("张三", "张三丰", "Bo", "Bob")}
+
+    def found(key):
+        return [each.user_id for each in seeker.call("BusinessExt.SearchUser", key=key).users]
+    assert_equal(found("Bo"), [users["Bo"]])
+    assert_equal(found("Bob"), [users["Bob"]])
+    assert_equal(found("张三"), [users["张三"], users["张三丰"]])
+    assert_equal(found("张"), [])
     assert_bad_request(seeker.code("BusinessExt.SearchUser", key=""))
-    assert_bad_request(seeker.code("BusinessExt.SearchUser", key="ab"))

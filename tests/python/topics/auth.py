@@ -2,7 +2,8 @@
 
 from gimclient import messages as m
 from gimclient.cases import case
-from gimclient.device import call, code_of
+from gimclient.device import Device, call, code_of
+from gimclient.server import Server
 from gimclient.world import assert_equal
 
 
@@ -57,6 +58,37 @@ def the_fixed_token_of_old_test_clients_is_off_by_default(w):
     user = w.user()
     assert user.token != "0"
     refused(w, user.metadata(token="0"))
+
+
+@case
+def the_fixed_token_opens_everybody_who_exists(w):
+    """On whatever device and in whatever order, as gim's own test suite wants it."""
+    server = Server(w.server.binary, GIMLET_COMPAT__FIXED_TOKEN="true")
+    server.start()
+    try:
+        alice, bob = Device(server, "13800000001"), Device(server, "13800000002")
+        assert_equal((alice.token, bob.token), ("0", "0"))
+        bob.device_id = alice.device_id
+        bob.sign_in()
+        for user in (alice, bob):
+            for device in (alice, bob):
+                user.device_id = device.device_id
+                assert_equal(user.code("LogicExt.GetFriends"), 0)
+        alice.user_id = 999999
+        assert_equal(alice.code("LogicExt.GetFriends"), m.UNAUTHORIZED)
+    finally:
+        server.stop()
+        server.remove()
+
+
+@case
+def metadata_with_hyphens_is_the_same(w):
+    """nginx drops names with underscores by default."""
+    user = w.user()
+    hyphens = [(name.replace("_", "-"), value) for name, value in user.metadata()]
+    assert_equal(code_of(call, w.server.logic, "LogicExt.GetFriends", hyphens), 0)
+    assert_equal(call(w.server.business, "BusinessExt.GetUser", hyphens).user.user_id,
+                 user.user_id)
 
 
 @case

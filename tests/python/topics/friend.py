@@ -69,6 +69,25 @@ def remarks_can_be_changed(w):
 
 
 @case
+def what_is_set_while_the_request_waits_is_kept(w):
+    alice, bob = w.users(2)
+    alice.call("LogicExt.AddFriend", friend_id=bob.user_id, remarks="bobby")
+    answer = alice.call("LogicExt.SetFriend", friend_id=bob.user_id, extra="x")
+    assert_equal(answer.fields(), dict(friend_id=bob.user_id, remarks="bobby", extra="x"))
+    bob.call("LogicExt.AgreeAddFriend", user_id=alice.user_id)
+    (friend,) = alice.call("LogicExt.GetFriends").friends
+    assert_equal((friend.remarks, friend.extra), ("bobby", "x"))
+
+
+@case
+def a_stranger_is_not_kept_and_that_is_said(w):
+    alice, bob = w.users(2)
+    assert_bad_request(alice.code("LogicExt.SetFriend", friend_id=bob.user_id, remarks="b"))
+    alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
+    assert_bad_request(bob.code("LogicExt.SetFriend", friend_id=alice.user_id, remarks="a"))
+
+
+@case
 def asking_again_while_the_first_request_waits_pushes_nothing_more(w):
     alice, bob = w.users(2)
     at_bob = w.online(bob)

@@ -173,3 +173,23 @@ def a_group_message_that_is_not_kept_is_live_only(w):
     assert_equal(admin.send_group(group_id, "fleeting", is_persist=False), 0)
     assert_equal(at_bob.expect_words("fleeting").seq, 0)
     assert_equal(at_bob.sync_all(), [])
+
+
+@on_both_wires
+def pushes_of_a_change_carry_the_callers_request_id(w):
+    admin, bob, carol = w.users(3)
+    group_id = w.group(admin, bob)
+    at_admin, at_bob = w.online(admin), w.online(bob)
+    changes = [
+        (m.UPDATE_GROUP, "LogicExt.UpdateGroup", dict(name="new")),
+        (m.ADD_GROUP_MEMBERS, "LogicExt.AddGroupMembers", dict(user_ids=[carol.user_id])),
+        (m.REMOVE_GROUP_MEMBER, "LogicExt.DeleteGroupMember", dict(user_id=carol.user_id)),
+    ]
+    for number, (code, method, fields) in enumerate(changes, 71):
+        admin.call(method, request_id=number, group_id=group_id, **fields)
+        for session in (at_admin, at_bob):
+            output = session.expect_push_packet()
+            message = m.CODEC.decode("MessageSend", output.data).message
+            assert_equal((m.command_of(message)[0], output.request_id), (code, number))
+    admin.call("LogicExt.UpdateGroup", group_id=group_id, name="newer")
+    assert_equal(at_bob.expect_push_packet().request_id, 0)

@@ -83,3 +83,17 @@ def only_the_path_ws_is_a_websocket(w):
     except NotUpgraded:
         return
     raise AssertionError("/elsewhere was upgraded")
+
+
+@case
+def a_page_of_another_origin_opens_no_websocket(w):
+    address = w.server.ws_address
+    for origin in ("http://%s:%d" % address, "http://localhost:3000"):
+        WsLink(address, origin=origin).close()
+    for origin in ("http://elsewhere.example", "null"):
+        try:
+            WsLink(address, origin=origin)
+        except NotUpgraded as answer:
+            assert " 403 " in str(answer), answer
+        else:
+            raise AssertionError("a page of %s was let in" % origin)

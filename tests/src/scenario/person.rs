@@ -55,7 +55,9 @@ impl Person {
     /// This user on a device that somebody else used before.
     pub async fn takes(&self, device: &Device) -> Device {
         let id = device.who.device_id;
-        let signed_in = self.world.api().sign_in(&self.number, CODE, id).await;
+        // Whoever holds the device shows its present token.
+        let api = self.world.api().signed_in(device.who.clone());
+        let signed_in = api.sign_in(&self.number, CODE, id).await;
         let signed_in = signed_in.unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let who = Credentials {
             user_id: signed_in.user_id,

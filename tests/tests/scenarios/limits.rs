@@ -160,8 +160,8 @@ async fn a_full_group_is_full(cell: &Cell) {
     assert_eq!(api.group_members(group.id).await.unwrap().len(), 3);
 }
 
-/// Behind a proxy on this machine everybody is loopback, so the user's count stops the guesses; of
-/// other addresses the failures count as well (C-22).
+/// Behind a proxy on this machine everybody is loopback, so the user's count slows the guesses down;
+/// elsewhere it is counted for each address apart (C-22, A12).
 async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
     let world = cell
         .start_with(|config| config.limits.node.failed_sign_ins = 3)
@@ -174,7 +174,9 @@ async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
         who.token = format!("guess {n}");
         codes.push(bare.tries_to_sign_in(&who, 1).await.code);
     }
-    assert_eq!(codes, [10_000, 10_000, 10_000, 8, 8]);
+    // Behind a proxy one more is looked at each second.
+    assert_eq!(codes.iter().take(3).collect::<Vec<_>>(), [&10_000; 3]);
+    assert!(codes.contains(&8), "{codes:?}");
     alice.phone.comes_back().await;
     bob.phone.comes_back().await;
     alice.phone.sends("hi").to(&bob).await;

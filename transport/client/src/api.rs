@@ -134,7 +134,8 @@ impl Api {
         Ok(ok(answer)?.device_id)
     }
 
-    /// Signs a user in on a device; the user is created if there is none of that phone number.
+    /// Signs a user in on a device; the user is created if there is none of that phone number. Asked
+    /// as somebody who is signed in on that device, it ends the sign-ins of other users there.
     pub async fn sign_in(
         &self,
         phone: &str,
@@ -146,7 +147,7 @@ impl Api {
             code: code.to_owned(),
             device_id,
         };
-        ok(self.business().sign_in(request).await)
+        ok(self.business().sign_in(self.request(request)).await)
     }
 
     /// Ends this device's sign-in: its token is void, its connections are closed.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use gimlet_core::hub::CloseReason;
+use gimlet_core::hub::{CloseReason, DEVICE_SWITCHED};
 use gimlet_proto::pb::{self, CloseCode, ComeBack};
 use prost::Message as _;
 
@@ -60,7 +60,12 @@ impl From<CloseReason> for Close {
                 "this device has signed in on a newer connection",
             ),
             CloseReason::SignedOut => Self::new(CloseCode::TokenRevoked, "signed out"),
+            CloseReason::DeviceSwitched => Self::new(CloseCode::TokenRevoked, DEVICE_SWITCHED),
             CloseReason::Disconnected(text) => Self::new(CloseCode::Disconnected, text),
+            CloseReason::Expired => Self::new(
+                CloseCode::TokenExpired,
+                "the token of this connection has expired; sign in again",
+            ),
             CloseReason::Shutdown { after } => Self {
                 after,
                 ..Self::new(CloseCode::ShuttingDown, "the server is shutting down")
@@ -92,6 +97,7 @@ mod tests {
             (CloseCode::TooSlow, ComeBack::Backoff),
             (CloseCode::Disconnected, ComeBack::SignInAgain),
             (CloseCode::TokenRevoked, ComeBack::SignInAgain),
+            (CloseCode::TokenExpired, ComeBack::SignInAgain),
             (CloseCode::Superseded, ComeBack::Never),
             (CloseCode::Undecodable, ComeBack::Never),
         ] {

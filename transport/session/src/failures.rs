@@ -1,8 +1,11 @@
-//! Failed sign-ins, counted per address and per user, so that tokens cannot be guessed in bulk.
+//! Failed sign-ins, counted per address and per user from an address, so that tokens cannot be guessed
+//! in bulk.
 //!
 //! Serves the sessions and whoever else checks tokens of clients. A stranger can fail in somebody's
-//! name, so the count of a user must lock nobody out who was let in before: a token that was right
-//! here is looked at whatever the counts say.
+//! name, so a count must lock nobody else out: what is counted for a user is counted apart for each
+//! address. Clients behind a proxy on this machine have no address of their own and are one address;
+//! there a user's token is looked at once a second beyond the count. A token that was right here is
+//! always looked at.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -17,6 +20,14 @@ use tokio::time::Instant;
 
 /// What is counted together.
 const WINDOW: Duration = Duration::from_mins(1);
+
+/// Failures of an address, of whatever users, are this many times those for one user: many people
+/// share an address.
+const PER_ADDRESS: u32 = 10;
+
+/// Where everybody has one address, a user whose token was guessed too often is let through this
+/// often.
+const TRICKLE: Duration = Duration::from_secs(1);
 
 /// Addresses, or users, at which old ones are forgotten; beyond it new ones are not counted.
 const CROWD: usize = 10_000;
@@ -45,13 +56,15 @@ pub struct Failures {
 #[derive(Debug, Default)]
 struct State {
     addresses: Counts<IpAddr>,
-    users: Counts<UserId>,
+    users: Counts<(Option<IpAddr>, UserId)>,
+    /// When a user without an address was let through last.
+    trickle: HashMap<UserId, Instant>,
     right: Remembered,
 }
 
 impl Failures {
-    /// `most` failures in a minute; from then on the address, or the user, is refused until the
-    /// minute is over.
+    /// `most` failures in a minute for one user from one address; from then on that user is refused
+    /// from that address until the minute is over. Ten times as many, and the address is.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self {
@@ -83,11 +96,17 @@ impl Failures {
     /// Whether the token may be looked at.
     ///
     /// # Errors
-    /// Too many failures of the address or of the user, and the token was never right here.
+    /// Too many failures of the address, or for the user from there, and the token was never right
+    /// here.
     pub fn check(&self, attempt: &Attempt) -> Result<(), Refusal> {
-        let state = self.lock();
-        let by_address = attempt.address.map(|a| state.addresses.left(&a, self.most));
-        let by_user = state.users.left(&attempt.user, self.most);
+        let mut state = self.lock();
+        let most = self.most.saturating_mul(PER_ADDRESS);
+        let by_address = attempt.address.map(|a| state.addresses.left(&a, most));
+        let key = (attempt.address, attempt.user);
+        let mut by_user = state.users.left(&key, self.most);
+        if !by_user.is_zero() && attempt.address.is_none() {
+            by_user = state.trickle(attempt.user);
+        }
         let left = by_address.unwrap_or_default().max(by_user);
         if left.is_zero() || state.right.has(attempt.token) {
             return Ok(());
@@ -101,7 +120,7 @@ impl Failures {
         let mut state = self.lock();
         // It may have been right before, and revoked since.
         state.right.forget(attempt.token);
-        state.users.note(attempt.user);
+        state.users.note((attempt.address, attempt.user));
         if let Some(address) = attempt.address {
             state.addresses.note(address);
         }
@@ -120,6 +139,24 @@ impl Failures {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Lets a user through who has not been for a while; else returns how long it has to wait.
+    fn trickle(&mut self, user: UserId) -> Duration {
+        if self.trickle.len() >= CROWD {
+            self.trickle.retain(|_, at| at.elapsed() < TRICKLE);
+        }
+        let last = self.trickle.get(&user).map(Instant::elapsed);
+        match last.and_then(|since| TRICKLE.checked_sub(since)) {
+            Some(left) if !left.is_zero() => left,
+            _ if self.trickle.len() >= CROWD => TRICKLE,
+            _ => {
+                self.trickle.insert(user, Instant::now());
+                Duration::ZERO
+            }
+        }
     }
 }
 
@@ -193,35 +230,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_address_is_refused_for_the_rest_of_a_minute() {
-        let failures = Failures::new(2);
+        let failures = Failures::new(1);
         let guess = |user| attempt(&failures, "192.0.2.1", user, "x");
-        failures.wrong(&guess(1));
-        failures.check(&guess(2)).unwrap();
-        failures.wrong(&guess(2));
-        assert_eq!(failures.check(&guess(3)).unwrap_err().code(), 8);
+        for user in 1..=10 {
+            failures.check(&guess(user)).unwrap();
+            failures.wrong(&guess(user));
+        }
+        assert_eq!(failures.check(&guess(11)).unwrap_err().code(), 8);
         failures
-            .check(&attempt(&failures, "192.0.2.2", 3, "x"))
+            .check(&attempt(&failures, "192.0.2.2", 11, "x"))
             .unwrap();
         tokio::time::advance(WINDOW).await;
-        failures.check(&guess(3)).unwrap();
-        failures.wrong(&guess(3));
-        failures.check(&guess(3)).unwrap();
+        failures.check(&guess(11)).unwrap();
+        failures.wrong(&guess(11));
+        failures.check(&guess(12)).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_is_refused_whatever_the_address_and_who_was_let_in_before_is_not() {
+    async fn guesses_in_a_users_name_shut_out_who_guesses_and_nobody_else() {
         let failures = Failures::new(2);
-        let known = attempt(&failures, "127.0.0.1", 1, "right");
+        let known = attempt(&failures, "192.0.2.1", 1, "right");
         failures.right(&known);
-        for address in ["192.0.2.1", "127.0.0.1"] {
-            failures.wrong(&attempt(&failures, address, 1, "guess"));
+        let guess = attempt(&failures, "192.0.2.1", 1, "guess");
+        for _ in 0..2 {
+            failures.check(&guess).unwrap();
+            failures.wrong(&guess);
         }
-        let guess = attempt(&failures, "192.0.2.3", 1, "guess");
         assert_eq!(failures.check(&guess).unwrap_err().code(), 8);
-        failures.check(&known).unwrap();
+        // A fresh token from elsewhere, which this process has never seen.
         failures
-            .check(&attempt(&failures, "192.0.2.3", 2, "guess"))
+            .check(&attempt(&failures, "192.0.2.2", 1, "fresh"))
             .unwrap();
+        failures
+            .check(&attempt(&failures, "192.0.2.1", 2, "fresh"))
+            .unwrap();
+        failures.check(&known).unwrap();
         // Revoked: from now on it is as good as a guess.
         failures.wrong(&known);
         assert!(failures.check(&known).is_err());
@@ -230,15 +273,27 @@ mod tests {
         failures.check(&guess).unwrap();
     }
 
-    #[test]
-    fn loopback_is_everybody_behind_a_proxy_and_not_counted() {
-        let failures = Failures::new(1);
-        for (user, address) in [(1, "127.0.0.1"), (2, "::1")] {
-            failures.wrong(&attempt(&failures, address, user, "x"));
-            failures
-                .check(&attempt(&failures, address, user + 10, "x"))
-                .unwrap();
+    #[tokio::test(start_paused = true)]
+    async fn behind_a_proxy_guesses_are_bounded_and_a_fresh_token_waits_a_second_at_most() {
+        let failures = Failures::new(2);
+        let guess = attempt(&failures, "127.0.0.1", 1, "guess");
+        let mut looked_at = 0;
+        for _ in 0..1_000 {
+            if failures.check(&guess).is_ok() {
+                failures.wrong(&guess);
+                looked_at += 1;
+            }
         }
+        assert_eq!(looked_at, 3);
+        let fresh = attempt(&failures, "::1", 1, "fresh");
+        let refusal = failures.check(&fresh).unwrap_err();
+        assert!(matches!(refusal, Refusal::RateLimited { retry_after } if retry_after <= TRICKLE));
+        tokio::time::advance(TRICKLE).await;
+        failures.check(&fresh).unwrap();
+        // Other users are not concerned.
+        failures
+            .check(&attempt(&failures, "127.0.0.1", 2, "x"))
+            .unwrap();
     }
 
     #[test]

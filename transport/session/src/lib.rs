@@ -21,6 +21,7 @@ mod failures;
 #[cfg(test)]
 mod golden_tests;
 pub mod link;
+pub mod origins;
 mod page;
 mod push_codec;
 pub mod serve;

@@ -11,4 +11,3 @@ mod upgrade;
 
 pub use link::WsLink;
 pub use listener::{WsFrames, WsPending};
-pub use upgrade::Origins;

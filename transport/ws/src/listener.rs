@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use gimlet_transport::origins::Origins;
 use gimlet_transport::{LinkError, Listener, Opened, Pending, socket};
 use http::StatusCode;
 use tokio::net::{TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use crate::gather::Gather;
 use crate::link::WsLink;
 use crate::query;
-use crate::upgrade::{self, Origins};
+use crate::upgrade;
 
 /// The library's read buffer, which it takes for every connection (limits.md F: with 1 KiB an idle
 /// connection costs 3.9 KB, with the default 138 KB).

@@ -1,7 +1,6 @@
 //! The HTTP request that becomes a WebSocket, and the answers to those that do not.
 
-use std::sync::Arc;
-
+use gimlet_transport::origins::Origins;
 use gimlet_transport::wrong_port::Foreign;
 use gimlet_transport::{LinkError, development};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -23,17 +22,6 @@ const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
 /// What listens here, for clients of another protocol.
 const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
     listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
-
-/// Which pages may connect.
-#[derive(Clone, Debug, Default)]
-pub enum Origins {
-    /// Any, as gim does.
-    #[default]
-    Any,
-    /// Only these, spelled as browsers send them (`https://chat.example`); clients that are no
-    /// browsers send no `Origin` and may connect.
-    Only(Arc<[String]>),
-}
 
 /// A request that was answered with 101.
 pub(crate) struct Upgraded {
@@ -97,8 +85,14 @@ pub(crate) async fn upgrade(
             return refuse(stream, StatusCode::UPGRADE_REQUIRED, &text).await;
         }
     };
-    if !allows(origins, request.headers().get(header::ORIGIN)) {
-        let text = "this Origin may not connect; add it to the server's list of origins";
+    let text = |name| {
+        request
+            .headers()
+            .get(name)
+            .map(|it| it.to_str().unwrap_or(""))
+    };
+    if !origins.allow(text(header::ORIGIN), text(header::HOST)) {
+        let text = "pages of this Origin may not connect; add it to http.origins of the server";
         return refuse(stream, StatusCode::FORBIDDEN, text).await;
     }
     if let Some(name) = subprotocol(request.headers()) {
@@ -165,15 +159,4 @@ fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .find_map(|name| SUBPROTOCOLS.into_iter().find(|known| *known == name.trim()))
-}
-
-fn allows(origins: &Origins, origin: Option<&HeaderValue>) -> bool {
-    match (origins, origin) {
-        (Origins::Any, _) | (_, None) => true,
-        (Origins::Only(list), Some(origin)) => list.iter().any(|one| {
-            origin
-                .to_str()
-                .is_ok_and(|origin| origin.eq_ignore_ascii_case(one))
-        }),
-    }
 }

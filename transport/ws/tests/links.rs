@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use gimlet_transport::origins::Origins;
 use gimlet_transport::{
     Greeting, Link, LinkError, Listener, Opened, Pending, Wire,
     admission::Admission,
     serve::{self, AcceptLimits, Serve},
 };
-use gimlet_transport_ws::{Origins, WsFrames, WsLink};
+use gimlet_transport_ws::{WsFrames, WsLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -38,7 +39,7 @@ async fn listen(limit: usize, origins: Origins) -> (WsFrames, SocketAddr) {
 }
 
 async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
-    let (mut frames, addr) = listen(limit, Origins::Any).await;
+    let (mut frames, addr) = listen(limit, Origins::any()).await;
     let url = format!("ws://{addr}/ws{query}");
     let client = TaskTracker::new().spawn(async move { connect_async(url).await.unwrap().0 });
     let (pending, _) = frames.accept().await.unwrap();
@@ -88,11 +89,11 @@ fn upgrade(path: &str, more: &str) -> String {
 async fn a_development_run_refuses_what_came_through_a_proxy() {
     for header in ["X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"] {
         let head = upgrade("/ws", &format!("{header}: 192.0.2.1\r\n"));
-        let (answer, opened) = request_of(&head, Origins::Any, true).await;
+        let (answer, opened) = request_of(&head, Origins::any(), true).await;
         assert!(opened.is_err());
         assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         assert!(answer.contains("development run"), "{answer}");
-        let (answer, _) = request_of(&head, Origins::Any, false).await;
+        let (answer, _) = request_of(&head, Origins::any(), false).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     }
 }
@@ -103,21 +104,21 @@ async fn a_proxy_line_is_refused_with_the_reason() {
         "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n{}",
         upgrade("/ws", "")
     );
-    let (answer, _) = request(&head, Origins::Any).await;
+    let (answer, _) = request(&head, Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("PROXY protocol"), "{answer}");
 }
 
 #[tokio::test]
 async fn the_upgrade_is_at_ws_and_nowhere_else() {
-    let (answer, opened) = request(&upgrade("/ws?a=b", ""), Origins::Any).await;
+    let (answer, opened) = request(&upgrade("/ws?a=b", ""), Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
     assert!(matches!(opened.unwrap().greeting, Greeting::BySignIn));
-    let (answer, _) = request(&upgrade("/ws/", ""), Origins::Any).await;
+    let (answer, _) = request(&upgrade("/ws/", ""), Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
     for path in ["/", "/wss", "/ws//", "/WS", "/other?path=/ws"] {
-        let (answer, opened) = request(&upgrade(path, ""), Origins::Any).await;
+        let (answer, opened) = request(&upgrade(path, ""), Origins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         assert!(
             answer.ends_with("nothing is here: the WebSocket is at /ws\n"),
@@ -130,7 +131,7 @@ async fn the_upgrade_is_at_ws_and_nowhere_else() {
 #[tokio::test]
 async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
     let plain = "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n";
-    let (answer, _) = request(plain, Origins::Any).await;
+    let (answer, _) = request(plain, Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("Upgrade: websocket\r\n"), "{answer}");
     assert!(answer.contains("Sec-WebSocket-Version: 13\r\n"), "{answer}");
@@ -138,22 +139,22 @@ async fn a_request_that_is_no_upgrade_is_told_what_would_be_right() {
         ("POST /ws HTTP/1.1\r\nHost: x\r\n\r\n", 405),
         ("\0\x01\x02\r\n\r\n", 400),
     ] {
-        let (answer, opened) = request(nonsense, Origins::Any).await;
+        let (answer, opened) = request(nonsense, Origins::any()).await;
         let begins = format!("HTTP/1.1 {status} ");
         assert!(answer.starts_with(&begins), "{answer}");
         assert!(opened.is_err());
     }
     let long = upgrade("/ws", &format!("X: {}\r\n", "x".repeat(9000)));
-    let (answer, _) = request(&long, Origins::Any).await;
+    let (answer, _) = request(&long, Origins::any()).await;
     assert!(answer.starts_with("HTTP/1.1 431 "), "{answer}");
-    let (answer, opened) = request("GET /ws HT", Origins::Any).await;
+    let (answer, opened) = request("GET /ws HT", Origins::any()).await;
     assert_eq!(answer, "");
     assert!(matches!(opened, Err(LinkError::Truncated)));
 }
 
 #[tokio::test]
 async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
-    let origins = || Origins::Only(Arc::new(["https://chat.example".to_owned()]));
+    let origins = || Origins::new(&["https://chat.example".to_owned()], false);
     for (header, status) in [
         ("Origin: https://chat.example\r\n", "101"),
         ("", "101"),
@@ -178,7 +179,7 @@ async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
         ("", None),
     ] {
         let header = format!("Sec-WebSocket-Protocol: {offered}\r\n");
-        let (answer, _) = request(&upgrade("/ws", &header), Origins::Any).await;
+        let (answer, _) = request(&upgrade("/ws", &header), Origins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
         let line = answer
             .lines()
@@ -381,7 +382,7 @@ impl<L: Link> Serve<L> for Busy {
 }
 
 async fn serve(connections: usize, handshake: Duration) -> SocketAddr {
-    let (frames, addr) = listen(LIMIT, Origins::Any).await;
+    let (frames, addr) = listen(LIMIT, Origins::any()).await;
     let limits = AcceptLimits {
         handshake,
         ..AcceptLimits::default()

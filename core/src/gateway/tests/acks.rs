@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::id::Generation;
-use crate::logic::{InboxPage, Logic};
+use crate::logic::{Granted, InboxPage, Logic};
 use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::sending::Sending;
@@ -27,7 +26,7 @@ impl Logic for GatedAcks {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Generation, Refusal> {
+    ) -> Result<Granted, Refusal> {
         self.logic.sign_in(user, device, token).await
     }
 

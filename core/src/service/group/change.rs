@@ -11,7 +11,7 @@ use crate::service::push::{SystemPush, append};
 use crate::service::{Service, check};
 use crate::store::{Append, Changed, GroupChange, GroupEdit, MemberEdit, Roster};
 
-use super::plan;
+use super::{Operator, plan};
 
 /// How often a change is planned again.
 const PLANS: usize = 16;
@@ -23,10 +23,14 @@ impl Service {
     /// Sets fields of the group and tells its members; `None` leaves a field as it is.
     pub async fn update_group(
         &self,
-        caller: UserId,
+        caller: impl Into<Operator>,
         group: GroupId,
         edit: GroupEdit,
     ) -> Result<(), Refusal> {
+        let Operator {
+            user: caller,
+            request_id,
+        } = caller.into();
         check::text_if("name", edit.name.as_deref(), check::NAME)?;
         check::text_if("avatar_url", edit.avatar_url.as_deref(), check::URL)?;
         check::text_if("introduction", edit.introduction.as_deref(), check::TEXT)?;
@@ -49,7 +53,7 @@ impl Service {
                 extra: edit.extra.clone().unwrap_or(now.extra),
             };
             let step = (change, vec![push], everyone(&roster, &[]));
-            if self.change(group, &roster, step).await? {
+            if self.change(group, &roster, step, request_id).await? {
                 return Ok(());
             }
         }
@@ -59,19 +63,28 @@ impl Service {
     /// Adds members and tells all, the new ones too; returns who was a member before.
     pub async fn add_members(
         &self,
-        caller: UserId,
+        caller: impl Into<Operator>,
         group: GroupId,
         users: &[UserId],
     ) -> Result<Vec<UserId>, Refusal> {
+        let Operator {
+            user: caller,
+            request_id,
+        } = caller.into();
         let most = self.inner.limits.group_members;
         plan::within(users.len(), most)?;
         self.take_rate(sender(caller))?;
         let operator_name = self.name_of(caller).await;
+        let mut counted = false;
         for _ in 0..PLANS {
             let roster = self.inner.rosters.now(group).await?;
             let (new, already) = plan::add(&roster, group, caller, users, most)?;
             if new.is_empty() {
                 return Ok(already);
+            }
+            if !counted {
+                self.may_add(caller, &new).await?;
+                counted = true;
             }
             let people = self.inner.directory.people(&new).await?;
             let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());
@@ -92,7 +105,7 @@ impl Service {
             self.cut(&members, &push, &mut pushes);
             let readers = everyone(&roster, &new);
             let step = (GroupChange::Add(new), pushes, readers);
-            if self.change(group, &roster, step).await? {
+            if self.change(group, &roster, step, request_id).await? {
                 return Ok(already);
             }
         }
@@ -102,10 +115,14 @@ impl Service {
     /// Removes a member and tells all, the removed one too. Who is no member stays none.
     pub async fn remove_member(
         &self,
-        caller: UserId,
+        caller: impl Into<Operator>,
         group: GroupId,
         user: UserId,
     ) -> Result<(), Refusal> {
+        let Operator {
+            user: caller,
+            request_id,
+        } = caller.into();
         self.take_rate(sender(caller))?;
         let push = SystemPush::RemoveGroupMember {
             operator: caller,
@@ -118,7 +135,7 @@ impl Service {
                 return Ok(());
             };
             let step = (change, vec![push.clone()], everyone(&roster, &[]));
-            if self.change(group, &roster, step).await? {
+            if self.change(group, &roster, step, request_id).await? {
                 return Ok(());
             }
         }
@@ -142,7 +159,7 @@ impl Service {
                 return Ok(());
             };
             let step = (change, Vec::new(), Arc::from([]));
-            if self.change(group, &roster, step).await? {
+            if self.change(group, &roster, step, None).await? {
                 return Ok(());
             }
         }
@@ -150,7 +167,13 @@ impl Service {
     }
 
     /// One attempt, finished even if the caller goes away; `false` if the group changed meanwhile.
-    async fn change(&self, group: GroupId, roster: &Roster, step: Step) -> Result<bool, Refusal> {
+    async fn change(
+        &self,
+        group: GroupId,
+        roster: &Roster,
+        step: Step,
+        request_id: Option<i64>,
+    ) -> Result<bool, Refusal> {
         let (this, expected, (change, told, to)) = (self.clone(), roster.version, step);
         self.complete(async move {
             let at = this.inner.clock.now();
@@ -167,7 +190,7 @@ impl Service {
             }
             match changed? {
                 Changed::Done { pushes: done, .. } => {
-                    this.deliver_pushes(&pushes, done).await;
+                    this.deliver_pushes(&pushes, done, request_id).await;
                     Ok(true)
                 }
                 Changed::Stale => Ok(false),

@@ -10,8 +10,24 @@ use crate::error::Refusal;
 use crate::id::{GroupId, UserId};
 use crate::message::Sender;
 use crate::page::Page;
-use crate::service::{Service, check};
+use crate::service::{GroupAdd, Service, check};
 use crate::store::{Group, Member, NewGroup, Role, Scope};
+
+/// The user who changes a group, and its call.
+#[derive(Clone, Copy, Debug)]
+pub struct Operator {
+    /// The user.
+    pub user: UserId,
+    /// gim's `request_id` metadata of the call, if it had one: the pushes of the change carry it.
+    pub request_id: Option<i64>,
+}
+
+impl From<UserId> for Operator {
+    fn from(user: UserId) -> Self {
+        let request_id = None;
+        Self { user, request_id }
+    }
+}
 
 /// A group to be made.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +73,7 @@ impl Service {
         members.remove(&creator);
         plan::within(members.len() + 1, self.inner.limits.group_members)?;
         let others: Vec<UserId> = members.keys().copied().collect();
+        self.may_add(creator, &others).await?;
         self.require_users(&others).await?;
         members.insert(creator, Role::Admin);
         let stores = &self.inner.stores;
@@ -121,6 +138,25 @@ impl Service {
     async fn require_member(&self, caller: UserId, group: GroupId) -> Result<(), Refusal> {
         let roster = self.inner.rosters.now(group).await?;
         plan::role(&roster, group, caller).map(|_| ())
+    }
+
+    /// Whether the caller may add these users to a group: nobody reads everybody's profile by making
+    /// a group of everybody.
+    pub(super) async fn may_add(&self, caller: UserId, users: &[UserId]) -> Result<(), Refusal> {
+        let inner = &self.inner;
+        if inner.policy.group_add == GroupAdd::Friends {
+            for &user in users {
+                if !inner.stores.friend.are_friends(caller, user).await? {
+                    return Err(Refusal::bad(format!(
+                        "user {user} is not your friend, and this server lets a user be added to \
+                         groups by friends only; call AddFriend first"
+                    )));
+                }
+            }
+        }
+        let count = u32::try_from(users.len()).unwrap_or(u32::MAX);
+        let taken = inner.group_adds.take_many(caller, count);
+        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
     }
 
     /// Refuses with the first of these users that does not exist.

@@ -3,14 +3,14 @@
 use super::*;
 
 impl World {
-    async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
+    pub(super) async fn ask(&self, by: u64, whom: u64) -> Result<(), Refusal> {
         let (remarks, text) = (format!("for {whom}"), "it is me".to_owned());
         self.service
             .add_friend(user(by), user(whom), remarks, text)
             .await
     }
 
-    async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
+    pub(super) async fn agree(&self, by: u64, to: u64) -> Result<(), Refusal> {
         self.service
             .agree_friend(user(by), user(to), String::new())
             .await
@@ -86,7 +86,8 @@ async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
     world.agree(2, 1).await.unwrap();
     let service = &world.service;
     let (one, two) = (user(1), user(2));
-    assert!(service.set_friend(one, two, None, Some("x")).await.unwrap());
+    let kept = service.set_friend(one, two, None, Some("x")).await.unwrap();
+    assert_eq!((&*kept.remarks, &*kept.extra), ("for 2", "x"));
     let kept = service
         .friends(one, None, 500)
         .await
@@ -96,7 +97,9 @@ async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
         .0;
     assert_eq!((&*kept.remarks, &*kept.extra), ("for 2", "x"));
     let stranger = service.set_friend(one, user(3), Some("a"), None).await;
-    assert_eq!(stranger, Ok(false));
+    let refusal = stranger.unwrap_err();
+    assert_eq!(refusal.code(), 10001);
+    assert!(refusal.to_string().contains("AddFriend"), "{refusal}");
     let long = "x".repeat(2_000);
     let refusal = service.set_friend(one, two, None, Some(&long)).await;
     assert_eq!(refusal.unwrap_err().code(), 10001);

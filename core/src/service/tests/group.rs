@@ -360,3 +360,53 @@ async fn m6_who_has_left_still_gets_the_first_answer_to_a_repeat() {
     );
     assert_eq!(world.pushes(2).await, ["hi", "121"]);
 }
+
+/// A15: nobody reads everybody's profile by making a group of everybody.
+#[tokio::test(start_paused = true)]
+async fn a_user_adds_so_many_a_day() {
+    let limits = Limits {
+        group_adds: 3,
+        ..Limits::default()
+    };
+    let world = world_of(memory::stores(), limits, Policy::default());
+    let make = |members: Vec<u64>| {
+        let draft = GroupDraft {
+            members: members.into_iter().map(user).collect(),
+            ..GroupDraft::default()
+        };
+        world.service.create_group(user(1), draft)
+    };
+    let group = make(vec![2, 3]).await.unwrap();
+    let add = async |who: u64| {
+        let new = [user(who)];
+        world.service.add_members(user(1), group, &new).await
+    };
+    add(4).await.unwrap();
+    assert_eq!(add(4).await.unwrap(), [user(4)], "nobody was added");
+    assert_eq!(add(5).await.unwrap_err().code(), 8);
+    assert_eq!(make(vec![6]).await.unwrap_err().code(), 8);
+    tokio::time::advance(Duration::from_hours(24)).await;
+    add(5).await.unwrap();
+}
+
+#[tokio::test]
+async fn only_friends_are_added_where_the_policy_says_so() {
+    let policy = Policy {
+        group_add: GroupAdd::Friends,
+        ..Policy::default()
+    };
+    let world = world_of(memory::stores(), Limits::default(), policy);
+    let draft = |who: u64| GroupDraft {
+        members: vec![user(who)],
+        ..GroupDraft::default()
+    };
+    let refusal = world.service.create_group(user(1), draft(2)).await;
+    let refusal = refusal.unwrap_err();
+    assert_eq!(refusal.code(), 10001);
+    assert!(refusal.to_string().contains("AddFriend"), "{refusal}");
+    world.ask(1, 2).await.unwrap();
+    world.agree(2, 1).await.unwrap();
+    let group = world.service.create_group(user(1), draft(2)).await.unwrap();
+    let refused = world.service.add_members(user(1), group, &[user(3)]).await;
+    assert_eq!(refused.unwrap_err().code(), 10001);
+}

@@ -215,7 +215,7 @@ fn says(receiver: Receiver, text: &str) -> Draft {
         mentions: Vec::new(),
         kind: 1,
         content: Content(text.to_owned().into()),
-        sent_at: Timestamp(1),
+        sent_at: Timestamp(1_700_000_000_001),
         persist: true,
         client_id: None,
         request_id: None,

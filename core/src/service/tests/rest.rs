@@ -7,7 +7,10 @@ use crate::store::{AckMark, DeviceInfo};
 #[tokio::test]
 async fn every_sign_in_raises_the_generation() {
     let world = world();
-    let enter = |who, on| world.service.sign_in(user(who), device(on), "right");
+    let enter = async |who, on| {
+        let granted = world.service.sign_in(user(who), device(on), "right").await;
+        granted.map(|it| it.generation)
+    };
     assert_eq!(enter(1, 1).await, Ok(Generation(1)));
     assert_eq!(enter(2, 1).await, Ok(Generation(2)));
     assert_eq!(enter(1, 2).await, Ok(Generation(1)));

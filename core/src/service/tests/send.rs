@@ -78,10 +78,26 @@ async fn a_repeat_is_answered_like_the_first_and_another_content_is_a_conflict()
     let legacy = world.service.send(from(1), to_user(2, "other")).await;
     assert!(legacy.unwrap().repeated);
     let later = Draft {
-        sent_at: Timestamp(2),
+        sent_at: Timestamp(1_700_000_000_002),
         ..to_user(2, "other")
     };
     assert!(!world.service.send(from(1), later).await.unwrap().repeated);
+}
+
+#[tokio::test]
+async fn a_send_without_a_time_gets_the_servers() {
+    let world = world();
+    let timeless = || Draft {
+        sent_at: Timestamp(0),
+        ..to_user(2, "hi")
+    };
+    world.service.send(from(1), timeless()).await.unwrap();
+    let again = world.service.send(from(1), timeless()).await.unwrap();
+    assert!(!again.repeated, "nothing tells it from a second message");
+    let page = world.service.page(user(2), Seq::ZERO, PageLimit::items(9));
+    let items = page.await.unwrap().items;
+    let times: Vec<_> = items.iter().map(|(_, it)| it.message.sent_at).collect();
+    assert_eq!(times, [Timestamp(5_000); 2]);
 }
 
 #[tokio::test]

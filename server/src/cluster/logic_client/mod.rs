@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, Epoch, Generation, UserId};
-use gimlet_core::logic::{InboxPage, Logic, Sent};
+use gimlet_core::logic::{Granted, InboxPage, Logic, Sent};
 use gimlet_core::message::{Draft, Sender};
 use gimlet_core::page::PageLimit;
 use gimlet_core::sending::Sending;
@@ -183,7 +183,7 @@ impl Logic for RemoteLogic {
         user: UserId,
         device: DeviceId,
         token: &str,
-    ) -> Result<Generation, Refusal> {
+    ) -> Result<Granted, Refusal> {
         self.ask(Some(user), SIGN_IN, |mut client| {
             let request = node::SignInRequest {
                 user: user.get(),
@@ -194,7 +194,13 @@ impl Logic for RemoteLogic {
                 let reply = client.sign_in(request).await?.into_inner();
                 value(reply.refusal, || match reply.generation {
                     0 => Err(Nonsense("generation")),
-                    raised => Ok(Generation(raised)),
+                    raised => Ok(Granted {
+                        generation: Generation(raised),
+                        token_left: match reply.token_left_ms {
+                            0 => None,
+                            left => Some(Duration::from_millis(left)),
+                        },
+                    }),
                 })
             }
         })

@@ -133,10 +133,16 @@ impl Link {
     }
 
     /// Whether the node has heard it.
-    pub(super) async fn supersede(&self, device: DeviceId, generation: Generation) -> bool {
+    pub(super) async fn supersede(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) -> bool {
         let request = node::SupersedeRequest {
             device: device.get(),
             generation: generation.0,
+            user: user.get(),
         };
         let mut client = self.client.clone();
         self.call("supersede", client.supersede(request)).await

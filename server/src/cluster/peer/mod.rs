@@ -129,11 +129,11 @@ impl Inner {
     async fn repay_to(&self, node: &NodeId) {
         let Some(link) = self.link(node) else { return };
         let devices = lock(&self.owed).of(node);
-        for (device, generation) in devices {
-            if !link.supersede(device, generation).await {
+        for (seat @ (user, device), generation) in devices {
+            if !link.supersede(user, device, generation).await {
                 return;
             }
-            if lock(&self.owed).heard(node, device, generation) {
+            if lock(&self.owed).heard(node, seat, generation) {
                 gimlet_core::info_rated!(%node, "a connect node has heard of all takeovers");
                 link.nudge();
             }
@@ -208,15 +208,21 @@ impl Peer for RemotePeer {
         taken
     }
 
-    async fn supersede(&self, node: &NodeId, device: DeviceId, generation: Generation) {
+    async fn supersede(
+        &self,
+        node: &NodeId,
+        user: UserId,
+        device: DeviceId,
+        generation: Generation,
+    ) {
         let Some(link) = self.inner.link(node) else {
             return;
         };
         // A node that does not hear is not waited for again and again.
-        if !self.inner.owes(node) && link.supersede(device, generation).await {
+        if !self.inner.owes(node) && link.supersede(user, device, generation).await {
             return;
         }
-        if lock(&self.inner.owed).note(node, device, generation) {
+        if lock(&self.inner.owed).note(node, (user, device), generation) {
             gimlet_core::warn_rated!(%node, "a connect node does not hear of a takeover; it is told again");
         }
     }

@@ -6,13 +6,16 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use gimlet_core::id::{DeviceId, Generation, NodeId};
+use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use tokio::time::Instant;
 
 /// A node that was not heard of for so long has no connections any more.
 const KEPT: Duration = Duration::from_mins(10);
-/// Devices kept for one node; what is beyond it is caught when the node registers its routes again.
+/// Takeovers kept for one node; what is beyond it is caught when the node registers its routes again.
 const MOST: usize = 100_000;
+
+/// A user on a device: what is taken over.
+pub(super) type Seat = (UserId, DeviceId);
 
 /// What is owed to each node.
 #[derive(Debug, Default)]
@@ -20,13 +23,13 @@ pub(super) struct Owed(HashMap<NodeId, Debt>);
 
 #[derive(Debug)]
 struct Debt {
-    devices: HashMap<DeviceId, Generation>,
+    devices: HashMap<Seat, Generation>,
     since: Instant,
 }
 
 impl Owed {
     /// Notes a takeover; `true` if it is the first for this node.
-    pub(super) fn note(&mut self, node: &NodeId, device: DeviceId, generation: Generation) -> bool {
+    pub(super) fn note(&mut self, node: &NodeId, device: Seat, generation: Generation) -> bool {
         let first = !self.0.contains_key(node);
         let debt = self.0.entry(node.clone()).or_insert_with(|| Debt {
             devices: HashMap::new(),
@@ -51,19 +54,14 @@ impl Owed {
     }
 
     /// What a node has not heard.
-    pub(super) fn of(&self, node: &NodeId) -> Vec<(DeviceId, Generation)> {
+    pub(super) fn of(&self, node: &NodeId) -> Vec<(Seat, Generation)> {
         let debt = self.0.get(node).into_iter();
         debt.flat_map(|debt| debt.devices.iter().map(|(device, it)| (*device, *it)))
             .collect()
     }
 
     /// The node has heard this; `true` if it has heard everything now.
-    pub(super) fn heard(
-        &mut self,
-        node: &NodeId,
-        device: DeviceId,
-        generation: Generation,
-    ) -> bool {
+    pub(super) fn heard(&mut self, node: &NodeId, device: Seat, generation: Generation) -> bool {
         let Some(debt) = self.0.get_mut(node) else {
             return false;
         };
@@ -84,7 +82,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_owed_is_kept_until_it_is_heard_or_the_node_is_long_gone() {
-        let device = |n| DeviceId::new(n).unwrap();
+        let device = |n| (UserId::new(1).unwrap(), DeviceId::new(n).unwrap());
         let node = NodeId {
             name: "a:1".into(),
             boot: 1,

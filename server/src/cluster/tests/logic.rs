@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{Epoch, Generation, GroupId};
-use gimlet_core::logic::{InboxPage, Logic, Sent};
+use gimlet_core::logic::{Granted, InboxPage, Logic, Sent};
 use gimlet_core::memory;
 use gimlet_core::message::{Draft, Receiver};
 use gimlet_core::page::PageLimit;
@@ -69,7 +69,11 @@ async fn nothing_changes_by_splitting() {
 
     assert_eq!(logic.epoch().await, node.service().epoch().await);
     let first = logic.sign_in(user(1), device(10), "any").await;
-    assert_eq!(first, Ok(Generation(1)));
+    let granted = Granted {
+        generation: Generation(1),
+        token_left: None,
+    };
+    assert_eq!(first, Ok(granted));
     let draft = with_id(Draft::text(user(2), "hi"), "a");
     let sent = logic.send(phone(1), draft.clone()).await.unwrap();
     assert_eq!((sent.seq.get(), sent.repeated), (1, false));
@@ -248,7 +252,7 @@ impl Mute {
 
 #[async_trait]
 impl Logic for Mute {
-    async fn sign_in(&self, _: UserId, _: DeviceId, _: &str) -> Result<Generation, Refusal> {
+    async fn sign_in(&self, _: UserId, _: DeviceId, _: &str) -> Result<Granted, Refusal> {
         self.never().await
     }
 

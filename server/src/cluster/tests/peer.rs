@@ -254,7 +254,11 @@ async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
     for (device, generation) in [(10, 1), (11, 1)] {
         let (device, generation) = (super::device(device), Generation(generation));
         let stores = pair.nodes[0].service().stores();
-        stores.route.release(device, generation).await.unwrap();
+        stores
+            .route
+            .release(user(1), device, generation)
+            .await
+            .unwrap();
     }
     let service = pair.nodes[0].service();
     service.disconnect(user(1), None, "banned").await.unwrap();

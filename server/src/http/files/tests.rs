@@ -37,6 +37,7 @@ fn files(anonymous: bool) -> Files {
         base: "http://files.example".into(),
         max: 1_000,
         anonymous,
+        origins: Origins::new(&["same".to_owned()], false),
         bounds: Bounds {
             min_free: 0,
             each: 0,
@@ -173,6 +174,19 @@ async fn outside_development_an_upload_needs_a_sign_in() {
     );
     let right = [("user_id", "1"), ("device-id", "2"), ("token", "t")];
     assert_eq!(post(&router, &right, body()).await.0, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_may_not_upload() {
+    let router = service(true);
+    let body = || form("file", "a.png", &png(9));
+    let host = ("host", "files.example");
+    let other = [host, ("origin", "https://evil.example")];
+    let (status, answer) = post(&router, &other, body()).await;
+    assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
+    let same = [host, ("origin", "https://files.example")];
+    assert_eq!(post(&router, &same, body()).await.0, StatusCode::OK);
+    assert_eq!(post(&router, &[host], body()).await.0, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
--- Removes a device's route if it has exactly this generation, and returns it.
--- KEYS: device. ARGV: generation.
-local now = redis.call('GET', KEYS[1])
-if now and tonumber(string.match(now, '^(%d+):')) == tonumber(ARGV[1]) then
-    redis.call('DEL', KEYS[1])
-    return now
+-- Removes the route of a user on a device if it has exactly this generation; returns whether it did.
+-- KEYS: user. ARGV: device, generation.
+local now = redis.call('HGET', KEYS[1], ARGV[1])
+if now and tonumber(string.match(now, '^(%d+):')) == tonumber(ARGV[2]) then
+    return redis.call('HDEL', KEYS[1], ARGV[1])
 end
-return ''
+return 0

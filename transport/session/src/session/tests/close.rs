@@ -296,3 +296,19 @@ impl Pending for Waiting {
 
     async fn refuse(self, _after: Duration) {}
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_with_its_token() {
+    let house = house();
+    let mut lasting = house.live(3, 8).await;
+    let mut brief = house.connect(Wire::Tcp);
+    assert_eq!(brief.sign_in(2, 7, "brief", 1).await.code, 0);
+    let began = Instant::now();
+    let output = brief.output().await;
+    assert_eq!(output.r#type, CLOSE);
+    let close = pb::CloseOutput::decode(output.data).unwrap();
+    assert_eq!(close.code(), pb::CloseCode::TokenExpired);
+    assert_eq!(close.come_back(), pb::ComeBack::SignInAgain);
+    assert!(began.elapsed() >= Duration::from_secs(5));
+    lasting.heartbeat().await;
+}

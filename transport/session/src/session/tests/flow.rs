@@ -39,7 +39,7 @@ async fn a_client_that_does_not_read_is_still_heard_and_holds_a_bounded_amount()
         .node
         .gateway()
         .hub()
-        .owner(DeviceId::new(7).unwrap())
+        .owner(UserId::new(2).unwrap(), DeviceId::new(7).unwrap())
         .unwrap();
     assert!(owner.queued_bytes() <= 256 * 1024);
     client.read_again();

@@ -7,6 +7,7 @@ mod link;
 mod requests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use gimlet_core::business::{Business, UserInfo};
@@ -38,7 +39,7 @@ const SUBSCRIBE: i32 = 5;
 const SEND: i32 = 16;
 const CLOSE: i32 = 17;
 
-/// Accepts the token `t` and knows everybody.
+/// Accepts the token `t`, for five seconds the token `brief`, and knows everybody.
 #[derive(Debug)]
 struct Doorman;
 
@@ -49,6 +50,18 @@ impl Business for Doorman {
             return Ok(());
         }
         Err(Refusal::Unauthorized("the token is wrong"))
+    }
+
+    async fn auth_for(
+        &self,
+        user: UserId,
+        device: DeviceId,
+        token: &str,
+    ) -> Result<Option<Duration>, Refusal> {
+        if token == "brief" {
+            return Ok(Some(Duration::from_secs(5)));
+        }
+        self.auth(user, device, token).await.map(|()| None)
     }
 
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
