@@ -12,7 +12,7 @@ mod loading;
 
 use std::process::ExitCode;
 
-use loading::{LOADS, Load, Task};
+use loading::{Load, Task};
 
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
@@ -22,7 +22,7 @@ fn main() -> ExitCode {
         return code;
     }
     let (mut rows, mut cache, mut loads, mut verbose) =
-        (10_000_000, 256 << 20, LOADS.to_vec(), false);
+        (10_000_000, 256 << 20, Load::ALL.to_vec(), false);
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();

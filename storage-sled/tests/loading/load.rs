@@ -36,10 +36,10 @@ pub(crate) enum Load {
     Trim,
 }
 
-/// All loads.
-pub(crate) const LOADS: [Load; 4] = [Load::Group, Load::Direct, Load::Bodies, Load::Trim];
-
 impl Load {
+    /// All loads.
+    pub(crate) const ALL: [Self; 4] = [Self::Group, Self::Direct, Self::Bodies, Self::Trim];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Group => "group",
@@ -50,7 +50,7 @@ impl Load {
     }
 
     pub(crate) fn named(name: &str) -> Option<Self> {
-        LOADS.into_iter().find(|it| it.name() == name)
+        Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
     /// Content bytes and recipients of a send.

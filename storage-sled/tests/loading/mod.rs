@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-pub(crate) use load::{LOADS, Load};
+pub(crate) use load::Load;
 
 /// The first argument of a loading process; its directory, load, rows and cache follow.
 pub(crate) const LOADER: &str = "loader";
