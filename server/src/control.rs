@@ -120,7 +120,7 @@ pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept tools for the moment");
+                gimlet_core::warn_rated!(%error, "cannot accept tools for the moment");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }

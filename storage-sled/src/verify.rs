@@ -2,6 +2,8 @@
 //!
 //! One walk over each kind of row, in the order of the keys, with look-ups across; memory does not
 //! grow with what is stored, but for four bytes per body of a window.
+//!
+//! Long because every kind of row has its rule here, and all share one walk and its report.
 
 use std::sync::Arc;
 

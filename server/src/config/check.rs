@@ -1,4 +1,6 @@
 //! What does not go together is refused before anything opens; what is legal but dangerous is said.
+//!
+//! Long because each rule stands with its text and its cases.
 
 use gimlet_core::limits::Limits as NodeLimits;
 use gimlet_core::memory::RoomBounds;

@@ -1,4 +1,6 @@
 //! Redis breaks, hangs, and forgets.
+//!
+//! Long because each case needs Redis in a state of its own, and all share how they bring it about.
 
 use std::future::poll_fn;
 use std::net::TcpListener;

@@ -1,3 +1,5 @@
+//! What is read of a server's settings, and which servers are refused.
+
 use super::*;
 
 fn with(pairs: &[(&str, &str)]) -> HashMap<String, String> {
