@@ -14,6 +14,9 @@ use crate::stage::{APART, Stage, by_run, lasting, outage, over};
 /// Answers before and after a fault.
 const BETWEEN: usize = 40;
 
+/// How long a batch may take to meet a lock: longer than a send takes to give up.
+const WAITS: Duration = Duration::from_secs(2);
+
 /// A MariaDB of its own, and a cluster over it.
 struct Private {
     cluster: Cluster,
@@ -161,6 +164,9 @@ pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
     let mut saboteur = Sql::connect(&place.database.url).await;
     let users = load.users();
     for _ in 0..rounds {
+        // Sends that met a lock are tried apart and wait for none: a batch waits at the heads only
+        // while nothing of the round before is left.
+        load.flows(BETWEEN).await;
         // Much to undo, so that the server ends the other side, which is gimlet's.
         saboteur.runs("BEGIN").await;
         let heavy = "INSERT INTO device_ack SELECT 99, seq, 1 FROM seq_1_to_2000";
@@ -178,7 +184,8 @@ pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
                 let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
                              WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO inbox_head%' \
                              AND TIME_MS > 50";
-                while watch.number(waits).await == Some(0) {}
+                let until = Instant::now() + WAITS;
+                while watch.number(waits).await == Some(0) && Instant::now() < until {}
             }
         }
         saboteur.runs("ROLLBACK").await;
