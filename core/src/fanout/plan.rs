@@ -33,7 +33,9 @@ pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
 /// users routed to it, and broadcasts to all of `others`.
 #[must_use]
 pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[NodeId]) -> Plan {
-    let mut nodes: Map<UserId, Vec<&NodeId>> = Map::default();
+    // At its size from the start: growing hashes every user again.
+    let mut nodes: Map<UserId, Vec<&NodeId>> =
+        Map::with_capacity_and_hasher(routes.len(), Seeded::default());
     for route in routes.iter().filter(|route| route.node != *here) {
         let of_user = nodes.entry(route.user).or_default();
         if !of_user.contains(&&route.node) {
