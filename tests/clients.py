@@ -9,6 +9,7 @@ and output, as somebody would who copied it.
 """
 
 import argparse
+import contextlib
 import functools
 import http.server
 import json
@@ -17,6 +18,7 @@ import pathlib
 import queue
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -41,7 +43,7 @@ class Person:
         self.name, self.lines, self.heard = name, queue.Queue(), []
         self.process = subprocess.Popen(
             command, cwd=folder, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, encoding="utf-8")
+            stderr=subprocess.STDOUT, text=True, encoding="utf-8", start_new_session=True)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
@@ -74,8 +76,9 @@ class Person:
         assert code == 0, "%s ended with %d: %r" % (self.name, code, self.heard)
 
     def kill(self):
-        if self.process.poll() is None:
-            self.process.kill()
+        """Ends it with all that it started: Debian's Chromium is a script that starts the browser."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
