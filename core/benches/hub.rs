@@ -17,7 +17,7 @@ use gimlet_bench::Bench;
 use gimlet_core::envelope::{Delivery, Envelope, Parcel};
 use gimlet_core::fanout;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::store::Route;
 use gimlet_core::time::Timestamp;
 use gimlet_core::{envelope, seq};
@@ -45,6 +45,7 @@ fn envelope() -> Arc<Envelope> {
         kind: 1,
         content: Content(vec![7; 100].into()),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     Arc::new(Envelope::new(
         Arc::new(message),

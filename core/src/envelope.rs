@@ -37,6 +37,19 @@ impl Envelope {
         }
     }
 
+    /// Returns all that is written of it: the message, the sender's profile and the request id. A field
+    /// that is added here changes the type, so that no writer can forget it.
+    #[must_use]
+    pub fn parts(&self) -> (&Message, &Profile, i64) {
+        let Self {
+            message,
+            profile,
+            request_id,
+            encoded: _,
+        } = self;
+        (message, profile, *request_id)
+    }
+
     /// The encoded form, made by the wire on first use.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
@@ -48,6 +61,7 @@ impl Envelope {
         OVERHEAD
             + self.message.content.len()
             + self.message.mentions.len() * size_of::<UserId>()
+            + self.message.unknown.as_bytes().len()
             + self.profile.nickname.len()
             + self.profile.avatar_url.len()
             + self.profile.extra.len()

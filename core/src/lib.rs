@@ -82,5 +82,6 @@ pub mod store;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 pub mod time;
+mod unknown;
 pub mod verify;
 mod wakes;

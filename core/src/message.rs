@@ -9,6 +9,8 @@ use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
 use crate::seq::Seq;
 use crate::time::Timestamp;
 
+pub use crate::unknown::UnknownFields;
+
 /// A message's content: opaque to the server, never printed.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Content(pub Bytes);
@@ -107,6 +109,8 @@ pub struct Message {
     pub content: Content,
     /// When it was sent: as the sender states it, or the server's time.
     pub sent_at: Timestamp,
+    /// Fields that a newer release stored with it.
+    pub unknown: UnknownFields,
 }
 
 /// An entry of an inbox.

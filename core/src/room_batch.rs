@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::envelope::Envelope;
     use crate::id::MessageId;
-    use crate::message::{Content, Message, Profile, Receiver, Sender};
+    use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
     use crate::seq::Seq;
     use crate::store::StreamId;
     use crate::time::Timestamp;
@@ -112,6 +112,7 @@ mod tests {
             kind: 1,
             content: Content(vec![b'x'; bytes].into()),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         };
         let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
         Arc::new(RoomItem {

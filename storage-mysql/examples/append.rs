@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use gimlet_core::id::{DeviceId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::store::{Append, Key, Stores};
 use gimlet_core::time::Timestamp;
 use tokio::time::Instant;
@@ -42,6 +42,7 @@ fn send(from: u64, to: u64, keyed: bool) -> Append {
             kind: 1,
             content: Content(Bytes::from(vec![b'x'; 100])),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         }),
         recipients: [user, other].into(),
         key,

@@ -140,6 +140,7 @@ fn take_message(raw: &mut Bytes) -> Result<Message, Unreadable> {
         kind,
         content: Content(take_bytes(raw)?),
         sent_at,
+        unknown: gimlet_core::message::UnknownFields::NONE,
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Key, Stores};
@@ -34,6 +34,7 @@ fn send(n: u64) -> Result<Append, &'static str> {
         kind: 1,
         content: Content(vec![7; 100].into()),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     Ok(Append {
         message: Arc::new(message),

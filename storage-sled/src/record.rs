@@ -127,6 +127,7 @@ pub(crate) fn read_message(row: store::Message) -> Result<Arc<Message>, Fault> {
         kind: row.kind,
         content: Content(row.content),
         sent_at: Timestamp(row.sent_ms),
+        unknown: gimlet_core::message::UnknownFields::NONE,
     }))
 }
 
@@ -161,6 +162,7 @@ mod tests {
                 kind: -7,
                 content: Content(vec![0, 255].into()),
                 sent_at: Timestamp(-5),
+                unknown: gimlet_core::message::UnknownFields::NONE,
             };
             assert_eq!(*read_message(write_message(&message)).unwrap(), message);
         }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{
@@ -51,6 +51,7 @@ fn send(to: &[u64], content: &str, key: Option<String>) -> Append {
             kind: 1,
             content: Content(Bytes::from(content.to_owned())),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         }),
         recipients: recipients.into(),
         key: key.map(|id| Key {

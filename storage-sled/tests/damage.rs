@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gimlet_core::id::{Epoch, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Append;
@@ -55,6 +55,7 @@ async fn put(it: &Opened, numbers: std::ops::Range<usize>) {
             kind: 0,
             content: Content(content(n).into()),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         };
         let batch = [Append {
             message: Arc::new(message),

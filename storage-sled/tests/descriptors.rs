@@ -6,7 +6,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Append;
@@ -48,6 +48,7 @@ async fn a_process_without_descriptors_goes_on() {
             kind: 0,
             content: Content(vec![7; 100 * n].into()),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         };
         let batch = [Append {
             message: Arc::new(message),

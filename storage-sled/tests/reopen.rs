@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Kind, Stores};
@@ -48,6 +48,7 @@ fn send(content: Vec<u8>) -> Append {
             kind: 0,
             content: Content(content.into()),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         }),
         recipients: Arc::new([user]),
         key: None,

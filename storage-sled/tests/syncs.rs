@@ -14,7 +14,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::store::Append;
 use gimlet_core::time::{SystemClock, Timestamp};
 use gimlet_storage_sled::{Config, open};
@@ -68,6 +68,7 @@ fn send(dir: &Path) {
                 kind: 0,
                 content: Content(vec![7; size].into()),
                 sent_at: Timestamp(0),
+                unknown: UnknownFields::NONE,
             };
             let batch = [Append {
                 message: Arc::new(message),

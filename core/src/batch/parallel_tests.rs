@@ -14,7 +14,7 @@ use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::seq::Seq;
@@ -225,6 +225,7 @@ fn message(from: u64, to: u64, text: &str) -> (Append, Arc<Envelope>) {
         kind: 1,
         content: Content(text.to_owned().into()),
         sent_at: Timestamp(1),
+        unknown: UnknownFields::NONE,
     });
     let append = Append {
         message: Arc::clone(&message),

@@ -13,7 +13,7 @@ use crate::envelope::Parcel;
 use crate::fanout::LocalSink;
 use crate::id::{DeviceId, GroupId, MessageId, NodeId, UserId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::seq::Seq;
@@ -152,6 +152,7 @@ fn message_to(to: u64, content: &str) -> (Append, Arc<Envelope>) {
         kind: 1,
         content: Content(content.to_owned().into()),
         sent_at: Timestamp(1),
+        unknown: UnknownFields::NONE,
     });
     let append = Append {
         message: Arc::clone(&message),

@@ -58,7 +58,8 @@ impl Waiting {
         let message = &append.message;
         // As if no other send shared its list of recipients: a bound may be too careful.
         let users = message.mentions.len() + append.recipients.len();
-        let bytes = message.content.len() + users * size_of::<UserId>();
+        let bytes =
+            message.content.len() + message.unknown.as_bytes().len() + users * size_of::<UserId>();
         // Whole KiB, so that many small sends count as well.
         let bytes = bytes.div_ceil(1 << 10).max(1) << 10;
         Self {

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::envelope::Envelope;
     use crate::id::{DeviceId, Generation, MessageId};
-    use crate::message::{Content, Message, Profile, Receiver, Sender};
+    use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
     use crate::seq::Seq;
     use crate::time::Timestamp;
 
@@ -126,6 +126,7 @@ mod tests {
             kind: 1,
             content: Content::default(),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         };
         Arc::new(Envelope::new(
             Arc::new(message),

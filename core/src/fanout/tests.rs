@@ -8,7 +8,7 @@ use super::*;
 use crate::envelope::Envelope;
 use crate::id::{Generation, MessageId, NodeId};
 use crate::memory;
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::peer::{Alone, Peer};
 use crate::seq::Seq;
 use crate::store::{AckMark, Claim, DeviceInfo, DeviceRoute, Kind, Renewal, Route, StoreError};
@@ -121,6 +121,7 @@ fn entry(to: u64) -> Parcel {
         kind: 1,
         content: Content::default(),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
     Parcel::Entries {

@@ -10,7 +10,7 @@ use super::*;
 use crate::envelope::{Delivery, Envelope};
 use crate::hub::{Identity, Work};
 use crate::id::{DeviceId, Generation, MessageId, UserId};
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::seq::Seq;
 use crate::store::StreamId;
 use crate::time::Timestamp;
@@ -126,6 +126,7 @@ fn item(seq: u64, bytes: usize) -> Arc<RoomItem> {
         kind: 1,
         content: Content(vec![b'x'; bytes].into()),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     let envelope = Envelope::new(Arc::new(message), Arc::new(Profile::default()), 0);
     Arc::new(RoomItem {

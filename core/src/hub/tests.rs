@@ -10,7 +10,7 @@ use super::*;
 use crate::envelope::{Delivery, Envelope};
 use crate::id::{Generation, MessageId};
 use crate::limits::Limits;
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::store::Head;
 use crate::time::Timestamp;
 
@@ -68,6 +68,7 @@ fn envelope(from: u64, on: u64, bytes: usize) -> Arc<Envelope> {
         kind: 1,
         content: Content(Bytes::from(vec![b'x'; bytes])),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     Arc::new(Envelope::new(
         Arc::new(message),

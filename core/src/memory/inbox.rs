@@ -91,7 +91,10 @@ impl Inbox {
 }
 
 fn weight(message: &Message) -> usize {
-    OVERHEAD + message.content.len() + message.mentions.len() * size_of::<UserId>()
+    OVERHEAD
+        + message.content.len()
+        + message.mentions.len() * size_of::<UserId>()
+        + message.unknown.as_bytes().len()
 }
 
 #[async_trait]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Memory, MemoryRoom, Retention, RoomBounds};
 use crate::envelope::Envelope;
 use crate::id::{MessageId, RoomId, UserId};
-use crate::message::{Content, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{Append, Appended, Key, RoomSink, RoomStore as _, Stores};
@@ -29,6 +29,7 @@ fn message(size: usize) -> Arc<Message> {
         kind: 1,
         content: Content(vec![b'x'; size].into()),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     })
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::business::UserInfo;
 use crate::envelope::{Envelope, Parcel};
 use crate::id::{MessageId, UserId};
-use crate::message::{Content, Message, Receiver, Sender};
+use crate::message::{Content, Message, Receiver, Sender, UnknownFields};
 use crate::service::Service;
 use crate::store::{Append, Appended};
 use crate::time::Timestamp;
@@ -108,6 +108,7 @@ pub(super) fn append(
         kind,
         content: Content(content),
         sent_at: at,
+        unknown: UnknownFields::NONE,
     };
     Append {
         message: Arc::new(message),

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::id::{MessageId, RoomId, UserId};
-use crate::message::{Content, Message, Receiver, Sender};
+use crate::message::{Content, Message, Receiver, Sender, UnknownFields};
 use crate::seq::Seq;
 use crate::service::policy::RoomPush;
 use crate::service::{Service, check};
@@ -49,6 +49,7 @@ impl Service {
             // as the room keeps the message.
             content: Content(Bytes::copy_from_slice(&draft.content.0)),
             sent_at: self.inner.clock.now(),
+            unknown: UnknownFields::NONE,
         };
         let profile = self.inner.directory.sender(sender).await;
         let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));
@@ -73,6 +74,7 @@ impl Service {
             kind,
             content,
             sent_at: self.inner.clock.now(),
+            unknown: UnknownFields::NONE,
         };
         let profile = self.inner.directory.sender(sender).await;
         let envelope = Arc::new(Envelope::new(Arc::new(message), profile, 0));

@@ -9,7 +9,7 @@ use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::id::{GroupId, MAX_ID, MessageId, UserId};
 use crate::logic::Sent;
-use crate::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use crate::message::{Content, Draft, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::sending::{self, Sending};
 use crate::seq::Seq;
 use crate::service::policy::Direct;
@@ -167,6 +167,7 @@ impl Service {
             kind: 0,
             content: Content::default(),
             sent_at: self.inner.clock.now(),
+            unknown: UnknownFields::NONE,
         };
         let probe = Append {
             message: Arc::new(message),
@@ -278,6 +279,7 @@ impl Service {
             } else {
                 self.inner.clock.now()
             },
+            unknown: UnknownFields::NONE,
         };
         Arc::new(Envelope::new(Arc::new(message), profile, request_id))
     }

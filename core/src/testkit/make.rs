@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use crate::message::{Content, Entry, Message, Receiver, Sender};
+use crate::message::{Content, Entry, Message, Receiver, Sender, UnknownFields};
 use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{
@@ -57,6 +57,7 @@ pub(super) fn message(receiver: Receiver, content: impl Into<Bytes>) -> Message 
         kind: 1,
         content: Content(content.into()),
         sent_at: NOW,
+        unknown: UnknownFields::NONE,
     }
 }
 

@@ -8,7 +8,7 @@ use gimlet_core::business::UserInfo;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::seq::Seq;
 use gimlet_core::service::RoomDraft;
 use gimlet_core::store::{Device, Friend, Group, Member, Role, Route};
@@ -203,6 +203,7 @@ pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> 
         kind: message.message_type,
         content: Content::copied_from(&message.message_content),
         sent_at: Timestamp(message.send_time),
+        unknown: UnknownFields::NONE,
     };
     Ok((message, profile))
 }

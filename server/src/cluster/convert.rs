@@ -118,6 +118,7 @@ pub(super) fn envelope_in(envelope: Option<node::Envelope>) -> Result<Envelope, 
         kind: it.kind,
         content: Content::copied_from(&it.content),
         sent_at: Timestamp(it.sent_at_ms),
+        unknown: gimlet_core::message::UnknownFields::NONE,
     };
     let profile = envelope.profile.unwrap_or_default();
     let profile = Profile {
@@ -306,6 +307,7 @@ mod tests {
             kind: -7,
             content: Content("ünï".into()),
             sent_at: Timestamp(-1),
+            unknown: gimlet_core::message::UnknownFields::NONE,
         };
         let profile = Profile {
             nickname: "n".into(),

@@ -11,6 +11,7 @@ fn message(sender: Sender, receiver: Receiver) -> Message {
         kind: -3,
         content: Content(Bytes::from_static(b"\0any bytes\xff")),
         sent_at: Timestamp(-1),
+        unknown: gimlet_core::message::UnknownFields::NONE,
     }
 }
 

@@ -17,7 +17,7 @@ use gimlet_core::gateway::{Connection, SignInRequest};
 use gimlet_core::hub::Work;
 use gimlet_core::id::{DeviceId, Generation, MessageId, NodeId, RoomId};
 use gimlet_core::memory::{self, RoomBounds};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::node::NodeBuilder;
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
@@ -55,6 +55,7 @@ fn envelope(content: &str) -> Arc<Envelope> {
         kind: 1,
         content: Content(Bytes::from(content.to_owned())),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     Arc::new(Envelope::new(
         Arc::new(message),

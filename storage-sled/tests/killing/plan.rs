@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_core::id::{GroupId, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::store::{Append, Key, RosterVersion};
 use gimlet_core::time::Timestamp;
 
@@ -129,6 +129,7 @@ impl Name {
                 kind: 1,
                 content: Content(self.content().into()),
                 sent_at: Timestamp(0),
+                unknown: UnknownFields::NONE,
             }),
             recipients: recipients.into(),
             key: Some(Key {

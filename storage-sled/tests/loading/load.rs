@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gimlet_core::id::{MessageId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::page::PageLimit;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Key, Stores};
@@ -88,6 +88,7 @@ impl Load {
             kind: 1,
             content: Content(vec![7; bytes].into()),
             sent_at: Timestamp(0),
+            unknown: UnknownFields::NONE,
         };
         Append {
             message: Arc::new(message),

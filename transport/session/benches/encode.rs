@@ -38,7 +38,7 @@ use gimlet_bench::Bench;
 use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, MessageId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
 use gimlet_core::time::Timestamp;
@@ -67,6 +67,7 @@ fn envelope() -> Envelope {
         kind: 1,
         content: Content(vec![1; 100].into()),
         sent_at: Timestamp(1_652_227_200_000),
+        unknown: UnknownFields::NONE,
     };
     let profile = Profile {
         nickname: "Alice".into(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::store::StreamId;
 use gimlet_core::time::Timestamp;
 
@@ -26,6 +26,7 @@ pub(crate) fn envelope(receiver: Receiver, sent_at: i64, content: usize) -> Enve
         kind: 1,
         content: Content(vec![1; content].into()),
         sent_at: Timestamp(sent_at),
+        unknown: UnknownFields::NONE,
     };
     let profile = Profile {
         nickname: "Alice".into(),

@@ -8,7 +8,7 @@ use gimlet_core::envelope::Envelope;
 use gimlet_core::gateway::SyncPage;
 use gimlet_core::id::{DeviceId, Epoch, GroupId, MessageId, RoomId, UserId};
 use gimlet_core::logic::Sent;
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::Head;
 use gimlet_core::time::Timestamp;
@@ -57,6 +57,7 @@ fn alice(receiver: Receiver, extra: &str) -> Arc<Envelope> {
         kind: 1,
         content: text("hi"),
         sent_at: Timestamp(SENT),
+        unknown: UnknownFields::NONE,
     };
     let profile = Profile {
         nickname: "Alice".into(),
@@ -78,6 +79,7 @@ fn bob() -> Arc<Envelope> {
         kind: 1,
         content: text("hello 👋"),
         sent_at: Timestamp(SENT + 1),
+        unknown: UnknownFields::NONE,
     };
     let profile = Profile {
         nickname: "鲍勃".into(),

@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::id::MessageId;
-use crate::message::{Content, Message, Receiver};
+use crate::message::{Content, Message, Receiver, UnknownFields};
 use crate::store::Append;
 use crate::time::Timestamp;
 
@@ -22,6 +22,7 @@ async fn store_silently(stores: &Stores, from: u64, to: u64) {
         kind: 1,
         content: Content(Bytes::from_static(b"silent")),
         sent_at: Timestamp(0),
+        unknown: UnknownFields::NONE,
     };
     let append = Append {
         message: Arc::new(message),

@@ -75,6 +75,7 @@ async fn leave(stores: &Stores, group: GroupId) {
         kind: 1,
         content: Content("left".into()),
         sent_at: Timestamp(1),
+        unknown: crate::message::UnknownFields::NONE,
     };
     let append = crate::store::Append {
         message: Arc::new(message),

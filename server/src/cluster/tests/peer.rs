@@ -227,6 +227,7 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
             kind: 1,
             content: gimlet_core::message::Content::default(),
             sent_at: gimlet_core::time::Timestamp(0),
+            unknown: gimlet_core::message::UnknownFields::NONE,
         };
         gimlet_core::envelope::Parcel::Everyone {
             envelope: Arc::new(gimlet_core::envelope::Envelope::new(
