@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-core", &[]),
     ("gimlet-proto", &[]),
+    ("gimlet-record", &["gimlet-core"]),
     ("gimlet-storage-sled", &["gimlet-core", "gimlet-proto"]),
     ("gimlet-storage-mysql", &["gimlet-core"]),
     ("gimlet-transport", &["gimlet-core", "gimlet-proto"]),

@@ -1,0 +1,21 @@
+//! The stored form of a message: `gimlet.store.v1.Message`, and `Envelope` with its sender's profile.
+//!
+//! Every storage and the traffic between nodes use this one, so that a field that is added to core's
+//! [`Message`](gimlet_core::message::Message) is added here once; the writer names every field, and does
+//! not compile while one is missing. `docs/development.md` lists the files.
+//!
+//! The bytes are those of protobuf for `store.proto` (a test compares them with generated types). They
+//! are read and written directly, for two reasons: generated types drop fields that they do not know,
+//! and a message of a newer release keeps such fields through a node of this one; and a page of an inbox
+//! is decoded without a value of the generated type for each entry.
+
+mod envelope;
+mod error;
+mod message;
+#[cfg(feature = "testkit")]
+pub mod testkit;
+mod wire;
+
+pub use envelope::{decode_envelope, encode_envelope, encode_envelope_to, encoded_envelope_len};
+pub use error::DecodeError;
+pub use message::{decode, decode_shared, encode, encode_to, encoded_len};
