@@ -6,11 +6,10 @@ use gimlet_core::message::Message;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, Key};
 use gimlet_proto::store::{self, entry};
-use prost::Message as _;
 use sled::IVec;
 
 use crate::error::Fault;
-use crate::rows::{ROW, WHOLE};
+use crate::rows::{ROW, WHOLE, whole};
 use crate::seq::Counter;
 use crate::txn::Txn;
 use crate::{job, key, record};
@@ -72,7 +71,7 @@ fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool),
 
 /// An entry that holds its message, if it fits a row.
 fn inline(message: &Message) -> Option<IVec> {
-    let row = value(entry::Body::Message(record::write_message(message)));
+    let row = value(entry::Body::Message(gimlet_record::encode(message).into()));
     (row.len() <= ROW).then_some(row)
 }
 
@@ -82,16 +81,16 @@ pub(crate) fn refer(body: u64) -> IVec {
 }
 
 fn value(body: entry::Body) -> IVec {
-    let row = store::Entry { body: Some(body) };
-    let mut value = vec![WHOLE];
-    row.encode(&mut value).expect("a Vec takes all of it");
-    value.into()
+    whole(&store::Entry { body: Some(body) }).into()
 }
 
 /// Stores a message once for `refs` entries.
 fn store_body(txn: &mut Txn<'_>, message: &Message, refs: usize) -> Result<u64, Fault> {
     let body = Counter::Bodies.take(txn, 1)?;
-    txn.put(&key::body(body), &record::write_message(message))?;
+    let mut value = Vec::with_capacity(1 + gimlet_record::encoded_len(message));
+    value.push(WHOLE);
+    gimlet_record::encode_to(message, &mut value);
+    txn.put_value(&key::body(body), value)?;
     let refs = refs as u64;
     txn.put(&key::body_refs(body), &store::BodyRefs { refs })?;
     Ok(body)
@@ -147,4 +146,39 @@ fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(),
     txn.put(&key::send_key(&key.id), &row)?;
     txn.expires(expires_ms, &key.id);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use gimlet_core::message::Content;
+    use gimlet_core::time::Timestamp;
+    use proptest::prelude::prop_assert_eq;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+    use crate::heads::Heads;
+    use crate::inbox;
+
+    #[test]
+    fn a_message_comes_back_with_every_field_from_its_entry_and_from_its_own_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = sled::Config::new().path(dir.path()).flush_every_ms(None);
+        let (db, heads) = (db.open().unwrap(), Heads::default());
+        let messages = (gimlet_record::testkit::message(), 0..3 * ROW);
+        let mut runner = TestRunner::default();
+        let outcome = runner.run(&messages, |(mut message, length)| {
+            message.content = Content(vec![7; length].into());
+            let mut txn = Txn::new(&db, &heads, Timestamp(0));
+            let body = store_body(&mut txn, &message, 3).unwrap();
+            let rows = txn.rows();
+            for row in [Some(refer(body)), inline(&message)].into_iter().flatten() {
+                let row = Bytes::copy_from_slice(&row);
+                let read = inbox::message(&rows, b"E", row).unwrap();
+                prop_assert_eq!(read.as_deref(), Some(&message));
+            }
+            Ok(())
+        });
+        outcome.unwrap();
+    }
 }

@@ -98,6 +98,9 @@ pub(crate) enum Fault {
     /// A record that cannot be decoded.
     #[error("a record cannot be decoded")]
     Decode(#[from] prost::DecodeError),
+    /// A stored message that cannot be decoded.
+    #[error("a stored message cannot be decoded")]
+    Message(#[from] gimlet_record::DecodeError),
     /// The caller's mistake.
     #[error("{0}")]
     Misuse(&'static str),
@@ -119,7 +122,7 @@ impl Fault {
     pub(crate) fn of(self, op: &'static str) -> StoreError {
         let kind = match &self {
             Self::Sled(_) | Self::Failed(_) => Kind::Unavailable,
-            Self::Corrupt(_) | Self::Decode(_) => Kind::Corrupt,
+            Self::Corrupt(_) | Self::Decode(_) | Self::Message(_) => Kind::Corrupt,
             Self::Misuse(_) => Kind::Misuse,
             Self::Full { .. } => Kind::Full,
             Self::Unknown(_) => Kind::Unknown,

@@ -147,18 +147,23 @@ fn page(
 }
 
 /// The message of an entry, or `None` if it is gone with its last entry.
-fn message(rows: &Rows<'_>, name: &[u8], value: Bytes) -> Result<Option<Arc<Message>>, Fault> {
+pub(crate) fn message(
+    rows: &Rows<'_>,
+    name: &[u8],
+    value: Bytes,
+) -> Result<Option<Arc<Message>>, Fault> {
     let row: store::Entry = rows.decode_shared(name, value)?;
-    let message = match row.body {
-        Some(entry::Body::Message(message)) => Some(message),
-        Some(entry::Body::Stored(body)) => match rows.get(&key::body(body)) {
+    match row.body {
+        Some(entry::Body::Message(message)) => {
+            Ok(Some(Arc::new(gimlet_record::decode_shared(&message)?)))
+        }
+        Some(entry::Body::Stored(body)) => match rows.message(&key::body(body)) {
             // Its pieces go while it is read.
-            Err(Fault::Corrupt(_)) => None,
-            found => found?,
+            Err(Fault::Corrupt(_)) => Ok(None),
+            found => found,
         },
-        None => return Err(Fault::Corrupt("an entry without a message")),
-    };
-    message.map(record::read_message).transpose()
+        None => Err(Fault::Corrupt("an entry without a message")),
+    }
 }
 
 /// Removes a slice of the oldest entries; returns whether that was all.

@@ -87,10 +87,10 @@ pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fa
     if row.generation != lease.generation || row.group != lease.group.get() {
         return Ok(JobPart::Lost);
     }
-    let message: store::Message = txn
-        .get(&key::body(row.body))?
+    let message = txn
+        .rows()
+        .message(&key::body(row.body))?
         .ok_or(Fault::Corrupt("a job has no message"))?;
-    let message = record::read_message(message)?;
     let users = next(&txn.rows(), lease.job, &row)?;
     let seqs = entries(txn, &refer(row.body), users.iter())?;
     row.done += users.len() as u64;

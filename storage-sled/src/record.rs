@@ -1,12 +1,8 @@
 //! Between core's types and the stored records: the only place of this crate that makes ids from
-//! stored integers.
+//! stored integers. Messages are those of `gimlet-record`.
 
-use std::sync::Arc;
-
-use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Message, Receiver, Sender};
+use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
 use gimlet_core::time::Timestamp;
-use gimlet_proto::store::{self, message};
 
 use crate::error::Fault;
 use crate::key;
@@ -59,112 +55,4 @@ pub(crate) fn message_id(raw: &[u8]) -> Result<MessageId, Fault> {
 /// A time in milliseconds, for records that count from 1970.
 pub(crate) const fn ms(time: Timestamp) -> i64 {
     time.0
-}
-
-/// A message as it is stored.
-pub(crate) fn write_message(message: &Message) -> store::Message {
-    let (sender, sender_user, sender_device) = match message.sender {
-        Sender::System => (message::Sender::System, 0, 0),
-        Sender::Business => (message::Sender::Business, 0, 0),
-        Sender::User { user, device } => (
-            message::Sender::User,
-            user.get(),
-            device.map_or(0, DeviceId::get),
-        ),
-    };
-    let (receiver, receiver_id) = match message.receiver {
-        Receiver::Everyone => (message::Receiver::Everyone, 0),
-        Receiver::User(user) => (message::Receiver::ToUser, user.get()),
-        Receiver::Group(group) => (message::Receiver::ToGroup, group.get()),
-        Receiver::Room(room) => (message::Receiver::ToRoom, room.get()),
-    };
-    store::Message {
-        id: message.id.as_bytes().to_vec().into(),
-        sender: sender.into(),
-        sender_user,
-        sender_device,
-        receiver: receiver.into(),
-        receiver_id,
-        mentions: message.mentions.iter().map(|it| it.get()).collect(),
-        kind: message.kind,
-        content: message.content.0.clone(),
-        sent_ms: ms(message.sent_at),
-    }
-}
-
-/// A stored message.
-pub(crate) fn read_message(row: store::Message) -> Result<Arc<Message>, Fault> {
-    let sender = match message::Sender::try_from(row.sender) {
-        Ok(message::Sender::System) => Sender::System,
-        Ok(message::Sender::Business) => Sender::Business,
-        Ok(message::Sender::User) => Sender::User {
-            user: user(row.sender_user)?,
-            device: match row.sender_device {
-                0 => None,
-                raw => Some(device(raw)?),
-            },
-        },
-        Err(_) => return Err(Fault::Corrupt("a sender of an unknown kind")),
-    };
-    let receiver = match message::Receiver::try_from(row.receiver) {
-        Ok(message::Receiver::Everyone) => Receiver::Everyone,
-        Ok(message::Receiver::ToUser) => Receiver::User(user(row.receiver_id)?),
-        Ok(message::Receiver::ToGroup) => Receiver::Group(group(row.receiver_id)?),
-        Ok(message::Receiver::ToRoom) => Receiver::Room(
-            RoomId::new(row.receiver_id).ok_or(Fault::Corrupt("a room id is zero or too large"))?,
-        ),
-        Err(_) => return Err(Fault::Corrupt("a receiver of an unknown kind")),
-    };
-    Ok(Arc::new(Message {
-        id: message_id(&row.id)?,
-        sender,
-        receiver,
-        mentions: row
-            .mentions
-            .into_iter()
-            .map(user)
-            .collect::<Result<_, _>>()?,
-        kind: row.kind,
-        content: Content(row.content),
-        sent_at: Timestamp(row.sent_ms),
-        unknown: gimlet_core::message::UnknownFields::NONE,
-    }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_come_back_as_they_were() {
-        let user = UserId::new(1).unwrap();
-        let senders = [
-            Sender::System,
-            Sender::Business,
-            Sender::User { user, device: None },
-            Sender::User {
-                user,
-                device: DeviceId::new(2),
-            },
-        ];
-        let receivers = [
-            Receiver::Everyone,
-            Receiver::User(user),
-            Receiver::Group(GroupId::new(3).unwrap()),
-            Receiver::Room(RoomId::new(4).unwrap()),
-        ];
-        for (sender, receiver) in senders.into_iter().zip(receivers) {
-            let message = Message {
-                id: MessageId::generate(),
-                sender,
-                receiver,
-                mentions: vec![user],
-                kind: -7,
-                content: Content(vec![0, 255].into()),
-                sent_at: Timestamp(-5),
-                unknown: gimlet_core::message::UnknownFields::NONE,
-            };
-            assert_eq!(*read_message(write_message(&message)).unwrap(), message);
-        }
-    }
 }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes};
 use gimlet_core::id::UserId;
@@ -95,13 +96,33 @@ impl<'a> Rows<'a> {
     pub(crate) fn decode_shared<M: Message + Default>(
         &self,
         key: &[u8],
-        mut raw: Bytes,
+        raw: Bytes,
     ) -> Result<M, Fault> {
-        if raw.first() == Some(&WHOLE) {
-            raw.advance(1);
-            return Ok(M::decode(raw)?);
+        Ok(M::decode(self.value_shared(key, raw)?)?)
+    }
+
+    /// The value in a row of this key: shared with `raw` if it stands in one row.
+    pub(crate) fn value_shared(&self, key: &[u8], mut raw: Bytes) -> Result<Bytes, Fault> {
+        match raw.split_first() {
+            Some((&WHOLE, _)) => {
+                raw.advance(1);
+                Ok(raw)
+            }
+            Some((&PIECES, rest)) => self.join(key, rest),
+            _ => Err(Fault::Corrupt("a row begins with an unknown byte")),
         }
-        self.decode(key, &raw)
+    }
+
+    /// The message that is stored once under this key.
+    pub(crate) fn message(
+        &self,
+        key: &[u8],
+    ) -> Result<Option<Arc<gimlet_core::message::Message>>, Fault> {
+        let Some(raw) = self.raw(key)? else {
+            return Ok(None);
+        };
+        let value = self.value_shared(key, Bytes::copy_from_slice(&raw))?;
+        Ok(Some(Arc::new(gimlet_record::decode_shared(&value)?)))
     }
 
     /// Puts a long value together.

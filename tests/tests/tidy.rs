@@ -14,7 +14,10 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-core", &[]),
     ("gimlet-proto", &[]),
     ("gimlet-record", &["gimlet-core"]),
-    ("gimlet-storage-sled", &["gimlet-core", "gimlet-proto"]),
+    (
+        "gimlet-storage-sled",
+        &["gimlet-core", "gimlet-proto", "gimlet-record"],
+    ),
     ("gimlet-storage-mysql", &["gimlet-core"]),
     ("gimlet-transport", &["gimlet-core", "gimlet-proto"]),
     ("gimlet-transport-tcp", &["gimlet-transport"]),

@@ -1,13 +1,12 @@
 //! Checks inboxes, bodies, jobs and the keys of sends.
 
+use bytes::Bytes;
 use gimlet_core::id::UserId;
 use gimlet_core::verify::Rule;
-use gimlet_proto::store::{
-    BodyRefs, Entry, Expiring, Job, Key, Message, Number, Recipients, entry,
-};
+use gimlet_proto::store::{BodyRefs, Entry, Expiring, Job, Key, Number, Recipients, entry};
 
 use super::{Check, Checked, WINDOW, inbox, pair, shown};
-use crate::{key, record};
+use crate::key;
 
 impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
     pub(super) fn inboxes(&mut self) -> Checked {
@@ -38,9 +37,8 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             match found.body {
                 Some(entry::Body::Stored(_)) => {}
                 Some(entry::Body::Message(message)) => {
-                    if record::read_message(message).is_err() {
-                        it.report
-                            .find(Rule::Readable, place(), "its message cannot be read");
+                    if let Err(error) = gimlet_record::decode(&message) {
+                        it.report.find(Rule::Readable, place(), error.to_string());
                     }
                 }
                 None => it.report.find(Rule::Bodies, place(), "it has no message"),
@@ -59,11 +57,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
     /// in one walk over all entries.
     pub(super) fn bodies(&mut self) -> Checked {
         self.each(b"B", "bodies", |it, key, value| {
-            let place = || format!("body {}", key::last_number(key).unwrap_or(0));
-            if let Some(message) = it.decode::<Message>(key, value, place)
-                && record::read_message(message).is_err()
-            {
-                it.report.find(Rule::Readable, place(), "it cannot be read");
+            let read = it.rows.value_shared(key, Bytes::copy_from_slice(value));
+            if let Err(fault) = read.and_then(|it| Ok(gimlet_record::decode(&it)?)) {
+                let place = format!("body {}", key::last_number(key).unwrap_or(0));
+                let what = crate::shared::chain(&fault);
+                it.report.find(Rule::Readable, place, what);
             }
             Ok(())
         })?;

@@ -1,0 +1,117 @@
+//! What `make.py` has said, as every storage reads it from a sample; and that the storage goes on.
+
+use std::sync::Arc;
+
+use gimlet_core::id::{GroupId, MessageId, UserId};
+use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
+use gimlet_core::page::PageLimit;
+use gimlet_core::seq::Seq;
+use gimlet_core::store::{Append, Appended, Stores};
+use gimlet_core::time::Timestamp;
+
+/// When the first message was sent; the others follow a millisecond apart.
+const SENT: i64 = 1_656_000_000_001;
+
+/// A message beside its id, its sender's device and its time of the server.
+type Said = (Sender, Receiver, Vec<UserId>, i32, Vec<u8>, Option<i64>);
+
+fn user(n: u64) -> UserId {
+    UserId::new(n).expect("an id")
+}
+
+/// The messages to one of two users, and those to the group of four.
+fn said() -> [Vec<Said>; 2] {
+    let by = |n| Sender::User {
+        user: user(n),
+        device: None,
+    };
+    let to = |n| Receiver::User(user(n));
+    let group = Receiver::Group(GroupId::new(1).expect("an id"));
+    let at = |n| Some(SENT + n);
+    let direct = vec![
+        (
+            by(1),
+            to(2),
+            vec![user(2), user(3)],
+            8,
+            b"to one".to_vec(),
+            at(0),
+        ),
+        (by(2), to(1), vec![], -7, vec![], at(1)),
+        (by(1), to(2), vec![], 8, b"long ".repeat(900), at(2)),
+    ];
+    let long = b"long to many ".repeat(350);
+    let grouped = vec![
+        (by(2), group, vec![user(1)], 8, b"to many".to_vec(), at(3)),
+        (by(3), group, vec![user(1)], 8, long, at(4)),
+    ];
+    [direct, grouped]
+}
+
+fn shown(message: &Message) -> Said {
+    let sender = match message.sender {
+        Sender::User { user, device } => {
+            assert!(device.is_some(), "the device that sent it");
+            Sender::User { user, device: None }
+        }
+        other => other,
+    };
+    (
+        sender,
+        message.receiver,
+        message.mentions.clone(),
+        message.kind,
+        message.content.0.to_vec(),
+        Some(message.sent_at.0),
+    )
+}
+
+/// Checks what every inbox holds, and that a message is stored behind it.
+pub(crate) async fn check(stores: &Stores) {
+    let [direct, grouped] = said();
+    for n in 1..=4 {
+        let page = stores
+            .inbox
+            .after(user(n), Seq::ZERO, PageLimit::items(100));
+        let items = page.await.expect("a page").items;
+        let found: Vec<_> = items.iter().map(|it| shown(&it.message)).collect();
+        let direct = if n <= 2 { direct.as_slice() } else { &[] };
+        let (before, after) = found.split_at(direct.len());
+        assert_eq!(before, direct, "user {n}");
+        let [added, after @ ..] = after else {
+            panic!("user {n} was told of the group: {found:?}");
+        };
+        assert_eq!((added.0, added.3), (Sender::System, 7));
+        assert_eq!(after, grouped, "user {n}");
+        go_on(stores, user(n), items.len() as u64 + 1).await;
+    }
+}
+
+async fn go_on(stores: &Stores, user: UserId, next: u64) {
+    let message = Arc::new(Message {
+        id: MessageId::generate(),
+        sender: Sender::Business,
+        receiver: Receiver::User(user),
+        mentions: Vec::new(),
+        kind: 1,
+        content: Content("now".into()),
+        sent_at: Timestamp(1),
+        unknown: UnknownFields::copied_from(b"\x58\x01"),
+    });
+    let send = Append {
+        message: Arc::clone(&message),
+        recipients: Arc::new([user]),
+        key: None,
+        roster: None,
+    };
+    let done = stores.inbox.append(&[send]).await.expect("it is stored");
+    assert!(matches!(done.as_slice(), [Appended::Stored { .. }]));
+    let page = stores
+        .inbox
+        .after(user, Seq::new(next - 1), PageLimit::items(9));
+    let items = page.await.expect("a page").items;
+    let [entry] = items.as_slice() else {
+        panic!("one entry: {items:?}");
+    };
+    assert_eq!((entry.seq.get(), &entry.message), (next, &message));
+}
