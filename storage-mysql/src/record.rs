@@ -1,207 +1,135 @@
 //! The stored form of messages, shared by inbox rows, message rows and room items.
 //!
-//! One byte of version, then fixed-width big-endian fields, then the parts of free length, each
-//! with its length before it. A reader refuses what it does not know; it never guesses.
-//!
-//! | version 1 of a message | bytes |
+//! | bytes | |
 //! |---|---|
-//! | version = 1 | 1 |
-//! | id | 16 |
-//! | sender: 0 system, 1 user, 2 business; user; device (0: none) | 1 + 8 + 8 |
-//! | receiver: 1 user, 2 group, 3 room, 4 everyone; its id | 1 + 8 |
-//! | kind, time sent | 4 + 8 |
-//! | number of mentions, each mentioned user | 4 + 8 n |
-//! | content with its length | 4 + n |
+//! | 1 | format = 2 |
+//! | 4 | bytes of the record beside the content of its message, big-endian |
+//! | n | `gimlet.store.v1.Message`, or `Envelope` for room items, by `gimlet-record` |
 //!
-//! An envelope is a message followed by the request id (8) and nickname, picture and extra of the
-//! profile, each with its length (4 + n).
+//! The number serves twice. With a row's length it gives the length of the content, so that a page knows
+//! where it ends without reading bodies that it has no room for. And it finds a row that was cut or added
+//! to: protobuf alone takes a record that ends between two fields for a whole one.
+//!
+//! Format 1 is older and read by [`legacy`].
 
-use std::sync::Arc;
-
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
-use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
-use gimlet_core::message::{Content, Message, Profile, Receiver, Sender};
-use gimlet_core::time::Timestamp;
+use gimlet_core::message::Message;
+use gimlet_record::DecodeError;
 
-const VERSION: u8 = 1;
+mod legacy;
 
-/// Bytes of a message beside its mentions and content.
-pub(crate) const FIXED: usize = 1 + 16 + 17 + 9 + 12 + 4 + 4;
+const FORMAT: u8 = 2;
 
-/// A record that is not what this version writes.
+/// Bytes in front of a record; [`content_len`] needs no more of a row.
+pub(crate) const HEADER: usize = 1 + 4;
+
+/// Reasons that a stored message cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a stored message cannot be read: {0}")]
-pub(crate) struct Unreadable(&'static str);
+pub(crate) enum Unreadable {
+    /// Its first byte is of no format that is known here.
+    #[error(
+        "a stored message has the format {0}, and this version of gimlet reads 1 and 2: run a version that knows it"
+    )]
+    Format(u8),
+    /// It is shorter or longer than it says.
+    #[error("a stored message has {found} bytes and should have {stated}")]
+    Length {
+        /// What its header says.
+        stated: usize,
+        /// What is there.
+        found: usize,
+    },
+    /// A record of format 1, damaged.
+    #[error("a stored message of format 1 cannot be read: {0}")]
+    Legacy(&'static str),
+    /// A record of format 2, damaged.
+    #[error(transparent)]
+    Record(#[from] DecodeError),
+}
 
 /// Encodes a message.
 pub(crate) fn encode(message: &Message) -> Vec<u8> {
-    let mut out = Vec::with_capacity(FIXED + message.mentions.len() * 8 + message.content.len());
-    put_message(&mut out, message);
+    let mut out = begin(gimlet_record::encoded_len(message), message);
+    gimlet_record::encode_to(message, &mut out);
     out
 }
 
-/// Decodes a message; the content is copied out of `raw`'s buffer only by whoever keeps it.
+/// Decodes a message, whose content is a part of `raw`.
 pub(crate) fn decode(raw: impl Into<Bytes>) -> Result<Message, Unreadable> {
-    let mut raw = raw.into();
-    let message = take_message(&mut raw)?;
-    end(&raw)?;
+    let raw = raw.into();
+    if raw.first() == Some(&legacy::FORMAT) {
+        return legacy::decode(raw);
+    }
+    let (overhead, record) = split(&raw)?;
+    let message = gimlet_record::decode_shared(&raw.slice_ref(record))?;
+    check_length(overhead, record, &message)?;
     Ok(message)
 }
 
 /// Encodes a message with its sender's profile.
 pub(crate) fn encode_envelope(envelope: &Envelope) -> Vec<u8> {
-    let mut out = Vec::with_capacity(FIXED + envelope.weight());
-    put_message(&mut out, &envelope.message);
-    out.put_i64(envelope.request_id);
-    put_bytes(&mut out, envelope.profile.nickname.as_bytes());
-    put_bytes(&mut out, envelope.profile.avatar_url.as_bytes());
-    put_bytes(&mut out, envelope.profile.extra.as_bytes());
+    let length = gimlet_record::encoded_envelope_len(envelope);
+    let mut out = begin(length, &envelope.message);
+    gimlet_record::encode_envelope_to(envelope, &mut out);
     out
 }
 
-/// Decodes a message with its sender's profile.
-pub(crate) fn decode_envelope(raw: impl Into<Bytes>) -> Result<Envelope, Unreadable> {
-    let mut raw = raw.into();
-    let message = take_message(&mut raw)?;
-    need(&raw, 8)?;
-    let request_id = raw.get_i64();
-    let profile = Profile {
-        nickname: take_text(&mut raw)?,
-        avatar_url: take_text(&mut raw)?,
-        extra: take_text(&mut raw)?,
+/// Decodes a message with its sender's profile; nothing of `raw` is kept.
+pub(crate) fn decode_envelope(raw: &[u8]) -> Result<Envelope, Unreadable> {
+    if raw.first() == Some(&legacy::FORMAT) {
+        return legacy::decode_envelope(Bytes::copy_from_slice(raw));
+    }
+    let (overhead, record) = split(raw)?;
+    let envelope = gimlet_record::decode_envelope(record)?;
+    check_length(overhead, record, &envelope.message)?;
+    Ok(envelope)
+}
+
+/// Returns the length of the content of a message that is stored in `length` bytes and begins with
+/// `header`. In format 1 its mentions are counted as content.
+pub(crate) fn content_len(header: &[u8], length: usize) -> Result<usize, Unreadable> {
+    if header.first() == Some(&legacy::FORMAT) {
+        return Ok(length.saturating_sub(legacy::FIXED));
+    }
+    let (overhead, _) = split(header)?;
+    Ok(length.saturating_sub(HEADER).saturating_sub(overhead))
+}
+
+/// Makes the header of this message's record of `length` bytes, and room for the record.
+fn begin(length: usize, message: &Message) -> Vec<u8> {
+    let overhead = length.saturating_sub(message.content.len());
+    let overhead = u32::try_from(overhead).expect("frames bound every part far below 4 GiB");
+    let mut out = Vec::with_capacity(HEADER + length);
+    out.push(FORMAT);
+    out.extend_from_slice(&overhead.to_be_bytes());
+    out
+}
+
+/// Splits what is stored into the number in its header and the record.
+fn split(raw: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
+    match raw.first() {
+        None | Some(&FORMAT) => {}
+        Some(format) => return Err(Unreadable::Format(*format)),
+    }
+    let found = raw.len();
+    let Some(([_, overhead @ ..], record)) = raw.split_first_chunk::<HEADER>() else {
+        let stated = HEADER;
+        return Err(Unreadable::Length { stated, found });
     };
-    end(&raw)?;
-    Ok(Envelope::new(
-        Arc::new(message),
-        Arc::new(profile),
-        request_id,
-    ))
+    let overhead = u32::from_be_bytes(*overhead);
+    Ok((usize::try_from(overhead).unwrap_or(usize::MAX), record))
 }
 
-fn put_message(out: &mut Vec<u8>, message: &Message) {
-    out.put_u8(VERSION);
-    out.put_slice(message.id.as_bytes());
-    let (tag, user, device) = match message.sender {
-        Sender::System => (0, 0, 0),
-        Sender::User { user, device } => (1, user.get(), device.map_or(0, DeviceId::get)),
-        Sender::Business => (2, 0, 0),
-    };
-    out.put_u8(tag);
-    out.put_u64(user);
-    out.put_u64(device);
-    let (tag, id) = match message.receiver {
-        Receiver::User(user) => (1, user.get()),
-        Receiver::Group(group) => (2, group.get()),
-        Receiver::Room(room) => (3, room.get()),
-        Receiver::Everyone => (4, 0),
-    };
-    out.put_u8(tag);
-    out.put_u64(id);
-    out.put_i32(message.kind);
-    out.put_i64(message.sent_at.0);
-    put_len(out, message.mentions.len());
-    for user in &message.mentions {
-        out.put_u64(user.get());
+/// Whether the record that `message` was read from is whole. One that lacks fields, or has more, differs
+/// from what its header says, also where the content is among them.
+fn check_length(overhead: usize, record: &[u8], message: &Message) -> Result<(), Unreadable> {
+    let stated = overhead.saturating_add(message.content.len());
+    if stated == record.len() {
+        return Ok(());
     }
-    put_bytes(out, &message.content.0);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_len(out, bytes.len());
-    out.put_slice(bytes);
-}
-
-fn put_len(out: &mut Vec<u8>, len: usize) {
-    out.put_u32(u32::try_from(len).expect("frames bound every part far below 4 GiB"));
-}
-
-fn take_message(raw: &mut Bytes) -> Result<Message, Unreadable> {
-    need(raw, FIXED - 4)?;
-    if raw.get_u8() != VERSION {
-        return Err(Unreadable("it has another version"));
-    }
-    let mut id = [0; 16];
-    raw.copy_to_slice(&mut id);
-    let sender = take_sender(raw)?;
-    let receiver = take_receiver(raw)?;
-    let kind = raw.get_i32();
-    let sent_at = Timestamp(raw.get_i64());
-    let count = len(raw)?;
-    need(raw, count.saturating_mul(8))?;
-    let mentions: Result<Vec<UserId>, Unreadable> = (0..count)
-        .map(|_| UserId::new(raw.get_u64()).ok_or(BAD_ID))
-        .collect();
-    Ok(Message {
-        id: MessageId::from_bytes(id),
-        sender,
-        receiver,
-        mentions: mentions?,
-        kind,
-        content: Content(take_bytes(raw)?),
-        sent_at,
-        unknown: gimlet_core::message::UnknownFields::NONE,
-    })
-}
-
-const BAD_ID: Unreadable = Unreadable("it holds an id out of range");
-
-fn take_sender(raw: &mut Bytes) -> Result<Sender, Unreadable> {
-    let (tag, user, device) = (raw.get_u8(), raw.get_u64(), raw.get_u64());
-    match tag {
-        0 => Ok(Sender::System),
-        1 => Ok(Sender::User {
-            user: UserId::new(user).ok_or(BAD_ID)?,
-            device: DeviceId::new(device),
-        }),
-        2 => Ok(Sender::Business),
-        _ => Err(Unreadable("it has an unknown kind of sender")),
-    }
-}
-
-fn take_receiver(raw: &mut Bytes) -> Result<Receiver, Unreadable> {
-    let (tag, id) = (raw.get_u8(), raw.get_u64());
-    match tag {
-        1 => UserId::new(id).map(Receiver::User).ok_or(BAD_ID),
-        2 => GroupId::new(id).map(Receiver::Group).ok_or(BAD_ID),
-        3 => RoomId::new(id).map(Receiver::Room).ok_or(BAD_ID),
-        4 => Ok(Receiver::Everyone),
-        _ => Err(Unreadable("it has an unknown kind of receiver")),
-    }
-}
-
-fn take_text(raw: &mut Bytes) -> Result<String, Unreadable> {
-    let bytes = take_bytes(raw)?;
-    String::from_utf8(bytes.into()).map_err(|_| Unreadable("a text is not UTF-8"))
-}
-
-fn take_bytes(raw: &mut Bytes) -> Result<Bytes, Unreadable> {
-    let len = len(raw)?;
-    need(raw, len)?;
-    Ok(raw.split_to(len))
-}
-
-fn len(raw: &mut Bytes) -> Result<usize, Unreadable> {
-    need(raw, 4)?;
-    usize::try_from(raw.get_u32()).map_err(|_| SHORT)
-}
-
-const SHORT: Unreadable = Unreadable("it ends too early");
-
-fn need(raw: &Bytes, len: usize) -> Result<(), Unreadable> {
-    if raw.remaining() < len {
-        Err(SHORT)
-    } else {
-        Ok(())
-    }
-}
-
-fn end(raw: &Bytes) -> Result<(), Unreadable> {
-    if raw.is_empty() {
-        Ok(())
-    } else {
-        Err(Unreadable("it goes on behind its end"))
-    }
+    let found = record.len();
+    Err(Unreadable::Length { stated, found })
 }
 
 #[cfg(test)]

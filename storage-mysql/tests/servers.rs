@@ -25,6 +25,10 @@ mod pool;
 mod private;
 #[path = "support/proxy.rs"]
 mod proxy;
+#[path = "../../tests/samples/said.rs"]
+mod said;
+#[path = "servers/samples.rs"]
+mod samples;
 #[path = "servers/schema.rs"]
 mod schema;
 #[path = "servers/settings.rs"]
@@ -73,6 +77,10 @@ cases! {
     numbers {
         every_number_does_what_its_scope_says,
         a_server_that_refuses_connections_is_used_by_those_it_grants,
+    }
+    samples {
+        a_database_of_format_1_shows_what_was_stored,
+        a_room_shows_what_a_node_of_format_1_kept,
     }
     pool {
         connections_cut_while_idle_cost_no_call,

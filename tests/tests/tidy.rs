@@ -18,7 +18,7 @@ const EDGES: &[(&str, &[&str])] = &[
         "gimlet-storage-sled",
         &["gimlet-core", "gimlet-proto", "gimlet-record"],
     ),
-    ("gimlet-storage-mysql", &["gimlet-core"]),
+    ("gimlet-storage-mysql", &["gimlet-core", "gimlet-record"]),
     ("gimlet-transport", &["gimlet-core", "gimlet-proto"]),
     ("gimlet-transport-tcp", &["gimlet-transport"]),
     ("gimlet-transport-ws", &["gimlet-transport"]),

@@ -165,7 +165,7 @@ async fn page(
     Err(Fault::Corrupt("an entry's message is not there"))
 }
 
-/// Reads the head, and which entries the page holds: small ones whole, of large ones the length,
+/// Reads the head, and which entries the page holds: small ones whole, of large ones the header,
 /// so that no body is read that the page has no room for.
 async fn lengths(
     session: &mut Session,
@@ -180,12 +180,14 @@ async fn lengths(
     // A row of the head, and rows of entries. Joined to the head, the entries would be sorted first.
     let sql = "SELECT 1, seq, floor, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
                (SELECT 0, i.seq, CAST(LENGTH(COALESCE(i.body, m.body)) AS UNSIGNED), \
-               IF(LENGTH(COALESCE(i.body, m.body)) <= ?, COALESCE(i.body, m.body), NULL) \
+               IF(LENGTH(COALESCE(i.body, m.body)) <= ?, COALESCE(i.body, m.body), \
+               LEFT(COALESCE(i.body, m.body), ?)) \
                FROM inbox i LEFT JOIN message m ON m.message_id = i.shared \
                WHERE i.user_id = ? AND i.seq > ? ORDER BY i.seq LIMIT ?)";
     let select = sqlx::query(sql)
         .bind(user.get())
         .bind(i64::try_from(small).unwrap_or(i64::MAX))
+        .bind(record::HEADER as u64)
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
@@ -205,15 +207,15 @@ async fn lengths(
         }
         let length = row.try_get::<Option<u64>, _>(2)?;
         let length = length.ok_or(Fault::Corrupt("an entry's message is not there"))?;
-        let body = row.try_get_unchecked::<Option<Vec<u8>>, _>(3)?;
-        let slot = if let Some(body) = body {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // All of a small body, and the header of a large one.
+        let body = bytes(row, 3)?;
+        let slot = if length <= small {
             let message = Arc::new(record::decode(body)?);
             taken += message.content.len();
             Slot::Read(Entry { seq, message })
         } else {
-            // Its mentions count as content here: the page may end an entry earlier.
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            taken = taken.saturating_add(length.saturating_sub(record::FIXED));
+            taken = taken.saturating_add(record::content_len(&body, length)?);
             Slot::Large(seq)
         };
         slots.push(slot);

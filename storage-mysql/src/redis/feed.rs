@@ -9,7 +9,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::future::try_join_all;
 use gimlet_core::id::RoomId;
 use gimlet_core::seq::Seq;
@@ -279,7 +278,7 @@ impl Inner {
         if missed {
             subscribed.sinks.iter().for_each(|it| it.interrupted(room));
         }
-        let envelope = match record::decode_envelope(Bytes::copy_from_slice(message)) {
+        let envelope = match record::decode_envelope(message) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => {
                 gimlet_core::warn_rated!(%room, %error, "a room's message was left out");

@@ -110,7 +110,7 @@ impl Rooms {
             let seq = std::str::from_utf8(seq).ok().and_then(|it| it.parse().ok());
             let seq = Seq::new(seq.ok_or(ODD)?);
             // Written by a version that knows more than this one: live, not lasting, left out.
-            let Ok(envelope) = record::decode_envelope(message.clone()) else {
+            let Ok(envelope) = record::decode_envelope(message) else {
                 gimlet_core::warn_rated!(%room, %seq, "a room's message was left out");
                 continue;
             };
