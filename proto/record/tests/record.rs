@@ -4,7 +4,7 @@ use bytes::Bytes;
 use gimlet_core::id::{GroupId, MAX_ID, MessageId, UserId};
 use gimlet_core::message::{Content, Message, Receiver, Sender, UnknownFields};
 use gimlet_core::time::Timestamp;
-use gimlet_proto::store;
+use gimlet_proto::{node, store};
 use gimlet_record::{DecodeError, testkit};
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
@@ -133,6 +133,15 @@ proptest! {
             request_id,
         );
         prop_assert_eq!(gimlet_record::encode_envelope(&envelope), generated.encode_to_vec());
+    }
+
+    #[test]
+    fn a_message_between_nodes_comes_back_with_every_field(envelope in testkit::envelope()) {
+        let record = gimlet_record::encode_envelope(&envelope);
+        let parcel = node::Parcel { record: record.into(), ..node::Parcel::default() };
+        let parcel = node::Parcel::decode(parcel.encode_to_vec().as_slice()).expect("protobuf");
+        let back = gimlet_record::decode_envelope(&parcel.record).expect("an envelope");
+        prop_assert_eq!(back.parts(), envelope.parts());
     }
 
     #[test]

@@ -121,7 +121,9 @@ impl ConnectNode for ConnectServer {
         }
         // The stream back says once that this one was accepted, and ends with it.
         let (word, mut words) = mpsc::channel(1);
-        let accepted = word.try_send(node::DeliverReply {});
+        let accepted = word.try_send(node::DeliverReply {
+            accepts_record: true,
+        });
         debug_assert!(accepted.is_ok(), "a fresh channel has room for one");
         let server = self.clone();
         self.tasks.spawn(async move {

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use gimlet_core::envelope::{Envelope, Parcel};
 use gimlet_core::id::{DeviceId, GroupId, MessageId, RoomId, UserId};
 use gimlet_core::logic::{InboxPage, Sent};
-use gimlet_core::message::{Content, Draft, Message, Profile, Receiver, Sender};
+use gimlet_core::message::{Content, Draft, Receiver, Sender};
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{AckMark, Head};
 use gimlet_core::time::Timestamp;
 use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
+
+mod legacy;
 
 /// What could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -86,51 +89,40 @@ fn mentions_out(mentions: &[UserId]) -> Vec<u64> {
     mentions.iter().map(|user| user.get()).collect()
 }
 
-pub(super) fn envelope_out(envelope: &Envelope) -> node::Envelope {
-    let (message, profile) = (&envelope.message, &envelope.profile);
-    node::Envelope {
-        message: Some(node::Message {
-            id: message.id.as_bytes().to_vec().into(),
-            sender: Some(sender_out(message.sender)),
-            receiver: Some(receiver_out(message.receiver)),
-            mentions: mentions_out(&message.mentions),
-            kind: message.kind,
-            content: message.content.0.clone(),
-            sent_at_ms: message.sent_at.0,
-        }),
-        profile: Some(node::Profile {
-            nickname: profile.nickname.clone(),
-            avatar_url: profile.avatar_url.clone(),
-            extra: profile.extra.clone(),
-        }),
-        request_id: envelope.request_id,
+/// The form in which a node reads messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MessageForm {
+    /// `gimlet.store.v1.Envelope`, with all that was stored.
+    Record,
+    /// `gimlet.node.v1.Envelope`, for nodes of a release that does not read records.
+    Legacy,
+}
+
+impl MessageForm {
+    /// The form for a node that has said whether it reads records.
+    pub(super) const fn of(accepts_record: bool) -> Self {
+        if accepts_record {
+            Self::Record
+        } else {
+            Self::Legacy
+        }
     }
 }
 
-pub(super) fn envelope_in(envelope: Option<node::Envelope>) -> Result<Envelope, Nonsense> {
-    let envelope = envelope.ok_or(Nonsense("envelope"))?;
-    let it = envelope.message.ok_or(Nonsense("message"))?;
-    let message = Message {
-        id: message_id(&it.id)?,
-        sender: sender_in(it.sender)?,
-        receiver: receiver_in(it.receiver)?,
-        mentions: users(&it.mentions)?,
-        kind: it.kind,
-        content: Content::copied_from(&it.content),
-        sent_at: Timestamp(it.sent_at_ms),
-        unknown: gimlet_core::message::UnknownFields::NONE,
-    };
-    let profile = envelope.profile.unwrap_or_default();
-    let profile = Profile {
-        nickname: profile.nickname,
-        avatar_url: profile.avatar_url,
-        extra: profile.extra,
-    };
-    Ok(Envelope::new(
-        Arc::new(message),
-        Arc::new(profile),
-        envelope.request_id,
-    ))
+/// Returns an envelope as the values of its two fields, of which one is empty.
+fn envelope_out(envelope: &Envelope, form: MessageForm) -> (Option<node::Envelope>, Bytes) {
+    match form {
+        MessageForm::Record => (None, gimlet_record::encode_envelope(envelope).into()),
+        MessageForm::Legacy => (Some(legacy::envelope_out(envelope)), Bytes::new()),
+    }
+}
+
+/// Reads an envelope from its two fields. A record wins: a node that sends both knows both.
+fn envelope_in(legacy: Option<node::Envelope>, record: &[u8]) -> Result<Envelope, Nonsense> {
+    if record.is_empty() {
+        return legacy::envelope_in(legacy.ok_or(Nonsense("envelope"))?);
+    }
+    gimlet_record::decode_envelope(record).map_err(|error| Nonsense(error.field()))
 }
 
 pub(super) fn head_out(head: Head) -> node::Head {
@@ -147,10 +139,14 @@ pub(super) const fn head_in(head: &node::Head) -> Head {
     }
 }
 
-pub(super) fn page_out(page: &InboxPage) -> node::PageReply {
-    let entries = page.items.iter().map(|(seq, envelope)| node::Entry {
-        seq: seq.get(),
-        envelope: Some(envelope_out(envelope)),
+pub(super) fn page_out(page: &InboxPage, form: MessageForm) -> node::PageReply {
+    let entries = page.items.iter().map(|(seq, envelope)| {
+        let (envelope, record) = envelope_out(envelope, form);
+        node::Entry {
+            seq: seq.get(),
+            envelope,
+            record,
+        }
     });
     node::PageReply {
         refusal: None,
@@ -164,7 +160,7 @@ pub(super) fn page_in(page: node::PageReply) -> Result<InboxPage, Nonsense> {
     let head = head_in(&page.head.ok_or(Nonsense("head"))?);
     let items = page.entries.into_iter();
     let items = items.map(|entry| {
-        let envelope = envelope_in(entry.envelope)?;
+        let envelope = envelope_in(entry.envelope, &entry.record)?;
         Ok((Seq::new(entry.seq), Arc::new(envelope)))
     });
     Ok(InboxPage {
@@ -191,17 +187,28 @@ pub(super) fn mark_in(mark: &node::AckMark) -> Result<AckMark, Nonsense> {
 }
 
 pub(super) fn send_out(id: u64, sender: Sender, draft: Draft) -> node::SendRequest {
+    // Without `..`: a field that is added to `Draft` and not written here does not compile.
+    let Draft {
+        receiver,
+        mentions,
+        kind,
+        content,
+        sent_at,
+        persist,
+        client_id,
+        request_id,
+    } = draft;
     node::SendRequest {
         id,
         sender: Some(sender_out(sender)),
-        receiver: Some(receiver_out(draft.receiver)),
-        mentions: mentions_out(&draft.mentions),
-        kind: draft.kind,
-        content: draft.content.0,
-        sent_at_ms: draft.sent_at.0,
-        persist: draft.persist,
-        client_id: draft.client_id,
-        request_id: draft.request_id,
+        receiver: Some(receiver_out(receiver)),
+        mentions: mentions_out(&mentions),
+        kind,
+        content: content.0,
+        sent_at_ms: sent_at.0,
+        persist,
+        client_id,
+        request_id,
     }
 }
 
@@ -236,7 +243,7 @@ pub(super) fn sent_in(sent: Option<node::Sent>) -> Result<Sent, Nonsense> {
     })
 }
 
-pub(super) fn parcel_out(parcel: &Parcel) -> node::Parcel {
+pub(super) fn parcel_out(parcel: &Parcel, form: MessageForm) -> node::Parcel {
     let (envelope, to) = match parcel {
         Parcel::Entries { envelope, to } => {
             let places = node::Places {
@@ -253,14 +260,16 @@ pub(super) fn parcel_out(parcel: &Parcel) -> node::Parcel {
         }
         Parcel::Everyone { envelope } => (envelope, parcel::To::Everyone(Plain {})),
     };
+    let (envelope, record) = envelope_out(envelope, form);
     node::Parcel {
-        envelope: Some(envelope_out(envelope)),
+        envelope,
         to: Some(to),
+        record,
     }
 }
 
 pub(super) fn parcel_in(parcel: node::Parcel) -> Result<Parcel, Nonsense> {
-    let envelope = Arc::new(envelope_in(parcel.envelope)?);
+    let envelope = Arc::new(envelope_in(parcel.envelope, &parcel.record)?);
     Ok(match parcel.to.ok_or(Nonsense("to"))? {
         parcel::To::Entries(places) => {
             if places.users.len() != places.seqs.len() {
@@ -292,113 +301,4 @@ pub(super) fn parcel_weight(parcel: &Parcel) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn envelope() -> Arc<Envelope> {
-        let message = Message {
-            id: MessageId::generate(),
-            sender: Sender::User {
-                user: user(1).unwrap(),
-                device: DeviceId::new(2),
-            },
-            receiver: Receiver::Group(GroupId::new(3).unwrap()),
-            mentions: vec![user(4).unwrap(), user(5).unwrap()],
-            kind: -7,
-            content: Content("ünï".into()),
-            sent_at: Timestamp(-1),
-            unknown: gimlet_core::message::UnknownFields::NONE,
-        };
-        let profile = Profile {
-            nickname: "n".into(),
-            avatar_url: "a".into(),
-            extra: "e".into(),
-        };
-        Arc::new(Envelope::new(Arc::new(message), Arc::new(profile), -9))
-    }
-
-    fn same(one: &Envelope, other: &Envelope) {
-        assert_eq!(one.message, other.message);
-        assert_eq!(one.profile, other.profile);
-        assert_eq!(one.request_id, other.request_id);
-    }
-
-    #[test]
-    fn parcels_come_as_they_went() {
-        let whole = envelope();
-        let place = (user(6).unwrap(), Seq::new(70));
-        let entries = Parcel::Entries {
-            envelope: Arc::clone(&whole),
-            to: vec![place],
-        };
-        let Parcel::Entries { envelope, to } = parcel_in(parcel_out(&entries)).unwrap() else {
-            panic!("entries stay entries");
-        };
-        same(&envelope, &whole);
-        assert_eq!(to, [place]);
-        let live = Parcel::Live {
-            envelope: Arc::clone(&whole),
-            to: vec![place.0],
-        };
-        assert!(matches!(
-            parcel_in(parcel_out(&live)),
-            Ok(Parcel::Live { to, .. }) if to == [place.0]
-        ));
-        let everyone = Parcel::Everyone { envelope: whole };
-        assert!(matches!(
-            parcel_in(parcel_out(&everyone)),
-            Ok(Parcel::Everyone { .. })
-        ));
-    }
-
-    #[test]
-    fn drafts_and_answers_come_as_they_went() {
-        let mut draft = Draft::text(user(9).unwrap(), "hi");
-        (draft.client_id, draft.request_id) = (Some(String::new()), Some(0));
-        let who = Sender::User {
-            user: user(1).unwrap(),
-            device: None,
-        };
-        let (sender, came) = send_in(send_out(1, who, draft.clone())).unwrap();
-        assert_eq!(sender, who);
-        assert_eq!(format!("{came:?}"), format!("{draft:?}"));
-        let sent = Sent {
-            seq: Seq::new(5),
-            message: MessageId::generate(),
-            repeated: true,
-        };
-        assert_eq!(sent_in(Some(sent_out(&sent))), Ok(sent));
-    }
-
-    /// A batch between nodes is one buffer; a message of it may stay long after the others.
-    #[test]
-    fn d9_what_came_from_a_node_keeps_nothing_of_its_buffer() {
-        use prost::Message as _;
-        let mut buffer = envelope_out(&envelope()).encode_to_vec();
-        buffer.extend_from_slice(&[0xfa, 0x7f, 0x90, 0xa1, 0x0f]);
-        buffer.resize(buffer.len() + 250_000, 0);
-        let whole = node::Envelope::decode(bytes::Bytes::from(buffer)).unwrap();
-        let message = envelope_in(Some(whole)).unwrap().message;
-        let content = Arc::into_inner(message).unwrap().content;
-        let content = content.0.try_into_mut().expect("nobody else has it");
-        assert_eq!(content.capacity(), "ünï".len());
-    }
-
-    #[test]
-    fn what_makes_no_sense_is_named() {
-        let mut parcel = parcel_out(&Parcel::Entries {
-            envelope: envelope(),
-            to: vec![(user(6).unwrap(), Seq::new(1))],
-        });
-        if let Some(parcel::To::Entries(places)) = parcel.to.as_mut() {
-            places.seqs.clear();
-        }
-        assert_eq!(parcel_in(parcel).unwrap_err(), Nonsense("places"));
-        assert_eq!(
-            page_in(node::PageReply::default()).unwrap_err(),
-            Nonsense("head")
-        );
-        assert_eq!(sent_in(None), Err(Nonsense("sent")));
-        assert_eq!(users(&[0]), Err(Nonsense("user")));
-    }
-}
+mod tests;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::call::{ClusterId, check_caller};
-use super::convert::{self, Nonsense};
+use super::convert::{self, MessageForm, Nonsense};
 use super::refusal::encode;
 
 /// Sends of one connect node under way; more are not read from its stream. More than the batch writer
@@ -141,7 +141,7 @@ impl LogicNode for LogicServer {
         };
         let page = self.logic.page(user, Seq::new(asked.after), limit).await;
         Ok(Response::new(match page {
-            Ok(page) => convert::page_out(&page),
+            Ok(page) => convert::page_out(&page, MessageForm::of(asked.accepts_record)),
             Err(refusal) => node::PageReply {
                 refusal: Some(encode(refusal)),
                 ..node::PageReply::default()

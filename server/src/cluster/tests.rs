@@ -3,6 +3,7 @@
 mod business;
 mod logic;
 mod peer;
+mod rolling;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -264,6 +264,7 @@ impl Logic for RemoteLogic {
                 after: after.get(),
                 items: u64::try_from(limit.items).unwrap_or(u64::MAX),
                 bytes: u64::try_from(limit.bytes).unwrap_or(u64::MAX),
+                accepts_record: true,
             };
             async move {
                 let mut reply = client.page(request).await?.into_inner();

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 
 use super::super::call::{MESSAGE_MAX, NodeChannel};
-use super::super::convert;
+use super::super::convert::{self, MessageForm};
 
 /// Batches of parcels that wait for the way.
 const QUEUE: usize = 4_096;
@@ -42,6 +42,8 @@ pub(super) struct Link {
     room: Arc<Semaphore>,
     /// Something was dropped since the node was last told so.
     missed: AtomicBool,
+    /// The node has said that it reads records. It stays so: a link is to one run of one program.
+    accepts_record: AtomicBool,
     ended: CancellationToken,
 }
 
@@ -61,6 +63,7 @@ impl Link {
             queue: Mutex::new(Some(queue)),
             room: Arc::new(Semaphore::new(QUEUE_BYTES)),
             missed: AtomicBool::new(false),
+            accepts_record: AtomicBool::new(false),
             ended: CancellationToken::new(),
         };
         (link, queued)
@@ -78,11 +81,13 @@ impl Link {
             self.missed.store(true, Ordering::Release);
             return false;
         };
+        // Until its first answer a node may be of a release that does not see records.
+        let form = MessageForm::of(self.accepts_record.load(Ordering::Acquire));
         let mut batch = Vec::new();
         let mut weight = 0;
         for (at, parcel) in parcels.iter().enumerate() {
             weight += convert::parcel_weight(parcel);
-            batch.push(convert::parcel_out(parcel));
+            batch.push(convert::parcel_out(parcel, form));
             if weight < BATCH_BYTES && at + 1 < parcels.len() {
                 continue;
             }
@@ -231,7 +236,11 @@ impl Link {
         tracing::debug!(node = %self.node, "stream to a connect node opened");
         loop {
             match replies.message().await {
-                Ok(Some(_)) => *pause = PAUSE.0,
+                Ok(Some(reply)) => {
+                    *pause = PAUSE.0;
+                    self.accepts_record
+                        .store(reply.accepts_record, Ordering::Release);
+                }
                 Ok(None) => return "it ended the stream".into(),
                 Err(status) => return status.message().to_owned(),
             }
