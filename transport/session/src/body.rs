@@ -34,34 +34,48 @@ pub(crate) struct Body<'a> {
 impl<'a> Body<'a> {
     /// With the sending device, if it is to be named.
     pub(crate) fn new(message: &'a Message, profile: Option<&'a Profile>, device: bool) -> Self {
-        let (kind, user, named) = match message.sender {
+        // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
+        // The time and the id are behind the seq: `put` writes them.
+        let Message {
+            id: _,
+            sender,
+            receiver,
+            mentions,
+            kind: message_kind,
+            content,
+            sent_at: _,
+            unknown: _,
+        } = message;
+        let (kind, user, named) = match *sender {
             Sender::System => (pb::SenderType::StSystem, None, None),
             Sender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
             Sender::Business => (pb::SenderType::StBusiness, None, None),
         };
         let user = user.map_or(0, UserId::to_wire);
         let device = named.filter(|_| device).map_or(0, DeviceId::to_wire);
-        let receiver = match message.receiver {
+        let receiver = match *receiver {
             Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
             Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
             Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
             Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
         };
-        let shown = profile.map_or(0, |it| {
-            bytes_len(it.avatar_url.len())
-                + bytes_len(it.nickname.len())
-                + bytes_len(it.extra.len())
+        let shown = profile.map_or(0, |profile| {
+            let Profile {
+                nickname,
+                avatar_url,
+                extra,
+            } = profile;
+            bytes_len(avatar_url.len()) + bytes_len(nickname.len()) + bytes_len(extra.len())
         });
         let sender = int_len(kind as i64) + int_len(user) + int_len(device) + shown;
-        let mentions = message.mentions.iter();
-        let mentions = mentions.map(|it| varint_len(it.get())).sum();
+        let mentions = mentions.iter().map(|it| varint_len(it.get())).sum();
         let front = TAG
             + delimited_len(sender)
             + int_len(receiver.0 as i64)
             + int_len(receiver.1)
             + bytes_len(mentions)
-            + int_len(message.kind.into())
-            + bytes_len(message.content.len());
+            + int_len((*message_kind).into())
+            + bytes_len(content.len());
         Self {
             message,
             profile,

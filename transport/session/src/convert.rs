@@ -148,23 +148,34 @@ pub fn sent(sent: &Sent) -> pb::SendMessageResp {
 /// A message as a client sees it; `seq` is left for who knows it.
 #[must_use]
 pub fn message(message: &Message, profile: &Profile) -> pb::Message {
-    let (receiver_type, receiver_id) = match message.receiver {
+    // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
+    let Message {
+        id,
+        sender: from,
+        receiver,
+        mentions,
+        kind,
+        content,
+        sent_at,
+        unknown: _,
+    } = message;
+    let (receiver_type, receiver_id) = match *receiver {
         Receiver::User(user) => (pb::ReceiverType::RtUser, user.to_wire()),
         Receiver::Group(group) => (pb::ReceiverType::RtGroup, group.to_wire()),
         Receiver::Room(room) => (pb::ReceiverType::RtRoom, room.to_wire()),
         Receiver::Everyone => (pb::ReceiverType::RtRoom, 0),
     };
     pb::Message {
-        sender: Some(sender(message.sender, profile)),
+        sender: Some(sender(*from, profile)),
         receiver_type: receiver_type.into(),
         receiver_id,
-        to_user_ids: message.mentions.iter().map(|user| user.to_wire()).collect(),
-        message_type: message.kind,
-        message_content: message.content.0.clone(),
+        to_user_ids: mentions.iter().map(|user| user.to_wire()).collect(),
+        message_type: *kind,
+        message_content: content.0.clone(),
         seq: 0,
-        send_time: message.sent_at.0,
+        send_time: sent_at.0,
         status: status(message).into(),
-        message_id: Bytes::copy_from_slice(message.id.as_bytes()),
+        message_id: Bytes::copy_from_slice(id.as_bytes()),
     }
 }
 
@@ -182,13 +193,18 @@ fn sender(sender: Sender, profile: &Profile) -> pb::Sender {
         Sender::User { user, device } => (pb::SenderType::StUser, Some(user), device),
         Sender::Business => (pb::SenderType::StBusiness, None, None),
     };
+    let Profile {
+        nickname,
+        avatar_url,
+        extra,
+    } = profile;
     pb::Sender {
         sender_type: kind.into(),
         sender_id: user.map_or(0, UserId::to_wire),
         device_id: device.map_or(0, DeviceId::to_wire),
-        avatar_url: profile.avatar_url.clone(),
-        nickname: profile.nickname.clone(),
-        extra: profile.extra.clone(),
+        avatar_url: avatar_url.clone(),
+        nickname: nickname.clone(),
+        extra: extra.clone(),
     }
 }
 
