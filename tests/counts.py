@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "tests/counts.txt"
 BENCHES = [
     ("gimlet-core", "hub"),
+    ("gimlet-record", "record"),
     ("gimlet-transport", "encode"),
     ("gimlet-transport-tcp", "frame"),
 ]
