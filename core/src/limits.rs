@@ -42,8 +42,8 @@ pub struct Limits {
     pub send_rate: u32,
     /// Burst of `send_rate`; beyond it requests are refused with 8.
     pub send_burst: u32,
-    /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets per second of one user, over all its connections
-    /// to this node.
+    /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets per second of one user, over all its
+    /// connections to this node.
     pub request_rate: u32,
     /// Burst of `request_rate`; beyond it requests are refused with 8. It is generous because an
     /// old client that returns to a long inbox asks for page after page.
