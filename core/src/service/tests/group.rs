@@ -382,7 +382,7 @@ async fn a_user_adds_so_many_a_day() {
         world.service.add_members(user(1), group, &new).await
     };
     add(4).await.unwrap();
-    assert_eq!(add(4).await.unwrap(), [user(4)], "nobody was added");
+    assert_eq!(add(4).await.unwrap(), [user(4)], "no user was added");
     assert_eq!(add(5).await.unwrap_err().code(), 8);
     assert_eq!(make(vec![6]).await.unwrap_err().code(), 8);
     tokio::time::advance(Duration::from_hours(24)).await;

@@ -164,7 +164,7 @@ impl World {
     async fn texts(&self, of: u64) -> Vec<String> {
         let entries = self.inbox(of).await;
         for (at, (seq, _)) in entries.iter().enumerate() {
-            assert_eq!(*seq, at as u64 + 1, "an inbox has no hole");
+            assert_eq!(*seq, at as u64 + 1, "an inbox has no gaps");
         }
         entries.into_iter().map(|(_, text)| text).collect()
     }

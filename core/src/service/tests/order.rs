@@ -254,7 +254,7 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
     );
     assert!(
         refused > accepted,
-        "the load was no overload: {accepted} stored, {refused} refused"
+        "the load did not overload the node: {accepted} stored, {refused} refused"
     );
     world.stop().await;
 }

@@ -93,7 +93,10 @@ async fn a_send_without_a_time_gets_the_servers() {
     };
     world.service.send(from(1), timeless()).await.unwrap();
     let again = world.service.send(from(1), timeless()).await.unwrap();
-    assert!(!again.repeated, "nothing tells it from a second message");
+    assert!(
+        !again.repeated,
+        "a send without an id and a time is not a repeat"
+    );
     let page = world.service.page(user(2), Seq::ZERO, PageLimit::items(9));
     let items = page.await.unwrap().items;
     let times: Vec<_> = items.iter().map(|(_, it)| it.message.sent_at).collect();
