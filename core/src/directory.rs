@@ -188,7 +188,8 @@ impl Directory {
         Arc::clone(&self.nobody)
     }
 
-    /// Removes a user from the cache after its profile has changed.
+    /// Removes a user from the cache after its profile has changed. A load in progress may still
+    /// cache the old profile, which then expires after `profile_ttl`.
     pub async fn forget(&self, user: UserId) {
         self.known.invalidate(&user).await;
     }

@@ -139,6 +139,8 @@ impl Fanout {
             return true;
         }
         let mut before = before;
+        // Devices that never acked are known from their routes only. Their generations are read
+        // after the calls, so a sign-in in between is fenced as well.
         for route in routes {
             if before.iter().all(|known| known.id != route.device) {
                 before.extend(self.known(route.device).await);

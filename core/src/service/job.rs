@@ -87,7 +87,6 @@ impl Runner {
                 let wake_at = pauses.map(|(at, _)| at).min();
                 let wake_at = wake_at.map_or(sweep_at, |at| at.min(sweep_at));
                 tokio::select! {
-                    // The token first: a stop is never delayed by jobs that keep arriving.
                     biased;
                     () = token.cancelled() => return,
                     () = self.jobs.woken() => {}
@@ -95,6 +94,8 @@ impl Runner {
                 }
                 continue;
             };
+            // A busy runner never reaches the select above, so it checks the token before each
+            // chunk.
             if token.is_cancelled() {
                 return;
             }

@@ -105,6 +105,8 @@ impl Rosters {
             return Err(Refusal::NoSuchGroup(group));
         };
         let roster = Arc::new(KnownRoster::new(roster));
+        // A load that overlaps a change may cache the old roster. The append's version check finds
+        // it, and the batch writer then loads the roster again.
         self.known.insert(group, Arc::clone(&roster)).await;
         Ok(roster)
     }
