@@ -116,8 +116,8 @@ impl Jobs {
         }))
     }
 
-    /// Records that a send or a push became a job of `recipients` entries; `share` is the room it
-    /// had reserved.
+    /// Records that a send became a job of `recipients` entries; `share` is the room it had
+    /// reserved.
     pub(crate) fn opened(&self, group: GroupId, recipients: usize, share: Option<JobShare>) {
         // Open entries first, then the reservation: in between the entries count twice. In the
         // other order they would not count for a moment, and a send that is checked then would be

@@ -2,7 +2,7 @@
 //!
 //! The time is that at which the bucket will be full again (the generic cell rate algorithm). A
 //! full bucket needs no entry, so idle keys are removed, and memory is bounded by the keys that
-//! were active in the last few seconds.
+//! were active within the time in which a bucket fills.
 
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
