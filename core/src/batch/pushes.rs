@@ -57,7 +57,7 @@ impl Pushes {
             return;
         }
         if let Err(error) = self.remote.try_send(parcels) {
-            crate::warn_rated!(%error, "pushes to other nodes dropped; recipients there read their inboxes later");
+            crate::warn_rated!(%error, "pushes to other nodes dropped; recipients read them later");
         }
     }
 }
