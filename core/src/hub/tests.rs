@@ -1,4 +1,4 @@
-//! The hub as its callers use it: who owns a device, and what a connection is handed.
+//! The hub as its callers use it: ownership of devices, and deliveries to connections.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -178,7 +178,7 @@ async fn a_slow_connection_lags_within_its_budget() {
     assert_eq!(hub.lags(), (2, 1));
     hub.remove(&phone);
     drop(phone);
-    assert_eq!(hub.lags(), (2, 2), "who is gone lags no more");
+    assert_eq!(hub.lags(), (2, 2), "a removed connection no longer lags");
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn another_user_on_the_device_displaces_nobody() {
 
 #[test]
 fn an_idle_connection_is_small() {
-    // With the counts of its `Arc` in one block of 320 bytes.
+    // Together with the counts of its `Arc`, one block of 320 bytes.
     assert!(size_of::<Handle>() <= 304, "{}", size_of::<Handle>());
 }
 
@@ -300,7 +300,7 @@ async fn m9_only_numbers_of_served_entries_are_acks() {
     assert!(phone.may_ack(Seq::new(1)));
     assert!(
         !phone.may_ack(Seq::new(100_000)),
-        "a room's number is none of the inbox"
+        "a room's seq is not an inbox seq"
     );
 }
 

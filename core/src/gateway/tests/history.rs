@@ -1,4 +1,4 @@
-//! Law 10: a history that ends is told to everybody, and one that went back is ended.
+//! Law 10: the end of a history closes every connection, and a history that went back is ended.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::store::{Head, Scope, SeqStore, StoreError};
 
-/// A store whose heads can be put back, as by a replica that is promoted without the last commits.
+/// A store whose heads can go back, like a replica that was promoted without the last commits.
 #[derive(Debug)]
 struct Rewound {
     inner: Arc<dyn SeqStore>,

@@ -1,5 +1,4 @@
-//! The inbox on a live connection: what is pushed, what a SYNC brings, and that nothing is lost
-//! between the two.
+//! The inbox on a live connection: pushes, SYNC pages, and no loss between the two.
 
 use bytes::Bytes;
 
@@ -9,7 +8,7 @@ use crate::message::{Content, Message, Receiver};
 use crate::store::Append;
 use crate::time::Timestamp;
 
-/// Stores an entry that nobody is told of: a lost push.
+/// Stores an entry without a push, like a push that was lost.
 async fn store_silently(stores: &Stores, from: u64, to: u64) {
     let message = Message {
         id: MessageId::generate(),
@@ -186,7 +185,7 @@ async fn m10_fims_own_sends_do_not_hide_pushes_it_has_missed() {
     assert_eq!(sync(&fim, 3).await, [2]);
 }
 
-/// A legacy client that comes back after it has sent much from this device.
+/// A legacy client that comes back after it has sent many messages from this device.
 #[tokio::test(start_paused = true)]
 async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
     let stores = memory::stores();
@@ -199,7 +198,7 @@ async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
         send(&node, 2, 21, 1).await;
     }
     drop(fim);
-    // 502: pushed while nobody was there. 503: its own, which it names.
+    // 502: pushed while the device was offline. 503: its own send, which it names.
     send(&node, 1, 11, 2).await;
     send(&node, 2, 21, 1).await;
     let fim = sign_in(&node, 2, 21, 0, true).await;
@@ -217,7 +216,7 @@ async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
     assert_eq!((got, asks), (vec![502], 3));
 }
 
-/// The same of a client that ignores `has_more`: the inbox is read on for it.
+/// As above for a client that ignores `has_more`: the gateway reads the inbox on for it.
 #[tokio::test(start_paused = true)]
 async fn d12_what_lies_behind_own_sends_is_pushed_to_who_does_not_ask_again() {
     let stores = memory::stores();
