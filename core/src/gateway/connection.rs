@@ -34,7 +34,7 @@ pub struct SyncPage {
     pub items: Vec<(Seq, Arc<Envelope>)>,
     /// Start of the page: all items are above it.
     pub from: Seq,
-    /// Whether the inbox has entries after the last item.
+    /// Set if the inbox has entries after the last item.
     pub more: bool,
     /// End of the page if all of it is sent: the last item, or the end of what was read.
     pub upto: Seq,

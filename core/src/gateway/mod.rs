@@ -83,7 +83,7 @@ pub struct SignInRequest {
     pub user: UserId,
     /// The device.
     pub device: DeviceId,
-    /// Its token.
+    /// Sign-in token of the user on the device.
     pub token: String,
     /// The client's address, for `GetDevice`.
     pub client: Option<SocketAddr>,

@@ -77,7 +77,7 @@ impl Append {
 pub struct InboxSlice {
     /// The entries, ascending, without a gap.
     pub items: Vec<Entry>,
-    /// Whether the inbox has entries after the last item.
+    /// Set if the inbox has entries after the last item.
     pub more: bool,
     /// Never below the last item. If `more` is not set, it equals the last item if there is one.
     pub head: Head,
@@ -127,7 +127,7 @@ pub enum JobPart {
         message: Arc<Message>,
         /// The new entries.
         seqs: Vec<(UserId, Seq)>,
-        /// Whether the job is finished. The group's next job needs a new claim.
+        /// Set if the job is finished. The group's next job needs a new claim.
         done: bool,
     },
     /// Another holder has claimed the job, or it is finished: stop.

@@ -69,10 +69,10 @@ impl StoreError {
 /// Kinds of fault, by the reaction of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
-    /// Nothing was stored; the same call may succeed later.
+    /// The store is unavailable: nothing was stored, and the same call may succeed later.
     #[error("unavailable")]
     Unavailable,
-    /// Nothing was stored, because another node or session holds a lock on part of it. The rest of
+    /// Another node or session holds a lock on part of the batch: nothing was stored. The rest of
     /// the same batch may succeed by itself.
     #[error("locked by another session")]
     Contended,

@@ -38,7 +38,7 @@ pub struct RoomHistory {
     pub head: Seq,
     /// The requested messages that are kept, ascending.
     pub items: Vec<Arc<RoomItem>>,
-    /// Whether more messages are kept after the last item.
+    /// Set if more messages are kept after the last item.
     pub more: bool,
 }
 
