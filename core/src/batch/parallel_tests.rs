@@ -493,7 +493,7 @@ async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
         let head = it.stores.seq.heads(&[user(of)]).await.unwrap()[0]
             .head
             .get();
-        assert_eq!(texts.len() as u64, head, "an inbox has no hole");
+        assert_eq!(texts.len() as u64, head, "an inbox has no gap");
         let mut last: HashMap<&str, u64> = HashMap::new();
         for text in &texts {
             let (from, n) = text.split_once(':').unwrap();

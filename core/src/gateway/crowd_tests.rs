@@ -53,7 +53,7 @@ impl Member {
             handle: Arc::new(handle),
             alarm: Arc::default(),
         };
-        assert_eq!(member.got(), [0; 0], "and waits for more");
+        assert_eq!(member.got(), [0; 0], "it has nothing yet");
         member
     }
 
@@ -172,7 +172,7 @@ async fn who_comes_or_goes_before_the_pass_gets_nothing_of_it() {
     assert_eq!(here.leave(&goes), (true, 1));
     assert_eq!(here.leave(&goes), (false, 1));
     let comes = here.enter(3);
-    assert_eq!(stays.got(), [1], "who comes finds nothing waiting");
+    assert_eq!(stays.got(), [1], "a new member finds nothing pending");
     here.say([2]);
     here.settle().await;
     assert_eq!((stays.got(), comes.got()), (vec![2], vec![2]));

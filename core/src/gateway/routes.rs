@@ -312,12 +312,12 @@ mod tests {
         };
         for generation in [1, 2] {
             sign_in(generation).await;
-            assert_eq!(told(), [], "nothing was forgotten");
+            assert_eq!(told(), [], "the store lost nothing");
         }
         // The route of the other node is lost together with this node's lease.
         store.retire(&here).await.unwrap();
         sign_in(1).await;
-        assert_eq!(told(), [], "a first sign-in takes nothing over");
+        assert_eq!(told(), [], "a first sign-in displaces no connection");
         sign_in(3).await;
         assert_eq!(told(), [3]);
         // This node's lease is back, but the other node may not have renewed its own yet.

@@ -169,7 +169,7 @@ async fn a_slow_connection_lags_within_its_budget() {
     assert_eq!(
         phone.begin_read(),
         Some(Seq::new(served)),
-        "it reads on where it stopped"
+        "it continues where it stopped"
     );
     let rest = (served + 1..=200).map(|seq| (Seq::new(seq), Arc::clone(&e)));
     phone.fill(rest.collect(), false, Seq::new(200));
@@ -201,7 +201,7 @@ async fn a_superseded_connection_gets_nothing_more() {
     push(&hub, 1, 1, &envelope(2, 21, 10));
     assert!(
         work(&old).is_none(),
-        "what was queued is gone, and it stays open"
+        "the queue is cleared, and the connection stays open"
     );
     assert!(old.is_superseded());
     assert_eq!(seqs(&new), [1]);
@@ -336,7 +336,7 @@ async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
         hub.disconnect(user(who), Some(device(11)), DEVICE_SWITCHED);
     }
     assert!(old.is_superseded() && ours.is_superseded());
-    assert!(work(&old).is_none(), "fim would take a close for its own");
+    assert!(work(&old).is_none(), "a legacy client stays open");
     assert!(matches!(
         work(&ours),
         Some(Work::Close(CloseReason::DeviceSwitched))

@@ -227,7 +227,7 @@ async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
     assert_eq!(
         newest.items.last().unwrap().seq,
         newest.head,
-        "500 is there"
+        "the newest message is kept"
     );
     let mut kept = 0;
     for n in 1..=50 {
@@ -303,6 +303,6 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     assert_eq!(
         (on.stream, on.seq.get()),
         (heard.stream, 2),
-        "someone listens"
+        "the room has a subscriber"
     );
 }

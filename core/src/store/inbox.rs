@@ -64,7 +64,7 @@ impl Append {
                 ));
             }
             if send.recipients.len() > PART && send.group().is_none() {
-                let text = "a send to so many recipients needs a group to be ordered in";
+                let text = "a send to more than one fan-out chunk of recipients needs a group";
                 return Err(StoreError::with(op, Kind::Misuse, text));
             }
         }

@@ -40,11 +40,7 @@ async fn a_message_is_live_on_every_device_but_the_one_that_sent_it() {
     let (bob, _) = live(&node, 2, 21, 0).await;
     assert_eq!(send(&node, 1, 11, 2).await, 1);
     send(&node, 2, 21, 1).await;
-    assert_eq!(
-        next(&phone, 1).await,
-        [2],
-        "its own send is a step without a body"
-    );
+    assert_eq!(next(&phone, 1).await, [2], "its own send needs no body");
     assert_eq!(next(&laptop, 2).await, [1, 2]);
     assert_eq!(next(&bob, 1).await, [1]);
 }
@@ -82,7 +78,7 @@ async fn m16_what_is_sent_between_sign_in_and_sync_is_not_lost() {
     assert_eq!(
         next(&bob, 1).await,
         [2],
-        "it came after the page was read, before it was live"
+        "it arrived after the page was read and before the connection was live"
     );
 }
 
@@ -111,7 +107,11 @@ async fn a_sync_from_where_the_inbox_stood_at_sign_in_reads_nothing() {
     assert_eq!((page.upto.get(), head, floor), (2, 2, 1));
     bob.synced(Seq::new(2), page.upto, page.more);
     let _ = bob.heartbeat();
-    assert_eq!(next(&bob, 1).await, [3], "a lost push is found as ever");
+    assert_eq!(
+        next(&bob, 1).await,
+        [3],
+        "the heartbeat still finds a lost push"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -122,7 +122,7 @@ async fn a_sync_from_elsewhere_or_later_reads_the_inbox() {
     let bob = sign_in(&node, 2, 21, 1, false).await;
     store_silently(&stores, 1, 2).await;
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(sync(&bob, 1).await, [2], "it looks again after a while");
+    assert_eq!(sync(&bob, 1).await, [2], "after a while the inbox is read");
     let bob = sign_in(&node, 2, 21, 1, false).await;
     assert_eq!(sync(&bob, 1).await, [2]);
     assert_eq!(sync(&bob, 2).await, [0; 0]);
@@ -130,7 +130,7 @@ async fn a_sync_from_elsewhere_or_later_reads_the_inbox() {
     assert_eq!(
         sync(&bob, 2).await,
         [3],
-        "a live one asks because it misses something"
+        "a live connection syncs because it misses entries"
     );
 }
 

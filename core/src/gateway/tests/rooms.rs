@@ -79,7 +79,7 @@ async fn c18_subscribing_to_another_room_moves_the_subscription() {
     bob.subscribe(None, Seq::ZERO).await.unwrap();
     publish(&node, 2, false).await;
     send(&node, 1, 11, 2).await;
-    assert_eq!(next(&bob, 1).await, [1], "only the inbox goes on");
+    assert_eq!(next(&bob, 1).await, [1], "only inbox entries arrive");
 }
 
 #[tokio::test(start_paused = true)]
