@@ -1,4 +1,4 @@
-//! The batcher under load, under a store that hangs, and at shutdown.
+//! The batch writer under load, with a store that hangs, and at shutdown.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ use crate::service::janitor::Janitor;
 use crate::store::{InboxSlice, JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
 use crate::time::Timestamp;
 
-/// What the next appends do.
+/// Behavior of the next appends.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Work,
@@ -29,7 +29,7 @@ enum Mood {
     Panic,
 }
 
-/// A store whose appends wait for a permit, and are noted.
+/// A store whose appends wait for a permit and are recorded.
 #[derive(Debug)]
 struct Held {
     inner: Arc<dyn InboxStore>,
@@ -74,7 +74,7 @@ impl InboxStore for Held {
     }
 }
 
-/// Notes what is pushed.
+/// Records the pushes.
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<(UserId, Seq)>>);
 
@@ -164,7 +164,7 @@ fn message_to(to: u64, content: &str) -> (Append, Arc<Envelope>) {
 }
 
 impl Bench {
-    /// Sends in a task, and returns when the send waits or is answered.
+    /// Sends in a task, and returns once the send waits or is answered.
     async fn send(&self, to: u64) -> JoinHandle<Result<Appended, Refusal>> {
         let (append, envelope) = message_to(to, "hi");
         let batcher = self.batcher.clone();
@@ -172,7 +172,7 @@ impl Bench {
         let task = self
             .tracker
             .spawn(async move { batcher.append(append, envelope, deadline).await });
-        // One thread: after a few turns the send is queued, and taken if the lane is free.
+        // One thread: after some yields the send is queued, and taken if the batch writer is free.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -263,7 +263,7 @@ async fn too_late_is_unavailable_before_the_batch_began_and_unknown_after() {
     bench.held.permits.add_permits(10);
     let later = bench.send(3).await;
     assert!(later.await.unwrap().is_ok());
-    // What was answered as unavailable is never stored; what was unknown was stored here.
+    // A send answered as unavailable is never stored; the one answered as unknown was stored.
     assert_eq!(
         [
             bench.head(1).await,
@@ -384,7 +384,7 @@ async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
     ];
     bench.token.cancel();
     bench.held.permits.add_permits(1);
-    // The first batch ends; then the lane learns of the shutdown.
+    // The first batch ends; then the writer notices the shutdown.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
