@@ -16,18 +16,18 @@
 //!
 //! # Durability
 //!
-//! An entry is stored when the server has committed it with `innodb_flush_log_at_trx_commit = 1` and,
-//! if the binary log is on, `sync_binlog = 1`; [`open()`] refuses a server with other settings. Turn
-//! the binary log on: without it, the engine shows a commit to other sessions an instant before the
-//! commit is on disk; with it, never.
+//! An entry is stored when the server has committed it with `innodb_flush_log_at_trx_commit = 1`
+//! and, if the binary log is on, `sync_binlog = 1`; [`open()`] refuses a server with other
+//! settings. Turn the binary log on: without it, the engine shows a commit to other sessions an
+//! instant before the commit is on disk; with it, never.
 //!
 //! # Implementation
 //!
 //! A batch of sends is one transaction of a few statements (`mysql::append`), however many sends
-//! and recipients share it. Each transaction runs in its own task, within a deadline. A deadlock or a
-//! broken connection is retried; a commit whose answer was lost is
-//! [`Kind::Unknown`](gimlet_core::store::Kind::Unknown). The SQL is the subset that MySQL 8, MariaDB
-//! 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
+//! and recipients share it. Each transaction runs in its own task, within a deadline. A deadlock or
+//! a broken connection is retried; a commit whose answer was lost is
+//! [`Kind::Unknown`](gimlet_core::store::Kind::Unknown). The SQL is the subset that MySQL 8,
+//! MariaDB 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
 //!
 //! This crate knows the traits of `gimlet-core`; no client sockets, no service, no other backend.
 

@@ -1,15 +1,15 @@
 //! The schema: ordered migrations from `sql/migrations`, embedded in the program.
 //!
 //! MySQL commits each DDL statement by itself, so a migration that is killed leaves its first
-//! statements applied. sqlx then calls the database dirty and never continues. So this module runs the
-//! statements itself, in an order that can be repeated from the beginning:
+//! statements applied. sqlx then calls the database dirty and never continues. So this module runs
+//! the statements itself, in an order that can be repeated from the beginning:
 //!
-//! 1. Before a migration begins, it checks that none of the tables that the migration creates exists:
-//!    a table found later is then known to be gimlet's own.
+//! 1. Before a migration begins, it checks that none of the tables that the migration creates
+//!    exists: a table found later is then known to be gimlet's own.
 //! 2. It records the migration as begun (in sqlx's own table, which older versions of gimlet, and
 //!    sqlx, read). This must follow step 1 and precede the first statement.
-//! 3. It runs the statements. If the migration was begun before, a statement may find its work done,
-//!    and "exists already" counts as success.
+//! 3. It runs the statements. If the migration was begun before, a statement may find its work
+//!    done, and "exists already" counts as success.
 //! 4. It records the migration as done.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
-//! What the contract cannot see: how many statements a batch takes, and what happens when the
-//! servers conflict, hang, or die.
+//! Tests beyond the contract: the number of statements of a batch, and servers that conflict, hang,
+//! or die.
 
 #![expect(
     clippy::unwrap_used,

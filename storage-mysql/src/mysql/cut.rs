@@ -2,8 +2,8 @@
 //!
 //! A statement's text depends only on its number of rows, and each text is prepared once per
 //! connection. So only a few sizes exist, and a statement has at most 1,000 rows. If a repeated row
-//! changes nothing, the last chunk is padded to the next size; otherwise the remainder is split into
-//! smaller sizes.
+//! changes nothing, the last chunk is padded to the next size; otherwise the remainder is split
+//! into smaller sizes.
 
 use std::fmt::Write as _;
 use std::ops::Range;

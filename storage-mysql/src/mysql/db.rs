@@ -2,8 +2,8 @@
 //!
 //! sqlx is not cancel-safe, and a caller may be dropped at any moment, so no work runs in the
 //! caller's own future. A transaction whose COMMIT was not sent has changed nothing, whatever else
-//! happened. A transaction whose COMMIT was sent but not answered is reported as *unknown*; this module
-//! never guesses.
+//! happened. A transaction whose COMMIT was sent but not answered is reported as *unknown*; this
+//! module never guesses.
 
 use std::fmt;
 use std::sync::Arc;
@@ -314,8 +314,8 @@ impl Db {
                 }
                 Err(fault) => (fault, false),
             };
-            // The new epoch comes before the retry: it also clears the known heads, so that the retry
-            // is accepted.
+            // The new epoch comes before the retry: it also clears the known heads, so that the
+            // retry is accepted.
             if matches!(fault, Fault::WentBack { .. }) {
                 self.end_history(&fault, deadline).await?;
                 continue;

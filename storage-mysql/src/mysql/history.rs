@@ -1,20 +1,20 @@
 //! Detects lost commits, and draws a new epoch when the store has lost some (law 10).
 //!
 //! A replica that is promoted without the last commits, or a backup that is restored under running
-//! nodes, has shorter inboxes than clients have seen. If the lost seqs were assigned again under the
-//! same epoch, a device that was away would never see the entries that got them. So every head that
-//! is read is compared with the known head of that inbox, and the epoch is renewed before anything
-//! else is accepted:
+//! nodes, has shorter inboxes than clients have seen. If the lost seqs were assigned again under
+//! the same epoch, a device that was away would never see the entries that got them. So every head
+//! that is read is compared with the known head of that inbox, and the epoch is renewed before
+//! anything else is accepted:
 //!
 //! - in a batch, between taking the seqs and storing the entries, while the heads are locked;
 //! - in every read of heads and pages;
 //! - on every new connection, before its first use, because a failover closes the old connections.
-//!   There the last commits of *all* nodes count, which the nodes publish in Redis, because the node
-//!   that lost its commits may be gone or idle. Commits are lost from the end of the log, so the
-//!   latest ones are enough.
+//!   There the last commits of *all* nodes count, which the nodes publish in Redis, because the
+//!   node that lost its commits may be gone or idle. Commits are lost from the end of the log, so
+//!   the latest ones are enough.
 //!
-//! The known heads are a table of fixed size; two users with the same slot overwrite each other. The
-//! table is evidence of lost commits, not a cache: no read is answered from it.
+//! The known heads are a table of fixed size; two users with the same slot overwrite each other.
+//! The table is evidence of lost commits, not a cache: no read is answered from it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};

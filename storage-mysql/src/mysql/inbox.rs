@@ -176,8 +176,8 @@ async fn lengths(
     let items = limit.items.max(1);
     let small = (limit.bytes / items).max(SMALL_BODY);
     // Entries and their head are one commit, and one statement reads one moment: the result has no
-    // hole and never exceeds the head. The first row is the head, the others are entries; with a join
-    // to the head, the server would sort the entries first.
+    // hole and never exceeds the head. The first row is the head, the others are entries; with a
+    // join to the head, the server would sort the entries first.
     let sql = "SELECT 1, seq, floor, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
                (SELECT 0, i.seq, CAST(LENGTH(COALESCE(i.body, m.body)) AS UNSIGNED), \
                IF(LENGTH(COALESCE(i.body, m.body)) <= ?, COALESCE(i.body, m.body), NULL) \

@@ -1,9 +1,9 @@
 //! Locking reads that lock exactly the rows that they name.
 //!
 //! The server may plan a locking read with a list (`WHERE id IN (…) FOR UPDATE`) as a scan if the
-//! table is small. The scan then waits for other rows: batches with disjoint rows would wait for each
-//! other, or deadlock. So the values come as a derived table that is joined to the key: one look-up
-//! for each.
+//! table is small. The scan then waits for other rows: batches with disjoint rows would wait for
+//! each other, or deadlock. So the values come as a derived table that is joined to the key: one
+//! look-up for each.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySql};

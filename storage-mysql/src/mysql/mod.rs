@@ -1,7 +1,7 @@
 //! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts.
 //!
-//! Each trait has its own file. Each change is one transaction (`Db::change`), except for changes of
-//! one statement that may be repeated (`Db::once`). `append` appends a batch, with its decisions
+//! Each trait has its own file. Each change is one transaction (`Db::change`), except for changes
+//! of one statement that may be repeated (`Db::once`). `append` appends a batch, with its decisions
 //! separated into `decide`.
 
 mod account;

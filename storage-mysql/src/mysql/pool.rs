@@ -1,13 +1,14 @@
 //! The connections of this process to MySQL.
 //!
-//! The pool interprets errors. If a connection breaks, or leads to a server that accepts no changes any
-//! more, all older connections are closed too: a middlebox cuts many at once, and after a failover the
-//! same address leads to another server. If a server grants fewer connections than the pool wants, the
-//! pool works with those it has. A connection that was silent is tested before its next use.
+//! The pool interprets errors. If a connection breaks, or leads to a server that accepts no changes
+//! any more, all older connections are closed too: a middlebox cuts many at once, and after a
+//! failover the same address leads to another server. If a server grants fewer connections than the
+//! pool wants, the pool works with those it has. A connection that was silent is tested before its
+//! next use.
 //!
-//! A *generation* is the set of connections made since the last such event. A connection carries the
-//! generation that was current when it was completed, and is closed instead of used once the pool's
-//! generation is higher.
+//! A *generation* is the set of connections made since the last such event. A connection carries
+//! the generation that was current when it was completed, and is closed instead of used once the
+//! pool's generation is higher.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

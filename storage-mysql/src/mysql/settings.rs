@@ -1,9 +1,9 @@
 //! Settings of every session, and required settings of a server: one list of each.
 //!
-//! A server's defaults may have any value; nothing here relies on them. Variables that a session can
-//! set are set and then read back, because a proxy in front of the server may drop the statement.
-//! Variables that only the server can set are checked on each connection, because after a failover the
-//! address leads to another server.
+//! A server's defaults may have any value; nothing here relies on them. Variables that a session
+//! can set are set and then read back, because a proxy in front of the server may drop the
+//! statement. Variables that only the server can set are checked on each connection, because after
+//! a failover the address leads to another server.
 
 use std::collections::HashMap;
 

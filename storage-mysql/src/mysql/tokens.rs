@@ -1,7 +1,7 @@
 //! Token lookups, batched into few statements: after a restart, all clients sign in at once.
 //!
-//! Lookups that arrive while others are being read form the next batch; there is no timer. Each token
-//! is read after its lookup began, so a token that was set or revoked before is seen.
+//! Lookups that arrive while others are being read form the next batch; there is no timer. Each
+//! token is read after its lookup began, so a token that was set or revoked before is seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,8 +57,8 @@ impl Tokens {
     /// Takes the next batch of a worker. An empty batch ends the worker, which is no longer
     /// counted.
     fn take(&self) -> Vec<Ask> {
-        // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find all
-        // workers still counted, start none, and wait until its deadline.
+        // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find
+        // all workers still counted, start none, and wait until its deadline.
         let mut asked = self.lock();
         let mut batch = Vec::new();
         while batch.len() < BATCH

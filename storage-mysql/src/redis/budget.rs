@@ -1,8 +1,8 @@
 //! Bounds how much one node lets Redis keep for rooms, over all rooms together.
 //!
-//! Each room is bounded in its own slot, but nothing bounds the number of rooms, and Redis also needs
-//! space for routes and leases. No command sees all rooms of a Redis Cluster, so each node counts what
-//! it published within the time for which a message is kept.
+//! Each room is bounded in its own slot, but nothing bounds the number of rooms, and Redis also
+//! needs space for routes and leases. No command sees all rooms of a Redis Cluster, so each node
+//! counts what it published within the time for which a message is kept.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};

@@ -1,6 +1,6 @@
-//! Publishes the latest commits of all nodes in Redis, so that a node that meets another MySQL server
-//! can tell whether the server has them (law 10). Best effort: without Redis, a node compares only its
-//! own commits.
+//! Publishes the latest commits of all nodes in Redis, so that a node that meets another MySQL
+//! server can tell whether the server has them (law 10). Best effort: without Redis, a node
+//! compares only its own commits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

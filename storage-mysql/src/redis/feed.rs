@@ -1,15 +1,16 @@
 //! Receives what is published in the rooms to which this node has subscribed.
 //!
-//! One connection receives for all rooms. If it breaks or falls silent, it is rebuilt: every room is
-//! subscribed again, and every sink is notified that it may have missed messages. A gap in a room's
-//! seqs is reported to the sinks in the same way.
+//! One connection receives for all rooms. If it breaks or falls silent, it is rebuilt: every room
+//! is subscribed again, and every sink is notified that it may have missed messages. A gap in a
+//! room's seqs is reported to the sinks in the same way.
 //!
 //! The order of the steps, which must not change:
 //!
 //! - `connect` subscribes to every room in the map before the connection is stored, and the lock of
 //!   the connection is held meanwhile. So `subscribe` never returns before its room is subscribed.
-//! - The sinks are notified after all rooms are subscribed again. If they were notified before, they
-//!   would read the history, and messages published between that and the subscription would be lost.
+//! - The sinks are notified after all rooms are subscribed again. If they were notified before,
+//!   they would read the history, and messages published between that and the subscription would be
+//!   lost.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Builds every Redis key; no other module spells one.
 //!
-//! The part in braces is the hash tag: keys with the same tag are in one slot of a Redis Cluster, so
-//! that one script may use them together.
+//! The part in braces is the hash tag: keys with the same tag are in one slot of a Redis Cluster,
+//! so that one script may use them together.
 //!
 //! | key | content |
 //! |---|---|

@@ -1,7 +1,7 @@
 //! Rooms and their brief history.
 //!
-//! One script in the room's slot assigns a message its seq, keeps it and publishes it. So every node
-//! receives a room's messages in seq order, and nodes without a subscriber receive nothing.
+//! One script in the room's slot assigns a message its seq, keeps it and publishes it. So every
+//! node receives a room's messages in seq order, and nodes without a subscriber receive nothing.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! Routes: the node that holds the connection of a user on a device.
 //!
-//! A user's routes are one hash, by device: a script compares generations in it, and the fan-out reads
-//! it as a whole. A route is valid while its node's lease lives.
+//! A user's routes are one hash, by device: a script compares generations in it, and the fan-out
+//! reads it as a whole. A route is valid while its node's lease lives.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;

@@ -1,8 +1,8 @@
 //! A Redis that Sentinels watch: they name the current master.
 //!
 //! `redis+sentinel://user:password@host:26379,host:26379/service/0`; `rediss+sentinel://` uses TLS,
-//! to the Sentinels as well. The account is the one of the Redis servers; the account of the Sentinels
-//! follows as `?sentinel_username=…&sentinel_password=…`.
+//! to the Sentinels as well. The account is the one of the Redis servers; the account of the
+//! Sentinels follows as `?sentinel_username=…&sentinel_password=…`.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};

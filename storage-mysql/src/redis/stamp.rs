@@ -1,9 +1,9 @@
 //! Binds the keys under a prefix to one cluster.
 //!
-//! Two clusters on one Redis with the same prefix would take each other's nodes and routes for their
-//! own, and deliver messages to each other's users. Therefore the identity of the database is stored
-//! under the prefix, and compared before keys are used and periodically after that. If Redis was
-//! emptied, the first node of the running cluster writes the identity again. That moment also
+//! Two clusters on one Redis with the same prefix would take each other's nodes and routes for
+//! their own, and deliver messages to each other's users. Therefore the identity of the database is
+//! stored under the prefix, and compared before keys are used and periodically after that. If Redis
+//! was emptied, the first node of the running cluster writes the identity again. That moment also
 //! tells every node that routes may be missing.
 
 use std::sync::atomic::{AtomicU64, Ordering};

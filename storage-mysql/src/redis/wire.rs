@@ -1,4 +1,5 @@
-//! Command connection to Redis: one server, the master that Sentinels name, or the nodes of a cluster.
+//! Command connection to Redis: one server, the master that Sentinels name, or the nodes of a
+//! cluster.
 //!
 //! Commands of all tasks share one connection. When Redis does not answer, calls fail at once for a
 //! moment, so that callers do not wait for a server that is away.

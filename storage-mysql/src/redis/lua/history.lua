@@ -1,6 +1,6 @@
--- Reads a page of a room's kept messages. KEYS: meta, kept, marks. ARGV: first seq, most messages of
--- the page, bytes at which it ends, most messages kept, most bytes kept, age in ms. Returns stream,
--- head, whether more messages are kept, and alternating seqs and messages.
+-- Reads a page of a room's kept messages. KEYS: meta, kept, marks. ARGV: first seq, most messages
+-- of the page, bytes at which it ends, most messages kept, most bytes kept, age in ms. Returns
+-- stream, head, whether more messages are kept, and alternating seqs and messages.
 local meta, kept, marks = KEYS[1], KEYS[2], KEYS[3]
 local stream = redis.call('HGET', meta, 'stream')
 if not stream then
