@@ -46,7 +46,7 @@ pub enum OpenError {
     /// A migration failed.
     #[error(
         "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
-         again, it goes on where it stopped"
+         again; it repeats this migration from its beginning"
     )]
     Migrate {
         /// Version of the migration.
@@ -58,7 +58,7 @@ pub enum OpenError {
     },
     /// The database has tables with gimlet's names that gimlet did not create.
     #[error(
-        "the database has tables that gimlet would make and did not: {}; give gimlet a database of its own",
+        "the database has tables with gimlet's names that gimlet did not create: {}; give gimlet a database of its own",
         .tables.join(", ")
     )]
     Foreign {
@@ -171,7 +171,7 @@ pub(crate) enum Fault {
     #[error("no answer in time; nothing was committed")]
     Deadline,
     /// Redis failed a moment ago, and calls fail at once until it is tried again.
-    #[error("redis does not answer; it is asked again shortly")]
+    #[error("redis does not answer; retried shortly")]
     Down,
     /// The keys under this prefix belong to another cluster.
     #[error("{0}")]
@@ -180,7 +180,7 @@ pub(crate) enum Fault {
     #[error("the answer to a change was lost: {0}")]
     Unknown(String),
     /// An inbox is shorter than this process has seen it: the store lost commits.
-    #[error("the inbox of {user} ends at {found}, and {known} was seen before")]
+    #[error("the inbox of {user} ends at {found}, but entry {known} was seen before")]
     WentBack {
         /// Owner of the inbox.
         user: UserId,

@@ -7,7 +7,7 @@
 //!
 //! | durable, in MySQL (`mysql`) | volatile, in Redis (`redis`) |
 //! |---|---|
-//! | inboxes, messages, heads, idempotency keys, fan-out jobs | routes: the node that holds a device |
+//! | inboxes, messages, heads, idempotency keys, fan-out jobs | routes: a device's node |
 //! | groups, friends, devices and generations, acks | the nodes' leases |
 //! | users and token hashes of the built-in business service | rooms and their brief history |
 //!

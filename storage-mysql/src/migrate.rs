@@ -86,7 +86,7 @@ async fn apply(
 ) -> Result<(), OpenError> {
     let version = migration.version;
     if begun {
-        tracing::warn!(version, "migration was cut short before; it is repeated");
+        tracing::warn!(version, "migration was interrupted, repeating it");
     } else {
         let tables = foreign(conn, migration).await.map_err(OpenError::Mysql)?;
         if !tables.is_empty() {
@@ -108,7 +108,7 @@ async fn apply(
         match run.execute(&mut *conn).await {
             Ok(_) => {}
             Err(error) if begun && is_done_before(&error) => {
-                tracing::debug!(version, "statement was done before");
+                tracing::debug!(version, "statement already done, skipped");
             }
             Err(source) => {
                 return Err(OpenError::Migrate {

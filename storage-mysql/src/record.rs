@@ -199,7 +199,7 @@ fn end(raw: &Bytes) -> Result<(), Unreadable> {
     if raw.is_empty() {
         Ok(())
     } else {
-        Err(Unreadable("it goes on behind its end"))
+        Err(Unreadable("it has bytes after its end"))
     }
 }
 

@@ -142,7 +142,7 @@ fn main() -> ExitCode {
     if servers.is_none() {
         eprintln!("ignored: {}", support::MISSING);
         if support::required() && !arguments.list {
-            eprintln!("GIMLET_TEST_REQUIRE_BACKENDS=1 wants it");
+            eprintln!("GIMLET_TEST_REQUIRE_BACKENDS=1 requires them");
             return ExitCode::FAILURE;
         }
     }

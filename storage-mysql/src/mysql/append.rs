@@ -128,7 +128,7 @@ fn outcomes(verdicts: &[Verdict], seqs: &[Vec<(UserId, Seq)>], batch: &[Append])
                 .get(*first)
                 .map(|it| it.message.id)
                 .expect("an index of this batch"),
-            seq: answer(*first).expect("what is stored has an answer"),
+            seq: answer(*first).expect("a stored send has an answer"),
         },
         Verdict::Whole | Verdict::Job => Appended::Stored {
             seqs: seqs.get(at).cloned().unwrap_or_default(),
@@ -174,7 +174,7 @@ async fn lock_keys(
             " ON DUPLICATE KEY UPDATE id = id",
         ));
         for (at, _) in piece.rows() {
-            let (key, message) = keys.get(at).expect("a piece of these");
+            let (key, message) = keys.get(at).expect("an index of these rows");
             insert = insert
                 .bind(key.id.as_slice())
                 .bind(key.digest.as_slice())
@@ -195,7 +195,7 @@ async fn lock_keys(
             ")",
         ));
         for (at, _) in piece.rows() {
-            let (key, _) = keys.get(at).expect("a piece of these");
+            let (key, _) = keys.get(at).expect("an index of these rows");
             select = select.bind(key.id.as_slice());
         }
         for row in session.rows(select).await? {
@@ -245,7 +245,7 @@ pub(super) struct Next(BTreeMap<UserId, Seq>);
 impl Next {
     pub(super) fn take(&mut self, user: UserId) -> Result<Seq, Fault> {
         let next = self.0.get_mut(&user);
-        let next = next.ok_or(Fault::Corrupt("a head that was just raised is not there"))?;
+        let next = next.ok_or(Fault::Corrupt("a head is missing after it was raised"))?;
         let seq = *next;
         *next = seq.next();
         Ok(seq)
@@ -267,7 +267,7 @@ pub(super) async fn take_seqs(
             " ON DUPLICATE KEY UPDATE seq = seq + VALUES(seq)",
         ));
         for (at, filling) in piece.rows() {
-            let (user, n) = rows.get(at).copied().expect("a piece of these");
+            let (user, n) = rows.get(at).copied().expect("an index of these rows");
             upsert = upsert.bind(user).bind(if filling { 0 } else { n });
         }
         session.run(upsert).await?;
@@ -313,7 +313,7 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
         for (at, filling) in piece.rows() {
-            let (id, refs, body) = records.get(at).expect("a piece of these");
+            let (id, refs, body) = records.get(at).expect("an index of these rows");
             let (refs, body) = if filling {
                 (0, &[] as &[u8])
             } else {
@@ -342,7 +342,7 @@ pub(super) async fn put_entries(
             "",
         ));
         for (at, _) in piece.rows() {
-            let (user, seq, body) = entries.get(at).expect("a piece of these");
+            let (user, seq, body) = entries.get(at).expect("an index of these rows");
             insert = insert.bind(user.get()).bind(seq.get());
             insert = match body {
                 Body::Inline(body) => insert.bind(None::<&[u8]>).bind(Some(&**body)),
@@ -358,7 +358,7 @@ pub(super) async fn put_entries(
 
 fn taken(fault: Fault) -> Fault {
     if fault.is_duplicate() {
-        return Fault::Corrupt("a seq above the head is taken: the head went backwards");
+        return Fault::Corrupt("a seq above the head is already stored: the head moved backwards");
     }
     fault
 }
@@ -386,7 +386,7 @@ async fn note_keys(
              seq = VALUES(seq), expires_at = VALUES(expires_at)",
         ));
         for (at, _) in piece.rows() {
-            let (key, message, answer) = rows.get(at).expect("a piece of these");
+            let (key, message, answer) = rows.get(at).expect("an index of these rows");
             upsert = upsert
                 .bind(key.id.as_slice())
                 .bind(key.digest.as_slice())

@@ -100,7 +100,7 @@ pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSql
         }
         sql.push_str(row);
     }
-    sql.write_str(tail).expect("a String takes all");
+    sql.write_str(tail).expect("writing to a String cannot fail");
     AssertSqlSafe(sql)
 }
 

@@ -130,7 +130,7 @@ impl Db {
             Box::pin(session.plain("DO 0"))
         });
         if let Err(error) = asked.await {
-            tracing::debug!(error = %Causes(&error), "no sign of life");
+            tracing::debug!(error = %Causes(&error), "mysql ping failed");
         }
     }
 
@@ -282,7 +282,7 @@ impl Db {
         };
         gimlet_core::error_rated!(
             error = fault as &dyn std::error::Error,
-            "the store's history went back"
+            "store lost commits, drawing a new epoch"
         );
         let mut session = self.session(deadline).await?;
         // A session that is not given back is closed, so nothing stays open on it.
@@ -329,7 +329,7 @@ impl Db {
             }
             tracing::debug!(
                 error = &fault as &dyn std::error::Error,
-                "repeating a transaction"
+                "transaction failed, repeating it"
             );
         }
     }

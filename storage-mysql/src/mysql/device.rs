@@ -97,7 +97,7 @@ impl DeviceStore for Db {
                         " ON DUPLICATE KEY UPDATE upto = GREATEST(upto, VALUES(upto))",
                     ));
                     for (at, _) in piece.rows() {
-                        let ((user, device), upto) = marks.get(at).expect("a piece of these");
+                        let ((user, device), upto) = marks.get(at).expect("an index of these rows");
                         upsert = upsert.bind(*user).bind(*device).bind(*upto);
                     }
                     session.run(upsert).await?;
@@ -180,7 +180,7 @@ async fn raise(
              user_id = VALUES(user_id), updated_at = VALUES(updated_at)",
         ));
         for (row, filling) in piece.rows() {
-            let (device, (n, user)) = rows.get(row).copied().expect("a piece of these");
+            let (device, (n, user)) = rows.get(row).copied().expect("an index of these rows");
             upsert = upsert
                 .bind(device)
                 .bind(user)
@@ -202,7 +202,7 @@ async fn raise(
     }
     let raised = sign_ins.iter().map(|(device, _)| {
         let last = last.get_mut(&device.get());
-        let last = last.ok_or(Fault::Corrupt("a device that was just raised is not there"))?;
+        let last = last.ok_or(Fault::Corrupt("a device is missing after it was raised"))?;
         *last += 1;
         Ok(Generation(*last))
     });

@@ -236,7 +236,7 @@ async fn put_members(
             "",
         ));
         for (at, _) in piece.rows() {
-            let (user, role) = members.get(at).expect("a piece of these");
+            let (user, role) = members.get(at).expect("an index of these rows");
             insert = insert.bind(group.get()).bind(user.get()).bind(code(*role));
         }
         session.run(insert).await?;

@@ -253,7 +253,7 @@ impl History {
         marks.retain(|mark| mark.epoch == epoch);
         match self.read(epoch) {
             Reading::Back => {
-                gimlet_core::error_rated!("the store's epoch is one that was ended before");
+                gimlet_core::error_rated!("epoch renewal was lost, drawing a new epoch");
                 return self.renew(conn, epoch).await;
             }
             Reading::Begun => self.begin(epoch),
@@ -266,7 +266,7 @@ impl History {
                     user = %mark.user,
                     known = mark.seq.get(),
                     found = head.get(),
-                    "a commit is missing on this MySQL server"
+                    "commit missing on MySQL server, drawing a new epoch"
                 );
                 return self.renew(conn, epoch).await;
             }
@@ -297,7 +297,7 @@ impl History {
             tracing::warn!(
                 old = old.0,
                 new = present.0,
-                "a new epoch was drawn; clients of the extension start over"
+                "new epoch drawn, extension clients start over"
             );
         }
         self.begin(present);

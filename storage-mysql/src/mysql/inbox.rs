@@ -157,12 +157,12 @@ async fn page(
         let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
         if !ascending || last > page.head.head {
             return Err(Fault::Corrupt(
-                "a page came out of order or beyond its head",
+                "a page is out of order or exceeds its head",
             ));
         }
         return Ok(page);
     }
-    Err(Fault::Corrupt("an entry's message is not there"))
+    Err(Fault::Corrupt("an entry's message is missing"))
 }
 
 /// Reads the head and the entries of the page: small bodies completely, of large ones only the
@@ -205,7 +205,7 @@ async fn lengths(
             break;
         }
         let length = row.try_get::<Option<u64>, _>(2)?;
-        let length = length.ok_or(Fault::Corrupt("an entry's message is not there"))?;
+        let length = length.ok_or(Fault::Corrupt("an entry's message is missing"))?;
         let body = row.try_get_unchecked::<Option<Vec<u8>>, _>(3)?;
         let slot = if let Some(body) = body {
             let message = Arc::new(record::decode(body)?);
@@ -296,7 +296,7 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
         for (at, filling) in piece.rows() {
-            let (id, entries) = shared.get(at).expect("a piece of these");
+            let (id, entries) = shared.get(at).expect("an index of these rows");
             update = update
                 .bind(id.as_slice())
                 .bind(if filling { 0 } else { -entries });
@@ -309,7 +309,7 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
             ")",
         ));
         for (at, _) in piece.rows() {
-            let (id, _) = shared.get(at).expect("a piece of these");
+            let (id, _) = shared.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }
         session.run(delete).await?;
@@ -339,7 +339,7 @@ async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, 
         ));
         delete = delete.bind(now.0);
         for (at, _) in piece.rows() {
-            let id = ids.get(at).expect("a piece of these");
+            let id = ids.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }
         removed += session.run(delete).await?.rows_affected();

@@ -64,7 +64,7 @@ pub(super) async fn open(
                 "",
             ));
             for (at, _) in piece.rows() {
-                let (start, users) = parts.get(at).expect("a piece of these");
+                let (start, users) = parts.get(at).expect("an index of these rows");
                 insert = insert.bind(job).bind(*start).bind(users.as_slice());
             }
             session.run(insert).await?;
@@ -117,11 +117,11 @@ pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<J
     let sql = "SELECT body FROM message WHERE message_id = ?";
     let select = sqlx::query(sql).bind(message.as_bytes().as_slice());
     let body = session.row(select).await?;
-    let body = body.ok_or(Fault::Corrupt("a job's message is not there"))?;
+    let body = body.ok_or(Fault::Corrupt("a job's message is missing"))?;
     let sql = "SELECT users FROM fanout_part WHERE job = ? AND start = ?";
     let select = sqlx::query(sql).bind(lease.job).bind(from);
     let users = session.row(select).await?;
-    let users = users.ok_or(Fault::Corrupt("a job's recipients are not there"))?;
+    let users = users.ok_or(Fault::Corrupt("a job's recipients are missing"))?;
     let users = unpack(&bytes(&users, 0)?)?;
 
     let mut counts: BTreeMap<UserId, u64> = BTreeMap::new();
@@ -164,7 +164,7 @@ fn pack(users: &[UserId]) -> Vec<u8> {
 fn unpack(bytes: &[u8]) -> Result<Vec<UserId>, Fault> {
     let (ids, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
-        return Err(Fault::Corrupt("a job's recipients are cut off"));
+        return Err(Fault::Corrupt("a job's recipients are truncated"));
     }
     ids.iter()
         .map(|id| UserId::new(u64::from_be_bytes(*id)))

@@ -74,7 +74,7 @@ where
         for piece in cut::filled(chunk.len()) {
             let mut select = sqlx::query(text(rows, piece.size(), locks));
             for (at, _) in piece.rows() {
-                select = select.bind(*chunk.get(at).expect("a piece of these"));
+                select = select.bind(*chunk.get(at).expect("an index of these rows"));
             }
             found.append(&mut session.rows(select).await?);
         }

@@ -161,7 +161,7 @@ impl Pool {
                     self.inner.withhold(permit);
                     tracing::debug!(
                         error = &fault as &dyn std::error::Error,
-                        "no more connections"
+                        "mysql refused another connection"
                     );
                 }
                 Err(fault) => return Err(fault),
@@ -269,7 +269,7 @@ impl Inner {
         self.lock().open -= 1;
         tracing::debug!(
             error = &fault as &dyn std::error::Error,
-            "an idle connection is closed"
+            "idle mysql connection closed"
         );
         if matches!(fault, Fault::Deadline) {
             // No answer means that the server hangs, or that the network drops packets silently.
@@ -307,7 +307,7 @@ impl Inner {
         let moved = state.identity.is_some() && state.identity != facts.identity;
         if moved {
             gimlet_core::warn_rated!(
-                "the address of MySQL leads to another server; connecting anew"
+                "MySQL address led to another server, reconnecting"
             );
             // Retired before the new connection gets its generation, so that it alone survives.
             state.retire();

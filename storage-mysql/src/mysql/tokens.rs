@@ -91,7 +91,7 @@ pub(super) async fn token(
     let begins = {
         let mut asked = db.tokens().lock();
         if asked.waiting.len() >= QUEUE {
-            let text = "too many wait for tokens";
+            let text = "too many token lookups are waiting";
             return Err(StoreError::with(OP, Kind::Unavailable, text));
         }
         asked.waiting.push_back(ask);

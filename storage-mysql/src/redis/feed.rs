@@ -193,7 +193,7 @@ impl Inner {
             *slot = None;
             let connected = timeout(self.deadline * 4, self.connect(&listener)).await;
             let Ok(Ok(ear)) = connected else {
-                tracing::debug!("the feed of rooms has no connection; it tries again");
+                tracing::debug!("room feed not connected, retrying");
                 // Callers of `subscribe` meanwhile wait for the lock, but only until their own
                 // deadline.
                 sleep(wait).await;
@@ -208,7 +208,7 @@ impl Inner {
             }
             (wait, first) = (BACKOFF.0, false);
             self.until_broken(&ear).await;
-            gimlet_core::warn_rated!("the feed of rooms broke; it is connected again");
+            gimlet_core::warn_rated!("room feed broke, reconnecting");
         }
     }
 
@@ -276,7 +276,7 @@ impl Inner {
 
     fn deliver(&self, room: RoomId, payload: &[u8]) {
         let Some((stream, seq, message)) = parse(payload) else {
-            gimlet_core::warn_rated!(%room, "something unreadable was published in a room");
+            gimlet_core::warn_rated!(%room, "unreadable payload published in a room, skipped");
             return;
         };
         let mut rooms = self.lock();
@@ -297,7 +297,7 @@ impl Inner {
         let envelope = match record::decode_envelope(Bytes::copy_from_slice(message)) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => {
-                gimlet_core::warn_rated!(%room, %error, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %error, "unreadable room message skipped");
                 return;
             }
         };

@@ -11,7 +11,7 @@
 //! | `{commits}` | latest commits of all nodes, newest first |
 //! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
 //! | `{r:5}:live` | channel of a room |
-//! | `{cluster}:id`, `:young` | identity of the cluster; present for one lease after it was written |
+//! | `{cluster}:id`, `:young` | identity of the cluster; set for one lease after it is written |
 
 use gimlet_core::id::{NodeId, RoomId, UserId};
 

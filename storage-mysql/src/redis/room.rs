@@ -53,7 +53,7 @@ pub(super) struct Rooms {
     pub(super) _background: Background,
 }
 
-const ODD: Fault = Fault::Corrupt("redis gave a room's numbers another shape");
+const ODD: Fault = Fault::Corrupt("redis returned malformed numbers of a room");
 
 impl Rooms {
     async fn publish(
@@ -111,7 +111,7 @@ impl Rooms {
             let seq = Seq::new(seq.ok_or(ODD)?);
             // Written by a newer version; room messages are volatile, so it is skipped.
             let Ok(envelope) = record::decode_envelope(message.clone()) else {
-                gimlet_core::warn_rated!(%room, %seq, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %seq, "unreadable room message skipped");
                 continue;
             };
             items.push(Arc::new(RoomItem {

@@ -87,7 +87,7 @@ impl Routes {
         let (set, other): (u8, String) = self.wire.script(&call).await?;
         let other = decode(route.device, &other);
         if set == 0 {
-            let stands = other.ok_or(Fault::Corrupt("redis gave a route another shape"))?;
+            let stands = other.ok_or(Fault::Corrupt("redis returned a malformed route"))?;
             return Ok(Claim::Superseded(stands));
         }
         Ok(Claim::Claimed(other))

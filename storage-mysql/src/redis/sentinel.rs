@@ -65,7 +65,7 @@ impl SentinelAddress {
         let (service, database) = path.split_once('/').unwrap_or((path, "0"));
         if service.is_empty() {
             return Err(wrong(
-                "the name of the service is missing behind the Sentinels: redis+sentinel://host/service",
+                "the service name is missing after the Sentinels: write redis+sentinel://host/service",
             ));
         }
         let sentinels = hosts.split(',').map(|host| sentinel(host.trim()));
@@ -85,7 +85,7 @@ impl SentinelAddress {
                 "sentinel_password" => account_of_sentinels.1 = value,
                 _ => {
                     return Err(wrong(
-                        "only sentinel_username and sentinel_password may stand behind the ?",
+                        "only sentinel_username and sentinel_password are allowed after the ?",
                     ));
                 }
             }
@@ -161,7 +161,7 @@ fn sentinel(host: &str) -> RedisResult<(String, u16)> {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     if name.is_empty() {
-        return Err(wrong("a Sentinel has no host"));
+        return Err(wrong("a Sentinel's host is missing"));
     }
     Ok((name.to_owned(), port))
 }

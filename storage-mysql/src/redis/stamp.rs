@@ -73,7 +73,7 @@ impl Stamp {
     pub(super) fn note(&self, owner: &str) -> Result<(), Fault> {
         let owner = owner
             .parse()
-            .map_err(|_| Fault::Corrupt("redis gave a cluster's identity another shape"))?;
+            .map_err(|_| Fault::Corrupt("redis returned a malformed cluster identity"))?;
         if self.own.is_none() && owner != 0 {
             let known = self.cluster.load(Ordering::Relaxed);
             if known == 0 {

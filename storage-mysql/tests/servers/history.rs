@@ -69,7 +69,7 @@ pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
     let accepted = stored(&append(&s, &send(&[1], "new", None)).await.unwrap());
     assert_eq!(accepted, 6);
     let new = stored_epoch(&mut conn).await;
-    assert_ne!(new, old, "6 was given out again under the same epoch");
+    assert_ne!(new, old, "seq 6 was assigned again under the same epoch");
     assert_eq!(s.seq.epoch().await.unwrap(), new);
     // The new history continues under one epoch.
     put(&s, 3).await;
@@ -123,7 +123,7 @@ pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Ser
     let accepted = stored(&append(&other, &send(&[1], "new", None)).await.unwrap());
     assert_eq!(accepted, 6);
     let new = stored_epoch(&mut conn).await;
-    assert_ne!(new, old, "6 was given out again under the same epoch");
+    assert_ne!(new, old, "seq 6 was assigned again under the same epoch");
     // The idle node and a node that starts now find the epoch already renewed.
     put(&quiet, 1).await;
     quiet = place.open().await.stores;

@@ -116,7 +116,7 @@ async fn recovered(live: &Live) -> Duration {
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "it does not come back"
+            "redis does not recover"
         );
     }
     start.elapsed()
@@ -181,7 +181,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     let refused = live.room.subscribe(room(), Arc::clone(&ear) as _).await;
     assert_eq!(kind(refused), Kind::Unavailable);
     proxy.set(Mode::Pass);
-    println!("redis was away: back after {:?}", recovered(&live).await);
+    println!("redis was down: recovered after {:?}", recovered(&live).await);
     let start = Instant::now();
     while live
         .room
@@ -191,7 +191,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     {
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "rooms do not come back"
+            "rooms do not recover"
         );
     }
     say(&live, "hi").await;
@@ -216,7 +216,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
         start.elapsed()
     );
     proxy.set(Mode::Pass);
-    println!("redis was frozen: back after {:?}", recovered(&live).await);
+    println!("redis was frozen: recovered after {:?}", recovered(&live).await);
 }
 
 pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
@@ -251,13 +251,13 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
     while !live.route.of(&[user(1)]).await.unwrap().is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(5),
-            "the lease lives on"
+            "the lease does not end"
         );
     }
     assert_eq!(live.route.nodes().await.unwrap(), []);
     assert!(
         !live.route.renew(&node).await.unwrap().held,
-        "it registers anew"
+        "the ended lease is still held"
     );
 }
 
@@ -318,7 +318,7 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
     while !kept(brief.clone()).await.is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(5),
-            "it is kept for ever"
+            "the message never expires"
         );
     }
     say(&brief, "new").await;
@@ -343,7 +343,7 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Ser
         .query_async(&mut conn)
         .await
         .unwrap();
-    assert_eq!(gone, 3, "the keys are spelled as the table says");
+    assert_eq!(gone, 3, "the keys differ from the table in keys.rs");
     let after = say(&live, "3").await;
     assert_ne!(after.stream, before.stream);
     assert_eq!(after.seq.get(), 1);
@@ -426,7 +426,7 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Serv
     tokio::select! {
         () = all => {}
         () = rest => {}
-        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("they get nothing"),
+        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("the followers get no messages"),
     }
     println!("beside a busy room {done} pushes and renewals, {failed} failed");
     assert!(
@@ -558,7 +558,7 @@ pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
         while live.route.renew(&node).await.unwrap().forgot {
             assert!(
                 begun.elapsed() < Duration::from_secs(10),
-                "it is new for ever"
+                "it stays new"
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

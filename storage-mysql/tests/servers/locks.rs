@@ -208,7 +208,7 @@ pub(super) async fn locked_users_hold_up_nobody_else(servers: Servers) {
         tokio::task::yield_now().await;
     }
     load.stop(&s).await;
-    assert!(refused > 0, "the lock was not met");
+    assert!(refused > 0, "the lock was never hit");
     judge(meanwhile, &free);
 }
 

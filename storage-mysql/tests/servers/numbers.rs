@@ -36,7 +36,7 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
         proxy.set(Mode::Fail(*number));
         let struck = proxy.struck();
         let done = append(&s, &one).await;
-        assert_eq!(proxy.struck(), struck + 1, "{number} was injected");
+        assert_eq!(proxy.struck(), struck + 1, "{number} was not injected");
         proxy.set(Mode::Pass);
         let refused = match scope {
             ErrorScope::Full => Some(Kind::Full),
@@ -58,7 +58,7 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
         match scope {
             // All previous connections are closed, and the address is resolved again.
             ErrorScope::Server | ErrorScope::Statements => {
-                assert!(after.1 > before.1, "{number} {name}: connected anew");
+                assert!(after.1 > before.1, "{number} {name}: no new connection");
                 while proxy.links() > proxy.accepted() - before.1 {
                     tokio::task::yield_now().await;
                 }
@@ -74,7 +74,7 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
                     "{number} {name}"
                 );
             }
-            _ => assert_eq!(after, before, "{number} {name}: the connection is kept"),
+            _ => assert_eq!(after, before, "{number} {name}: the connection was not kept"),
         }
     }
     assert_eq!(contents(&s, 2).await, sent);

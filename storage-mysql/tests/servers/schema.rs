@@ -104,7 +104,7 @@ pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers
     let sql = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
                AND TABLE_NAME <> '_sqlx_migrations'";
     let tables = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn);
-    assert_eq!(tables.await.unwrap(), 1, "nothing was made beside it");
+    assert_eq!(tables.await.unwrap(), 1, "another table was created");
 }
 
 async fn fill(s: &Stores) {

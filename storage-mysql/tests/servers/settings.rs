@@ -136,7 +136,7 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
         .filter(|it| it.servers != Have::Mysql)
     {
         let flipped = FLIPS.iter().any(|(name, _)| *name == setting.name);
-        assert!(flipped, "{} is relied on and never flipped", setting.name);
+        assert!(flipped, "{} is relied on but never flipped", setting.name);
     }
     let private = Private::start("--skip-log-bin --innodb-flush-log-at-trx-commit=0");
     let mut admin = private.admin().await;

@@ -15,8 +15,8 @@ use gimlet_storage_mysql::{Config, Opened, migrate, open};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 
 /// Explains how to start the servers.
-pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
-                           tests/backends/with, which brings both servers";
+pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it with \
+                           tests/backends/with, which starts both servers";
 
 /// Addresses of the two servers.
 #[derive(Clone, Debug)]

@@ -46,7 +46,7 @@ impl Private {
         Self {
             child,
             input,
-            url: url.expect("tests/backends/with says where its MariaDB is"),
+            url: url.expect("tests/backends/with prints the address of its MariaDB"),
         }
     }
 
