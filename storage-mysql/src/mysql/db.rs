@@ -398,8 +398,8 @@ impl Db {
             Ok(done) => done,
             Err(fault) => {
                 self.inner.pool.learn(&fault, session.generation());
-                // The ROLLBACK comes before the session goes back. Without its answer the session
-                // is dropped, which closes the connection and lets the server roll back.
+                // The ROLLBACK precedes the return to the pool. Without its answer the session is
+                // dropped, which closes the connection and lets the server roll back.
                 let rollback = async {
                     if fault.ends_connection() {
                         return false;
@@ -445,7 +445,7 @@ fn is_worth_repeating(fault: &Fault) -> bool {
     )
 }
 
-/// Waits before the next attempt; returns false if there is none. A reused connection that broke
+/// Waits before the next attempt; returns false if none is left. A reused connection that broke
 /// costs no attempt: it says nothing about the server, and the pool may hold many of them.
 async fn pause(backoff: &mut Backoff, fault: &Fault, stale: bool, deadline: Instant) -> bool {
     let free = stale && fault.ends_connection() && !matches!(fault, Fault::Deadline);
