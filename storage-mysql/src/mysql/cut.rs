@@ -100,7 +100,8 @@ pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSql
         }
         sql.push_str(row);
     }
-    sql.write_str(tail).expect("writing to a String cannot fail");
+    sql.write_str(tail)
+        .expect("writing to a String cannot fail");
     AssertSqlSafe(sql)
 }
 

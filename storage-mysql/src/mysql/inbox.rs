@@ -156,9 +156,7 @@ async fn page(
         let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
         let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
         if !ascending || last > page.head.head {
-            return Err(Fault::Corrupt(
-                "a page is out of order or exceeds its head",
-            ));
+            return Err(Fault::Corrupt("a page is out of order or exceeds its head"));
         }
         return Ok(page);
     }

@@ -306,9 +306,7 @@ impl Inner {
         let mut state = self.lock();
         let moved = state.identity.is_some() && state.identity != facts.identity;
         if moved {
-            gimlet_core::warn_rated!(
-                "MySQL address led to another server, reconnecting"
-            );
+            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
             // Retired before the new connection gets its generation, so that it alone survives.
             state.retire();
         }

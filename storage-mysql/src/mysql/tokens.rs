@@ -1,6 +1,6 @@
 //! Token lookups, batched into few statements: after a restart, all clients sign in at once.
 //!
-//! Lookups that arrive while others are being read form the next batch; there is no timer. Each
+//! Lookups that arrive while others are being read form the next batch, without a timer. Each
 //! token is read after its lookup began, so a token that was set or revoked before is seen.
 
 use std::collections::{HashMap, VecDeque};
@@ -54,8 +54,8 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the next batch of a worker. An empty batch ends the worker, which is no longer
-    /// counted.
+    /// Takes the next batch of a worker. An empty batch ends the worker and removes it from
+    /// the count.
     fn take(&self) -> Vec<Ask> {
         // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find
         // all workers still counted, start none, and wait until its deadline.

@@ -191,7 +191,7 @@ impl Routes {
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), Fault> {
-        // The lease goes first: routes of this node are invalid from then on, even if the second
+        // The lease is deleted first: routes of this node are invalid from then on, even if the second
         // step fails.
         let del = cmd("DEL").arg(self.keys.lease(node)).take();
         let _: u64 = self.wire.command(&del).await?;

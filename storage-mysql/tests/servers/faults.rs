@@ -308,7 +308,10 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
     let begun = Instant::now();
     while health.trouble().is_some() {
         opened.lasting.ping().await;
-        assert!(begun.elapsed() < Duration::from_secs(10), "the recovery is not noticed");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "the recovery is not noticed"
+        );
     }
     opened.lasting.close().await;
 }

@@ -181,7 +181,10 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     let refused = live.room.subscribe(room(), Arc::clone(&ear) as _).await;
     assert_eq!(kind(refused), Kind::Unavailable);
     proxy.set(Mode::Pass);
-    println!("redis was down: recovered after {:?}", recovered(&live).await);
+    println!(
+        "redis was down: recovered after {:?}",
+        recovered(&live).await
+    );
     let start = Instant::now();
     while live
         .room
@@ -216,7 +219,10 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
         start.elapsed()
     );
     proxy.set(Mode::Pass);
-    println!("redis was frozen: recovered after {:?}", recovered(&live).await);
+    println!(
+        "redis was frozen: recovered after {:?}",
+        recovered(&live).await
+    );
 }
 
 pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
@@ -556,10 +562,7 @@ pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
         let node = NodeId::boot("fresh");
         let begun = Instant::now();
         while live.route.renew(&node).await.unwrap().forgot {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "it stays new"
-            );
+            assert!(begun.elapsed() < Duration::from_secs(10), "it stays new");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };

@@ -74,7 +74,10 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
                     "{number} {name}"
                 );
             }
-            _ => assert_eq!(after, before, "{number} {name}: the connection was not kept"),
+            _ => assert_eq!(
+                after, before,
+                "{number} {name}: the connection was not kept"
+            ),
         }
     }
     assert_eq!(contents(&s, 2).await, sent);

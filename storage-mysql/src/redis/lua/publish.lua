@@ -12,6 +12,7 @@ end
 local seq = redis.call('HINCRBY', meta, 'head', 1)
 local place = string.format('%.0f', seq)
 local messages, bytes, age = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+-- Trims first: if `kept` has expired, this resets the marks and the byte count before it is filled.
 local now = trim(meta, kept, marks, messages, bytes, age)
 if ARGV[3] == '1' then
     redis.call('XADD', kept, place .. '-0', 'm', ARGV[2])
