@@ -118,7 +118,7 @@ impl Db {
 /// Largest body, in bytes, that is read with its entry even for a small page.
 const SMALL_BODY: usize = 256;
 
-/// Number of times that a page is read, because a trim may come between its two statements.
+/// Attempts to read a page: a trim may come between its two statements.
 const PAGE_TRIES: usize = 3;
 
 /// Entry of a page; its body is either read or still to be read.

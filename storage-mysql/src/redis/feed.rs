@@ -289,8 +289,8 @@ impl Inner {
             None => false,
         };
         subscribed.last = Some((stream, seq));
-        // The gap is reported before the item that shows it, so that a sink can read the history
-        // first.
+        // Reported before the item is delivered: in the other order, the sinks would serve the item
+        // before the missed ones.
         if missed {
             subscribed.sinks.iter().for_each(|it| it.interrupted(room));
         }

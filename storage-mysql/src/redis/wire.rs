@@ -273,7 +273,7 @@ impl Wire {
             master.forget();
         }
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
-        // It may come back empty, or as another cluster's, so its owner is checked again.
+        // It may come back empty, so the owner of its keys is checked again.
         if silent {
             self.inner.stamp.doubt();
         }
