@@ -1,7 +1,7 @@
 //! The stored form of messages, shared by inbox rows, message rows and room items.
 //!
-//! One byte of version, then fixed-width big-endian fields, then the parts of free length, each
-//! with its length before it. A reader refuses what it does not know; it never guesses.
+//! One byte of version, then fixed-width big-endian fields, then the variable-length parts, each
+//! with its length before it. A reader refuses a record that it does not know; it never guesses.
 //!
 //! | version 1 of a message | bytes |
 //! |---|---|
@@ -26,10 +26,10 @@ use gimlet_core::time::Timestamp;
 
 const VERSION: u8 = 1;
 
-/// Bytes of a message beside its mentions and content.
+/// Bytes of a message without its mentions and content.
 pub(crate) const FIXED: usize = 1 + 16 + 17 + 9 + 12 + 4 + 4;
 
-/// A record that is not what this version writes.
+/// Error for a record that this version cannot read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a stored message cannot be read: {0}")]
 pub(crate) struct Unreadable(&'static str);
@@ -41,7 +41,7 @@ pub(crate) fn encode(message: &Message) -> Vec<u8> {
     out
 }
 
-/// Decodes a message; the content is copied out of `raw`'s buffer only by whoever keeps it.
+/// Decodes a message. Its content shares `raw`'s buffer; a caller that keeps it for long copies it.
 pub(crate) fn decode(raw: impl Into<Bytes>) -> Result<Message, Unreadable> {
     let mut raw = raw.into();
     let message = take_message(&mut raw)?;
@@ -199,7 +199,7 @@ fn end(raw: &Bytes) -> Result<(), Unreadable> {
     if raw.is_empty() {
         Ok(())
     } else {
-        Err(Unreadable("it goes on behind its end"))
+        Err(Unreadable("it has bytes after its end"))
     }
 }
 

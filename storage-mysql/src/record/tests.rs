@@ -1,4 +1,4 @@
-//! What is written is read back, and nothing else is read.
+//! Records are decoded as they were encoded, and damaged records are refused.
 
 use super::*;
 
