@@ -76,7 +76,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     // First of all the lock: every later step may change files.
     let lock = files::lock(dir)?;
     let new = files::check_format(dir)?;
-    // Before anything is written: on a full disk the reserve makes room for sled's own writes.
+    // Before sled opens: on a full disk the released reserve leaves room for what sled writes then.
     let reserve = Reserve::new(dir, config.min_free);
     let released = reserve.release_if_needed();
     released.map_err(|source| unusable(dir, source))?;
