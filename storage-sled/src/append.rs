@@ -34,6 +34,7 @@ fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
     {
         return Ok(answer);
     }
+    // In the same transaction as the entries, so that no change of the roster comes in between.
     if let Some((group, version)) = send.roster {
         let row: Option<store::Group> = txn.get(&key::group(group))?;
         if row.map(|it| it.version) != Some(version.0) {

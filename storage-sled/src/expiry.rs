@@ -1,8 +1,8 @@
 //! Expiry of send keys: a few lists per commit instead of a row per key.
 //!
 //! The record of a key holds the key's own expiry. The lists only find expired keys without a scan
-//! over all keys. A key that was renewed after it was listed still stands in its old list; the
-//! sweep skips it there.
+//! over all keys. A key that was renewed after it was listed is still in its old list; the sweep
+//! skips it there.
 
 use gimlet_proto::store;
 

@@ -133,6 +133,8 @@ fn update(
     pushes: &[Append],
     at: Timestamp,
 ) -> Result<Changed, Fault> {
+    // Compared and raised in one transaction: of two changes planned with one version only the
+    // first one is made.
     let Some(mut row) = row(&txn.rows(), id)?.filter(|it| it.version == expected.0) else {
         return Ok(Changed::Stale);
     };

@@ -70,6 +70,7 @@ pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<
     let mut row: store::Job = txn
         .get(&key::job(job))?
         .ok_or(Fault::Corrupt("an open job has no record"))?;
+    // Ends the lease of an earlier worker: its next part finds another generation.
     row.generation += 1;
     txn.put(&key::job(job), &row)?;
     Ok(Some(JobLease {

@@ -73,6 +73,8 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
     let mut end = None;
     for (&number, place) in segments.range(from / SEGMENT as u64..) {
         end = Some(place.offset);
+        // sled would skip this segment, so the valid part ends here even if later segments are
+        // whole.
         if place.headless {
             break;
         }
@@ -81,6 +83,8 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
         let (at, whole) = walk.segment(data, number);
         end = Some(place.offset + at as u64);
         let last = segments.range(number + 1..).next().is_none();
+        // An early end is the end of the log, with one exception: sled was killed while it reused
+        // this segment's space. Then the log goes on in the next segment.
         if !whole && (last || !is_overwritten(data, at, number)) {
             break;
         }
@@ -303,6 +307,7 @@ impl Walk {
 
     /// Records that everything before this LSN is valid.
     fn pass(&mut self, lsn: u64) {
+        // Only beyond the end of its batch: an incomplete batch must not count as a commit.
         if lsn > self.batch_end {
             self.seen = self.seen.max(self.pending);
             self.safe = lsn;

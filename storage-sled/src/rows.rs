@@ -160,6 +160,8 @@ pub(crate) struct Scan<'a> {
 }
 
 impl Scan<'_> {
+    /// Merges the two ascending iterators. On equal keys the overlay's row replaces the tree's row,
+    /// and an overlay row without a value hides it.
     fn step(&mut self) -> Result<Option<(IVec, IVec)>, Fault> {
         loop {
             let below = match self.tree.peek() {

@@ -88,10 +88,10 @@ impl Drop for Lock {
 /// Outcomes of a failed commit.
 #[derive(Clone, Debug)]
 pub(crate) enum Failed {
-    /// Nothing was applied.
+    /// The commit failed before any change was applied.
     Before(String),
-    /// The change was applied but not made durable: whether it is on disk is known only after the
-    /// next opening.
+    /// The commit failed half-way: whether its changes are on disk is known only after the next
+    /// opening.
     HalfWay(String),
 }
 

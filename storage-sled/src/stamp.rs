@@ -168,6 +168,7 @@ impl Stamp {
             answered,
             ..self.mark
         };
+        // Alternating slots: a torn write leaves the record of the commit before it.
         self.tell(self.put(answered % 2, mark));
     }
 

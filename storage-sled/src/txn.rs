@@ -184,6 +184,7 @@ impl<'a> Txn<'a> {
 
     /// Sets a value whose first byte is [`WHOLE`]. A value that is too long for one row is split.
     pub(crate) fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), Fault> {
+        // A shorter value would leave further rows of the old one behind.
         if key::may_shrink(key) {
             self.remove_pieces(key)?;
         }
@@ -232,6 +233,8 @@ impl<'a> Txn<'a> {
 
     fn set(&mut self, key: &[u8], value: Option<IVec>) -> Result<(), Fault> {
         let name = IVec::from(key);
+        // The tree holds the durable value until this commit is applied, so the first change of a
+        // row saves the right one, and later changes need no second look-up.
         if key::shows(key, value.is_none()) && !self.former.rows.contains_key(key) {
             let former = self.tree.get(key)?;
             self.former.rows.insert(name.clone(), former);

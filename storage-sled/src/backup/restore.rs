@@ -25,7 +25,7 @@ use crate::rows::WHOLE;
 
 /// Directory in which the rows are built.
 const DRAFT: &str = "restoring";
-/// Directory of the uploaded files, beside the database.
+/// Directory of the uploaded files, next to the database.
 const FILES: &str = "files";
 /// Rows of one batch. sled frees the memory of a larger one only when it ends.
 const BATCH: usize = 500;
@@ -126,10 +126,12 @@ fn build(
         step(reader.bytes())?;
     }
     files.end()?;
+    // Before the flush: no complete copy may ever exist under the epoch of the backup.
     renew(&db, restored.epoch)?;
     db.flush().map_err(|error| failed(&error))?;
     // This is the last handle: dropping it ends sled's threads and closes its files.
     drop(db);
+    // Before the caller moves the files: only durable files may get their final names.
     sync_all(draft)?;
     Ok(restored)
 }
