@@ -218,7 +218,8 @@ impl GroupStore for Store {
             let behind = behind.as_ref().map(<[u8; 17]>::as_slice);
             let groups = rows.scan(&key::groups_of(user), behind).map(|found| {
                 let id = record::key_group(&found?.0)?;
-                let row = row(rows, id)?.ok_or(Fault::Corrupt("a member's group does not exist"))?;
+                let row =
+                    row(rows, id)?.ok_or(Fault::Corrupt("a member's group does not exist"))?;
                 Ok(group(id, row))
             });
             page(groups, limit)

@@ -26,7 +26,7 @@
 //! | `V` | – | `Meta` | all |
 //! | `W` | – | the number of the last commit (`stamp`) | opening |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
-//! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
+//! | `Z` | a key of the above, chunk (4 bytes) | the rest of a value longer than one row | as that key |
 //!
 //! Every number has eight bytes unless the table says otherwise. "Read by all" means that a reader
 //! must see the durable value: the writer keeps the shadowed value in memory until the new one is

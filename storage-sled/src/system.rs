@@ -161,7 +161,10 @@ mod tests {
             );
         }
         let next = io::Error::from_raw_os_error(LAST + 1).to_string();
-        assert!(next.starts_with("Unknown error"), "{next}: add it to a list as well");
+        assert!(
+            next.starts_with("Unknown error"),
+            "{next}: add it to a list as well"
+        );
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
 
     /// Checks the further rows of long values, and finds rows with an unknown prefix.
     fn rest(&mut self) -> Checked {
-        self.each(b"Z", "pieces", |it, name, _| {
+        self.each(b"Z", "value chunks", |it, name, _| {
             let of = name
                 .get(1..name.len().saturating_sub(4))
                 .unwrap_or_default();
@@ -177,7 +177,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 it.report.find(
                     Rule::Readable,
                     shown(of),
-                    format!("piece {number} of a value that does not exist"),
+                    format!("chunk {number} of a value that does not exist"),
                 );
             }
             Ok(())

@@ -351,14 +351,14 @@ const DAMAGES: &[Damage] = &[
         let row = db.scan_prefix(b"Z").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("a piece of no value", Rule::Readable, |db| {
+    ("a chunk without its value", Rule::Readable, |db| {
         let of = [key(b'Z', &[]), key(b'E', &[1, 1]), vec![0, 0, 0, 7]].concat();
         db.insert(of, vec![1]).unwrap();
     }),
     ("an ack above its head", Rule::Acks, |db| {
         db.insert(key(b'S', &[1, 77]), number(99)).unwrap();
     }),
-    ("a key of no answer", Rule::Keys, |db| {
+    ("a key without a complete answer", Rule::Keys, |db| {
         db.insert(b"Kclient".as_slice(), vec![0]).unwrap();
     }),
     ("a member that is not in the index", Rule::Rosters, |db| {
@@ -381,7 +381,7 @@ const DAMAGES: &[Damage] = &[
             db.insert(row.0, number(99)).unwrap();
         },
     ),
-    ("a nickname of nobody", Rule::Accounts, |db| {
+    ("a nickname without an account", Rule::Accounts, |db| {
         let row = db.scan_prefix(b"A").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
@@ -399,7 +399,7 @@ const DAMAGES: &[Damage] = &[
     ("a job that is listed and missing", Rule::Jobs, |db| {
         db.insert(key(b'O', &[1, 8]), vec![0]).unwrap();
     }),
-    ("recipients of no job", Rule::Jobs, |db| {
+    ("recipients without a job", Rule::Jobs, |db| {
         let of = [key(b'L', &[8]), vec![0, 0, 0, 0]].concat();
         db.insert(of, vec![0]).unwrap();
     }),
@@ -407,7 +407,7 @@ const DAMAGES: &[Damage] = &[
         // Field 1 is the format; field 2, the epoch, is missing.
         db.insert(b"V".as_slice(), vec![0, 8, 2]).unwrap();
     }),
-    ("a row of no known kind", Rule::Readable, |db| {
+    ("a row of an unknown kind", Rule::Readable, |db| {
         db.insert(b"!what".as_slice(), vec![0]).unwrap();
     }),
 ];

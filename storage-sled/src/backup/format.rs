@@ -250,7 +250,8 @@ impl<R: Read> Reader<R> {
             b'f' => {
                 self.counts.files += 1;
                 let name = String::from_utf8(payload);
-                let name = name.map_err(|_| BackupError::Damaged("a file name is not UTF-8".into()))?;
+                let name =
+                    name.map_err(|_| BackupError::Damaged("a file name is not UTF-8".into()))?;
                 Ok(Some(Frame::File(name)))
             }
             b'x' => Err(BackupError::GivenUp(
@@ -271,7 +272,9 @@ impl<R: Read> Reader<R> {
         let counts = [rows, commits, files].map(u64::to_be_bytes).concat();
         let hash = before.finalize();
         if payload != [counts.as_slice(), hash.as_slice()].concat() {
-            return Err(BackupError::Damaged("its counts or its checksum do not match its content".into()));
+            return Err(BackupError::Damaged(
+                "its counts or its checksum do not match its content".into(),
+            ));
         }
         if self.input.read(&mut [0])? != 0 {
             return Err(BackupError::Damaged("something follows its end".into()));

@@ -208,7 +208,9 @@ impl Files {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         match &mut self.open {
             Some(file) => Ok(file.write_all(bytes)?),
-            None => Err(BackupError::Damaged("file data comes before any file name".into())),
+            None => Err(BackupError::Damaged(
+                "file data comes before any file name".into(),
+            )),
         }
     }
 

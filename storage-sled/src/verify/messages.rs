@@ -170,8 +170,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let job = name.get(1..9).and_then(|it| it.first_chunk::<8>());
             let job = job.map_or(0, |it| u64::from_be_bytes(*it));
             if !it.rows.has(&key::job(job))? {
-                it.report
-                    .find(Rule::Jobs, format!("job {job}"), "recipients of a job that does not exist");
+                it.report.find(
+                    Rule::Jobs,
+                    format!("job {job}"),
+                    "recipients of a job that does not exist",
+                );
             }
             Ok(())
         })

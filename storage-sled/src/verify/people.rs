@@ -35,7 +35,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             if let Some(token) = it.decode::<Token>(name, value, place)
                 && (token.hash.len() != 32 || token.user == 0)
             {
-                it.report.find(Rule::Readable, place(), "its hash is not 32 bytes, or it names no user");
+                it.report.find(
+                    Rule::Readable,
+                    place(),
+                    "its hash is not 32 bytes, or it names no user",
+                );
             }
             Ok(())
         })?;
@@ -101,8 +105,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 );
             }
             if !it.both(group, user, |group, _| key::group(group).to_vec())? {
-                it.report
-                    .find(Rule::Rosters, place(), "a member of a group that does not exist");
+                it.report.find(
+                    Rule::Rosters,
+                    place(),
+                    "a member of a group that does not exist",
+                );
             }
             Ok(())
         })?;
@@ -206,8 +213,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if !there {
                 let place = format!("user {number}");
-                it.report
-                    .find(Rule::Accounts, place, "a nickname of an account that does not exist");
+                it.report.find(
+                    Rule::Accounts,
+                    place,
+                    "a nickname of an account that does not exist",
+                );
             }
             Ok(())
         })

@@ -71,7 +71,7 @@ impl Load {
             .min((4 << 20) / bytes as u64)
     }
 
-    /// Returns the approximate number of rows that one send makes: entries, pieces of the body, the
+    /// Returns the approximate number of rows that one send makes: entries, chunks of the body, the
     /// key.
     fn rows(self) -> u64 {
         let (bytes, recipients) = self.shape();
