@@ -1,5 +1,5 @@
-//! Between core's types and the stored records: the only place of this crate that makes ids from
-//! stored integers.
+//! Conversion between core's types and the stored records. Apart from `verify`, ids are made from
+//! stored integers only here.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use gimlet_proto::store::{self, message};
 use crate::error::Fault;
 use crate::key;
 
-/// A stored user id.
+/// Converts a stored user id.
 pub(crate) fn user(raw: u64) -> Result<UserId, Fault> {
     UserId::new(raw).ok_or(Fault::Corrupt("a user id is zero or too large"))
 }
 
-/// A stored group id.
+/// Converts a stored group id.
 pub(crate) fn group(raw: u64) -> Result<GroupId, Fault> {
     GroupId::new(raw).ok_or(Fault::Corrupt("a group id is zero or too large"))
 }
@@ -29,39 +29,39 @@ fn last(row: &[u8]) -> Result<u64, Fault> {
     key::last_number(row).ok_or(Fault::Corrupt("a key is too short"))
 }
 
-/// The user a key ends with.
+/// Returns the user that a key ends with.
 pub(crate) fn key_user(row: &[u8]) -> Result<UserId, Fault> {
     user(last(row)?)
 }
 
-/// The group a key ends with.
+/// Returns the group that a key ends with.
 pub(crate) fn key_group(row: &[u8]) -> Result<GroupId, Fault> {
     group(last(row)?)
 }
 
-/// The device a key ends with.
+/// Returns the device that a key ends with.
 pub(crate) fn key_device(row: &[u8]) -> Result<DeviceId, Fault> {
     device(last(row)?)
 }
 
-/// The number a key ends with.
+/// Returns the number that a key ends with.
 pub(crate) fn key_number(row: &[u8]) -> Result<u64, Fault> {
     last(row)
 }
 
-/// A stored message id.
+/// Converts a stored message id.
 pub(crate) fn message_id(raw: &[u8]) -> Result<MessageId, Fault> {
     let raw = raw.try_into();
     raw.map(MessageId::from_bytes)
         .map_err(|_| Fault::Corrupt("a message id is not 16 bytes"))
 }
 
-/// A time in milliseconds, for records that count from 1970.
+/// Converts a time to milliseconds since 1970.
 pub(crate) const fn ms(time: Timestamp) -> i64 {
     time.0
 }
 
-/// A message as it is stored.
+/// Converts a message to its stored form.
 pub(crate) fn write_message(message: &Message) -> store::Message {
     let (sender, sender_user, sender_device) = match message.sender {
         Sender::System => (message::Sender::System, 0, 0),
@@ -92,7 +92,7 @@ pub(crate) fn write_message(message: &Message) -> store::Message {
     }
 }
 
-/// A stored message.
+/// Converts a message from its stored form.
 pub(crate) fn read_message(row: store::Message) -> Result<Arc<Message>, Fault> {
     let sender = match message::Sender::try_from(row.sender) {
         Ok(message::Sender::System) => Sender::System,
