@@ -1,8 +1,8 @@
 //! A TCP connection of frames, without a buffer of its own while it is idle.
 //!
 //! Reads go through one scratch buffer per thread; only the bytes read are kept, and only until
-//! their last frame is taken. Writes gather frames, so that many of them take one system call
-//! (limits.md E: the cost is the call, not the bytes).
+//! their last frame is taken. Writes gather frames, so that many of them take one system call: the
+//! cost is the call, not the bytes.
 
 use std::cell::RefCell;
 use std::io;

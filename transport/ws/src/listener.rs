@@ -16,8 +16,8 @@ use crate::link::WsLink;
 use crate::query;
 use crate::upgrade;
 
-/// The library's read buffer, one per connection (limits.md F: an idle connection costs 3.9 KB with
-/// 1 KiB, and 138 KB with the default).
+/// The library's read buffer, one per connection: an idle connection was measured at 3.9 KB with
+/// 1 KiB, and at 138 KB with the default.
 const READ_BUFFER: usize = 1024;
 
 /// The library's write buffer. It holds an answer to a ping or a close only until that is appended
