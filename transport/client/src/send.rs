@@ -224,8 +224,6 @@ impl Sends {
     /// Takes an answer; returns the seq of the own copy if it was stored.
     pub(crate) fn answered(&mut self, output: &pb::Output, now: Instant) -> Option<i64> {
         let mut job = self.flying.remove(&output.request_id)?;
-        // A refusal that time can mend is retried with the same id; a message that is not stored
-        // has no id that the server remembers, so after an uncertain answer it is not repeated.
         if output.code == 0 {
             let Ok(sent) = pb::SendMessageResp::decode(output.data.clone()) else {
                 self.again(job, "the answer could not be read", Duration::ZERO, now);
@@ -238,6 +236,8 @@ impl Sends {
             }));
             return Some(sent.seq);
         }
+        // A refusal that time can mend is retried with the same id; a message that is not stored
+        // has no id that the server remembers, so after an uncertain answer it is not repeated.
         let wait = match pb::RefusalCode::try_from(output.code) {
             Ok(pb::RefusalCode::DeadlineExceeded) if !job.persist => {
                 job.finish(Err(Error::Unknown));

@@ -266,8 +266,9 @@ impl<'a> Session<'a> {
                 let event = event::event(message, &self.engine.options.credentials);
                 self.engine.outlet.put_best_effort(event, None);
             }
-        // The application is slow: the entry is only noted, and fetched by SYNC once there is room.
         } else if self.engine.outlet.is_full() {
+            // The application is slow: the entry is only noted, and fetched by SYNC once there is
+            // room.
             self.engine.state.missed(message.seq);
         } else {
             let steps = self.engine.state.pushed(message);

@@ -162,8 +162,8 @@ impl State {
             if seq <= self.cursor {
                 continue;
             }
-            // The body of an own send is skipped: its answer has been delivered already.
             self.cursor = seq;
+            // The body of an own send is skipped: its answer has been delivered already.
             steps.push(match self.parked.remove(&seq) {
                 Some(None) => Step::Own(seq),
                 _ => Step::Deliver(message),
