@@ -25,7 +25,7 @@ pub(crate) struct Answer {
     pub(crate) talk_to: Option<Receiver>,
     /// A group that this user has left.
     pub(crate) left: Option<i64>,
-    /// Whether the account is signed out.
+    /// True if the account is signed out.
     pub(crate) signed_out: bool,
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Shell<'a> {
     pub(crate) terminal: &'a mut Terminal,
     online: Option<(Client, Events)>,
     pub(crate) connection: Connection,
-    /// Whether there was a connection before.
+    /// True if there was a connection before.
     pub(crate) returning: bool,
     /// The receiver of typed lines.
     pub(crate) current: Option<Receiver>,
@@ -72,7 +72,7 @@ pub(crate) struct Shell<'a> {
     commands: VecDeque<Command>,
     calling: Option<Calling>,
     pub(crate) done: bool,
-    /// Whether the account was just created again and no connection has accepted it yet.
+    /// True if the account was just created again and no connection has accepted it yet.
     pub(crate) renewed: bool,
 }
 

@@ -22,7 +22,7 @@ pub enum Error {
     Deadline {
         /// Time that it was tried for.
         after: Duration,
-        /// Whether it was written to a connection at least once.
+        /// True if it was written to a connection at least once.
         maybe_done: bool,
         /// The last obstacle, if there was one.
         last: Option<String>,

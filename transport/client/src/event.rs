@@ -201,9 +201,9 @@ pub struct Inbound {
     pub content: Content,
     /// When it was sent, milliseconds since 1970 UTC, by the sender's clock.
     pub sent_at_ms: i64,
-    /// Whether this user sent it, from any device.
+    /// True if this user sent it, from any device.
     pub own: bool,
-    /// Whether this device sent it, as far as the server reports devices.
+    /// True if this device sent it, as far as the server reports devices.
     pub own_device: bool,
 }
 

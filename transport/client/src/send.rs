@@ -35,7 +35,7 @@ pub struct Draft {
     pub content: Content,
     /// The mentioned users.
     pub mentions: Vec<i64>,
-    /// Whether to store it. Otherwise it goes to connected devices only, without a promise.
+    /// True to store it; otherwise it goes to connected devices only, without a promise.
     pub persist: bool,
     /// The id by which the server recognises a repeat, at most 64 bytes. `None`: a new UUID. Set
     /// one, stored with the message, to be able to repeat the send after a restart of the
@@ -113,7 +113,7 @@ pub struct Sent {
     pub seq: i64,
     /// The message's own id (16 bytes, a UUID), the same for all receivers.
     pub message_id: Bytes,
-    /// Whether an earlier attempt with the same id had been stored; this is its result.
+    /// True if an earlier attempt with the same id had been stored; this is its result.
     pub repeated: bool,
 }
 

@@ -58,7 +58,7 @@ pub(crate) struct State {
     parked: BTreeMap<i64, Option<Message>>,
     /// The seq of the pending SYNC.
     asked: Option<i64>,
-    /// Whether SYNC has reached the end on this connection.
+    /// True if SYNC has reached the end on this connection.
     live: bool,
 }
 

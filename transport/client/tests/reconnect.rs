@@ -327,7 +327,8 @@ async fn a_slow_application_gets_everything_and_may_send_meanwhile() {
     for seq in 1..=40 {
         conn.push(entry(seq)).await;
     }
-    // Nothing was taken yet. The answer comes after the pushes, and must still be read.
+    // The application has taken no event yet. The answer comes after the pushes, and must still be
+    // read.
     let (sent, mut conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
         conn.answer(&asked, &stored(41, false)).await;

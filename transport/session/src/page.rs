@@ -25,7 +25,7 @@ pub(crate) struct Answer {
     pub(crate) last: Option<Seq>,
     /// Position up to which every entry is in the frame or needs no sending.
     pub(crate) upto: Seq,
-    /// Whether entries follow after this page.
+    /// True if entries follow after this page.
     pub(crate) more: bool,
 }
 

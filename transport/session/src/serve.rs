@@ -35,7 +35,7 @@ pub trait Serve<L>: Send + Sync + 'static {
 pub struct AcceptLimits {
     /// Time limit of the handshake; then the connection ends. Default 5 s.
     pub handshake: Duration,
-    /// Time that a rejected client is told to wait. Default 5 s.
+    /// Time after which a rejected client may reconnect. Default 5 s.
     pub come_back: Duration,
 }
 

@@ -28,7 +28,7 @@ pub struct SessionSettings {
     /// refused with code 8 until the minute is over, except with a token that this process accepted
     /// before. An address other than loopback is refused after ten times as many. Default 10.
     pub failed_sign_ins: u32,
-    /// Whether TCP clients without a protocol version get one frame per write, paced, and small
+    /// Gives TCP clients without a protocol version one frame per write, paced, and small
     /// SYNC pages, because they parse one frame per read (gim's fim). Default on.
     pub pace: bool,
     /// Shortest pause after a frame to such a client, unless it answers earlier. It is the whole

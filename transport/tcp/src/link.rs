@@ -26,7 +26,7 @@ const SCRATCH: usize = 16 * 1024;
 /// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
-/// Text for clients of another protocol: what listens here, and where the other ports are.
+/// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frames, without HTTP or \
     TLS. WebSocket is on listen.ws (by default 8081, path /ws), gRPC on listen.grpc (50100), files \
     on listen.http (8085), health and metrics on listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
@@ -197,7 +197,7 @@ impl Link for TcpLink {
     }
 
     fn release_buffers(&mut self) {
-        // Nothing is kept between frames.
+        // A TCP link keeps no buffer between frames.
     }
 
     fn written(&self) -> u32 {

@@ -35,7 +35,7 @@ pub struct WsLink {
     close: Option<Box<CloseFrame>>,
     closing: bool,
     ended: bool,
-    /// Whether something was written since [`Link::keep_alive`] last checked, and the time of its
+    /// True if something was written since [`Link::keep_alive`] last checked, and the time of its
     /// next check.
     wrote: bool,
     look_at: Option<Instant>,

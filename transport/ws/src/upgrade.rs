@@ -19,7 +19,7 @@ const PATH: &str = "/ws";
 /// Subprotocols that are confirmed to a client that offers them: a browser that offers some
 /// continues only if one is chosen. All mean the same; a client of gim offers none.
 const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
-/// Text for clients of another protocol: what listens here, and where the other ports are.
+/// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
     listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
 

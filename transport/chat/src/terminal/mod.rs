@@ -51,7 +51,7 @@ struct Screen {
     keys: Keys,
     editor: Editor,
     prompt: String,
-    /// Whether notices are dimmed and names are emphasised.
+    /// True if notices are dimmed and names are emphasised.
     colour: bool,
 }
 

@@ -170,7 +170,7 @@ struct Session<'s, L> {
     /// Set until the session runs in it; `None` if connections are not traced.
     span: Option<Box<Span>>,
     connection: Option<Arc<Connection>>,
-    /// Whether the client speaks our extension.
+    /// True if the client speaks our extension.
     extended: bool,
     /// Set for a legacy client, that is one of gim over TCP: it gets one frame at a time.
     pacing: Option<Box<Pacing>>,
@@ -283,8 +283,8 @@ impl<'s, L: Link> Session<'s, L> {
             End::Gone(None) => tracing::debug!("client disconnected"),
             End::Gone(Some(error)) => {
                 tracing::debug!(error = &*error as &dyn std::error::Error, "connection lost");
-                // A client that violated the protocol of its wire is told so, if the wire can
-                // express it.
+                // A client that violated the protocol of its wire gets a close frame, if the wire
+                // has one.
                 if !matches!(*error, LinkError::Protocol { .. }) {
                     return;
                 }

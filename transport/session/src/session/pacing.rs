@@ -43,7 +43,7 @@ pub(super) struct Pacing {
     unacked: u32,
     /// Consecutive acks that did not come in time.
     missed: u8,
-    /// Whether the client has ever acked.
+    /// True if the client has ever acked.
     has_acked: bool,
     /// The slowest recent time between a frame and the client's reaction to it.
     round_trip: Duration,

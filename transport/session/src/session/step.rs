@@ -43,7 +43,7 @@ impl From<End> for Step {
     }
 }
 
-/// Whether the hub was polled until it had nothing more.
+/// The state of polling the hub: done only if it had nothing more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hub {
     /// It was: the hub will wake the task, and its deadlines apply.

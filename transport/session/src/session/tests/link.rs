@@ -30,7 +30,7 @@ struct State {
     pending: Vec<Bytes>,
     /// Writes that reached the client, with the frames of each.
     writes: VecDeque<Vec<Bytes>>,
-    /// Whether the client has stopped reading.
+    /// True if the client has stopped reading.
     deaf: bool,
     /// Pings that the session asked for.
     signs_of_life: usize,
