@@ -1,8 +1,8 @@
-//! Requests that a development run refuses on every wire: those that came through a proxy.
+//! Recognises requests that came through a proxy, on every wire.
 //!
-//! A development run signs in anybody, and listening on loopback is not enough to keep strangers
-//! out: a proxy on the same machine forwards everybody to it. The headers that proxies add reveal
-//! it.
+//! A development run refuses them: it signs in anybody, and listening on loopback is not enough to
+//! keep strangers out, because a proxy on the same machine forwards everybody to it. The headers
+//! that proxies add reveal it. The PROXY protocol is refused in every run, as no listener speaks it.
 
 /// Headers that proxies add and that no client of gimlet sends.
 const FORWARDING_HEADERS: [&str; 6] = [
