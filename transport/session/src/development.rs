@@ -2,7 +2,8 @@
 //!
 //! A development run refuses them: it signs in anybody, and listening on loopback is not enough to
 //! keep strangers out, because a proxy on the same machine forwards everybody to it. The headers
-//! that proxies add reveal it. The PROXY protocol is refused in every run, as no listener speaks it.
+//! that proxies add reveal it. Connections that begin with the PROXY protocol are refused in every
+//! run.
 
 /// Headers that proxies add and that no client of gimlet sends.
 const FORWARDING_HEADERS: [&str; 6] = [
