@@ -89,8 +89,8 @@ impl<L: Link> Session<'_, L> {
         // 3. Pushes before the next packet, so that a client that sends without pause still gets
         // its pushes.
         let hub = self.write_pushes(cx)?;
-        // 4. The next packet. Not after TURN packets without a flush: their answers have to leave
-        // first.
+        // 4. The next packet, unless a full turn of packets awaits its flush: their answers have to
+        // leave first.
         let held = self.pace_until().is_some();
         if self.unflushed < TURN
             && let Poll::Ready(packet) = self.poll_packet(cx)?
@@ -110,7 +110,7 @@ impl<L: Link> Session<'_, L> {
                 return Err(error.into());
             }
         }
-        // 6. After TURN packets give way to other tasks; the waker brings this one back.
+        // 6. After a full turn of packets give way to other tasks; the waker brings this one back.
         if self.unflushed >= TURN {
             self.unflushed = 0;
             cx.waker().wake_by_ref();
