@@ -1,4 +1,4 @@
-//! The command line: what is to be done, with the configuration it is to be done with.
+//! The command line: the command to run, and the configuration for it.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -60,7 +60,7 @@ enum Verb {
     Chat(gimlet_chat::Args),
     /// Checks the configuration and prints what would be in force, secrets masked.
     CheckConfig(File),
-    /// About the configuration.
+    /// Commands about the configuration.
     Config {
         #[command(subcommand)]
         command: About,
@@ -118,29 +118,29 @@ struct File {
     config: Option<PathBuf>,
 }
 
-/// What is to be done.
+/// The command to run.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Serve, with the file that the configuration came from.
+    /// Run the server, with the file that the configuration came from.
     Serve(Box<Config>, Option<PathBuf>),
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
-    /// Run a tool; whether it prints JSON.
+    /// Run a tool; `true` prints JSON.
     Tool(Box<Config>, Tool, bool),
     /// Chat.
     #[cfg(feature = "chat")]
     Chat(Box<gimlet_chat::Args>),
-    /// Print this.
+    /// Print this text.
     Print(String),
 }
 
-/// Words for whoever typed, instead of anything to do.
+/// Text for the user that is shown instead of running a command.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The words.
+    /// The text.
     pub(crate) text: String,
-    /// Whether they were asked for.
+    /// `true` if the user asked for it.
     pub(crate) help: bool,
 }
 
@@ -151,7 +151,7 @@ fn refuse(error: &ConfigError) -> Shown {
     }
 }
 
-/// The environment of this process.
+/// Returns the environment of this process.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     readable(std::env::vars_os())
 }
@@ -163,7 +163,7 @@ fn readable(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Reads arguments and environment. Environment that is not UTF-8 cannot be ours.
+/// Parses arguments and environment. A variable that is not UTF-8 cannot be one of gimlet's keys.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -183,7 +183,8 @@ pub(crate) fn parse(
     let serve = |(config, _, file): (Config, Vec<_>, Option<PathBuf>)| {
         Command::Serve(Box::new(config), file)
     };
-    // A tool needs the storage's keys alone: what else a server is refused for does not stop it.
+    // A tool needs only the storage's keys: a configuration that a server would refuse for other
+    // reasons does not stop it.
     let run = |tool: Tool, args: ToolArgs| {
         let file = args.file.config.or(before.clone());
         let read =
