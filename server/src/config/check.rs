@@ -1,4 +1,5 @@
-//! What does not go together is refused before anything opens; what is legal but dangerous is said.
+//! Checks of the configuration: a combination that cannot work is refused before anything opens,
+//! and a legal but dangerous one gets a notice.
 //!
 //! Long because each rule stands with its text and its cases.
 
@@ -14,18 +15,20 @@ use super::sections::{CodeVerifier, Role, StorageKind};
 use crate::cluster::{Caller, ClusterId, check_address};
 use gimlet_transport::origins::Origins;
 
-/// Something legal that an operator should know: logged loudly at start.
+/// A legal setting that an operator should know of: logged as a warning at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice(pub &'static str);
 
-/// Bytes a frame may have, less what surrounds a message's content in it: envelope, profile, seq.
+/// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
+/// profile, seq.
 const CONTENT_MAX: usize = 60 * 1024;
 
 /// The smallest page cache of sled: below it every read goes to the file.
 const LEAST_CACHE: u64 = 1 << 20;
 
 impl Config {
-    /// Refuses what cannot work or must not run; returns what should be said aloud.
+    /// Refuses a configuration that cannot work or must not run; returns the notices for the
+    /// operator.
     pub fn check(&self) -> Result<Vec<Notice>, ConfigError> {
         let mut problems = Vec::new();
         self.check_roles_and_cluster(&mut problems);
@@ -45,9 +48,9 @@ impl Config {
         ))
     }
 
-    /// Whether this is a development run: 000000 signs in any phone number, uploads need no
-    /// sign-in, and what came through a proxy is refused. It is asked for and never inferred from
-    /// an address: a proxy on this machine reaches loopback listeners for the whole world.
+    /// Returns whether this is a development run: 000000 signs in any phone number, uploads need no
+    /// sign-in, and requests through a proxy are refused. It must be chosen and is never inferred
+    /// from an address: a proxy on this machine reaches loopback listeners for the whole world.
     #[must_use]
     pub fn is_development(&self) -> bool {
         self.business.code_verifier == CodeVerifier::Development
@@ -489,7 +492,7 @@ mod tests {
         config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
         let notices = config.check().unwrap();
         assert!(!config.is_development());
-        // Behind a proxy nobody reaches 127.0.0.1: the addresses of uploads would be wrong.
+        // Behind a proxy, clients cannot reach 127.0.0.1: the addresses of uploads would be wrong.
         assert!(notices.iter().any(|n| n.0.contains("http.public_url")));
     }
 
@@ -555,7 +558,7 @@ mod tests {
         let mut config = Config::default();
         connect(&mut config);
         config.cluster.logic = vec!["logic-1:50000".into(), "10.0.0.2:50000".into()];
-        // No development code where no accounts are.
+        // A process without accounts needs no code verifier.
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
         assert_eq!(config.check().map(|notices| notices.len()).ok(), Some(0));
         assert!(config.opened().http.is_none() && config.opened().grpc.is_empty());

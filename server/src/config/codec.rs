@@ -1,7 +1,7 @@
-//! How values are written and read: one codec a kind, from text and back.
+//! Codecs for the values of the configuration: one per kind of value, from text and back.
 //!
-//! Both layers, file and environment, come through here as text, so a value means the same in each.
-//! A failed parse says what would be right; the caller adds key and value.
+//! Both layers, file and environment, pass through here as text, so a value means the same in each.
+//! A failed parse says what would be right; the caller adds the key and the value.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,12 +16,12 @@ use super::sections::{
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that needs it.
+    /// Returns the value itself, for the one place that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -183,7 +183,7 @@ pub(super) mod text {
     }
 }
 
-/// Text that is not set when it is empty.
+/// Text that counts as not set when it is empty.
 pub(super) mod maybe {
     #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
     pub(in crate::config) fn parse(text: &str) -> Result<Option<String>, String> {
@@ -197,7 +197,7 @@ pub(super) mod maybe {
     }
 }
 
-/// An address that is not set when it is empty.
+/// An address that counts as not set when it is empty.
 pub(super) mod url {
     pub(in crate::config) use super::maybe::parse;
 
@@ -210,7 +210,7 @@ pub(super) mod url {
     }
 }
 
-/// `http://name:password@host/` as `http://***@host/`.
+/// Masks the credentials: `http://name:password@host/` becomes `http://***@host/`.
 pub(super) fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -252,15 +252,16 @@ pub(super) mod secret_url {
     }
 }
 
-/// `mysql://name:password@host/db?x=y` as `mysql://name:***@host/db?x=y`: an operator wants to see
-/// which server it is. What does not read like an address is masked whole.
+/// Masks the password only, because an operator wants to see which server it is:
+/// `mysql://name:password@host/db?x=y` becomes `mysql://name:***@host/db?x=y`. A text that is not
+/// an address is masked whole.
 pub(super) fn password_masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".to_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    // A password with a bare / in it ends the authority too early: nothing of it may show.
+    // A password with a bare / in it ends the authority too early: no part of it may show.
     let (before, _) = path.split_once('?').unwrap_or((path, ""));
     let Some((user, host)) = authority.rsplit_once('@') else {
         return match before.rsplit_once('@') {
@@ -278,7 +279,7 @@ pub(super) fn password_masked(url: &str) -> String {
     }
 }
 
-/// The query's values masked whose names speak of a secret.
+/// Masks the values of a query whose names suggest a secret.
 fn query_masked(path: &str) -> String {
     let Some((path, query)) = path.split_once('?') else {
         return path.to_owned();
@@ -372,7 +373,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     })
 }
 
-/// Who checks codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
+/// The checker of verification codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
 pub(super) mod verifier {
     use super::{CodeVerifier, Secret};
 
@@ -413,7 +414,7 @@ pub(super) mod verifier {
     }
 }
 
-/// Values with a fixed set of names.
+/// An enum whose values have fixed names.
 pub(super) trait Choice: Copy + PartialEq + 'static {
     const NAMES: &'static [(&'static str, Self)];
 }
