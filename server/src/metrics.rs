@@ -1,7 +1,7 @@
-//! What operators can count: a Prometheus recorder of this server's own, so that two servers in one
-//! process (and the program that embeds them) do not mix.
+//! Metrics for operators: a Prometheus recorder of this server's own, so that two servers in one
+//! process (and the program that embeds them) do not mix their values.
 //!
-//! Counters that core keeps are read at scrape time; requests are counted as they end.
+//! Counters of core are read at scrape time; requests are counted as they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A recorder with every metric described.
+    /// Creates a recorder with every metric described.
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new();
         let builder = builder
@@ -68,36 +68,36 @@ impl Metrics {
         });
     }
 
-    /// Sets a gauge to what was read elsewhere.
+    /// Sets a gauge to a value that is kept elsewhere.
     pub(crate) fn gauge(&self, name: &'static str, value: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name).set(value as f64));
     }
 
-    /// Sets one of a family of gauges, by a label, to what was read elsewhere.
+    /// Sets one gauge of a family, selected by a label, to a value that is kept elsewhere.
     pub(crate) fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name, &labels).set(value as f64));
     }
 
-    /// Sets a counter to what is kept elsewhere.
+    /// Sets a counter to a value that is kept elsewhere.
     pub(crate) fn counter(&self, name: &'static str, value: u64) {
         self.with(|| counter!(name).absolute(value));
     }
 
-    /// Sets one of a family of counters, by a label, to what is kept elsewhere.
+    /// Sets one counter of a family, selected by a label, to a value that is kept elsewhere.
     pub(crate) fn counter_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         self.with(|| counter!(name, &labels).absolute(value));
     }
 
-    /// Everything, as Prometheus reads it.
+    /// Renders all metrics in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
     }
 
-    /// Folds what has gathered; called from time to time so that it does not grow.
+    /// Drains the histograms' samples into buckets; called regularly so that they do not grow.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
     }

@@ -24,7 +24,7 @@ pub fn verify(config: &Config, backup: Option<&Path>, step: Step<'_>) -> Result<
             let runtime = tokio::runtime::Runtime::new().map_err(ToolError::io("cannot start"))?;
             let settings = crate::storage::mysql_config(config);
             let each = |at, of| {
-                // What is read is small; there is nothing to give up.
+                // These queries are short, so a cancellation is ignored.
                 let _ = step(Progress::Question(at, of));
             };
             Ok(runtime.block_on(gimlet_storage_mysql::verify(&settings, each))?)
@@ -57,7 +57,7 @@ fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
     Ok(gimlet_storage_sled::verify(&settings, each)?)
 }
 
-/// Checks a backup: it is put back beside its file, and removed again.
+/// Checks a backup: it is restored beside its file, and removed again.
 #[cfg(all(unix, feature = "sled"))]
 fn sled_backup(config: &Config, file: &Path, step: Step<'_>) -> Result<Report, ToolError> {
     let beside = file.parent().filter(|it| !it.as_os_str().is_empty());
