@@ -10,8 +10,8 @@ use gimlet_server::config::{ConfigError, TEMPLATE};
 
 use crate::tool::Tool;
 
-/// An instant-messaging server. Without a command it serves: alone, on an embedded database under
-/// ./data, reachable from this machine only. `gimlet chat` talks to it.
+/// An instant-messaging server. Without a command it runs a single server with an embedded database
+/// under ./data, reachable from this machine only. `gimlet chat` connects to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "gimlet",
@@ -35,30 +35,30 @@ enum Verb {
     Migrate(File),
     /// Writes a backup of the embedded storage to one file, also while a server uses it.
     ///
-    /// The file holds every row as of one moment, and the uploaded files. Exit code 0: it is whole
-    /// and on disk; 1: it was not made. MySQL is backed up with its own means.
+    /// The file contains every row as of one moment, and the uploaded files. Exit code 0: it is
+    /// complete and on disk; 1: it was not made. Back MySQL up with its own tools.
     #[cfg(all(unix, feature = "sled"))]
     Backup(BackupArgs),
-    /// Puts a backup into an empty data directory, under a new epoch.
+    /// Restores a backup into an empty data directory, under a new epoch.
     ///
     /// Clients that speak gimlet's extension start over by themselves. Exit code 0: the storage is
-    /// ready to be started; 1: nothing was restored.
+    /// ready for a start; 1: nothing was restored.
     #[cfg(all(unix, feature = "sled"))]
     Restore(RestoreArgs),
-    /// Ends the history of the storage: clients of the extension start over from nothing.
+    /// Ends the history of the storage: clients of the extension start over without their state.
     ///
-    /// For every kind of storage that lasts, also while servers use it. Needed after MySQL was put
-    /// back to an earlier moment; `gimlet restore` does it by itself.
+    /// Works on every persistent storage, also while servers use it. Needed after MySQL was restored
+    /// to an earlier moment; `gimlet restore` does it by itself.
     NewEpoch(ToolArgs),
     /// Reads the whole storage, or a backup, and checks every law that can be checked at rest.
     ///
-    /// MySQL may be in use; an embedded storage must not, but a backup of it can be checked. Exit
-    /// code 0: nothing was found; 3: something was; 1: it could not be read.
+    /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked. Exit
+    /// code 0: no findings; 3: findings; 1: it could not be read.
     Verify(VerifyArgs),
-    /// Chats in the terminal, by a running server.
+    /// Chats in the terminal through a running server.
     #[cfg(feature = "chat")]
     Chat(gimlet_chat::Args),
-    /// Checks the configuration and prints what would be in force, secrets masked.
+    /// Checks the configuration and prints the effective values, secrets masked.
     CheckConfig(File),
     /// Commands about the configuration.
     Config {
@@ -85,7 +85,7 @@ struct ToolArgs {
 #[cfg(all(unix, feature = "sled"))]
 #[derive(Debug, Args)]
 struct BackupArgs {
-    /// The file to be written; it must not exist. - is standard output.
+    /// The file to write; it must not exist. - is standard output.
     #[arg(value_name = "FILE")]
     to: PathBuf,
     #[command(flatten)]
@@ -104,7 +104,7 @@ struct RestoreArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// A backup to be checked instead of the storage; it is unpacked beside its file for the time.
+    /// A backup to check instead of the storage; it is unpacked beside its file and removed again.
     #[arg(value_name = "BACKUP")]
     backup: Option<PathBuf>,
     #[command(flatten)]
@@ -113,7 +113,7 @@ struct VerifyArgs {
 
 #[derive(Debug, Args)]
 struct File {
-    /// A configuration file (TOML); the environment wins over it.
+    /// A configuration file (TOML); the environment takes precedence over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

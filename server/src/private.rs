@@ -54,7 +54,7 @@ const FILE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
 
 /// Closes a directory first, then everything in it; returns the number of files. In this order,
-/// because nobody may enter while the rest is being closed.
+/// so that others cannot enter while the rest is being closed.
 #[cfg(unix)]
 fn close(dir: &Path) -> io::Result<u64> {
     use std::os::unix::fs::PermissionsExt as _;

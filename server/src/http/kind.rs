@@ -162,7 +162,7 @@ fn by_content(head: &[u8]) -> Option<&'static str> {
         // Some messengers put a byte before the header.
         _ if head.starts_with(b"#!SILK") || head.starts_with(b"\x02#!SILK") => Some("silk"),
         _ if head.starts_with(b"{\\rtf") => Some("rtf"),
-        // The two checks belong together: "BM" alone begins many a text; in a bitmap the bytes 6 to
+        // The two checks belong together: "BM" alone begins many texts; in a bitmap the bytes 6 to
         // 9 are reserved and 0.
         _ if head.starts_with(b"BM") && at(6, 10) == [0; 4] => Some("bmp"),
         _ => None,

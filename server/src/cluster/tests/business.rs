@@ -1,4 +1,4 @@
-//! A business server of somebody else, working and failing.
+//! A third-party business server, working and failing.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
