@@ -101,13 +101,13 @@ async fn accept(
                         let (ends, handed_on) = (ends.clone(), handed_on.clone());
                         tasks.spawn(hear(stream, peer, place, ends, handed_on));
                     }
-                    Err(full) => tracing::debug!(%peer, ?full, "a gRPC connection too many"),
+                    Err(full) => tracing::debug!(%peer, ?full, "gRPC connection limit reached"),
                 }
             }
             Err(error) => {
                 // A failed accept leaves the connection in the system's queue: without a pause the
                 // loop would spin.
-                gimlet_core::warn_rated!(%error, "cannot accept gRPC connections for the moment");
+                gimlet_core::warn_rated!(%error, "accept failed on a gRPC listener, retrying");
                 tokio::select! {
                     () = ends.stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}
@@ -143,14 +143,14 @@ async fn hear(
         return crate::http::refuse_proxy(stream).await;
     }
     if first != PREFACE {
-        tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
+        tracing::debug!(%peer, "gRPC connection did not start with the HTTP/2 preface");
         if let Some(foreign @ (Foreign::Http1 | Foreign::Tls)) = Foreign::of(first) {
             refuse(stream, &foreign.answer(WRONG_PORT)).await;
         }
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        tracing::debug!(%peer, %error, "TCP_NODELAY not set");
     }
     // The preface is consumed from the socket, and tonic expects it: `poll_read` replays it.
     let held = Held {

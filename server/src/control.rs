@@ -115,12 +115,12 @@ pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
                 let (control, stop) = (control.clone(), ends.stop.clone());
                 tasks.spawn(async move {
                     if let Err(error) = answer(stream, control, stop).await {
-                        tracing::debug!(%error, "a tool went away");
+                        tracing::debug!(%error, "the connection of a tool failed");
                     }
                 });
             }
             Err(error) => {
-                gimlet_core::warn_rated!(%error, "cannot accept tools for the moment");
+                gimlet_core::warn_rated!(%error, "accept failed on the control socket, retrying");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
@@ -195,7 +195,7 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
     };
     let mut out = io::BufWriter::with_capacity(256 << 10, stream);
     out.write_all(b"ok\n")?;
-    tracing::info!("backup begun");
+    tracing::info!("backup started");
     let mut writer = sled::Writer::new(out)?;
     let look = |_| {
         if stop.is_cancelled() {
@@ -215,7 +215,7 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
             Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "backup given up");
+            tracing::error!(%error, "backup failed");
             writer.fail(&error.to_string())
         }
     }

@@ -121,7 +121,7 @@ impl App {
     async fn announce(&self, watch: &Watch) {
         let delay = self.config.stop.delay;
         if !delay.is_zero() {
-            tracing::info!(?delay, "not ready any more; serving on for stop.delay");
+            tracing::info!(?delay, "not ready, still serving for stop.delay");
             tokio::select! {
                 _ = watch.failed() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -142,11 +142,11 @@ impl App {
         running.tasks.close();
         if timeout_at(until, running.tasks.wait()).await.is_err() {
             let left = running.tasks.len();
-            tracing::info!(left, "stop.grace is over; what is left is cut");
+            tracing::info!(left, "stop.grace elapsed, closing the rest by force");
             running.ends.cut.cancel();
             if timeout(CUT, running.tasks.wait()).await.is_err() {
                 let left = running.tasks.len();
-                tracing::warn!(left, "some tasks did not end although they were cut");
+                tracing::warn!(left, "tasks still running after the forced close");
             }
         }
         // The roles stop after the connections and calls, which are the source of new sends and

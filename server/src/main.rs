@@ -120,7 +120,7 @@ fn migrate(config: &Config) -> ExitCode {
     };
     match runtime.block_on(gimlet_server::migrate(config)) {
         Ok(()) => {
-            hello::say("the tables are those of this version");
+            hello::say("the tables are up to date with this version");
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error.to_string()),

@@ -174,11 +174,11 @@ const GAUGES: &[(&str, &str)] = &[
 const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_parcels_dropped_total",
-        "Pushes to other nodes dropped: their readers get them from the inbox",
+        "Pushes to other nodes dropped: their recipients read them from the inbox",
     ),
     (
         "gimlet_business_failures_total",
-        "Calls that the business role elsewhere did not answer, or not with sense",
+        "Calls that a remote business role did not answer, or answered with invalid data",
     ),
     (
         "gimlet_dependency_failures_total",
@@ -199,7 +199,7 @@ const COUNTERS: &[(&str, &str)] = &[
         "process_cpu_seconds_total",
         "CPU time of the process, user and system",
     ),
-    ("gimlet_undecodable_total", "Frames that were no packets"),
+    ("gimlet_undecodable_total", "Frames that could not be decoded"),
     (
         "gimlet_socket_refusals_total",
         "Packets answered with a code other than 0",
@@ -210,7 +210,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "gimlet_turned_away_total",
-        "Connections of clients for which there was no place",
+        "Client connections rejected at a limit",
     ),
     (
         "gimlet_lags_total",

@@ -32,14 +32,14 @@ pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
                     cancelled.cancel();
                 }
                 (Signal::Stop, Some(first)) if first.elapsed() < SAME_SIGNAL => {
-                    tracing::debug!("a second signal within half a second is the same order");
+                    tracing::debug!("second signal within half a second, ignored");
                 }
                 (Signal::Stop, Some(_)) => {
                     crate::hello::complain("stopped at once by a second signal");
                     std::process::exit(IMPATIENT);
                 }
                 (Signal::HangUp, None) if terminal.is_gone() => {
-                    tracing::info!("the terminal was closed");
+                    tracing::info!("terminal closed, stopping");
                     stopping = Some(Instant::now());
                     cancelled.cancel();
                 }
@@ -140,8 +140,8 @@ impl Signals {
 /// Raises the soft limit of descriptors to the hard one: each connection is one.
 pub(crate) fn raise_descriptors() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "descriptors"),
-        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+        Ok(limit) => tracing::debug!(limit, "descriptor limit raised"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 

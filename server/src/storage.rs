@@ -177,7 +177,7 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
     // On a blocking thread, because recovery reads the whole log.
     let opened = tokio::task::spawn_blocking(move || sled::open(&settings, clock)).await;
     let opened = opened
-        .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
+        .map_err(|panic| StartError::Storage(format!("opening the storage panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
     #[cfg(unix)]

@@ -55,7 +55,7 @@ impl Notifier {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(state.as_bytes())
         {
-            tracing::debug!(%error, "systemd was not told");
+            tracing::debug!(%error, "systemd not notified");
         }
         #[cfg(not(unix))]
         drop(state);

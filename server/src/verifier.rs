@@ -63,7 +63,7 @@ impl HttpVerifier {
             .body(Full::new(Bytes::from(body)))?;
         tokio::select! {
             answer = sender.send_request(request) => Ok(answer?.status()),
-            ended = connection => Err(ended.err().map_or("it hung up".into(), Into::into)),
+            ended = connection => Err(ended.err().map_or("it closed the connection".into(), Into::into)),
         }
     }
 }
@@ -79,7 +79,7 @@ impl CodeVerifier for HttpVerifier {
                 Err(Refusal::Unavailable)
             }
             Err(error) => {
-                gimlet_core::warn_rated!(error, "the code verifier could not be asked");
+                gimlet_core::warn_rated!(error, "the call to the code verifier failed");
                 Err(Refusal::Unavailable)
             }
         }

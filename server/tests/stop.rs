@@ -45,7 +45,7 @@ fn two_signals_at_once_are_one_order_to_drain() {
     for (pair, running, _upload) in all {
         let (status, log) = running.wait();
         assert_eq!(status.code(), Some(0), "{pair:?}: {log}");
-        assert!(log.contains("what is left is cut"), "it drained: {log}");
+        assert!(log.contains("closing the rest by force"), "it drained: {log}");
     }
 }
 
@@ -70,9 +70,9 @@ fn what_is_left_after_the_grace_is_cut_and_the_storage_closes() {
     running.signal("-TERM");
     let (status, log) = running.wait();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("what is left is cut"), "{log}");
+    assert!(log.contains("closing the rest by force"), "{log}");
     assert!(
-        !log.contains("still in use") && !log.contains("did not end"),
+        !log.contains("still in use") && !log.contains("after the forced close"),
         "{log}"
     );
     let mut rest = Vec::new();

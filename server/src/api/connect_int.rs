@@ -58,8 +58,8 @@ impl Connect {
             // another.
             _ => {
                 return Err(Refusal::bad(format!(
-                    "device {device} is signed in as {} users; set user_id to the one that is \
-                     meant",
+                    "device {device} is signed in as {} users; set user_id to the \
+                     intended one",
                     here.len()
                 )));
             }

@@ -107,11 +107,11 @@ fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
     let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
     let user = number("user_id").and_then(UserId::from_wire);
     let user = user.ok_or(Refusal::Unauthorized(
-        "the metadata user_id is missing or no id",
+        "the metadata user_id is missing or not an id",
     ))?;
     let device = number("device_id").and_then(DeviceId::from_wire);
     let device = device.ok_or(Refusal::Unauthorized(
-        "the metadata device_id is missing or no id",
+        "the metadata device_id is missing or not an id",
     ))?;
     let token = text(headers, "token");
     let token = token.ok_or(Refusal::Unauthorized("the metadata token is missing"))?;

@@ -1,5 +1,5 @@
-//! `Business` over gim's `BusinessInt`: the client for a business role in another process, served by
-//! gimlet or by a third-party backend.
+//! `Business` over gim's `BusinessInt`: the client for a business role in another process, served
+//! by gimlet or by a third-party backend.
 //!
 //! Code 10000 (and gRPC's own 16, for servers that cannot send 10000) refuses a token. Everything
 //! else that is not an answer, and an answer that contradicts itself, counts as a failed call, and
@@ -76,7 +76,7 @@ enum Trouble {
     Late,
     #[error("it answered {}: {}", raw_status::code(.0), .0.message())]
     Status(Status),
-    #[error("it refused the cluster's secret: set GIMLET_CLUSTER__SECRET alike on both")]
+    #[error("it refused the cluster's secret: set the same GIMLET_CLUSTER__SECRET on both")]
     Secret,
     #[error("{0}")]
     Nonsense(String),
@@ -230,7 +230,7 @@ fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>
 /// Converts the users of an answer, if it is consistent.
 fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<UserInfo>, Trouble> {
     let known = users.into_iter().map(|(key, user)| {
-        let nonsense = |what: &str| Trouble::Nonsense(format!("its answer makes no sense: {what}"));
+        let nonsense = |what: &str| Trouble::Nonsense(format!("its answer is inconsistent: {what}"));
         if user.user_id != 0 && user.user_id != key {
             return Err(nonsense(&format!(
                 "under the key {key} it describes user {}",
@@ -239,10 +239,10 @@ fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<U
         }
         if !asked.contains(&key) {
             return Err(nonsense(&format!(
-                "it describes user {key}, who was not asked for"
+                "it describes user {key}, which was not requested"
             )));
         }
-        let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is no user id")))?;
+        let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
         Ok(UserInfo {
             user: id,
             profile: Profile {
@@ -337,6 +337,6 @@ mod tests {
             swapped.contains("under the key 1") && swapped.contains("user 2"),
             "{swapped}"
         );
-        assert!(read(3, 3).unwrap_err().to_string().contains("not asked"));
+        assert!(read(3, 3).unwrap_err().to_string().contains("not requested"));
     }
 }

@@ -150,7 +150,7 @@ fn uri(address: &str) -> String {
 /// # Errors
 /// The text says what would be right.
 pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
-    const WANTED: &str = "write host:port, such as 10.0.0.5:50000 or logic-1.internal:50000";
+    const WANTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
     if !address.starts_with("http://") {
         return Err(
@@ -194,7 +194,7 @@ fn check_version(metadata: &MetadataMap) -> Result<(), Status> {
     let spoken = spoken.unwrap_or("none");
     Err(Status::failed_precondition(format!(
         "the caller speaks version {spoken} of gimlet.node.v1 and this node version {VERSION}; \
-         run nodes of releases that stand side by side"
+         run nodes of adjacent releases"
     )))
 }
 

@@ -73,7 +73,7 @@ impl ConnectServer {
                     gimlet_core::info_rated!(
                         from,
                         why,
-                        "a node's pushes broke off; heads are compared"
+                        "a node's stream of pushes broke, comparing heads"
                     );
                     self.gateway.check_all();
                     return;
@@ -88,7 +88,7 @@ impl ConnectServer {
             match convert::parcel_in(parcel) {
                 Ok(parcel) => read.push(parcel),
                 Err(error) => {
-                    gimlet_core::error_rated!(from, %error, "a node sent a parcel that cannot be read");
+                    gimlet_core::error_rated!(from, %error, "received an unreadable delivery batch from a node");
                     self.gateway.check_all();
                 }
             }
@@ -112,15 +112,15 @@ impl ConnectNode for ConnectServer {
         check_caller(request.metadata(), &self.cluster)?;
         let mut requests = request.into_inner();
         let first = timeout(HELLO, requests.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello was received in time"))??;
         let Some(What::Hello(hello)) = first.and_then(|it| it.what) else {
-            return Err(Status::invalid_argument("a stream begins with hello"));
+            return Err(Status::invalid_argument("a stream must begin with hello"));
         };
         // Routes of an earlier run of this node may still be in the store; pushes for them must not
         // reach the connections of this run.
         if hello.boot != self.here.boot {
             return Err(Status::not_found(
-                "the run of this node that is meant has ended",
+                "the addressed run of this node has ended",
             ));
         }
         // The reply stream says once that this stream was accepted. It ends with `word`, so the

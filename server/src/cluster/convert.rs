@@ -15,7 +15,7 @@ use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
 
 /// The field that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is missing or makes no sense")]
+#[error("{0} is missing or invalid")]
 pub(super) struct Nonsense(pub(super) &'static str);
 
 /// Converts to whole milliseconds, at least one: 0 means that the time is not known.

@@ -248,7 +248,7 @@ impl Lane {
         let sending = match convert::send_in(request) {
             Ok((sender, draft)) => self.logic.send(sender, draft),
             Err(error) => {
-                gimlet_core::error_rated!(%error, "a connect node sent what cannot be read");
+                gimlet_core::error_rated!(%error, "received an unreadable send from a connect node");
                 Sending::done(Err(Refusal::Internal))
             }
         };

@@ -90,7 +90,7 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
         },
     };
     decoded.unwrap_or_else(|| {
-        gimlet_core::error_rated!("a node refused without a reason this version knows");
+        gimlet_core::error_rated!("a node refused with a reason unknown to this version");
         Refusal::Internal
     })
 }

@@ -56,7 +56,7 @@ pub(super) mod duration {
         number
             .checked_mul(*millis)
             .map(Duration::from_millis)
-            .ok_or_else(|| "that is longer than can be counted".to_owned())
+            .ok_or_else(|| "that is longer than the longest duration".to_owned())
     }
 
     pub(in crate::config) fn show(value: &Duration) -> String {
@@ -92,7 +92,7 @@ pub(super) mod bytes {
         number
             .checked_mul(*factor)
             .and_then(|bytes| T::try_from(bytes).ok())
-            .ok_or_else(|| "that is larger than can be counted".to_owned())
+            .ok_or_else(|| "that is larger than the largest size".to_owned())
     }
 
     pub(in crate::config) fn show<T: Copy + TryInto<u64>>(value: &T) -> String {
@@ -126,7 +126,7 @@ pub(super) mod number {
     pub(in crate::config) fn parse<T: FromStr>(text: &str) -> Result<T, String> {
         text.trim()
             .parse()
-            .map_err(|_| "write a whole number, such as 100".to_owned())
+            .map_err(|_| "write a whole number, for example 100".to_owned())
     }
 
     pub(in crate::config) fn show<T: Display>(value: &T) -> String {
@@ -159,7 +159,7 @@ pub(super) mod path {
 
     pub(in crate::config) fn parse(text: &str) -> Result<PathBuf, String> {
         if text.is_empty() {
-            return Err("write a folder, such as ./data".into());
+            return Err("write a folder, for example ./data".into());
         }
         Ok(PathBuf::from(text))
     }
@@ -173,7 +173,7 @@ pub(super) mod path {
 pub(super) mod text {
     pub(in crate::config) fn parse(text: &str) -> Result<String, String> {
         if text.trim().is_empty() {
-            return Err("it may not be empty; leave the key out for the default".into());
+            return Err("it must not be empty; leave the key out for the default".into());
         }
         Ok(text.trim().to_owned())
     }
@@ -367,7 +367,7 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| {
-        "write an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 \
+        "write an IP address and a port, for example 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 \
          (port 0 takes a free one), or off"
             .to_owned()
     })
@@ -387,7 +387,7 @@ pub(super) mod verifier {
         }
         if let Some(code) = text.strip_prefix("fixed:") {
             if code.is_empty() {
-                return Err("write the code behind fixed:, such as fixed:248163".into());
+                return Err("write the code after fixed:, for example fixed:248163".into());
             }
             return Ok(CodeVerifier::Fixed(Secret::new(code)));
         }
@@ -396,7 +396,7 @@ pub(super) mod verifier {
         }
         if text.starts_with("https://") {
             return Err(
-                "this build asks verifiers over plain http only; put a local proxy that speaks \
+                "this build calls verifiers over plain http only; put a local proxy that speaks \
                  TLS in between and write its http:// address"
                     .into(),
             );

@@ -54,7 +54,7 @@ pub enum Problem {
 fn did_you_mean(key: Option<&str>) -> String {
     match key {
         Some(key) => format!("did you mean {key}?"),
-        None => "no key is like it; `gimlet config default` lists all keys".to_owned(),
+        None => "no known key is similar; `gimlet config default` lists all keys".to_owned(),
     }
 }
 

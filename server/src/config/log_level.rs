@@ -31,7 +31,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
         let part = part.trim();
         if part.is_empty() {
             return Err(format!(
-                "has an empty part; write {}, or a filter such as info,gimlet_core=debug",
+                "has an empty part; write {}, or a filter, for example info,gimlet_core=debug",
                 levels()
             ));
         }
@@ -86,7 +86,7 @@ fn unknown(word: &str, part: &str) -> String {
     }
     let meant = meant.map_or_else(String::new, |level| format!("did you mean {level}? "));
     format!(
-        "has \"{word}\" where a level is needed: {meant}write {}, or a filter such as \
+        "has \"{word}\" where a level is needed: {meant}write {}, or a filter, for example \
          info,gimlet_core=debug",
         levels()
     )

@@ -92,7 +92,7 @@ async fn upload(
     };
     // Taken after the sign-in check, so that strangers cannot use up the concurrent uploads.
     let _place = service.places.try_acquire().map_err(|_| {
-        Refused::Busy("too many uploads at this moment; try again in some seconds".into())
+        Refused::Busy("too many uploads in progress; try again in a few seconds".into())
     })?;
     let body = body.map_err(|error| {
         Refused::Bad(format!(

@@ -68,7 +68,7 @@ pub(crate) async fn serve(
                 // The permit is taken before the task is spawned: a rejected connection costs no
                 // task.
                 let Ok(place) = places.enter(peer) else {
-                    tracing::debug!(%peer, "an http connection too many");
+                    tracing::debug!(%peer, "HTTP connection limit reached");
                     continue;
                 };
                 let (router, ends) = (router.clone(), ends.clone());
@@ -135,7 +135,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: E
         first = first => first,
     };
     let Ok(Ok(read @ 1..)) = first else {
-        tracing::debug!(%peer, "http connection said nothing");
+        tracing::debug!(%peer, "http connection sent no data");
         return;
     };
     let first = bytes.get(..read).unwrap_or_default();

@@ -60,7 +60,7 @@ impl IntoResponse for Refused {
             ),
             Self::Unsupported => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "this kind of file is not kept; send an image, audio, video or a common document"
+                "this kind of file is not accepted; send an image, audio, video or a common document"
                     .into(),
             ),
             Self::Exceeded(Exceeded::Quota { each, wait }) => (

@@ -30,7 +30,7 @@ pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, Too
     let named = to.display();
     if to.exists() {
         let error = io::Error::from(io::ErrorKind::AlreadyExists);
-        return Err(ToolError::io(format!("{named} is not replaced"))(error));
+        return Err(ToolError::io(format!("will not overwrite {named}"))(error));
     }
     let parent = to.parent().filter(|it| !it.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
@@ -56,7 +56,7 @@ fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
     let dir = &config.data_dir;
     let asking = || {
         ToolError::io(format!(
-            "cannot ask the gimlet that has {} open",
+            "cannot reach the gimlet that has {} open",
             dir.display()
         ))
     };
@@ -90,7 +90,7 @@ fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
                 Frame::Data(_) => {}
             }
             summary.bytes = reader.bytes();
-            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("given up"))?;
+            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("cancelled"))?;
         }
         summary.bytes = reader.bytes();
     }

@@ -17,7 +17,7 @@ pub fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
             runtime.block_on(mysql(config))
         }
         other => Err(ToolError::Kind(format!(
-            "storage.kind = \"{}\" begins a new history whenever the process starts: start it again",
+            "storage.kind = \"{}\" begins a new history at each start of the process: restart it",
             kind(other)
         ))),
     }
@@ -35,7 +35,7 @@ fn sled(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
     let dir = &config.data_dir;
     let asking = || {
         ToolError::io(format!(
-            "cannot ask the gimlet that has {} open",
+            "cannot reach the gimlet that has {} open",
             dir.display()
         ))
     };

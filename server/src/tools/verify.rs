@@ -44,7 +44,7 @@ fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
         let what = format!("there is no data directory {}", dir.display());
         return Err(ToolError::io(what)(error));
     }
-    let asking = ToolError::io(format!("cannot look at {}", dir.display()));
+    let asking = ToolError::io(format!("cannot check whether {} is in use", dir.display()));
     if crate::control::connect(dir).map_err(asking)?.is_some() {
         return Err(ToolError::Kind(format!(
             "{} is in use: check a backup of it (gimlet backup FILE, then gimlet verify FILE), or stop \

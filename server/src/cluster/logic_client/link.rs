@@ -160,7 +160,7 @@ impl Link {
             self.close();
             match end {
                 End::Stopped => return,
-                End::Going => gimlet_core::info_rated!(node = self.address, "logic node goes away"),
+                End::Going => gimlet_core::info_rated!(node = self.address, "logic node is shutting down"),
                 End::Broken(why) if !told => {
                     told = true;
                     gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
@@ -247,7 +247,7 @@ fn answer(pending: &Pending, reply: node::SendReply) {
     let outcome = match reply.refusal {
         Some(refusal) => Err(decode(refusal)),
         None => convert::sent_in(reply.sent).map_err(|error| {
-            gimlet_core::error_rated!(%error, "a logic node answered what cannot be read");
+            gimlet_core::error_rated!(%error, "received an unreadable answer from a logic node");
             Refusal::Unknown
         }),
     };

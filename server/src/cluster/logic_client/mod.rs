@@ -63,7 +63,7 @@ pub(crate) struct RemoteLogic {
 enum Trouble {
     #[error("{0}")]
     Status(#[from] tonic::Status),
-    #[error("its answer cannot be read: {0}")]
+    #[error("its answer cannot be decoded: {0}")]
     Nonsense(#[from] Nonsense),
 }
 

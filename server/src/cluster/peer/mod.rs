@@ -133,7 +133,7 @@ impl Inner {
                 return;
             }
             if lock(&self.owed).heard(node, seat, generation) {
-                gimlet_core::info_rated!(%node, "a connect node has heard of all takeovers");
+                gimlet_core::info_rated!(%node, "connect node acknowledged all takeovers");
                 // The pushes withheld meanwhile are reported as missed, so that the node compares
                 // heads.
                 link.nudge();
@@ -178,7 +178,7 @@ impl Inner {
         }
         let channel = self.caller.channel(&node.name);
         let channel = channel.inspect_err(|error| {
-            gimlet_core::warn_rated!(%node, %error, "a node advertises what is no address");
+            gimlet_core::warn_rated!(%node, %error, "a node advertises an invalid address");
         });
         let (link, queued) = Link::new(self.here.name.clone(), node.clone(), channel.ok()?);
         let link = Arc::new(link);
@@ -228,7 +228,7 @@ impl Peer for RemotePeer {
             return;
         }
         if lock(&self.inner.owed).note(node, (user, device), generation) {
-            gimlet_core::warn_rated!(%node, "a connect node does not hear of a takeover; it is told again");
+            gimlet_core::warn_rated!(%node, "takeover not acknowledged by connect node, retrying");
         }
     }
 
