@@ -184,7 +184,9 @@ pub async fn build(config: Config) -> Result<App, StartError> {
 /// Makes the built-in business service.
 fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Builtin, StartError> {
     let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
-        StartError::Storage(format!("business.code_verifier is not an http address: {error}"))
+        StartError::Storage(format!(
+            "business.code_verifier is not an http address: {error}"
+        ))
     })?;
     let settings = BuiltinConfig {
         token_ttl: config.business.token_ttl,

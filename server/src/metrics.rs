@@ -199,7 +199,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "process_cpu_seconds_total",
         "CPU time of the process, user and system",
     ),
-    ("gimlet_undecodable_total", "Frames that could not be decoded"),
+    (
+        "gimlet_undecodable_total",
+        "Frames that could not be decoded",
+    ),
     (
         "gimlet_socket_refusals_total",
         "Packets answered with a code other than 0",

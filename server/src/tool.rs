@@ -148,7 +148,7 @@ impl Said {
         let all = report.findings.len() as u64 + report.more;
         let end = match (all, report.more) {
             (0, _) => "no findings: every law that can be checked holds".to_owned(),
-            (all, 0) => format!("{all} findings; restore a backup, or get advice before you use it further"),
+            (all, 0) => format!("{all} findings; restore a backup, or ask before further use"),
             (all, more) => format!("{all} findings, {more} of them not shown"),
         };
         text.push_str(&end);

@@ -45,7 +45,10 @@ fn two_signals_at_once_are_one_order_to_drain() {
     for (pair, running, _upload) in all {
         let (status, log) = running.wait();
         assert_eq!(status.code(), Some(0), "{pair:?}: {log}");
-        assert!(log.contains("closing the rest by force"), "it drained: {log}");
+        assert!(
+            log.contains("closing the rest by force"),
+            "it drained: {log}"
+        );
     }
 }
 

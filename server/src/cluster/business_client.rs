@@ -230,7 +230,8 @@ fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>
 /// Converts the users of an answer, if it is consistent.
 fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<UserInfo>, Trouble> {
     let known = users.into_iter().map(|(key, user)| {
-        let nonsense = |what: &str| Trouble::Nonsense(format!("its answer is inconsistent: {what}"));
+        let nonsense =
+            |what: &str| Trouble::Nonsense(format!("its answer is inconsistent: {what}"));
         if user.user_id != 0 && user.user_id != key {
             return Err(nonsense(&format!(
                 "under the key {key} it describes user {}",
@@ -242,7 +243,8 @@ fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<U
                 "it describes user {key}, which was not requested"
             )));
         }
-        let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
+        let id =
+            UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
         Ok(UserInfo {
             user: id,
             profile: Profile {
@@ -337,6 +339,11 @@ mod tests {
             swapped.contains("under the key 1") && swapped.contains("user 2"),
             "{swapped}"
         );
-        assert!(read(3, 3).unwrap_err().to_string().contains("not requested"));
+        assert!(
+            read(3, 3)
+                .unwrap_err()
+                .to_string()
+                .contains("not requested")
+        );
     }
 }

@@ -112,7 +112,8 @@ impl ConnectNode for ConnectServer {
         check_caller(request.metadata(), &self.cluster)?;
         let mut requests = request.into_inner();
         let first = timeout(HELLO, requests.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello was received in time"))??;
+        let first =
+            first.map_err(|_| Status::deadline_exceeded("no hello was received in time"))??;
         let Some(What::Hello(hello)) = first.and_then(|it| it.what) else {
             return Err(Status::invalid_argument("a stream must begin with hello"));
         };

@@ -103,7 +103,9 @@ impl Config {
         for (key, addresses) in all {
             for address in addresses {
                 if let Err(right) = check_address(address) {
-                    problems.push(format!("{key} = {address:?} is not a host:port address: {right}"));
+                    problems.push(format!(
+                        "{key} = {address:?} is not a host:port address: {right}"
+                    ));
                 }
             }
         }

@@ -160,7 +160,7 @@ impl Link {
             self.close();
             match end {
                 End::Stopped => return,
-                End::Going => gimlet_core::info_rated!(node = self.address, "logic node is shutting down"),
+                End::Going => gimlet_core::info_rated!(node = self.address, "logic node stopping"),
                 End::Broken(why) if !told => {
                     told = true;
                     gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
