@@ -85,6 +85,8 @@ impl App {
                 .tasks
                 .spawn(crate::control::serve(control, tasks, ends));
         }
+        // Not spawned: dropping this future at the stop ends the supervision of the readiness, so
+        // that it cannot overwrite `Draining`.
         let serving = async {
             // Clients are accepted only when the logic role can be reached: before that no sign-in
             // could succeed.
@@ -132,8 +134,9 @@ impl App {
     async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
         let until = Instant::now() + self.config.stop.grace;
         tracing::info!(connections = self.roles.connections(), "stopping");
-        // The stop comes before `close_all`: a connection that is accepted after `close_all` would
-        // not be told to come back.
+        // The stop comes before `close_all`. A sign-in first registers its connection and then
+        // checks the stop, so that each connection sees one of the two and its client is asked to
+        // come back.
         running.ends.stop.cancel();
         self.roles.close_all(self.config.stop.come_back);
         // The order matters. Close the tracker, since the wait ends only for a closed one; wait
@@ -251,6 +254,7 @@ impl App {
         });
         running.tasks.spawn(async move {
             let served = api.serve(listener, services, callers, (places, &tasks), ends);
+            // An orderly end returns `Ok`: only a failed listener ends the server.
             if let Err(error) = served.await {
                 // The channel has room for one failure, which is enough to end the server.
                 let _ = died.try_send(error.into());

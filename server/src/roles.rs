@@ -355,6 +355,7 @@ impl Roles {
     /// Stops the roles: queued sends are stored and answered, acks are written, the lease ends.
     /// Then the tasks that reach other nodes end, because the roles use them until the end.
     pub(crate) async fn stop(&self) {
+        // First core, then the cluster: the last sends, acks and pushes still need the other nodes.
         if let Some(node) = &self.node {
             node.stop().await;
         }

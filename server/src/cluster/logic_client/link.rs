@@ -149,6 +149,8 @@ impl Link {
             let end = match opened {
                 Ok(Ok((replies, pending))) => {
                     gimlet_core::info_rated!(node = self.address, "logic node reached");
+                    // A new outage starts with the short pause again, and its first failure is
+                    // logged again.
                     (pause, told) = (PAUSE.0, false);
                     self.pump(replies, &pending, &stop).await
                 }
@@ -202,6 +204,9 @@ impl Link {
         let _ = self.doubted.notified().now_or_never();
         let mut going = None;
         loop {
+            // The doubt is polled before the answers: a stream that still delivers other answers
+            // must be given up as well. The end of the shutdown time is last, so that an answer
+            // that is already here still counts.
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,

@@ -237,6 +237,8 @@ impl Link {
         tracing::debug!(node = %self.node, "stream to a connect node opened");
         loop {
             match replies.message().await {
+                // Only an accepted stream resets the pause: a node that refuses every stream is
+                // tried less and less often.
                 Ok(Some(_)) => *pause = PAUSE.0,
                 Ok(None) => return "it ended the stream".into(),
                 Err(status) => return status.message().to_owned(),

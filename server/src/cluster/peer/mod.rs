@@ -148,6 +148,8 @@ impl Inner {
     fn listed(&self, now: Vec<NodeId>) {
         let at = Instant::now();
         let mut nodes = lock(&self.nodes);
+        // Every listed node gets the current time, also a known one: `retain` below drops those
+        // that were not listed for `GRACE`.
         for node in now.into_iter().filter(|node| *node != self.here) {
             if nodes.insert(node.clone(), at).is_none() {
                 tracing::info!(%node, "connect node found");
