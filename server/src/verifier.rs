@@ -1,5 +1,5 @@
-//! Asks somebody else whether a verification code is right: `POST {"phone_number", "code"}`, where
-//! 200 is yes and 403 is no.
+//! Checks verification codes with an external service: `POST {"phone_number", "code"}`, answered by
+//! 200 for right and 403 for wrong.
 
 use std::sync::Arc;
 
@@ -14,11 +14,11 @@ use tokio::net::TcpStream;
 
 use crate::config;
 
-/// The configured verifier.
+/// Creates the configured verifier.
 pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>, http::Error> {
     Ok(match config {
         config::CodeVerifier::Development => Arc::new(FixedCode::default()),
-        // The check of the configuration refuses this where codes are checked.
+        // The check of the configuration refuses this for a process that checks codes.
         config::CodeVerifier::Unset => Arc::new(Nobody),
         config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
         config::CodeVerifier::Http(url) => Arc::new(HttpVerifier {
@@ -27,7 +27,7 @@ pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>,
     })
 }
 
-/// Accepts no code.
+/// A verifier that accepts no code.
 #[derive(Debug)]
 struct Nobody;
 
@@ -38,13 +38,13 @@ impl CodeVerifier for Nobody {
     }
 }
 
-/// A verifier behind an HTTP address. Core bounds how long it may take.
+/// A verifier behind an HTTP address. Core bounds the time that it may take.
 #[derive(Debug)]
 struct HttpVerifier {
     uri: Uri,
 }
 
-/// Whatever went wrong with asking.
+/// Any error of a call to the verifier.
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 impl HttpVerifier {
@@ -63,7 +63,7 @@ impl HttpVerifier {
             .body(Full::new(Bytes::from(body)))?;
         tokio::select! {
             answer = sender.send_request(request) => Ok(answer?.status()),
-            ended = connection => Err(ended.err().map_or("it hung up".into(), Into::into)),
+            ended = connection => Err(ended.err().map_or("it closed the connection".into(), Into::into)),
         }
     }
 }
@@ -79,7 +79,7 @@ impl CodeVerifier for HttpVerifier {
                 Err(Refusal::Unavailable)
             }
             Err(error) => {
-                gimlet_core::warn_rated!(error, "the code verifier could not be asked");
+                gimlet_core::warn_rated!(error, "the call to the code verifier failed");
                 Err(Refusal::Unavailable)
             }
         }

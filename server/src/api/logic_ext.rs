@@ -1,4 +1,5 @@
-//! `LogicExt`: what clients ask by gRPC. Each method converts, asks the service, converts back.
+//! `LogicExt`: the clients' gRPC service of the logic role. Each method converts, calls the
+//! service, and converts back.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,13 +26,13 @@ pub(super) struct Ext {
     registrations: Arc<Registrations>,
 }
 
-/// New devices of one address in a second, and at once.
+/// New devices of one address: per second, and as a burst.
 const ADDRESS_REGISTRATIONS: (u32, u32) = (20, 200);
-/// The same of all clients that are not known by an address, because a proxy on this machine stands
-/// for them.
+/// The same for all clients whose address is unknown because a proxy on this machine stands in
+/// front of them.
 const UNNAMED_REGISTRATIONS: (u32, u32) = (200, 2_000);
 
-/// Bounds registrations: anybody may make a device, and it is kept for ever.
+/// Bounds registrations: anyone may register a device, and it is kept forever.
 #[derive(Debug)]
 struct Registrations {
     addresses: Rate<IpAddr>,

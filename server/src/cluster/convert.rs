@@ -1,4 +1,5 @@
-//! Core's values and their records between nodes. What cannot be read is named, never guessed.
+//! Conversions between core's values and their records between nodes. A field that cannot be
+//! decoded is named, never guessed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +13,12 @@ use gimlet_core::store::{AckMark, Head};
 use gimlet_core::time::Timestamp;
 use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
 
-/// What could not be read.
+/// The field that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is missing or makes no sense")]
+#[error("{0} is missing or invalid")]
 pub(super) struct Nonsense(pub(super) &'static str);
 
-/// Whole milliseconds, at least one: 0 says that a time is not known.
+/// Converts to whole milliseconds, at least one: 0 means that the time is not known.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -280,7 +281,7 @@ pub(super) fn parcel_in(parcel: node::Parcel) -> Result<Parcel, Nonsense> {
     })
 }
 
-/// Bytes a parcel is counted as in a bounded queue.
+/// Bytes that a delivery batch counts for in a bounded queue.
 pub(super) fn parcel_weight(parcel: &Parcel) -> usize {
     const ENTRY: usize = 24;
     match parcel {
@@ -368,7 +369,7 @@ mod tests {
         assert_eq!(sent_in(Some(sent_out(&sent))), Ok(sent));
     }
 
-    /// A batch between nodes is one buffer; a message of it may stay long after the others.
+    /// A batch between nodes is one buffer; one of its messages may be kept long after the others.
     #[test]
     fn d9_what_came_from_a_node_keeps_nothing_of_its_buffer() {
         use prost::Message as _;

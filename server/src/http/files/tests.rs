@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 
-/// Lets in user 1 on device 2 with the token "t".
+/// Accepts user 1 on device 2 with the token "t".
 #[derive(Debug)]
 struct OneUser;
 
@@ -202,7 +202,7 @@ async fn a_name_that_the_server_did_not_make_is_not_found() {
     }
 }
 
-/// Asks for a file with these headers.
+/// Sends GET for a file with these headers.
 async fn get(router: &Router, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::get(path);
     for (name, value) in headers {
