@@ -62,6 +62,7 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         say("done")?;
     }
+    // Released first: a commit at the closed gate would hold up the stop.
     gate.release();
     shutdown.cancel();
     Ok(running.await??)

@@ -99,6 +99,8 @@ impl Ear {
         let Some(begun) = begun else { return };
         let watch = self.watch;
         shared.log().shown.push(Showing { watch, begun, at });
+        // Only a message whose send began after the fence is misdirected: earlier ones may have
+        // been in flight.
         let fence = *self.fence.lock().unwrap_or_else(PoisonError::into_inner);
         if fence.is_some_and(|fence| begun > fence) {
             let text = format!("{} reached a superseded connection", message.seq);

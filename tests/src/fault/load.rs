@@ -72,6 +72,7 @@ impl Load {
             .iter()
             .map(|node| node.ports().tcp)
             .collect();
+        // One proxy per connect node, which prefers that node and falls back to the others.
         let mut ways = Vec::new();
         for at in 0..tcp.len() {
             let mut nodes = tcp.clone();

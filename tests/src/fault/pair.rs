@@ -49,6 +49,7 @@ impl Pair {
             lead,
             url,
         };
+        // Both start with empty binary logs and equal GTID positions.
         for at in 0..2 {
             pair.sql(at).await.runs("RESET MASTER").await;
         }
@@ -130,6 +131,7 @@ impl Pair {
     pub async fn hands_over(&mut self) -> Instant {
         let (old, new) = (self.primary, 1 - self.primary);
         let mut before = self.sql(old).await;
+        // Read-only before the position is read: a later commit would be missing on the replica.
         before.runs("SET GLOBAL read_only = 1").await;
         let position = before.text("SELECT @@GLOBAL.gtid_binlog_pos", 0).await;
         self.has_caught_up(new, Some(position)).await;

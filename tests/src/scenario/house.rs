@@ -67,6 +67,7 @@ impl House {
             let addr = server.addrs().internal.expect("every role listens on it");
             addr.to_string()
         };
+        // Started from the inside out: each role needs the addresses of the nodes that it calls.
         let business = start(with(Role::Business)).await;
         let mut logic = with(Role::Logic);
         logic.cluster.business = vec![inside(&business)];
