@@ -277,14 +277,14 @@ class FimsServer(Server):
 def fims_settings_serve_fim(world):
     """fim's start-up, from RegisterDevice to a picture, by a server that is not a development run."""
     from gimclient.device import Device
-    from gimclient.world import World as Wire
+    from gimclient.fixture import Fixture as WireFixture
 
     world.server.remove()
     world.server = server = FimsServer(world.server.binary)
     server.start()
     settings = fims_settings()
     code = settings["GIMLET_BUSINESS__CODE_VERIFIER"].partition(":")[2]
-    wire = Wire(server)
+    wire = WireFixture(server)
     alice, bob = (Device(server, phone, code) for phone in ("13800000001", "13800000002"))
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
     bob.call("LogicExt.AgreeAddFriend", user_id=alice.user_id)
