@@ -14,6 +14,9 @@ use tokio::net::TcpStream;
 
 use crate::config;
 
+/// Largest head of an answer. The status alone decides: the body is not read.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
 /// Creates the configured verifier.
 pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>, http::Error> {
     Ok(match config {
@@ -53,8 +56,10 @@ impl HttpVerifier {
         let port = self.uri.port_u16().unwrap_or(80);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((bare, port)).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
         let body = serde_json::json!({ "phone_number": phone, "code": code }).to_string();
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::post(path)
