@@ -358,8 +358,17 @@ pub struct Phone {
 impl Phone {
     /// Connects, with a cursor of its own.
     pub async fn new(who: &Credentials, endpoint: Endpoint) -> Self {
+        Self::with_cursor(who, endpoint, Arc::default()).await
+    }
+
+    /// Connects with this cursor, which may know what an earlier connection was shown.
+    pub async fn with_cursor(
+        who: &Credentials,
+        endpoint: Endpoint,
+        cursor: Arc<MemoryCursor>,
+    ) -> Self {
         let mut options = Options::new(endpoint, who.clone());
-        options.cursor = Some(Arc::<MemoryCursor>::default());
+        options.cursor = Some(cursor);
         options.backoff_base = Duration::from_millis(20);
         options.backoff_cap = Duration::from_millis(300);
         let connected = soon("a connection", Client::connect(options)).await;

@@ -149,6 +149,16 @@ impl Pair {
         self.is_promoted(new).await
     }
 
+    /// Stops the replication, and the primary's wait for it: what the primary commits from now on is
+    /// lost if it dies.
+    pub async fn loses_its_follower(&mut self) {
+        let (primary, follower) = (self.primary, 1 - self.primary);
+        let alone = "SET GLOBAL rpl_semi_sync_master_enabled = 0";
+        self.sql(primary).await.runs(alone).await;
+        let mut follower = self.sql(follower).await;
+        follower.runs("STOP SLAVE IO_THREAD").await;
+    }
+
     /// Cuts every connection through the proxy.
     pub fn is_cut(&self) {
         self.lead.cut();

@@ -36,6 +36,12 @@ impl Caller {
         }
     }
 
+    /// Returns the user's credentials.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.who
+    }
+
     /// Makes one attempt at the node of this index, modulo the number of nodes.
     ///
     /// # Errors

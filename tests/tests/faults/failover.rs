@@ -12,10 +12,10 @@ use crate::stage::{APART, Stage, by_run, over};
 /// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
 /// Longest time from the new primary's appearance until everything is served.
-const PROMISE: Duration = Duration::from_secs(10);
+pub(crate) const PROMISE: Duration = Duration::from_secs(10);
 
 /// Starts two MariaDB servers, and a cluster over the current primary.
-async fn places(stage: &Stage) -> (Pair, Cluster) {
+pub(crate) async fn places(stage: &Stage) -> (Pair, Cluster) {
     let pair = Pair::new(&stage.shared).await;
     let cluster = over(&pair.url, &stage.shared.redis, APART).await;
     (pair, cluster)

@@ -13,6 +13,7 @@
 mod device;
 mod failover;
 mod group;
+mod lossy;
 mod mysql;
 mod node;
 mod redis;
@@ -58,6 +59,7 @@ const FAULTS: &[Fault] = faults![
     device::a_connect_node_freezes_while_its_devices_sign_in_elsewhere,
     failover::the_primary_is_handed_over_and_back,
     failover::the_primary_is_killed_and_its_replica_promoted,
+    lossy::a_replica_without_the_latest_commits_is_promoted,
     failover::the_master_of_sentinels_is_killed,
     failover::a_master_of_a_redis_cluster_is_killed,
     mysql::mysql_stops,
