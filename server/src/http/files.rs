@@ -61,9 +61,11 @@ struct Service {
 /// Builds the routes of the file service.
 pub(crate) fn router(files: Files) -> Router {
     let body = usize::try_from(files.max.saturating_add(FORM)).unwrap_or(usize::MAX);
+    let cors = super::cors::layer(files.origins.clone());
     Router::new()
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))
+        .layer(cors)
         .with_state(Arc::new(Service {
             quota: Quota::new(files.bounds),
             files,

@@ -4,6 +4,7 @@
 //! connection forever. This loop bounds the number of connections, the time until the first byte,
 //! the time of a header, and how slow the rest may be. It knows no route.
 
+mod cors;
 pub(crate) mod files;
 mod folder;
 mod kind;
