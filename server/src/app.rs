@@ -159,6 +159,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             stop: ends.stop.clone(),
             content: config.limits.node.content,
             development: config.is_development(),
+            device_registrations: config.limits.device_registrations,
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
             unread: Arc::default(),

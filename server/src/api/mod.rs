@@ -12,6 +12,7 @@ mod guard;
 mod lists;
 mod logic_ext;
 mod logic_int;
+mod registrations;
 #[cfg(test)]
 mod sizes;
 mod status;
@@ -50,6 +51,7 @@ use answers::Unread;
 use business::Accounts;
 use elsewhere::Served;
 use guard::{Gate, Guard};
+use registrations::Registrations;
 
 /// The largest request: the largest message with everything around it, and room to spare.
 const REQUEST_MAX: usize = 256 * 1024;
@@ -90,6 +92,8 @@ pub(crate) struct Api {
     pub(crate) content: usize,
     /// `true` if calls that came through a proxy are refused.
     pub(crate) development: bool,
+    /// Devices that one address may register in a second; 0 means no limit.
+    pub(crate) device_registrations: u32,
     /// Failed sign-ins that one address may have in a minute.
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
@@ -175,11 +179,12 @@ impl Api {
         };
         let gate = Gate::Clients(Tokens::new(business, Arc::clone(&self.failures)));
         if let Some(service) = self.roles.service.clone() {
+            let registrations = Registrations::new(self.device_registrations, self.development);
             guarded!(
                 listened,
                 gate,
                 REQUEST_MAX,
-                LogicExtServer(logic_ext::Ext::new(service, self.development))
+                LogicExtServer(logic_ext::Ext::new(service, registrations))
             );
         }
         if let Some(accounts) = self.accounts() {

@@ -348,6 +348,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Connections of one address, loopback exempt; 0 means no bound.
     pub per_address: usize,
+    /// Devices that one address may register in a second; 0 means no limit.
+    pub device_registrations: u32,
     /// A connection without a packet for this long is closed.
     pub idle: Duration,
     /// A connection that sends nothing after connecting is closed after this.
@@ -366,6 +368,7 @@ impl Default for Limits {
             node: gimlet_core::limits::Limits::default(),
             max_connections: 0,
             per_address: 1_000,
+            device_registrations: 20,
             idle: Duration::from_mins(11),
             silent_before_sign_in: Duration::from_secs(10),
             stuck: Duration::from_mins(2),

@@ -76,6 +76,7 @@ settings! {
     "rooms.total_bytes": bytes rooms.total_bytes;
     "limits.max_connections": number limits.max_connections;
     "limits.per_address": number limits.per_address;
+    "limits.device_registrations": number limits.device_registrations;
     "limits.idle": duration limits.idle;
     "limits.silent_before_sign_in": duration limits.silent_before_sign_in;
     "limits.stuck": duration limits.stuck;

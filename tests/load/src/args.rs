@@ -66,7 +66,8 @@ pub struct Common {
     /// The server's program; by default `gimlet` beside this one
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     pub gimlet: Option<PathBuf>,
-    /// A setting for the started server, such as `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated
+    /// A setting for the started server, for example `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated. An
+    /// empty value leaves the setting out, for a version that does not know it
     #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "server")]
     pub settings: Vec<String>,
     /// Leave the started server's limits at their defaults; without it those that protect it from its

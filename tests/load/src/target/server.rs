@@ -23,6 +23,7 @@ const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__SILENT_BEFORE_SIGN_IN", "60s"),
     ("GIMLET_LIMITS__FAILED_SIGN_INS", "1000000"),
     ("GIMLET_LIMITS__PER_ADDRESS", "0"),
+    ("GIMLET_LIMITS__DEVICE_REGISTRATIONS", "0"),
 ];
 
 /// Descriptors a server keeps for what is no client.
@@ -188,7 +189,10 @@ fn common(
             let why = format!("\"{setting}\" is none: say NAME=VALUE");
             Fault::new("--set", why)
         })?;
-        settings.push((name.to_owned(), value.to_owned()));
+        settings.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            settings.push((name.to_owned(), value.to_owned()));
+        }
     }
     Ok(settings)
 }
