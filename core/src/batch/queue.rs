@@ -1,11 +1,11 @@
 //! The queue in front of the batch writer: bounded, ordered for each sender, and fair between
 //! senders.
 //!
-//! While all waiting sends fit one batch, they stay in one list in the order of arrival, and the
-//! queue keeps no state per sender. A longer queue is sorted into *flows*, one per sender, which
-//! are served by start-time fair queueing: each flow gets an equal share of the store's work,
-//! measured in entries and content, however much it sends. A sender with few sends therefore
-//! overtakes many busy ones.
+//! While all waiting sends fit a few batches, they stay in one list in the order of arrival, and
+//! the queue keeps no state per sender: nobody waits for more than those batches. A longer queue
+//! is sorted into *flows*, one per sender, which are served by start-time fair queueing: each flow
+//! gets an equal share of the store's work, measured in entries and content, however much it
+//! sends. A sender with few sends therefore overtakes many busy ones.
 //!
 //! Admission is fair as well: a flow that already waits may take a quarter of the free space and
 //! nothing of the last eighth. A busy flow finds the queue full while a new flow is still admitted.
@@ -20,7 +20,7 @@ use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::map::Map;
 
-use super::waiting::{FlowKey, Waiting};
+use super::waiting::{BatchSize, FlowKey, Waiting};
 
 /// Divisor of the free space: the part that a flow with waiting sends may take.
 const FLOW_SHARE: usize = 4;
@@ -28,6 +28,9 @@ const FLOW_SHARE: usize = 4;
 const NEWCOMERS: usize = 8;
 /// Divisor of the bounds: below this part the queue admits every send.
 const LIGHT: usize = 4;
+/// Batches that may be served in the order of arrival; a longer queue is sorted into flows, which
+/// costs a tenth of a send in memory.
+const UNSORTED_BATCHES: usize = 4;
 /// Number of flows above which flows that are not ahead of their share are removed.
 const SWEEP_FLOWS_FROM: usize = 1_024;
 /// Minimum and maximum of the delay after which a refused sender may retry.
@@ -47,7 +50,11 @@ pub(super) struct QueueState {
     sends_max: usize,
     bytes_max: usize,
     /// Sends not yet sorted into flows, in the order of arrival.
-    arrivals: Vec<Waiting>,
+    arrivals: VecDeque<Waiting>,
+    /// Size of the arrivals.
+    arrived: BatchSize,
+    /// Limits of one batch.
+    batch: BatchSize,
     flows: Map<FlowKey, Flow>,
     /// Flows whose first send may be taken; the smallest start is next.
     order: BinaryHeap<Reverse<Turn>>,
@@ -103,7 +110,9 @@ impl SendQueue {
         let state = QueueState {
             sends_max: limits.send_queue.max(1),
             bytes_max: limits.send_queue_bytes,
-            arrivals: Vec::new(),
+            arrivals: VecDeque::new(),
+            arrived: BatchSize::default(),
+            batch: BatchSize::most(limits),
             flows: Map::default(),
             order: BinaryHeap::new(),
             virtual_time: 0,
@@ -142,7 +151,8 @@ impl SendQueue {
         }
         state.sends += 1;
         state.bytes += send.caller.bytes;
-        state.arrivals.push(send);
+        state.arrived.add(&send);
+        state.arrivals.push_back(send);
         let writer = state.writer.take();
         // Wake outside the lock, because the batch writer takes this lock first.
         drop(state);
@@ -221,34 +231,39 @@ impl QueueState {
         self.sends == 0
     }
 
-    /// Takes all waiting sends in the order of arrival; `None` if there are more than `most` or if
-    /// any of them was sorted into a flow.
-    pub(super) fn take_all(&mut self, most: usize) -> Option<Vec<Waiting>> {
-        if self.sends != self.arrivals.len() || self.sends > most {
+    /// Takes the next batch in the order of arrival; `None` if more than a few batches wait, or if
+    /// any waiting send was sorted into a flow.
+    ///
+    /// The rest stays where it is, under the same lock: a send that is admitted meanwhile must not
+    /// be sorted in front of an earlier one of its sender.
+    pub(super) fn take_unsorted(&mut self) -> Option<Vec<Waiting>> {
+        let is_short = self.arrived.is_within(&self.batch, UNSORTED_BATCHES);
+        if self.sends != self.arrivals.len() || !is_short {
             return None;
         }
-        self.sends = 0;
-        if !self.flows.is_empty() {
+        let mut taken = BatchSize::default();
+        let mut fitting = 0;
+        for send in &self.arrivals {
+            if !self.batch.fits(&taken, send) {
+                break;
+            }
+            taken.add(send);
+            fitting += 1;
+        }
+        self.sends -= fitting;
+        self.arrived.subtract(&taken);
+        if self.sends == 0 && !self.flows.is_empty() {
             // Nothing waits, so no flow is ahead of its share.
             self.flows.clear();
             self.virtual_time = 0;
         }
-        let next = Vec::with_capacity(self.arrivals.len());
-        Some(std::mem::replace(&mut self.arrivals, next))
-    }
-
-    /// Puts back the tail of what [`take_all`](Self::take_all) returned, in front of later
-    /// arrivals.
-    pub(super) fn put_back(&mut self, rest: impl Iterator<Item = Waiting>) {
-        for send in rest {
-            self.sends += 1;
-            self.sort_in(send);
-        }
+        Some(self.arrivals.drain(..fitting).collect())
     }
 
     /// Sorts the arrivals into flows.
     pub(super) fn sort(&mut self) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.arrived = BatchSize::default();
         for send in arrivals.drain(..) {
             self.sort_in(send);
         }

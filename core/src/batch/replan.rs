@@ -123,7 +123,7 @@ impl Replans {
             }
         }
         if let Ok(roster) = roster {
-            self.forget_old(now);
+            self.forget_old();
             if self.fresh.len() < FRESH_MAX {
                 self.fresh.insert(group, (roster, now));
             }
@@ -167,9 +167,11 @@ impl Replans {
     }
 
     /// Drops rosters that were read so long ago that every send in the queue was planned later.
-    pub(super) fn forget_old(&mut self, now: Instant) {
+    /// The batch writer calls this for each batch: while one is left, batches are not formed in the
+    /// order of arrival.
+    pub(super) fn forget_old(&mut self) {
         if !self.fresh.is_empty() {
-            let fresh_for = self.fresh_for;
+            let (now, fresh_for) = (Instant::now(), self.fresh_for);
             self.fresh.retain(|_, (_, read)| *read + fresh_for > now);
         }
     }

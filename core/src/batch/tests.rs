@@ -18,7 +18,10 @@ use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::seq::Seq;
 use crate::service::janitor::Janitor;
-use crate::store::{InboxSlice, JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
+use crate::service::roster::KnownRoster;
+use crate::store::{
+    InboxSlice, JobLease, JobPart, Kind, Roster, RosterVersion, StoreError, Stores,
+};
 use crate::time::Timestamp;
 
 /// Behavior of the next appends.
@@ -443,4 +446,61 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
         .map(|(_, seq)| seq.get())
         .collect();
     assert_eq!(heard, (1..=200).collect::<Vec<_>>());
+}
+
+/// Regression: the rest of a full batch went back into the queue under a second lock, and a send
+/// that was admitted in between passed it.
+#[test]
+fn the_rest_of_a_full_batch_stays_before_later_sends() {
+    let limits = Limits {
+        batch_sends: 8,
+        send_queue_bytes: 40 << 10,
+        ..Limits::default()
+    };
+    let queue = SendQueue::new(&limits);
+    let mut stubs = Vec::new();
+    let mut enter = |text: usize| {
+        let (append, envelope) = message_to(7, &text.to_string());
+        let (ticket, stub) = Ticket::new();
+        stubs.push(stub);
+        let send = Waiting::new(append, envelope, None, ticket);
+        queue.enter(send).unwrap();
+    };
+    (1..=9).for_each(&mut enter);
+    let mut taken = queue.lock().take_unsorted().unwrap();
+    assert_eq!(taken.len(), 8);
+    // More than a quarter of the bytes waits for answers: admission sorts the rest into flows.
+    (10..=13).for_each(&mut enter);
+    let mut waiting = queue.lock();
+    waiting.sort();
+    while let Some(flow) = waiting.next_flow() {
+        taken.extend(waiting.take_head(flow));
+    }
+    let texts: Vec<_> = taken
+        .iter()
+        .map(|it| &it.append.message.content.0[..])
+        .collect();
+    let expected: Vec<_> = (1..=13).map(|text: usize| text.to_string()).collect();
+    assert_eq!(
+        texts,
+        expected.iter().map(|it| it.as_bytes()).collect::<Vec<_>>()
+    );
+}
+
+/// Regression: one stale group send switched the order of arrival off for good.
+#[tokio::test(start_paused = true)]
+async fn a_roster_is_kept_no_longer_than_a_send_may_wait() {
+    let limits = Limits::default();
+    let rosters = Rosters::new(memory::stores().group, 1_000);
+    let group = GroupId::new(5).unwrap();
+    let mut replans = super::replan::Replans::new(rosters, limits.send_deadline);
+    let roster = KnownRoster::new(Roster {
+        version: RosterVersion(1),
+        members: Arc::from([]),
+    });
+    replans.plan_waiting(group, Ok(Arc::new(roster)), Instant::now());
+    assert!(!replans.is_idle());
+    tokio::time::advance(limits.send_deadline + Duration::from_millis(1)).await;
+    replans.forget_old();
+    assert!(replans.is_idle());
 }

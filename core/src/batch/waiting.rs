@@ -124,6 +124,20 @@ impl BatchSize {
                 && taken.bytes + send.content_bytes() <= self.bytes)
     }
 
+    /// Returns whether this is at most so many times a batch of these limits.
+    pub(super) const fn is_within(&self, batch: &Self, times: usize) -> bool {
+        self.sends <= batch.sends * times
+            && self.entries <= batch.entries * times
+            && self.bytes <= batch.bytes * times
+    }
+
+    /// Takes sends away that were added before.
+    pub(super) const fn subtract(&mut self, taken: &Self) {
+        self.sends -= taken.sends;
+        self.entries -= taken.entries;
+        self.bytes -= taken.bytes;
+    }
+
     pub(super) fn add(&mut self, send: &Waiting) {
         self.sends += 1;
         self.entries += send.entries();

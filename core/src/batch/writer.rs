@@ -168,9 +168,12 @@ impl BatchWriter {
                 closed = true;
                 self.queue.close();
             }
-            while self.running.len() < self.concurrency {
+            while self.running.len() < self.concurrency && (closed || !token.is_cancelled()) {
                 let Some(batch) = self.form() else { break };
                 self.start(batch).await;
+                // A store that answers at once never waits: without this, constant load would keep
+                // a thread of the runtime.
+                tokio::task::coop::consume_budget().await;
             }
             // After the start: the store works while the pushes are delivered.
             self.pushes.deliver();
@@ -209,11 +212,12 @@ impl BatchWriter {
         if let Some(seconds) = self.seconds_per_send.take() {
             waiting.note_pace(seconds);
         }
+        self.replans.forget_old();
         let nothing_holds = self.running.is_empty()
             && self.parked.flows.is_empty()
             && self.aside.is_idle()
             && self.replans.is_idle();
-        if nothing_holds && let Some(all) = waiting.take_all(self.most.sends) {
+        if nothing_holds && let Some(all) = waiting.take_unsorted() {
             drop(waiting);
             return self.whole(all);
         }
@@ -237,17 +241,6 @@ impl BatchWriter {
     /// Forms a batch from all waiting sends in the order of arrival. This is the common case:
     /// nothing is in flight, parked, deferred or being planned again.
     fn whole(&mut self, mut all: Vec<Waiting>) -> Option<Batch> {
-        let (mut taken, mut fitting) = (BatchSize::default(), 0);
-        for send in &all {
-            if !self.most.fits(&taken, send) {
-                break;
-            }
-            taken.add(send);
-            fitting += 1;
-        }
-        if fitting < all.len() {
-            self.queue.lock().put_back(all.drain(fitting..));
-        }
         all.retain(|send| {
             let started = send.caller.ticket.start();
             if !started {

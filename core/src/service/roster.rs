@@ -35,7 +35,7 @@ impl Deref for KnownRoster {
 }
 
 impl KnownRoster {
-    fn new(roster: Roster) -> Self {
+    pub(crate) fn new(roster: Roster) -> Self {
         Self {
             roster,
             lists: Mutex::default(),
