@@ -1,5 +1,5 @@
-//! Compiles every `.proto` under `proto/` without a system `protoc`, and keeps the
-//! descriptors for gRPC reflection. A new file is found by being there.
+//! Compiles every `.proto` file under `proto/` without a system `protoc`, and stores the
+//! descriptors for gRPC reflection. New files are found automatically.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
--- A few users and a group to try things with:  mysql gimlet < sql/demo.sql
--- They sign in with their phone number and the development code. May be run again.
+-- A few users and a group for trying things out:  mysql gimlet < sql/demo.sql
+-- The users sign in with their phone number and the development code. It may run more than once.
 
 INSERT INTO account (user_id, phone, nickname, sex, avatar_url, extra, created_at, updated_at)
 VALUES (1, '+10000000001', 'Alice', 2, '', '', 0, 0),
@@ -20,6 +20,6 @@ INSERT INTO group_member (group_id, user_id, role, remarks, extra)
 VALUES (1, 1, 1, '', ''), (1, 2, 2, '', ''), (1, 3, 2, '', '')
 ON DUPLICATE KEY UPDATE group_id = group_id;
 
--- New ids begin behind these.
+-- New ids start after these.
 UPDATE counter SET value = GREATEST(value, 3) WHERE scope = 1;
 UPDATE counter SET value = GREATEST(value, 1) WHERE scope = 3;

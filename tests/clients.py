@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs the programs of docs/client.md against a real gimlet: Python, Node, and the page in a browser;
-and compares the traced session of that page with what the server says.
+"""Runs the programs of docs/client.md (Python, Node, and a page in a browser) against a real gimlet,
+and compares the traced session of that page with the server's answers.
 
     tests/clients.py --binary target/debug/gimlet
 
-Needs node, and chromium-headless-shell for the page. Each program is a person who talks by its input
-and output, as somebody would who copied it.
+Needs node, and chromium-headless-shell for the page. The tests use each program only through its
+input and output, like a user who copied it.
 """
 
 import argparse
@@ -33,17 +33,18 @@ sys.path.insert(0, str(ROOT / "tests/python"))
 
 from gimclient.server import Server  # noqa: E402
 
-PATIENCE_SECONDS = 60
+LINE_SECONDS = 60
 
 
-class Person:
-    """A program that is talked to by lines."""
+class ClientProgram:
+    """A client program, controlled by lines of input and output."""
 
     def __init__(self, name, command, folder):
-        self.name, self.lines, self.heard = name, queue.Queue(), []
+        self.name, self.lines, self.printed = name, queue.Queue(), []
         self.process = subprocess.Popen(
-            command, cwd=folder, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True, encoding="utf-8", start_new_session=True)
+            command, cwd=folder, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            encoding="utf-8", start_new_session=True)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
@@ -51,39 +52,40 @@ class Person:
             self.lines.put(line.rstrip("\n"))
         self.lines.put(None)
 
-    def says(self, line):
+    def send_line(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
-    def hears(self, part):
-        """Waits for a line with this in it."""
-        end = time.monotonic() + PATIENCE_SECONDS
+    def wait_for(self, part):
+        """Waits for a line that contains `part`, and returns it."""
+        end = time.monotonic() + LINE_SECONDS
         while True:
             try:
                 line = self.lines.get(timeout=max(0, end - time.monotonic()))
             except queue.Empty:
                 line = None
             if line is None:
-                raise AssertionError("%s should say %r; it said %r" % (self.name, part, self.heard))
-            self.heard.append(line)
+                raise AssertionError(
+                    "%s did not print %r; it printed %r" % (self.name, part, self.printed))
+            self.printed.append(line)
             if part in line:
                 return line
 
-    def leaves(self):
-        """Ends its input; the program ends well, with everything sent."""
+    def close_input(self):
+        """Closes the input; the program must send everything and exit with 0."""
         self.process.stdin.close()
-        code = self.process.wait(PATIENCE_SECONDS)
-        assert code == 0, "%s ended with %d: %r" % (self.name, code, self.heard)
+        code = self.process.wait(LINE_SECONDS)
+        assert code == 0, "%s exited with %d: %r" % (self.name, code, self.printed)
 
     def kill(self):
-        """Ends it with all that it started: Debian's Chromium is a script that starts the browser."""
+        """Kills the whole process group: Debian's Chromium is a script that starts the browser."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class Files(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder without a word."""
+    """Serves a folder without logging."""
 
     def log_message(self, *_):
         pass
@@ -93,14 +95,14 @@ def at(address):
     return "%s:%d" % address
 
 
-class World:
+class Fixture:
     def __init__(self, server, folder):
-        self.server, self.folder, self.people = server, folder, []
+        self.server, self.folder, self.programs = server, folder, []
 
     def start(self, name, command):
-        person = Person(name, command, self.folder)
-        self.people.append(person)
-        return person
+        program = ClientProgram(name, command, self.folder)
+        self.programs.append(program)
+        return program
 
     def addresses(self):
         return ["--tcp", at(self.server.tcp_address), "--grpc", at(self.server.logic.address)]
@@ -112,76 +114,77 @@ class World:
         return self.start("node " + phone, ["node", CLIENTS / "client.mjs", phone, *self.addresses()])
 
 
-def python_and_node_talk_through_everything(world):
-    """Both ways, over an absence, and over a server that is killed: each message once, in order."""
-    alice = world.python("13800000001")
-    alice.hears("you are user 1")
-    bob = world.node("13800000002")
-    bob.hears("you are user 2")
-    alice.says("2 hello from Python")
-    bob.hears("from 1: hello from Python")
-    alice.hears("stored as #")
-    bob.says("1 hello from Node: \u4f60\u597d \U0001f600")
-    alice.hears("from 2: hello from Node: \u4f60\u597d \U0001f600")
-    bob.says("99999 is there anybody?")
-    bob.hears("not sent: ")
-    # Quit, and come back to what was missed.
-    bob.leaves()
+def python_and_node_deliver_every_message_once(fixture):
+    """Each message arrives once and in order, both ways, after an absence and after a server kill."""
+    alice = fixture.python("13800000001")
+    alice.wait_for("you are user 1")
+    bob = fixture.node("13800000002")
+    bob.wait_for("you are user 2")
+    alice.send_line("2 hello from Python")
+    bob.wait_for("from 1: hello from Python")
+    alice.wait_for("stored as #")
+    bob.send_line("1 hello from Node: \u4f60\u597d \U0001f600")
+    alice.wait_for("from 2: hello from Node: \u4f60\u597d \U0001f600")
+    bob.send_line("99999 is there anybody?")
+    bob.wait_for("not sent: ")
+    # Quit, and start again to get the missed messages.
+    bob.close_input()
     for n in range(60):
-        alice.says("2 missed %d" % n)
-    alice.hears("missed 59")
-    bob = world.node("13800000002")
+        alice.send_line("2 missed %d" % n)
+    alice.wait_for("missed 59")
+    bob = fixture.node("13800000002")
     for n in range(60):
-        bob.hears("from 1: missed %d" % n)
-    bob.hears("you are user 2")
-    # kill -9, and messages of the outage.
-    world.server.kill()
-    alice.says("2 during the outage")
-    bob.says("1 me, too")
-    world.server.start()
-    bob.hears("from 1: during the outage")
-    alice.hears("from 2: me, too")
-    for person in (alice, bob):
-        person.leaves()
-        came = [line for line in person.heard if re.match(r"#\d+ from [12]: ", line)]
-        numbers = [int(line[1:line.index(" ")]) for line in came]
-        assert numbers == sorted(set(numbers)), "%s: in order and once: %r" % (person.name, came)
+        bob.wait_for("from 1: missed %d" % n)
+    bob.wait_for("you are user 2")
+    # kill -9, and messages sent during the outage.
+    fixture.server.kill()
+    alice.send_line("2 during the outage")
+    bob.send_line("1 me, too")
+    fixture.server.start()
+    bob.wait_for("from 1: during the outage")
+    alice.wait_for("from 2: me, too")
+    for program in (alice, bob):
+        program.close_input()
+        messages = [line for line in program.printed if re.match(r"#\d+ from [12]: ", line)]
+        numbers = [int(line[1:line.index(" ")]) for line in messages]
+        assert numbers == sorted(set(numbers)), (
+            "%s: not once and in order: %r" % (program.name, messages))
 
 
-def a_page_talks_to_both(world):
-    """The page in a browser without a screen; what it logs is read from the console."""
+def a_page_exchanges_messages(fixture):
+    """Runs the page in a headless browser and reads its log from the console."""
     browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium"))), None)
     if browser is None:
         raise AssertionError("chromium-headless-shell is not installed")
-    carol = world.node("13800000003")
-    carol.hears("you are user")
-    carol.leaves()
-    text = (pathlib.Path(world.folder) / "13800000003.json").read_text(encoding="utf-8")
+    carol = fixture.node("13800000003")
+    carol.wait_for("you are user")
+    carol.close_input()
+    text = (pathlib.Path(fixture.folder) / "13800000003.json").read_text(encoding="utf-8")
     user, device = re.findall(r'"(?:user|device)_id":"(\d+)n"', text)
     token = re.search(r'"token":"([^"]+)"', text)[1]
-    dave = world.python("13800000004")
-    number = dave.hears("you are user").split()[-1]
+    dave = fixture.python("13800000004")
+    number = dave.wait_for("you are user").split()[-1]
     handler = functools.partial(Files, directory=CLIENTS)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", world.origin_port), handler) as pages:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", fixture.origin_port), handler) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True).start()
         url = "http://127.0.0.1:%d/page.html#ws://%s/ws,%s,%s,%s,%s,hello from a page" % (
-            pages.server_port, at(world.server.ws_address), user, device, token, number)
-        page = world.start("page", [
+            pages.server_port, at(fixture.server.ws_address), user, device, token, number)
+        page = fixture.start("page", [
             browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-            "--user-data-dir=%s" % (pathlib.Path(world.folder) / "chromium"), "--enable-logging=stderr",
+            "--user-data-dir=%s" % (pathlib.Path(fixture.folder) / "chromium"), "--enable-logging=stderr",
             "--remote-debugging-port=0", url.replace(" ", "%20")])
-        page.hears("you are user " + user)
-        dave.hears("from %s: hello from a page" % user)
-        page.hears("stored as #")
-        dave.says(user + " hello from Python")
-        page.hears("from %s: hello from Python" % number)
+        page.wait_for("you are user " + user)
+        dave.wait_for("from %s: hello from a page" % user)
+        page.wait_for("stored as #")
+        dave.send_line(user + " hello from Python")
+        page.wait_for("from %s: hello from Python" % number)
         page.kill()
         pages.shutdown()
-    dave.leaves()
+    dave.close_input()
 
 
 def traced():
-    """The traced session of the page: [(is request, bytes)]."""
+    """Returns the traced session of docs/client.md: [(is request, bytes)]."""
     text = (ROOT / "docs/client.md").read_text(encoding="utf-8")
     block = text[text.index("## A session, traced"):]
     block = block[block.index("```text") + 7:]
@@ -194,7 +197,7 @@ def traced():
     return steps
 
 
-# Fields that differ from run to run.
+# Fields whose values differ between runs.
 VOLATILE = {"epoch", "message_id", "send_time", "receive_time", "token", "device_id"}
 
 
@@ -209,7 +212,7 @@ def without_volatile(message):
 
 
 def readable(frame, pb, logic):
-    """A frame of the server as (packet, data), without what differs from run to run."""
+    """Returns a frame of the server as (packet, data), without the volatile fields."""
     packet = pb.Output.FromString(bytes(frame[2:]))
     kinds = {
         pb.PT_SIGN_IN: pb.SignInOutput, pb.PT_SYNC: pb.SyncOutput,
@@ -220,17 +223,17 @@ def readable(frame, pb, logic):
     return packet, data
 
 
-def the_traced_session_is_what_the_server_says(world):
-    """The requests of the page, with this run's device and token, get the answers of the page."""
+def the_traced_session_matches_the_server(fixture):
+    """Sends the traced requests with this run's device and token and compares the answers."""
     sys.path.insert(0, str(CLIENTS))
     import client
 
     pb, logic = client.pb, client.logic
 
-    state = client.State(pathlib.Path(world.folder) / "traced.json")
-    state.sign_up(at(world.server.logic.address), "13900000001", "000000")
-    assert state.user_id == 1, "the trace is of the first user of a server"
-    with socket.create_connection(world.server.tcp_address, 20) as link:
+    state = client.State(pathlib.Path(fixture.folder) / "traced.json")
+    state.sign_up(at(fixture.server.logic.address), "13900000001", "000000")
+    assert state.user_id == 1, "the trace needs the first user of a server"
+    with socket.create_connection(fixture.server.tcp_address, 20) as link:
         for is_request, frame in traced():
             if is_request:
                 packet = pb.Input.FromString(bytes(frame[2:]))
@@ -244,7 +247,7 @@ def the_traced_session_is_what_the_server_says(world):
             length = read(link, 2)
             got = length + read(link, int.from_bytes(length, "big"))
             want, have = readable(frame, pb, logic), readable(got, pb, logic)
-            assert want == have, "the page says %s, the server %s" % (want, have)
+            assert want == have, "docs/client.md has %s, the server sent %s" % (want, have)
 
 
 def read(link, count):
@@ -257,14 +260,14 @@ def read(link, count):
 
 
 def fims_settings():
-    """The settings that docs/protocol.md lists for fim: {variable: value}."""
+    """Returns the settings that docs/protocol.md lists for fim: {variable: value}."""
     text = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
     block = text[text.index("## What fim needs"):]
     return dict(re.findall(r"^(GIMLET_\w+)=(\S+)", block[:block.index("## What gimlet adds")], re.M))
 
 
 class FimsServer(Server):
-    """A server with fim's settings, on free ports of every address."""
+    """A server with fim's settings, with free ports on all addresses."""
 
     def environment(self):
         env = super().environment()
@@ -274,17 +277,17 @@ class FimsServer(Server):
         return env
 
 
-def fims_settings_serve_fim(world):
-    """fim's start-up, from RegisterDevice to a picture, by a server that is not a development run."""
+def fims_settings_serve_fim(fixture):
+    """fim's start, from RegisterDevice to a picture, works on a server that is not a development run."""
     from gimclient.device import Device
-    from gimclient.world import World as Wire
+    from gimclient.fixture import Fixture as WireFixture
 
-    world.server.remove()
-    world.server = server = FimsServer(world.server.binary)
+    fixture.server.remove()
+    fixture.server = server = FimsServer(fixture.server.binary)
     server.start()
     settings = fims_settings()
     code = settings["GIMLET_BUSINESS__CODE_VERIFIER"].partition(":")[2]
-    wire = Wire(server)
+    wire = WireFixture(server)
     alice, bob = (Device(server, phone, code) for phone in ("13800000001", "13800000002"))
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
     bob.call("LogicExt.AgreeAddFriend", user_id=alice.user_id)
@@ -305,12 +308,12 @@ def fims_settings_serve_fim(world):
     wire.close()
 
 
-CASES = [fims_settings_serve_fim, the_traced_session_is_what_the_server_says, python_and_node_talk_through_everything,
-         a_page_talks_to_both]
+CASES = [fims_settings_serve_fim, the_traced_session_matches_the_server, python_and_node_deliver_every_message_once,
+         a_page_exchanges_messages]
 
 
 def generate(folder):
-    """Has the messages generated, with the command of client.py."""
+    """Generates the messages with the command of client.py."""
     text = (CLIENTS / "client.py").read_text(encoding="utf-8")
     files = re.findall(r"pb/\w+\.ext\.proto", text)
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I", ROOT / "proto/proto",
@@ -337,19 +340,19 @@ def run(args):
         started = time.monotonic()
         server = Server(os.path.abspath(args.binary))
         with tempfile.TemporaryDirectory(prefix="gimlet-clients-") as folder:
-            world = World(server, folder)
+            fixture = Fixture(server, folder)
             try:
-                world.origin_port = free_port()
+                fixture.origin_port = free_port()
                 server.start()
-                case(world)
+                case(fixture)
                 said = "ok"
             except Exception as error:  # pylint: disable=broad-except
                 failed += 1
-                said = "FAILED: %r\n%s" % (error, world.server.log_tail())
+                said = "FAILED: %r\n%s" % (error, fixture.server.log_tail())
             finally:
-                for person in world.people:
-                    person.kill()
-                world.server.remove()
+                for program in fixture.programs:
+                    program.kill()
+                fixture.server.remove()
         print("%s ... %s (%.1f s)" % (case.__name__, said, time.monotonic() - started), flush=True)
     return 1 if failed else 0
 

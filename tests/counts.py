@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Counts the instructions of the hot pure parts, where a timing would hide a regression in noise.
+"""Counts the instructions of the hot pure functions, where timing noise would hide a regression.
 
-The cases are those of the benchmarks. A count is of instructions per element: dropping what was
-made is in it, making what goes in is not. One that is more than 10 % above that of tests/counts.txt
-is a failure, one that is 10 % below is pointed out. Another compiler or libc makes other
-instructions of the same source: then differences are shown and no count is a failure.
+The cases are those of the benchmarks. A count is the number of instructions per element; it includes
+dropping the results and excludes creating the inputs. A count more than 10 % above that of
+tests/counts.txt fails; one more than 10 % below is pointed out. Another compiler or libc generates other
+instructions from the same source: in that case differences are shown and no count fails.
 
-  tests/counts.py            compares
-  tests/counts.py --accept   records what is counted now; commit the file with the reason
+  tests/counts.py            compares with tests/counts.txt
+  tests/counts.py --accept   records the current counts; commit the file with the reason
 """
 
 import json
@@ -28,22 +28,22 @@ BENCHES = [
     ("gimlet-transport", "encode"),
     ("gimlet-transport-tcp", "frame"),
 ]
-# By how much a count may be off, as a share of the recorded one.
+# Permitted deviation of a count, as a share of the recorded one.
 SLACK = 0.10
 HEADER = "# Instructions per element: tests/counts.py compares, tests/counts.py --accept writes."
-# The plainest of libc's variants of memcpy and memcmp, whatever the processor could do.
+# Selects libc's baseline memcpy and memcmp, so that counts do not depend on the processor.
 PLAIN = "glibc.cpu.hwcaps=-AVX2,-AVX_Fast_Unaligned_Load,-ERMS,-SSSE3,-SSE4_1"
 
 
 def toolchain():
-    """What, besides the source, decides on the instructions."""
+    """Returns the compiler, libc and architecture, which determine the instructions besides the source."""
     rustc = subprocess.run(["rustc", "-V"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
     version = " ".join(rustc.stdout.split()[:2])
     return ", ".join([version, " ".join(platform.libc_ver()), platform.machine()])
 
 
 def programs():
-    """Builds the benchmarks; where they are, in the order of the list."""
+    """Builds the benchmarks and returns their paths, in the order of BENCHES."""
     command = ["cargo", "build", "--locked", "--profile", "counts"]
     for package, bench in BENCHES:
         command += ["--package", package, "--bench", bench]
@@ -51,7 +51,7 @@ def programs():
     env = {**os.environ, "RUSTFLAGS": ""}
     built = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
     if built.returncode:
-        sys.exit("the benchmarks do not build")
+        sys.exit("the benchmarks failed to build: see the errors above")
     messages = map(json.loads, built.stdout.splitlines())
     found = {message["target"]["name"]: message["executable"]
              for message in messages if message.get("executable")}
@@ -59,7 +59,7 @@ def programs():
 
 
 def count(program):
-    """{case: instructions per element} of one program, all cases in one run."""
+    """Returns {case: instructions per element} of one program, from one run of all its cases."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["valgrind", "--quiet", "--tool=callgrind",
                    "--callgrind-out-file=%s/sum" % folder,
@@ -68,21 +68,21 @@ def count(program):
         env = {**os.environ, "GLIBC_TUNABLES": PLAIN}
         run = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True)
         if run.returncode:
-            sys.exit("%s fails under valgrind" % program)
+            sys.exit("%s failed under valgrind" % program)
         found = {}
         for number, line in enumerate(run.stdout.splitlines(), 1):
             case, elements = line.split("\t")
-            # Every case ends two sums: what came before its rounds, and its rounds.
+            # Every case writes two sums: one for the time before its rounds, one for its rounds.
             text = Path(folder, "sum.%d" % (2 * number)).read_text(encoding="utf-8")
             instructions = int(re.search(r"^totals: (\d+)", text, re.MULTILINE)[1])
             if not instructions:
-                sys.exit("%s: valgrind did not see the function that is measured" % case)
+                sys.exit("%s: valgrind did not see the measured function" % case)
             found[case] = round(instructions / int(elements), 1)
         return found
 
 
 def read():
-    """The toolchain of the recorded counts, and {case: count}."""
+    """Returns the toolchain of the recorded counts, and {case: count}."""
     lines = TABLE.read_text(encoding="utf-8").splitlines()
     rows = (line.split(maxsplit=1) for line in lines if not line.startswith("#"))
     return lines[1].lstrip("# "), {case: float(number) for number, case in rows}
@@ -95,8 +95,8 @@ def write(counts):
 
 
 def compare(recorded, counts):
-    """Prints both; returns what the table lacks or has too much, and which counts are too high."""
-    strange = ["%s: recorded, but there is no such case" % case
+    """Prints both; returns missing and surplus cases of the table, and counts that are too high."""
+    mismatches = ["%s: recorded, but the benchmarks have no such case" % case
                for case in recorded if case not in counts]
     high = []
     print("%8s %9s  case" % ("now", "recorded"))
@@ -104,15 +104,15 @@ def compare(recorded, counts):
         was = recorded.get(case)
         if was is None:
             print("%8.1f %9s  %s" % (now, "-", case))
-            strange.append("%s: %.1f instructions per element, none recorded" % (case, now))
+            mismatches.append("%s: %.1f instructions per element, none recorded" % (case, now))
             continue
         change = now / was - 1
-        note = "  (--accept keeps it so)" if change < -SLACK else ""
+        note = "  (--accept records the lower count)" if change < -SLACK else ""
         print("%8.1f %9.1f  %s: %+.1f %%%s" % (now, was, case, 100 * change, note))
         if change > SLACK:
-            high.append("%s: %.1f instructions per element; recorded are %.1f, %.1f would pass"
+            high.append("%s: %.1f instructions per element; %.1f are recorded, at most %.1f pass"
                         % (case, now, was, was * (1 + SLACK)))
-    return strange, high
+    return mismatches, high
 
 
 def main():
@@ -120,7 +120,7 @@ def main():
         print(__doc__)
         return 64
     if not shutil.which("valgrind"):
-        print("valgrind is missing: instructions are not counted, this check is passed over")
+        print("valgrind is not installed: instructions are not counted, this check is skipped")
         return 0
     counts = {}
     for program in programs():
@@ -130,16 +130,17 @@ def main():
         print("%d counts recorded in %s" % (len(counts), TABLE.relative_to(ROOT)))
         return 0
     made_with, recorded = read()
-    strange, high = compare(recorded, counts)
-    for line in strange + high:
+    mismatches, high = compare(recorded, counts)
+    for line in mismatches + high:
         print(line)
     if made_with != toolchain():
-        print("recorded with %s, this is %s: no count is held against the source"
+        print("recorded with %s, counted with %s: differences are shown, no count fails"
               % (made_with, toolchain()))
         high = []
-    if strange or high:
-        print("if that is wanted: tests/counts.py --accept records it, and the commit says why")
-    return 1 if strange or high else 0
+    if mismatches or high:
+        print("if this change is intended, record it with tests/counts.py --accept and give the reason in "
+              "the commit")
+    return 1 if mismatches or high else 0
 
 
 if __name__ == "__main__":

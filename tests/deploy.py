@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Checks what deploy/ says: that the image has the programs which its build calls for, and that the
-commands which install a service can be run again.
+"""Checks deploy/: the image installs the programs that its build needs, and the commands that install a
+service can be repeated.
 
-Crates that build C code call for programs which the Rust image does not have. Each such crate that
-gimlet depends on stands below, with what it called for when it was built in a root of the image's
-packages (debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,wget bookworm). A new one fails this
-check until somebody has tried it there.
+Crates that build C code need programs that the Rust image does not have. Each such crate that gimlet
+depends on is listed below, with the packages it needed when it was built in a root with the image's
+packages (debootstrap --variant=minbase --include=ca-certificates,gcc,libc6-dev,wget bookworm). A new one
+fails this check until it has been tried there.
 """
 
 import os
@@ -17,20 +17,20 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# What rust:1-slim-bookworm has, as its own Dockerfile says.
+# Packages of rust:1-slim-bookworm, according to its Dockerfile.
 IMAGE = {"ca-certificates", "gcc", "libc6-dev", "wget"}
 
-# Crates with a build script that compiles or links C code, and Debian's packages that they need.
+# Crates whose build script compiles or links C code, and the Debian packages they need.
 NATIVE = {
     "aws-lc-sys": {"gcc", "libc6-dev"},
     "tikv-jemalloc-sys": {"gcc", "libc6-dev", "make"},
-    # Constants and types only.
+    # Only constants and types.
     "linux-raw-sys": set(),
 }
 
 
 def crates():
-    """The crates of the binary, as cargo resolves them."""
+    """Returns the crates of the binary, as cargo resolves them."""
     command = ["cargo", "tree", "--locked", "-p", "gimlet-server", "-e", "normal,build", "--prefix",
                "none", "--format", "{p}"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True,
@@ -39,7 +39,7 @@ def crates():
 
 
 def installed():
-    """The packages that the build stage installs."""
+    """Returns the packages that the build stage installs."""
     text = (ROOT / "deploy/Dockerfile").read_text(encoding="utf-8")
     stage = text.split("\nFROM ")[1] if text.startswith("#") else text
     found = re.findall(r"apt-get install ([^&\n]*(?:\\\n[^&\n]*)*)", stage)
@@ -51,15 +51,15 @@ def the_image_has_what_the_build_calls_for():
     have, wrong = IMAGE | installed(), []
     for crate in sorted(name for name in crates() if name.endswith("-sys")):
         if crate not in NATIVE:
-            wrong.append("%s is new: build it in a root of the image's packages, then say in %s what "
-                         "it needs" % (crate, pathlib.Path(__file__).name))
+            wrong.append("%s is not listed: build it in a root with the image's packages, then add to "
+                         "%s the packages it needs" % (crate, pathlib.Path(__file__).name))
         for package in sorted(NATIVE.get(crate, set()) - have):
             wrong.append("deploy/Dockerfile does not install %s, which %s needs" % (package, crate))
     return wrong
 
 
 def installing_again_keeps_the_secrets():
-    """Runs the commands for systemd of deploy/README.md twice, in a folder instead of the machine."""
+    """Runs the systemd commands of deploy/README.md twice, in a temporary folder as the root."""
     text = (ROOT / "deploy/README.md").read_text(encoding="utf-8")
     block = text[text.index("## systemd"):]
     block = re.search(r"```sh\n(.*?)```", block, re.S)[1]
@@ -92,7 +92,7 @@ def main():
     wrong = the_image_has_what_the_build_calls_for() + installing_again_keeps_the_secrets()
     for line in wrong:
         print(line)
-    print("%d mistakes in deploy/" % len(wrong))
+    print("deploy/: %d mistakes" % len(wrong))
     return 1 if wrong else 0
 
 

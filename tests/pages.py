@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Checks that what the pages and deploy/ say of the configuration is so.
+"""Compares the documentation and deploy/ with the configuration and metrics of the server.
 
-docs/configuration.md has each key of server/gimlet.toml with its name in the environment and its
-default, and no other; docs/operations.md has each metric; every GIMLET_ variable named in a page or
-in deploy/ exists. Reads only.
+Checks that docs/configuration.md lists exactly the keys of server/gimlet.toml, with their environment
+variables and defaults; that docs/operations.md lists every metric; and that every GIMLET_ variable named
+in a page or in deploy/ exists. Changes no file.
 """
 
 import re
@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# Not configuration of gimlet: names of tests, and what the placeholder "…" leaves of a name.
+# Names that are not settings of gimlet: test variables, and prefixes written with the placeholder "…".
 FOREIGN = re.compile(r"GIMLET_TEST_\w*|GIMLET_|GIMLET_[A-Z]+__")
 SUFFIXES = {".md", ".yaml", ".tpl", ".txt", ".service", ".example", ".sh", ""}
 
 
-def keys_of_the_server():
-    """{(section or "", key): default as text} from the configuration template."""
+def server_keys():
+    """Returns {(section or "", key): default as text} from the configuration template."""
     found, section = {}, ""
     for line in (ROOT / "server/gimlet.toml").read_text(encoding="utf-8").splitlines():
         if header := re.fullmatch(r"\[(\w+)\]", line):
@@ -27,8 +27,8 @@ def keys_of_the_server():
     return found
 
 
-def keys_of_the_page():
-    """{(section or "", key): (variable, default)} from the tables of the page."""
+def page_keys():
+    """Returns {(section or "", key): (variable, default)} from the tables of the page."""
     found, section = {}, ""
     for line in (ROOT / "docs/configuration.md").read_text(encoding="utf-8").splitlines():
         if header := re.match(r"## \[?(\w+)\]?", line):
@@ -48,28 +48,29 @@ def wrong_rows(server, page):
         if (section, key) not in page:
             yield "docs/configuration.md has no row for %s" % name
         elif (section, key) not in server:
-            yield "docs/configuration.md has %s, which gimlet does not know" % name
+            yield "docs/configuration.md has a row for %s, which is not a key of gimlet" % name
         else:
             given, default = page[section, key]
             if given != variable(section, key):
-                yield "%s is %s in the environment, not %s" % (name, variable(section, key), given)
+                yield "the environment variable of %s is %s, docs/configuration.md says %s" % (
+                    name, variable(section, key), given)
             wanted = server[section, key]
             if wanted and default != "`%s`" % wanted:
-                yield "%s has the default %s, the page says %s" % (name, wanted, default)
+                yield "the default of %s is %s, docs/configuration.md says %s" % (name, wanted, default)
             if not wanted and default.startswith("`"):
-                yield "%s has no default, the page says %s" % (name, default)
+                yield "%s has no default, docs/configuration.md says %s" % (name, default)
 
 
 def wrong_metrics():
-    """The metrics of the server and those of the page are the same."""
+    """Yields the differences between the metrics of the server and those of the page."""
     source = (ROOT / "server/src/metrics.rs").read_text(encoding="utf-8").split("#[cfg(test)]")[0]
     page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     served = set(re.findall(r'"(gimlet_\w+)"', source))
     shown = set(re.findall(r"`(gimlet_\w+?)`", page))
     for name in sorted(served - shown):
-        yield "docs/operations.md does not have the metric %s" % name
+        yield "docs/operations.md does not list the metric %s" % name
     for name in sorted(shown - served - {"gimlet_core"}):
-        yield "docs/operations.md has the metric %s, which gimlet does not have" % name
+        yield "docs/operations.md lists the metric %s, which gimlet does not have" % name
 
 
 def texts():
@@ -83,13 +84,13 @@ def unknown_variables(known):
     for path in texts():
         for name in sorted(set(re.findall(r"GIMLET_[A-Z0-9_]*", path.read_text(encoding="utf-8")))):
             if name not in known and not FOREIGN.fullmatch(name):
-                yield "%s names %s, which gimlet does not know" % (path.relative_to(ROOT), name)
+                yield "%s names %s, which is not a variable of gimlet" % (path.relative_to(ROOT), name)
 
 
 def main():
-    server = keys_of_the_server()
+    server = server_keys()
     known = {variable(section, key) for section, key in server}
-    wrong = [*wrong_rows(server, keys_of_the_page()), *wrong_metrics(), *unknown_variables(known)]
+    wrong = [*wrong_rows(server, page_keys()), *wrong_metrics(), *unknown_variables(known)]
     for line in wrong:
         print(line)
     print("%d keys, %d mistakes" % (len(server), len(wrong)))

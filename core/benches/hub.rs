@@ -1,13 +1,13 @@
-//! The pure parts of a fan-out: which entry may go out, what waits, and who hands what to whom.
+//! The pure parts of a fan-out: cursor, outbox and plan.
 //!
-//! `cargo bench -p gimlet-core --bench hub`. Cursor and outbox are compiled into this program from
-//! their own files: they are nobody's outside the hub.
+//! `cargo bench -p gimlet-core --bench hub`. Cursor and outbox are private to the hub, so this
+//! program compiles them from their own files.
 
 #[path = "../src/hub/cursor.rs"]
-#[expect(dead_code, reason = "the part that is measured is used")]
+#[expect(dead_code, reason = "only the measured part is used")]
 mod cursor;
 #[path = "../src/hub/outbox.rs"]
-#[expect(dead_code, reason = "the part that is measured is used")]
+#[expect(dead_code, reason = "only the measured part is used")]
 mod outbox;
 
 use std::hint::black_box;
@@ -26,14 +26,14 @@ use cursor::{Cursor, Verdict};
 use outbox::Outbox;
 use seq::Seq;
 
-/// Entries of one round.
+/// Entries in one round.
 const ENTRIES: u64 = 64;
 
 /// A queue's budget in bytes.
 const BUDGET: usize = 256 * 1024;
 
 fn user(n: u64) -> UserId {
-    UserId::new(n).expect("from one up")
+    UserId::new(n).expect("a positive id")
 }
 
 fn envelope() -> Arc<Envelope> {
@@ -109,7 +109,7 @@ fn plans(bench: &mut Bench) {
         let routes: Vec<Route> = (1..=members)
             .zip(nodes.iter().cycle())
             .map(|(n, node)| Route {
-                device: DeviceId::new(n).expect("from one up"),
+                device: DeviceId::new(n).expect("a positive id"),
                 user: user(n),
                 generation: Generation(1),
                 node: node.clone(),

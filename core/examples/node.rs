@@ -1,4 +1,4 @@
-//! A node inside a program, without sockets: Bob gets what Alice sends.
+//! Embeds a node in a program, without sockets: Alice sends a message, and Bob receives it.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let stores = memory::stores();
     let node = NodeBuilder::new(stores.clone(), Arc::new(Open)).start();
     let (alice, bob) = (
-        UserId::new(1).ok_or("no id")?,
-        UserId::new(2).ok_or("no id")?,
+        UserId::new(1).ok_or("not an id")?,
+        UserId::new(2).ok_or("not an id")?,
     );
     let phone = Sender::User {
         user: alice,

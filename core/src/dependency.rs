@@ -1,7 +1,7 @@
-//! Whether a server that this node depends on answers, and why not.
+//! Health of the servers that this node depends on, with the cause of a failure.
 //!
-//! An outage fails thousands of calls; each of them would log the same line. What fails is logged
-//! here with its cause, at most once in [`LOG_EVERY`], and once more when it is over. Probes and
+//! An outage fails thousands of calls, each of which would log the same line. A failure is logged
+//! here with its cause, at most once in [`LOG_EVERY`], and its end is logged once. Probes and
 //! metrics read the same state.
 
 use std::error::Error;
@@ -13,16 +13,17 @@ use tokio::time::Instant;
 
 use crate::error::Causes;
 
-/// Failures of one dependency are logged at most this often.
+/// Shortest time between two log lines for failures of one dependency.
 pub const LOG_EVERY: Duration = Duration::from_secs(30);
 
 /// A server that this node calls.
 #[derive(Debug)]
 pub struct Dependency {
     name: &'static str,
-    /// Cleared by a failure: an answer then takes the lock. While all is well nothing is locked.
+    /// Cleared by a failure, so that the next answer takes the lock. A healthy dependency is never
+    /// locked.
     well: AtomicBool,
-    /// It has answered since this node started.
+    /// True once the server has answered since this node started.
     answered: AtomicBool,
     failures: AtomicU64,
     state: Mutex<State>,
@@ -31,27 +32,27 @@ pub struct Dependency {
 #[derive(Debug, Default)]
 struct State {
     trouble: Option<Trouble>,
-    /// When a failure was last logged.
+    /// Time of the last logged failure.
     logged: Option<Instant>,
-    /// A failure was logged, and its end was not.
+    /// True while a logged failure has no logged recovery yet.
     owed: bool,
-    /// Failures since the last one that was logged.
+    /// Failures since the last logged one.
     unlogged: u64,
 }
 
-/// What is wrong with a dependency now.
+/// Current failure of a dependency.
 #[derive(Clone, Debug)]
 pub struct Trouble {
-    /// When the first call failed that no answer has come after.
+    /// Time of the first failed call after the last answer.
     pub since: Instant,
-    /// Why the last call failed.
+    /// Cause of the last failed call.
     pub cause: String,
-    /// The server answers, and refuses this node: only an operator can mend it.
+    /// True if the server answers but refuses this node: only an operator can fix that.
     pub refused: bool,
 }
 
 impl Dependency {
-    /// A dependency that nothing is known of.
+    /// Creates a dependency without any calls so far.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -63,39 +64,43 @@ impl Dependency {
         }
     }
 
-    /// What it is called in logs and metrics.
+    /// Returns the name used in logs and metrics.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Calls that failed so far.
+    /// Returns the number of failed calls since the start.
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// Whether it has answered since this node started.
+    /// Returns `true` if the server has answered since this node started.
     #[must_use]
     pub fn has_answered(&self) -> bool {
         self.answered.load(Ordering::Relaxed)
     }
 
-    /// What is wrong, if the last call failed.
+    /// Returns the current failure, if the last call failed.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.lock().trouble.clone()
     }
 
-    /// A call was answered.
+    /// Records an answered call, and logs the recovery if the failure was logged.
     pub fn note_answer(&self) {
         if !self.answered.load(Ordering::Relaxed) {
             self.answered.store(true, Ordering::Relaxed);
         }
+        // The common case takes no lock. A failure that is noted between this check and the return
+        // clears `well` again, so the next answer takes the slow path.
         if self.well.load(Ordering::Relaxed) {
             return;
         }
         let mut state = self.lock();
+        // Under the lock, as in `note_failure`: `well` and `trouble` never disagree once it is
+        // released.
         self.well.store(true, Ordering::Relaxed);
         let Some(trouble) = state.trouble.take() else {
             return;
@@ -107,7 +112,8 @@ impl Dependency {
         }
     }
 
-    /// A call failed. `refused` says that the server answered and does not let this node in.
+    /// Records a failed call. `refused` is true if the server answered but does not let this node
+    /// in.
     pub fn note_failure(&self, error: &(dyn Error + 'static), refused: bool) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         let cause = Causes(error).to_string();

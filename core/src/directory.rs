@@ -1,7 +1,7 @@
-//! The directory: who users are, asked of the business backend and remembered briefly.
+//! The directory: a short-lived cache of user profiles from the business backend.
 //!
-//! Serves everything that shows a sender or needs to know whether a user exists. It knows profiles,
-//! and neither tokens nor messages.
+//! Serves all code that shows a sender or checks that a user exists. It holds profiles, and neither
+//! tokens nor messages.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,36 +19,36 @@ use crate::limits::Limits;
 use crate::map::Seeded;
 use crate::message::{Profile, Sender};
 
-/// How long the backend may take.
+/// Timeout of one call to the backend.
 const WAIT: Duration = Duration::from_secs(1);
-/// How long pages do without new profiles after it did not answer.
+/// Time for which inbox pages use cached profiles only after a failed call.
 const AWAY: Duration = Duration::from_secs(1);
-/// How long it is remembered that a user does not exist: a new one is reachable soon.
+/// Lifetime of the cached fact that a user does not exist, so that a new user is reachable soon.
 const ABSENT_TTL: Duration = Duration::from_secs(2);
-/// Bytes of a profile that surely fit a frame beside the largest content and the most mentions.
+/// Largest profile in bytes: it fits a frame beside the largest content and the most mentions.
 pub const PROFILE_BYTES: usize = 1_900;
-/// Users asked for in one call.
+/// Users requested in one call to the backend.
 const ASK: usize = 500;
 
-/// What is remembered of a user; `None`: there is none.
+/// Cached state of a user; `None` means that the user does not exist.
 pub type Known = Option<Arc<Person>>;
 
 /// A user, with the profile ready to be shared by envelopes.
 #[derive(Debug)]
 pub struct Person {
-    /// What the backend said.
+    /// The user as the backend returned it.
     pub info: UserInfo,
-    /// Its profile, cut to [`PROFILE_BYTES`].
+    /// The profile, truncated to [`PROFILE_BYTES`].
     pub profile: Arc<Profile>,
 }
 
-/// The cache. Cheap to clone.
+/// The profile cache. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Directory {
     business: Arc<dyn Business>,
     known: Cache<UserId, Known, Seeded>,
     nobody: Arc<Profile>,
-    /// Until when pages do not wait for a backend that did not answer.
+    /// End of the time in which pages do not wait for a backend that failed a call.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
 }
 
@@ -76,7 +76,7 @@ impl Expiry<UserId, Known> for Ttl {
 }
 
 impl Directory {
-    /// An empty directory over this backend.
+    /// Creates an empty directory over this backend.
     #[must_use]
     pub fn new(business: Arc<dyn Business>, limits: &Limits) -> Self {
         let known = Cache::builder()
@@ -91,7 +91,8 @@ impl Directory {
         }
     }
 
-    /// The profile of a message's sender; empty if it is no user, or nobody can say now.
+    /// Returns the profile of a message's sender. It is empty if the sender is not a user, does not
+    /// exist, or cannot be loaded now.
     pub async fn sender(&self, sender: Sender) -> Arc<Profile> {
         match sender.user() {
             Some(user) => match self.person(user).await {
@@ -102,18 +103,20 @@ impl Directory {
         }
     }
 
-    /// What is remembered of a user, without asking anybody: `Some(None)` is that there is none.
+    /// Returns the cached state of a user without a call to the backend: `Some(None)` means that
+    /// the user does not exist, `None` that nothing is cached.
     #[must_use]
     pub fn remembered(&self, user: UserId) -> Option<Known> {
         self.known.get(&user).now_or_never().flatten()
     }
 
-    /// Whether there is such a user; a backend that cannot say is [`Refusal::Unavailable`].
+    /// Returns `true` if the user exists; a backend that does not answer is
+    /// [`Refusal::Unavailable`].
     pub async fn exists(&self, user: UserId) -> Result<bool, Refusal> {
         Ok(self.person(user).await?.is_some())
     }
 
-    /// The user; concurrent askers share one call.
+    /// Returns the user; concurrent lookups of one user share one call.
     pub async fn person(&self, user: UserId) -> Result<Option<Arc<Person>>, Refusal> {
         let load = async {
             let mut found = self.ask(&[user]).await?;
@@ -125,15 +128,16 @@ impl Directory {
         }
     }
 
-    /// These users; unknown ones are left out. Those not remembered are asked for in one call.
+    /// Returns these users without the unknown ones. Users that are not cached are loaded in one
+    /// call for every 500 of them.
     pub async fn people(&self, users: &[UserId]) -> Result<HashMap<UserId, Arc<Person>>, Refusal> {
         let mut found = HashMap::with_capacity(users.len());
         self.find(users, &mut found, true).await?;
         Ok(found)
     }
 
-    /// Adds these users to what is found, up to the first call that fails; without `ask` those that
-    /// are remembered.
+    /// Adds these users to `found`, up to the first call that fails; without `ask` only those that
+    /// are cached.
     async fn find(
         &self,
         users: &[UserId],
@@ -166,10 +170,11 @@ impl Directory {
         Ok(())
     }
 
-    /// The profiles of these users; who is unknown, or cannot be asked for now, is left out.
+    /// Returns the profiles of these users. Users that are unknown or cannot be loaded now are left
+    /// out.
     pub async fn profiles(&self, users: &[UserId]) -> HashMap<UserId, Arc<Profile>> {
         let mut people = HashMap::with_capacity(users.len());
-        // A fault leaves what was found so far.
+        // A failed call keeps the profiles found so far.
         let _ = self.find(users, &mut people, !self.is_away()).await;
         people
             .into_iter()
@@ -177,13 +182,14 @@ impl Directory {
             .collect()
     }
 
-    /// The empty profile, shared.
+    /// Returns the shared empty profile.
     #[must_use]
     pub fn nobody(&self) -> Arc<Profile> {
         Arc::clone(&self.nobody)
     }
 
-    /// Forgets a user: its profile has changed.
+    /// Removes a user from the cache after its profile has changed. A load in progress may still
+    /// cache the old profile, which then expires after `profile_ttl`.
     pub async fn forget(&self, user: UserId) {
         self.known.invalidate(&user).await;
     }
@@ -193,7 +199,7 @@ impl Directory {
             .is_some_and(|until| tokio::time::Instant::now() < until)
     }
 
-    // A time is whole whatever panicked.
+    // A panic elsewhere cannot leave this time half-written, so poisoning is ignored.
     fn away(&self) -> MutexGuard<'_, Option<tokio::time::Instant>> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -204,7 +210,7 @@ impl Directory {
             *self.away() = Some(tokio::time::Instant::now() + AWAY);
             crate::warn_rated!(
                 users = users.len(),
-                "the business backend did not say who they are"
+                "the business server returned no profiles"
             );
             return Err(Refusal::Unavailable);
         };
@@ -217,7 +223,8 @@ impl Directory {
     }
 }
 
-/// Cuts a profile to [`PROFILE_BYTES`]: a backend's long data must not push a message over a frame.
+/// Truncates a profile to [`PROFILE_BYTES`], so that long data of a backend cannot push a message
+/// over the frame limit. Drops the extra data first, then the picture, and then shortens the name.
 fn fit(mut profile: Profile) -> Profile {
     let size = |p: &Profile| p.nickname.len() + p.avatar_url.len() + p.extra.len();
     if size(&profile) > PROFILE_BYTES {

@@ -1,4 +1,4 @@
-//! What is handed to connections: a message ready to be shown, shared by all who get it.
+//! Messages as connections get them: ready to be shown, and shared by all recipients.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,18 +9,18 @@ use crate::message::{Message, Profile};
 use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 
-/// Bytes an entry is counted as beside its content, in every bounded queue.
+/// Fixed cost of an entry in bytes, beside its content, in every bounded queue.
 const OVERHEAD: usize = 128;
 
-/// A message with its sender's profile, and one slot for its encoded form, so that a message that
-/// goes to a thousand connections is encoded once.
+/// A message with its sender's profile, and a slot for its encoded form: a message that goes to a
+/// thousand connections is encoded once.
 #[derive(Debug)]
 pub struct Envelope {
     /// The message.
     pub message: Arc<Message>,
-    /// What the sender shows of itself.
+    /// The sender's profile.
     pub profile: Arc<Profile>,
-    /// gim's `request_id` metadata, pushed along to the other members of a group; else 0.
+    /// gim's `request_id` metadata, passed on to the other members of a group; otherwise 0.
     pub request_id: i64,
     encoded: OnceLock<Bytes>,
 }
@@ -37,8 +37,8 @@ impl Envelope {
         }
     }
 
-    /// Returns all that is written of it: the message, the sender's profile and the request id. A field
-    /// that is added here changes the type, so that no writer can forget it.
+    /// Returns everything that a writer encodes: the message, the sender's profile and the request id. A
+    /// new field changes this type, so no writer can forget it.
     #[must_use]
     pub fn parts(&self) -> (&Message, &Profile, i64) {
         let Self {
@@ -50,12 +50,12 @@ impl Envelope {
         (message, profile, *request_id)
     }
 
-    /// The encoded form, made by the wire on first use.
+    /// Returns the encoded form, which the wire makes on first use.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
     }
 
-    /// What it counts in a bounded queue, in bytes.
+    /// Returns the cost in bytes in a bounded queue.
     #[must_use]
     pub fn weight(&self) -> usize {
         OVERHEAD
@@ -68,30 +68,30 @@ impl Envelope {
     }
 }
 
-/// One thing to be written to one connection.
+/// One item to be written to one connection.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// An inbox entry; these go out in seq order.
     Entry {
-        /// Its place in the connection's inbox.
+        /// The entry's seq in the connection's inbox.
         seq: Seq,
         /// The message.
         envelope: Arc<Envelope>,
     },
-    /// Outside the inbox: a room's message with its seq in the room, or a non-persistent message or
-    /// broadcast with seq 0.
+    /// A message outside the inbox: a room's message with its seq in the room, or a non-persistent
+    /// message or a broadcast with seq 0.
     Live {
-        /// The seq the wire shows.
+        /// The seq on the wire.
         seq: Seq,
         /// The message.
         envelope: Arc<Envelope>,
     },
-    /// Messages of a room that go out together, the same to all members.
+    /// Messages of a room that are written together, the same to all members.
     Room(Arc<RoomBatch>),
 }
 
 impl Delivery {
-    /// What it counts in a bounded queue, in bytes.
+    /// Returns the cost in bytes in a bounded queue.
     #[must_use]
     pub fn weight(&self) -> usize {
         match self {
@@ -100,7 +100,7 @@ impl Delivery {
         }
     }
 
-    /// The seqs the wire shows, ascending.
+    /// Returns the seqs on the wire, ascending.
     pub fn seqs(&self) -> impl Iterator<Item = Seq> + '_ {
         let (one, many) = match self {
             Self::Entry { seq, .. } | Self::Live { seq, .. } => (Some(*seq), [].as_slice()),
@@ -110,21 +110,22 @@ impl Delivery {
     }
 }
 
-/// A message and who gets it on one node: what the logic role hands to a connect role.
+/// A delivery batch: one message and its recipients, which the logic role hands to a connect role.
 #[derive(Clone, Debug)]
 pub enum Parcel {
     /// New inbox entries.
     Entries {
         /// The message.
         envelope: Arc<Envelope>,
-        /// Each user and the entry's place in its inbox.
+        /// Each recipient with the entry's seq in that inbox.
         to: Vec<(UserId, Seq)>,
     },
-    /// A non-persistent message: to whoever is connected now, except the sending device.
+    /// A non-persistent message to the current connections of these users, except the sending
+    /// device.
     Live {
         /// The message.
         envelope: Arc<Envelope>,
-        /// The users.
+        /// The recipients.
         to: Vec<UserId>,
     },
     /// A broadcast to every signed-in connection.

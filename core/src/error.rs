@@ -1,8 +1,7 @@
-//! What gimlet answers when it does not do what was asked.
+//! Refusals: the answers to requests that gimlet does not carry out.
 //!
-//! Three kinds of trouble are never mixed: a [`StoreError`] is a
-//! fault of an engine, a [`Refusal`] is an answer to whoever asked, and a close (in the hub) ends a
-//! connection.
+//! Three kinds of failure are kept apart: a [`StoreError`] is a fault of a storage engine, a
+//! [`Refusal`] is an answer to a caller, and a close (in the hub) ends a connection.
 
 use std::error::Error;
 use std::fmt;
@@ -11,11 +10,11 @@ use std::time::Duration;
 use crate::id::{DeviceId, GroupId, UserId};
 use crate::store::{Kind, StoreError};
 
-/// When to repeat what was unavailable: a store or a node that fails over takes about that long.
+/// Retry hint for an unavailable store or node: a failover takes about that long.
 const RETRY_UNAVAILABLE: Duration = Duration::from_millis(500);
 
-/// An answer that is not the one hoped for. Its text says what was wrong and what would be right;
-/// [`code`](Self::code) is what gim's wire carries.
+/// A negative answer. Its text says what was wrong and what would be right; [`code`](Self::code) is
+/// the code on gim's wire.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// 10000: the token is missing, wrong, expired or revoked; sign in again.
@@ -30,70 +29,70 @@ pub enum Refusal {
     /// 10011: only members may do this.
     #[error("not a member of group {0}; ask a member to be added")]
     NotInGroup(GroupId),
-    /// 10013: there is no such group.
+    /// 10013: the group does not exist.
     #[error("no group {0}")]
     NoSuchGroup(GroupId),
-    /// 10014: there is no such device.
+    /// 10014: the device does not exist.
     #[error("no device {0}; call RegisterDevice first")]
     NoSuchDevice(DeviceId),
-    /// 10015: they are friends already.
+    /// 10015: the two users are already friends.
     #[error("already friends with {0}")]
     AlreadyFriends(UserId),
-    /// 10016: there is no such user.
+    /// 10016: the user does not exist.
     #[error("no user {0}")]
     NoSuchUser(UserId),
-    /// 7: a rule of the group or the server forbids it.
+    /// 7: a rule of the group or of the server forbids the request.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// 6: the client message id was used for another content.
+    /// 6: the client message id was already used for other content.
     #[error("this client_message_id was used for another message; use a new id for a new message")]
     Conflict,
-    /// 8: too fast.
+    /// 8: the caller exceeds its rate limit.
     #[error("too many requests; try again in {} ms", .retry_after.as_millis())]
     RateLimited {
-        /// When it may succeed.
+        /// Time after which the request may succeed.
         retry_after: Duration,
     },
-    /// 8: the group has too much that is accepted and not delivered yet.
+    /// 8: the group has too many accepted entries that are not delivered yet.
     #[error(
         "this group still has too many messages to deliver; try again in {} ms",
         .retry_after.as_millis()
     )]
     Backlog {
-        /// When there may be room.
+        /// Time after which the backlog may have room.
         retry_after: Duration,
     },
-    /// 8: a bound of the server is reached; the text names it.
+    /// 8: a limit of the server is reached; the text names it.
     #[error("{0}")]
     Exhausted(String),
-    /// 14: too much waits for the store; nothing was done.
+    /// 14: too many sends wait for the store; nothing was done.
     #[error("the server is busy: nothing was stored; try again in {} ms", .retry_after.as_millis())]
     Busy {
-        /// When it may succeed.
+        /// Time after which the request may succeed.
         retry_after: Duration,
     },
-    /// 14: nothing was done; the same request may be repeated safely.
+    /// 14: nothing was done, and the same request may be repeated safely.
     #[error("unavailable: nothing was stored; try again")]
     Unavailable,
-    /// 4: it is not known whether it was done; repeat it with the same client message id.
+    /// 4: the outcome is unknown; repeat the request with the same client message id.
     #[error("no answer in time; repeat with the same client_message_id")]
     Unknown,
-    /// 12: this node does not do this.
+    /// 12: this node does not support the request.
     #[error("{0}")]
     Unsupported(&'static str),
-    /// 2: a fault of the server that no repeat will mend.
+    /// 2: a fault of the server that a repeat does not fix.
     #[error("internal error")]
     Internal,
 }
 
 impl Refusal {
-    /// A wrong request, in the words given.
+    /// Makes a [`BadRequest`](Self::BadRequest) with this text.
     #[must_use]
     pub fn bad(text: impl Into<String>) -> Self {
         Self::BadRequest(text.into())
     }
 
-    /// When the same request may succeed, if time alone can mend it.
+    /// Returns the time after which the same request may succeed, if waiting can help.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -105,7 +104,8 @@ impl Refusal {
         }
     }
 
-    /// The same in whole milliseconds, at least 1; 0 if time alone does not mend it. All wires carry it.
+    /// Returns [`retry_after`](Self::retry_after) in whole milliseconds, at least 1; 0 if waiting
+    /// does not help. All wires carry it.
     #[must_use]
     pub fn retry_after_ms(&self) -> i64 {
         self.retry_after().map_or(0, |after| {
@@ -113,7 +113,7 @@ impl Refusal {
         })
     }
 
-    /// The code on the wire: gim's 10000 … 10016, or a standard gRPC code.
+    /// Returns the code on the wire: gim's 10000 … 10016, or a standard gRPC code.
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
@@ -136,7 +136,8 @@ impl Refusal {
     }
 }
 
-/// Shows an error with its causes, in one line: the first says what was not done, the last says why.
+/// Displays an error with its chain of causes in one line: the first says which operation failed,
+/// the last says why.
 #[derive(Clone, Copy, Debug)]
 pub struct Causes<'a>(pub &'a (dyn Error + 'static));
 
@@ -147,7 +148,7 @@ impl fmt::Display for Causes<'_> {
         let mut next = self.0.source();
         while let Some(cause) = next {
             let text = cause.to_string();
-            // Some errors show their cause themselves.
+            // Some errors already contain their cause's text.
             if !last.contains(&text) {
                 write!(f, ": {text}")?;
                 last = text;

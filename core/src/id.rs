@@ -1,4 +1,4 @@
-//! The ids of everything gimlet knows, one newtype each, so that no two can be confused.
+//! Ids, one newtype for each kind, so that two kinds cannot be confused.
 //!
 //! Numeric ids are 1 … 2^63−1: `int64` on gim's wire, BIGINT at rest. Only the wire converters and
 //! the stores' row mappers make them from integers.
@@ -17,30 +17,30 @@ macro_rules! numeric_id {
         pub struct $name(u64);
 
         impl $name {
-            /// The smallest.
+            /// The smallest id.
             pub const MIN: Self = Self(1);
-            /// The largest.
+            /// The largest id.
             pub const MAX: Self = Self(MAX_ID);
 
-            /// Makes the id, or `None` if the number is not in 1 … 2^63−1.
+            /// Makes the id; `None` if the number is not in 1 … 2^63−1.
             #[must_use]
             pub const fn new(raw: u64) -> Option<Self> {
                 if raw == 0 || raw > MAX_ID { None } else { Some(Self(raw)) }
             }
 
-            /// Makes the id from a wire integer, or `None` if it is zero or negative.
+            /// Makes the id from a wire integer; `None` if it is zero or negative.
             #[must_use]
             pub fn from_wire(raw: i64) -> Option<Self> {
                 u64::try_from(raw).ok().and_then(Self::new)
             }
 
-            /// The number.
+            /// Returns the number.
             #[must_use]
             pub const fn get(self) -> u64 {
                 self.0
             }
 
-            /// The number as gim's wire carries it.
+            /// Returns the number as gim's wire carries it.
             #[must_use]
             pub const fn to_wire(self) -> i64 {
                 self.0.cast_signed()
@@ -74,7 +74,7 @@ numeric_id!(
     GroupId, "g"
 );
 numeric_id!(
-    /// A room: its messages are kept briefly and go to whoever is subscribed.
+    /// A room: its messages are kept briefly and go to its current subscribers.
     RoomId, "r"
 );
 numeric_id!(
@@ -82,7 +82,7 @@ numeric_id!(
     ConnId, "c"
 );
 
-/// A message's id: a `UUIDv7`, time-ordered, made by the node that accepts the send.
+/// A message: a `UUIDv7`, ordered by time, made by the node that accepts the send.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageId([u8; 16]);
 
@@ -99,7 +99,7 @@ impl MessageId {
         Self(bytes)
     }
 
-    /// The 16 bytes.
+    /// Returns the 16 bytes.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -121,14 +121,14 @@ impl fmt::Debug for MessageId {
 /// A node: a name that is stable across restarts, and the id of this run of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId {
-    /// The node's name: where its peers reach it, or `local` when it has none.
+    /// The node's name: the address at which its peers reach it, or `local` if it has none.
     pub name: String,
-    /// Drawn at each start, so that a lease of an earlier run never counts for this one.
+    /// A random number for each start, so that a lease of an earlier run never counts for this one.
     pub boot: u64,
 }
 
 impl NodeId {
-    /// A node of that name, in a run of its own.
+    /// Makes the id of a new run of the node with this name.
     #[must_use]
     pub fn boot(name: impl Into<String>) -> Self {
         Self {
@@ -144,7 +144,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// How often a device has signed in: the larger number owns the device (law 7).
+/// Number of sign-ins of a device: the larger one owns the device (law 7).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
@@ -153,11 +153,12 @@ pub struct Generation(pub u64);
 pub struct Epoch(pub u64);
 
 impl Epoch {
-    /// Bits of an epoch: what a number of JavaScript holds. Decoders there refuse more.
+    /// Bits of an epoch: the integers that a JavaScript number represents exactly. Decoders there
+    /// refuse more.
     pub const BITS: u32 = 53;
 
-    /// Draws a new epoch; it is never zero, which the wire reads as "none". Stores made by earlier
-    /// versions keep one of 64 bits until it changes.
+    /// Draws a random epoch. It is never zero, which means "none" on the wire. Stores made by
+    /// earlier versions keep an epoch of 64 bits until it changes.
     #[must_use]
     pub fn draw() -> Self {
         Self(rand::random::<u64>() >> (u64::BITS - Self::BITS) | 1)

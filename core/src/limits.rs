@@ -1,88 +1,89 @@
-//! Every limit of a node, in one place: unit, default, and what happens at it.
+//! All limits of a node: their units, their defaults, and the effect of reaching them.
 
 use std::time::Duration;
 
 /// The limits of a node. The defaults are those of a small server; all of them are settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a message's content; more is refused with 10001.
+    /// Bytes of a message's content; longer content is refused with 10001.
     pub content: usize,
-    /// Users a message may mention; more is refused with 10001.
+    /// Users mentioned by a message; more are refused with 10001.
     pub mentions: usize,
-    /// Bytes of a client message id; more is refused with 10001.
+    /// Bytes of a client message id; a longer one is refused with 10001.
     pub client_id: usize,
-    /// Members of a group; an addition that would pass it is refused.
+    /// Members of a group; an addition beyond it is refused.
     pub group_members: usize,
     /// Users that one user may add to groups in a day; more are refused with 8.
     pub group_adds: u32,
-    /// Sends in one batch of the store.
+    /// Sends in one append to the store.
     pub batch_sends: usize,
-    /// Entries in one batch of the store.
+    /// Entries in one append to the store.
     pub batch_entries: usize,
-    /// Content bytes in one batch of the store.
+    /// Content bytes in one append to the store.
     pub batch_bytes: usize,
-    /// Sends that wait for a batch; more are refused as unavailable.
+    /// Sends that wait for the batch writer; more are refused as unavailable.
     pub send_queue: usize,
-    /// Bytes of the sends that wait: content, mentions and recipients; more are refused as
+    /// Bytes of the waiting sends: content, mentions and recipients; more are refused as
     /// unavailable.
     pub send_queue_bytes: usize,
-    /// Entries of one group's sends that are accepted and not delivered yet, for groups above [`PART`]
-    /// members; more sends are refused with 8.
+    /// Entries of one group's sends that are accepted and not delivered yet, for groups above
+    /// [`PART`] members; further sends are refused with 8.
     pub group_backlog: usize,
-    /// The same for all groups of a node.
+    /// As `group_backlog`, for all groups of a node.
     pub node_backlog: usize,
-    /// A send is answered within this: 14 if its batch had not started, else 4.
+    /// Time within which a send is answered: with 14 if its batch had not started, otherwise with
+    /// 4.
     pub send_deadline: Duration,
-    /// How long a repeat by client message id is recognised.
+    /// Time for which a repeat is recognised by its client message id.
     pub key_window: Duration,
-    /// How long a repeat without one is recognised (gim's clients).
+    /// Time for which a repeat without a client message id is recognised (gim's clients).
     pub legacy_window: Duration,
-    /// Sends per second of one user, and how many at once.
+    /// Sends, room pushes, friend requests and group changes per second of one user.
     pub send_rate: u32,
-    /// The burst of `send_rate`; beyond it sends are refused with 8.
+    /// Burst of `send_rate`; beyond it requests are refused with 8.
     pub send_burst: u32,
-    /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets per second of one user, over all its connections
-    /// to this node.
+    /// SYNC, `SUBSCRIBE_ROOM` and HEARTBEAT packets per second of one user, over all its
+    /// connections to this node.
     pub request_rate: u32,
-    /// The burst of `request_rate`; beyond it they are refused with 8. Generous, because an old
-    /// client that comes back to a long inbox asks for page after page.
+    /// Burst of `request_rate`; beyond it requests are refused with 8. It is generous because an
+    /// old client that returns to a long inbox asks for page after page.
     pub request_burst: u32,
-    /// Entries of a SYNC page and of a page the gateway reads for itself.
+    /// Entries of a SYNC page, and of a page that the gateway reads for itself.
     pub page_items: usize,
-    /// Content bytes at which such a page ends.
+    /// Content bytes after which such a page ends.
     pub page_bytes: usize,
-    /// Inbox reads at a time for all connections of a node; the rest queue.
+    /// Concurrent inbox reads for all connections of a node; further reads queue.
     pub parallel_reads: usize,
-    /// Bytes queued for one connection; beyond it the connection lags and reads its inbox later.
+    /// Bytes queued for one connection; beyond it the connection lags, and its inbox is read later.
     pub outbox_bytes: usize,
-    /// Entries parked ahead of the cursor.
+    /// Entries kept ahead of the cursor until their predecessors arrive.
     pub parked_entries: usize,
-    /// Bytes parked ahead of the cursor.
+    /// Bytes of the entries kept ahead of the cursor.
     pub parked_bytes: usize,
-    /// How long parked entries wait for their predecessors before the inbox is read.
+    /// Time for which parked entries wait for their predecessors before the inbox is read.
     pub parked_wait: Duration,
-    /// A client that does not ask for SYNC, or not for the next page, goes live after this.
+    /// Time after which a client that does not request SYNC, or not the next page, goes live.
     pub sync_wait: Duration,
-    /// How often gathered acks are written.
+    /// Interval at which collected acks are written.
     pub ack_flush: Duration,
-    /// Heartbeats within this span share one read of heads.
+    /// Time in which heartbeats share one read of heads.
     pub head_check: Duration,
-    /// How long a user's profile is cached.
+    /// Time for which a user's profile is cached.
     pub profile_ttl: Duration,
-    /// Profiles cached.
+    /// Number of cached profiles.
     pub profiles: u64,
-    /// Rosters cached, in members.
+    /// Size of the roster cache, in members.
     pub roster_members: u64,
-    /// Superseded connections of old clients kept open per device.
+    /// Superseded connections of legacy clients kept open for each device.
     pub zombies: usize,
     /// Items of a list page (search, members, groups, friends).
     pub list_page: usize,
-    /// Entries kept of each inbox at least, beyond which the oldest are removed; 0 keeps all.
-    /// (In-memory storage has a bound of its own.)
+    /// Entries kept of each inbox at least; older ones are removed. 0 keeps all. (In-memory storage
+    /// has a limit of its own.)
     pub keep_entries: u64,
-    /// The node's lease (law 8).
+    /// Duration of the node's lease (law 8).
     pub lease: Duration,
-    /// Whether a connection ends when the token expires that it signed in with.
+    /// True if a connection ends when the token that it signed in with expires.
     pub end_expired: bool,
     /// Failed sign-ins for a user from one address in a minute.
     pub failed_sign_ins: u32,
@@ -101,7 +102,7 @@ impl Default for Limits {
             batch_bytes: 4 << 20,
             send_queue: 8_192,
             send_queue_bytes: 64 << 20,
-            // Some 15 and 60 s of what MySQL makes on two cores (docs/performance.md).
+            // About 15 s and 60 s of MySQL's throughput on two cores (docs/performance.md).
             group_backlog: 500_000,
             node_backlog: 2_000_000,
             send_deadline: Duration::from_millis(1_500),
@@ -134,5 +135,6 @@ impl Default for Limits {
     }
 }
 
-/// Recipients above which a group send becomes a fan-out job, and entries of one part of it.
+/// Recipients above which a group send becomes a fan-out job, and the number of entries in one
+/// chunk of the job.
 pub const PART: usize = 1_000;

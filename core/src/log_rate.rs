@@ -1,28 +1,30 @@
-//! Log lines that strangers or an outage cause: each line of the code at most once in a while.
+//! Rate limits for log lines that strangers or an outage can cause: each call site logs at most
+//! once in 30 s.
 //!
 //! [`info_rated!`](crate::info_rated), [`warn_rated!`](crate::warn_rated) and
-//! [`error_rated!`](crate::error_rated) are used like tracing's macros. What was left out meanwhile is counted in the field `suppressed` of the next.
-//! A test reads the sources: a `warn!` or `error!` that is not rated needs an entry in its list.
+//! [`error_rated!`](crate::error_rated) are used like tracing's macros. The field `suppressed`
+//! counts the events that were left out since the last logged one. A test reads the sources: a
+//! `warn!` or `error!` without a rate limit needs an entry in its list.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::time::{Clock as _, SystemClock};
 
-/// A line of the code is logged at most once in this time.
+/// Shortest time between two events of one call site.
 const EVERY_MS: u64 = 30_000;
 
-/// The rate of one line.
+/// Rate limit of one call site.
 #[derive(Debug)]
 pub struct LogRate {
-    /// When it may be logged again, in milliseconds of the monotonic clock.
+    /// Time of the next allowed event, in milliseconds of the monotonic clock.
     next_ms: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl LogRate {
-    /// A line that was not logged yet.
+    /// Creates a limit that allows its first event.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "it stands in statics")]
+    #[expect(clippy::new_without_default, reason = "used in statics only")]
     pub const fn new() -> Self {
         Self {
             next_ms: AtomicU64::new(0),
@@ -30,7 +32,8 @@ impl LogRate {
         }
     }
 
-    /// Whether the line is logged now, and how often it was not since it was last.
+    /// Returns the number of suppressed events if this one may be logged, or `None` and counts it
+    /// as suppressed.
     pub fn take(&self) -> Option<u64> {
         let now = SystemClock.monotonic().as_millis();
         self.take_at(u64::try_from(now).unwrap_or(u64::MAX))
@@ -38,6 +41,7 @@ impl LogRate {
 
     fn take_at(&self, now: u64) -> Option<u64> {
         let next = self.next_ms.load(Ordering::Relaxed);
+        // Of several threads that find the event due, the one whose exchange succeeds logs it.
         let due = now >= next
             && self
                 .next_ms
@@ -51,7 +55,7 @@ impl LogRate {
     }
 }
 
-/// `tracing::warn!`, at most once in 30 s for this line of the code.
+/// Logs as `tracing::warn!` does, at most once in 30 s for this call site.
 #[macro_export]
 macro_rules! warn_rated {
     ($($event:tt)+) => {{
@@ -62,7 +66,7 @@ macro_rules! warn_rated {
     }};
 }
 
-/// `tracing::error!`, at most once in 30 s for this line of the code.
+/// Logs as `tracing::error!` does, at most once in 30 s for this call site.
 #[macro_export]
 macro_rules! error_rated {
     ($($event:tt)+) => {{
@@ -73,7 +77,7 @@ macro_rules! error_rated {
     }};
 }
 
-/// `tracing::info!`, at most once in 30 s for this line of the code.
+/// Logs as `tracing::info!` does, at most once in 30 s for this call site.
 #[macro_export]
 macro_rules! info_rated {
     ($($event:tt)+) => {{

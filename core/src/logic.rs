@@ -1,6 +1,6 @@
-//! The seam between the connect and the logic role: what a connection asks on its user's behalf.
+//! The seam between the connect role and the logic role: the requests of a connection for its user.
 //!
-//! In one process it is a direct call of `crate::service`; between nodes it is a gRPC client.
+//! Within one process it is a direct call of `crate::service`; between nodes it is a gRPC client.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::store::{AckMark, Head};
 
-/// A page of an inbox, ready to be shown: with its senders' present profiles.
+/// A page of an inbox with the current profiles of its senders.
 #[derive(Clone, Debug)]
 pub struct InboxPage {
-    /// The entries, ascending, without a hole.
+    /// The entries, ascending and without gaps.
     pub items: Vec<(Seq, Arc<Envelope>)>,
-    /// Whether the inbox goes on behind the last item.
+    /// True if the inbox continues after the last item.
     pub more: bool,
-    /// Where the inbox stood when the page was read.
+    /// Head and floor of the inbox when the page was read.
     pub head: Head,
 }
 
 impl InboxPage {
-    /// The page covers the inbox from `from` up to here.
+    /// Returns the seq up to which the page covers the inbox, if it begins after `from`.
     #[must_use]
     pub fn upto(&self, from: Seq) -> Seq {
         self.items.last().map_or(from, |(seq, _)| *seq)
@@ -39,25 +39,25 @@ impl InboxPage {
 /// The answer to a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// The entry of the sender's own copy; of the receiver's if a backend sent it to one user;
-    /// zero for what is not stored, and for a backend's send to a group.
+    /// Seq of the sender's own copy; of the recipient's copy if a backend sent to one user; zero if
+    /// nothing was stored, and for a backend's send to a group.
     pub seq: Seq,
-    /// The message.
+    /// Id of the message.
     pub message: MessageId,
-    /// Whether this was a repeat, and the answer is the first one's.
+    /// True if the send was a repeat, which gets the answer of the first send.
     pub repeated: bool,
 }
 
-/// A sign-in that was granted.
+/// Result of a successful sign-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Granted {
     /// The device's new generation.
     pub generation: Generation,
-    /// How long the token is good for, if the business backend says so.
+    /// Remaining validity of the token, if the business backend returns it.
     pub token_left: Option<Duration>,
 }
 
-/// What connections ask of the logic role.
+/// Requests of connections to the logic role.
 #[async_trait]
 pub trait Logic: Debug + Send + Sync + 'static {
     /// Checks the token and raises the device's generation.
@@ -68,25 +68,26 @@ pub trait Logic: Debug + Send + Sync + 'static {
         token: &str,
     ) -> Result<Granted, Refusal>;
 
-    /// The epoch of the inboxes' history.
+    /// Returns the epoch of the inboxes' history.
     async fn epoch(&self) -> Result<Epoch, Refusal>;
 
-    /// This user's inbox was served up to `seen` under the epoch `known`, and is shorter by now:
-    /// looks again, and ends that history if it is so (law 10). Returns the epoch in force.
+    /// Reports that this user's inbox was served up to `seen` under the epoch `known` and is
+    /// shorter now. Reads the head again, and ends that history if the report is right (law 10).
+    /// Returns the current epoch.
     async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal>;
 
-    /// The heads of these inboxes, in the order asked.
+    /// Returns the heads of these inboxes, in the order of `users`.
     async fn heads(&self, users: &[UserId]) -> Result<Vec<Head>, Refusal>;
 
-    /// The entries of the user's inbox above `after`.
+    /// Returns the entries of the user's inbox above `after`.
     async fn page(&self, user: UserId, after: Seq, limit: PageLimit) -> Result<InboxPage, Refusal>;
 
-    /// What the devices of the user have acked.
+    /// Returns the highest acked seq of each of the user's devices.
     async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, Refusal>;
 
-    /// Notes acks.
+    /// Stores acks.
     async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal>;
 
-    /// Sends. Sends of one user are stored in the order in which this is called for them.
+    /// Starts a send. Sends of one user are stored in the order of these calls.
     fn send(&self, sender: Sender, draft: Draft) -> Sending;
 }

@@ -1,12 +1,12 @@
-//! The hash maps on the path of a message.
+//! Hash maps for the message path.
 //!
-//! std's hasher costs 7 % of a send's CPU in memory (docs/performance.md). This one is seeded anew for
-//! each map, so that nobody who chooses ids can choose collisions.
+//! The hasher of std costs 7 % of a send's CPU in memory (docs/performance.md). This one has a new
+//! seed for each map, so that a caller who chooses ids cannot choose collisions.
 
 use std::collections::HashMap;
 
-/// A seed, and the hasher it makes.
+/// A hasher with a random seed.
 pub(crate) type Seeded = foldhash::fast::RandomState;
 
-/// A hash map by that hasher.
+/// A hash map with that hasher.
 pub(crate) type Map<K, V> = HashMap<K, V, Seeded>;

@@ -1,4 +1,4 @@
-//! Messages: what a client drafts, what is stored, what an inbox entry is.
+//! Messages: drafts of clients, stored messages, and inbox entries.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ pub use crate::unknown::UnknownFields;
 pub struct Content(pub Bytes);
 
 impl Content {
-    /// Copies the content out of the buffer that it came in. A slice of that buffer would keep all of
-    /// it, which a sender can make thousands of times as large, for as long as the message is kept.
-    /// Everything that comes from a socket or a call enters here; texts are copied by the stores.
+    /// Copies the content out of the receive buffer. A slice would keep the whole buffer, which a
+    /// sender can make thousands of times as large, as long as the message is kept. All content
+    /// from a socket or a call enters here; the stores copy texts.
     #[must_use]
     pub fn copied_from(bytes: &[u8]) -> Self {
         Self(Bytes::copy_from_slice(bytes))
     }
 
-    /// Its length in bytes.
+    /// Returns the length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it is empty.
+    /// Returns `true` if the content is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -43,16 +43,16 @@ impl fmt::Debug for Content {
     }
 }
 
-/// Who a message is from.
+/// The sender of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sender {
-    /// gimlet itself: friend and group events.
+    /// gimlet itself, for friend and group events.
     System,
     /// A user's device.
     User {
         /// The user.
         user: UserId,
-        /// The device; `None` where it is not known.
+        /// The device; `None` if it is unknown.
         device: Option<DeviceId>,
     },
     /// The business backend.
@@ -60,7 +60,7 @@ pub enum Sender {
 }
 
 impl Sender {
-    /// The sending device, if a device sent it.
+    /// Returns the sending device, if a device sent the message.
     #[must_use]
     pub const fn device(self) -> Option<DeviceId> {
         match self {
@@ -69,7 +69,7 @@ impl Sender {
         }
     }
 
-    /// The sending user, if a user sent it.
+    /// Returns the sending user, if a user sent the message.
     #[must_use]
     pub const fn user(self) -> Option<UserId> {
         match self {
@@ -79,35 +79,35 @@ impl Sender {
     }
 }
 
-/// Whom a message is addressed to.
+/// The addressee of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Receiver {
     /// One user.
     User(UserId),
     /// Every member of a group.
     Group(GroupId),
-    /// Whoever is subscribed to a room.
+    /// The current subscribers of a room.
     Room(RoomId),
     /// Every signed-in connection (a broadcast).
     Everyone,
 }
 
-/// A stored or live message, without its place in any inbox.
+/// A stored or live message, without a seq.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its id, made by the node that accepted it.
+    /// The id, made by the node that accepted the message.
     pub id: MessageId,
-    /// Who sent it.
+    /// The sender.
     pub sender: Sender,
-    /// Whom it is addressed to.
+    /// The addressee.
     pub receiver: Receiver,
-    /// Users it mentions; carried through, without meaning to the server.
+    /// Mentioned users; passed on without a meaning to the server.
     pub mentions: Vec<UserId>,
-    /// gim's `MessageType`, carried through unchecked.
+    /// gim's `MessageType`, passed on unchecked.
     pub kind: i32,
     /// The content.
     pub content: Content,
-    /// When it was sent: as the sender states it, or the server's time.
+    /// Send time: as stated by the sender, or the server's time.
     pub sent_at: Timestamp,
     /// Fields that a newer release stored with it.
     pub unknown: UnknownFields,
@@ -116,36 +116,36 @@ pub struct Message {
 /// An entry of an inbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in that inbox.
+    /// The entry's seq in that inbox.
     pub seq: Seq,
     /// The message.
     pub message: Arc<Message>,
 }
 
-/// What a sender wants sent, checked field by field but not yet decided on.
+/// A message to be sent, with each field checked but not accepted yet.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// To a user or a group.
+    /// The addressee: a user or a group.
     pub receiver: Receiver,
-    /// Users it mentions.
+    /// Mentioned users.
     pub mentions: Vec<UserId>,
     /// gim's `MessageType`.
     pub kind: i32,
     /// The content.
     pub content: Content,
-    /// The time the sender states; 0 for none, and then the server's time is shown.
+    /// The time stated by the sender; 0 if it states none, and then the server's time is used.
     pub sent_at: Timestamp,
-    /// Whether it is stored; otherwise it is pushed live and forgotten.
+    /// True if the message is stored; otherwise it is only pushed to current connections.
     pub persist: bool,
-    /// The client's id of this send, by which a repeat is recognised; at most 64 bytes.
+    /// The client's id of this send, which identifies a repeat; at most 64 bytes by default.
     pub client_id: Option<String>,
-    /// gim's `request_id` metadata of the call, if it had one; pushed along to group members.
+    /// gim's `request_id` metadata of the call, if present; passed on to group members.
     pub request_id: Option<i64>,
 }
 
 impl Draft {
-    /// A stored text message to a user, without a client id; for examples and tests. The content is
-    /// the text itself, not gim's `Text`.
+    /// Makes a stored text message to a user, without a client id, for examples and tests. The
+    /// content is the text itself, not gim's `Text`.
     #[must_use]
     pub fn text(to: UserId, text: &str) -> Self {
         Self {
@@ -161,12 +161,12 @@ impl Draft {
     }
 }
 
-/// What a user shows of itself beside a message.
+/// The part of a user that is shown with its messages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Profile {
-    /// The displayed name.
+    /// The display name.
     pub nickname: String,
-    /// Where the picture is.
+    /// URL of the picture.
     pub avatar_url: String,
     /// The business backend's own data.
     pub extra: String,

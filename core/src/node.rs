@@ -1,6 +1,7 @@
-//! A whole node as one value: the connect and the logic role over a set of stores, without sockets.
+//! A whole node as one value: the connect role and the logic role over a set of stores, without
+//! sockets.
 //!
-//! This is the inner of gimlet's two doors for embedding; `gimlet-server` puts sockets around it.
+//! This is the inner of gimlet's two entry points for embedding; `gimlet-server` adds the sockets.
 
 use std::sync::Arc;
 
@@ -21,31 +22,31 @@ use crate::time::{Clock, SystemClock};
 /// gim's `MT_COMMAND`: the message type of system pushes.
 const COMMAND: i32 = 7;
 
-/// What a node is made of; everything but the stores and the business has a default.
+/// Parts of a node; all but the stores and the business backend have defaults.
 #[derive(Clone, Debug)]
 pub struct NodeBuilder {
-    /// Where everything is kept.
+    /// The stores of all data.
     pub stores: Stores,
-    /// Who may sign in, and who users are.
+    /// The business backend: checks sign-ins and returns profiles.
     pub business: Arc<dyn Business>,
-    /// The bounds.
+    /// The limits.
     pub limits: Limits,
-    /// Says what time it is.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// The other nodes; none by default.
+    /// The seam to other nodes; by default there are none.
     pub peer: Arc<dyn Peer>,
-    /// How system pushes are encoded; by default they are described in text.
+    /// Encoder of system pushes; by default they are described in text.
     pub codec: Arc<dyn PushCodec>,
-    /// What the operator allows.
+    /// The operator's rules.
     pub policy: Policy,
-    /// Where a device's first page starts.
+    /// Start of a device's first page.
     pub from_zero: SyncFromZero,
     /// This node's name and run.
     pub id: NodeId,
 }
 
 impl NodeBuilder {
-    /// A node over these stores, alone.
+    /// Makes a builder for a single node over these stores.
     #[must_use]
     pub fn new(stores: Stores, business: Arc<dyn Business>) -> Self {
         Self {
@@ -113,20 +114,20 @@ pub struct Node {
 }
 
 impl Node {
-    /// The logic role: what a backend and the clients' gRPC calls ask.
+    /// Returns the logic role, which serves a backend and the clients' gRPC calls.
     #[must_use]
     pub const fn service(&self) -> &Service {
         &self.service
     }
 
-    /// The connect role: where connections sign in.
+    /// Returns the connect role, at which connections sign in.
     #[must_use]
     pub const fn gateway(&self) -> &Gateway {
         &self.gateway
     }
 
-    /// Ends the node: sends that wait are stored and answered, acks are written, the lease ends.
-    /// Connections should have been dropped before.
+    /// Stops the node: waiting sends are stored and answered, acks are written, and the lease ends.
+    /// Connections should be dropped before.
     pub async fn stop(&self) {
         self.token.cancel();
         self.tracker.close();
@@ -134,7 +135,7 @@ impl Node {
     }
 }
 
-/// Describes system pushes in text: for a node without a wire.
+/// Encodes system pushes as text, for a node without a wire.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TextPushes;
 

@@ -1,16 +1,16 @@
-//! Pages: every list is read in bounded, ordered pieces (law 12).
+//! Pages: each list is read in bounded, ordered parts (law 12).
 
-/// How much one page may hold. A page has at least one item when there is one.
+/// Limit of one page. A page has at least one item if there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageLimit {
-    /// At most this many items.
+    /// Maximum number of items.
     pub items: usize,
-    /// The page ends with the item that passes this many bytes of content.
+    /// Content bytes: the page ends with the item that exceeds them.
     pub bytes: usize,
 }
 
 impl PageLimit {
-    /// A page bounded by its number of items alone.
+    /// Limits a page by its number of items alone.
     #[must_use]
     pub const fn items(items: usize) -> Self {
         Self {
@@ -20,17 +20,17 @@ impl PageLimit {
     }
 }
 
-/// A piece of an ordered list.
+/// A part of an ordered list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
     /// The items, in the list's order.
     pub items: Vec<T>,
-    /// Whether the list goes on behind the last item.
+    /// True if the list continues after the last item.
     pub more: bool,
 }
 
 impl<T> Page<T> {
-    /// A page with nothing behind it.
+    /// Makes the last page of a list.
     #[must_use]
     pub const fn last(items: Vec<T>) -> Self {
         Self { items, more: false }

@@ -1,4 +1,4 @@
-//! The seam between nodes: handing parcels to the node that holds the connections.
+//! The seam between nodes: delivers to the node that holds the connections.
 
 use std::fmt::Debug;
 
@@ -7,25 +7,27 @@ use async_trait::async_trait;
 use crate::envelope::Parcel;
 use crate::id::{DeviceId, Generation, NodeId, UserId};
 
-/// Reaches other connect nodes. Parcels are hints: a lost one costs time, never a message (law 6),
-/// so failures are counted and not retried. A takeover is said until it was heard.
+/// Calls other connect nodes. Delivery batches are hints: a lost one costs time, never a message
+/// (law 6), so failures are counted and not retried. A takeover is retried until it is
+/// acknowledged.
 #[async_trait]
 pub trait Peer: Debug + Send + Sync + 'static {
-    /// The connect nodes known now, without this one.
+    /// Returns the connect nodes known now, without this one.
     async fn nodes(&self) -> Vec<NodeId>;
 
-    /// Whether there never are others.
+    /// Returns `true` if there never are other nodes.
     fn is_alone(&self) -> bool {
         false
     }
 
-    /// Hands parcels to a node; calls to one node arrive in order. Does not wait for the peer
-    /// beyond a bounded queue; returns `false` if they were dropped.
+    /// Hands delivery batches to a node; calls to one node arrive in order. Does not wait for the
+    /// peer beyond a bounded queue; returns `false` if the batches were dropped.
     async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool;
 
-    /// The user has signed in elsewhere on this device with this generation: an older connection of
-    /// both on that node is served nothing more. Waits for the node for a moment; if it has not heard
-    /// it then, it is told again and again, and gets no parcels before.
+    /// Reports a takeover: the user has signed in elsewhere on this device with this generation,
+    /// and an older connection of both on that node must not be served any more. Waits briefly for
+    /// the acknowledgement. Without one the call is repeated in the background, and the node gets
+    /// no delivery batches before it has acknowledged.
     async fn supersede(
         &self,
         node: &NodeId,
@@ -35,7 +37,7 @@ pub trait Peer: Debug + Send + Sync + 'static {
     );
 
     /// Closes the user's connection on this device, or on all its devices, on that node; returns
-    /// whether the node has heard it.
+    /// `true` if the node acknowledged it.
     async fn disconnect(
         &self,
         node: &NodeId,
@@ -45,7 +47,7 @@ pub trait Peer: Debug + Send + Sync + 'static {
     ) -> bool;
 }
 
-/// No other nodes: everything is in this process.
+/// The peer of a node without others: everything is in this process.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Alone;
 

@@ -1,5 +1,5 @@
-//! Messages of a room that were published close together: handed to each member as one, and shown
-//! to all of them by the same bytes.
+//! Batches of room messages that were published close together: handed to each member as one item,
+//! and encoded once for all members.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,10 +8,10 @@ use bytes::Bytes;
 use crate::id::RoomId;
 use crate::store::RoomItem;
 
-/// Bytes of a batch of more than one message.
+/// Largest batch of more than one message, in bytes.
 const MOST: usize = 32 * 1024;
 
-/// A few items of one stream of a room, in the order of their seqs; at least one.
+/// Consecutive items of one stream of a room, in the order of their seqs; at least one.
 #[derive(Debug)]
 pub struct RoomBatch {
     first: Arc<RoomItem>,
@@ -22,8 +22,8 @@ pub struct RoomBatch {
 }
 
 impl RoomBatch {
-    /// Batches of these items, in this order: a new one where the stream changes or does not go up,
-    /// and where one is large enough.
+    /// Splits these items into batches, in this order. A new batch begins where the stream changes,
+    /// where the seq does not increase, and where the next item would exceed the size limit.
     pub(crate) fn of(items: &[Arc<RoomItem>]) -> Vec<Arc<Self>> {
         let mut bytes = 0;
         let together = |before: &Arc<RoomItem>, next: &Arc<RoomItem>| {
@@ -48,7 +48,7 @@ impl RoomBatch {
         }))
     }
 
-    /// The room.
+    /// Returns the room.
     #[must_use]
     pub fn room(&self) -> RoomId {
         self.first.room
@@ -62,25 +62,25 @@ impl RoomBatch {
         self.items.last().unwrap_or(&self.first)
     }
 
-    /// The items, ascending.
+    /// Returns the items, ascending.
     #[must_use]
     pub fn items(&self) -> &[Arc<RoomItem>] {
         &self.items
     }
 
-    /// Whether every member is shown the same: none of them is who asked for it.
+    /// Returns `true` if all members get the same bytes: no item carries a `request_id`.
     pub(crate) fn is_shared(&self) -> bool {
         self.shared
     }
 
-    /// What it counts in a bounded queue, in bytes.
+    /// Returns the cost in bytes in a bounded queue.
     #[must_use]
     pub const fn weight(&self) -> usize {
         self.weight
     }
 
-    /// Its frames, made by the wire on first use, in one of two forms. An item that no frame can
-    /// carry has none.
+    /// Returns the frames, which the wire makes on first use, in one of two forms: for legacy
+    /// clients or for extension clients. An item that exceeds the frame limit has no frame.
     pub fn frames(
         &self,
         extended: bool,
@@ -172,7 +172,7 @@ mod tests {
             assert_eq!(
                 frames.concat(),
                 [u8::from(extended); 2],
-                "one fits no frame"
+                "one item exceeds the frame limit"
             );
         }
         assert_eq!(made, 6);

@@ -1,8 +1,11 @@
-//! A send that was asked for, until it is answered.
+//! The future of a send.
 //!
-//! Serves whoever calls [`Logic::send`](crate::logic::Logic::send). Most sends are in the lane by
-//! the time the call returns, and what is left is to wait: no task, no timer and no allocation of
-//! their own. The others are futures like any other.
+//! Returned by [`Logic::send`](crate::logic::Logic::send). Most sends are in the batch writer's
+//! queue by the time the call returns and only wait for their answer: they need no task, no timer
+//! and no allocation of their own. The others are boxed futures.
+//!
+//! Order: sends of one user are stored in the order in which they were started, so a send starts
+//! when it is created and not when it is first polled.
 
 use std::fmt;
 use std::future::Future;
@@ -21,49 +24,54 @@ use crate::store::Appended;
 
 type Answer = Result<Sent, Refusal>;
 
-/// A send under way. Dropped, one that is in the lane is stored all the same, and one that still waits
-/// for its turn is given up.
-#[must_use = "a send that nobody waits for is not answered"]
+/// A send in progress. If it is dropped, a queued send is stored all the same, and one that still
+/// waits for its user's order lock is cancelled.
+#[must_use = "poll or await the send to get its answer"]
 pub struct Sending {
     way: Way,
-    /// Set when it is awaited; whoever polls it by [`poll_answer`](Self::poll_answer) has a timer.
+    /// Timer for the deadline, made when the future is awaited; a caller of
+    /// [`poll_answer`](Self::poll_answer) brings its own timer.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 enum Way {
-    /// Answered; `None` once the answer was taken.
+    /// Answered; `None` after the answer was taken.
     Done(Option<Answer>),
-    /// In the lane until the deadline, a message of this id.
+    /// In the batch writer's queue, with the deadline and the message's id.
     Entered(Entered, Instant, MessageId),
-    /// Anything else has to happen first.
+    /// Checks have to complete before the send can be queued.
     Asked(Pin<Box<dyn Future<Output = Answer> + Send>>),
 }
 
 impl Sending {
-    /// It was answered at once.
+    /// Makes a send that is already answered.
     pub const fn done(answer: Answer) -> Self {
         Self::by(Way::Done(Some(answer)))
     }
 
-    /// It is in the lane, and stores one message whose first entry's seq is the answer.
+    /// Makes a send that is in the batch writer's queue and stores one message; the seq of its
+    /// first entry is the answer.
     pub(crate) const fn entered(entered: Entered, deadline: Instant, id: MessageId) -> Self {
         Self::by(Way::Entered(entered, deadline, id))
     }
 
-    /// Something has to be asked for it. That is begun here, not when it is first waited for: sends
-    /// take their turn in the order in which they were asked for.
+    /// Makes a send from a future, and polls the future once right away: sends take their user's
+    /// order lock in the order in which they were started, not in the order in which they are
+    /// awaited.
     pub fn asked(work: impl Future<Output = Answer> + Send + 'static) -> Self {
         let mut work: Pin<Box<dyn Future<Output = Answer> + Send>> = Box::pin(work);
-        // A task that has used up its budget would not be let into the queue for its turn.
+        // Unconstrained: a task whose tokio budget is used up would get `Pending` from the lock
+        // without entering its wait queue, and a later send could overtake this one.
         let begun = unconstrained(work.as_mut());
+        // The no-op waker is replaced when the caller polls the returned send for the first time.
         match pin!(begun).poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answer) => Self::done(answer),
             Poll::Pending => Self::by(Way::Asked(work)),
         }
     }
 
-    /// As [`asked`](Self::asked), but nothing is begun before it is polled: whoever has several of
-    /// one connection polls them in their order.
+    /// As [`asked`](Self::asked), but lazy: it starts when it is first polled. The caller holds
+    /// several sends of one connection and polls them in their order.
     pub(crate) fn later(work: impl Future<Output = Answer> + Send + 'static) -> Self {
         Self::by(Way::Asked(Box::pin(work)))
     }
@@ -72,13 +80,14 @@ impl Sending {
         Self { way, timer: None }
     }
 
-    /// Whether it comes about without being polled: it is in the lane or answered.
+    /// Returns `true` if the send completes without being polled: it is queued or answered.
     #[must_use]
     pub const fn goes_by_itself(&self) -> bool {
         !matches!(self.way, Way::Asked(_))
     }
 
-    /// When [`poll_answer`](Self::poll_answer) is to be called although nothing wakes the task.
+    /// Returns the time at which [`poll_answer`](Self::poll_answer) must be called even if the task
+    /// is not woken.
     #[must_use]
     pub const fn deadline(&self) -> Option<Instant> {
         match &self.way {
@@ -87,7 +96,8 @@ impl Sending {
         }
     }
 
-    /// Ready with the answer, once. Has no timer: one that serves many sends is enough.
+    /// Polls for the answer, which is returned once. It sets no timer: one timer of the caller
+    /// serves many sends.
     pub fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
         match &mut self.way {
             Way::Done(answer) => Poll::Ready(answer.take().unwrap_or(Err(Refusal::Internal))),
@@ -99,7 +109,7 @@ impl Sending {
     }
 }
 
-/// The answer to a message whose first entry is the sender's own, or its only one.
+/// Converts the outcome of an append whose first entry is the sender's own copy, or the only entry.
 pub(crate) fn sent(appended: Appended, id: MessageId) -> Answer {
     match appended {
         Appended::Stored { seqs, .. } => Ok(Sent {
@@ -122,6 +132,9 @@ impl Future for Sending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         loop {
+            // The answer before the timer: an answer that arrives together with the deadline is
+            // returned. After the deadline `poll_answer` itself returns the refusal, which is why
+            // the loop runs again.
             if let Poll::Ready(answer) = self.poll_answer(cx) {
                 return Poll::Ready(answer);
             }

@@ -1,8 +1,8 @@
-//! Wall-clock time, and where it may come from.
+//! Wall-clock time and its sources.
 //!
-//! Wall time is shown to people and bounds the age of what is stored on disk. Order, leases and the
-//! age of what is kept in memory never rest on it (law 12): an operator or a time server may set it
-//! to anything. Waiting goes through `tokio::time`, which tests can pause.
+//! Wall time is shown to people and limits the age of data on disk. Order, leases and the age of
+//! data in memory never depend on it (law 12), because an operator or a time server may set it to
+//! any value. Waits use `tokio::time`, which tests can pause.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// That much later; saturates.
+    /// Returns the time that is `span` later; saturates.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self(
@@ -23,7 +23,7 @@ impl Timestamp {
         )
     }
 
-    /// That much earlier; saturates.
+    /// Returns the time that is `span` earlier; saturates.
     #[must_use]
     pub fn before(self, span: Duration) -> Self {
         Self(
@@ -32,19 +32,19 @@ impl Timestamp {
         )
     }
 
-    /// Whole seconds since 1970: the unit of gim's `create_time` and `update_time`.
+    /// Returns whole seconds since 1970: the unit of gim's `create_time` and `update_time`.
     #[must_use]
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
 }
 
-/// Says what time it is.
+/// A source of time.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The current wall-clock time.
+    /// Returns the current wall-clock time.
     fn now(&self) -> Timestamp;
 
-    /// Time that has passed since a fixed moment; it never goes back and is never set.
+    /// Returns the time since a fixed moment; it never goes back and is never set.
     fn monotonic(&self) -> Duration;
 }
 
@@ -74,7 +74,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands until it is moved: for tests.
+/// A clock that stands still until it is advanced, for tests.
 #[derive(Debug, Default)]
 pub struct ManualClock {
     wall_ms: AtomicI64,
@@ -82,7 +82,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows this time.
+    /// Creates a clock that shows this time.
     #[must_use]
     pub const fn at(time: Timestamp) -> Self {
         Self {
@@ -91,14 +91,15 @@ impl ManualClock {
         }
     }
 
-    /// Lets time pass.
+    /// Advances both the wall clock and the monotonic clock.
     pub fn advance(&self, span: Duration) {
         self.set(self.now().after(span));
         let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         self.monotonic_ms.fetch_add(span, Ordering::SeqCst);
     }
 
-    /// Sets the wall clock, as an operator or a time server may; no time passes.
+    /// Sets the wall clock, as an operator or a time server may; the monotonic clock does not
+    /// advance.
     pub fn set(&self, time: Timestamp) {
         self.wall_ms.store(time.0, Ordering::SeqCst);
     }

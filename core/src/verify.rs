@@ -1,25 +1,25 @@
-//! What a check of a store at rest has found.
+//! Findings of a check of a store at rest.
 //!
-//! Each engine reads all that it keeps and compares it with the laws, as far as they can be read from
-//! what is stored; what it finds is a [`Finding`] with the law that is broken.
+//! Each engine reads all its data and compares it with those laws that can be verified from stored
+//! data; each violation is a [`Finding`] with its rule.
 
 use std::collections::BTreeMap;
 
-/// Findings that are kept in full; more are counted.
+/// Findings kept in full; further ones are only counted.
 const KEPT: usize = 1_000;
 
 /// A law that stored data can break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
-    /// Every record can be read, and what belongs together is there (law 1).
+    /// Every record can be read, and related records are complete (law 1).
     Readable,
     /// An inbox is contiguous from its floor to its head (law 3).
     Contiguous,
-    /// Keys of sends stand for an answer (law 4).
+    /// Every idempotency key of a send has its stored answer (law 4).
     Keys,
-    /// A body is there as long as an entry or a job needs it, and no longer (law 5).
+    /// A body exists exactly while an entry or a job needs it (law 5).
     Bodies,
-    /// Fan-out jobs are whole (law 5).
+    /// Fan-out jobs are complete (law 5).
     Jobs,
     /// A device that has signed in has a generation (law 7).
     Generations,
@@ -29,16 +29,16 @@ pub enum Rule {
     Epoch,
     /// A group's roster, count and index agree (law 11).
     Rosters,
-    /// A friendship stands on both sides.
+    /// A friendship is recorded for both users.
     Friends,
-    /// Accounts and what leads to them agree.
+    /// Accounts and their indexes agree.
     Accounts,
-    /// Numbers that will be given out are above those that were.
+    /// The next number of each counter is above all numbers in use.
     Counters,
 }
 
 impl Rule {
-    /// The rule's name, as scripts know it.
+    /// Returns the rule's name for scripts.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -58,35 +58,35 @@ impl Rule {
     }
 }
 
-/// Something that breaks a law.
+/// A violation of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Which.
+    /// The rule.
     pub rule: Rule,
-    /// Where: an inbox, a group, a key.
+    /// The place: an inbox, a group, a key.
     pub place: String,
-    /// What is there, and what should be.
+    /// The stored and the expected state.
     pub what: String,
 }
 
-/// All that a check has read and found.
+/// Result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// How many of each kind were read.
+    /// Number of records read, by kind.
     pub checked: BTreeMap<&'static str, u64>,
-    /// What was found, the first thousand.
+    /// The findings, up to a thousand.
     pub findings: Vec<Finding>,
-    /// How many more.
+    /// Number of further findings.
     pub more: u64,
 }
 
 impl Report {
-    /// Counts what was read.
+    /// Adds to the number of records read.
     pub fn count(&mut self, kind: &'static str, n: u64) {
         *self.checked.entry(kind).or_default() += n;
     }
 
-    /// Notes a finding.
+    /// Records a finding.
     pub fn find(&mut self, rule: Rule, place: impl Into<String>, what: impl Into<String>) {
         if self.findings.len() == KEPT {
             self.more += 1;
@@ -99,7 +99,7 @@ impl Report {
         });
     }
 
-    /// Whether nothing was found.
+    /// Returns `true` if nothing was found.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()

@@ -1,20 +1,20 @@
-//! Tasks to be woken when a round of changes is done.
+//! The wake list: tasks to be woken when a round of changes is complete.
 //!
-//! A task that is woken at its first change runs on another core while the rest of the round is
-//! still being made, and sees a part of it: a write for each part. Woken at the end it sees all of
-//! it, and writes once.
+//! A task that is woken at its first change runs on another core while the round goes on, sees a
+//! part of it, and writes once for each part. A task that is woken at the end sees the whole round
+//! and writes once. The owner therefore drops the list after the last change of the round.
 
 use std::task::Waker;
 
-/// Wakers above which they are called although the round goes on.
+/// Number of wakers at which they are called before the round is complete, which bounds the list.
 const MOST: usize = 1_024;
 
-/// The tasks of a round; woken when it is dropped.
+/// The tasks of a round; they are woken when the list is dropped.
 #[derive(Debug, Default)]
 pub(crate) struct Wakes(Vec<Waker>);
 
 impl Wakes {
-    /// Adds a task, if there is one to be woken.
+    /// Adds a task, if there is one to wake.
     pub(crate) fn add(&mut self, waker: Option<Waker>) {
         self.0.extend(waker);
         if self.0.len() >= MOST {

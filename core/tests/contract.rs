@@ -1,4 +1,4 @@
-//! Memory keeps the contract.
+//! The contract suite over in-memory storage.
 
 use std::process::ExitCode;
 

@@ -1,9 +1,10 @@
-// A small client of gimlet for Node 18 or later, without packages. Run it beside a server:
+// A small client of gimlet for Node 18 or later, without packages. Start a server, then run:
 //
 //   node client.mjs 13800000002
 //
-// It prints what comes, and sends what is typed: "1 hello" sends hello to user 1. Where the device
-// stands is kept in 13800000002.json, so the next start gets what was missed and nothing twice.
+// It prints incoming messages and sends the lines you type: "1 hello" sends hello to user 1. The
+// device's place in the inbox is kept in 13800000002.json, so the next start gets all missed messages
+// once.
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import http2 from "node:http2";
 import net from "node:net";
@@ -27,7 +28,7 @@ if (!phone) {
 }
 const file = `${phone}.json`;
 
-// JSON has no BigInt: numbers of 64 bits are kept as text.
+// JSON has no BigInt: 64-bit numbers are stored as text.
 const save = (state) => {
   writeFileSync(`${file}.new`, JSON.stringify(state, (_, v) => (typeof v === "bigint" ? `${v}n` : v)), { mode: 0o600 });
   renameSync(`${file}.new`, file);
@@ -35,7 +36,7 @@ const save = (state) => {
 const load = () =>
   JSON.parse(readFileSync(file, "utf8"), (_, v) => (/^-?\d+n$/.test(v) ? BigInt(v.slice(0, -1)) : v));
 
-/** One gRPC call. */
+/** Makes one gRPC call. */
 function call(method, request, answer, object) {
   return new Promise((resolve, reject) => {
     const client = http2.connect(`http://${values.grpc}`);
@@ -46,7 +47,7 @@ function call(method, request, answer, object) {
     head.writeUInt32BE(body.length, 1);
     const got = [];
     let trailers = {};
-    // A refusal comes with the headers, a success in the trailers.
+    // A refusal has its status in the headers, a success in the trailers.
     stream.on("response", (headers) => (trailers = headers));
     stream.on("trailers", (headers) => (trailers = headers));
     stream.on("data", (chunk) => got.push(chunk));
@@ -61,7 +62,7 @@ function call(method, request, answer, object) {
   });
 }
 
-/** Registers this device, once, and signs in on it. */
+/** Registers this device once and signs in on it. */
 async function signUp() {
   const device = { type: 5, brand: "node", model: "example", system_version: process.version, sdk_version: "1" };
   const { device_id } = await call("LogicExt/RegisterDevice", "RegisterDeviceReq", "RegisterDeviceResp", device);
@@ -75,7 +76,7 @@ save(state);
 
 let session;
 let leaving = false;
-const waiting = []; // what was typed and is not stored yet
+const waiting = []; // typed lines that are not stored yet
 
 function connect() {
   const [host, port] = values.tcp.split(":");
@@ -93,7 +94,7 @@ function connect() {
   const current = new Session({ ...state, write, onMessage, onClose: (close) => console.log(`closing: ${close.message}`) });
   let buffer = Buffer.alloc(0);
   socket.on("data", (chunk) => {
-    // Frames may be cut anywhere, and several may come at once.
+    // A chunk may contain part of a frame, or several frames.
     buffer = Buffer.concat([buffer, chunk]);
     while (buffer.length >= 2 && buffer.length >= 2 + buffer.readUInt16BE()) {
       const end = 2 + buffer.readUInt16BE();
@@ -110,7 +111,7 @@ function connect() {
       flush();
     } catch (error) {
       console.error(error.message);
-      // 10000: this token will not do later either. Anything else may pass.
+      // 10000: this token will not work later either. Other errors may be temporary.
       if (error.code === 10000) process.exit(1);
       socket.destroy();
     }
@@ -136,7 +137,7 @@ async function flush() {
       console.log(`stored as #${seq}: ${text}`);
       waiting.shift();
     } catch (error) {
-      // 14: not stored. 4: not known. Both, and a broken connection, are repeated with the same id.
+      // Repeat with the same id after 14 (not stored), 4 (outcome unknown) or a broken connection.
       if (error instanceof Refused && error.code !== 14 && error.code !== 4) {
         console.log(`not sent: ${error.message}`);
         waiting.shift();
@@ -156,7 +157,7 @@ const socket = connect();
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => {
   const [, to, text] = line.match(/^(\d+) (.+)$/) ?? [];
-  if (!to) return console.log('type the number of a user and a text: "1 hello"');
+  if (!to) return console.log('type a user id and a text: "1 hello"');
   waiting.push({ to: BigInt(to), text, id: randomUUID() });
   flush();
 });

@@ -1,12 +1,12 @@
-"""A small client of gimlet in Python. Run it beside a server:
+"""A small client of gimlet in Python. Start a server, then run:
 
     pip install grpcio grpcio-tools
     python3 -m grpc_tools.protoc -I proto/proto --python_out=. --grpc_python_out=. \\
         pb/common.ext.proto pb/connect.ext.proto pb/logic.ext.proto pb/business.ext.proto
     PYTHONPATH=. python3 docs/clients/client.py 13800000001
 
-It prints what comes, and sends what is typed: "2 hello" sends hello to user 2. Where the device
-stands is kept in 13800000001.json, so the next start gets what was missed and nothing twice.
+It prints incoming messages and sends the lines you type: "2 hello" sends hello to user 2. The device's
+place in the inbox is kept in 13800000001.json, so the next start gets all missed messages once.
 docs/client.md explains the order of calls.
 """
 
@@ -36,7 +36,7 @@ class Refused(Exception):
 
 
 class State:
-    """Who this device is, and where it stands in the inbox."""
+    """The device's account and its place in the inbox."""
 
     def __init__(self, path):
         self.path = path
@@ -53,7 +53,7 @@ class State:
         new.rename(self.path)
 
     def sign_up(self, address, phone, code):
-        """Registers this device, once, and signs in on it."""
+        """Registers this device once and signs in on it."""
         with grpc.insecure_channel(address) as channel:
             device = logic.RegisterDeviceReq(
                 type=5, brand="python", model="example", system_version=sys.platform, sdk_version="1")
@@ -73,8 +73,8 @@ class Session:
         self.syncing = False
 
     async def run(self, ready):
-        """Serves the connection until it ends."""
-        # The reader is a task of its own: a page that is fetched waits for answers.
+        """Runs the connection until it ends."""
+        # The reader is a separate task, because fetching a page waits for answers that it reads.
         tasks = [asyncio.ensure_future(self.read()), asyncio.ensure_future(self.live(ready))]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
@@ -86,7 +86,7 @@ class Session:
             self.writer.close()
             for answer in self.requests.values():
                 if not answer.done():
-                    answer.set_exception(ConnectionError("the connection is gone"))
+                    answer.set_exception(ConnectionError("the connection was closed"))
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def live(self, ready):
@@ -95,7 +95,7 @@ class Session:
             device_id=state.device_id, user_id=state.user_id, token=state.token, protocol=1)
         answer = pb.SignInOutput.FromString(await self.ask(pb.PT_SIGN_IN, sign_in))
         if answer.epoch != state.epoch:
-            # Another history: numbers of the old one mean nothing in it.
+            # Another history: seqs of the old one are invalid in it.
             state.epoch, state.seq = answer.epoch, 0
         await self.sync()
         state.save()
@@ -103,7 +103,7 @@ class Session:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             beat = pb.HeartbeatOutput.FromString(await self.ask(pb.PT_HEARTBEAT))
-            if beat.head > state.seq:  # a push was lost, or is on its way
+            if beat.head > state.seq:  # a push was lost or is still in flight
                 await self.sync()
 
     async def read(self):
@@ -132,7 +132,7 @@ class Session:
         return answer
 
     async def send(self, user_id, text, client_message_id):
-        """Sends a text to a user; returns its number when it is stored."""
+        """Sends a text to a user and returns its seq once it is stored."""
         request = logic.SendMessageReq(
             receiver_type=pb.RT_USER, receiver_id=user_id, message_type=pb.MT_TEXT,
             message_content=pb.Text(text=text).SerializeToString(),
@@ -140,7 +140,7 @@ class Session:
             is_persist=True,  # without it nothing is stored
             client_message_id=client_message_id)
         answer = logic.SendMessageResp.FromString(await self.ask(pb.PT_SEND, request))
-        # The sender's own copy has a number too, and is not pushed to the device that sent it.
+        # The sender's own copy has a seq too, but is not pushed to the sending device.
         self.own.add(answer.seq)
         self.skip_own()
         self.state.save()
@@ -164,7 +164,7 @@ class Session:
 
     def push(self, message):
         if message.receiver_type == pb.RT_ROOM or message.seq == 0:
-            show(message)  # rooms and messages that are not stored have no number in the inbox
+            show(message)  # rooms and non-persistent messages have no seq in the inbox
         elif message.seq > self.state.seq + 1:
             asyncio.ensure_future(self.sync())
         else:
@@ -172,7 +172,7 @@ class Session:
             self.ack()
 
     def take(self, message):
-        """Takes a stored message, if it was not taken already."""
+        """Takes a stored message unless it was already taken."""
         if message.seq > self.state.seq:
             self.state.seq = message.seq
             show(message)
@@ -185,7 +185,7 @@ class Session:
             self.own.discard(self.state.seq)
 
     def ack(self):
-        """Says up to where this device has received. It has no answer."""
+        """Acknowledges all messages up to the current place. An ack has no answer."""
         self.write(pb.PT_MESSAGE, 0, pb.MessageACK(
             device_ack=self.state.seq, receive_time=int(time.time() * 1000)))
 
@@ -198,13 +198,13 @@ def show(message):
 
 
 async def send_lines(lines, sessions):
-    """Sends what is typed, in order, over as many connections as it takes."""
+    """Sends the typed lines in order, retrying over new connections if necessary."""
     while (line := await lines.get()) is not None:
         to, _, text = line.strip().partition(" ")
         if not to.isdigit() or not text:
-            print('type the number of a user and a text: "2 hello"', flush=True)
+            print('type a user id and a text: "2 hello"', flush=True)
             continue
-        client_message_id = str(uuid.uuid4())  # one id for all attempts: it is stored once
+        client_message_id = str(uuid.uuid4())  # the same id for all attempts, so that the message is stored once
         while True:
             session = await sessions()
             try:
@@ -251,7 +251,7 @@ async def main():
                 reader, writer = await asyncio.open_connection(host, int(port))
                 await Session(state, reader, writer).run(ready)
             except Refused as error:
-                if error.code == UNAUTHORIZED:  # this token will not do later either
+                if error.code == UNAUTHORIZED:  # this token will not work later either
                     sys.exit("sign in again: %s" % error)
             except (OSError, EOFError) as error:
                 print("not connected: %s" % error, file=sys.stderr, flush=True)

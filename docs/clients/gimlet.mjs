@@ -1,13 +1,13 @@
 // A client of gimlet without dependencies, for browsers and Node: the packets, and the rules by
-// which a device keeps its place in the inbox. How bytes travel is the caller's business: client.mjs
-// gives it a TCP socket, page.html a WebSocket.
+// which a device keeps its place in the inbox. The caller provides the transport: client.mjs uses a
+// TCP socket, page.html a WebSocket.
 //
-// A program of your own would rather generate its messages from proto/proto/pb with protobuf-es,
-// protobufjs or protoc. What this file shows is the order of calls; docs/client.md explains it.
+// In your own program, generate the messages from proto/proto/pb with protobuf-es, protobufjs or
+// protoc. This file shows the order of calls; docs/client.md explains it.
 
-// ---- protobuf, as much of it as the packets need ----------------------------------------------
+// ---- the part of protobuf that the packets need -----------------------------------------------
 
-// Field: [number, kind]. int64 is a BigInt: ids and numbers go beyond 2^53.
+// Field: [number, kind]. int64 is a BigInt: ids and seqs can exceed 2^53.
 const M = {
   Input: { type: [1, "int"], request_id: [2, "int64"], data: [3, "bytes"] },
   Output: { type: [1, "int"], request_id: [2, "int64"], code: [3, "int"], message: [4, "string"], data: [5, "bytes"] },
@@ -84,8 +84,8 @@ export function decode(name, bytes) {
   while (at < bytes.length) {
     const tag = Number(read());
     const value = { 0: read, 1: () => take(8), 2: () => take(Number(read())), 5: () => take(4) }[tag & 7]?.();
-    if (value === undefined) throw new Error(`${name} has a field of an unknown kind`);
-    // Fields that are not known belong to a newer server: skip them.
+    if (value === undefined) throw new Error(`${name} has a field of an unknown wire type`);
+    // Skip unknown fields: they come from a newer server.
     const known = Object.entries(fields).find(([, [number]]) => number === tag >> 3);
     if (!known) continue;
     const [field, [, kind, many]] = known;
@@ -101,7 +101,7 @@ export function decode(name, bytes) {
 
 const SIGN_IN = 1, SYNC = 2, HEARTBEAT = 3, MESSAGE = 4, SEND = 16, CLOSE = 17;
 const TO_USER = 1, TO_ROOM = 3, TEXT = 1;
-// The server closes a connection that is silent for 11 minutes, many proxies after one.
+// The server closes a connection after 11 minutes of silence, many proxies after one.
 const HEARTBEAT_MS = 30_000;
 
 /** An answer with a code other than 0. */
@@ -115,8 +115,8 @@ export class Refused extends Error {
 /**
  * One connection of a device.
  *
- * `account` is {user_id, device_id, token} as BigInt, BigInt, string. `place` is {epoch, seq}: keep it
- * with the messages, and give it to the next session. `write(frame)` sends one frame.
+ * `account` is {user_id, device_id, token} as BigInt, BigInt, string. `place` is {epoch, seq}: store it
+ * together with the messages, and pass it to the next session. `write(frame)` sends one frame.
  * `onMessage(message)` is called once for each stored message, in order.
  */
 export class Session {
@@ -128,13 +128,13 @@ export class Session {
     this.syncing = false;
   }
 
-  /** Signs in, fetches what was missed, and goes live. */
+  /** Signs in, fetches missed messages, and goes live. */
   async start() {
     const { user_id, device_id, token } = this.account;
     const answer = await this.ask(SIGN_IN, encode("SignInInput", { device_id, user_id, token, protocol: 1 }));
     const { epoch } = decode("SignInOutput", answer);
     if (epoch !== this.place.epoch) {
-      // Another history: numbers of the old one mean nothing in it.
+      // Another history: seqs of the old one are invalid in it.
       this.place.epoch = epoch;
       this.place.seq = 0n;
     }
@@ -142,7 +142,7 @@ export class Session {
     this.timer = setInterval(() => this.beat().catch(() => {}), HEARTBEAT_MS);
   }
 
-  /** Sends a text to a user; resolves when it is stored. Repeat it with the same id if it fails. */
+  /** Sends a text to a user; resolves once it is stored. If it fails, repeat it with the same id. */
   async send(user_id, text, id) {
     const request = {
       receiver_type: TO_USER, receiver_id: user_id, message_type: TEXT,
@@ -151,13 +151,13 @@ export class Session {
       client_message_id: id,
     };
     const answer = decode("SendMessageResp", await this.ask(SEND, encode("SendMessageReq", request)));
-    // The sender's own copy has a number too, and is not pushed to the device that sent it.
+    // The sender's own copy has a seq too, but is not pushed to the sending device.
     this.own.add(answer.seq);
     this.skipOwn();
     return answer;
   }
 
-  /** Takes a frame of the server. */
+  /** Processes a frame from the server. */
   receive(frame) {
     const output = decode("Output", frame);
     if (output.type === MESSAGE) return this.push(decode("MessageSend", output.data).message);
@@ -169,10 +169,10 @@ export class Session {
     else request.resolve(output.data);
   }
 
-  /** The connection is gone: whoever waits for an answer does not get one. */
+  /** Ends the session after the connection was closed, and rejects all pending requests. */
   end() {
     clearInterval(this.timer);
-    for (const { reject } of this.requests.values()) reject(new Error("the connection is gone"));
+    for (const { reject } of this.requests.values()) reject(new Error("the connection was closed"));
     this.requests.clear();
   }
 
@@ -184,7 +184,7 @@ export class Session {
 
   async beat() {
     const { head } = decode("HeartbeatOutput", await this.ask(HEARTBEAT, new Uint8Array()));
-    // A push was lost, or is on its way.
+    // A push was lost or is still in flight.
     if (head > this.place.seq) await this.sync();
   }
 
@@ -205,14 +205,14 @@ export class Session {
   }
 
   push(message) {
-    // Rooms, broadcasts and messages that are not stored have no number in the inbox.
+    // Rooms, broadcasts and non-persistent messages have no seq in the inbox.
     if (message.receiver_type === TO_ROOM || message.seq === 0n) return this.onMessage(message);
     if (message.seq > this.place.seq + 1n) return void this.sync().catch(() => {});
     this.take(message);
     this.ack();
   }
 
-  /** Takes a stored message, if it was not taken already. */
+  /** Takes a stored message unless it was already taken. */
   take(message) {
     if (message.seq <= this.place.seq) return;
     this.place.seq = message.seq;
@@ -224,14 +224,14 @@ export class Session {
     while (this.own.delete(this.place.seq + 1n)) this.place.seq += 1n;
   }
 
-  /** Says up to where this device has received. It has no answer. */
+  /** Acknowledges all messages up to the current place. An ack has no answer. */
   ack() {
     const data = encode("MessageACK", { device_ack: this.place.seq, receive_time: BigInt(Date.now()) });
     this.write(encode("Input", { type: MESSAGE, request_id: 0n, data }));
   }
 }
 
-/** The text of a message, or undefined if it holds something else. */
+/** Returns the text of a message, or undefined if it has other content. */
 export function textOf(message) {
   return message.message_type === TEXT ? decode("Text", message.message_content).text : undefined;
 }

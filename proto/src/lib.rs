@@ -1,12 +1,12 @@
 //! gim's wire and gimlet's own records, as types generated from `proto/proto`.
 //!
-//! Serves everything that encodes or decodes: transports, the gRPC API, the client
-//! library, the embedded storage. It holds no behaviour and knows nothing of the
-//! rest of the workspace; meaning is given to these types by their converters.
+//! Used by everything that encodes or decodes: transports, the gRPC API, the client library, the
+//! embedded storage. It has no behaviour and depends on no other crate of the workspace; converters
+//! give these types their meaning.
 //!
-//! The `.proto` files are the reference and carry the comments shown here. An
-//! enum's values keep gim's prefixes where gim has them (`PackageType::PtSignIn`);
-//! ours do not repeat the enum's name (`CloseCode::Idle`).
+//! The `.proto` files are the reference and carry the comments shown here. Enum values keep gim's
+//! prefixes where gim has them (`PackageType::PtSignIn`); ours do not repeat the enum's name
+//! (`CloseCode::Idle`).
 
 /// gim's package `pb`, generation B, with gimlet's additive extension.
 #[allow(
@@ -32,7 +32,7 @@ pub mod store {
     tonic::include_proto!("gimlet.store.v1");
 }
 
-/// What nodes say to each other (`gimlet.node.v1`).
+/// The protocol between nodes (`gimlet.node.v1`).
 #[allow(
     clippy::all,
     clippy::pedantic,

@@ -1,5 +1,5 @@
-//! The descriptors that reflection serves: the services are there under gim's names,
-//! and the code tables keep their ranges.
+//! Tests the descriptors that reflection serves: the services have gim's names, and the code tables
+//! keep their ranges.
 
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 

@@ -126,14 +126,14 @@ PACKETS = [
      out(17, data=num(1, 4300) + blob(2, "signed in elsewhere") + num(3, 4))),
 ]
 
-# Payloads that a server must read although it would not write them so.
+# Payloads that a server must read although it would not write them in this form.
 PAYLOADS = [
     ("SendMessageReq", "send_unpacked",
      "to_user_ids [2, 300, 5] as fim writes them: one tag a number instead of one packed field",
      num(1, 2) + num(2, 9) + num(3, 2) + num(3, 300) + num(3, 5) + num(4, 1) + blob(5, HI)
      + num(6, SENT) + num(7, 1)),
     ("SendMessageReq", "send_with_unknown_fields",
-     "fields 90 (number), 91 (bytes), 92 (double) and 93 (float), which nobody knows, around the known ones",
+     "unknown fields 90 (number), 91 (bytes), 92 (double) and 93 (float) around the known ones",
      num(90, 1) + SEND + blob(91, "later") + varint(92 << 3 | 1) + struct.pack("<d", 1.5)
      + varint(93 << 3 | 5) + struct.pack("<f", 1.5)),
     ("Sender", "sender_generation_a",

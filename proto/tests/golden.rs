@@ -1,7 +1,7 @@
-//! The generated types read and write the golden bytes in `tests/vectors/wire.json`.
+//! Tests that the generated types read and write the golden bytes in `tests/vectors/wire.json`.
 //!
-//! Serves everybody who talks to a deployed server: a changed number or type fails
-//! here first. The bytes come from `golden.py`, which knows no protobuf library.
+//! Protects all clients of a deployed server: a changed number or type fails here first. The bytes
+//! come from `golden.py`, which uses no protobuf library.
 
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
@@ -90,7 +90,7 @@ fn a_sender_of_generation_a_is_refused_and_never_misread() {
 
 #[test]
 fn a_client_of_gim_reads_our_messages_and_skips_what_we_added() {
-    /// `SendMessageResp` as gim has it.
+    /// `SendMessageResp` as defined by gim.
     #[derive(Clone, PartialEq, prost::Message)]
     struct GimResponse {
         #[prost(int64, tag = "1")]

@@ -1,7 +1,8 @@
-//! How long an embedded server takes to start and to stop: what a test suite pays per server.
+//! Measures how long an embedded server takes to start and to stop: the cost per server in a test
+//! suite.
 //!
-//! `cargo bench -p gimlet-server --no-default-features --bench start`. A program, not a timed test:
-//! it prints and never fails.
+//! `cargo bench -p gimlet-server --no-default-features --bench start`. A program, not a
+//! pass-or-fail test: it prints and never fails.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! A whole server inside a program: in-memory storage, free ports, and two people who talk by it, with
-//! the client library. A test of yours would do the same with its own client.
+//! A whole server inside a program: in-memory storage, free ports, and two people who talk through
+//! it with the client library. Your own test would do the same with its own client.
 //!
 //! `cargo run -p gimlet-server --no-default-features --example embed`
 

@@ -1,7 +1,7 @@
-//! The accept loop of the gRPC listeners: places for connections, and a time for the first bytes.
+//! Accept loop of the gRPC listeners: limits connections and the time until the first bytes.
 //!
-//! tonic's own loop takes everything in, waits for ever for a client that says nothing, and spins
-//! when there are no descriptors left. It knows no service.
+//! tonic's own loop accepts without a bound, waits forever for a client that sends nothing, and
+//! spins when no file descriptors are left. This module knows no service.
 
 use std::convert::Infallible;
 use std::future::Future as _;
@@ -27,34 +27,37 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 use crate::api::answers::{ConnectionUnread, Unread};
 use crate::http::refuse;
 
-/// What every HTTP/2 client says first.
+/// First bytes of every HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// It must be said within this.
+/// Time limit for the preface.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
+/// First and longest pause of the loop after a failed accept (no file descriptors left, for
+/// example).
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
-/// What listens here, for clients of another protocol.
+/// Explanation for clients that speak another protocol.
 const WRONG_PORT: &str = "This is one of gimlet's gRPC ports: HTTP/2 without TLS. WebSocket is on \
     listen.ws (by default 8081, path /ws), files on listen.http (8085), health and metrics on \
     listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
-/// Connections that wait to be served.
+/// Accepted connections that may wait for tonic.
 const WAITING: usize = 64;
-/// A client that leaves answers unread for this long, and takes less than `MIN_TAKEN` bytes meanwhile,
-/// is gone or holds them on purpose. The pings of HTTP/2 make this process look once a minute.
+/// A client that leaves answers unread for this long, and takes less than `MIN_TAKEN` bytes
+/// meanwhile, is gone or holds them on purpose. The HTTP/2 pings make this process check once a
+/// minute.
 const MAX_UNREAD_TIME: Duration = Duration::from_mins(1);
-/// A kilobyte a second: a phone on the slowest network takes more.
+/// Bytes that a client must take in `MAX_UNREAD_TIME`: a kilobyte a second. A phone on the slowest
+/// network takes more.
 const MIN_TAKEN: usize = 60 << 10;
 
-/// The ends of connections.
+/// The two stages in which connections end.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ends {
-    /// Nothing more is accepted.
+    /// Graceful stop: nothing more is accepted.
     pub(crate) stop: CancellationToken,
-    /// What is connected breaks off.
+    /// Forced close: open connections are broken off.
     pub(crate) cut: CancellationToken,
 }
 
-/// Accepts on a task of `tasks` and yields who speaks HTTP/2.
+/// Accepts on a task of `tasks` and yields the connections that speak HTTP/2.
 pub(crate) fn incoming(
     listener: TcpListener,
     admission: Arc<Admission>,
@@ -68,7 +71,7 @@ pub(crate) fn incoming(
     futures_util::stream::poll_fn(move |cx| taken.poll_recv(cx).map(|held| held.map(Ok)))
 }
 
-/// Where connections go that speak HTTP/2, and what their clients have not read.
+/// Destination of connections that speak HTTP/2, with the listener's count of unread answers.
 #[derive(Clone, Debug)]
 struct HandedOn {
     ready: mpsc::Sender<Held>,
@@ -86,6 +89,7 @@ async fn accept(
     loop {
         let accepted = tokio::select! {
             biased;
+            // The stop is polled first, so that a busy listener cannot delay it.
             () = ends.stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
@@ -97,11 +101,13 @@ async fn accept(
                         let (ends, handed_on) = (ends.clone(), handed_on.clone());
                         tasks.spawn(hear(stream, peer, place, ends, handed_on));
                     }
-                    Err(full) => tracing::debug!(%peer, ?full, "a gRPC connection too many"),
+                    Err(full) => tracing::debug!(%peer, ?full, "gRPC connection limit reached"),
                 }
             }
             Err(error) => {
-                gimlet_core::warn_rated!(%error, "cannot accept gRPC connections for the moment");
+                // A failed accept leaves the connection in the system's queue: without a pause the
+                // loop would spin.
+                gimlet_core::warn_rated!(%error, "accept failed on a gRPC listener, retrying");
                 tokio::select! {
                     () = ends.stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}
@@ -112,7 +118,7 @@ async fn accept(
     }
 }
 
-/// Waits for the preface, then hands the connection on.
+/// Waits for the HTTP/2 preface, then hands the connection to tonic.
 async fn hear(
     mut stream: TcpStream,
     peer: SocketAddr,
@@ -121,6 +127,7 @@ async fn hear(
     handed_on: HandedOn,
 ) {
     let mut said = [0; PREFACE.len()];
+    // A stop does not wait for the preface: without it the client has no call in progress.
     let heard = tokio::select! {
         biased;
         () = ends.stop.cancelled() => return,
@@ -136,15 +143,16 @@ async fn hear(
         return crate::http::refuse_proxy(stream).await;
     }
     if first != PREFACE {
-        tracing::debug!(%peer, "a gRPC connection did not begin HTTP/2");
+        tracing::debug!(%peer, "gRPC connection did not start with the HTTP/2 preface");
         if let Some(foreign @ (Foreign::Http1 | Foreign::Tls)) = Foreign::of(first) {
             refuse(stream, &foreign.answer(WRONG_PORT)).await;
         }
         return;
     }
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "no TCP_NODELAY");
+        tracing::debug!(%peer, %error, "TCP_NODELAY not set");
     }
+    // The preface is consumed from the socket, and tonic expects it: `poll_read` replays it.
     let held = Held {
         stream,
         unread: PREFACE,
@@ -155,13 +163,14 @@ async fn hear(
         _place: place,
     };
     tokio::select! {
+        // After a stop tonic takes no more connections, so a full queue must not block this task.
         () = ends.stop.cancelled() => {}
         _ = handed_on.ready.send(held) => {}
     }
 }
 
-/// Reads the preface, or as much of something else as shows that it is not one. Returns how many
-/// bytes were read.
+/// Reads the preface, or enough of something else to tell that it is not the preface. Returns the
+/// number of bytes read.
 async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = said.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -176,22 +185,22 @@ async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::
     Ok(read)
 }
 
-/// A connection and its place.
+/// A connection and its permit.
 #[derive(Debug)]
 pub(crate) struct Held {
     stream: TcpStream,
-    /// What is left of the preface, for the reader that expects it.
+    /// Rest of the preface, replayed to the reader that expects it.
     unread: &'static [u8],
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// The answers that its client has not read, since when there are some, and how many bytes the
-    /// client has taken since then.
+    /// Answers that the client has not read, the time since when there are any, and the bytes that
+    /// the client has taken since then.
     answers: Arc<ConnectionUnread>,
     unread_since: Instant,
     taken: usize,
     _place: Place,
 }
 
-/// What a call learns of its connection.
+/// Facts about its connection that each call gets.
 #[derive(Clone, Debug)]
 pub(crate) struct AcceptedInfo {
     pub(crate) tcp: TcpConnectInfo,
@@ -213,7 +222,9 @@ impl Held {
         Ok(())
     }
 
-    /// What would wait does not wait beyond the cut.
+    /// Turns a pending poll into an error once the forced close was ordered.
+    ///
+    /// The socket is polled before the token, so that both can wake the task.
     fn or_cut<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -249,6 +260,7 @@ impl AsyncRead for Held {
             self.unread = later;
             return Poll::Ready(Ok(()));
         }
+        // Each read is a check: the pings poll an otherwise quiet connection once a minute.
         self.check_unread(Instant::now())?;
         let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
         self.or_cut(cx, polled)
@@ -356,7 +368,7 @@ mod tests {
         held.read_exact(&mut preface).await.unwrap();
         assert_eq!(preface, *PREFACE, "and it is there to be read");
         assert!(held.connect_info().tcp.remote_addr().is_some());
-        // One place, and it is taken.
+        // The only permit is taken.
         assert!(is_closed(said(door.addr, PREFACE).await).await);
     }
 
@@ -378,11 +390,11 @@ mod tests {
         let mut held = door.incoming.next().await.unwrap().unwrap();
         let now = Instant::now();
         let minutes = |n: u64| now + Duration::from_mins(n);
-        // Quiet is not unread.
+        // A connection without answers is not unread, however quiet it is.
         held.check_unread(minutes(10)).unwrap();
         let _answer = held.answers.hold(1_000).unwrap();
         held.check_unread(minutes(10)).unwrap();
-        // Slow, but it reads.
+        // Slow, but reading.
         held.taken = MIN_TAKEN;
         held.check_unread(minutes(11)).unwrap();
         held.taken = MIN_TAKEN - 1;

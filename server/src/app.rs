@@ -1,4 +1,4 @@
-//! A server that is built but does not run yet: everything opened, every address known.
+//! A server that is built but does not run yet: everything is open, every address is known.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,13 +25,13 @@ use crate::storage::{self, Watch};
 use crate::tokens::Tokens;
 use crate::verifier;
 
-/// Why a server did not start.
+/// Reasons a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A listener's address cannot be had.
+    /// A listener cannot bind its address.
     #[error("{key}: cannot listen on {addr}: {source}; {}", hint(source, env))]
     Bind {
         /// The key of the listener.
@@ -40,7 +40,7 @@ pub enum StartError {
         env: String,
         /// The address.
         addr: SocketAddr,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// A bound socket failed.
@@ -85,25 +85,25 @@ pub struct App {
     pub(crate) servers: Servers,
     pub(crate) health: Arc<Health>,
     pub(crate) metrics: Metrics,
-    /// When accepting ends, and when what is left is cut.
+    /// Tokens of the graceful stop and of the forced close.
     pub(crate) ends: Ends,
     pub(crate) config: Config,
 }
 
 impl App {
-    /// Where it listens.
+    /// Returns the addresses that it listens on.
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
     }
 
-    /// Has `observer` called at each change of the server's state. Call it before
-    /// [`run`](Self::run); the first observer stays.
+    /// Registers `observer` to be called at each change of the server's state. Call it before
+    /// [`run`](Self::run); only the first observer is kept.
     pub fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
         self.health.observe(observer);
     }
 
-    /// The node inside, if both the connect and the logic role are in this process.
+    /// Returns the node inside, if both the connect and the logic role are in this process.
     #[must_use]
     pub const fn node(&self) -> Option<&Node> {
         self.roles.node.as_ref()
@@ -112,8 +112,8 @@ impl App {
 
 #[cfg(feature = "sled")]
 impl App {
-    /// Holds commits of the embedded storage before they become durable: for tests of what a
-    /// client may see.
+    /// Holds commits of the embedded storage before they become durable: for tests of what clients
+    /// can see.
     #[doc(hidden)]
     #[must_use]
     pub fn flush_gate(&self) -> Option<gimlet_storage_sled::FlushGate> {
@@ -131,6 +131,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     for notice in config.check()? {
         tracing::warn!("{}", notice.0);
     }
+    // Sockets first: a port in use is found before the storage is opened or migrated.
     let (listeners, addrs) = Listeners::bind(&config.opened(), config.limits.socket_buffer)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
@@ -158,6 +159,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             stop: ends.stop.clone(),
             content: config.limits.node.content,
             development: config.is_development(),
+            device_registrations: config.limits.device_registrations,
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
             unread: Arc::default(),
@@ -180,10 +182,12 @@ pub async fn build(config: Config) -> Result<App, StartError> {
     })
 }
 
-/// The built-in business service.
+/// Makes the built-in business service.
 fn builtin(config: &Config, stores: &Stores, clock: Arc<dyn Clock>) -> Result<Builtin, StartError> {
     let verifier = verifier::of(&config.business.code_verifier).map_err(|error| {
-        StartError::Storage(format!("business.code_verifier is no address: {error}"))
+        StartError::Storage(format!(
+            "business.code_verifier is not an http address: {error}"
+        ))
     })?;
     let settings = BuiltinConfig {
         token_ttl: config.business.token_ttl,
@@ -209,7 +213,7 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
     }
 }
 
-/// Uploads stop before sends do, whatever is configured.
+/// Computes the bounds of uploads: they always stop before sends do, whatever is configured.
 fn upload_bounds(config: &Config) -> Bounds {
     let sends = match config.storage.kind {
         StorageKind::Sled => config.storage.min_free.saturating_mul(2),
@@ -237,7 +241,7 @@ fn session_settings(config: &Config) -> SessionSettings {
     }
 }
 
-/// What uploaded files' addresses begin with.
+/// Returns the prefix of uploaded files' addresses.
 fn base_url(config: &Config, addrs: &Addrs) -> String {
     let own = || {
         addrs

@@ -1,4 +1,4 @@
-//! The command line: what is to be done, with the configuration it is to be done with.
+//! The command line: the command to run, and the configuration for it.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -10,8 +10,8 @@ use gimlet_server::config::{ConfigError, TEMPLATE};
 
 use crate::tool::Tool;
 
-/// An instant-messaging server. Without a command it serves: alone, on an embedded database under
-/// ./data, reachable from this machine only. `gimlet chat` talks to it.
+/// An instant-messaging server. Without a command it runs a single server with an embedded database
+/// under ./data, reachable from this machine only. `gimlet chat` connects to it.
 #[derive(Debug, Parser)]
 #[command(
     name = "gimlet",
@@ -35,32 +35,32 @@ enum Verb {
     Migrate(File),
     /// Writes a backup of the embedded storage to one file, also while a server uses it.
     ///
-    /// The file holds every row as of one moment, and the uploaded files. Exit code 0: it is whole
-    /// and on disk; 1: it was not made. MySQL is backed up with its own means.
+    /// The file contains every row as of one moment, and the uploaded files. Exit code 0: it is
+    /// complete and on disk; 1: it was not made. Back MySQL up with its own tools.
     #[cfg(all(unix, feature = "sled"))]
     Backup(BackupArgs),
-    /// Puts a backup into an empty data directory, under a new epoch.
+    /// Restores a backup into an empty data directory, under a new epoch.
     ///
     /// Clients that speak gimlet's extension start over by themselves. Exit code 0: the storage is
-    /// ready to be started; 1: nothing was restored.
+    /// ready for a start; 1: nothing was restored.
     #[cfg(all(unix, feature = "sled"))]
     Restore(RestoreArgs),
-    /// Ends the history of the storage: clients of the extension start over from nothing.
+    /// Ends the history of the storage: clients of the extension start over without their state.
     ///
-    /// For every kind of storage that lasts, also while servers use it. Needed after MySQL was put
-    /// back to an earlier moment; `gimlet restore` does it by itself.
+    /// Works on every persistent storage, also while servers use it. Needed after MySQL was restored
+    /// to an earlier moment; `gimlet restore` does it by itself.
     NewEpoch(ToolArgs),
     /// Reads the whole storage, or a backup, and checks every law that can be checked at rest.
     ///
-    /// MySQL may be in use; an embedded storage must not, but a backup of it can be checked. Exit
-    /// code 0: nothing was found; 3: something was; 1: it could not be read.
+    /// MySQL may be in use; an embedded storage must not be, but a backup of it can be checked. Exit
+    /// code 0: no findings; 3: findings; 1: it could not be read.
     Verify(VerifyArgs),
-    /// Chats in the terminal, by a running server.
+    /// Chats in the terminal through a running server.
     #[cfg(feature = "chat")]
     Chat(gimlet_chat::Args),
-    /// Checks the configuration and prints what would be in force, secrets masked.
+    /// Checks the configuration and prints the effective values, secrets masked.
     CheckConfig(File),
-    /// About the configuration.
+    /// Commands about the configuration.
     Config {
         #[command(subcommand)]
         command: About,
@@ -85,7 +85,7 @@ struct ToolArgs {
 #[cfg(all(unix, feature = "sled"))]
 #[derive(Debug, Args)]
 struct BackupArgs {
-    /// The file to be written; it must not exist. - is standard output.
+    /// The file to write; it must not exist. - is standard output.
     #[arg(value_name = "FILE")]
     to: PathBuf,
     #[command(flatten)]
@@ -104,7 +104,7 @@ struct RestoreArgs {
 
 #[derive(Debug, Args)]
 struct VerifyArgs {
-    /// A backup to be checked instead of the storage; it is unpacked beside its file for the time.
+    /// A backup to check instead of the storage; it is unpacked beside its file and removed again.
     #[arg(value_name = "BACKUP")]
     backup: Option<PathBuf>,
     #[command(flatten)]
@@ -113,34 +113,34 @@ struct VerifyArgs {
 
 #[derive(Debug, Args)]
 struct File {
-    /// A configuration file (TOML); the environment wins over it.
+    /// A configuration file (TOML); the environment takes precedence over it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-/// What is to be done.
+/// The command to run.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// Serve, with the file that the configuration came from.
+    /// Run the server, with the file that the configuration came from.
     Serve(Box<Config>, Option<PathBuf>),
     /// Bring the tables up to date.
     #[cfg(feature = "mysql")]
     Migrate(Box<Config>),
-    /// Run a tool; whether it prints JSON.
+    /// Run a tool; `true` prints JSON.
     Tool(Box<Config>, Tool, bool),
     /// Chat.
     #[cfg(feature = "chat")]
     Chat(Box<gimlet_chat::Args>),
-    /// Print this.
+    /// Print this text.
     Print(String),
 }
 
-/// Words for whoever typed, instead of anything to do.
+/// Text for the user that is shown instead of running a command.
 #[derive(Debug)]
 pub(crate) struct Shown {
-    /// The words.
+    /// The text.
     pub(crate) text: String,
-    /// Whether they were asked for.
+    /// `true` if the user asked for it.
     pub(crate) help: bool,
 }
 
@@ -151,7 +151,7 @@ fn refuse(error: &ConfigError) -> Shown {
     }
 }
 
-/// The environment of this process.
+/// Returns the environment of this process.
 pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
     readable(std::env::vars_os())
 }
@@ -163,7 +163,7 @@ fn readable(
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
-/// Reads arguments and environment. Environment that is not UTF-8 cannot be ours.
+/// Parses arguments and environment. A variable that is not UTF-8 cannot be one of gimlet's keys.
 pub(crate) fn parse(
     args: impl IntoIterator<Item = OsString>,
     env: impl IntoIterator<Item = (OsString, OsString)>,
@@ -183,7 +183,8 @@ pub(crate) fn parse(
     let serve = |(config, _, file): (Config, Vec<_>, Option<PathBuf>)| {
         Command::Serve(Box::new(config), file)
     };
-    // A tool needs the storage's keys alone: what else a server is refused for does not stop it.
+    // A tool needs only the storage's keys: a configuration that a server would refuse for other
+    // reasons does not stop it.
     let run = |tool: Tool, args: ToolArgs| {
         let file = args.file.config.or(before.clone());
         let read =

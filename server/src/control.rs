@@ -1,9 +1,9 @@
 //! The entry point for gimlet's own tools: a socket in the data directory, which only its user may
 //! enter.
 //!
-//! One process has an embedded storage open, so `gimlet backup` and `gimlet new-epoch` ask that
-//! process. A request is a line, `gimlet-control 1 COMMAND`; the answer is a line, `ok …` or
-//! `error …`, and for a backup the bytes of the backup behind it.
+//! Only one process has an embedded storage open, so `gimlet backup` and `gimlet new-epoch` send
+//! their request to that process. A request is a line, `gimlet-control 1 COMMAND`; the answer is a
+//! line, `ok …` or `error …`, and for a backup the bytes of the backup after it.
 
 use std::io::{self, Read as _, Write};
 use std::os::fd::AsRawFd as _;
@@ -26,20 +26,20 @@ use crate::tools::files::add_files;
 
 /// The socket's name in the data directory.
 const SOCKET: &str = "control.sock";
-/// What every request begins with.
+/// Prefix of every request.
 const GREETING: &str = "gimlet-control 1 ";
-/// A request is one short line.
+/// Most bytes of a request, which is one short line.
 const REQUEST_MAX: u64 = 256;
-/// It must be there within this.
+/// Time limit for the request line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a write that waits looks whether the server stops.
+/// Interval at which a write that waits checks for a stop of the server.
 const LOOK: Duration = Duration::from_millis(200);
-/// A tool that takes nothing for so long is given up.
+/// A tool that takes no data for this long is given up.
 const STALLED: Duration = Duration::from_mins(1);
-/// After a failed accept it waits this long.
+/// Pause after a failed accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What the tools ask for.
+/// The parts of the server that the tools use.
 #[derive(Clone, Debug)]
 pub(crate) struct Control {
     /// The data directory.
@@ -50,8 +50,8 @@ pub(crate) struct Control {
     pub(crate) seq: Arc<dyn SeqStore>,
 }
 
-/// A path to the socket that is short enough for the system, whatever the directory's is; it is good
-/// as long as the file lives.
+/// Returns a path to the socket that is short enough for the system, however long the directory's
+/// is. It is valid while the file is open.
 fn short(dir: &Path) -> io::Result<(std::fs::File, PathBuf)> {
     let open = std::fs::File::open(dir)?;
     let path = if cfg!(target_os = "linux") {
@@ -78,11 +78,11 @@ pub(crate) fn connect(dir: &Path) -> io::Result<Option<StdStream>> {
     }
 }
 
-/// Sends a request and returns what stands behind `ok`, or the error's text.
+/// Sends a request and returns the text after `ok`, or the error's text.
 pub(crate) fn ask(stream: &mut StdStream, command: &str) -> io::Result<Result<String, String>> {
     stream.write_all(format!("{GREETING}{command}\n").as_bytes())?;
     let mut line = Vec::new();
-    // Byte by byte: what follows the line is not ours to read.
+    // Byte by byte: the bytes after the line belong to the caller.
     let mut byte = [0];
     while stream.read(&mut byte)? > 0 && byte != *b"\n" {
         line.extend_from_slice(&byte);
@@ -115,23 +115,23 @@ pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
                 let (control, stop) = (control.clone(), ends.stop.clone());
                 tasks.spawn(async move {
                     if let Err(error) = answer(stream, control, stop).await {
-                        tracing::debug!(%error, "a tool went away");
+                        tracing::debug!(%error, "the connection of a tool failed");
                     }
                 });
             }
             Err(error) => {
-                gimlet_core::warn_rated!(%error, "cannot accept tools for the moment");
+                gimlet_core::warn_rated!(%error, "accept failed on the control socket, retrying");
                 tokio::time::sleep(BACK_OFF).await;
             }
         }
     }
-    // One that is left behind is harmless: nobody listens.
+    // A socket that stays behind is harmless: no process listens on it.
     let _ = std::fs::remove_file(control.dir.join(SOCKET));
 }
 
 fn listen(dir: &Path) -> io::Result<UnixListener> {
     let (_open, path) = short(dir)?;
-    // We have the directory's lock: whoever made one that is there is gone.
+    // This process holds the directory's lock, so the process that made an existing socket is gone.
     match std::fs::remove_file(dir.join(SOCKET)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -173,7 +173,7 @@ async fn answer(stream: UnixStream, control: Control, stop: CancellationToken) -
     }
 }
 
-/// Ends the present history.
+/// Ends the current history and begins a new one.
 pub(crate) async fn new_epoch(
     seq: &dyn SeqStore,
 ) -> Result<(Epoch, Epoch), gimlet_core::store::StoreError> {
@@ -187,7 +187,7 @@ pub(crate) async fn new_epoch(
     Ok((old, new))
 }
 
-/// Writes a backup to a tool. What fails is said in it.
+/// Writes a backup to a tool. A failure is written into the backup, so that the reader notices it.
 fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io::Result<()> {
     let stream = Patient {
         stream,
@@ -195,7 +195,7 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
     };
     let mut out = io::BufWriter::with_capacity(256 << 10, stream);
     out.write_all(b"ok\n")?;
-    tracing::info!("backup begun");
+    tracing::info!("backup started");
     let mut writer = sled::Writer::new(out)?;
     let look = |_| {
         if stop.is_cancelled() {
@@ -215,13 +215,13 @@ fn backup(stream: StdStream, control: &Control, stop: &CancellationToken) -> io:
             Ok(())
         }
         Err(error) => {
-            tracing::error!(%error, "backup given up");
+            tracing::error!(%error, "backup failed");
             writer.fail(&error.to_string())
         }
     }
 }
 
-/// Writes as long as the tool takes something now and then and the server does not stop.
+/// A writer that waits while the tool still takes data now and then, and until the server stops.
 struct Patient {
     stream: StdStream,
     stop: CancellationToken,

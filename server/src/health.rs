@@ -1,8 +1,8 @@
-//! Whether this process serves: one value that the lifecycle sets and probes read.
+//! The state of this process: one value that the lifecycle sets and probes read.
 
 use std::sync::{Mutex, OnceLock};
 
-/// How the server is.
+/// State of the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum State {
     /// Not serving yet.
@@ -10,34 +10,34 @@ pub(crate) enum State {
     Starting,
     /// Serving.
     Ready,
-    /// Not serving for now, for this reason.
+    /// Temporarily not serving, for this reason.
     Waiting(String),
-    /// Going away.
+    /// Shutting down.
     Draining,
-    /// Something it cannot do without has failed.
+    /// Something that the server cannot work without has failed.
     Failed(String),
 }
 
-/// A change of the server's state, for whoever supervises it.
+/// A change of the server's state, for its supervisor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// It serves.
     Ready,
-    /// It has started and does not serve for now, for this reason.
+    /// It has started and temporarily does not serve, for this reason.
     Waiting(String),
-    /// Something it cannot do without has failed; it is going to stop.
+    /// Something that the server cannot work without has failed; it is about to stop.
     Failed(String),
-    /// It is going away.
+    /// It is shutting down.
     Stopping,
 }
 
-/// Called at each change.
+/// A callback for each change.
 type Observer = Box<dyn Fn(&Phase) + Send + Sync>;
 
-/// The state, shared.
+/// The shared state of the server.
 #[derive(Default)]
 pub(crate) struct Health {
-    // A plain mutex: held for a copy, never over a wait.
+    // A std mutex: held for a copy, never across an await.
     state: Mutex<State>,
     observer: OnceLock<Observer>,
 }
@@ -51,12 +51,12 @@ impl std::fmt::Debug for Health {
 }
 
 impl Health {
-    /// The state now.
+    /// Returns the current state.
     pub(crate) fn get(&self) -> State {
         self.lock().clone()
     }
 
-    /// Moves on; what has failed stays failed.
+    /// Changes the state; a failed server stays failed.
     pub(crate) fn set(&self, next: State) {
         let phase = match &next {
             State::Starting => None,
@@ -71,13 +71,14 @@ impl Health {
                 *state = next;
             }
         }
-        // Outside the lock. A server that failed is stopping too, whatever probes are told.
+        // The observer is called outside the lock. It learns of the stop of a failed server too,
+        // while probes still read the failure.
         if let (Some(phase), Some(observer)) = (phase, self.observer.get()) {
             observer(&phase);
         }
     }
 
-    /// Has `observer` called at each change; the first one given stays.
+    /// Registers `observer` to be called at each change; only the first one is kept.
     pub(crate) fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }

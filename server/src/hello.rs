@@ -1,5 +1,5 @@
-//! What the binary prints on its terminal: what it is, where it listens, how to try it, and what
-//! went wrong. For people; with `log.format = "json"` the log says the same to programs instead.
+//! Terminal output of the binary: what it is, where it listens, how to try it, and errors. For
+//! people; with `log.format = "json"` the log says the same to programs instead.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,32 +8,32 @@ use std::net::{Ipv4Addr, SocketAddr};
 use gimlet_server::config::{CodeVerifier, Role, StorageKind};
 use gimlet_server::{Addrs, Config};
 
-/// What the banner says of the configuration.
+/// Facts about the configuration that the banner shows.
 #[derive(Clone, Debug)]
 pub(crate) struct Banner {
     /// The program as it can be called again.
     program: String,
     /// The roles, separated by commas.
     pub(crate) roles: String,
-    /// Where messages are kept.
+    /// Location of messages.
     pub(crate) data: String,
-    /// How users sign in.
+    /// Sign-in method.
     sign_in: SignIn,
 }
 
-/// How users sign in, as far as it concerns somebody who wants to try the chat.
+/// Sign-in method, as far as someone who wants to try the chat needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SignIn {
     /// With the development code.
     Development,
-    /// With a code that somebody else checks.
+    /// With a code that something else checks.
     Code,
-    /// At a business server elsewhere.
+    /// At a business server in another process.
     Elsewhere,
 }
 
 impl Banner {
-    /// The banner of a server with this configuration.
+    /// Makes the banner of a server with this configuration.
     pub(crate) fn of(config: &Config) -> Self {
         let roles = [
             (Role::Connect, "connect"),
@@ -60,7 +60,7 @@ impl Banner {
         }
     }
 
-    /// What it is, one line per listener, and how to try it.
+    /// Returns the banner: a line about the server, one line per listener, and how to try it.
     pub(crate) fn text(&self, addrs: &Addrs) -> String {
         let mut text = format!(
             "gimlet {}, an instant-messaging server; roles: {}; data {}\n",
@@ -88,7 +88,7 @@ impl Banner {
         text
     }
 
-    /// The commands of two chats, where this process alone can serve them.
+    /// Returns the commands of two chats, if this process alone can serve them.
     fn chat(&self, addrs: &Addrs) -> String {
         let (Some(socket), Some(grpc)) = (addrs.tcp.or(addrs.ws), addrs.grpc.first()) else {
             return String::new();
@@ -112,8 +112,8 @@ impl Banner {
     }
 }
 
-/// The program as the user can call it again: by name if the shell found it by name, else by the
-/// path that was typed.
+/// Returns the program as the user can call it again: by name if the shell found it by name, else
+/// by the path that was typed.
 fn program(argument: Option<String>) -> String {
     let path = argument.unwrap_or_else(|| "gimlet".to_owned());
     if path.contains(|c: char| c.is_whitespace() || "'\"$\\".contains(c)) {
@@ -123,7 +123,7 @@ fn program(argument: Option<String>) -> String {
     }
 }
 
-/// The chat's arguments, where its defaults do not fit.
+/// Returns the chat's arguments that differ from its defaults.
 fn arguments(socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
     let mut text = String::new();
     let default = |addr: SocketAddr, port| {
@@ -142,7 +142,7 @@ fn arguments(socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
     text
 }
 
-/// An address to connect to: one that means "every address" is reached through loopback.
+/// Returns an address to connect to: "every address" is reached through loopback.
 fn reachable(addr: SocketAddr) -> SocketAddr {
     match addr {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => (Ipv4Addr::LOCALHOST, addr.port()).into(),
@@ -153,12 +153,12 @@ fn reachable(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// Writes to standard output. A reader that is gone is no failure.
+/// Writes to standard output. A closed output is not an error.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(std::io::stdout().lock(), "{}", text.trim_end());
 }
 
-/// Writes what went wrong to standard error: as a log line where the log is JSON.
+/// Writes an error to standard error, as a log line if the log is JSON.
 pub(crate) fn complain(text: &str) {
     if crate::logging::is_json() {
         tracing::error!("{}", text.trim_end());

@@ -1,4 +1,7 @@
-//! Running and stopping: not ready → wait `stop.delay` → stop accepting → tell clients → drain → release → flush → end.
+//! Running and stopping a server.
+//!
+//! A stop goes in this order: not ready → wait `stop.delay` → stop accepting → close clients'
+//! connections → drain → stop the roles → stop the ops listener → close the storage.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,15 +31,15 @@ use crate::process;
 use crate::space::Space;
 use crate::storage::Watch;
 
-/// The longest frame there is: two bytes of length.
+/// The longest frame, because its length has two bytes.
 const FRAME_MAX: usize = 65_535;
-/// How often metrics are folded.
+/// Interval at which the metrics recorder is maintained.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Why a running server ended other than by being stopped.
+/// Reasons a running server ended other than by a stop.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The storage failed: what was answered is stored, nothing more is accepted.
+    /// The storage failed: answered sends are stored, nothing more is accepted.
     #[error("the storage has failed: {0}; look at the disk, then start gimlet again")]
     Storage(String),
     /// A gRPC listener failed.
@@ -44,21 +47,21 @@ pub enum RunError {
     Grpc(#[from] tonic::transport::Error),
 }
 
-/// What runs: the tasks, and where one that dies reports.
+/// The running tasks, and the channel on which a fatal failure is reported.
 struct Running {
     tasks: TaskTracker,
     ends: Ends,
     died: mpsc::Sender<RunError>,
 }
 
-/// Pages that may open a WebSocket and upload.
+/// Returns the origins whose pages may open a WebSocket and upload.
 pub(crate) fn origins(config: &crate::config::Config) -> Origins {
     Origins::new(&config.http.origins, config.is_development())
 }
 
 impl App {
-    /// Serves until `shutdown` is cancelled or something it cannot do without fails, then stops in
-    /// order, within the configured grace.
+    /// Serves until `shutdown` is cancelled or something that it cannot work without fails, then
+    /// stops in order, within the configured grace.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), RunError> {
         let (died, mut deaths) = mpsc::channel(1);
         let running = Running {
@@ -70,6 +73,9 @@ impl App {
         let ops_ends = Ends::default();
         let ops_tasks = TaskTracker::new();
         let (reporter, reporting) = tonic_health::server::health_reporter();
+        // The ops listener first, so that probes read the state from the beginning. gRPC before any
+        // client: other nodes must reach the roles of this one, or nodes that start together would
+        // wait for each other.
         self.start_ops(&ops_tasks, &ops_ends);
         self.start_grpc(&running, reporting);
         #[cfg(all(unix, feature = "sled"))]
@@ -79,36 +85,45 @@ impl App {
                 .tasks
                 .spawn(crate::control::serve(control, tasks, ends));
         }
+        // Not spawned: dropping this future at the stop ends the supervision of the readiness, so
+        // that it cannot overwrite `Draining`.
         let serving = async {
+            // Clients are accepted only when the logic role can be reached: before that no sign-in
+            // could succeed.
             self.roles.reached().await;
             self.start_clients(&running);
             self.follow(&reporter).await;
         };
         let outcome = tokio::select! {
+            // A requested stop comes before a failure at the same moment, so that it ends with
+            // success.
             biased;
             () = shutdown.cancelled() => Ok(()),
             reason = watch.failed() => Err(RunError::Storage(reason)),
             Some(error) = deaths.recv() => Err(error),
             () = serving => Ok(()),
         };
+        // `Failed` before `Draining`: the state keeps the failure, and probes report it until the
+        // end.
         if let Err(error) = &outcome {
             self.health.set(State::Failed(error.to_string()));
         }
         self.health.set(State::Draining);
         self.set_serving(&reporter, ServingStatus::NotServing).await;
         if outcome.is_ok() {
-            // Load balancers need time to see it: until then clients still come here.
+            // Load balancers need time to notice that the node is not ready; until then clients
+            // still come here. A failed server skips this: it cannot serve them.
             self.announce(&watch).await;
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
         outcome
     }
 
-    /// Serves on for `stop.delay`, while probes are told that it is going away.
+    /// Serves on for `stop.delay`, while probes already see that it is shutting down.
     async fn announce(&self, watch: &Watch) {
         let delay = self.config.stop.delay;
         if !delay.is_zero() {
-            tracing::info!(?delay, "not ready any more; serving on for stop.delay");
+            tracing::info!(?delay, "not ready, still serving for stop.delay");
             tokio::select! {
                 _ = watch.failed() => {}
                 () = tokio::time::sleep(delay) => {}
@@ -119,27 +134,34 @@ impl App {
     async fn drain(self, running: Running, (ops_tasks, ops_ends): (TaskTracker, Ends)) {
         let until = Instant::now() + self.config.stop.grace;
         tracing::info!(connections = self.roles.connections(), "stopping");
+        // The stop comes before `close_all`. A sign-in first registers its connection and then
+        // checks the stop, so that each connection sees one of the two and its client is asked to
+        // come back.
         running.ends.stop.cancel();
         self.roles.close_all(self.config.stop.come_back);
-        // In this order: close, so that the wait can end; wait; cut; and wait for what was cut, because
-        // each connection holds the storage open.
+        // The order matters. Close the tracker, since the wait ends only for a closed one; wait
+        // within the grace; force what is left; wait for that too, because each connection holds
+        // the storage open.
         running.tasks.close();
         if timeout_at(until, running.tasks.wait()).await.is_err() {
             let left = running.tasks.len();
-            tracing::info!(left, "stop.grace is over; what is left is cut");
+            tracing::info!(left, "stop.grace elapsed, closing the rest by force");
             running.ends.cut.cancel();
             if timeout(CUT, running.tasks.wait()).await.is_err() {
                 let left = running.tasks.len();
-                tracing::warn!(left, "some tasks did not end although they were cut");
+                tracing::warn!(left, "tasks still running after the forced close");
             }
         }
+        // The roles stop after the connections and calls, which are the source of new sends and
+        // acks.
         if timeout_at(until.max(Instant::now() + LAST), self.roles.stop())
             .await
             .is_err()
         {
             tracing::error!("the node did not stop in time");
         }
-        // The last to go, so that probes see it drain; what it holds keeps the storage open.
+        // The ops listener goes last, so that probes see the node drain. Its tasks hold the storage
+        // open too.
         ops_ends.stop.cancel();
         ops_tasks.close();
         if timeout(CUT, ops_tasks.wait()).await.is_err() {
@@ -147,6 +169,7 @@ impl App {
             ops_tasks.wait().await;
         }
         let watch = self.watch.clone();
+        // These hold the storage open, so they are dropped before the wait for its end.
         drop((self, running));
         if timeout_at(until.max(Instant::now() + LAST), watch.closed())
             .await
@@ -231,8 +254,9 @@ impl App {
         });
         running.tasks.spawn(async move {
             let served = api.serve(listener, services, callers, (places, &tasks), ends);
+            // An orderly end returns `Ok`: only a failed listener ends the server.
             if let Err(error) = served.await {
-                // One death is enough to end everything.
+                // The channel has room for one failure, which is enough to end the server.
                 let _ = died.try_send(error.into());
             }
         });
@@ -269,7 +293,7 @@ impl App {
         }
     }
 
-    /// Reads the counters that core and the sessions keep.
+    /// Returns a function that reads the counters of core and of the sessions.
     fn scrape(&self) -> ops::Scrape {
         let (roles, sessions) = (self.roles.clone(), self.sessions.clone());
         let (failures, places) = (Arc::clone(&self.api.failures), self.places.clone());
@@ -327,7 +351,7 @@ impl App {
     }
 }
 
-/// What the system says of this process.
+/// Sets the metrics that the operating system provides.
 fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
     if let Some(free) = process::free_bytes(data_dir) {
         metrics.gauge("gimlet_disk_free_bytes", free);
@@ -341,19 +365,20 @@ fn scrape_process(metrics: &Metrics, data_dir: &std::path::Path) {
     }
 }
 
-/// What a cut connection gets to let go.
+/// Time for connections to end after the forced close.
 const CUT: Duration = Duration::from_secs(1);
 
-/// How often the servers that this node depends on are looked at.
+/// Interval at which the dependencies of this node are checked.
 const LOOK: Duration = Duration::from_millis(500);
 
 const NO_LOGIC: &str = "no logic node is reached";
 
-/// What flushing and closing get even when draining has used up the grace.
+/// Time for flushing and closing, even when draining has used up the grace.
 const LAST: Duration = Duration::from_secs(5);
 
 impl App {
-    /// Ready while what this process cannot serve without is reached; without end.
+    /// Keeps the readiness up to date: ready while everything that this process cannot serve
+    /// without is reached. Never returns.
     async fn follow(&self, reporter: &HealthReporter) {
         let mut said = None;
         loop {
@@ -368,7 +393,7 @@ impl App {
         }
     }
 
-    /// Tells probes whether this node serves, and the log when that changes.
+    /// Sets the readiness for probes, and logs a change of it.
     async fn say(&self, reporter: &HealthReporter, said: &mut Option<bool>, why: Option<String>) {
         let ready = why.is_none();
         let before = said.replace(ready);
@@ -388,9 +413,9 @@ impl App {
         self.health.set(why.map_or(State::Ready, State::Waiting));
     }
 
-    /// What the gRPC health service answers.
+    /// Sets the answer of the gRPC health service.
     async fn set_serving(&self, reporter: &HealthReporter, status: ServingStatus) {
-        // The empty name is the server as a whole.
+        // The empty name stands for the server as a whole.
         for name in self.api.names().into_iter().chain([""]) {
             reporter.set_service_status(name, status).await;
         }

@@ -13,11 +13,12 @@ use crate::config::{Listen, env_name};
 /// Connections that may wait to be accepted; the system may allow fewer (`net.core.somaxconn`).
 const QUEUE: u32 = 4_096;
 
-/// Bytes that the system holds for one connection of a client that calls or loads files, in each
-/// direction: 2.5 MB a second at 100 ms. Sockets have a setting; other nodes are left to the system.
+/// Bytes that the system buffers for one connection of a gRPC or file client, in each direction:
+/// 2.5 MB a second at 100 ms. Sockets have a setting; connections of other nodes are left to the
+/// system.
 const CALLER_BUFFER: usize = 256 << 10;
 
-/// Where a server listens. What was configured off is `None`.
+/// The addresses of a server's listeners. A listener that is configured off is `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addrs {
     /// Clients' TCP.
@@ -46,8 +47,8 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Binds everything, or nothing. The system holds `buffer` bytes for a client's socket, in each
-    /// direction.
+    /// Binds all listeners, or none. The system buffers `buffer` bytes for a client's socket, in
+    /// each direction.
     pub(crate) fn bind(listen: &Listen, buffer: usize) -> Result<(Self, Addrs), StartError> {
         let Listen {
             tcp,
@@ -119,15 +120,17 @@ fn one(
     })
 }
 
-/// As `TcpListener::bind`, whose queue of 128 is full at once when everybody comes back: the system
-/// then drops what knocks, and a client knocks again after a second.
+/// Binds like `TcpListener::bind`, but with a longer queue. Its queue of 128 is full at once when
+/// all clients reconnect: the system then drops connection attempts, and a client repeats its
+/// attempt after a second.
 fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let socket = if addr.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
-    // A restart need not wait for the last connections of the run before to be forgotten.
+    // A restart must not wait until the system has forgotten the last connections of the previous
+    // run.
     #[cfg(unix)]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
@@ -156,7 +159,7 @@ mod tests {
         assert!(error.contains("GIMLET_LISTEN__HTTP"), "{error}");
     }
 
-    /// Left to the system, a client that never reads holds more than a megabyte of it.
+    /// With the system's defaults, a client that never reads takes more than a megabyte of memory.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a11_the_system_holds_little_for_a_client_that_does_not_read() {
@@ -170,7 +173,7 @@ mod tests {
             let _client = TcpStream::connect(addr.unwrap()).await.unwrap();
             let (stream, _) = listener.unwrap().accept().await.unwrap();
             let socket = socket2::SockRef::from(&stream);
-            // Linux doubles what it is told, and takes no more by itself.
+            // Linux doubles the given size, and does not grow it by itself.
             assert_eq!(socket.send_buffer_size().unwrap(), 2 * buffer);
             assert_eq!(socket.recv_buffer_size().unwrap(), 2 * buffer);
         }
@@ -183,7 +186,8 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let addr = listener.local_addr().unwrap();
         let mut knocking = Vec::new();
-        // Nobody accepts: the system itself shakes hands with all who find a place in the queue.
+        // No task accepts: the system completes the handshakes of all connections that fit into the
+        // queue.
         for _ in 0..most.unwrap_or(128).min(400_usize) {
             let knock = tokio::time::timeout(Duration::from_millis(900), TcpStream::connect(addr));
             knocking.push(knock.await.unwrap().unwrap());

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gimlet_server::config::{Log, LogFormat};
 use tracing_subscriber::EnvFilter;
 
-/// Whether the log is JSON: then nothing else may be written to standard error.
+/// `true` if the log is JSON: then nothing else may be written to standard error.
 static JSON: AtomicBool = AtomicBool::new(false);
 
-/// Whether whatever reads standard error expects JSON.
+/// Returns whether the reader of standard error expects JSON.
 pub(crate) fn is_json() -> bool {
     JSON.load(Ordering::Relaxed)
 }
 
-/// Starts logging before there is a configuration, if the environment asks for JSON: a mistake in
+/// Starts logging before there is a configuration, if the environment selects JSON: a mistake in
 /// the configuration is then a JSON line, too.
 #[expect(
     clippy::disallowed_methods,
@@ -28,12 +28,12 @@ pub(crate) fn start_early() {
             format: LogFormat::Json,
             ..Log::default()
         };
-        // A failure leaves the text as it would be without.
+        // After a failure the mistake is written as text, as it would be without JSON.
         let _ = start(&log);
     }
 }
 
-/// Changes which lines are logged while the process runs.
+/// Changes the filter of the log while the process runs.
 pub(crate) struct Reload(Box<dyn Fn(EnvFilter) -> Result<(), String> + Send + Sync>);
 
 impl fmt::Debug for Reload {
@@ -43,7 +43,7 @@ impl fmt::Debug for Reload {
 }
 
 impl Reload {
-    /// Logs by this level or filter from now on.
+    /// Sets the level or filter from now on.
     pub(crate) fn set(&self, level: &str) -> Result<(), String> {
         (self.0)(parse(level)?)
     }
@@ -54,7 +54,7 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(parse(&log.level)?)
         // A line that cannot be written is lost. The library would report that on standard error,
-        // which is what failed, and the panic of that would end the task that logged.
+        // which is the stream that failed, and the resulting panic would end the task that logged.
         .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
@@ -80,7 +80,7 @@ pub(crate) fn start(log: &Log) -> Result<Reload, String> {
     })
 }
 
-/// Has everything else that is written to standard error be JSON, too.
+/// Makes everything else that is written to standard error JSON, too.
 fn keep_to_json() {
     JSON.store(true, Ordering::Relaxed);
     // The standard hook writes text over several lines.
@@ -91,14 +91,14 @@ fn keep_to_json() {
     }));
 }
 
-/// The filter of a level; the configuration has refused what is none.
+/// Parses the filter of a level; the check of the configuration has refused invalid ones.
 fn parse(level: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(filter(level))
         .map_err(|error| format!("log.level = \"{level}\" is not a filter: {error}"))
 }
 
-/// A bare `debug` or `trace` is about gimlet: the libraries below say so much that nobody finds
-/// anything. Who wants them writes a filter.
+/// Limits a bare `debug` or `trace` to gimlet: the libraries below log so much that nothing could
+/// be found. A filter selects them explicitly.
 fn filter(level: &str) -> Cow<'_, str> {
     match level.trim().to_ascii_lowercase().as_str() {
         level @ ("debug" | "trace") => format!("info,gimlet={level}").into(),
@@ -106,7 +106,7 @@ fn filter(level: &str) -> Cow<'_, str> {
     }
 }
 
-/// Takes the libraries below at `debug` at most: at `trace` they log what they carry, which is messages,
+/// Limits the libraries below to `debug`: at `trace` they log their payload, which is messages,
 /// tokens and phone numbers (sled each row, h2 each frame).
 fn capped(filter: &str) -> String {
     let mut all = false;
@@ -121,7 +121,7 @@ fn capped(filter: &str) -> String {
             let equals = if target.is_empty() { "" } else { "=" };
             parts.push(format!("{target}{equals}debug"));
         } else if is_target(part) && !part.trim_start().starts_with("gimlet") {
-            // A target alone is all of it.
+            // A target without a level means all of its lines.
             parts.push(format!("{}=debug", part.trim()));
         } else {
             parts.push(part.to_owned());
@@ -133,7 +133,7 @@ fn capped(filter: &str) -> String {
     parts.join(",")
 }
 
-/// Whether a part of a filter is a target without a level.
+/// Returns whether a part of a filter is a target without a level.
 fn is_target(part: &str) -> bool {
     let part = part.trim();
     let is_level = ["off", "error", "warn", "info", "debug", "trace"]

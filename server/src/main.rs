@@ -1,4 +1,5 @@
-//! The binary `gimlet`: reads the configuration, builds the server, runs it, says how it ended.
+//! The binary `gimlet`: reads the configuration, builds the server, runs it, and reports how it
+//! ended.
 
 mod cli;
 mod hello;
@@ -26,6 +27,7 @@ const USAGE: u8 = 64;
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
+    // First of all: every file that the process creates must have the private mode.
     signals::keep_files_private();
     match cli::parse(std::env::args_os(), std::env::vars_os()) {
         Ok(Command::Serve(config, file)) => serve(*config, file),
@@ -57,6 +59,7 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     };
     let (banner, format) = (Banner::of(&config), config.log.format);
     runtime.block_on(async {
+        // Before the build: a SIGTERM while the storage is opened must still stop in order.
         let shutdown = signals::listen(move || reloader.reload());
         let app = match build(config).await {
             Ok(app) => app,
@@ -76,7 +79,7 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     })
 }
 
-/// One log line that says what was started and where it listens.
+/// Logs the start in one line, with the listeners' addresses.
 fn log_start(banner: &Banner, addrs: &Addrs) {
     let shown = |addr: &Option<std::net::SocketAddr>| {
         addr.map_or_else(|| "off".to_owned(), |addr| addr.to_string())
@@ -98,7 +101,7 @@ fn log_start(banner: &Banner, addrs: &Addrs) {
 
 #[cfg(feature = "chat")]
 fn chat(args: gimlet_chat::Args) -> ExitCode {
-    // One thread: a person types slower than it works.
+    // One thread is enough for the speed of a person.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -117,7 +120,7 @@ fn migrate(config: &Config) -> ExitCode {
     };
     match runtime.block_on(gimlet_server::migrate(config)) {
         Ok(()) => {
-            hello::say("the tables are those of this version");
+            hello::say("the tables are up to date with this version");
             ExitCode::SUCCESS
         }
         Err(error) => fail(1, &error.to_string()),

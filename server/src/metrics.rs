@@ -1,7 +1,7 @@
-//! What operators can count: a Prometheus recorder of this server's own, so that two servers in one
-//! process (and the program that embeds them) do not mix.
+//! Metrics for operators: a Prometheus recorder of this server's own, so that two servers in one
+//! process (and the program that embeds them) do not mix their values.
 //!
-//! Counters that core keeps are read at scrape time; requests are counted as they end.
+//! Counters of core are read at scrape time; requests are counted as they end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ impl std::fmt::Debug for Metrics {
 }
 
 impl Metrics {
-    /// A recorder with every metric described.
+    /// Creates a recorder with every metric described.
     pub(crate) fn new() -> Self {
         let builder = PrometheusBuilder::new();
         let builder = builder
@@ -68,36 +68,36 @@ impl Metrics {
         });
     }
 
-    /// Sets a gauge to what was read elsewhere.
+    /// Sets a gauge to a value that is kept elsewhere.
     pub(crate) fn gauge(&self, name: &'static str, value: u64) {
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name).set(value as f64));
     }
 
-    /// Sets one of a family of gauges, by a label, to what was read elsewhere.
+    /// Sets one gauge of a family, selected by a label, to a value that is kept elsewhere.
     pub(crate) fn gauge_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float by nature")]
         self.with(|| gauge!(name, &labels).set(value as f64));
     }
 
-    /// Sets a counter to what is kept elsewhere.
+    /// Sets a counter to a value that is kept elsewhere.
     pub(crate) fn counter(&self, name: &'static str, value: u64) {
         self.with(|| counter!(name).absolute(value));
     }
 
-    /// Sets one of a family of counters, by a label, to what is kept elsewhere.
+    /// Sets one counter of a family, selected by a label, to a value that is kept elsewhere.
     pub(crate) fn counter_of(&self, name: &'static str, label: (&'static str, String), value: u64) {
         let labels = [label];
         self.with(|| counter!(name, &labels).absolute(value));
     }
 
-    /// Everything, as Prometheus reads it.
+    /// Renders all metrics in Prometheus' text format.
     pub(crate) fn render(&self) -> String {
         self.handle.render()
     }
 
-    /// Folds what has gathered; called from time to time so that it does not grow.
+    /// Drains the histograms' samples into buckets; called regularly so that they do not grow.
     pub(crate) fn upkeep(&self) {
         self.handle.run_upkeep();
     }
@@ -174,11 +174,11 @@ const GAUGES: &[(&str, &str)] = &[
 const COUNTERS: &[(&str, &str)] = &[
     (
         "gimlet_parcels_dropped_total",
-        "Pushes to other nodes dropped: their readers get them from the inbox",
+        "Pushes to other nodes dropped: their recipients read them from the inbox",
     ),
     (
         "gimlet_business_failures_total",
-        "Calls that the business role elsewhere did not answer, or not with sense",
+        "Calls that a remote business role did not answer, or answered with invalid data",
     ),
     (
         "gimlet_dependency_failures_total",
@@ -199,7 +199,10 @@ const COUNTERS: &[(&str, &str)] = &[
         "process_cpu_seconds_total",
         "CPU time of the process, user and system",
     ),
-    ("gimlet_undecodable_total", "Frames that were no packets"),
+    (
+        "gimlet_undecodable_total",
+        "Frames that could not be decoded",
+    ),
     (
         "gimlet_socket_refusals_total",
         "Packets answered with a code other than 0",
@@ -210,7 +213,7 @@ const COUNTERS: &[(&str, &str)] = &[
     ),
     (
         "gimlet_turned_away_total",
-        "Connections of clients for which there was no place",
+        "Client connections rejected at a limit",
     ),
     (
         "gimlet_lags_total",

@@ -23,7 +23,7 @@ struct Ops {
     servers: Servers,
 }
 
-/// The routes of the ops listener.
+/// Builds the routes of the ops listener.
 pub(crate) fn router(
     health: Arc<Health>,
     metrics: Metrics,

@@ -1,5 +1,5 @@
-//! How many connections each listener may have, so that all together stay below the descriptors
-//! that the system gives.
+//! Connection limits of the listeners, chosen so that all together stay below the file descriptors
+//! of the process.
 
 use std::sync::Arc;
 
@@ -9,32 +9,32 @@ use crate::config::Limits;
 
 /// Descriptors for everything but these connections: storage, other nodes, listeners.
 const RESERVED: usize = 256;
-/// Descriptors to reckon with if the system does not say.
+/// Assumed number of descriptors if the system does not say.
 const UNKNOWN: usize = 1_024;
-/// Fewer descriptors than this are told to the operator.
+/// Fewer descriptors than this cause a warning.
 const FEW: usize = 1_024;
-/// Connections of the ops listener at most.
+/// Most connections of the ops listener.
 const OPS: usize = 32;
-/// Connections of the file service at most; each may have a file open.
+/// Most connections of the file service; each may have a file open.
 const HTTP: usize = 512;
-/// Connections of the internal listener at most.
+/// Most connections of the internal listener.
 const INTERNAL: usize = 1_024;
 
-/// What the other listeners keep, however many connections an operator asks for.
+/// Descriptors that stay for the other listeners, however many connections an operator configures.
 const LEFT: usize = 288;
 
-/// What is kept for the rest of the process. With few descriptors it is half of them: storage and
-/// listeners take some 40, and whoever is turned away takes one for a moment.
+/// Returns the descriptors kept for the rest of the process. With few descriptors it is half of
+/// them: storage and listeners take some 40, and each rejected connection takes one for a moment.
 fn reserved(descriptors: usize) -> usize {
     RESERVED.min(descriptors / 2)
 }
 
-/// Connections of the ops listener.
+/// Returns the connections of the ops listener.
 fn ops(descriptors: usize) -> usize {
     OPS.min(descriptors / 32).max(2)
 }
 
-/// The places of each listener.
+/// The connection limits of each listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
     /// Clients' TCP and WebSocket.
@@ -50,7 +50,7 @@ pub(crate) struct Places {
 }
 
 impl Places {
-    /// Shares out what this process may have open.
+    /// Divides the descriptors of this process among the listeners.
     pub(crate) fn new(limits: &Limits) -> Self {
         let open = rlimit::getrlimit(rlimit::Resource::NOFILE).map_or(0, |(soft, _)| soft);
         let open = match usize::try_from(open) {
@@ -98,7 +98,7 @@ struct Share {
 impl Share {
     fn of(descriptors: usize, limits: &Limits) -> Self {
         let free = descriptors.saturating_sub(reserved(descriptors) + ops(descriptors));
-        // A file is open while it is sent.
+        // The file service counts twice: a file is open while it is sent.
         let others = |free: usize| {
             let (http, internal) = ((free / 16).min(HTTP), (free / 8).min(INTERNAL));
             (http, internal, free.saturating_sub(2 * http + internal))

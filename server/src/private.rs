@@ -1,17 +1,17 @@
-//! The data directory is nobody else's: messages and phone numbers lie in it in clear.
+//! Keeps the data directory private: it contains messages and phone numbers in clear text.
 
 use std::io;
 use std::path::Path;
 
-/// Makes the directory if it is not there, for this user alone. One that others may enter is closed
-/// to them, with all that is in it, and the log says so. What cannot be changed (a volume that
-/// belongs to another user) is said and left.
+/// Creates the directory for this user alone if it does not exist. One that others may enter is
+/// closed to them, with everything in it, and the log says so. A directory that cannot be changed
+/// (a volume of another user) is left as it is, with a warning.
 #[cfg(unix)]
 pub(crate) fn keep(dir: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 
     let mode = match std::fs::metadata(dir) {
-        // What is no directory is refused by what wants to use it, with words of its own.
+        // A path that is not a directory is refused by the code that uses it, with its own message.
         Ok(found) if !found.is_dir() => return Ok(()),
         Ok(found) => found.mode() & 0o7777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -21,7 +21,7 @@ pub(crate) fn keep(dir: &Path) -> io::Result<()> {
         Err(_) => return Ok(()),
     };
     if mode & OTHERS == 0 {
-        // Nobody else gets in, whatever the files' own modes are.
+        // Others cannot enter the directory, whatever the modes of the files in it are.
         return Ok(());
     }
     let dir_shown = dir.display();
@@ -45,7 +45,7 @@ pub(crate) fn keep(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The modes of what is private, and what others could do.
+/// The modes of private files, and the bits of other users.
 #[cfg(unix)]
 const DIRECTORY: u32 = 0o700;
 #[cfg(unix)]
@@ -53,7 +53,8 @@ const FILE: u32 = 0o600;
 #[cfg(unix)]
 const OTHERS: u32 = 0o077;
 
-/// Closes a directory first, then what is in it; returns how many files there are.
+/// Closes a directory first, then everything in it; returns the number of files. In this order,
+/// so that others cannot enter while the rest is being closed.
 #[cfg(unix)]
 fn close(dir: &Path) -> io::Result<u64> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -65,7 +66,7 @@ fn close(dir: &Path) -> io::Result<u64> {
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        // A link leads elsewhere, where it is not ours to decide.
+        // A link leads elsewhere, and the target is not gimlet's to change.
         if kind.is_dir() {
             files += close(&entry.path())?;
         } else if kind.is_file() {

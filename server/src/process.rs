@@ -1,16 +1,16 @@
-//! What the system says of this process and of the disk under its data, for metrics. Nothing where the
-//! system does not say.
+//! Figures of this process and of the disk under its data, for metrics. `None` where the system
+//! does not provide them.
 
 use std::path::Path;
 
-/// Clock ticks of a second in `/proc`: a constant of Linux's interface (`USER_HZ`), whatever the kernel's own
-/// is.
+/// Clock ticks per second in `/proc`: a constant of Linux's interface (`USER_HZ`), independent of
+/// the kernel's own rate.
 const TICKS: u64 = 100;
 
 /// Figures of this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Bytes of memory that are really there.
+    /// Resident memory, in bytes.
     pub(crate) resident: u64,
     /// Seconds of CPU since the start, user and system.
     pub(crate) cpu_seconds: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Usage {
     pub(crate) threads: u64,
     /// Open descriptors.
     pub(crate) descriptors: u64,
-    /// Descriptors it may open.
+    /// Most descriptors that it may open.
     pub(crate) descriptors_max: u64,
 }
 
@@ -35,13 +35,14 @@ pub(crate) fn usage() -> Option<Usage> {
     })
 }
 
-/// The number behind a name in `/proc/self/status`.
+/// Returns the number after a name in `/proc/self/status`.
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// User and system time in `/proc/self/stat`. The name before them may have spaces and brackets.
+/// Returns the user and system time in `/proc/self/stat`. The name before them may contain spaces
+/// and brackets.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace().skip(11);
@@ -51,7 +52,8 @@ fn ticks(stat: &str) -> Option<u64> {
 }
 
 fn descriptors() -> Option<u64> {
-    // Linux 6.2 and later have the count as the size of the folder; listing 100,000 takes a while.
+    // Linux 6.2 and later report the count as the size of the folder; listing 100,000 entries takes
+    // a while.
     let counted = std::fs::metadata("/proc/self/fd").ok()?.len();
     if counted > 0 {
         return Some(counted);
@@ -60,14 +62,14 @@ fn descriptors() -> Option<u64> {
     u64::try_from(listed).ok()
 }
 
-/// Free bytes of the disk that a folder is on, for a process that is not root.
+/// Returns the free bytes of the folder's disk, for a process that is not root.
 #[cfg(unix)]
 pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
-/// Free bytes of the disk that a folder is on.
+/// Returns the free bytes of the folder's disk.
 #[cfg(not(unix))]
 pub(crate) const fn free_bytes(_folder: &Path) -> Option<u64> {
     None

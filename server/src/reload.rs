@@ -1,5 +1,5 @@
-//! SIGHUP: reads the configuration again, takes over what can change while the server runs, and says
-//! what was taken over and what waits for a restart.
+//! SIGHUP: reads the configuration again, applies the keys that can change while the server runs,
+//! and logs which keys were applied and which need a restart.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use gimlet_server::Config;
 
 use crate::{cli, logging};
 
-/// The configuration in force, and where it came from.
+/// The configuration in force, and its source.
 #[derive(Debug)]
 pub(crate) struct Reloader {
     file: Option<PathBuf>,
@@ -16,7 +16,7 @@ pub(crate) struct Reloader {
 }
 
 impl Reloader {
-    /// Of a server that was started with this configuration.
+    /// Creates a reloader for a server that was started with this configuration.
     pub(crate) fn new(file: Option<PathBuf>, config: Config, log: logging::Reload) -> Self {
         Self {
             file,
@@ -25,7 +25,7 @@ impl Reloader {
         }
     }
 
-    /// Reads the layers again. A configuration that is refused changes nothing.
+    /// Reads the layers again. A configuration with mistakes changes nothing.
     pub(crate) fn reload(&self) {
         let Some(file) = &self.file else {
             tracing::info!(
@@ -51,7 +51,7 @@ impl Reloader {
             .filter(|key| *key != "log.level")
             .collect();
         if config.log.level != new.log.level {
-            // Said at the level of before and of after: one of them may hide it.
+            // Logged before and after the change, because one of the two levels may hide the line.
             let line = format!("log.level = {}", new.log.level);
             tracing::info!("SIGHUP: {line}");
             if let Err(error) = self.log.set(&new.log.level) {

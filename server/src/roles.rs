@@ -1,5 +1,5 @@
-//! What this process does: each role it has, put together from core, with a direct call where two
-//! roles are here and the cluster's clients where one is elsewhere.
+//! The roles of this process, built from core: with a direct call where two roles are in this
+//! process, and with the cluster's clients where one is in another process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ use crate::cluster::{
 use crate::config::{Config, Direct, GroupAdd, Role, RoomPush, StorageKind, SyncFromZero};
 use crate::storage::Storage;
 
-/// A new connect node compares all heads once the others have found it: what was pushed before
-/// then did not reach it.
+/// Time after which the other nodes have found a new connect node. It compares all heads then,
+/// because earlier pushes did not reach it.
 const FOUND: Duration = Duration::from_secs(3);
 
 /// The roles of this process, running. Cheap to clone.
@@ -38,13 +38,13 @@ pub(crate) struct Roles {
     pub(crate) service: Option<Service>,
     /// The connect role.
     pub(crate) gateway: Option<Gateway>,
-    /// The logic role, wherever it is; for the connect role.
+    /// The logic role, local or remote; for the connect role.
     pub(crate) logic: Option<Arc<dyn Logic>>,
     /// The built-in business service.
     pub(crate) builtin: Option<Builtin>,
-    /// The business role, wherever it is; for the logic role and for who is called by clients.
+    /// The business role, local or remote; for the logic role, and to check clients' tokens.
     pub(crate) business: Option<Arc<dyn Business>>,
-    /// The way to connections; for the logic and the business role.
+    /// Fan-out to connections; for the logic and the business role.
     pub(crate) fanout: Option<Fanout>,
     /// Connect and logic together.
     pub(crate) node: Option<Node>,
@@ -53,9 +53,9 @@ pub(crate) struct Roles {
     peer: Option<RemotePeer>,
     remote: Option<Arc<RemoteLogic>>,
     remote_business: Option<Arc<RemoteBusiness>>,
-    /// What core runs, unless `node` does.
+    /// Tasks of core, unless `node` runs them.
     core: Tasks,
-    /// What reaches other nodes; ends after what uses it.
+    /// Tasks that reach other nodes; they end after the tasks that use them.
     cluster: Tasks,
 }
 
@@ -74,8 +74,8 @@ impl Tasks {
 }
 
 impl Roles {
-    /// Starts the roles of the configuration over this storage. `internal` is where this process
-    /// listens for other nodes, and `builtin` is there if it has the business role.
+    /// Starts the configured roles over this storage. `internal` is the address at which this
+    /// process listens for other nodes; `builtin` is set if it has the business role.
     pub(crate) fn start(
         config: &Config,
         storage: &Storage,
@@ -244,7 +244,8 @@ impl Roles {
         self.compare_when_found();
     }
 
-    /// A business role without the logic role closes connections by itself (`SignOut`).
+    /// Makes the fan-out of a business role without the logic role, which closes connections itself
+    /// (`SignOut`).
     fn business_fanout(&self, route: Arc<dyn DeviceRoute>) -> Fanout {
         let peer: Arc<dyn Peer> = match &self.peer {
             Some(peer) => Arc::new(peer.clone()),
@@ -274,7 +275,7 @@ impl Roles {
         });
     }
 
-    /// What other nodes call of the logic role.
+    /// Returns the service that other nodes call for the logic role.
     pub(crate) fn logic_server(&self, stop: &CancellationToken) -> Option<LogicServer> {
         let service = self.service.clone()?;
         let tasks = self.cluster.tracker.clone();
@@ -286,7 +287,7 @@ impl Roles {
         ))
     }
 
-    /// What other nodes call of the connect role.
+    /// Returns the service that other nodes call for the connect role.
     pub(crate) fn connect_server(&self, stop: &CancellationToken) -> Option<ConnectServer> {
         let gateway = self.gateway.clone()?;
         let tasks = self.cluster.tracker.clone();
@@ -299,10 +300,10 @@ impl Roles {
         ))
     }
 
-    /// Returns when what this process cannot serve without is reached: for a connect role, a logic
-    /// node.
+    /// Waits until everything that this process cannot serve without is reached: for a connect
+    /// role, a logic node.
     pub(crate) async fn reached(&self) {
-        /// How often it is said that nobody is there.
+        /// Interval of the warning while no logic node is reached.
         const SAY: Duration = Duration::from_secs(5);
         if let Some(remote) = &self.remote {
             while !remote.reached(SAY).await {
@@ -313,7 +314,7 @@ impl Roles {
         }
     }
 
-    /// Returns when what this process cannot serve without is no longer reached.
+    /// Waits until something that this process cannot serve without is no longer reached.
     pub(crate) async fn lost(&self) {
         match &self.remote {
             Some(remote) => remote.lost().await,
@@ -321,38 +322,40 @@ impl Roles {
         }
     }
 
-    /// Calls that the business role, if it is elsewhere, did not answer.
+    /// Returns the number of calls that a remote business role did not answer.
     pub(crate) fn business_failures(&self) -> Option<u64> {
         Some(self.remote_business.as_ref()?.failures())
     }
 
-    /// Signed-in connections.
+    /// Returns the number of signed-in connections.
     pub(crate) fn connections(&self) -> usize {
         self.gateway
             .as_ref()
             .map_or(0, |gateway| gateway.hub().connections())
     }
 
-    /// Other connect nodes that are known.
+    /// Returns the number of other connect nodes that are known.
     pub(crate) fn nodes(&self) -> usize {
         self.peer.as_ref().map_or(0, RemotePeer::known)
     }
 
-    /// Parcels for other nodes that were dropped.
+    /// Returns the number of dropped delivery batches for other nodes.
     pub(crate) fn dropped(&self) -> u64 {
         self.peer.as_ref().map_or(0, RemotePeer::dropped)
     }
 
-    /// Closes every connection; each gets a time of its own to come back.
+    /// Closes every connection and asks each client to come back after a random time up to
+    /// `spread`.
     pub(crate) fn close_all(&self, spread: Duration) {
         if let Some(gateway) = &self.gateway {
             gateway.close_all(spread);
         }
     }
 
-    /// Ends the roles: sends that wait are stored and answered, acks are written, the lease ends;
-    /// then what they reached others by.
+    /// Stops the roles: queued sends are stored and answered, acks are written, the lease ends.
+    /// Then the tasks that reach other nodes end, because the roles use them until the end.
     pub(crate) async fn stop(&self) {
+        // First core, then the cluster: the last sends, acks and pushes still need the other nodes.
         if let Some(node) = &self.node {
             node.stop().await;
         }

@@ -1,4 +1,4 @@
-//! The door for embedding: a whole server inside another program.
+//! The entry point for embedding: a whole server inside another program.
 
 use gimlet_core::node::Node;
 use tokio::task::JoinHandle;
@@ -20,9 +20,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on the current tokio runtime; when it returns, every listener is open.
+    /// Starts a server on the current tokio runtime; every listener is open when it returns.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        // Boxed: opening everything is a large future, and whoever embeds a server holds it.
+        // Boxed: opening everything is a large future, which the embedding program would hold.
         let app = Box::pin(build(config)).await?;
         let (addrs, node) = (app.addrs().clone(), app.node().cloned());
         let stop = CancellationToken::new();
@@ -35,22 +35,23 @@ impl Server {
         })
     }
 
-    /// Where it listens.
+    /// Returns the addresses that it listens on.
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
     }
 
-    /// The node inside: its services and its live connections, without a socket between. `None` if
-    /// the connect or the logic role is in another process.
+    /// Returns the node inside: its services and its live connections, without a socket between.
+    /// `None` if the connect or the logic role is in another process.
     #[must_use]
     pub const fn node(&self) -> Option<&Node> {
         self.node.as_ref()
     }
 
-    /// Stops it in order and waits for the end.
+    /// Stops the server in order and waits for the end.
     pub async fn stop(self) -> Result<(), RunError> {
-        // The node holds the storage open: it goes first, or the stop waits out its grace.
+        // The node holds the storage open: it is dropped first, or the stop would wait for its
+        // whole grace.
         drop((self.node, self.stop));
         self.running
             .await

@@ -1,9 +1,10 @@
-//! The servers that this node depends on, and when one of them takes the node out of a balancer.
+//! The dependencies of this node (MySQL and Redis), and the rules by which a failing one makes the
+//! node not ready.
 //!
 //! A node that cannot reach MySQL can neither sign in nor send nor read: it is not ready. Without
-//! Redis everything goes on but pushes between nodes and rooms, which come late: a node that has
-//! reached Redis before stays ready, since all nodes lose it together and none would be left. One that
-//! has never reached it, or that Redis does not let in, is configured wrongly: it is not ready.
+//! Redis everything works except pushes between nodes and rooms, which come late. A node that has
+//! reached Redis before stays ready, since all nodes lose it together and none would be left. A
+//! node that has never reached it, or that Redis refuses, is configured wrongly: it is not ready.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -14,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// A server that does not answer for so long takes the node out: a failover is often shorter.
+/// A dependency that does not answer for this long makes the node not ready: a failover is often
+/// shorter.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// MySQL is asked for a sign of life this often, so that an idle node notices as well.
+/// Interval at which MySQL is pinged, so that an idle node notices a failure as well.
 const PING: Duration = Duration::from_secs(2);
 
-/// What this node depends on. Cheap to clone.
+/// The dependencies of this node. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Servers {
     known: Vec<Known>,
@@ -31,7 +33,7 @@ pub(crate) struct Servers {
 #[derive(Clone, Debug)]
 struct Known {
     server: Arc<Dependency>,
-    /// The node cannot serve without it.
+    /// `true` if the node cannot serve without it.
     needed: bool,
 }
 
@@ -44,7 +46,7 @@ impl Known {
 }
 
 impl Servers {
-    /// Those of a cluster's storage.
+    /// Returns the dependencies of a cluster's storage.
     #[cfg(feature = "mysql")]
     pub(crate) fn of(
         lasting: Option<&gimlet_storage_mysql::Lasting>,
@@ -64,7 +66,7 @@ impl Servers {
         }
     }
 
-    /// Why this node cannot serve, if a server keeps it from it.
+    /// Returns the reason that this node cannot serve, if a dependency prevents it.
     pub(crate) fn keep_out(&self) -> Option<String> {
         let troubles = self.known.iter().filter_map(|known| {
             let trouble = known.server.trouble().filter(|it| known.keeps_out(it))?;
@@ -74,7 +76,7 @@ impl Servers {
         (!text.is_empty()).then_some(text)
     }
 
-    /// What fails without keeping the node from serving, a line each.
+    /// Returns the failures that do not prevent serving, one per line.
     pub(crate) fn failing(&self) -> String {
         let mut text = String::new();
         for known in &self.known {
@@ -86,7 +88,7 @@ impl Servers {
         text
     }
 
-    /// Sets the metrics of each.
+    /// Sets the metrics of each dependency.
     pub(crate) fn scrape(&self, metrics: &Metrics) {
         for known in &self.known {
             let label = || ("dependency", known.server.name().to_owned());
@@ -97,7 +99,7 @@ impl Servers {
         }
     }
 
-    /// Asks MySQL for signs of life until `stop`. Redis is asked for routes all the time.
+    /// Pings MySQL until `stop`. Redis needs no ping, because routes are read from it all the time.
     pub(crate) async fn follow(self, stop: CancellationToken) {
         while tokio::time::timeout(PING, stop.cancelled()).await.is_err() {
             #[cfg(feature = "mysql")]

@@ -1,5 +1,5 @@
-//! What the operating system says and gives: signals to stop or to read the configuration again,
-//! descriptors for connections, and who may read the files that are made.
+//! Interaction with the operating system: signals that stop or reload, the limit of file
+//! descriptors, and the modes of new files.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -10,13 +10,14 @@ use tokio_util::task::TaskTracker;
 
 /// The exit code after a second signal.
 const IMPATIENT: i32 = 1;
-/// A signal that follows the first one this closely belongs to it: `timeout`, process groups and
-/// service managers send SIGTERM and SIGINT together, or SIGTERM twice. No person is that fast.
+/// A signal that follows the first one this closely belongs to the same stop: `timeout`, process
+/// groups and service managers send SIGTERM and SIGINT together, or SIGTERM twice. A person is not
+/// that fast.
 const SAME_SIGNAL: Duration = Duration::from_millis(500);
 
 /// Returns a token that SIGTERM or Ctrl-C cancels; another signal after half a second ends the
 /// process at once. SIGHUP calls `reload`, or stops the server if its terminal was closed. Signals
-/// count from the moment this returns.
+/// are caught from the moment this returns.
 pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
     let token = CancellationToken::new();
     let cancelled = token.clone();
@@ -31,14 +32,14 @@ pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
                     cancelled.cancel();
                 }
                 (Signal::Stop, Some(first)) if first.elapsed() < SAME_SIGNAL => {
-                    tracing::debug!("a second signal within half a second is the same order");
+                    tracing::debug!("second signal within half a second, ignored");
                 }
                 (Signal::Stop, Some(_)) => {
                     crate::hello::complain("stopped at once by a second signal");
                     std::process::exit(IMPATIENT);
                 }
                 (Signal::HangUp, None) if terminal.is_gone() => {
-                    tracing::info!("the terminal was closed");
+                    tracing::info!("terminal closed, stopping");
                     stopping = Some(Instant::now());
                     cancelled.cancel();
                 }
@@ -50,7 +51,7 @@ pub(crate) fn listen(reload: impl Fn() + Send + 'static) -> CancellationToken {
     token
 }
 
-/// An order from outside.
+/// The meaning of a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Signal {
     /// SIGTERM or Ctrl-C.
@@ -59,7 +60,7 @@ enum Signal {
     HangUp,
 }
 
-/// Which of the standard streams were a terminal at the start.
+/// The standard streams that were a terminal at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Terminal([bool; 3]);
 
@@ -72,8 +73,8 @@ impl Terminal {
         ])
     }
 
-    /// Whether a stream that was a terminal is none any more: the kernel hangs the terminal up
-    /// before it sends the signal.
+    /// Returns whether a stream that was a terminal is not one any more: the kernel hangs the
+    /// terminal up before it sends the signal.
     fn is_gone(self) -> bool {
         let Self(now) = Self::now();
         self.0
@@ -83,7 +84,7 @@ impl Terminal {
     }
 }
 
-/// SIGTERM, Ctrl-C and SIGHUP; a kind that cannot be listened to never comes.
+/// SIGTERM, Ctrl-C and SIGHUP; a signal whose handler cannot be installed never arrives.
 #[cfg(unix)]
 struct Signals([Option<tokio::signal::unix::Signal>; 3]);
 
@@ -105,7 +106,7 @@ impl Signals {
 
     async fn next(&mut self) -> Signal {
         let [terminate, interrupt, hang_up] = &mut self.0;
-        // A stop before a reload that came with it.
+        // Biased: a stop wins over a reload that arrived with it.
         tokio::select! {
             biased;
             Some(()) = receive(terminate) => Signal::Stop,
@@ -139,12 +140,12 @@ impl Signals {
 /// Raises the soft limit of descriptors to the hard one: each connection is one.
 pub(crate) fn raise_descriptors() {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => tracing::debug!(limit, "descriptors"),
-        Err(error) => tracing::warn!(%error, "the limit of descriptors stays as it is"),
+        Ok(limit) => tracing::debug!(limit, "descriptor limit raised"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open files"),
     }
 }
 
-/// Files that this process makes are for its user alone: messages and phone numbers stand in them.
+/// Makes new files private to this user: they contain messages and phone numbers.
 pub(crate) fn keep_files_private() {
     #[cfg(unix)]
     let _former = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));

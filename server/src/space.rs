@@ -1,5 +1,5 @@
-//! Whether the disk of the embedded storage has room for sends. Without it this node is read-only: it
-//! keeps its clients, who read on, so it stays ready, and says so.
+//! Free space for sends on the disk of the embedded storage. Without it the node is read-only: it
+//! keeps its clients, who can still read, so it stays ready, and `/readyz` says so.
 
 use std::path::PathBuf;
 
@@ -15,12 +15,12 @@ use crate::config::{Config, StorageKind};
 #[derive(Clone, Debug)]
 pub(crate) struct Space {
     dir: PathBuf,
-    /// What sends leave free; 0 where no data is on this disk.
+    /// Bytes that sends leave free; 0 if no data is on this disk.
     min_free: u64,
 }
 
 impl Space {
-    /// What this configuration stores on a disk of this machine.
+    /// Returns the disk space that this configuration needs on this machine.
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             dir: config.data_dir.clone(),
@@ -31,9 +31,9 @@ impl Space {
         }
     }
 
-    /// What is missing for sends.
+    /// Returns a description of the missing space, if sends lack some.
     pub(crate) fn shortage(&self) -> Option<String> {
-        // What cannot be told is not missing: the storage will say so.
+        // An unknown free space does not count as missing: the storage will report a full disk.
         let stat = rustix::fs::statvfs(&self.dir).ok()?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let needed = self.min_free;
@@ -41,7 +41,7 @@ impl Space {
             .then(|| format!("{free} bytes are free on the disk, and sends leave {needed} free"))
     }
 
-    /// Has `/readyz` of a node that is ready tell what is missing.
+    /// Adds the shortage to `/readyz` of a node that is ready.
     pub(crate) fn tell(self, router: Router) -> Router {
         router.layer(axum::middleware::from_fn(
             move |request: Request, next: Next| {

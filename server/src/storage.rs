@@ -1,4 +1,4 @@
-//! Opens the configured engine. The only place of this crate that names one.
+//! Opens the configured storage engine. The only module of this crate that names one.
 
 use std::sync::Arc;
 
@@ -13,21 +13,20 @@ use crate::servers::Servers;
 /// An opened engine.
 #[derive(Debug)]
 pub(crate) struct Storage {
-    /// Where everything is kept; a role that only holds connections opens no more than the next
-    /// two.
+    /// All stores. A role that only holds connections opens only the next two.
     pub(crate) stores: Option<Stores>,
     /// Rooms.
     pub(crate) room: Arc<dyn RoomStore>,
-    /// Which node holds which device.
+    /// Routes: the node of each connected device.
     pub(crate) route: Arc<dyn DeviceRoute>,
-    /// Whether it still works.
+    /// Health of the engine.
     pub(crate) watch: Watch,
-    /// What the tools ask for.
+    /// The parts of the storage that the tools use.
     #[cfg(all(unix, feature = "sled"))]
     pub(crate) control: Option<crate::control::Control>,
-    /// Which cluster it is of, as far as is known.
+    /// Identity of the cluster, as soon as it is known.
     pub(crate) cluster: ClusterId,
-    /// The servers that it is on.
+    /// The servers that the storage depends on.
     pub(crate) servers: Servers,
 }
 
@@ -46,22 +45,22 @@ impl Storage {
     }
 }
 
-/// Whether an engine still works, and when it is closed.
+/// Health of an engine, and the wait for its end.
 #[derive(Clone, Debug)]
 pub(crate) enum Watch {
     /// Memory does not fail.
     Memory,
-    /// sled says so itself.
+    /// sled reports its failure itself.
     #[cfg(feature = "sled")]
     Sled(gimlet_storage_sled::Health, gimlet_storage_sled::FlushGate),
-    /// MySQL comes and goes, and is waited for; its connections are closed at the end. A role
-    /// without it has none.
+    /// An outage of MySQL is waited out; its connections are closed at the end. A role without
+    /// MySQL has none.
     #[cfg(feature = "mysql")]
     Mysql(Option<gimlet_storage_mysql::Lasting>),
 }
 
 impl Watch {
-    /// Returns when the engine has failed, with the reason.
+    /// Waits until the engine has failed; returns the reason.
     pub(crate) async fn failed(&self) -> String {
         match self {
             Self::Memory => std::future::pending().await,
@@ -72,7 +71,7 @@ impl Watch {
         }
     }
 
-    /// Connections to MySQL, all and idle ones, where there is a MySQL.
+    /// Returns the number of connections to MySQL, all and idle ones, if there is a MySQL.
     pub(crate) fn mysql_connections(&self) -> Option<(u64, u64)> {
         match self {
             #[cfg(feature = "mysql")]
@@ -84,7 +83,8 @@ impl Watch {
         }
     }
 
-    /// Returns when everything is on disk and the engine closed; all handles must be gone before.
+    /// Waits until everything is on disk and the engine is closed; all handles must be dropped
+    /// before.
     #[cfg_attr(
         not(any(feature = "sled", feature = "mysql")),
         expect(clippy::unused_async, reason = "only engines on disk have to wait")
@@ -122,7 +122,7 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Stora
             keep(config).await?;
             sled(config, clock).await
         }
-        // `Config::check` has refused these with words of its own.
+        // `Config::check` has refused these with its own messages.
         #[cfg(not(feature = "sled"))]
         StorageKind::Sled => Err(StartError::Storage("this build has no sled storage".into())),
         #[cfg(feature = "mysql")]
@@ -139,7 +139,8 @@ pub(crate) async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Stora
     }
 }
 
-/// Keeps the data directory to this user. It blocks: there may be many files to close once.
+/// Makes the data directory private to this user. It runs on a blocking thread: at the first start
+/// there may be many files to change.
 #[cfg(any(feature = "sled", feature = "mysql"))]
 async fn keep(config: &Config) -> Result<(), StartError> {
     let dir = config.data_dir.clone();
@@ -152,7 +153,7 @@ async fn keep(config: &Config) -> Result<(), StartError> {
         .map_err(|error| failed(&error))
 }
 
-/// What the data directory is opened with.
+/// Returns the settings with which the data directory is opened.
 #[cfg(feature = "sled")]
 pub(crate) fn sled_config(config: &Config) -> gimlet_storage_sled::Config {
     use gimlet_storage_sled as sled;
@@ -173,10 +174,10 @@ async fn sled(config: &Config, clock: Arc<dyn Clock>) -> Result<Storage, StartEr
     use gimlet_storage_sled as sled;
 
     let settings = sled_config(config);
-    // Recovery reads the whole log.
+    // On a blocking thread, because recovery reads the whole log.
     let opened = tokio::task::spawn_blocking(move || sled::open(&settings, clock)).await;
     let opened = opened
-        .map_err(|panic| StartError::Storage(format!("opening it panicked: {panic}")))?
+        .map_err(|panic| StartError::Storage(format!("opening the storage panicked: {panic}")))?
         .map_err(|error| StartError::Storage(error.to_string()))?;
     let gate = opened.flush_gate();
     #[cfg(unix)]
@@ -252,7 +253,7 @@ pub(crate) fn mysql_config(config: &Config) -> gimlet_storage_mysql::MysqlConfig
 /// Brings the tables of the configured MySQL up to this version: `gimlet migrate`.
 ///
 /// # Errors
-/// The configuration names no MySQL, or it failed.
+/// The configuration names no MySQL, or MySQL failed.
 #[cfg(feature = "mysql")]
 pub async fn migrate(config: &Config) -> Result<(), StartError> {
     if config.storage.kind != StorageKind::Mysql || config.storage.mysql_url.is_none() {

@@ -1,5 +1,5 @@
-//! Tells systemd how the server is, by the protocol of `sd_notify(3)`: one datagram to the socket
-//! that `NOTIFY_SOCKET` names. Without the variable nothing is told.
+//! Reports the server's state to systemd by the protocol of `sd_notify(3)`: one datagram to the
+//! socket that `NOTIFY_SOCKET` names. Without the variable it does nothing.
 
 #[cfg(unix)]
 use std::os::unix::net::UnixDatagram;
@@ -40,11 +40,13 @@ impl Notifier {
         Self::default()
     }
 
-    /// Tells a change. A manager that does not read loses it: it is one that has gone.
+    /// Reports a change. If the manager does not read, the datagram is lost: such a manager is
+    /// gone.
     pub(crate) fn tell(&self, phase: &Phase) {
         let state = match phase {
             Phase::Ready => "READY=1\nSTATUS=ready".to_owned(),
-            // A node that waits for others has started: systemd must not stop it for that.
+            // A node that waits for others counts as started: otherwise systemd would stop it at
+            // the start's time limit.
             Phase::Waiting(why) => format!("READY=1\nSTATUS=waiting: {why}"),
             Phase::Failed(why) => format!("STATUS=failed: {}", why.replace('\n', " ")),
             Phase::Stopping => "STOPPING=1\nSTATUS=draining".to_owned(),
@@ -53,7 +55,7 @@ impl Notifier {
         if let Some(socket) = &self.socket
             && let Err(error) = socket.send(state.as_bytes())
         {
-            tracing::debug!(%error, "systemd was not told");
+            tracing::debug!(%error, "systemd not notified");
         }
         #[cfg(not(unix))]
         drop(state);
@@ -63,7 +65,7 @@ impl Notifier {
 #[cfg(unix)]
 fn connected(address: &std::ffi::OsStr) -> std::io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
-    // A start must not hang because nobody reads.
+    // A start must not hang because the manager does not read.
     socket.set_nonblocking(true)?;
     #[cfg(target_os = "linux")]
     if let Some(name) = std::os::unix::ffi::OsStrExt::as_bytes(address).strip_prefix(b"@") {

@@ -1,7 +1,7 @@
-//! Whether a client's token is right: for gRPC calls and uploads, which bring it each time.
+//! Checks clients' tokens: for gRPC calls and uploads, which carry one each time.
 //!
-//! Wrong ones count together with the failed sign-ins of the sockets: who guesses is refused on all
-//! doors. What a right token allows it does not know.
+//! Wrong tokens count together with the failed sign-ins of the sockets, so a guesser is refused at
+//! every listener. This module does not know what a valid token allows.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use gimlet_core::id::{DeviceId, UserId};
 use gimlet_transport::{Failures, admission};
 use tokio::time::timeout;
 
-/// How long the business role may take to check a token.
+/// Time that the business role has to check a token.
 const WAIT: Duration = Duration::from_secs(3);
 
 /// Checks tokens.
@@ -28,7 +28,7 @@ impl Tokens {
         Self { business, failures }
     }
 
-    /// Whether the token is right, as the business role says.
+    /// Checks the token with the business role.
     pub(crate) async fn check(
         &self,
         from: Option<SocketAddr>,
@@ -38,6 +38,7 @@ impl Tokens {
     ) -> Result<(), Refusal> {
         let address = from.and_then(|from| admission::client_address(from.ip()));
         let attempt = self.failures.attempt(address, user, device, token);
+        // Before the call, so that a refused guesser costs the business role nothing.
         self.failures.check(&attempt)?;
         let asked = timeout(WAIT, self.business.auth(user, device, token)).await;
         let answer = asked.unwrap_or(Err(Refusal::Unavailable));

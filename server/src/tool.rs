@@ -1,4 +1,4 @@
-//! What the tools print: progress on a terminal, a sentence for people, a line of JSON for scripts.
+//! Output of the tools: progress on a terminal, a sentence for people, a line of JSON for scripts.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 
 use crate::hello;
 
-/// The exit code of a check that has found something.
+/// The exit code of a check with findings.
 const FOUND: u8 = 3;
-/// How often progress is shown.
+/// Interval at which progress is shown.
 const SHOW: Duration = Duration::from_millis(200);
 
-/// A tool, with what was asked of it.
+/// A tool with its arguments.
 #[derive(Debug)]
 pub(crate) enum Tool {
     /// Back up to this file.
@@ -74,11 +74,11 @@ fn fail(error: &ToolError, json: bool) -> ExitCode {
     crate::fail(1, &error.to_string())
 }
 
-/// What a tool says at its end.
+/// The result of a tool, in both forms.
 struct Said {
     text: String,
     json: serde_json::Value,
-    /// Standard output has the backup.
+    /// `true` if standard output has the backup.
     to_stderr: bool,
     code: u8,
 }
@@ -147,8 +147,8 @@ impl Said {
         }
         let all = report.findings.len() as u64 + report.more;
         let end = match (all, report.more) {
-            (0, _) => "nothing was found: every law that can be checked holds".to_owned(),
-            (all, 0) => format!("{all} findings; restore a backup, or ask before it is used on"),
+            (0, _) => "no findings: every law that can be checked holds".to_owned(),
+            (all, 0) => format!("{all} findings; restore a backup, or ask before further use"),
             (all, more) => format!("{all} findings, {more} of them not shown"),
         };
         text.push_str(&end);
@@ -180,7 +180,7 @@ impl Said {
     }
 }
 
-/// Progress on the terminal, in one line that is written over.
+/// Progress on the terminal, in one line that is overwritten.
 struct Shown {
     on: bool,
     last: Option<Instant>,

@@ -1,5 +1,5 @@
-//! Asks somebody else whether a verification code is right: `POST {"phone_number", "code"}`, where
-//! 200 is yes and 403 is no.
+//! Checks verification codes with an external service: `POST {"phone_number", "code"}`, answered by
+//! 200 for right and 403 for wrong.
 
 use std::sync::Arc;
 
@@ -14,11 +14,14 @@ use tokio::net::TcpStream;
 
 use crate::config;
 
-/// The configured verifier.
+/// Largest head of an answer. The status alone decides: the body is not read.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// Creates the configured verifier.
 pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>, http::Error> {
     Ok(match config {
         config::CodeVerifier::Development => Arc::new(FixedCode::default()),
-        // The check of the configuration refuses this where codes are checked.
+        // The check of the configuration refuses this for a process that checks codes.
         config::CodeVerifier::Unset => Arc::new(Nobody),
         config::CodeVerifier::Fixed(code) => Arc::new(FixedCode::new(code.reveal())),
         config::CodeVerifier::Http(url) => Arc::new(HttpVerifier {
@@ -27,7 +30,7 @@ pub(crate) fn of(config: &config::CodeVerifier) -> Result<Arc<dyn CodeVerifier>,
     })
 }
 
-/// Accepts no code.
+/// A verifier that accepts no code.
 #[derive(Debug)]
 struct Nobody;
 
@@ -38,13 +41,13 @@ impl CodeVerifier for Nobody {
     }
 }
 
-/// A verifier behind an HTTP address. Core bounds how long it may take.
+/// A verifier behind an HTTP address. Core bounds the time that it may take.
 #[derive(Debug)]
 struct HttpVerifier {
     uri: Uri,
 }
 
-/// Whatever went wrong with asking.
+/// Any error of a call to the verifier.
 type Trouble = Box<dyn std::error::Error + Send + Sync>;
 
 impl HttpVerifier {
@@ -53,8 +56,10 @@ impl HttpVerifier {
         let port = self.uri.port_u16().unwrap_or(80);
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let stream = TcpStream::connect((bare, port)).await?;
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
+            .max_buf_size(MAX_HEAD_BYTES)
+            .handshake(TokioIo::new(stream))
+            .await?;
         let body = serde_json::json!({ "phone_number": phone, "code": code }).to_string();
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let request = Request::post(path)
@@ -63,7 +68,7 @@ impl HttpVerifier {
             .body(Full::new(Bytes::from(body)))?;
         tokio::select! {
             answer = sender.send_request(request) => Ok(answer?.status()),
-            ended = connection => Err(ended.err().map_or("it hung up".into(), Into::into)),
+            ended = connection => Err(ended.err().map_or("it closed the connection".into(), Into::into)),
         }
     }
 }
@@ -79,7 +84,7 @@ impl CodeVerifier for HttpVerifier {
                 Err(Refusal::Unavailable)
             }
             Err(error) => {
-                gimlet_core::warn_rated!(error, "the code verifier could not be asked");
+                gimlet_core::warn_rated!(error, "the call to the code verifier failed");
                 Err(Refusal::Unavailable)
             }
         }

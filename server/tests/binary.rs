@@ -1,4 +1,4 @@
-//! The binary from outside: how it starts, refuses, and ends.
+//! The binary from outside: its start, its refusals, and its end.
 #![expect(
     clippy::unwrap_used,
     reason = "a failed test should panic, its helpers too"
@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 
 use running::{Running, with_environment};
 
-/// A `gimlet` on free ports, with memory storage unless `env` says otherwise.
+/// Returns a command for a `gimlet` on free ports, with memory storage unless `env` says otherwise.
 fn gimlet(env: &[(&str, &str)]) -> Command {
     with_environment(env!("CARGO_BIN_EXE_gimlet"), env)
 }

@@ -1,4 +1,4 @@
-//! gRPC over real sockets: a walk through the services, and what gim's clients see of refusals.
+//! gRPC over real sockets: a walk through the services, and refusals as gim's clients see them.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -247,7 +247,8 @@ async fn a_group_a_send_and_what_a_backend_sees_of_it() -> Outcome {
     Ok(())
 }
 
-/// What is on the wire: the status line's headers of a call, whatever a library makes of them.
+/// Returns the headers and trailers of a call as they are on the wire, without a gRPC library's
+/// interpretation.
 async fn raw(addr: SocketAddr, path: &str, body: Vec<u8>) -> http::HeaderMap {
     let stream = tokio::net::TcpStream::connect(addr).await.unwrap();
     let (mut sender, connection) =
@@ -289,7 +290,8 @@ async fn gims_codes_are_on_the_wire_as_numbers() -> Outcome {
     );
     let bad = raw(addr, "/pb.LogicExt/RegisterDevice", Vec::new()).await;
     assert_eq!(bad["grpc-status"], "10001");
-    // Field 3 of SignInReq, device_id, is 1: no such device. The code is wrong, which comes first.
+    // Field 3 of SignInReq, device_id, is 1: this device does not exist. The code is wrong too, and
+    // it is checked first.
     let code = raw(
         addr,
         "/pb.BusinessExt/SignIn",

@@ -1,4 +1,4 @@
-//! A server's life as its clients see it: told when it stops, refused what is left of it.
+//! A server's life as its clients see it: the close at a stop, and disconnects by a backend.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -118,7 +118,7 @@ async fn a_stop_tells_clients_when_to_come_back_and_frees_the_ports() -> Outcome
 async fn a_stop_does_not_wait_for_who_does_not_go() -> Outcome {
     let server = Server::start(Config::embedded()).await?;
     let mut idle = TcpStream::connect(server.addrs().grpc[0]).await?;
-    // The preface and empty settings; the ping that asks it to go is never answered.
+    // The preface and empty settings; the ping that asks it to leave is never answered.
     let hello = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     idle.write_all(hello).await?;
     idle.read_u8().await?;
@@ -222,7 +222,7 @@ async fn a_delivery_with_a_seq_is_a_hint_and_never_content() -> Outcome {
 #[tokio::test]
 async fn before_it_stops_accepting_it_serves_on_for_the_delay() -> Outcome {
     let mut config = Config::embedded();
-    // Longer than the test: it ends with the server dropped.
+    // Longer than the test, which ends by dropping the server.
     config.stop.delay = std::time::Duration::from_mins(10);
     let server = Server::start(config).await?;
     let (tcp, ops, grpc) = (

@@ -1,4 +1,4 @@
-//! How the binary is stopped: what a signal means, and that a stop keeps its time.
+//! Stopping the binary: the meaning of each signal, and the time limits of a stop.
 #![cfg(unix)]
 #![expect(
     clippy::unwrap_used,
@@ -14,21 +14,21 @@ use std::time::Duration;
 
 use running::Running;
 
-/// A stop that takes its whole grace: a request that never ends keeps it from ending sooner.
+/// Starts a server whose stop takes its whole grace, because a request never ends.
 fn held() -> (Running, TcpStream) {
     let (running, _) = Running::start(&[("GIMLET_STOP__GRACE", "3s")]);
     let mut upload = TcpStream::connect(running.addr("files")).unwrap();
     let begun = "POST /upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; \
                  boundary=B\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n";
     upload.write_all(begun.as_bytes()).unwrap();
-    // Its handler runs by now: it asks for the body.
+    // Its handler is running now, because it asks for the body.
     let mut answer = [0; 12];
     upload.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"HTTP/1.1 100");
     (running, upload)
 }
 
-/// SIGTERM and SIGINT together are what `timeout`, a process group and a service manager send.
+/// `timeout`, process groups and service managers send SIGTERM and SIGINT together.
 #[test]
 fn two_signals_at_once_are_one_order_to_drain() {
     let pairs = [["-TERM", "-INT"], ["-INT", "-INT"], ["-TERM", "-TERM"]];
@@ -45,7 +45,10 @@ fn two_signals_at_once_are_one_order_to_drain() {
     for (pair, running, _upload) in all {
         let (status, log) = running.wait();
         assert_eq!(status.code(), Some(0), "{pair:?}: {log}");
-        assert!(log.contains("what is left is cut"), "it drained: {log}");
+        assert!(
+            log.contains("closing the rest by force"),
+            "it drained: {log}"
+        );
     }
 }
 
@@ -53,7 +56,7 @@ fn two_signals_at_once_are_one_order_to_drain() {
 fn a_second_signal_after_half_a_second_ends_it_at_once() {
     let (running, _upload) = held();
     running.signal("-INT");
-    // The shortest time after which a signal is a second order.
+    // Longer than the half second within which a signal counts as the same stop.
     std::thread::sleep(Duration::from_millis(600));
     running.signal("-INT");
     let (status, log) = running.wait();
@@ -70,13 +73,13 @@ fn what_is_left_after_the_grace_is_cut_and_the_storage_closes() {
     running.signal("-TERM");
     let (status, log) = running.wait();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("what is left is cut"), "{log}");
+    assert!(log.contains("closing the rest by force"), "{log}");
     assert!(
-        !log.contains("still in use") && !log.contains("did not end"),
+        !log.contains("still in use") && !log.contains("after the forced close"),
         "{log}"
     );
     let mut rest = Vec::new();
-    // Cut, whether the system calls it an end or a reset.
+    // Closed by force; the system reports that as an end or as a reset.
     let _ = upload.read_to_end(&mut rest);
     assert!(!rest.starts_with(b" 200"), "the upload was not taken");
 }
@@ -109,7 +112,7 @@ fn sighup_without_a_file_changes_nothing() {
     assert_eq!(running.wait().0.code(), Some(0));
 }
 
-/// A terminal that is closed sends SIGHUP as well: then the server drains and ends.
+/// Closing a terminal sends SIGHUP as well: then the server drains and ends.
 #[test]
 fn a_closed_terminal_stops_it_with_a_drain() {
     let closing = "import os, pty, sys, time\n\
@@ -124,7 +127,7 @@ fn a_closed_terminal_stops_it_with_a_drain() {
     assert_eq!(output.status.code(), Some(0), "{text}");
 }
 
-/// Whoever reads the log may go away: nothing that logs may end because of it.
+/// The reader of the log may go away: logging must not end anything because of it.
 #[test]
 fn a_log_that_nobody_reads_any_more_ends_nothing() {
     let mut child = running::with_environment(env!("CARGO_BIN_EXE_gimlet"), &[])
@@ -136,7 +139,7 @@ fn a_log_that_nobody_reads_any_more_ends_nothing() {
         assert_ne!(out.read_line(&mut banner).unwrap(), 0, "{banner}");
     }
     drop((child.stderr.take(), out));
-    // It logs that it stops, and that it has stopped.
+    // It logs the start and the end of its stop.
     let pid = child.id().to_string();
     let sent = Command::new("kill").args(["-TERM", &pid]).status().unwrap();
     assert!(sent.success());

@@ -1,4 +1,5 @@
-//! The operator's tools, on the binary: a backup while it is in use, a restore, a new epoch, a check.
+//! The operator's tools of the binary: a backup while it is in use, a restore, a new epoch, a
+//! check.
 #![cfg(all(unix, feature = "sled"))]
 #![expect(
     clippy::unwrap_used,
@@ -31,7 +32,7 @@ fn tool(data: &Path, args: &[&str]) -> Output {
     command.args(args).output().unwrap()
 }
 
-/// The output of a tool that does its work.
+/// Returns the output of a tool that must succeed.
 fn done(data: &Path, args: &[&str]) -> String {
     let output = tool(data, args);
     let out = String::from_utf8(output.stdout).unwrap();
@@ -44,7 +45,7 @@ fn json(data: &Path, args: &[&str]) -> serde_json::Value {
     serde_json::from_str(&done(data, args)).unwrap()
 }
 
-/// What a device needs to sign in.
+/// Credentials of a device.
 struct Client {
     user: i64,
     device: i64,
@@ -81,7 +82,7 @@ async fn sign_up(server: &Running, phone: &str) -> Client {
     }
 }
 
-/// A backend sends this user a text.
+/// Sends this user a text as a backend.
 async fn put(server: &Running, to: i64, text: &str) {
     let url = format!("http://{}", server.addr("internal"));
     let mut logic = LogicIntClient::connect(url).await.unwrap();
@@ -97,7 +98,7 @@ async fn put(server: &Running, to: i64, text: &str) {
     logic.send_message(send).await.unwrap();
 }
 
-/// The epoch and the texts that a device gets from this seq on.
+/// Returns the epoch and the texts that a device gets from this seq on.
 async fn sync(server: &Running, who: &Client, seq: i64) -> (u64, Vec<String>) {
     let mut stream = TcpStream::connect(server.addr("tcp")).await.unwrap();
     let sign_in = pb::SignInInput {
@@ -150,7 +151,8 @@ fn stop(server: Running) {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-/// N-C3: back up, go on, restore, send more: who was away must get what was sent then.
+/// N-C3: back up, continue, restore, send more. A client that was away must get everything sent
+/// after the restore.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
     let place = tempfile::tempdir().unwrap();
@@ -161,7 +163,7 @@ async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
     for n in 1..=3 {
         put(&server, away.user, &format!("kept {n}")).await;
     }
-    // While it runs.
+    // While the server runs.
     let said = json(&data, &["backup", file.to_str().unwrap(), "--json"]);
     assert_eq!(said["live"], true);
     put(&server, away.user, "lost 4").await;
@@ -175,7 +177,7 @@ async fn who_was_away_across_a_restore_starts_over_and_gets_everything() {
     for n in 1..=3 {
         put(&server, away.user, &format!("NEW{n}")).await;
     }
-    // It comes back with what it had: seq 5 of the old history.
+    // The client returns with its old position: seq 5 of the old history.
     let (epoch, texts) = sync(&server, &away, 5).await;
     assert_ne!(epoch, before, "it is told that history changed");
     assert_eq!(restored["epoch"], epoch);
@@ -214,13 +216,13 @@ async fn a_new_epoch_is_noticed_by_who_runs() {
     .await;
     let said = json(&data, &["new-epoch", "--json"]);
     assert_eq!(said["old"], first);
-    // Its connection is closed, so that it comes back and is told.
+    // Its connection is closed, so that it reconnects and learns of the new epoch.
     let mut rest = Vec::new();
     live.read_to_end(&mut rest).await.unwrap();
     let (second, _) = sync(&server, &who, 0).await;
     assert_eq!(said["new"], second);
     stop(server);
-    // And of a storage that nobody has open.
+    // The same with a storage that no process has open.
     let said = json(&data, &["new-epoch", "--json"]);
     assert_eq!(said["old"], second);
     let (server, _) = Running::start(&sled(&data));
@@ -255,12 +257,12 @@ async fn a_check_and_a_backup_say_what_they_did_by_their_exit_codes() {
     let full = tool(&data, &["restore", name]);
     assert_eq!(full.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&full.stderr).contains("not empty"));
-    // A backup of the closed storage is the same, but for when it was made.
+    // A backup of the closed storage is the same, except for its time.
     let closed = place.path().join("closed");
     let said = json(&data, &["backup", closed.to_str().unwrap(), "--json"]);
     assert_eq!(said["live"], false);
     json(&data, &["verify", closed.to_str().unwrap(), "--json"]);
-    // Damage has a code of its own.
+    // Damage has an exit code of its own.
     let db = ::sled::Config::new()
         .path(&data)
         .flush_every_ms(None)

@@ -1,4 +1,4 @@
-//! How many sends a second the store takes, without anything before it:
+//! Measures how many sends a second the store alone takes:
 //!
 //! ```text
 //! tests/backends/with cargo run --release -p gimlet-storage-mysql --example append [writers batch]
@@ -50,7 +50,7 @@ fn send(from: u64, to: u64, keyed: bool) -> Append {
     }
 }
 
-/// One writer after another batch until the time is over; returns its sends.
+/// Appends one batch after another until the time is over; returns the number of sends.
 async fn write(stores: Stores, batch: usize, keyed: bool, seed: u64) -> usize {
     let (start, mut sends, mut at) = (Instant::now(), 0, seed);
     while start.elapsed() < SPAN {

@@ -1,4 +1,5 @@
-//! What a cluster's storage is opened with. Plain data: the server fills it from its own settings.
+//! Settings with which a cluster's storage is opened. Plain data; the server fills it from its own
+//! configuration.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,17 +7,17 @@ use std::time::Duration;
 
 use gimlet_core::memory::RoomBounds;
 
-/// MySQL and Redis.
+/// Settings of both engines, MySQL and Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where what lasts is stored.
+    /// Connection to MySQL, which holds the durable data.
     pub mysql: MysqlConfig,
-    /// Where what lives is kept.
+    /// Connection to Redis, which holds the volatile data.
     pub redis: RedisConfig,
 }
 
 impl Config {
-    /// The defaults for two addresses.
+    /// Returns the defaults for two addresses.
     #[must_use]
     pub fn new(mysql: impl Into<String>, redis: impl Into<String>) -> Self {
         Self {
@@ -26,31 +27,31 @@ impl Config {
     }
 }
 
-/// How MySQL (or MariaDB, or TiDB) is reached.
+/// Settings of the connection to MySQL, MariaDB or TiDB.
 #[derive(Clone, PartialEq, Eq)]
 pub struct MysqlConfig {
-    /// `mysql://user:password@host:port/database`; never printed.
+    /// Address, `mysql://user:password@host:port/database`. Never printed.
     pub url: String,
     /// Connections of this process; default 16.
     pub connections: u32,
-    /// Batches of sends of this process in flight at a time; default 8, and never more than half of
-    /// the connections, so that reads find one.
+    /// Batches of sends that this process has in flight at a time; default 8. Never more than half
+    /// of the connections, so that reads always find a free one.
     pub parallel_batches: u32,
-    /// A call ends within this, with an answer or a fault; default 1.2 s, so that a send is
-    /// answered within its own deadline of 1.5 s while the server hangs.
+    /// Deadline of a call; default 1.2 s, so that a send is answered within its own deadline of 1.5
+    /// s while the server hangs.
     pub deadline: Duration,
-    /// The same for housekeeping (trimming, sweeping); default 10 s.
+    /// Deadline of housekeeping calls (trimming, sweeping); default 10 s.
     pub slow_deadline: Duration,
-    /// A PEM file of the CA that signed the server's certificate. With it the certificate and its
-    /// name are checked, unless the address says otherwise (`?ssl-mode=…`).
+    /// PEM file of the CA that signed the server's certificate. With it, the certificate and its
+    /// host name are verified, unless the address says otherwise (`?ssl-mode=…`).
     pub ca: Option<PathBuf>,
-    /// Accepts a server that answers a commit before it is on disk. Default off: such a server is
-    /// refused at start, because an answered send could be lost with the machine.
+    /// Accepts a server that acknowledges a commit before it is on disk. Off by default: such a
+    /// server is refused at start, because an answered send could be lost with the machine.
     pub relaxed_durability: bool,
 }
 
 impl MysqlConfig {
-    /// The defaults for an address.
+    /// Returns the defaults for an address.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -64,7 +65,7 @@ impl MysqlConfig {
         }
     }
 
-    /// The batches in flight that the connections allow.
+    /// Returns the number of batches in flight that the connections allow.
     pub(crate) fn parallel_batches(&self) -> u32 {
         self.parallel_batches.min(self.connections / 2).max(1)
     }
@@ -72,7 +73,7 @@ impl MysqlConfig {
 
 impl fmt::Debug for MysqlConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address may hold a password.
+        // The address may contain a password, so it is left out.
         f.debug_struct("MysqlConfig")
             .field("connections", &self.connections)
             .field("parallel_batches", &self.parallel_batches)
@@ -84,28 +85,28 @@ impl fmt::Debug for MysqlConfig {
     }
 }
 
-/// How Redis is reached.
+/// Settings of the connection to Redis.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// `redis://host:port/db`, or `rediss://` for TLS; never printed. Several addresses, separated
-    /// by commas, are the nodes of a Redis Cluster. `redis+sentinel://host:port,host:port/service/0`
-    /// asks Sentinels for the master.
+    /// Address, `redis://host:port/db`, or `rediss://` for TLS. Never printed. Several addresses,
+    /// separated by commas, are the nodes of a Redis Cluster. With
+    /// `redis+sentinel://host:port,host:port/service/0` the Sentinels name the master.
     pub url: String,
-    /// A PEM file of the CA that signed the server's certificate, for `rediss://`; without it the
+    /// PEM file of the CA that signed the server's certificate, for `rediss://`; without it the
     /// system's CAs are trusted.
     pub ca: Option<PathBuf>,
-    /// Stands before every key, so that several clusters may share one Redis; default `gimlet:`.
+    /// Prefix of every key, so that several clusters can share one Redis; default `gimlet:`.
     pub prefix: String,
-    /// A call ends within this; default 500 ms.
+    /// Deadline of a call; default 500 ms.
     pub deadline: Duration,
-    /// How long a node's lease lives without being renewed; default 15 s.
+    /// Time for which a node's lease lives without a renewal; default 15 s.
     pub lease: Duration,
-    /// What a room keeps.
+    /// Bounds of a room's history.
     pub room: RoomBounds,
 }
 
 impl RedisConfig {
-    /// The defaults for an address.
+    /// Returns the defaults for an address.
     #[must_use]
     pub fn new(url: impl Into<String>) -> Self {
         Self {
@@ -121,7 +122,7 @@ impl RedisConfig {
 
 impl fmt::Debug for RedisConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The address may hold a password.
+        // The address may contain a password, so it is left out.
         f.debug_struct("RedisConfig")
             .field("ca", &self.ca)
             .field("prefix", &self.prefix)

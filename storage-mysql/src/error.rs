@@ -1,5 +1,5 @@
-//! What can go wrong: at opening, said in words for an operator, and later, as a fault sorted by
-//! what the caller does about it.
+//! Errors of this crate: at opening, as texts for an operator; later, classified by what the caller
+//! does about them.
 
 use gimlet_core::id::UserId;
 use gimlet_core::seq::Seq;
@@ -9,36 +9,36 @@ use sqlx::mysql::MySqlDatabaseError;
 use crate::numbers::{ErrorScope, error_scope};
 use crate::record::Unreadable;
 
-/// Why the storage could not be opened.
+/// Reasons why the storage could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The address of MySQL is not one.
+    /// The MySQL address cannot be parsed.
     #[error(
         "the address of MySQL is wrong: {0}; it should read mysql://user:password@host:port/database"
     )]
     MysqlAddress(#[source] sqlx::Error),
-    /// The address of Redis is not one.
+    /// The Redis address cannot be parsed.
     #[error(
         "the address of Redis is wrong: {0}; it should read redis://host:port/ or rediss://host:port/, the nodes of a Redis Cluster separated by commas, or redis+sentinel://host:port,host:port/service/0"
     )]
     RedisAddress(#[source] redis::RedisError),
-    /// The file of Redis' CA cannot be read.
+    /// The file with Redis' CA cannot be read.
     #[error(
         "the CA of Redis, {file}, cannot be read: {error}; storage.redis_ca must name a PEM file"
     )]
     RedisCa {
-        /// The file.
+        /// Path of the file.
         file: String,
-        /// Why.
+        /// Cause.
         #[source]
         error: std::io::Error,
     },
-    /// MySQL does not answer, or not as it should.
+    /// MySQL does not answer, or answers with an error.
     #[error(
         "MySQL cannot be used: {0}; check the address, the user's rights and that the server is up"
     )]
     Mysql(#[source] sqlx::Error),
-    /// The schema is not there, or not the one this version knows.
+    /// The schema is missing, or is not the one that this version knows.
     #[error(
         "the database's tables are not those of this version of gimlet: {0}; run `gimlet migrate`"
     )]
@@ -46,35 +46,35 @@ pub enum OpenError {
     /// A migration failed.
     #[error(
         "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
-         again, it goes on where it stopped"
+         again; it repeats this migration from its beginning"
     )]
     Migrate {
-        /// Which.
+        /// Version of the migration.
         version: i64,
-        /// The first line of the statement.
+        /// First line of the statement.
         statement: String,
-        /// What the server said.
+        /// Error from the server.
         source: sqlx::Error,
     },
-    /// Tables of these names are there, and gimlet did not make them.
+    /// The database has tables with gimlet's names that gimlet did not create.
     #[error(
-        "the database has tables that gimlet would make and did not: {}; give gimlet a database of its own",
+        "the database has tables with gimlet's names that gimlet did not create: {}; give gimlet a database of its own",
         .tables.join(", ")
     )]
     Foreign {
-        /// Their names.
+        /// Names of the tables.
         tables: Vec<String>,
     },
-    /// The server, or its settings, cannot be worked with.
+    /// The server or its settings are unsuitable.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),
-    /// Redis holds the keys of another cluster under this prefix.
+    /// Redis holds another cluster's keys under this prefix.
     #[error("Redis cannot be used: {0}")]
     OtherCluster(String),
 }
 
 impl OpenError {
-    /// Why a connection could not be made.
+    /// Converts the reason why a connection could not be made.
     pub(crate) fn from_connecting(fault: Fault) -> Self {
         match fault {
             Fault::Unfit(unfit) => Self::Unfit(unfit),
@@ -88,38 +88,38 @@ impl OpenError {
     }
 }
 
-/// Why a server is not used. Each says what to change.
+/// Reasons why a server is not used. Each text says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum UnfitServer {
-    /// The server answers commits that are not on disk.
+    /// The server acknowledges commits that are not on disk.
     #[error(
         "{variable} is {found} on this MySQL server, and answered messages could be lost with the machine: set {variable} = 1, or accept the loss by relaxed_durability"
     )]
     Durability {
-        /// The server variable.
+        /// Server variable.
         variable: &'static str,
-        /// What it is set to.
+        /// Its value.
         found: String,
     },
-    /// The server takes only small statements.
+    /// The server accepts only small statements.
     #[error(
         "max_allowed_packet is {found} bytes on this MySQL server, and at least {least} are needed: raise it"
     )]
     Packet {
-        /// What it is set to.
+        /// Its value.
         found: u64,
-        /// What is needed.
+        /// Required minimum.
         least: u64,
     },
-    /// The server takes no changes.
+    /// The server accepts no changes.
     #[error(
         "{variable} is on at this MySQL server, so it is a replica or was replaced: storage.mysql_url must lead to the primary"
     )]
     ReadOnly {
-        /// The server variable.
+        /// Server variable.
         variable: &'static str,
     },
-    /// The binary log cannot hold what READ COMMITTED changes.
+    /// The binary log cannot record changes made under READ COMMITTED.
     #[error(
         "binlog_format is STATEMENT on this MySQL server, which refuses changes under READ COMMITTED: set binlog_format = ROW"
     )]
@@ -129,79 +129,79 @@ pub enum UnfitServer {
         "{variable} is {found:?} after it was set to {needed:?} for this session: connect to MySQL directly, or by a proxy that gives each client a session of its own"
     )]
     Session {
-        /// The session variable.
+        /// Session variable.
         variable: &'static str,
-        /// What it is.
+        /// Its value.
         found: String,
-        /// What it was set to.
+        /// Value that it was set to.
         needed: &'static str,
     },
-    /// Too few prepared statements for the connections.
+    /// The server has too few prepared statements for the connections.
     #[error(
         "max_prepared_stmt_count is {found} on this MySQL server, of which {used} are in use, and {connections} connections need at least {needed}: raise it, or lower storage.mysql_connections"
     )]
     PreparedStatements {
-        /// What it is set to.
+        /// Its value.
         found: u64,
-        /// How many there are.
+        /// Statements in use.
         used: u64,
         /// Connections of this process.
         connections: u32,
-        /// The least that it must be.
+        /// Required minimum.
         needed: u64,
     },
 }
 
-/// Why a call failed, before it is known which call it was.
+/// Reasons why a call failed, before the call's name is attached.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// MySQL, or the way to it.
+    /// MySQL, or the connection to it, failed.
     #[error("mysql")]
     Mysql(#[from] sqlx::Error),
-    /// MySQL is there and cannot be worked with.
+    /// MySQL answers, but its settings are unsuitable.
     #[error(transparent)]
     Unfit(#[from] UnfitServer),
     /// The storage was closed.
     #[error("the storage is closed")]
     Closed,
-    /// Redis, or the way to it.
+    /// Redis, or the connection to it, failed.
     #[error("redis")]
     Redis(#[from] redis::RedisError),
-    /// Nothing was committed within the call's time.
+    /// The deadline passed, and nothing was committed.
     #[error("no answer in time; nothing was committed")]
     Deadline,
-    /// Redis failed a moment ago and is not asked again yet.
-    #[error("redis does not answer; it is asked again shortly")]
+    /// Redis failed a moment ago, and calls fail at once until it is tried again.
+    #[error("redis does not answer; retried shortly")]
     Down,
-    /// The keys under this prefix are another cluster's.
+    /// The keys under this prefix belong to another cluster.
     #[error("{0}")]
     OtherCluster(String),
-    /// The commit, or a change without a transaction, was sent and its answer never came.
+    /// The answer to a COMMIT, or to a change outside a transaction, was lost.
     #[error("the answer to a change was lost: {0}")]
     Unknown(String),
-    /// An inbox is shorter than this process has seen it: the store's history went back.
-    #[error("the inbox of {user} ends at {found}, and {known} was seen before")]
+    /// An inbox is shorter than this process has seen it: the store lost commits.
+    #[error("the inbox of {user} ends at {found}, but entry {known} was seen before")]
     WentBack {
-        /// Whose inbox.
+        /// Owner of the inbox.
         user: UserId,
         /// Its last known entry.
         known: Seq,
         /// Its last entry now.
         found: Seq,
     },
-    /// A row that cannot be what was written.
+    /// A row holds a value that was never written.
     #[error("{0}")]
     Corrupt(&'static str),
-    /// A stored message that cannot be decoded.
+    /// A stored message cannot be decoded.
     #[error(transparent)]
     Unreadable(#[from] Unreadable),
-    /// The caller's mistake.
+    /// The caller made a mistake.
     #[error("{0}")]
     Misuse(&'static str),
 }
 
 impl Fault {
-    /// The fault of this operation, as the caller sees it.
+    /// Converts the fault into the error of this operation, as the caller sees it.
     pub(crate) fn of(self, op: &'static str) -> StoreError {
         let kind = match &self {
             Self::Mysql(error) => mysql_kind(error),
@@ -219,12 +219,12 @@ impl Fault {
         StoreError::with(op, kind, self)
     }
 
-    /// The number of an error of sqlx, if it is one that the server answered.
+    /// Returns the server's error number, if the server answered with one.
     pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
         number(error)
     }
 
-    /// Nothing, or nothing of use, came from the server, as opposed to a fault of what was asked.
+    /// Returns whether the server is unusable, as opposed to a fault of the request.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
             Self::Mysql(error) => matches!(mysql_kind(error), Kind::Unavailable | Kind::Full),
@@ -239,7 +239,7 @@ impl Fault {
         }
     }
 
-    /// The number of the server's error, if the server answered one.
+    /// Returns the server's error number, if the server answered with one.
     pub(crate) fn number(&self) -> Option<u16> {
         match self {
             Self::Mysql(error) => number(error),
@@ -247,17 +247,18 @@ impl Fault {
         }
     }
 
-    /// A row with this unique key is there already.
+    /// Returns whether a row with this unique key exists already.
     pub(crate) fn is_duplicate(&self) -> bool {
         self.scope() == ErrorScope::Duplicate
     }
 
-    /// Another session holds a lock: for longer than it is waited for, or where it is not waited for.
+    /// Returns whether another session holds a lock: beyond the lock wait timeout, or at all for a
+    /// statement with `NOWAIT`.
     pub(crate) fn is_lock(&self) -> bool {
         self.scope() == ErrorScope::Locked
     }
 
-    /// What the fault is about, and so what is done next.
+    /// Returns what the fault is about, which decides what is done next.
     pub(crate) fn scope(&self) -> ErrorScope {
         match self {
             Self::Mysql(sqlx::Error::Database(_)) => {
@@ -270,7 +271,7 @@ impl Fault {
         }
     }
 
-    /// The way to the server broke, as opposed to an answer of the server.
+    /// Returns whether the connection to the server broke, as opposed to an error answer.
     pub(crate) fn is_broken_link(&self) -> bool {
         matches!(
             self,
@@ -283,13 +284,13 @@ impl Fault {
         )
     }
 
-    /// Whether the connection must not be used again.
+    /// Returns whether the connection must not be used again.
     pub(crate) fn ends_connection(&self) -> bool {
         use ErrorScope::{Connection, Crowded, Server, Statements};
         matches!(self.scope(), Connection | Crowded | Server | Statements)
     }
 
-    /// Whether a COMMIT that failed so has certainly changed nothing.
+    /// Returns whether a COMMIT that failed with this fault has certainly changed nothing.
     pub(crate) fn refuses_commit(&self) -> bool {
         let number = self.number();
         number.is_some_and(|number| error_scope(number).refuses_commit(number))
@@ -307,9 +308,9 @@ fn mysql_kind(error: &sqlx::Error) -> Kind {
             Some(ErrorScope::Full) => Kind::Full,
             Some(ErrorScope::Value) => Kind::Misuse,
             Some(ErrorScope::Damaged) => Kind::Corrupt,
-            // By another session; or a deadlock that tries did not solve.
+            // Locked by another session, or a deadlock that the retries did not resolve.
             Some(ErrorScope::Locked | ErrorScope::Conflict) => Kind::Contended,
-            // Everything else ends the transaction without a trace.
+            // Every other error ends the transaction without storing anything.
             _ => Kind::Unavailable,
         },
         sqlx::Error::ColumnDecode { .. }

@@ -1,33 +1,35 @@
-//! gimlet's storage for clusters: MySQL (or MariaDB, or TiDB) for what lasts, Redis for what lives.
+//! gimlet's storage for clusters: MySQL (or MariaDB, or TiDB) for durable data, Redis for volatile
+//! data.
 //!
 //! Serves any number of nodes at once; [`open()`] gives one node its [`Stores`].
 //!
-//! # What is where
+//! # Where data is stored
 //!
-//! | lasts, in MySQL (`mysql`) | lives, in Redis (`redis`) |
+//! | durable, in MySQL (`mysql`) | volatile, in Redis (`redis`) |
 //! |---|---|
-//! | inboxes, messages, heads, idempotency keys, fan-out jobs | which node holds which device |
+//! | inboxes, messages, heads, idempotency keys, fan-out jobs | routes: a device's node |
 //! | groups, friends, devices and generations, acks | the nodes' leases |
-//! | users and hashes of tokens of the built-in business service | rooms and their brief history |
+//! | users and token hashes of the built-in business service | rooms and their brief history |
 //!
-//! Losing all of Redis loses nothing that lasts: routes are registered again, rooms start another
-//! stream. No call of a MySQL trait touches Redis.
+//! Losing all of Redis loses no durable data: routes are registered again, and each room starts a
+//! new stream. No call of a MySQL trait touches Redis.
 //!
-//! # What "stored" means
+//! # Durability
 //!
-//! The server's commit, with `innodb_flush_log_at_trx_commit = 1` and, where the binary log is on,
-//! `sync_binlog = 1`; [`open()`] refuses a server with other settings. Turn the binary log on: without
-//! the engine shows a commit to others an instant before it is on disk, with it never.
+//! An entry is stored when the server has committed it with `innodb_flush_log_at_trx_commit = 1`
+//! and, if the binary log is on, `sync_binlog = 1`; [`open()`] refuses a server with other
+//! settings. Turn the binary log on: without it, the engine shows a commit to other sessions an
+//! instant before the commit is on disk; with it, never.
 //!
-//! # How it works
+//! # Implementation
 //!
 //! A batch of sends is one transaction of a few statements (`mysql::append`), however many sends
-//! and recipients share it. Each transaction runs in a task of its own, within a deadline; a
-//! deadlock or a broken connection is tried again, a commit whose answer was lost is
-//! [`Kind::Unknown`](gimlet_core::store::Kind::Unknown). The SQL is what MySQL 8, MariaDB 10.6 and
-//! TiDB accept alike; it is tested on MariaDB 10.11.
+//! and recipients share it. Each transaction runs in its own task, within a deadline. A deadlock or
+//! a broken connection is retried; a commit whose answer was lost is
+//! [`Kind::Unknown`](gimlet_core::store::Kind::Unknown). The SQL is the subset that MySQL 8,
+//! MariaDB 10.6 and TiDB have in common; it is tested on MariaDB 10.11.
 //!
-//! This crate knows `gimlet-core`'s seams; no socket of clients, no service, no other backend.
+//! This crate knows the traits of `gimlet-core`; no client sockets, no service, no other backend.
 
 mod config;
 mod error;

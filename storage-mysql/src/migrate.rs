@@ -1,15 +1,16 @@
 //! The schema: ordered migrations from `sql/migrations`, embedded in the program.
 //!
-//! MySQL commits each DDL statement by itself, so a migration that is killed leaves the statements
-//! before. sqlx then calls the database dirty and never goes on. So we run the statements ourselves,
-//! in a way that may be repeated from the beginning:
+//! MySQL commits each DDL statement by itself, so a migration that is killed leaves its first
+//! statements applied. sqlx then calls the database dirty and never continues. So this module runs
+//! the statements itself, in an order that can be repeated from the beginning:
 //!
-//! - before a migration begins, none of the tables it makes may be there: what we find there later
-//!   is ours;
-//! - then its row is noted as begun (sqlx's own table: older versions of gimlet, and sqlx, read it);
-//! - a statement of a migration that was begun before may find its work done: "exists already" is
-//!   then an answer, not an error;
-//! - last the row is noted as done.
+//! 1. Before a migration begins, it checks that none of the tables that the migration creates
+//!    exists: a table found later is then known to be gimlet's own.
+//! 2. It records the migration as begun (in sqlx's own table, which older versions of gimlet, and
+//!    sqlx, read). This must follow step 1 and precede the first statement.
+//! 3. It runs the statements. If the migration was begun before, a statement may find its work
+//!    done, and "exists already" counts as success.
+//! 4. It records the migration as done.
 
 use std::collections::HashMap;
 
@@ -23,24 +24,25 @@ use crate::mysql::{Connector, Purpose};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
 
-/// sqlx's table of what was applied.
+/// Table in which sqlx records the applied migrations.
 const APPLIED: &str = "_sqlx_migrations";
 
-/// A statement whose work is done already: a table, column or index is there or gone, or a row with
-/// this key is there.
+/// Error numbers of a statement whose work is done already: a table, column or index exists or is
+/// gone, or a row with this key exists.
 const DONE_BEFORE: [u16; 6] = [1050, 1051, 1060, 1061, 1062, 1091];
 
-/// A connection for changes of the schema: with the settings of every other one, and more patience.
+/// Opens a connection for schema changes, with the same session settings as every other connection
+/// but longer timeouts.
 pub(crate) async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
     Connector::new(config, Purpose::Migration)?.open().await
 }
 
-/// Brings the database's tables up to this version. Nothing happens to tables that are; several
-/// nodes may call it at once, and one that is killed is repeated.
+/// Brings the database's tables up to this version. Tables that are up to date are not touched;
+/// several nodes may call it at once, and a migration that was killed is repeated.
 pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     let mut conn = connect(config).await?;
-    // A lock of our own: sqlx waits for its lock by a negative time, which MariaDB does not take.
-    // It ends with the connection.
+    // gimlet takes its own lock: sqlx requests its lock with a negative timeout, which MariaDB does
+    // not accept. The lock ends with the connection.
     let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), 60)";
     let locked = sqlx::query_scalar::<_, Option<i64>>(sql).fetch_one(&mut conn);
     if locked.await.map_err(OpenError::Mysql)? != Some(1) {
@@ -66,7 +68,7 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     conn.close().await.map_err(OpenError::Mysql)
 }
 
-/// The migrations that the database knows: whether each is done, and its checksum.
+/// Reads the migrations that the database knows: whether each is done, and its checksum.
 async fn known(conn: &mut MySqlConnection) -> Result<HashMap<i64, (bool, Vec<u8>)>, sqlx::Error> {
     let sql = "SELECT version, success, checksum FROM _sqlx_migrations";
     let rows = sqlx::query(sql).fetch_all(conn).await?;
@@ -84,7 +86,7 @@ async fn apply(
 ) -> Result<(), OpenError> {
     let version = migration.version;
     if begun {
-        tracing::warn!(version, "migration was cut short before; it is repeated");
+        tracing::warn!(version, "migration was interrupted, repeating it");
     } else {
         let tables = foreign(conn, migration).await.map_err(OpenError::Mysql)?;
         if !tables.is_empty() {
@@ -106,7 +108,7 @@ async fn apply(
         match run.execute(&mut *conn).await {
             Ok(_) => {}
             Err(error) if begun && is_done_before(&error) => {
-                tracing::debug!(version, "statement was done before");
+                tracing::debug!(version, "statement already done, skipped");
             }
             Err(source) => {
                 return Err(OpenError::Migrate {
@@ -131,7 +133,8 @@ async fn apply(
     Ok(())
 }
 
-/// The tables that the migration would make and that are there: of gim, or of another program.
+/// Returns the tables that the migration would create and that exist already: gim's, or another
+/// program's.
 async fn foreign(
     conn: &mut MySqlConnection,
     migration: &Migration,
@@ -151,7 +154,7 @@ async fn foreign(
     Ok(found)
 }
 
-/// The table that a statement makes.
+/// Returns the table that a statement creates.
 fn made_table(statement: &str) -> Option<&str> {
     let rest = statement.strip_prefix("CREATE TABLE ")?;
     rest.split([' ', '(']).find(|it| !it.is_empty())
@@ -166,7 +169,7 @@ fn is_done_before(error: &sqlx::Error) -> bool {
         .is_some_and(|it| DONE_BEFORE.contains(&it.number()))
 }
 
-/// The statements of a migration's text: each ends with a line that ends with a semicolon.
+/// Splits a migration's text into statements: each ends with a line that ends with a semicolon.
 pub(crate) fn statements(text: &str) -> Vec<String> {
     let mut all = Vec::new();
     let mut statement = String::new();
@@ -201,7 +204,7 @@ fn check_newer<'a>(versions: impl Iterator<Item = &'a i64>) -> Result<(), OpenEr
     }
 }
 
-/// The statements of every migration, in order: for tests that cut one short.
+/// Returns the statements of every migration, in order, for tests that interrupt one.
 #[doc(hidden)]
 #[must_use]
 pub fn migration_statements() -> Vec<(i64, Vec<u8>, Vec<String>)> {
@@ -216,7 +219,7 @@ pub fn migration_statements() -> Vec<(i64, Vec<u8>, Vec<String>)> {
     .collect()
 }
 
-/// How many migrations of this version the database lacks; an error if it has others.
+/// Returns how many migrations of this version the database lacks; fails if it has others.
 pub async fn pending(config: &MysqlConfig) -> Result<usize, OpenError> {
     let mut conn = connect(config).await?;
     let there = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'")

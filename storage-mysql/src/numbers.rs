@@ -1,37 +1,37 @@
-//! The error numbers of a running server, sorted by what they are about: this statement, this
+//! The error numbers of a running server, classified by what they affect: this statement, this
 //! connection, or this server.
 //!
 //! The names are those of "Server Error Message Reference" in MySQL's 8.0 and 8.4 manuals and of
 //! MariaDB's `perror` (10.11, 11.4). Numbers from 8000 on are TiDB's ("Error Codes" of its manual)
-//! and those of `ProxySQL`. A number that is not listed is about its statement alone.
+//! and those of `ProxySQL`. A number that is not listed affects its statement alone.
 
-/// What an error number is about, and so what is done next.
+/// Part of the system that an error number affects, which decides what is done next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorScope {
-    /// The server ended the transaction in favour of another one: the same again may succeed.
+    /// The server ended the transaction in favour of another one: a retry may succeed.
     Conflict,
-    /// Another session holds a lock for longer than it is waited for, or at all where it is not: a
-    /// batch is divided by its caller, everything else is done again.
+    /// Another session holds a lock beyond the lock wait timeout, or at all for a statement with
+    /// `NOWAIT`. The caller of an append divides its batch; everything else is retried.
     Locked,
     /// A row with this unique key exists already.
     Duplicate,
-    /// A value does not fit its column: the caller's mistake, not repeated.
+    /// A value does not fit its column: the caller's mistake, not retried.
     Value,
-    /// The disk, the table space or a quota is full: not repeated, code 8.
+    /// The disk, the table space or a quota is full: not retried, code 8.
     Full,
-    /// What is stored is damaged: not repeated.
+    /// Stored data is damaged: not retried.
     Damaged,
-    /// The statement failed and would fail again: not repeated.
+    /// The statement failed and would fail again: not retried.
     Statement,
-    /// The server is short of prepared statements: the connection is closed, the next ones keep
-    /// fewer of them, and the work is done again.
+    /// The server has no prepared statements left: the connection is closed, new connections keep
+    /// fewer of them, and the work is retried.
     Statements,
-    /// This connection serves nothing more: the work is done again on another one.
+    /// This connection is unusable: the work is retried on another one.
     Connection,
-    /// This server takes no changes: all connections to it are closed, and the address is asked
-    /// anew, because it may lead to another server now.
+    /// This server accepts no changes: all connections to it are closed, and the address is
+    /// resolved again, because it may lead to another server now.
     Server,
-    /// The server takes no further connection: the work waits for one that is open.
+    /// The server accepts no further connection: the work waits for one that is open.
     Crowded,
 }
 
@@ -40,7 +40,7 @@ use ErrorScope::{
     Value,
 };
 
-/// The scope of an error number.
+/// Returns the scope of an error number.
 #[must_use]
 pub fn error_scope(number: u16) -> ErrorScope {
     ERROR_NUMBERS
@@ -50,7 +50,7 @@ pub fn error_scope(number: u16) -> ErrorScope {
         .map_or(Statement, |(_, _, scope)| *scope)
 }
 
-/// Every number with its name and scope, ascending.
+/// Every number with its name and scope, ascending by number.
 pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (3, "EE_WRITE", Full),
     (1020, "ER_CHECKREAD", Conflict),
@@ -59,7 +59,7 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (1030, "ER_GET_ERRNO", Statement),
     (1034, "ER_NOT_KEYFILE", Damaged),
     (1035, "ER_OLD_KEYFILE", Damaged),
-    // The engine was opened without the right to write (innodb_read_only, innodb_force_recovery).
+    // The engine was opened read-only (innodb_read_only, innodb_force_recovery).
     (1036, "ER_OPEN_AS_READONLY", Server),
     (1037, "ER_OUTOFMEMORY", Connection),
     (1038, "ER_OUT_OF_SORTMEMORY", Statement),
@@ -107,14 +107,15 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (1205, "ER_LOCK_WAIT_TIMEOUT", Locked),
     (1206, "ER_LOCK_TABLE_FULL", Statement),
     (1213, "ER_LOCK_DEADLOCK", Conflict),
-    // FLUSH TABLES WITH READ LOCK of this very session: left over by a proxy that shares sessions.
+    // This very session holds FLUSH TABLES WITH READ LOCK: left over by a proxy that shares
+    // sessions.
     (1223, "ER_CANT_UPDATE_WITH_READLOCK", Connection),
     (1226, "ER_USER_LIMIT_REACHED", Crowded),
     (1227, "ER_SPECIFIC_ACCESS_DENIED_ERROR", Statement),
     // A proxy has put another session behind this connection.
     (1243, "ER_UNKNOWN_STMT_HANDLER", Connection),
     (1264, "ER_WARN_DATA_OUT_OF_RANGE", Value),
-    // --read-only, --super-read-only: a primary that was replaced.
+    // Set by --read-only or --super-read-only: a primary that was replaced.
     (1290, "ER_OPTION_PREVENTS_STATEMENT", Server),
     (1295, "ER_UNSUPPORTED_PS", Statement),
     (1317, "ER_QUERY_INTERRUPTED", Connection),
@@ -130,7 +131,7 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (1637, "ER_TOO_MANY_CONCURRENT_TRXS", Conflict),
     (1665, "ER_BINLOG_STMT_MODE_AND_ROW_ENGINE", Statement),
     (1712, "ER_INDEX_CORRUPT", Damaged),
-    // The default of transactions is READ ONLY: a server that was set aside.
+    // Transactions are READ ONLY by default: a server that was taken out of service.
     (1792, "ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION", Server),
     (1815, "ER_INTERNAL_ERROR", Statement),
     (1820, "ER_MUST_CHANGE_PASSWORD", Statement),
@@ -146,7 +147,7 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
     (3024, "ER_QUERY_TIMEOUT", Statement),
     (3032, "ER_SERVER_OFFLINE_MODE", Server),
     (3058, "ER_USER_LOCK_DEADLOCK", Conflict),
-    // Group replication: a member without a majority, or one that is not a primary.
+    // Group replication: a member without a majority, or a member that is not a primary.
     (3098, "ER_BEFORE_DML_VALIDATION_ERROR", Server),
     (3100, "ER_RUN_HOOK_ERROR", Server),
     (3101, "ER_TRANSACTION_ROLLBACK_DURING_COMMIT", Conflict),
@@ -176,10 +177,10 @@ pub const ERROR_NUMBERS: &[(u16, &str, ErrorScope)] = &[
 ];
 
 impl ErrorScope {
-    /// Whether a COMMIT that is answered so has certainly changed nothing: the server refuses it
-    /// before its engine commits.
+    /// Returns whether a COMMIT that failed with this number has certainly changed nothing, because
+    /// the server refuses it before its engine commits.
     pub(crate) fn refuses_commit(self, number: u16) -> bool {
-        // 3100 may come from a hook that runs after the commit.
+        // 3100 is not listed: it may come from a hook that runs after the commit.
         matches!(self, Conflict | Locked)
             || matches!(number, 1290 | 1792 | 1836 | 1874 | 3032 | 3098)
     }

@@ -14,7 +14,7 @@ use crate::config::{Config, MysqlConfig, RedisConfig};
 use crate::error::OpenError;
 use crate::{migrate, mysql, redis};
 
-/// What MySQL serves. Cheap to clone.
+/// The opened MySQL half of the storage. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Lasting {
     db: mysql::Db,
@@ -22,72 +22,73 @@ pub struct Lasting {
 }
 
 impl Lasting {
-    /// Heads, the epoch and id blocks.
+    /// Returns the store of heads, the epoch and id blocks.
     #[must_use]
     pub fn seq(&self) -> Arc<dyn SeqStore> {
         Arc::new(self.db.clone())
     }
 
-    /// The inboxes.
+    /// Returns the store of inboxes.
     #[must_use]
     pub fn inbox(&self) -> Arc<dyn InboxStore> {
         Arc::new(self.db.clone())
     }
 
-    /// Groups and their rosters.
+    /// Returns the store of groups and their rosters.
     #[must_use]
     pub fn group(&self) -> Arc<dyn GroupStore> {
         Arc::new(self.db.clone())
     }
 
-    /// Devices, generations and acks.
+    /// Returns the store of devices, generations and acks.
     #[must_use]
     pub fn device(&self) -> Arc<dyn DeviceStore> {
         Arc::new(self.db.clone())
     }
 
-    /// Users and tokens of the built-in business service.
+    /// Returns the store of users and tokens of the built-in business service.
     #[must_use]
     pub fn account(&self) -> Arc<dyn AccountStore> {
         Arc::new(self.db.clone())
     }
 
-    /// Friends.
+    /// Returns the store of friends.
     #[must_use]
     pub fn friend(&self) -> Arc<dyn FriendStore> {
         Arc::new(self.db.clone())
     }
 
-    /// The identity of the database: which cluster this is.
+    /// Returns the identity of the database, which identifies the cluster.
     #[must_use]
     pub const fn cluster(&self) -> u64 {
         self.cluster
     }
 
-    /// Whether MySQL answers.
+    /// Returns the health of the connection to MySQL.
     #[must_use]
     pub fn health(&self) -> Arc<Dependency> {
         self.db.health()
     }
 
-    /// Asks MySQL for a sign of life; [`health`](Self::health) has the answer.
+    /// Pings MySQL; [`health`](Self::health) has the result.
     pub async fn ping(&self) {
         self.db.ping().await;
     }
 
-    /// Connections to the server: all, and those that are not in use.
+    /// Returns the numbers of all connections to the server and of idle ones.
     #[must_use]
     pub fn connections(&self) -> (usize, usize) {
         self.db.connections()
     }
 
-    /// Statements sent to the server so far, transaction control included.
+    /// Returns the number of statements sent to the server so far, transaction control included.
     #[must_use]
     pub fn statements(&self) -> u64 {
         self.db.statements()
     }
 
-    /// How often this process has ended a history that went back (law 10).
+    /// Returns how often this process has drawn a new epoch because the store had lost commits (law
+    /// 10).
     #[must_use]
     pub fn epochs_renewed(&self) -> u64 {
         self.db.renewed()
@@ -99,12 +100,13 @@ impl Lasting {
     }
 }
 
-/// What Redis serves. Cheap to clone; its background work ends with the last handle to the rooms.
+/// The opened Redis half of the storage. Cheap to clone; its background tasks end with the last
+/// handle to the rooms.
 #[derive(Clone, Debug)]
 pub struct Live {
-    /// Rooms and their brief history.
+    /// Store of rooms and their brief history.
     pub room: Arc<dyn RoomStore>,
-    /// Which node holds which device's connection.
+    /// Store of routes: the node that holds a device's connection.
     pub route: Arc<dyn DeviceRoute>,
     access: redis::Access,
 }
@@ -118,20 +120,20 @@ impl Live {
         }
     }
 
-    /// The identity of the cluster that Redis is of; 0 while it is not known.
+    /// Returns the identity of the cluster that Redis belongs to; 0 while it is unknown.
     #[must_use]
     pub const fn cluster(&self) -> &Arc<AtomicU64> {
         &self.access.cluster
     }
 
-    /// Whether Redis answers.
+    /// Returns the health of the connection to Redis.
     #[must_use]
     pub const fn health(&self) -> &Arc<Dependency> {
         &self.access.health
     }
 
-    /// Refuses a prefix whose keys are another cluster's. A Redis that does not answer is checked
-    /// when it does.
+    /// Refuses a prefix whose keys belong to another cluster. If Redis does not answer, the check
+    /// is made when it does.
     pub async fn check(&self) -> Result<(), OpenError> {
         self.access.check().await
     }
@@ -140,15 +142,15 @@ impl Live {
 /// Both engines, opened.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The stores.
+    /// All stores.
     pub stores: Stores,
-    /// To close MySQL's connections when all else has ended.
+    /// The MySQL half, to close its connections when everything else has ended.
     pub lasting: Lasting,
-    /// What is known of Redis.
+    /// The Redis half.
     pub live: Live,
 }
 
-/// Opens MySQL: checks that the server keeps its word about commits and that the tables are there.
+/// Opens MySQL: checks that the server's commits are durable and that the tables exist.
 pub async fn open_lasting(
     config: &MysqlConfig,
     clock: Arc<dyn Clock>,
@@ -163,22 +165,23 @@ pub async fn open_lasting(
     Ok(Lasting { db, cluster })
 }
 
-/// Opens Redis for the cluster of this identity; a node without a database names none, and believes
-/// Redis. It need not be up: what needs it is unavailable until it is. To be called within a tokio
-/// runtime.
+/// Opens Redis for the cluster with this identity. A node without a database passes `None` and
+/// accepts the identity that it finds in Redis. Redis need not be up: calls that need it are
+/// unavailable until it is. Must be called within a tokio runtime.
 pub fn open_live(config: &RedisConfig, cluster: Option<u64>) -> Result<Live, OpenError> {
     Ok(Live::of(redis::open(config, cluster)?))
 }
 
-/// Opens both.
+/// Opens both engines.
 pub async fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
     let lasting = open_lasting(&config.mysql, clock).await?;
     let served = redis::open(&config.redis, Some(lasting.cluster()))?;
     let commits = Arc::clone(&served.commits);
     let live = Live::of(served);
     live.check().await?;
-    // From here on every connection is checked against the commits of all nodes; the ones that are
-    // open already were made before those could be read.
+    // From here on, every new connection is compared with the commits of all nodes. The connections
+    // that are open already were made before those commits could be read, so one of them is
+    // compared now.
     lasting.db.share(commits).await?;
     let stores = Stores {
         seq: lasting.seq(),

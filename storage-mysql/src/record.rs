@@ -6,11 +6,11 @@
 //! | 4 | bytes of the record beside the content of its message, big-endian |
 //! | n | `gimlet.store.v1.Message`, or `Envelope` for room items, by `gimlet-record` |
 //!
-//! The number serves twice. With a row's length it gives the length of the content, so that a page knows
-//! where it ends without reading bodies that it has no room for. And it finds a row that was cut or added
-//! to: protobuf alone takes a record that ends between two fields for a whole one.
+//! The number has two uses. Together with the length of a row it gives the length of the content, so a
+//! page can end at its limit of bytes without reading bodies that do not fit. And it detects a row that was
+//! truncated or extended: protobuf alone accepts a record that ends between two fields.
 //!
-//! Format 1 is older and read by [`legacy`].
+//! [`legacy`] reads the older format 1.
 
 use bytes::Bytes;
 use gimlet_core::envelope::Envelope;
@@ -27,17 +27,17 @@ pub(crate) const HEADER: usize = 1 + 4;
 /// Reasons that a stored message cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {
-    /// Its first byte is of no format that is known here.
+    /// The first byte names a format that this version does not know.
     #[error(
         "a stored message has the format {0}, and this version of gimlet reads 1 and 2: run a version that knows it"
     )]
     Format(u8),
-    /// It is shorter or longer than it says.
+    /// The record is shorter or longer than its header says.
     #[error("a stored message has {found} bytes and should have {stated}")]
     Length {
-        /// What its header says.
+        /// Length by its header.
         stated: usize,
-        /// What is there.
+        /// Actual length.
         found: usize,
     },
     /// A record of format 1, damaged.
@@ -121,8 +121,8 @@ fn split(raw: &[u8]) -> Result<(usize, &[u8]), Unreadable> {
     Ok((usize::try_from(overhead).unwrap_or(usize::MAX), record))
 }
 
-/// Whether the record that `message` was read from is whole. One that lacks fields, or has more, differs
-/// from what its header says, also where the content is among them.
+/// Checks that the record that `message` was decoded from is complete. A record that lost or gained fields
+/// has another length than its header and its content say.
 fn check_length(overhead: usize, record: &[u8], message: &Message) -> Result<(), Unreadable> {
     let stated = overhead.saturating_add(message.content.len());
     if stated == record.len() {

@@ -1,24 +1,26 @@
-//! How long to wait before the next try, and when to stop trying.
+//! Delays between retries, and the end of retrying.
 
 use std::time::Duration;
 
 use rand::RngExt;
 use tokio::time::{Instant, sleep};
 
-/// Tries in all: conflicts between transactions are settled long before.
+/// Attempts in all; conflicts between transactions are resolved long before.
 const TRIES: u32 = 8;
 
-/// The longest first wait; it doubles with each try.
+/// Base of the delay: the first delay is at most twice this, and the bound doubles with each
+/// attempt.
 const FIRST: Duration = Duration::from_millis(4);
 
-/// Waits between tries, longer each time and by chance, so that two that met do not meet again.
+/// Exponential backoff with random delays, so that two transactions that collided do not collide
+/// again.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,
 }
 
 impl Backoff {
-    /// Waits for the next try; `false` if there is none, or no time for it.
+    /// Waits for the next attempt. Returns `false` at once if no attempt or no time is left.
     pub(crate) async fn wait(&mut self, deadline: Instant) -> bool {
         self.tries += 1;
         if self.tries >= TRIES {

@@ -1,6 +1,6 @@
 //! Reads a whole schema and checks every law that can be checked at rest.
 //!
-//! All of it is read in one snapshot, so nodes may go on: what they commit meanwhile is not seen.
+//! Everything is read in one snapshot, so nodes may run meanwhile: later commits are not seen.
 
 use futures_util::TryStreamExt as _;
 use gimlet_core::verify::{Report, Rule};
@@ -11,16 +11,17 @@ use crate::config::MysqlConfig;
 use crate::error::OpenError;
 use crate::{migrate, record};
 
-/// Findings of one question.
+/// Findings reported per query.
 const MOST: u32 = 1_000;
 
-/// A question whose every answer is a finding: the place, and what is wrong there.
+/// A query each of whose rows is a finding: the place, and the fault there.
 struct Question {
     rule: Rule,
     sql: &'static str,
 }
 
-/// What is asked. Each returns texts: where, and what. A long list stays a scan of the key's order.
+/// All checks. Each returns two texts: place and fault. Even for a large table the query stays a
+/// scan in key order.
 const QUESTIONS: &[Question] = &[
     Question {
         rule: Rule::Epoch,
@@ -152,7 +153,7 @@ const QUESTIONS: &[Question] = &[
     },
 ];
 
-/// What is counted, so that a report says how much was read.
+/// Counted tables, so that a report says how much was read.
 const COUNTS: &[(&str, &str)] = &[
     ("inboxes", "SELECT COUNT(*) FROM inbox_head"),
     ("entries", "SELECT COUNT(*) FROM inbox"),
@@ -170,8 +171,8 @@ const COUNTS: &[(&str, &str)] = &[
     ("accounts", "SELECT COUNT(*) FROM account"),
 ];
 
-/// Checks a schema. `step` is called with the number of the question that begins, and how many there
-/// are.
+/// Checks a schema. Calls `step` with the number of the check that begins and the total number of
+/// checks.
 pub async fn verify(
     config: &MysqlConfig,
     mut step: impl FnMut(u64, u64),
@@ -193,6 +194,8 @@ async fn check(
     conn: &mut MySqlConnection,
     step: &mut impl FnMut(u64, u64),
 ) -> Result<Report, sqlx::Error> {
+    // The isolation level comes first: under READ COMMITTED, `WITH CONSISTENT SNAPSHOT` is ignored,
+    // and each query would see a different moment.
     let isolation = "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ";
     sqlx::raw_sql(isolation).execute(&mut *conn).await?;
     let begin = "START TRANSACTION WITH CONSISTENT SNAPSHOT";
@@ -224,7 +227,7 @@ async fn check(
     Ok(report)
 }
 
-/// Every message can be read; they are streamed.
+/// Decodes every message, one row at a time.
 async fn bodies(conn: &mut MySqlConnection, report: &mut Report) -> Result<(), sqlx::Error> {
     let sql = "SELECT CONCAT('inbox of user ', user_id, ', entry ', seq), body FROM inbox \
                WHERE body IS NOT NULL UNION ALL \
@@ -239,7 +242,7 @@ async fn bodies(conn: &mut MySqlConnection, report: &mut Report) -> Result<(), s
     Ok(())
 }
 
-/// A column as words, by its bytes: with a binary collation, servers disagree on what it is.
+/// Returns a column as text by its bytes: with a binary collation, servers disagree about its type.
 fn words(row: &MySqlRow, at: usize) -> Result<String, sqlx::Error> {
     let bytes = row.try_get_unchecked::<Vec<u8>, _>(at)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())

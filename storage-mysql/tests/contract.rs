@@ -1,4 +1,4 @@
-//! MySQL and Redis keep the contract.
+//! Runs the contract suite on MySQL and Redis.
 
 #![expect(clippy::unwrap_used, reason = "a failed case should panic")]
 
@@ -32,7 +32,7 @@ async fn fixture(servers: Servers) -> Fixture {
     Fixture::new(opened.stores, place).with_reopen(reopen)
 }
 
-/// Closes the old connections and opens anew, as a node that starts again does.
+/// Closes the old connections and opens the storage again, as a restarted node does.
 fn reopen(place: Arc<Place>, lasting: gimlet_storage_mysql::Lasting) -> Reopen {
     let lasting = Arc::new(Mutex::new(lasting));
     Box::new(move |stores: Stores| {

@@ -1,5 +1,5 @@
-//! What the contract cannot see: how many statements a batch takes, and what happens when the
-//! servers conflict, hang, or die.
+//! Tests beyond the contract: the number of statements of a batch, and servers that conflict, hang,
+//! or die.
 
 #![expect(
     clippy::unwrap_used,
@@ -150,7 +150,7 @@ fn main() -> ExitCode {
     if servers.is_none() {
         eprintln!("ignored: {}", support::MISSING);
         if support::required() && !arguments.list {
-            eprintln!("GIMLET_TEST_REQUIRE_BACKENDS=1 wants it");
+            eprintln!("GIMLET_TEST_REQUIRE_BACKENDS=1 requires them");
             return ExitCode::FAILURE;
         }
     }

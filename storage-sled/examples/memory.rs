@@ -1,4 +1,4 @@
-//! Measures what memory the storage takes while rows are stored:
+//! Measures the memory that the storage takes while rows are stored:
 //!
 //! ```sh
 //! cargo run --release -p gimlet-storage-sled --example memory -- --rows 10000000

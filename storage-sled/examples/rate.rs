@@ -1,4 +1,5 @@
-//! How fast the storage is on this machine: durable sends, each to two users, and pages of 50.
+//! Measures the throughput of the storage on this machine: durable sends, each to two users, and
+//! pages of 50.
 //!
 //! ```sh
 //! cargo run --release -p gimlet-storage-sled --example rate
@@ -50,7 +51,7 @@ fn send(n: u64) -> Result<Append, &'static str> {
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Sends a batch after the other until the time is over; returns how many sends.
+/// Sends one batch after the other until the time is over; returns the number of sends.
 async fn sender(stores: Stores, lane: u64, batch: u64, end: Instant) -> Outcome<u64> {
     let mut sent = 0;
     while Instant::now() < end {

@@ -19,11 +19,11 @@ use crate::txn::Txn;
 use crate::writer::Weight;
 use crate::{key, record};
 
-/// Bytes of a phone number.
+/// Bytes of a phone number, at most.
 const PHONE: usize = 256;
-/// Rows of the index of names that a search looks at under one hold of the readers' lock.
+/// Rows of the index of names that a search reads while it holds the readers' lock once.
 const SLICE: usize = 200;
-/// Rows of that index that a search looks at in all.
+/// Rows of that index that a search reads in all.
 const LOOKED: usize = 10_000;
 
 fn account(user: UserId, row: store::Account) -> Account {
@@ -49,7 +49,7 @@ fn by_phone(rows: &Rows<'_>, phone: &str) -> Result<Option<Account>, Fault> {
         Some(user) => {
             let found = by_id(rows, record::user(user.value)?)?;
             found
-                .ok_or(Fault::Corrupt("a phone number of no user"))
+                .ok_or(Fault::Corrupt("a phone number's user has no account"))
                 .map(Some)
         }
         None => Ok(None),
@@ -100,9 +100,12 @@ fn update(
     Ok(true)
 }
 
-/// The index is in the order of names, the page in the order of ids: so all that match are looked
-/// at, up to [`LOOKED`], and one more than the page holds is kept. It reads slice by slice, each in
-/// a durable state of its own: a reader that held one for all of them would hold up every commit.
+/// Searches accounts by phone number and nickname.
+///
+/// The index is in the order of names, but the page is in the order of ids. So the search reads all
+/// matching rows, up to [`LOOKED`], and keeps one account more than the page holds. It reads slice
+/// by slice, each in a durable state of its own: a reader that held one state for all slices would
+/// block every commit.
 fn search(
     shared: &Shared,
     begin: &str,
@@ -138,7 +141,7 @@ fn search(
         let more = found.len() > limit;
         let mut items = Vec::with_capacity(found.len().min(limit));
         for user in found.into_iter().take(limit) {
-            // Its name may have changed since its slice was read.
+            // The name may have changed since its slice was read.
             let now = by_id(rows, user)?;
             items.extend(now.filter(|it| it.phone == begin || matches(names, &it.nickname, begin)));
         }
@@ -153,8 +156,8 @@ fn matches(names: Names, nickname: &str, key: &str) -> bool {
     }
 }
 
-/// The users of the next slice of index rows whose name begins so, and the slice's last row if
-/// there may be more.
+/// Returns the users of the next slice of index rows whose name begins with this text, and the
+/// slice's last row if more rows may follow.
 fn slice(
     rows: &Rows<'_>,
     begin: &str,
@@ -164,13 +167,14 @@ fn slice(
     let (mut users, mut read, mut last) = (Vec::new(), 0, None);
     let mut prefix = key::nickname_prefix(begin);
     if names == Names::Equal && begin.len() < key::NICKNAME {
-        // What follows a whole name is its user's number, whose first byte is 0.
+        // A whole name is followed by its user's id, whose first byte is 0 for every id below 2^56.
         prefix.push(0);
     }
     for row in rows.scan(&prefix, from).take(SLICE) {
         let name = row?.0;
         let user = record::key_user(&name)?;
-        // A row may hold less of the name than was asked for, or the asked text in its number.
+        // The row may hold only the first bytes of the name, or the text may have matched bytes of
+        // the id, so the account's own name decides.
         let known = by_id(rows, user)?;
         if known.is_some_and(|it| matches(names, &it.nickname, begin)) {
             users.push(user);
@@ -181,7 +185,7 @@ fn slice(
     Ok((users, last.filter(|_| read == SLICE)))
 }
 
-/// The token's row, if need be of a version that kept one token for each device.
+/// Returns the token's row; also one of an earlier version, which kept one token for each device.
 fn token_row(
     rows: &Rows<'_>,
     user: UserId,
@@ -233,8 +237,8 @@ fn put_token(
     Ok(gone)
 }
 
-/// Removes the token, also where an earlier version has left it: that row must not come to light
-/// again when the new one goes.
+/// Removes the token, including one that an earlier version stored: that row would otherwise become
+/// valid again when the new one is removed.
 fn revoke_token(txn: &mut Txn<'_>, user: UserId, device: DeviceId) -> Result<(), Fault> {
     let name = key::token(device, user);
     if txn.has(&name)? {
@@ -250,7 +254,7 @@ fn revoke_token(txn: &mut Txn<'_>, user: UserId, device: DeviceId) -> Result<(),
 #[async_trait]
 impl AccountStore for Store {
     async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError> {
-        // The many who are known need no commit.
+        // Most calls are for a known phone number, which needs no commit.
         if let Some(known) = self.by_phone(&new.phone).await? {
             return Ok((known, false));
         }
@@ -354,12 +358,13 @@ mod tests {
             let found = token(&txn.rows(), user, device).unwrap();
             found.map(|it| it.hash[0])
         };
-        // As the earlier version wrote it: one row for each device.
+        // The row as the earlier version wrote it: one for each device.
         txn.put(&key::tokens(device), &row(alice, 1)).unwrap();
         assert_eq!((held(&txn, alice), held(&txn, bob)), (Some(1), None));
         put_token(&mut txn, device, &row(bob, 2), false).unwrap();
         assert_eq!((held(&txn, alice), held(&txn, bob)), (Some(1), Some(2)));
-        // A new one takes its place, and is not followed by it when it goes.
+        // A new token replaces the earlier version's row, and revoking it must not bring that row
+        // back.
         put_token(&mut txn, device, &row(alice, 3), false).unwrap();
         assert_eq!(held(&txn, alice), Some(3));
         revoke_token(&mut txn, alice, device).unwrap();

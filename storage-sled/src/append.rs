@@ -1,4 +1,4 @@
-//! The heart: sends become entries, keys and jobs in one transaction.
+//! Appends sends: turns them into entries, keys and jobs, in one transaction.
 
 use gimlet_core::id::UserId;
 use gimlet_core::limits::PART;
@@ -14,9 +14,9 @@ use crate::seq::Counter;
 use crate::txn::Txn;
 use crate::{job, key, record};
 
-/// Bytes of a key's id.
+/// Bytes of a key's id, at most.
 const KEY: usize = 96;
-/// Recipients up to which a small message stands in its entries.
+/// Recipients up to which a small message is stored in the entries themselves.
 const INLINE: usize = 2;
 
 /// Appends the sends in order.
@@ -25,13 +25,15 @@ pub(crate) fn append(txn: &mut Txn<'_>, batch: &[Append]) -> Result<Vec<Appended
 }
 
 fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
-    // The key comes before the roster: a repeat of what was stored is answered like the first,
-    // whoever has joined or left since. Keys of this batch are found here too.
+    // The key is checked before the roster: a repeat of a stored send is answered like the first,
+    // even if members have joined or left since. Keys of earlier sends of this batch are found here
+    // too.
     if let Some(key) = &send.key
         && let Some(answer) = find(txn, key)?
     {
         return Ok(answer);
     }
+    // In the same transaction as the entries, so that no change of the roster comes in between.
     if let Some((group, version)) = send.roster {
         let row: Option<store::Group> = txn.get(&key::group(group))?;
         if row.map(|it| it.version) != Some(version.0) {
@@ -45,7 +47,7 @@ fn append_one(txn: &mut Txn<'_>, send: &Append) -> Result<Appended, Fault> {
     Ok(Appended::Stored { seqs, job })
 }
 
-/// Makes the entries, or the first one and a job for the rest.
+/// Makes the entries, or the first entry and a job for the rest.
 fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool), Fault> {
     let all = send.recipients.len();
     if let Some(group) = send.group()
@@ -69,13 +71,13 @@ fn store(txn: &mut Txn<'_>, send: &Append) -> Result<(Vec<(UserId, Seq)>, bool),
     Ok((entries(txn, &row, send.recipients.iter())?, false))
 }
 
-/// An entry that holds its message, if it fits a row.
+/// Builds an entry that holds its message, if it fits one row.
 fn inline(message: &Message) -> Option<IVec> {
     let row = value(entry::Body::Message(gimlet_record::encode(message).into()));
     (row.len() <= ROW).then_some(row)
 }
 
-/// An entry that refers to a message stored once.
+/// Builds an entry that refers to a message stored once.
 pub(crate) fn refer(body: u64) -> IVec {
     value(entry::Body::Stored(body))
 }
@@ -113,7 +115,7 @@ pub(crate) fn entries<'a>(
         .collect()
 }
 
-/// The answer to a repeat, or `None` if the key is new or its window has passed.
+/// Returns the answer to a repeat, or `None` if the key is new or its window has passed.
 fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
     if key.id.len() > KEY {
         return Err(Fault::Misuse("a key has at most 96 bytes"));
@@ -133,7 +135,7 @@ fn find(txn: &Txn<'_>, key: &Key) -> Result<Option<Appended>, Fault> {
     }))
 }
 
-/// Notes the first send of a key.
+/// Records the first send of a key.
 fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(), Fault> {
     let expires_ms = record::ms(txn.now().after(key.window));
     let row = store::Key {
@@ -142,7 +144,8 @@ fn note(txn: &mut Txn<'_>, key: &Key, message: &Message, seq: Seq) -> Result<(),
         seq: seq.get(),
         expires_ms,
     };
-    // A former list that has it still names it: the sweep goes by what the key says of itself.
+    // An older list may still name this key. The sweep then compares the expiry in the key's
+    // record, so it does not remove the key early.
     txn.put(&key::send_key(&key.id), &row)?;
     txn.expires(expires_ms, &key.id);
     Ok(())

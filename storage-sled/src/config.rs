@@ -1,10 +1,10 @@
-//! What a data directory is opened with. Plain data: the server fills it from its own settings.
+//! Settings of a data directory. Plain data: the server fills it from its own settings.
 
 use std::path::PathBuf;
 
 use gimlet_core::memory::RoomBounds;
 
-/// What "stored" means: what an answered change survives.
+/// Events that an answered change survives: the meaning of "stored".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// A loss of power: every file that was written is synced (`fsync`) before the answer.
@@ -14,38 +14,40 @@ pub enum Durability {
     Process,
 }
 
-/// Whether a data directory's history goes on.
+/// Treatment of a data directory that lacks answered changes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum History {
-    /// It goes on; a directory that lacks changes that were answered is refused.
+    /// Keeps the epoch. With [`Durability::Power`] a directory that lacks answered changes is
+    /// refused; with [`Durability::Process`] it is opened under a new epoch.
     #[default]
     Keep,
-    /// A new one begins with what is there: a new epoch is drawn, and clients start over.
+    /// Draws a new epoch and continues with the data that is there; clients start over.
     New,
 }
 
-/// How to open a data directory.
+/// Settings to open a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The directory; made if it is missing. One process at a time can have it open.
+    /// The directory; created if it is missing. One process at a time can have it open.
     pub dir: PathBuf,
-    /// What an answered change survives.
+    /// Events that an answered change survives.
     pub durability: Durability,
-    /// Bytes of sled's page cache, counted as pages are stored; in memory it takes up to ten times that.
+    /// Bytes of sled's page cache, counted as stored pages; in memory the cache takes up to ten
+    /// times that.
     pub cache_bytes: u64,
-    /// Bytes that stay free on the disk: below it whatever adds data is refused as full, and reads
-    /// go on. Small changes (sign-ins, acks) are refused below a quarter of it.
+    /// Bytes that stay free on the disk. Below it, changes that add data are refused as full, and
+    /// reads go on. Small changes (sign-ins, acks) are refused below a quarter of it.
     pub min_free: u64,
-    /// Whether the history goes on as it is.
+    /// Treatment of a directory that lacks answered changes.
     pub history: History,
-    /// Commands that may wait for the writer; more wait for a place.
+    /// Commands that may wait for the writer; further callers wait for space in the queue.
     pub queue: usize,
-    /// What rooms keep, in memory.
+    /// Bounds of the in-memory room history.
     pub room: RoomBounds,
 }
 
 impl Config {
-    /// The defaults for a directory: `power`, 256 MiB of cache, 256 MiB kept free.
+    /// Returns the defaults for a directory: `power`, 256 MiB of cache, 256 MiB kept free.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {

@@ -34,7 +34,7 @@ fn device(id: DeviceId, row: store::Device) -> Result<Device, Fault> {
 }
 
 fn register(txn: &mut Txn<'_>, id: DeviceId, info: DeviceInfo, at: Timestamp) -> Result<(), Fault> {
-    // A device that signed in without being registered keeps its generation.
+    // A device that signed in before it was registered keeps its generation.
     let former: store::Device = txn.get(&key::device(id))?.unwrap_or_default();
     if former.registered {
         return Err(Fault::Misuse("the device's id is taken"));

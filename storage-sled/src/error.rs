@@ -1,15 +1,15 @@
-//! What can go wrong: at opening, said in words for an operator, and later, as a fault that every
-//! call turns into a [`StoreError`].
+//! Errors: those of opening, worded for an operator, and the internal errors that every call turns
+//! into a [`StoreError`].
 
 use std::io;
 use std::path::PathBuf;
 
 use gimlet_core::store::{Kind, StoreError};
 
-/// Why a data directory could not be opened.
+/// Reasons a data directory cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it open.
+    /// Another process has the directory open.
     #[error(
         "the data directory {dir} is in use by another process{holder}: stop it, or choose another \
          directory (one process, one directory)"
@@ -17,26 +17,26 @@ pub enum OpenError {
     Locked {
         /// The directory.
         dir: PathBuf,
-        /// " (process 123)", if the lock says so.
+        /// " (process 123)" if the lock file names a process, else empty.
         holder: String,
     },
-    /// It cannot be made, read or written.
+    /// The directory cannot be created, read or written.
     #[error(
         "the data directory {dir} cannot be used: {source}; check that it exists, is writable and has free space"
     )]
     Unusable {
         /// The directory.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The path names something else.
+    /// The path exists and is not a directory.
     #[error("{dir} is not a directory: choose a directory for the data")]
     NotADirectory {
         /// The path.
         dir: PathBuf,
     },
-    /// It was made by a version of gimlet with another layout.
+    /// A version of gimlet with another layout created the directory.
     #[error(
         "the data directory {dir} has format {found}, and this version of gimlet reads format \
          {ours}: run the version that made it, or choose another directory"
@@ -44,12 +44,12 @@ pub enum OpenError {
     Format {
         /// The directory.
         dir: PathBuf,
-        /// The format it says it has.
+        /// The format that the directory declares.
         found: String,
-        /// The format this version reads.
+        /// The format that this version reads.
         ours: u32,
     },
-    /// It holds a sled database that gimlet did not make.
+    /// The directory holds a sled database that gimlet did not create.
     #[error(
         "the data directory {dir} holds a sled database without gimlet's FORMAT file: it was not made by gimlet, or the file was removed; choose another directory, or restore from a backup"
     )]
@@ -57,7 +57,7 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
-    /// It lacks changes that were answered.
+    /// The directory lacks changes that were answered.
     #[error(
         "the data directory {dir} lacks changes that were answered: its database ends at commit {found}, and \
          commit {answered} was answered. Restore a backup, or run `gimlet new-epoch` to go on with what is there: \
@@ -66,33 +66,33 @@ pub enum OpenError {
     Lost {
         /// The directory.
         dir: PathBuf,
-        /// The last commit of the database.
+        /// The last commit in the database.
         found: u64,
         /// The last commit that was answered.
         answered: u64,
     },
-    /// Its content makes no sense.
+    /// The content of the directory is inconsistent.
     #[error(
         "the data directory {dir} is damaged ({what}): nothing was changed; restore it from a backup, or move it away to start anew"
     )]
     Damaged {
         /// The directory.
         dir: PathBuf,
-        /// What was found.
+        /// The inconsistency that was found.
         what: String,
     },
 }
 
-/// Why a call failed, before it is known which call it was.
+/// Reasons a call failed, before the name of the operation is added.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
-    /// sled gave up: nothing more is asked of it.
+    /// sled failed.
     #[error("sled")]
     Sled(#[from] sled::Error),
-    /// The storage has failed before.
+    /// The storage failed earlier.
     #[error("the storage has failed: {0}")]
     Failed(String),
-    /// A record that cannot be what was written.
+    /// A stored record is inconsistent.
     #[error("{0}")]
     Corrupt(&'static str),
     /// A record that cannot be decoded.
@@ -101,24 +101,24 @@ pub(crate) enum Fault {
     /// A stored message that cannot be decoded.
     #[error("a stored message cannot be decoded")]
     Message(#[from] gimlet_record::DecodeError),
-    /// The caller's mistake.
+    /// The caller broke the contract.
     #[error("{0}")]
     Misuse(&'static str),
-    /// Too little free space.
+    /// The disk has too little free space.
     #[error("{free} bytes are free on the disk, and {needed} are kept free")]
     Full {
-        /// What is free.
+        /// Bytes that are free.
         free: u64,
-        /// What must stay free.
+        /// Bytes that must stay free.
         needed: u64,
     },
-    /// The commit failed half-way.
+    /// The commit failed half-way: the change may or may not be on disk.
     #[error("the commit failed: {0}")]
     Unknown(String),
 }
 
 impl Fault {
-    /// The fault of this operation, as the caller sees it.
+    /// Converts the error into the store error of this operation.
     pub(crate) fn of(self, op: &'static str) -> StoreError {
         let kind = match &self {
             Self::Sled(_) | Self::Failed(_) => Kind::Unavailable,

@@ -1,7 +1,8 @@
-//! When keys of sends expire: a few lists per commit, not a row per key.
+//! Expiry of send keys: a few lists per commit instead of a row per key.
 //!
-//! A key says itself when it expires. The lists are there to find the expired ones without looking
-//! at all keys; one that names a key which was noted anew since is passed over for that key.
+//! The record of a key holds the key's own expiry. The lists only find expired keys without a scan
+//! over all keys. A key that was renewed after it was listed is still in its old list; the sweep
+//! skips it there.
 
 use gimlet_proto::store;
 
@@ -10,10 +11,10 @@ use crate::rows::ROW;
 use crate::txn::Txn;
 use crate::{key, record};
 
-/// Bytes that a list's row takes at most besides its keys, and each key besides its own.
+/// Overhead in bytes: that of a list's row besides its keys, and that of each key besides its id.
 const FRAME: usize = 4;
 
-/// The keys that a commit has noted, with their times.
+/// Keys that a commit has recorded, with their expiry times.
 #[derive(Debug, Default)]
 pub(crate) struct Expiring(Vec<(i64, Vec<u8>)>);
 
@@ -31,7 +32,7 @@ impl Expiring {
     }
 }
 
-/// Puts the lists of a commit, each behind those of its time that are stored.
+/// Writes the lists of a commit, numbered after the stored lists of the same millisecond.
 pub(crate) fn list(txn: &mut Txn<'_>, expiring: Expiring) -> Result<(), Fault> {
     let mut noted = expiring.0;
     noted.sort_by_key(|(at, _)| *at);
@@ -56,16 +57,16 @@ pub(crate) fn list(txn: &mut Txn<'_>, expiring: Expiring) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What one slice of a sweep did.
+/// Result of one slice of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Forgot {
-    /// Keys that were forgotten.
+    /// Keys that were removed.
     pub(crate) gone: usize,
-    /// Whether there may be more.
+    /// True if more expired keys may be left.
     pub(crate) more: bool,
 }
 
-/// Forgets keys whose window has passed, oldest first; it looks at `max` at most.
+/// Removes expired keys, oldest first, and looks at `max` keys at most.
 pub(crate) fn forget(txn: &mut Txn<'_>, max: usize) -> Result<Forgot, Fault> {
     let now = record::ms(txn.now());
     let mut lists = Vec::new();
@@ -97,7 +98,7 @@ pub(crate) fn forget(txn: &mut Txn<'_>, max: usize) -> Result<Forgot, Fault> {
     })
 }
 
-/// Forgets a key, unless it was noted anew since it was listed.
+/// Removes a key, unless it was renewed after it was listed. Returns true if it was removed.
 fn forget_one(txn: &mut Txn<'_>, id: &[u8], now: i64) -> Result<bool, Fault> {
     let name = key::send_key(id);
     let row: Option<store::Key> = txn.get(&name)?;

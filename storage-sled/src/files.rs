@@ -1,9 +1,9 @@
-//! The files of a data directory: the lock, the format, and syncing what sled writes.
+//! Files of a data directory: the lock, the format, and syncing of the files that sled writes.
 //!
-//! sled's own flush hands its pages to the drive (`sync_file_range`) but syncs neither the file's
+//! sled's own flush hands its pages to the drive (`sync_file_range`), but syncs neither the file's
 //! size nor the drive's cache, and never the files in `blobs/` or the directories. So for
 //! [`Durability::Power`](crate::Durability) every commit ends with an `fsync` of our own handle of
-//! `db` (which works on the file, whoever wrote it), and of any file that has appeared in `blobs/`.
+//! `db` (which covers the file's pages, whichever handle wrote them) and of every file in `blobs/`.
 //! Snapshots and `conf` are written while sled opens, and are synced right after.
 
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use rustix::fs::{Dir, fsync};
 use crate::error::OpenError;
 use crate::system::patiently;
 
-/// The layout this version reads and writes.
+/// Version of the layout that this version reads and writes.
 pub(crate) const FORMAT: u32 = 2;
 
 const FORMAT_FILE: &str = "FORMAT";
@@ -28,7 +28,7 @@ const LOCK_FILE: &str = "LOCK";
 pub(crate) const DB: &str = "db";
 const BLOBS: &str = "blobs";
 
-/// Makes the directory and takes its lock, which is held as long as the file lives.
+/// Creates the directory and takes its lock, which is held until the returned file is dropped.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
     let unusable = |source| unusable(dir, source);
     match fs::metadata(dir) {
@@ -55,7 +55,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut pid = String::new();
-            // Who holds it is told if it can be read; the lock itself has already spoken.
+            // The pid only improves the error text; the refusal itself does not depend on it.
             let _ = file.read_to_string(&mut pid);
             let pid = pid.trim();
             return Err(OpenError::Locked {
@@ -70,7 +70,8 @@ pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
         Err(TryLockError::Error(error)) => return Err(unusable(error)),
     }
     match write_pid(&mut file) {
-        // Whoever is refused is not told by whom; on a full disk the data can still be read.
+        // Without the pid, the process that is refused cannot name this one. That must not stop an
+        // opening on a full disk, where the data can still be read.
         Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
         written => written.map_err(unusable)?,
     }
@@ -83,8 +84,9 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Checks the directory's format, and returns whether the directory is new: then the format is noted
-/// under another name until [`finish_format`], so that a creation cut short is told from a damage.
+/// Checks the directory's format, and returns true if the directory is new. The format of a new
+/// directory is written under another name until [`finish_format`], so that an interrupted creation
+/// can be told from damage.
 pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
     let unusable = |source| unusable(dir, source);
     match fs::read(dir.join(FORMAT_FILE)) {
@@ -114,7 +116,7 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
     }
 }
 
-/// Marks a directory that was restored as whole.
+/// Marks a restored directory as complete.
 pub(crate) fn write_format(dir: &Path) -> io::Result<()> {
     let mut file = File::create(dir.join(FORMAT_DRAFT))?;
     writeln!(file, "{FORMAT_NAME} {FORMAT}")?;
@@ -122,29 +124,29 @@ pub(crate) fn write_format(dir: &Path) -> io::Result<()> {
     finish_format(dir)
 }
 
-/// Says that the new directory is complete.
+/// Marks a new directory as complete.
 pub(crate) fn finish_format(dir: &Path) -> io::Result<()> {
     fs::rename(dir.join(FORMAT_DRAFT), dir.join(FORMAT_FILE))?;
     sync_dir(dir)
 }
 
-/// Free bytes of the disk the directory is on.
+/// Returns the free bytes of the disk that holds the directory.
 pub(crate) fn free_space(dir: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(dir)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Our own handles of what sled writes to.
+/// Our own handles of the files that sled writes to.
 #[derive(Debug)]
 pub(crate) struct Files {
     db: File,
     blobs: PathBuf,
-    /// Open all the time, so that a commit needs no descriptor.
+    /// Kept open, so that a commit needs no new descriptor.
     listing: Mutex<Dir>,
 }
 
 impl Files {
-    /// Opens the handles after sled has opened, and syncs everything it wrote while opening.
+    /// Opens the handles after sled has opened, and syncs everything sled wrote while opening.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         for entry in fs::read_dir(dir)? {
             let entry = entry?;
@@ -153,7 +155,7 @@ impl Files {
             }
         }
         let blobs = dir.join(BLOBS);
-        // A copy of the folder may have left an empty one behind.
+        // A copy of the directory may have left out the empty folder.
         fs::create_dir_all(&blobs)?;
         let files = Self {
             db: File::open(dir.join(DB))?,
@@ -164,7 +166,8 @@ impl Files {
         sync_dir(&files.blobs)?;
         sync_dir(dir)?;
         match fs::canonicalize(dir)?.parent().map(sync_dir) {
-            // A parent that we may not read holds a directory that we did not make.
+            // A parent that this process may not read was not created by it, so its entry needs no
+            // sync.
             Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
             _ => Ok(files),
         }
@@ -172,17 +175,18 @@ impl Files {
 
     /// Syncs every file that sled may have written to.
     ///
-    /// A sync that failed is not tried again: the system may have given up the pages and would call the
-    /// second try good. Only being short of descriptors for a file in `blobs/` is waited out.
+    /// A failed sync is not repeated: the system may have dropped the dirty pages and would report
+    /// success for the second attempt. Only a shortage of descriptors for a file in `blobs/` is
+    /// waited out.
     pub(crate) fn sync(&self) -> io::Result<()> {
         self.sync_blobs()?;
         self.db.sync_all()
     }
 
-    /// Syncs what is in `blobs/`. Rows are kept so small that there should be nothing: looking
+    /// Syncs the files in `blobs/`. Rows are kept so small that there should be none; the check
     /// costs microseconds.
     fn sync_blobs(&self) -> io::Result<()> {
-        // A listing cut short by a panic is begun anew.
+        // A panic can only leave a partly read listing, and it is rewound here.
         let mut listing = self.listing.lock().unwrap_or_else(PoisonError::into_inner);
         listing.rewind();
         let mut found = false;
@@ -195,7 +199,7 @@ impl Files {
             let path = self.blobs.join(OsStr::from_bytes(name));
             match patiently(|| File::open(&path)) {
                 Ok(file) => file.sync_all()?,
-                // sled has replaced it in the meantime.
+                // sled has replaced the file in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }

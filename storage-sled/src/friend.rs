@@ -1,4 +1,4 @@
-//! Friends, and requests that wait for an answer.
+//! Friends, and friend requests that wait for an answer.
 
 use async_trait::async_trait;
 use gimlet_core::id::UserId;
@@ -53,8 +53,8 @@ fn agree(
     let Some(asked) = txn.get::<store::Friend>(&key::request(requester, user))? else {
         return Ok(Agreed::NoRequest);
     };
-    // A request of the user's own goes too: a mutual request is one friendship, and keeps what was
-    // kept with it.
+    // The user's own request is removed as well: mutual requests make one friendship, which keeps
+    // the remarks and the extra data of both requests.
     let own: Option<store::Friend> = txn.get(&key::request(user, requester))?;
     let mut agreed = agreed.clone();
     if let Some(own) = own {

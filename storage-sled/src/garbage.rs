@@ -1,39 +1,42 @@
-//! Frees the pages that commits leave behind, so that the memory of sled stays bounded.
+//! Frees the old page copies that commits leave behind, so that sled's memory stays bounded.
 //!
-//! sled copies a page for every row that it sets. The old copy is freed by `crossbeam-epoch`, in
-//! small steps that run when a thread pins an epoch. A batch pins once, however many rows it sets,
-//! so one commit after the other leaves more behind than those steps free, and memory grows without
-//! bound: 1.5 GiB after 400,000 rows. So the writer frees it itself, after it has answered: then
-//! nobody waits for it.
+//! sled copies a page for every row that it sets. `crossbeam-epoch` frees the old copy in small
+//! steps, which run when a thread pins an epoch. A batch pins once, however many rows it sets, so
+//! back-to-back commits leave more copies than those steps free, and memory grows without bound:
+//! 1.5 GiB after 400,000 rows. The writer therefore runs the steps itself. It does so after it has
+//! answered the commit, so that no caller waits for it.
 //!
-//! sled and this crate must share one collector, so one version of `crossbeam-epoch` must serve both.
-//! With two, this file would free nothing of sled's, and `tests/memory.rs` would fail.
+//! sled and this crate must share one collector, so both must use the same version of
+//! `crossbeam-epoch`. With two versions, this file would free none of sled's pages, and
+//! `tests/memory.rs` would fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::yield_now;
 
-/// Rows whose old pages may wait: few, so that they are still in the processor's cache when they are
-/// freed, and enough that a lone send pays nothing. 1,000 rows leave some 3 MiB.
+/// Rows whose old pages may wait to be freed. Few enough that the pages are still in the
+/// processor's cache when they are freed, and enough that a single send pays nothing. 1,000 rows
+/// leave some 3 MiB.
 const WAITING_ROWS: usize = 1_000;
 
-/// Steps after which the writer goes on although pages wait: a thread that was stopped in the middle
-/// of a read keeps them. The next commits go on where this one ended.
+/// Steps after which the writer continues although pages still wait: a thread that was preempted in
+/// the middle of a read keeps them alive. The next collections free them.
 const MAX_STEPS: usize = 1_000;
 
-/// The old pages of one writer.
+/// Old pages that the writer's commits left behind.
 #[derive(Debug, Default)]
 pub(crate) struct Garbage {
     /// Rows set since the last collection.
     rows: usize,
-    /// Collections that were begun.
+    /// Number of collections started.
     begun: u64,
-    /// The last collection whose pages are freed.
+    /// Number of the last collection whose pages are freed.
     freed: Arc<AtomicU64>,
 }
 
 impl Garbage {
-    /// Notes the rows of a commit that this thread has applied, and frees old pages if enough wait.
+    /// Counts the rows of a commit that this thread has applied, and frees old pages if enough
+    /// wait.
     pub(crate) fn note(&mut self, rows: usize) {
         self.rows += rows;
         if self.rows >= WAITING_ROWS {
@@ -41,20 +44,23 @@ impl Garbage {
         }
     }
 
-    /// Frees what the commits of this thread left behind.
+    /// Frees the pages that the commits of this thread left behind.
     fn collect(&mut self) {
         self.rows = 0;
         self.begun += 1;
-        // Collected in order: when this runs, all that this thread left before it is freed.
+        // Deferred functions of one thread run in order, so when this one runs, every page that
+        // this thread left before it is freed.
         let (freed, number) = (Arc::clone(&self.freed), self.begun);
         crossbeam_epoch::pin().defer(move || freed.fetch_max(number, Ordering::Relaxed));
         for step in 0..MAX_STEPS {
-            // Seals this thread's bag, tries to advance the epoch, and frees up to eight bags of 64.
+            // Seals this thread's bag, tries to advance the epoch, and frees up to eight bags of
+            // 64.
             crossbeam_epoch::pin().flush();
             if self.freed.load(Ordering::Relaxed) >= self.begun {
                 return;
             }
-            // Two steps advance the epoch; after that, a thread that reads may hold it up.
+            // Two steps advance the epoch. After that only a reading thread can delay it, so let it
+            // run.
             if step > 2 {
                 yield_now();
             }
@@ -68,11 +74,11 @@ mod tests {
 
     use super::*;
 
-    /// Leaves something to free, and goes on as commits do until it is freed.
+    /// Leaves pages to free, and keeps committing until they are freed.
     fn commit_until_freed(garbage: &mut Garbage) {
         garbage.note(WAITING_ROWS);
         let begun = garbage.begun;
-        // Other tests of this process read, too, and may be stopped while they do.
+        // Other tests of this process read as well and may be preempted while they do.
         while garbage.freed.load(Ordering::Relaxed) < begun {
             garbage.note(WAITING_ROWS);
         }

@@ -1,10 +1,11 @@
-//! A gate before the flush, for tests: it holds a commit that readers must not see yet.
+//! A gate in front of the flush, for tests: it keeps a commit applied but not durable, so that a
+//! test can check that readers do not see it yet.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// Holds the writer before it makes a commit durable.
+/// Stops the writer before it makes a commit durable.
 #[derive(Clone, Debug, Default)]
 pub struct FlushGate {
     inner: Arc<Inner>,
@@ -28,7 +29,7 @@ impl Default for Inner {
 }
 
 impl FlushGate {
-    /// Closes the gate: from now on nothing becomes durable.
+    /// Closes the gate: from now on no commit becomes durable.
     pub fn hold(&self) {
         *self.lock() = true;
     }
@@ -39,14 +40,14 @@ impl FlushGate {
         self.inner.released.notify_all();
     }
 
-    /// Returns when a commit stands at the closed gate: applied, not durable.
+    /// Returns when a commit waits at the closed gate: applied, but not durable.
     pub async fn reached(&self) {
         let mut standing = self.inner.standing.subscribe();
-        // An error says that the sender is gone, which `self` holds.
+        // The only error is a dropped sender, and `self` holds the sender.
         let _ = standing.wait_for(|it| *it).await;
     }
 
-    /// Waits while the gate is closed. Only the writer's thread stands here.
+    /// Blocks while the gate is closed. Only the writer's thread calls this.
     pub(crate) fn pass(&self) {
         let mut held = self.lock();
         if !*held {
@@ -60,7 +61,7 @@ impl FlushGate {
         self.inner.standing.send_replace(false);
     }
 
-    // A flag cannot be left half-changed, so a poisoned lock is as good as any.
+    // A bool is never half-written, so the value behind a poisoned lock is valid.
     fn lock(&self) -> MutexGuard<'_, bool> {
         let held = self.inner.held.lock();
         held.unwrap_or_else(PoisonError::into_inner)

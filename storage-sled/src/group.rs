@@ -73,7 +73,7 @@ fn create(txn: &mut Txn<'_>, new: &NewGroup) -> Result<(), Fault> {
     txn.put(&key::group(new.id), &row)
 }
 
-/// Makes a change that was planned on the present roster.
+/// Makes a change that was planned with the current roster.
 fn apply(
     txn: &mut Txn<'_>,
     id: GroupId,
@@ -133,6 +133,8 @@ fn update(
     pushes: &[Append],
     at: Timestamp,
 ) -> Result<Changed, Fault> {
+    // Compared and raised in one transaction: of two changes planned with one version only the
+    // first one is made.
     let Some(mut row) = row(&txn.rows(), id)?.filter(|it| it.version == expected.0) else {
         return Ok(Changed::Stale);
     };
@@ -216,7 +218,8 @@ impl GroupStore for Store {
             let behind = behind.as_ref().map(<[u8; 17]>::as_slice);
             let groups = rows.scan(&key::groups_of(user), behind).map(|found| {
                 let id = record::key_group(&found?.0)?;
-                let row = row(rows, id)?.ok_or(Fault::Corrupt("a member of no group"))?;
+                let row =
+                    row(rows, id)?.ok_or(Fault::Corrupt("a member's group does not exist"))?;
                 Ok(group(id, row))
             });
             page(groups, limit)

@@ -1,12 +1,14 @@
-//! What is remembered of where inboxes stand in the tree, so that neither a send to a busy inbox nor
-//! a page of a long one looks for its end.
+//! Cache of the heads as they stand in the tree, so that neither a send to a busy inbox nor a page
+//! of a long one has to search for the last entry.
 //!
-//! It says what the tree says: the writer sets it where it changes the tree, under the lock that
-//! keeps readers out; whoever else notes what the tree has does so under a lock that keeps the tree
-//! as it is, or is the writer.
+//! The cache always agrees with the tree. The writer updates it together with the tree, under the
+//! lock that excludes readers. Only the writer, or a reader that holds this lock for reading, adds
+//! a head that it found in the tree, so the tree cannot change between the look-up and the
+//! insertion.
 //!
-//! Bounded: two generations of one size. What is asked for or set goes to the younger one; when
-//! that is full it becomes the older one, and what was not asked for meanwhile is forgotten.
+//! The size is bounded by two generations. A head that is read or set goes to the young one. When
+//! that is full it becomes the old one, and the heads that are left in the previous old one are
+//! dropped.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,10 +19,10 @@ use gimlet_core::store::Head;
 /// Inboxes of one generation; both together take some 8 MiB at most.
 const GENERATION: usize = 1 << 16;
 
-/// Where inboxes stand in the tree.
+/// Cache of the heads as they stand in the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    // A std mutex, held for a look-up; nothing else is locked under it.
+    // A std mutex, held for one look-up; no other lock is taken under it.
     generations: Mutex<Generations>,
 }
 
@@ -31,12 +33,12 @@ struct Generations {
 }
 
 impl Heads {
-    /// Where this inbox stands, if that is remembered.
+    /// Returns the head of this inbox, if it is cached.
     pub(crate) fn get(&self, user: UserId) -> Option<Head> {
         self.lock().get(user)
     }
 
-    /// Notes where these inboxes stand.
+    /// Caches the heads of these inboxes.
     pub(crate) fn set(&self, heads: impl IntoIterator<Item = (UserId, Head)>) {
         let mut generations = self.lock();
         for (user, head) in heads {
@@ -45,7 +47,8 @@ impl Heads {
     }
 
     fn lock(&self) -> MutexGuard<'_, Generations> {
-        // A panic leaves a head unnoted, which is nothing wrong: it is read from the tree.
+        // After a panic a head may be missing from the cache, which is harmless: it is read from
+        // the tree.
         self.generations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

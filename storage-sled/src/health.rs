@@ -1,5 +1,5 @@
-//! Whether the storage still works. The server watches it: a storage that failed must not be used
-//! again, so the process ends and its supervisor starts it anew.
+//! State of the storage: working, failed or closed. The server watches it. A failed storage must
+//! not be used again, so the process ends and its supervisor restarts it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ struct State {
     closed: bool,
 }
 
-/// The state of an opened directory; cheap to clone, and outlives it.
+/// The state of an opened directory. It is cheap to clone and outlives the directory.
 #[derive(Clone, Debug)]
 pub struct Health {
     state: Arc<watch::Sender<State>>,
@@ -24,15 +24,16 @@ impl Health {
         }
     }
 
-    /// Why the storage failed, or `None` while it works. From then on every call is refused as
-    /// unavailable.
+    /// Returns the reason the storage failed, or `None` while it works. After a failure every call
+    /// is refused as unavailable.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let state = self.state.borrow();
         state.failure.as_deref().map(str::to_owned)
     }
 
-    /// Returns when the storage has failed, with the reason: end the process then.
+    /// Returns when the storage has failed, with the reason. The caller should end the process
+    /// then.
     pub async fn failed(&self) -> String {
         let mut state = self.state.subscribe();
         let failed = state.wait_for(|it| it.failure.is_some()).await;
@@ -40,15 +41,15 @@ impl Health {
         reason.as_deref().unwrap_or("closed").to_owned()
     }
 
-    /// Returns when every handle is gone, what was accepted is on disk, and the directory may be
-    /// opened again.
+    /// Returns when every handle is dropped, every accepted change is on disk, and the directory
+    /// may be opened again.
     pub async fn closed(&self) {
         let mut state = self.state.subscribe();
-        // An error says that the sender is gone, which `self` holds.
+        // The only error is a dropped sender, and `self` holds the sender.
         let _ = state.wait_for(|it| it.closed).await;
     }
 
-    /// Notes the first failure and logs it.
+    /// Records the first failure and logs it.
     pub(crate) fn fail(&self, reason: &str) {
         let first = self.state.send_if_modified(|it| {
             let first = it.failure.is_none();

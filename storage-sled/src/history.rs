@@ -1,5 +1,5 @@
-//! Whether a directory holds everything that it answered: the database, as far as it makes sense,
-//! compared with the stamp beside it.
+//! Checks that a directory holds everything that it answered: compares the valid part of the
+//! database with the stamp beside it.
 
 use std::path::Path;
 
@@ -14,21 +14,21 @@ use crate::rows::{Layer, Rows};
 use crate::stamp::Mark;
 use crate::{key, log, snapshot};
 
-/// What the log lacks of what was answered.
+/// Answered commits that the log lacks.
 #[derive(Debug)]
 pub(crate) struct Gap {
-    /// The last commit before the end.
+    /// The last commit before the end of the valid part.
     found: u64,
     /// The last commit that was answered.
     answered: u64,
-    /// The byte where the log ends.
+    /// The byte where the valid part ends.
     end: u64,
-    /// The LSN where it may be cut, if what is before is whole.
+    /// The LSN where the log may be cut; `None` if the part before it may be incomplete.
     safe: Option<u64>,
 }
 
 impl Gap {
-    /// Why the directory is refused.
+    /// Returns the error that refuses the directory.
     pub(crate) fn refusal(&self, dir: &Path) -> OpenError {
         let Self {
             found,
@@ -45,14 +45,15 @@ impl Gap {
             None => OpenError::Damaged {
                 dir: dir.into(),
                 what: format!(
-                    "its database makes no sense from byte {end} on, behind commit {found}, and commit \
+                    "its database cannot be read from byte {end} on: it ends at commit {found}, and commit \
                      {answered} was answered"
                 ),
             },
         }
     }
 
-    /// Goes on without what is lost, where that is possible.
+    /// Cuts off the invalid rest of the log, and returns the loss for the log line. Fails if the
+    /// part before it may be incomplete.
     pub(crate) fn accept(self, dir: &Path) -> Result<OpenError, OpenError> {
         let refusal = self.refusal(dir);
         let Some(safe) = self.safe else {
@@ -63,7 +64,7 @@ impl Gap {
     }
 }
 
-/// Compares the log, as far as it makes sense, with what was answered.
+/// Compares the valid part of the log with the stamp.
 pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
     let io = |source| unusable(dir, source);
     let from = snapshot::lsn(dir).map_err(io)?;
@@ -72,7 +73,8 @@ pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
     if found >= mark.answered {
         return Ok(None);
     }
-    // Below what sled has relied on, pages may be gone whose copies stood behind the end.
+    // Below the LSN that sled has relied on, it may have reused the space of pages whose newer
+    // copies stood behind the end. Then the part before the end is incomplete.
     let safe = (extent.safe >= extent.stable.max(from)).then_some(extent.safe);
     Ok(Some(Gap {
         found,
@@ -82,7 +84,7 @@ pub(crate) fn gap(dir: &Path, mark: Mark) -> Result<Option<Gap>, OpenError> {
     }))
 }
 
-/// Compares what sled has opened with what was answered.
+/// Compares the tree that sled has opened with the stamp.
 pub(crate) fn lost_in_tree(dir: &Path, mark: Option<Mark>, found: u64) -> Option<OpenError> {
     let answered = mark.map_or(0, |mark| mark.answered);
     (found < answered).then(|| OpenError::Lost {
@@ -92,8 +94,8 @@ pub(crate) fn lost_in_tree(dir: &Path, mark: Option<Mark>, found: u64) -> Option
     })
 }
 
-/// The number of the last commit in the tree; 0 if none has a number, as in a directory of an earlier
-/// version, or of another stamp.
+/// Returns the number of the last commit in the tree; 0 if no commit has a number, as in a
+/// directory of an earlier version, or of another stamp.
 pub(crate) fn commits(db: &Db, dir: &Path, mark: Option<Mark>) -> Result<u64, OpenError> {
     let none = Layer::new();
     let row = Rows::new(db, &none).raw(key::COMMIT);
@@ -104,7 +106,7 @@ pub(crate) fn commits(db: &Db, dir: &Path, mark: Option<Mark>) -> Result<u64, Op
         .unwrap_or(0))
 }
 
-/// Draws a new epoch. The flush that follows an opening makes it durable.
+/// Sets a new epoch. The flush that follows an opening makes it durable.
 pub(crate) fn renew(db: &Db, dir: &Path, meta: &mut Meta) -> Result<(), OpenError> {
     meta.epoch = Epoch::draw().0;
     let row = crate::rows::whole(meta);

@@ -23,13 +23,14 @@ use crate::txn::Txn;
 use crate::writer::Weight;
 use crate::{expiry, job, key, record};
 
-/// Entries removed, or keys forgotten, in one command, so that senders come between.
+/// Entries or keys removed in one command. A long removal takes several commands, so that sends run
+/// in between.
 const SLICE: usize = 500;
 
-/// Entries of a page that room is made for at once.
+/// Entries for which a page allocates at once.
 const PAGE: usize = 64;
 
-/// Bytes that the rows of a page share a block of memory for; a page takes as many as it needs.
+/// Bytes of the memory blocks that the rows of a page share; a page allocates as many as it needs.
 const BLOCK: usize = 8 << 10;
 
 #[async_trait]
@@ -78,7 +79,7 @@ impl InboxStore for Store {
             Ok(())
         };
         self.with("inbox.sweep", restore).await?;
-        // Messages stored once go with their last entry; only keys need forgetting.
+        // Messages stored once are removed with their last entry, so only keys need a sweep.
         let mut swept = 0;
         while swept < max {
             let slice = SLICE.min(max - swept);
@@ -93,12 +94,16 @@ impl InboxStore for Store {
     }
 }
 
-/// A page of an inbox, up to its durable head.
+/// Reads a page of an inbox, up to its durable head.
+///
+/// The head is read as a durable state. The entries are then read without the lock, because entries
+/// up to a durable head do not change; only a trim removes them. If a trim ran in between, an entry
+/// is missing, and both are read again under the lock.
 fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<InboxSlice, Fault> {
     let at = shared.durable(|rows| head(rows, &shared.heads, user))?;
     match shared.settled(|rows| page(rows, user, at, seq, limit))? {
         Some(page) => Ok(page),
-        // A trim went by: read the head and the entries in one durable state.
+        // A trim ran in between: read the head and the entries in one durable state.
         None => shared.durable(|rows| {
             let at = head(rows, &shared.heads, user)?;
             page(rows, user, at, seq, limit)?.ok_or(Fault::Corrupt("an inbox has a hole"))
@@ -106,7 +111,7 @@ fn after(shared: &Shared, user: UserId, seq: Seq, limit: PageLimit) -> Result<In
     }
 }
 
-/// The entries above `seq`, or `None` if one is not there.
+/// Reads the entries above `seq`. Returns `None` if one is missing.
 fn page(
     rows: &Rows<'_>,
     user: UserId,
@@ -146,7 +151,7 @@ fn page(
     Ok(None)
 }
 
-/// The message of an entry, or `None` if it is gone with its last entry.
+/// Returns the message of an entry, or `None` if it was removed with its last entry.
 pub(crate) fn message(
     rows: &Rows<'_>,
     name: &[u8],
@@ -158,7 +163,7 @@ pub(crate) fn message(
             Ok(Some(Arc::new(gimlet_record::decode_shared(&message)?)))
         }
         Some(entry::Body::Stored(body)) => match rows.message(&key::body(body)) {
-            // Its pieces go while it is read.
+            // A trim removes the further rows of the message while it is read.
             Err(Fault::Corrupt(_)) => Ok(None),
             found => found,
         },
@@ -166,7 +171,7 @@ pub(crate) fn message(
     }
 }
 
-/// Removes a slice of the oldest entries; returns whether that was all.
+/// Removes a slice of the oldest entries. Returns true if none is left to remove.
 fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
     let mut at = txn.head(user)?;
     let upto = upto.min(at.head);
@@ -191,7 +196,8 @@ fn trim(txn: &mut Txn<'_>, user: UserId, upto: Seq) -> Result<bool, Fault> {
     Ok(to == upto)
 }
 
-/// Counts one entry less for a message stored once; the last one takes it along.
+/// Decrements the number of entries that refer to a message stored once, and removes the message
+/// with the last one.
 fn release(txn: &mut Txn<'_>, body: u64) -> Result<(), Fault> {
     let name = key::body_refs(body);
     let mut row: store::BodyRefs = txn.get(&name)?.unwrap_or_default();

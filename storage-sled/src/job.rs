@@ -1,7 +1,7 @@
 //! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
 //!
-//! Jobs are numbered over all groups, so the first open one is the oldest. A part's entries and the
-//! job's progress are one transaction.
+//! Jobs are numbered across all groups, so the first open one is the oldest. The entries of a part
+//! and the job's progress are written in one transaction.
 
 use gimlet_core::id::{GroupId, UserId};
 use gimlet_core::limits::PART;
@@ -15,10 +15,10 @@ use crate::seq::Counter;
 use crate::txn::Txn;
 use crate::{key, record};
 
-/// Recipients in a row: 500 of 8 bytes are below the size of a row.
+/// Recipients in a row: 500 of 8 bytes fit one row.
 const CHUNK: usize = 500;
 
-/// The group's oldest open job.
+/// Returns the group's oldest open job.
 fn oldest(rows: &Rows<'_>, group: GroupId) -> Result<Option<u64>, Fault> {
     match rows.scan(&key::open_jobs(group), None).next() {
         Some(row) => record::key_number(&row?.0).map(Some),
@@ -26,12 +26,12 @@ fn oldest(rows: &Rows<'_>, group: GroupId) -> Result<Option<u64>, Fault> {
     }
 }
 
-/// Whether the group has an open job.
+/// Returns true if the group has an open job.
 pub(crate) fn is_open(txn: &Txn<'_>, group: GroupId) -> Result<bool, Fault> {
     Ok(oldest(&txn.rows(), group)?.is_some())
 }
 
-/// Opens a job behind the group's others. The first recipient's entry is made by the caller.
+/// Opens a job behind the group's others. The caller makes the first recipient's entry.
 pub(crate) fn open(
     txn: &mut Txn<'_>,
     group: GroupId,
@@ -55,7 +55,7 @@ pub(crate) fn open(
     Ok(())
 }
 
-/// Claims the oldest open job of the group, or of any.
+/// Claims the oldest open job of the group, or of any group.
 pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<JobLease>, Fault> {
     let found = match group {
         Some(group) => oldest(&txn.rows(), group)?,
@@ -70,6 +70,7 @@ pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<
     let mut row: store::Job = txn
         .get(&key::job(job))?
         .ok_or(Fault::Corrupt("an open job has no record"))?;
+    // Ends the lease of an earlier worker: its next part finds another generation.
     row.generation += 1;
     txn.put(&key::job(job), &row)?;
     Ok(Some(JobLease {
@@ -79,7 +80,7 @@ pub(crate) fn claim(txn: &mut Txn<'_>, group: Option<GroupId>) -> Result<Option<
     }))
 }
 
-/// Makes the next part of a job's entries.
+/// Makes the entries of the next part of a job.
 pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fault> {
     let Some(mut row) = txn.get::<store::Job>(&key::job(lease.job))? else {
         return Ok(JobPart::Lost);
@@ -107,7 +108,7 @@ pub(crate) fn advance(txn: &mut Txn<'_>, lease: &JobLease) -> Result<JobPart, Fa
     })
 }
 
-/// The recipients of the next part.
+/// Returns the recipients of the next part.
 fn next(rows: &Rows<'_>, job: u64, row: &store::Job) -> Result<Vec<UserId>, Fault> {
     let far = |_| Fault::Corrupt("a job's progress is out of range");
     let from = usize::try_from(row.done).map_err(far)?;

@@ -1,45 +1,46 @@
-//! The layout of the one tree: every key is a prefix byte and big-endian numbers of fixed width
-//! (texts stand last), so that sled's order is the order of the numbers. Only this file spells keys.
+//! Layout of the one tree: every key is a prefix byte and big-endian numbers of fixed width, with
+//! texts last, so that sled orders keys as their numbers. Keys are built only in this file.
 //!
 //! | prefix | key after it | value | read by |
 //! |---|---|---|---|
 //! | `A` | user | `Account` | all |
 //! | `B` | body | `Message`, stored once for many entries | all; immutable |
-//! | `C` | scope (1 byte) | `Number`: the last one given out | writer |
+//! | `C` | scope (1 byte) | `Number`: the last one reserved | writer |
 //! | `D` | device | `Device` | all |
 //! | `E` | user, seq | `Entry` | all, up to the durable head; immutable |
-//! | `F` | user, friend | `Friend`: they are friends | all |
+//! | `F` | user, friend | `Friend`: a friendship | all |
 //! | `G` | group | `Group` | all |
-//! | `H` | user | `Number`: the floor, where retention has removed entries | all |
+//! | `H` | user | `Number`: the floor, up to which retention has removed entries | all |
 //! | `J` | job | `Job` | writer |
 //! | `K` | key of a send (text) | `Key` | writer |
 //! | `L` | job, chunk (4 bytes) | `Recipients` | writer |
 //! | `M` | group, user | `Member` | all |
-//! | `N` | first 64 bytes of the nickname, user | nothing | all |
-//! | `O` | group, job | nothing: the open jobs of a group | writer |
+//! | `N` | first 64 bytes of the nickname, user | empty | all |
+//! | `O` | group, job | empty: an open job of the group | writer |
 //! | `P` | phone number (text) | `Number`: the user | all |
 //! | `Q` | user, asked user | `Friend`: a request not yet answered | writer |
 //! | `R` | body | `BodyRefs` | writer |
 //! | `S` | user, device | `Number`: the device's ack | all |
-//! | `T` | device, user; of earlier versions device alone | `Token` | all |
-//! | `U` | user, group | nothing: the groups of a user | all |
+//! | `T` | device, user; in earlier versions the device alone | `Token` | all |
+//! | `U` | user, group | empty: a group of the user | all |
 //! | `V` | – | `Meta` | all |
 //! | `W` | – | the number of the last commit (`stamp`) | opening |
 //! | `X` | expiry (ms), number | `Expiring`: the keys of sends that expire then | writer |
-//! | `Z` | a key of the above, piece (4 bytes) | the rest of a value longer than one row | as that key |
+//! | `Z` | a key of the above, chunk (4 bytes) | the rest of a value longer than one row | as that key |
 //!
-//! Every number has eight bytes unless the table says otherwise. "Read by all" means: a reader must
-//! see the durable value, so the writer keeps the former one at hand until the new one is durable.
+//! Every number has eight bytes unless the table says otherwise. "Read by all" means that a reader
+//! must see the durable value: the writer keeps the shadowed value in memory until the new one is
+//! durable.
 
 use gimlet_core::id::{DeviceId, GroupId, UserId};
 use gimlet_core::seq::Seq;
 
-/// Bytes of a nickname that its index holds.
+/// Bytes of a nickname that its index row holds.
 pub(crate) const NICKNAME: usize = 64;
 
-/// A key of one number.
+/// A key with one number.
 pub(crate) type One = [u8; 9];
-/// A key of two numbers.
+/// A key with two numbers.
 pub(crate) type Two = [u8; 17];
 
 fn one(prefix: u8, a: u64) -> One {
@@ -66,7 +67,7 @@ fn text(prefix: u8, text: &[u8]) -> Vec<u8> {
     key
 }
 
-/// The last key that is `prefix` and a number.
+/// Returns the last possible key that consists of `prefix` and a number.
 pub(crate) fn last_of(prefix: &One) -> Two {
     let mut key = [u8::MAX; 17];
     for (to, from) in key.iter_mut().zip(prefix) {
@@ -75,123 +76,123 @@ pub(crate) fn last_of(prefix: &One) -> Two {
     key
 }
 
-/// The number that a key ends with.
+/// Returns the number at the end of a key.
 pub(crate) fn last_number(key: &[u8]) -> Option<u64> {
     key.last_chunk::<8>().map(|raw| u64::from_be_bytes(*raw))
 }
 
-/// Every prefix of the table above, ascending: what else is found is not ours.
+/// Every prefix of the table above, ascending. Any other prefix was not written by gimlet.
 pub(crate) const PREFIXES: &[u8] = b"ABCDEFGHJKLMNOPQRSTUVWXZ";
 
-/// The only `Meta`.
+/// Key of the only `Meta` record.
 pub(crate) const META: &[u8] = b"V";
 
-/// The number of the last commit: every commit sets it.
+/// Key of the number of the last commit, which every commit sets.
 pub(crate) const COMMIT: &[u8] = b"W";
 
-/// A user's account.
+/// Key of a user's account.
 pub(crate) fn account(user: UserId) -> One {
     one(b'A', user.get())
 }
 
-/// The user behind a phone number.
+/// Key of the user that owns a phone number.
 pub(crate) fn phone(phone: &str) -> Vec<u8> {
     text(b'P', phone.as_bytes())
 }
 
-/// What all index rows of nicknames that begin so have in common.
+/// Returns the common prefix of all index rows of nicknames that begin with this text.
 pub(crate) fn nickname_prefix(begin: &str) -> Vec<u8> {
     let cut = begin.as_bytes();
     text(b'N', cut.get(..NICKNAME).unwrap_or(cut))
 }
 
-/// The index row of a user's nickname.
+/// Key of the index row of a user's nickname.
 pub(crate) fn nickname(name: &str, user: UserId) -> Vec<u8> {
     let mut key = nickname_prefix(name);
     key.extend_from_slice(&user.get().to_be_bytes());
     key
 }
 
-/// A user's token on a device.
+/// Key of a user's token on a device.
 pub(crate) fn token(device: DeviceId, user: UserId) -> Two {
     two(b'T', device.get(), user.get())
 }
 
-/// What the tokens on a device begin with. The row of exactly this key is a token that a version
-/// wrote which kept one for each device.
+/// Prefix of the tokens on a device. The row with exactly this key is a token of an earlier
+/// version, which kept one token for each device.
 pub(crate) fn tokens(device: DeviceId) -> One {
     one(b'T', device.get())
 }
 
-/// A device.
+/// Key of a device.
 pub(crate) fn device(device: DeviceId) -> One {
     one(b'D', device.get())
 }
 
-/// What a device has acked of a user's inbox.
+/// Key of the ack of a device in a user's inbox.
 pub(crate) fn ack(user: UserId, device: DeviceId) -> Two {
     two(b'S', user.get(), device.get())
 }
 
-/// The acks of all devices of a user.
+/// Prefix of the acks of all devices of a user.
 pub(crate) fn acks(user: UserId) -> One {
     one(b'S', user.get())
 }
 
-/// The floor of an inbox.
+/// Key of the floor of an inbox.
 pub(crate) fn floor(user: UserId) -> One {
     one(b'H', user.get())
 }
 
-/// An entry of an inbox.
+/// Key of an inbox entry.
 pub(crate) fn entry(user: UserId, seq: Seq) -> Two {
     two(b'E', user.get(), seq.get())
 }
 
-/// All entries of an inbox.
+/// Prefix of all entries of an inbox.
 pub(crate) fn entries(user: UserId) -> One {
     one(b'E', user.get())
 }
 
-/// A message that is stored once.
+/// Key of a message that is stored once for many entries.
 pub(crate) fn body(body: u64) -> One {
     one(b'B', body)
 }
 
-/// Who still needs such a message.
+/// Key of the number of entries that refer to such a message.
 pub(crate) fn body_refs(body: u64) -> One {
     one(b'R', body)
 }
 
-/// A counter.
+/// Key of a counter.
 pub(crate) const fn counter(scope: u8) -> [u8; 2] {
     [b'C', scope]
 }
 
-/// What a key of a send stands for.
+/// Key of the idempotency record of a send.
 pub(crate) fn send_key(id: &[u8]) -> Vec<u8> {
     text(b'K', id)
 }
 
-/// One of the lists of keys that expire in this millisecond.
+/// Key of one of the lists of send keys that expire in this millisecond.
 pub(crate) fn expiry(expires_ms: i64, number: u64) -> Two {
     two(b'X', u64::try_from(expires_ms).unwrap_or(0), number)
 }
 
-/// All expiries.
+/// Prefix of all expiry lists.
 pub(crate) const EXPIRIES: &[u8] = b"X";
 
-/// Where the expiries of one millisecond begin.
+/// Prefix of the expiry lists of one millisecond.
 pub(crate) fn expiries(expires_ms: i64) -> One {
     one(b'X', u64::try_from(expires_ms).unwrap_or(0))
 }
 
-/// A fan-out job.
+/// Key of a fan-out job.
 pub(crate) fn job(job: u64) -> One {
     one(b'J', job)
 }
 
-/// A piece of a job's recipients.
+/// Key of a chunk of a job's recipients.
 pub(crate) fn recipients(job: u64, chunk: u32) -> [u8; 13] {
     let mut key = [b'L'; 13];
     let numbers = job.to_be_bytes().into_iter().chain(chunk.to_be_bytes());
@@ -201,60 +202,60 @@ pub(crate) fn recipients(job: u64, chunk: u32) -> [u8; 13] {
     key
 }
 
-/// An open job of a group.
+/// Key of an open job of a group.
 pub(crate) fn open_job(group: GroupId, job: u64) -> Two {
     two(b'O', group.get(), job)
 }
 
-/// The open jobs of a group.
+/// Prefix of the open jobs of a group.
 pub(crate) fn open_jobs(group: GroupId) -> One {
     one(b'O', group.get())
 }
 
-/// All jobs.
+/// Prefix of all jobs.
 pub(crate) const JOBS: &[u8] = b"J";
 
-/// A group.
+/// Key of a group.
 pub(crate) fn group(group: GroupId) -> One {
     one(b'G', group.get())
 }
 
-/// A member of a group.
+/// Key of a member of a group.
 pub(crate) fn member(group: GroupId, user: UserId) -> Two {
     two(b'M', group.get(), user.get())
 }
 
-/// The members of a group.
+/// Prefix of the members of a group.
 pub(crate) fn members(group: GroupId) -> One {
     one(b'M', group.get())
 }
 
-/// A group of a user.
+/// Key of a group of a user.
 pub(crate) fn group_of(user: UserId, group: GroupId) -> Two {
     two(b'U', user.get(), group.get())
 }
 
-/// The groups of a user.
+/// Prefix of the groups of a user.
 pub(crate) fn groups_of(user: UserId) -> One {
     one(b'U', user.get())
 }
 
-/// A friend of a user.
+/// Key of a friend of a user.
 pub(crate) fn friend(user: UserId, friend: UserId) -> Two {
     two(b'F', user.get(), friend.get())
 }
 
-/// The friends of a user.
+/// Prefix of the friends of a user.
 pub(crate) fn friends(user: UserId) -> One {
     one(b'F', user.get())
 }
 
-/// A user's unanswered request.
+/// Key of a user's unanswered friend request.
 pub(crate) fn request(user: UserId, asked: UserId) -> Two {
     two(b'Q', user.get(), asked.get())
 }
 
-/// A further piece of a long value.
+/// Key of a further row of a long value.
 pub(crate) fn piece(of: &[u8], piece: u32) -> Vec<u8> {
     let mut key = Vec::with_capacity(of.len() + 5);
     key.push(b'Z');
@@ -263,10 +264,10 @@ pub(crate) fn piece(of: &[u8], piece: u32) -> Vec<u8> {
     key
 }
 
-/// Whether readers must see the former value of this row until the new one is durable.
+/// Returns true if readers must see the shadowed value of this row until the new one is durable.
 ///
-/// Entries and messages are only ever added above what readers look at, so just their removal
-/// counts; the rest of the table is read by the writer alone.
+/// Entries and messages are only added above the durable head, which readers do not pass, so for
+/// them only a removal counts. The remaining rows are read by the writer alone.
 pub(crate) fn shows(key: &[u8], removed: bool) -> bool {
     match key.first() {
         Some(b'Z') => key.get(1..).is_some_and(|of| shows(of, removed)),
@@ -276,7 +277,8 @@ pub(crate) fn shows(key: &[u8], removed: bool) -> bool {
     }
 }
 
-/// Whether values under this key may be longer than a row and are written over by other ones.
+/// Returns true if values under this key may be longer than one row and may be overwritten by
+/// shorter ones.
 pub(crate) fn may_shrink(key: &[u8]) -> bool {
     key.first().is_some_and(|prefix| b"ADFGMQ".contains(prefix))
 }

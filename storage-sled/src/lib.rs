@@ -1,47 +1,49 @@
 //! gimlet's embedded storage: one process, one directory, nothing to install.
 //!
-//! Serves a single node. Everything that lasts is in one [sled](https://docs.rs/sled) tree; rooms
-//! and routes, which live as long as the process, are core's in-memory ones.
+//! Serves a single node. All durable data is in one [sled](https://docs.rs/sled) tree. Rooms and
+//! routes live only as long as the process, so they use the in-memory stores of `gimlet-core`.
 //!
 //! # What "stored" means
 //!
-//! | [`Durability`] | an answered change survives | by |
+//! | [`Durability`] | an answered change survives | mechanism |
 //! |---|---|---|
 //! | `Power` (default) | a killed process and a loss of power | sled's flush, then `fsync` of every file sled wrote to |
 //! | `Process` | a killed process | sled's flush: everything is in the operating system's hands |
 //!
-//! `Power` reaches as far as `fsync` does: a drive that lies about it, or a disk that is lost, is
-//! beyond it, and it was not tried with a real power cut. For more than one disk use the cluster
-//! storage. Whatever the setting, readers see a change only when it is durable.
+//! `Power` guarantees as much as `fsync` does: it does not cover a drive that ignores `fsync` or a
+//! disk that is lost, and it has not been tested with a real power cut. Use the cluster storage to
+//! keep data on more than one disk. With either setting, readers see a change only after it is
+//! durable.
 //!
-//! # What to know
+//! # Operational limits
 //!
-//! - **One process, one directory.** A lock file says so; a second process is refused.
+//! - **One process, one directory.** A lock file enforces this; a second process is refused.
 //! - **Space.** sled takes several times the size of the data (about seven times was measured for
 //!   small messages) and does not give it back. Data is refused as full while less than
 //!   [`Config::min_free`] is free; reads go on.
-//! - **Memory.** Up to ten times [`Config::cache_bytes`], some 60 MiB for commits under way (`garbage`),
-//!   and 25 to 35 bytes for each stored row. `--example memory` measures it.
-//! - **Failures.** After an error of the disk nothing is accepted any more, and
-//!   [`Health::failed`] returns: end the process and start it anew. What was answered is there.
+//! - **Memory.** Up to ten times [`Config::cache_bytes`], some 60 MiB for commits in progress
+//!   (`garbage`), and 25 to 35 bytes for each stored row. `--example memory` measures it.
+//! - **Failures.** After a disk error the storage refuses every call, and [`Health::failed`]
+//!   returns: end the process and restart it. Every answered change is still there.
 //!
-//! # How it is tried
+//! # How it is tested
 //!
 //! `cargo run --release -p gimlet-storage-sled --example kill -- --kills 300` kills a writing
 //! process 300 times (one in three within 300 ms of a start, some with the flush held, bodies up to
-//! 60 KiB) and compares what is left with what it had answered and shown. Its result on the
-//! reference machine: 42,148 answered sends, none lost, nothing shown too early, every reopen
-//! worked. `tests/syncs.rs` reads a trace of the system calls: at every answer each file that was
-//! written is synced. `--example rate` prints how fast it is.
+//! 60 KiB) and compares the directory with everything that the process had answered and shown. Its
+//! result on the reference machine: 42,148 answered sends, none lost, nothing shown too early,
+//! every reopen worked. `tests/syncs.rs` reads a trace of the system calls and checks that every
+//! written file is synced at every answer. `--example rate` prints the throughput.
 //!
 //! # How it works
 //!
-//! One thread owns all changes (`writer`): it takes what waits, applies it as one atomic batch,
-//! makes it durable once and answers everybody. Reads run on a few threads of their own (`readers`)
-//! and see one durable state (`shared`). Where an inbox stands is not a row but the place of its last entry
-//! (`seq`, `heads`). The keys are in `key`, the records in `gimlet.store.v1`.
+//! One thread owns all changes (`writer`): it takes all waiting commands, applies them as one
+//! atomic batch, makes the batch durable once and answers all callers. Reads run on a small pool of
+//! threads (`readers`) and see one durable state (`shared`). The head of an inbox is not stored in
+//! a row of its own; it is the seq of the last entry (`seq`, `heads`). The keys are in `key`, the
+//! records in `gimlet.store.v1`.
 //!
-//! This crate knows `gimlet-core`'s seams and its own records; no socket, no service.
+//! This crate depends on `gimlet-core`'s seams and its own records, and on no socket or service.
 
 mod account;
 mod append;

@@ -1,15 +1,15 @@
-//! Reads sled's log before sled does, to find out how far it makes sense.
+//! Reads sled's log before sled does, to find out how much of it is valid.
 //!
-//! At an opening sled stops at the first message that makes no sense, or skips the rest of its segment,
-//! without a word: rightly, because a process that was killed leaves such an end behind. So a bit that
-//! flipped looks to it like the end of the log, and what was answered is gone and its numbers are given
-//! out again. Each commit therefore sets a row ([`key::COMMIT`](crate::key::COMMIT)) with its number, and
-//! this file finds the last number that stands before the first message that makes no sense. The caller
-//! compares it with the last one that was answered (`stamp`).
+//! When sled opens, it stops at the first invalid message, or skips the rest of its segment,
+//! without an error. It has to: a killed process leaves such an end behind. But then a flipped bit
+//! looks like the end of the log as well: answered changes are gone, and their numbers are given
+//! out again. Each commit therefore sets a row ([`key::COMMIT`](crate::key::COMMIT)) with its
+//! number, and this file finds the last number before the first invalid message. The caller
+//! compares it with the last answered commit (`stamp`).
 //!
-//! The log is `db`: segments of [`SEGMENT`] bytes in any order, each with a header that says where it
-//! belongs in the order of the log (its LSN). A segment holds messages, each with a checksum and the
-//! number of its segment.
+//! The log is `db`: segments of [`SEGMENT`] bytes in any order. The header of a segment holds its
+//! position in the order of the log (its LSN). A segment holds messages, each with a checksum and
+//! the number of its segment.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -21,11 +21,11 @@ use crate::stamp::Tag;
 
 /// Bytes of a segment: sled's default.
 const SEGMENT: usize = 512 << 10;
-/// Bytes of a segment's header: a checksum, its LSN, and what was stable when it was begun.
+/// Bytes of a segment's header: a checksum, its LSN, and the stable LSN when it was begun.
 const SEGMENT_HEADER: usize = 20;
-/// Bytes of a message's longest header; none begins closer to the end of its segment.
+/// Bytes of the longest message header; no message begins closer to the end of its segment.
 const LONGEST_HEADER: usize = 32;
-/// sled flips its numbers and checksums, so that zeros are never valid.
+/// Mask that sled applies to its numbers and checksums, so that zeros are never valid.
 const FLIP: u64 = 0x7FFF_FFFF_FFFF_FFFF;
 
 /// Kinds of messages.
@@ -36,31 +36,30 @@ const NODE: u8 = 8;
 const LINK: u8 = 10;
 const LAST_KIND: u8 = 11;
 
-/// How far a log makes sense.
+/// Extent of the valid part of a log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The last whole commit before its end, if one stands in what was read.
+    /// The last whole commit in the part of the log that was read, if there is one.
     pub(crate) commit: Option<u64>,
-    /// The byte of `db` where it ends; `None` if it has no message at all.
+    /// The byte of `db` where the valid part ends; `None` if the log has no segment from there on.
     pub(crate) end: Option<u64>,
     /// The LSN behind the last whole commit.
     pub(crate) safe: u64,
-    /// The LSN up to which sled has relied on the log: it may have reused the space of what that
-    /// replaced.
+    /// The LSN up to which sled has relied on the log: space below it may have been reused.
     pub(crate) stable: u64,
 }
 
-/// A message that makes sense.
+/// A valid message.
 #[derive(Clone, Copy, Debug)]
 struct Message<'a> {
     kind: u8,
     segment: u64,
     body: &'a [u8],
-    /// Bytes with its header.
+    /// Bytes of the message including its header.
     len: usize,
 }
 
-/// Reads the log from the segment of this LSN on.
+/// Reads the log from the segment with this LSN on.
 pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
     let file = match File::open(db) {
         Ok(file) => file,
@@ -74,6 +73,8 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
     let mut end = None;
     for (&number, place) in segments.range(from / SEGMENT as u64..) {
         end = Some(place.offset);
+        // sled would skip this segment, so the valid part ends here even if later segments are
+        // whole.
         if place.headless {
             break;
         }
@@ -82,6 +83,8 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
         let (at, whole) = walk.segment(data, number);
         end = Some(place.offset + at as u64);
         let last = segments.range(number + 1..).next().is_none();
+        // An early end is the end of the log, with one exception: sled was killed while it reused
+        // this segment's space. Then the log goes on in the next segment.
         if !whole && (last || !is_overwritten(data, at, number)) {
             break;
         }
@@ -94,7 +97,7 @@ pub(crate) fn extent(db: &Path, from: u64, tag: Tag) -> io::Result<Extent> {
     })
 }
 
-/// Clears everything behind this LSN, so that sled finds the log to end there.
+/// Clears everything behind this LSN, so that sled finds the end of the log there.
 pub(crate) fn cut(db: &Path, safe: u64) -> io::Result<()> {
     let file = OpenOptions::new().read(true).write(true).open(db)?;
     let len = file.metadata()?.len();
@@ -114,15 +117,15 @@ pub(crate) fn cut(db: &Path, safe: u64) -> io::Result<()> {
 /// A segment of the log.
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    /// Where it lies in the file.
+    /// Offset of the segment in the file.
     offset: u64,
-    /// What was stable when it was begun, as an LSN.
+    /// The stable LSN when the segment was begun.
     stable: u64,
-    /// Its messages make sense and its header does not: sled would pass over it.
+    /// True if the messages are valid and the header is not: sled would skip the segment.
     headless: bool,
 }
 
-/// The segments by their numbers.
+/// Returns the segments by their numbers.
 fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
     let len = file.metadata()?.len();
     let mut found = BTreeMap::new();
@@ -148,7 +151,7 @@ fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
         }
     }
     for (number, offset) in headless {
-        // Whatever it said was stable is at most what came before it.
+        // A header's stable LSN is at most the segment's own start, so this bound is safe.
         let place = Place {
             offset,
             stable: number * SEGMENT as u64,
@@ -159,7 +162,7 @@ fn segments(file: &File) -> io::Result<BTreeMap<u64, Place>> {
     Ok(found)
 }
 
-/// The number of a segment and what was stable when it was begun, if its header makes sense.
+/// Returns the number of a segment and its stable LSN, if the header is valid.
 fn segment_header(data: &[u8]) -> Option<(u64, u64)> {
     let (checksum, rest) = data.split_first_chunk::<4>()?;
     let numbers = rest.get(..SEGMENT_HEADER - 4)?;
@@ -168,12 +171,12 @@ fn segment_header(data: &[u8]) -> Option<(u64, u64)> {
     }
     let lsn = u64::from_le_bytes(*numbers.first_chunk::<8>()?) ^ FLIP;
     let stable = u64::from_le_bytes(*numbers.last_chunk::<8>()?) ^ FLIP;
-    // The first segment says -1.
+    // sled writes -1 into the first segment.
     let stable = if stable > FLIP { 0 } else { stable };
     Some((lsn / SEGMENT as u64, stable))
 }
 
-/// The message that begins here, if it makes sense.
+/// Returns the message that begins at this byte, if it is valid.
 fn message(segment: &[u8], at: usize) -> Option<Message<'_>> {
     if at + LONGEST_HEADER > SEGMENT {
         return None;
@@ -200,7 +203,7 @@ fn message(segment: &[u8], at: usize) -> Option<Message<'_>> {
     })
 }
 
-/// A number as sled writes it: one byte for the smallest, up to nine.
+/// Reads a number in sled's encoding: one byte for the smallest, up to nine.
 fn number(data: &mut &[u8]) -> Option<u64> {
     let (&first, rest) = data.split_first()?;
     let (value, len) = match first {
@@ -224,15 +227,15 @@ fn number(data: &mut &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// Whether what follows in a segment belongs to a later one: sled reuses the space of a segment whose
-/// pages have all moved, and may have been killed before the new header was written. What the old one
-/// still held is not needed.
+/// Returns true if the rest of a segment belongs to a later segment. sled reuses the space of a
+/// segment whose pages have all moved, and may have been killed before it wrote the new header. The
+/// old segment's remaining messages are not needed.
 fn is_overwritten(segment: &[u8], at: usize, number: u64) -> bool {
     let next = (at + 1..segment.len()).find_map(|at| message(segment, at));
     next.is_some_and(|message| message.segment > number)
 }
 
-/// Fills the buffer, as far as the file goes.
+/// Fills the buffer, as far as the file reaches.
 fn read_at_most(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut len = 0;
     while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
@@ -246,17 +249,17 @@ fn read_at_most(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
     Ok(len)
 }
 
-/// What was seen on the way through the log.
+/// State of one pass over the log.
 #[derive(Debug)]
 struct Walk {
     tag: Tag,
-    /// The last commit whose batch ended.
+    /// The last commit whose batch is complete.
     seen: Option<u64>,
-    /// The last commit, whose batch may go on.
+    /// The last commit that was found; its batch may not be complete yet.
     pending: Option<u64>,
-    /// The last byte of the present batch, as an LSN.
+    /// The last byte of the current batch, as an LSN.
     batch_end: u64,
-    /// The LSN behind the last whole batch.
+    /// The LSN behind the last complete batch.
     safe: u64,
 }
 
@@ -271,8 +274,8 @@ impl Walk {
         }
     }
 
-    /// Reads a segment to its end, or to the first message that makes no sense; returns where that is,
-    /// and whether it was the end.
+    /// Reads a segment to its end, or to the first invalid message. Returns that position, and
+    /// whether it was the end.
     fn segment(&mut self, data: &[u8], number: u64) -> (usize, bool) {
         let mut at = SEGMENT_HEADER;
         loop {
@@ -302,8 +305,9 @@ impl Walk {
         }
     }
 
-    /// Notes that everything before this LSN makes sense.
+    /// Records that everything before this LSN is valid.
     fn pass(&mut self, lsn: u64) {
+        // Only beyond the end of its batch: an incomplete batch must not count as a commit.
         if lsn > self.batch_end {
             self.seen = self.seen.max(self.pending);
             self.safe = lsn;
@@ -321,7 +325,7 @@ mod tests {
         u8::try_from(value).unwrap()
     }
 
-    /// A message of a segment below 241, with a body below 241 bytes.
+    /// Builds a message of a segment below 241, with a body below 241 bytes.
     fn written(kind: u8, segment: u64, body: &[u8]) -> Vec<u8> {
         let mut rest = vec![kind, small(body.len() as u64), small(segment), 9];
         let mut hasher = crc32fast::Hasher::new();
@@ -333,7 +337,7 @@ mod tests {
         message
     }
 
-    /// A segment with these messages, and zeros behind them.
+    /// Builds a segment with these messages, padded with zeros.
     fn segment(number: u64, messages: &[Vec<u8>]) -> Vec<u8> {
         let mut numbers = ((number * SEGMENT as u64) ^ FLIP).to_le_bytes().to_vec();
         numbers.extend_from_slice(&FLIP.to_le_bytes());

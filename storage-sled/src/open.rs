@@ -1,4 +1,6 @@
-//! Opening a data directory: every check before sled sees it, every sync before it is used.
+//! Opens a data directory: all checks come before sled sees it, all syncs before it is used.
+//!
+//! The order of the steps in [`open`] matters: each one relies on those before it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -33,33 +35,34 @@ use crate::txn::Txn;
 use crate::writer::Writer;
 use crate::{snapshot, stamp};
 
-/// How often sled's own lock is tried, and how long between.
+/// Attempts to take sled's own lock, and the pause between two attempts.
 const TRIES: u32 = 500;
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// An opened data directory.
+/// An open data directory.
 #[derive(Debug)]
 pub struct Opened {
-    /// The stores; when the last clone of any of them goes, the directory is closed.
+    /// The stores. Dropping the last clone of any of them closes the directory.
     pub stores: Stores,
-    /// Whether it still works, and when it is closed.
+    /// Reports a failure of the storage, and its closing.
     pub health: Health,
-    /// The epoch of its history.
+    /// Epoch of the directory's history.
     pub epoch: Epoch,
-    /// The epoch that it had before this opening.
+    /// The epoch before this opening.
     former_epoch: Epoch,
     gate: FlushGate,
     exporter: Exporter,
 }
 
 impl Opened {
-    /// Makes backups while the storage is in use.
+    /// Returns an exporter, which makes backups while the storage is in use.
     #[must_use]
     pub fn exporter(&self) -> Exporter {
         self.exporter.clone()
     }
 
-    /// Holds commits before they become durable: for tests of what readers may see.
+    /// Returns the gate that holds commits before they become durable, for tests of what readers
+    /// see.
     #[doc(hidden)]
     #[must_use]
     pub fn flush_gate(&self) -> FlushGate {
@@ -67,19 +70,23 @@ impl Opened {
     }
 }
 
-/// Opens a data directory, and makes it if it is not there. It blocks: recovery reads the log.
+/// Opens a data directory, and creates it if it is missing. It blocks: recovery reads the log.
 pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError> {
     let dir = config.dir.as_path();
+    // First of all the lock: every later step may change files.
     let lock = files::lock(dir)?;
     let new = files::check_format(dir)?;
+    // Before sled opens: on a full disk the released reserve leaves room for what sled writes then.
     let reserve = Reserve::new(dir, config.min_free);
     let released = reserve.release_if_needed();
     released.map_err(|source| unusable(dir, source))?;
+    // Before sled opens: it refuses to open beside a damaged snapshot.
     snapshot::clear(dir).map_err(|source| unusable(dir, source))?;
     let mark = stamp::read(dir).map_err(|source| unusable(dir, source))?;
-    // A loss of power may take what `process` had answered.
+    // A loss of power may take changes that `process` had answered, so such a loss is expected
+    // there.
     let renews = config.history == History::New || config.durability == Durability::Process;
-    // Before sled opens: it clears what it takes for the end of the log.
+    // Before sled opens: it overwrites everything behind what it takes for the end of the log.
     let gap = match mark {
         Some(mark) => history::gap(dir, mark)?,
         None => None,
@@ -93,6 +100,7 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     let mut meta = meta(&db, dir, new, clock.now())?;
     let former_epoch = Epoch(meta.epoch);
     let commits = commits(&db, dir, mark)?;
+    // A second check: sled may have recovered less than our own reading of the log found.
     let lost = lost.or_else(|| lost_in_tree(dir, mark, commits));
     match lost {
         Some(lost) if !renews => return Err(lost),
@@ -103,16 +111,18 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
         None if config.history == History::New => renew(&db, dir, &mut meta)?,
         None => {}
     }
-    // From here on `db` and the directory entries are on disk, also what recovery has written.
+    // From here on `db` and the directory entries are on disk, including what recovery has written.
     flush(&db, dir)?;
     let mark = Mark {
         tag: mark.map_or_else(Tag::draw, |mark| mark.tag),
         opened: commits,
         answered: commits,
     };
-    // After the flush: the stamp is never ahead of the database. `Files::open` syncs its name.
+    // After the flush, so that the stamp is never ahead of the database. `Files::open` syncs its
+    // name.
     let stamp = Stamp::begin(dir, mark).map_err(|source| unusable(dir, source))?;
     let files = Files::open(dir).map_err(|source| unusable(dir, source))?;
+    // Only now the directory counts as complete: everything above is synced.
     if new {
         files::finish_format(dir).map_err(|source| unusable(dir, source))?;
     }
@@ -164,8 +174,8 @@ pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Opened, OpenError>
     })
 }
 
-/// Opens sled. We hold the directory's lock, so if sled's own lock is taken, it is by threads of an
-/// earlier opening in this process that are about to end.
+/// Opens sled. The directory's lock is held, so if sled's own lock is taken, its holders are
+/// threads of an earlier opening in this process that are about to end.
 fn open_sled(config: &Config) -> Result<Db, OpenError> {
     let dir = config.dir.as_path();
     for _ in 0..TRIES {
@@ -199,7 +209,7 @@ fn open_sled(config: &Config) -> Result<Db, OpenError> {
     })
 }
 
-/// Reads what the directory says about itself, or notes it in a new one.
+/// Reads the directory's `Meta` record, or writes it in a new directory.
 fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenError> {
     let none = Layer::new();
     let found = Rows::new(db, &none).get::<Meta>(key::META);
@@ -236,18 +246,18 @@ fn meta(db: &Db, dir: &Path, new: bool, now: Timestamp) -> Result<Meta, OpenErro
     }
 }
 
-/// Draws a new epoch for a data directory that no process has open, and accepts that it lacks changes.
-/// Returns the old epoch and the new one. It blocks as [`open`] does.
+/// Draws a new epoch for a data directory that no process has open, and accepts that it lacks
+/// changes. Returns the old epoch and the new one. It blocks as [`open`] does.
 ///
 /// # Errors
-/// As those of [`open`].
+/// Those of [`open`].
 pub fn new_epoch(config: &Config, clock: Arc<dyn Clock>) -> Result<(Epoch, Epoch), OpenError> {
     let config = Config {
         history: History::New,
         ..config.clone()
     };
     let opened = open(&config, clock)?;
-    // Dropping it closes the directory: the writer and the readers are waited for.
+    // Dropping it closes the directory: the drop waits for the writer and the readers.
     Ok((opened.former_epoch, opened.epoch))
 }
 
@@ -256,7 +266,7 @@ fn flush(db: &Db, dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Says why sled does not open.
+/// Converts an error of sled into the reason why the directory does not open.
 pub(crate) fn refuse(dir: &Path, fault: Fault) -> OpenError {
     match fault {
         Fault::Sled(sled::Error::Io(source)) => unusable(dir, source),

@@ -1,7 +1,7 @@
-//! The threads that read the tree, so that a read that waits for the disk holds up no task.
+//! Threads that read the tree, so that a read that waits for the disk blocks no async task.
 //!
-//! They are few. A read costs microseconds and waking a thread for it as much again; under load
-//! these go from one read to the next without sleeping.
+//! There are few of them: a read costs microseconds, and waking a thread costs as much again. Under
+//! load these threads go from one read to the next without sleeping.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,12 +13,13 @@ use tokio::sync::oneshot;
 use crate::error::Fault;
 use crate::shared::Shared;
 
-/// Threads for each core: some may wait for the disk.
+/// Threads per core; more than one, because some wait for the disk.
 const EACH: usize = 2;
 
 type Read = Box<dyn FnOnce(&Shared) + Send>;
 
-/// The queue to the threads. Its callers wait, so it is as long as they are many.
+/// The queue to the threads. It is unbounded, because each caller waits for its answer and so adds
+/// one read at most.
 #[derive(Debug)]
 pub(crate) struct Readers {
     reads: Option<Sender<Read>>,
@@ -44,14 +45,14 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Has a thread read.
+    /// Runs a read on one of the threads.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Shared) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, Fault> {
         let (answer, answered) = oneshot::channel();
         let read: Read = Box::new(move |shared| {
-            // The caller gave up, before or meanwhile.
+            // Skips the read if its caller has already given up.
             if !answer.is_closed() {
                 let _ = answer.send(read(shared));
             }
@@ -69,7 +70,7 @@ impl Drop for Readers {
     fn drop(&mut self) {
         self.reads = None;
         for thread in self.threads.drain(..) {
-            // A panic ends no thread: it was caught.
+            // The thread catches panics of its reads, so the join fails only on a bug here.
             let _ = thread.join();
         }
     }
@@ -77,7 +78,7 @@ impl Drop for Readers {
 
 fn run(shared: &Shared, waiting: &Receiver<Read>) {
     for read in waiting {
-        // What a read holds is its own, or a guard that a panic lets go.
+        // A read owns its state, or holds a lock guard that a panic releases.
         if catch_unwind(AssertUnwindSafe(|| read(shared))).is_err() {
             gimlet_core::error_rated!("a read of the storage panicked");
         }

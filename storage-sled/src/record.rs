@@ -1,5 +1,5 @@
-//! Between core's types and the stored records: the only place of this crate that makes ids from
-//! stored integers. Messages are those of `gimlet-record`.
+//! Conversion between core's types and the stored records. Apart from `verify`, ids are made from
+//! stored integers only here. Messages are converted by `gimlet-record`.
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
 use gimlet_core::time::Timestamp;
@@ -7,12 +7,12 @@ use gimlet_core::time::Timestamp;
 use crate::error::Fault;
 use crate::key;
 
-/// A stored user id.
+/// Converts a stored user id.
 pub(crate) fn user(raw: u64) -> Result<UserId, Fault> {
     UserId::new(raw).ok_or(Fault::Corrupt("a user id is zero or too large"))
 }
 
-/// A stored group id.
+/// Converts a stored group id.
 pub(crate) fn group(raw: u64) -> Result<GroupId, Fault> {
     GroupId::new(raw).ok_or(Fault::Corrupt("a group id is zero or too large"))
 }
@@ -25,34 +25,34 @@ fn last(row: &[u8]) -> Result<u64, Fault> {
     key::last_number(row).ok_or(Fault::Corrupt("a key is too short"))
 }
 
-/// The user a key ends with.
+/// Returns the user that a key ends with.
 pub(crate) fn key_user(row: &[u8]) -> Result<UserId, Fault> {
     user(last(row)?)
 }
 
-/// The group a key ends with.
+/// Returns the group that a key ends with.
 pub(crate) fn key_group(row: &[u8]) -> Result<GroupId, Fault> {
     group(last(row)?)
 }
 
-/// The device a key ends with.
+/// Returns the device that a key ends with.
 pub(crate) fn key_device(row: &[u8]) -> Result<DeviceId, Fault> {
     device(last(row)?)
 }
 
-/// The number a key ends with.
+/// Returns the number that a key ends with.
 pub(crate) fn key_number(row: &[u8]) -> Result<u64, Fault> {
     last(row)
 }
 
-/// A stored message id.
+/// Converts a stored message id.
 pub(crate) fn message_id(raw: &[u8]) -> Result<MessageId, Fault> {
     let raw = raw.try_into();
     raw.map(MessageId::from_bytes)
         .map_err(|_| Fault::Corrupt("a message id is not 16 bytes"))
 }
 
-/// A time in milliseconds, for records that count from 1970.
+/// Converts a time to milliseconds since 1970.
 pub(crate) const fn ms(time: Timestamp) -> i64 {
     time.0
 }

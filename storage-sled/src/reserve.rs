@@ -1,8 +1,8 @@
-//! Room on the disk for the next opening.
+//! Disk space reserved for the next opening.
 //!
-//! sled writes when it opens: a snapshot, and zeros behind the end of its log. On a full disk it could not
-//! be opened at all, not even to read. So some room is kept in a file, `RESERVE`, which is removed when
-//! an opening needs it, and made again when the disk has room.
+//! sled writes when it opens: a snapshot, and zeros behind the end of its log. On a full disk it
+//! could not be opened at all, not even for reading. So a file, `RESERVE`, holds some space. It is
+//! removed when an opening needs the space, and created again when the disk has room.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,12 +13,13 @@ use rustix::fs::{FallocateFlags, fallocate};
 use crate::files::{free_space, sync_dir};
 use crate::snapshot;
 
-/// The file's name.
+/// Name of the file.
 const RESERVE: &str = "RESERVE";
-/// What an opening writes besides the snapshot: zeros to the end of a segment, and small files.
+/// Bytes that an opening writes besides the snapshot: zeros to the end of a segment, and small
+/// files.
 const SMALL: u64 = 2 << 20;
 
-/// The reserve of a directory.
+/// The reserve file of a directory.
 #[derive(Debug)]
 pub(crate) struct Reserve {
     dir: PathBuf,
@@ -33,7 +34,7 @@ impl Reserve {
         }
     }
 
-    /// Lets it go if the disk has less room than an opening needs.
+    /// Removes the file if the disk has less free space than an opening needs.
     pub(crate) fn release_if_needed(&self) -> io::Result<()> {
         let path = self.dir.join(RESERVE);
         let free = free_space(&self.dir)?;
@@ -50,9 +51,10 @@ impl Reserve {
         Ok(())
     }
 
-    /// Makes it, if it is not there and the disk has room for it beside what stays free.
+    /// Creates the file if it is missing and the disk has room for it besides
+    /// [`min_free`](crate::Config::min_free).
     pub(crate) fn restore(&self) {
-        // Without it everything works but a start on a full disk, so a failure is only told.
+        // Only a start on a full disk needs the reserve, so a failure is only logged.
         if let Err(error) = self.try_restore() {
             tracing::debug!(%error, "cannot keep room for an opening on a full disk");
         }
@@ -74,7 +76,7 @@ impl Reserve {
         Ok(made?)
     }
 
-    /// How much is kept: none where nothing is to stay free.
+    /// Returns the size of the reserve; 0 if no space is to stay free.
     fn bytes(&self) -> io::Result<u64> {
         if self.min_free == 0 {
             return Ok(0);
@@ -98,7 +100,7 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().len(), SMALL);
         reserve.release_if_needed().unwrap();
         assert!(path.exists(), "the disk has room");
-        // No disk has so much: for this reserve it is full.
+        // No disk is this large, so this reserve takes every disk for full.
         let full = Reserve::new(dir.path(), u64::MAX);
         full.release_if_needed().unwrap();
         assert!(!path.exists());

@@ -1,7 +1,7 @@
-//! Reading rows: the tree with a layer of other values over it.
+//! Reads rows: the tree with an overlay of other values.
 //!
-//! The writer reads through the changes it is about to commit, a reader through the former values of
-//! what is not durable yet; both are this. Values longer than a row are put together here.
+//! The writer reads through its pending changes, a reader through the shadowed values of changes
+//! that are not durable yet. Both use this view. Values longer than one row are joined here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::iter::Peekable;
@@ -17,15 +17,16 @@ use sled::{IVec, Tree};
 use crate::error::Fault;
 use crate::key;
 
-/// The largest value of a row: sled moves nodes of larger ones to files that it never syncs.
+/// Bytes of the longest value in one row. sled moves nodes with larger values to files that it
+/// never syncs.
 pub(crate) const ROW: usize = 4_096;
 
-/// The first byte of a value that stands in one row.
+/// First byte of a value that fits one row.
 pub(crate) const WHOLE: u8 = 0;
-/// The first byte of a value that goes on in this number (four bytes follow) of further rows.
+/// First byte of a value that continues in further rows; four bytes with their number follow.
 pub(crate) const PIECES: u8 = 1;
 
-/// A record as the value of a row that it fits.
+/// Encodes a record that fits one row.
 pub(crate) fn whole(record: &impl Message) -> Vec<u8> {
     let mut value = Vec::with_capacity(1 + record.encoded_len());
     value.push(WHOLE);
@@ -35,12 +36,12 @@ pub(crate) fn whole(record: &impl Message) -> Vec<u8> {
     value
 }
 
-/// What stands before the tree.
+/// An overlay over the tree.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
-    /// Rows by key; `None` is a row that is not there.
+    /// Rows by key; `None` hides the row of the tree.
     pub(crate) rows: BTreeMap<IVec, Option<IVec>>,
-    /// Where inboxes stand whose entries or floors differ from the tree's.
+    /// Heads of the inboxes whose entries or floors differ from the tree's.
     pub(crate) heads: HashMap<UserId, Head>,
 }
 
@@ -50,7 +51,7 @@ impl Layer {
     }
 }
 
-/// The tree under a layer.
+/// A view of the tree through an overlay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rows<'a> {
     tree: &'a Tree,
@@ -62,7 +63,7 @@ impl<'a> Rows<'a> {
         Self { tree, over }
     }
 
-    /// The row as it is stored.
+    /// Returns the row in its stored form.
     pub(crate) fn raw(&self, key: &[u8]) -> Result<Option<IVec>, Fault> {
         match self.over.rows.get(key) {
             Some(value) => Ok(value.clone()),
@@ -70,7 +71,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The record of this key.
+    /// Returns the record of this key.
     pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
         match self.raw(key)? {
             Some(raw) => self.decode(key, &raw).map(Some),
@@ -78,12 +79,12 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// Whether there is such a row.
+    /// Returns true if this row exists.
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
         Ok(self.raw(key)?.is_some())
     }
 
-    /// The record in a row of this key.
+    /// Decodes the record in a row of this key.
     pub(crate) fn decode<M: Message + Default>(&self, key: &[u8], raw: &[u8]) -> Result<M, Fault> {
         match raw.split_first() {
             Some((&WHOLE, value)) => Ok(M::decode(value)?),
@@ -92,7 +93,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The record in a row of this key, whose bytes are shared with `raw`.
+    /// Decodes the record in a row of this key; the record shares its bytes with `raw`.
     pub(crate) fn decode_shared<M: Message + Default>(
         &self,
         key: &[u8],
@@ -125,7 +126,7 @@ impl<'a> Rows<'a> {
         Ok(Some(Arc::new(gimlet_record::decode_shared(&value)?)))
     }
 
-    /// Puts a long value together.
+    /// Joins the rows of a long value.
     fn join(&self, key: &[u8], rest: &[u8]) -> Result<Bytes, Fault> {
         let cut = Fault::Corrupt("a long value is cut off");
         let Some((count, first)) = rest.split_first_chunk::<4>() else {
@@ -141,13 +142,13 @@ impl<'a> Rows<'a> {
         Ok(value.into())
     }
 
-    /// Where an inbox stands, if the layer says so.
+    /// Returns the head of an inbox, if the overlay holds it.
     pub(crate) fn head(&self, user: UserId) -> Option<Head> {
         self.over.heads.get(&user).copied()
     }
 
-    /// The number at the end of the last key of the tree that is `prefix` and a number. It does not
-    /// look at the layer.
+    /// Returns the number at the end of the last key of the tree that consists of `prefix` and a
+    /// number. Ignores the overlay.
     pub(crate) fn last_in_tree(&self, prefix: &key::One) -> Result<Option<u64>, Fault> {
         let (low, high) = (prefix.as_slice(), key::last_of(prefix));
         match self.tree.range(low..=high.as_slice()).next_back() {
@@ -156,7 +157,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The rows whose key begins with `prefix`, ascending, behind `after` if it is given.
+    /// Returns the rows whose key begins with `prefix`, ascending, after the key `after` if it is
+    /// given.
     pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'a> {
         let start = after.map_or_else(
             || Bound::Included(IVec::from(prefix)),
@@ -171,7 +173,7 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Rows in the order of their keys.
+/// Iterator over rows in the order of their keys.
 pub(crate) struct Scan<'a> {
     prefix: Vec<u8>,
     tree: Peekable<sled::Iter>,
@@ -179,6 +181,8 @@ pub(crate) struct Scan<'a> {
 }
 
 impl Scan<'_> {
+    /// Merges the two ascending iterators. On equal keys the overlay's row replaces the tree's row,
+    /// and an overlay row without a value hides it.
     fn step(&mut self) -> Result<Option<(IVec, IVec)>, Fault> {
         loop {
             let below = match self.tree.peek() {

@@ -15,10 +15,10 @@ use crate::store::Store;
 use crate::txn::Txn;
 use crate::writer::Weight;
 
-/// A counter of the crate's own, beside those of the scopes.
+/// A counter: those of the scopes and those of this crate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Counter {
-    /// Blocks of a scope.
+    /// Ids of a scope.
     Of(Scope),
     /// Messages that are stored once.
     Bodies,
@@ -48,12 +48,16 @@ impl Counter {
     }
 }
 
-/// Where an inbox stands.
+/// Returns the head of an inbox.
 ///
-/// No row says so: an inbox ends with its last entry, or with its floor if no entry is left. Where
-/// that is not what is to be seen (the writer's changes, or entries that are not durable yet), the
-/// layer has the head. What was read from the tree is remembered, so nobody may change the tree
-/// meanwhile: the writer asks, or a reader of [`Shared::durable`](crate::shared::Shared::durable).
+/// The head is not stored: an inbox ends with its last entry, or with its floor if no entry is
+/// left. Where readers or the writer must see another head than the tree's (pending changes, or
+/// entries that are not durable yet), the overlay holds it, so it is asked first.
+///
+/// A head that was read from the tree is cached, so the tree must not change in between. Two
+/// callers are allowed: the writer, which makes the changes, and a reader inside of
+/// [`Shared::durable`](crate::shared::Shared::durable), whose lock keeps the writer from applying a
+/// batch.
 pub(crate) fn head(rows: &Rows<'_>, heads: &Heads, user: UserId) -> Result<Head, Fault> {
     if let Some(head) = rows.head(user).or_else(|| heads.get(user)) {
         return Ok(head);

@@ -1,12 +1,12 @@
-//! What the writer and the readers of one open directory share, and the one rule between them:
-//! **readers see what is durable, and all of it.**
+//! State that the writer and the readers of one open directory share, and the one rule between
+//! them: **readers see all durable changes, and no others.**
 //!
-//! sled shows a batch as soon as it is applied, before it is on disk. So in the same step the former
-//! values of the batch's rows are laid over the tree for readers, and are taken away when the batch
-//! is durable. A reader looks through one such layer under a read lock, so it sees exactly one
-//! durable state. Where inboxes stood is laid over in the same way: an added entry has no former
-//! value, but it moves the end of its inbox. Inbox pages, the hot reads, need the lock for the head
-//! only: what lies below a durable head does not change.
+//! sled shows a batch as soon as it is applied, before it is on disk. So the writer, under the
+//! write lock, lays the shadowed values of the batch's rows over the tree in the same step in which
+//! it applies the batch, and removes them when the batch is durable. A reader looks through this
+//! overlay under the read lock, so it sees exactly one durable state. Heads of inboxes are shadowed
+//! in the same way: an added entry shadows no value, but it moves the head. Inbox pages, the hot
+//! reads, need the lock for the head only, because entries up to a durable head do not change.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -32,34 +32,37 @@ use crate::system::{Class, class};
 use crate::txn::{Changes, Txn};
 use crate::writer::Weight;
 
-/// An open directory. The fields go in this order: sled before the lock, the news last.
+/// State of an open directory. The order of the fields is the order of their drops: sled closes
+/// before the lock is released, and the lock's drop reports the directory as closed.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) db: Db,
-    /// The former values of what is applied but not durable. A std lock: writers hold it while a
-    /// batch is applied (when sled lets nobody read anyway), readers for a read; none awaits.
+    /// Shadowed values of changes that are applied but not durable. A std lock: the writer holds it
+    /// while a batch is applied (sled blocks readers then anyway), readers hold it for one read. It
+    /// is never held over an await.
     pub(crate) former: RwLock<Layer>,
-    /// What is remembered of where inboxes stand in the tree.
+    /// Cache of the heads as they stand in the tree.
     pub(crate) heads: Heads,
     pub(crate) health: Health,
     pub(crate) gate: FlushGate,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) durability: Durability,
     pub(crate) files: Files,
-    /// The number of the last commit. Only the writer's thread changes it.
+    /// Number of the last commit. Only the writer's thread changes it.
     pub(crate) commits: AtomicU64,
-    /// Where that number stands beside the database.
+    /// Records that number beside the database.
     pub(crate) stamp: Stamp,
     pub(crate) dir: PathBuf,
     pub(crate) min_free: u64,
-    /// Where commits are left for a backup that is being made.
+    /// Collects commits for a backup in progress.
     pub(crate) captures: Captures,
     pub(crate) reserve: Reserve,
     #[expect(dead_code, reason = "it is held, and let go last")]
     pub(crate) lock: Lock,
 }
 
-/// The directory's lock, and who is told when it is free.
+/// The directory's lock. Its drop releases the lock first and then reports the directory as closed,
+/// so that a caller that waits for the close can open it again at once.
 #[derive(Debug)]
 pub(crate) struct Lock {
     file: Option<File>,
@@ -82,12 +85,13 @@ impl Drop for Lock {
     }
 }
 
-/// How a commit failed.
+/// Outcomes of a failed commit.
 #[derive(Clone, Debug)]
 pub(crate) enum Failed {
-    /// Before anything was applied.
+    /// The commit failed before any change was applied.
     Before(String),
-    /// Half-way: what is on disk will be known when the directory is opened again.
+    /// The commit failed half-way: whether its changes are on disk is known only after the next
+    /// opening.
     HalfWay(String),
 }
 
@@ -113,8 +117,8 @@ impl Shared {
         self.health.fail(reason);
     }
 
-    /// Fails the storage if sled gave up; other faults concern their caller alone, and so does a read
-    /// for which the system was short of something.
+    /// Fails the storage if sled failed. Other errors concern their caller alone, and so does a
+    /// read for which the system was short of a resource.
     pub(crate) fn notice(&self, fault: &Fault) {
         let transient = matches!(fault, Fault::Sled(sled::Error::Io(error))
             if class(error) == Class::Transient);
@@ -134,13 +138,14 @@ impl Shared {
         &self,
         read: impl FnOnce(&Rows<'_>) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
-        // The layer is only ever replaced whole, so a poisoned lock guards a sound one.
+        // The overlay is only ever replaced whole, so the value behind a poisoned lock is valid.
         let former = self.former.read().unwrap_or_else(PoisonError::into_inner);
         self.working()?;
         read(&Rows::new(self.tree(), &former)).inspect_err(|fault| self.notice(fault))
     }
 
-    /// Reads the tree itself: for what cannot change below what was read as durable.
+    /// Reads the tree without the overlay. Only for rows that cannot change any more: those up to a
+    /// head that was read with [`Self::durable`].
     pub(crate) fn settled<T>(
         &self,
         read: impl FnOnce(&Rows<'_>) -> Result<T, Fault>,
@@ -149,28 +154,35 @@ impl Shared {
         read(&Rows::new(self.tree(), &Layer::new())).inspect_err(|fault| self.notice(fault))
     }
 
-    /// Refuses a change that the disk has no room for.
+    /// Refuses a change if the disk has too little free space for it.
     pub(crate) fn room_for(&self, weight: Weight) -> Result<(), Fault> {
         self.working()?;
         let needed = match weight {
             Weight::Adds => self.min_free,
             Weight::Sets => self.min_free / 4,
-            // Removing writes, too, and a commit that the disk has no room for ends the process.
+            // A removal writes as well, and a commit that finds no space on the disk fails the
+            // storage.
             Weight::Removes => self.min_free / 16,
         };
-        // What cannot be told does not refuse: a full disk would then fail the commit.
+        // An unreadable free space does not refuse: a disk that is full would still fail the
+        // commit.
         match files::free_space(&self.dir) {
             Ok(free) if free < needed => Err(Fault::Full { free, needed }),
             _ => Ok(()),
         }
     }
 
-    /// Applies the changes, makes them durable, and then lets readers see them.
+    /// Applies the changes, makes them durable, and then shows them to readers.
+    ///
+    /// The order of the steps must not change: shadow and apply under one lock, flush, stamp, hand
+    /// the rows to a backup, and only then unshadow. The caller answers after that. So neither a
+    /// reader nor a caller learns of a change that a crash could still lose.
     pub(crate) fn commit(&self, txn: Txn<'_>) -> Result<(), Failed> {
         if let Some(reason) = self.health.failure() {
             return Err(Failed::Before(reason));
         }
-        // Asked before the changes are gathered: a capture begins between two commits.
+        // Read before the changes are gathered. Only the writer begins a capture, in a command, so
+        // none can begin before this commit ends, and none misses a part of it.
         let capture = self.captures.running();
         let number = self.commits.load(Ordering::Relaxed) + 1;
         let Changes {
@@ -190,18 +202,20 @@ impl Shared {
             let mut shown = self.former.write().unwrap_or_else(PoisonError::into_inner);
             *shown = former;
             let applied = self.tree().apply_batch(batch);
-            // If it failed, nobody reads any more.
+            // The cache is updated under the same lock, so that it always agrees with the tree.
+            // Readers find the shadowed heads first.
             self.heads.set(heads);
             applied
         };
-        // On failure the former values stay: readers never see what may be gone after a restart.
+        // After a failure the shadowed values stay: readers never see a change that may be gone
+        // after a restart.
         let outcome = applied
             .map_err(Fault::from)
             .and_then(|()| self.make_durable());
         match outcome {
             Ok(()) => {
-                // After the flush, so that the stamp is never ahead; before the answers, so that what
-                // was answered is covered by it.
+                // After the flush, so that the stamp is never ahead of the database; before the
+                // answers, so that the stamp covers every answered commit.
                 self.commits.store(number, Ordering::Relaxed);
                 self.stamp.note(number);
                 if let Some(capture) = capture {
@@ -229,7 +243,7 @@ impl Shared {
     }
 }
 
-/// An error with its causes, in one line.
+/// Formats an error and its causes in one line.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

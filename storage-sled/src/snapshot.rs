@@ -1,7 +1,7 @@
-//! sled's snapshots, which spare it reading the whole log at an opening.
+//! sled's snapshots, which save it from reading the whole log at an opening.
 //!
-//! They are derived: without one sled reads the log from its beginning and makes a new one. But sled
-//! refuses to open beside a damaged one, so those are moved out of its sight first.
+//! They are derived data: without one, sled reads the log from its beginning and writes a new one.
+//! But sled refuses to open beside a damaged snapshot, so damaged ones are renamed first.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,18 +10,18 @@ use std::path::Path;
 
 use crate::files::sync_dir;
 
-/// How the names of snapshots begin; the rest is the LSN where the snapshot ends, in hexadecimal.
+/// Prefix of the names of snapshots; the rest is the LSN where the snapshot ends, in hexadecimal.
 const PREFIX: &str = "snap.";
-/// How the names of those begin that were set aside.
+/// Prefix of the names of snapshots that were set aside.
 const ASIDE: &str = "damaged.";
-/// How the names of those end that a killed process left half-written.
+/// Suffix of the names of snapshots that a killed process left half-written.
 const UNFINISHED: &str = ".generating";
 /// Bytes behind the content: its length and its checksum.
 const TRAILER: usize = 12;
 
-/// Clears what sled cannot read: half-written snapshots, which it takes for whole ones, and damaged
-/// ones. A half-written one is deleted, because an older one goes only after the new one has its name;
-/// a damaged one is kept under another name.
+/// Clears snapshots that sled cannot read: half-written ones, which sled takes for whole ones, and
+/// damaged ones. A half-written one is deleted, because sled removes the older one only after it
+/// has renamed the new one. A damaged one is kept under another name.
 pub(crate) fn clear(dir: &Path) -> io::Result<()> {
     for name in names(dir)? {
         let path = dir.join(&name);
@@ -42,12 +42,12 @@ pub(crate) fn clear(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The LSN that the newest snapshot reaches; 0 without one.
+/// Returns the LSN that the newest snapshot reaches; 0 without one.
 pub(crate) fn lsn(dir: &Path) -> io::Result<u64> {
     Ok(newest(dir)?.map_or(0, |(lsn, _)| lsn))
 }
 
-/// The LSN that the newest snapshot reaches, and its bytes.
+/// Returns the LSN that the newest snapshot reaches, and its size in bytes.
 pub(crate) fn newest(dir: &Path) -> io::Result<Option<(u64, u64)>> {
     let mut newest = None;
     for name in names(dir)? {
@@ -69,7 +69,7 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
         .collect())
 }
 
-/// Whether the checksum at the end of a snapshot is that of its content.
+/// Returns true if the checksum at the end of a snapshot matches its content.
 fn is_whole(bytes: &[u8]) -> bool {
     let Some((rest, checksum)) = bytes.split_last_chunk::<4>() else {
         return false;

@@ -1,12 +1,13 @@
-//! The number of the last commit that was answered, in a small file beside the database: `STAMP`.
+//! The number of the last answered commit, in a small file beside the database: `STAMP`.
 //!
-//! The database says itself how many commits it holds, but not how many it should. The stamp does: it
-//! is written after a commit is durable and before it is answered, so it is never ahead of the
-//! database, and a database that is behind it has lost something. It is handed to the system with each
-//! commit, and synced once a second and when it is opened: after a loss of power it may be up to a
-//! second older, which makes the check weaker and never wrong.
+//! The database records how many commits it holds, but not how many it should hold. The stamp
+//! records that. It is written after a commit is durable and before the commit is answered, so it
+//! is never ahead of the database, and a database that is behind its stamp has lost commits. The
+//! stamp is handed to the system with each commit, and synced once a second and at opening. After a
+//! loss of power it may be up to a second older, which makes the check weaker but never wrong.
 //!
-//! Two slots are written in turn, each with a checksum, so that one that is torn leaves the other.
+//! Two slots are written alternately, each with a checksum, so that a torn write leaves the other
+//! slot valid.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -18,28 +19,28 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The file's name.
+/// Name of the file.
 pub(crate) const STAMP: &str = "STAMP";
-/// A slot is within one sector of any disk.
+/// Bytes of a slot: within one sector of any disk.
 const SLOT: usize = 512;
-/// How often it is synced while commits follow one another.
+/// Interval between syncs while commits follow one another.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
-/// What marks the rows with a commit's number, in the database's own files, as this directory's. It is
-/// drawn at random, so that no message can look like one.
+/// Marks the rows that hold a commit's number as written by this directory. Drawn at random, so
+/// that no message content can look like such a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag(u64);
 
 impl Tag {
-    /// Draws a tag.
+    /// Draws a random tag.
     pub(crate) fn draw() -> Self {
-        // The random part of a UUIDv7 stands in its second half.
+        // The last 8 bytes of a UUIDv7 are its random part.
         let id = gimlet_core::id::MessageId::generate();
         let bytes = id.as_bytes().last_chunk::<8>().copied();
         Self(u64::from_be_bytes(bytes.unwrap_or_default()))
     }
 
-    /// The value of the row of a commit, behind the first byte that every row has.
+    /// Builds the value of a commit's row, including the first byte that every row has.
     pub(crate) fn row(self, commit: u64) -> Vec<u8> {
         let mut row = vec![crate::rows::WHOLE];
         row.extend_from_slice(&self.0.to_be_bytes());
@@ -47,12 +48,12 @@ impl Tag {
         row
     }
 
-    /// The number of the commit in such a row.
+    /// Returns the commit number in such a row.
     pub(crate) fn commit(self, row: &[u8]) -> Option<u64> {
         row.get(1..).and_then(|row| self.find(row))
     }
 
-    /// The last number of a commit that stands in some bytes.
+    /// Returns the last commit number in some bytes of the log.
     pub(crate) fn find(self, bytes: &[u8]) -> Option<u64> {
         let at = memchr::memmem::rfind(bytes, &self.0.to_be_bytes())?;
         let number = bytes.get(at + 8..)?.first_chunk::<8>()?;
@@ -60,14 +61,14 @@ impl Tag {
     }
 }
 
-/// What a stamp says.
+/// Content of a stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The tag of the directory.
     pub(crate) tag: Tag,
-    /// The commits that the database held when it was opened.
+    /// Number of the last commit in the database when it was opened.
     pub(crate) opened: u64,
-    /// The last commit that was answered.
+    /// Number of the last commit that was answered.
     pub(crate) answered: u64,
 }
 
@@ -105,7 +106,7 @@ impl Mark {
     }
 }
 
-/// Reads the stamp of a directory; `None` if it has none that can be read.
+/// Reads the stamp of a directory. Returns `None` if there is none, or none that can be read.
 pub(crate) fn read(dir: &Path) -> io::Result<Option<Mark>> {
     let mut bytes = Vec::new();
     match File::open(dir.join(STAMP)) {
@@ -134,7 +135,7 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    /// Begins the stamp of an opened directory, durably.
+    /// Writes the stamp of a directory that is being opened, durably.
     pub(crate) fn begin(dir: &Path, mark: Mark) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         let file = options
@@ -155,22 +156,23 @@ impl Stamp {
         Ok(stamp)
     }
 
-    /// The row of a commit.
+    /// Builds the row of a commit.
     pub(crate) fn row(&self, commit: u64) -> Vec<u8> {
         self.mark.tag.row(commit)
     }
 
-    /// Notes a commit that is durable. A stamp that cannot be written stays older, which makes the check
-    /// weaker and never wrong, so the commit counts.
+    /// Records a durable commit. If the write fails, the stamp stays older, which makes the check
+    /// weaker but never wrong, so the commit still counts.
     pub(crate) fn note(&self, answered: u64) {
         let mark = Mark {
             answered,
             ..self.mark
         };
+        // Alternating slots: a torn write leaves the record of the commit before it.
         self.tell(self.put(answered % 2, mark));
     }
 
-    /// Syncs it, if that was not done within a second.
+    /// Syncs the file if the last sync is more than a second ago.
     pub(crate) fn sync_if_due(&self) {
         let mut synced = self
             .synced

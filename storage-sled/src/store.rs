@@ -1,4 +1,4 @@
-//! The handle behind every trait: changes go to the writer, reads to the readers.
+//! The handle behind every store trait: changes go to the writer, reads to the reader threads.
 
 use std::sync::Arc;
 
@@ -12,25 +12,27 @@ use crate::shared::Shared;
 use crate::txn::Txn;
 use crate::writer::{Weight, Writer};
 
-/// An open directory. The traits are implemented for it, one file each; when the last handle goes,
-/// what was accepted is on disk.
+/// An open directory. Each file of this crate implements one of the traits for it. After the last
+/// handle is dropped, every accepted change is on disk.
 #[derive(Debug)]
 pub(crate) struct Store {
-    // The writer and the readers go first: they wait for their threads, which hold `shared`.
+    // The writer and the readers are dropped first: their drops wait for the threads, which hold
+    // `shared`.
     pub(crate) writer: Writer,
     pub(crate) readers: Readers,
     pub(crate) shared: Arc<Shared>,
 }
 
 impl Drop for Store {
-    /// Opens the tests' gate: the writer, which is waited for next, may stand before it.
+    /// Opens the tests' gate: the writer may be blocked at it, and its drop, which follows, waits
+    /// for it.
     fn drop(&mut self) {
         self.shared.gate.release();
     }
 }
 
 impl Store {
-    /// Has the writer make a change, durably.
+    /// Makes a change durably, on the writer's thread.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         op: &'static str,
@@ -50,7 +52,7 @@ impl Store {
         self.with(op, |shared| shared.durable(read)).await
     }
 
-    /// Runs a read of several steps where it may block.
+    /// Runs a read of several steps on a reader thread, where it may block.
     pub(crate) async fn with<T: Send + 'static>(
         &self,
         op: &'static str,
@@ -61,7 +63,7 @@ impl Store {
     }
 }
 
-/// Cuts a page of at most `limit` items (at least one) off an ordered list.
+/// Takes a page of at most `limit` items (at least one) from an ordered list.
 pub(crate) fn page<T>(
     mut items: impl Iterator<Item = Result<T, Fault>>,
     limit: usize,
@@ -74,7 +76,7 @@ pub(crate) fn page<T>(
     Ok(Page { items: taken, more })
 }
 
-/// Sets a field that is given, and leaves one that is not.
+/// Sets a field if a value is given.
 pub(crate) fn set(field: &mut String, value: Option<&str>) {
     if let Some(value) = value {
         value.clone_into(field);

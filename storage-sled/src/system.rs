@@ -1,8 +1,8 @@
-//! The system's errors, sorted by what they say about the storage.
+//! Classification of the system's errors by their meaning for the storage.
 //!
-//! Being short of something for the moment is not a broken disk. `EMFILE` says how many descriptors this
-//! process has, `ENOMEM` how much memory the machine has, and both are over when somebody lets go. Such
-//! errors are waited out, or refuse one call; all others end the use of the storage.
+//! A temporary shortage is not a broken disk. `EMFILE` depends on the descriptors that this process
+//! has open, `ENOMEM` on the memory that the machine has left, and both end when some are released.
+//! Such errors are waited out, or fail one call; all others fail the storage.
 
 use std::io;
 use std::thread::sleep;
@@ -10,14 +10,15 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-/// What an error says.
+/// Meaning of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Class {
-    /// Something is short, or busy, for the moment: the same call may succeed later.
+    /// A resource is short or busy for the moment: the same call may succeed later.
     Transient,
     /// The disk is broken, gone, full, or read-only.
     Disk,
-    /// The call makes no sense here: a fault of the program, or of whoever changed the folder under it.
+    /// The call is invalid here: a fault of the program, or of someone who changed the directory
+    /// while it was open.
     Fatal,
 }
 
@@ -48,7 +49,7 @@ const DISK: &[Errno] = &[
     Errno::STALE,
 ];
 
-/// Errors of the second class that Linux has besides.
+/// Further errors of the second class, on Linux.
 #[cfg(target_os = "linux")]
 const DISK_OF_LINUX: &[Errno] = &[
     Errno::BADMSG,
@@ -65,11 +66,12 @@ const DISK_OF_LINUX: &[Errno] = &[
 #[cfg(not(target_os = "linux"))]
 const DISK_OF_LINUX: &[Errno] = &[];
 
-/// How often a transient error is met again before it counts as lasting, and the pause between: 10 s.
+/// Calls of `patiently` before a transient error counts as lasting, and the pause between two: 10
+/// s.
 const TRIES: u32 = 1_000;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Sorts an error.
+/// Classifies an error.
 pub(crate) fn class(error: &io::Error) -> Class {
     let Some(errno) = Errno::from_io_error(error) else {
         return by_kind(error.kind());
@@ -83,7 +85,7 @@ pub(crate) fn class(error: &io::Error) -> Class {
     }
 }
 
-/// Sorts an error that has lost its number: sled keeps the kind of a copied one only.
+/// Classifies an error without an errno: when sled copies an error, it keeps the kind only.
 fn by_kind(kind: io::ErrorKind) -> Class {
     use io::ErrorKind as Kind;
     match kind {
@@ -102,7 +104,7 @@ fn by_kind(kind: io::ErrorKind) -> Class {
     }
 }
 
-/// Calls until something else than a transient error comes, for ten seconds at most.
+/// Repeats the call while it fails with a transient error, for ten seconds at most.
 pub(crate) fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     for _ in 1..TRIES {
         match call() {
@@ -117,10 +119,11 @@ pub(crate) fn patiently<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Resul
 mod tests {
     use super::*;
 
-    /// The largest number of an error that Linux has.
+    /// The largest errno of Linux.
     const LAST: i32 = 133;
-    /// Errors of the third class, by number: calls on the wrong thing, names, rights, and everything of
-    /// sockets, streams, processes and keys, which no file of ours can answer.
+    /// Errors of the third class, by number: calls on the wrong object, names, permissions, and
+    /// everything about sockets, streams, processes and keys, which no file operation of this crate
+    /// returns.
     const FATAL: &[std::ops::RangeInclusive<i32>] = &[
         1..=3,
         7..=10,
@@ -153,12 +156,15 @@ mod tests {
             let sorted = class(&error) != Class::Fatal;
             assert!(
                 unknown || listed != sorted,
-                "{error} stands in {} lists",
+                "{error} is in {} lists instead of one",
                 u8::from(listed) + u8::from(sorted)
             );
         }
         let next = io::Error::from_raw_os_error(LAST + 1).to_string();
-        assert!(next.starts_with("Unknown error"), "{next}: sort it, too");
+        assert!(
+            next.starts_with("Unknown error"),
+            "{next}: add it to a list as well"
+        );
     }
 
     #[test]
@@ -166,7 +172,7 @@ mod tests {
         for errno in TRANSIENT.iter().chain(DISK) {
             let error = io::Error::from(*errno);
             let copied = io::Error::new(error.kind(), error.to_string());
-            // The kinds of some are private to the standard library: those count as fatal.
+            // Some kinds are private to the standard library; those errors count as fatal.
             let class = class(&copied);
             assert!(
                 class == super::class(&error) || class == Class::Fatal,

@@ -1,7 +1,8 @@
-//! The changes of one commit, gathered before any of them touches the tree.
+//! The changes of one commit, gathered before any of them is applied to the tree.
 //!
-//! Commands run one after the other on the same transaction, each seeing what the ones before it
-//! did. A command that fails leaves nothing behind; the others of the commit are not touched.
+//! Commands run one after the other on the same transaction, and each sees the changes of those
+//! before it. A command that fails is rolled back; the other commands of the commit are not
+//! affected.
 
 use std::collections::HashMap;
 
@@ -18,44 +19,44 @@ use crate::heads::Heads;
 use crate::rows::{Layer, PIECES, ROW, Rows, WHOLE, whole};
 use crate::{expiry, key, seq};
 
-/// What a command found in the changes before it changed them.
+/// Undo entry: the state of the changes before a command changed them.
 #[derive(Debug)]
 enum Before {
     /// No earlier command of the commit had changed this row.
     Untouched(IVec),
-    /// An earlier command had set or removed it.
+    /// An earlier command had set or removed this row.
     Row(IVec, Option<IVec>),
     /// The head of this inbox in the changes, if it was there.
     Head(UserId, Option<Head>),
 }
 
-/// What one commit changes.
+/// The changes of one commit.
 #[derive(Debug)]
 pub(crate) struct Changes {
-    /// The rows.
+    /// The rows, ready to be applied.
     pub(crate) batch: Batch,
-    /// Where inboxes stand with them.
+    /// The new heads of inboxes.
     pub(crate) heads: HashMap<UserId, Head>,
-    /// What readers see until they are durable.
+    /// The shadowed values, which readers see until the commit is durable.
     pub(crate) former: Layer,
-    /// The rows once more, if they were asked for.
+    /// The rows once more, if the caller asked for them.
     pub(crate) rows: Vec<(IVec, Option<IVec>)>,
 }
 
-/// The writer's view and its changes.
+/// The writer's view of the tree and its pending changes.
 #[derive(Debug)]
 pub(crate) struct Txn<'a> {
     tree: &'a Tree,
     now: Timestamp,
-    /// Where inboxes stood before.
+    /// Cache of the heads as they stand in the tree.
     heads: &'a Heads,
     /// The new values.
     changes: Layer,
-    /// The values that readers see until the new ones are durable.
+    /// The shadowed values, which readers see until the new ones are durable.
     former: Layer,
-    /// The keys of sends that were noted.
+    /// The keys of sends that were recorded.
     expiring: Expiring,
-    /// What undoes the present command.
+    /// Undo log of the current command.
     undo: Vec<Before>,
     bytes: usize,
 }
@@ -74,27 +75,31 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// When the commit was begun.
+    /// Returns the time at which the commit was begun.
     pub(crate) const fn now(&self) -> Timestamp {
         self.now
     }
 
-    /// What is stored, with the changes so far.
+    /// Returns the stored rows with the changes so far.
     pub(crate) const fn rows(&self) -> Rows<'_> {
         Rows::new(self.tree, &self.changes)
     }
 
-    /// Bytes of the changes so far.
+    /// Returns the bytes of the changes so far.
     pub(crate) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Rows of the changes so far.
+    /// Returns the number of rows changed so far.
     pub(crate) fn rows_changed(&self) -> usize {
         self.changes.rows.len()
     }
 
-    /// Runs a command; if it fails, its changes are taken back.
+    /// Runs a command; if it fails, its changes are rolled back.
+    ///
+    /// The undo log is replayed backwards, because one command may have changed the same row twice.
+    /// Shadowed values need no undo: they are the values in the tree, and shadowing an unchanged
+    /// row with its own value is harmless.
     pub(crate) fn attempt<T>(
         &mut self,
         command: impl FnOnce(&mut Self) -> Result<T, Fault>,
@@ -128,7 +133,7 @@ impl<'a> Txn<'a> {
         }
     }
 
-    /// Where an inbox stands, with the changes so far.
+    /// Returns the head of an inbox, with the changes so far.
     pub(crate) fn head(&self, user: UserId) -> Result<Head, Fault> {
         match self.changes.heads.get(&user) {
             Some(head) => Ok(*head),
@@ -140,7 +145,7 @@ impl<'a> Txn<'a> {
         seq::head(&Rows::new(self.tree, &Layer::new()), self.heads, user)
     }
 
-    /// Sets where an inbox stands, as its rows will say.
+    /// Sets the head of an inbox. The caller changes the entries and the floor to match.
     pub(crate) fn set_head(&mut self, user: UserId, head: Head) -> Result<(), Fault> {
         let before = self.changes.heads.insert(user, head);
         if before.is_none() {
@@ -151,18 +156,18 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Notes that the key of a send expires then.
+    /// Records the expiry of a send's key.
     pub(crate) fn expires(&mut self, expires_ms: i64, id: &[u8]) {
         self.bytes += id.len();
         self.expiring.note(expires_ms, id);
     }
 
-    /// The record of this key, with the changes so far.
+    /// Returns the record of this key, with the changes so far.
     pub(crate) fn get<M: Message + Default>(&self, key: &[u8]) -> Result<Option<M>, Fault> {
         self.rows().get(key)
     }
 
-    /// Whether there is such a row, with the changes so far.
+    /// Returns true if this row exists, with the changes so far.
     pub(crate) fn has(&self, key: &[u8]) -> Result<bool, Fault> {
         self.rows().has(key)
     }
@@ -172,13 +177,14 @@ impl<'a> Txn<'a> {
         self.put_value(key, whole(record))
     }
 
-    /// Sets a row that says nothing but that it is there.
+    /// Sets a row without a value: only its presence counts.
     pub(crate) fn mark(&mut self, key: &[u8]) -> Result<(), Fault> {
         self.set(key, Some(IVec::from(&[WHOLE][..])))
     }
 
-    /// Sets a value whose first byte is [`WHOLE`]; one that is too long for a row is cut.
+    /// Sets a value whose first byte is [`WHOLE`]. A value that is too long for one row is split.
     pub(crate) fn put_value(&mut self, key: &[u8], value: Vec<u8>) -> Result<(), Fault> {
+        // A shorter value would leave further rows of the old one behind.
         if key::may_shrink(key) {
             self.remove_pieces(key)?;
         }
@@ -188,7 +194,7 @@ impl<'a> Txn<'a> {
         let value = value.get(1..).unwrap_or_default();
         let (first, rest) = value.split_at(value.len().min(ROW - 5));
         let pieces = u32::try_from(rest.len().div_ceil(ROW))
-            .map_err(|_| Fault::Misuse("a value of terabytes"))?;
+            .map_err(|_| Fault::Misuse("the value needs more than 4,294,967,295 rows"))?;
         let mut row = Vec::with_capacity(ROW);
         row.push(PIECES);
         row.extend_from_slice(&pieces.to_be_bytes());
@@ -200,7 +206,7 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// Sets a row as it is stored; it fits one.
+    /// Sets a row in its stored form; the caller ensures that it fits.
     pub(crate) fn put_row(&mut self, key: &[u8], row: IVec) -> Result<(), Fault> {
         self.set(key, Some(row))
     }
@@ -227,6 +233,8 @@ impl<'a> Txn<'a> {
 
     fn set(&mut self, key: &[u8], value: Option<IVec>) -> Result<(), Fault> {
         let name = IVec::from(key);
+        // The tree holds the durable value until this commit is applied, so the first change of a
+        // row saves the right one, and later changes need no second look-up.
         if key::shows(key, value.is_none()) && !self.former.rows.contains_key(key) {
             let former = self.tree.get(key)?;
             self.former.rows.insert(name.clone(), former);
@@ -240,8 +248,8 @@ impl<'a> Txn<'a> {
         Ok(())
     }
 
-    /// The changes, with the row of the commit; `None` if there are none. A backup that is being made gets
-    /// the rows too.
+    /// Returns the changes, with the row of the commit; `None` if there are none. Also returns a
+    /// copy of the rows if `with_rows` is set, for a backup in progress.
     pub(crate) fn finish(
         mut self,
         commit: Option<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! Reads a whole directory and checks every law that can be checked at rest.
 //!
-//! One walk over each kind of row, in the order of the keys, with look-ups across; memory does not
-//! grow with what is stored, but for four bytes per body of a window.
+//! Each kind of row is read in one walk in the order of the keys, with look-ups of related rows.
+//! Memory does not grow with the stored data, except for four bytes per body of a window.
 
 mod messages;
 mod people;
@@ -22,12 +22,12 @@ use crate::rows::{Layer, PIECES, Rows};
 
 /// Bodies whose references are counted in one walk over the entries: 64 MiB.
 const WINDOW: usize = 16 << 20;
-/// Rows between two steps.
+/// Rows between two calls of `step`.
 const STEP: u64 = 10_000;
 
-/// Opens a directory that nobody has open, and checks it. It blocks.
+/// Opens a directory that no process has open, and checks it. It blocks.
 ///
-/// `step` is called with the rows read so far; an error of it gives up.
+/// `step` is called with the rows read so far; an error from it ends the check.
 pub fn verify(
     config: &Config,
     step: impl FnMut(u64) -> std::io::Result<()>,
@@ -51,7 +51,7 @@ pub fn verify(
     outcome
 }
 
-/// Why a check ended early.
+/// Reasons a check ended early.
 enum Stop {
     Storage(Fault),
     GivenUp(std::io::Error),
@@ -94,7 +94,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         }
     }
 
-    /// Every row with this prefix.
+    /// Calls `look` for every row with this prefix.
     fn each(
         &mut self,
         prefix: &[u8],
@@ -114,7 +114,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         Ok(())
     }
 
-    /// The record of a row; a finding if it cannot be read.
+    /// Decodes the record of a row. Reports a finding if that fails.
     fn decode<M: prost::Message + Default>(
         &mut self,
         key: &[u8],
@@ -144,7 +144,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         Ok(())
     }
 
-    /// A counter is not below what it has given out: it would give it out again.
+    /// Checks that a counter is not below the largest number in use, which it would give out again.
     fn counter(&mut self, scope: u8, largest: u64, name: &str) -> Checked {
         let value = self.number(&key::counter(scope))?;
         if value < largest {
@@ -155,9 +155,9 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         Ok(())
     }
 
-    /// Pieces of long values, and rows of no known kind.
+    /// Checks the further rows of long values, and finds rows with an unknown prefix.
     fn rest(&mut self) -> Checked {
-        self.each(b"Z", "pieces", |it, name, _| {
+        self.each(b"Z", "value chunks", |it, name, _| {
             let of = name
                 .get(1..name.len().saturating_sub(4))
                 .unwrap_or_default();
@@ -177,7 +177,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 it.report.find(
                     Rule::Readable,
                     shown(of),
-                    format!("piece {number} of no value"),
+                    format!("chunk {number} of a value that does not exist"),
                 );
             }
             Ok(())
@@ -186,12 +186,12 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         let rows = self.rows;
         let mut from = 0_u8;
         for prefix in known.iter().copied().chain([u8::MAX]) {
-            // What lies between two known prefixes.
+            // Prefixes between two known ones.
             for foreign in from..prefix {
                 if rows.scan(&[foreign], None).next().is_some() {
                     let place = format!("prefix {foreign:#04x}");
                     self.report
-                        .find(Rule::Readable, place, "rows of no known kind");
+                        .find(Rule::Readable, place, "rows of an unknown kind");
                 }
             }
             from = prefix.saturating_add(1);
@@ -210,7 +210,7 @@ fn inbox(user: u64) -> String {
     format!("inbox of user {user}")
 }
 
-/// A key as it may be shown: its kind and its length; phone numbers and clients' ids are in some.
+/// Describes a key by its kind and its length only: some keys contain phone numbers or client ids.
 fn shown(key: &[u8]) -> String {
     match key.first() {
         Some(prefix) => format!("row {}… of {} bytes", char::from(*prefix), key.len()),

@@ -1,8 +1,8 @@
 //! The one thread that changes the tree.
 //!
-//! It takes what waits (no timer), runs it on one transaction, applies one atomic batch, makes it
-//! durable once, lets readers see it, and then answers everybody. So a lone change is not delayed,
-//! and many share one sync.
+//! Each round takes all waiting commands (no timer), runs them on one transaction, applies it as
+//! one atomic batch, makes it durable once, shows it to readers, and then answers all callers. A
+//! single change is not delayed, and many changes share one sync.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -14,26 +14,27 @@ use crate::garbage::Garbage;
 use crate::shared::{Failed, Shared};
 use crate::txn::Txn;
 
-/// Commands of one commit.
+/// Commands of one commit, at most.
 const COMMANDS: usize = 1_024;
 /// Bytes of changes after which a commit takes no further command.
 const BYTES: usize = 8 << 20;
-/// Rows after which a commit takes no further command: sled frees nothing while it applies them, so
-/// they bound what it takes meanwhile.
+/// Rows after which a commit takes no further command. sled frees no page while it applies them, so
+/// this bounds the memory of one commit.
 const ROWS: usize = 5_000;
 
-/// What a change does to the space on the disk, and so when it is refused as full.
+/// Effect of a change on the disk space, which decides when it is refused as full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
-    /// It adds data for good.
+    /// Adds data permanently.
     Adds,
-    /// It sets a small row: a sign-in, an ack.
+    /// Sets a small row: a sign-in, an ack.
     Sets,
-    /// It removes data.
+    /// Removes data.
     Removes,
 }
 
-/// Runs on the transaction, and returns what answers the caller once the commit's fate is known.
+/// A command: it runs on the transaction, and returns the function that answers its caller when the
+/// outcome of the commit is known.
 type Command = Box<dyn FnOnce(&mut Txn<'_>, &Shared) -> Answer + Send>;
 type Answer = Box<dyn FnOnce(&Result<(), Failed>) + Send>;
 
@@ -57,7 +58,8 @@ impl Writer {
         })
     }
 
-    /// Has the writer run a change; returns when it is durable, or known to have failed.
+    /// Runs a change on the writer's thread. Returns when the change is durable, or known to have
+    /// failed.
     pub(crate) async fn change<T: Send + 'static>(
         &self,
         weight: Weight,
@@ -75,7 +77,7 @@ impl Writer {
                     (Ok(_), Err(failed)) => Err(failed.fault()),
                     (Err(fault), _) => Err(fault),
                 };
-                // Nobody waits any more: the caller gave up, which does not undo the change.
+                // The send fails if the caller gave up waiting, which does not undo the change.
                 let _ = answer.send(outcome);
             })
         });
@@ -88,7 +90,8 @@ impl Writer {
 }
 
 impl Drop for Writer {
-    /// Waits until what was accepted is on disk. The thread ends when the queue is closed and empty.
+    /// Waits until every accepted change is on disk. The thread ends when the queue is closed and
+    /// empty.
     fn drop(&mut self) {
         self.commands = None;
         if let Some(thread) = self.thread.take()
@@ -111,16 +114,18 @@ fn run(shared: &Shared, mut waiting: mpsc::Receiver<Command>) {
         }
         let rows = txn.rows_changed();
         let outcome = shared.commit(txn);
+        // Only now, after the commit: a caller must not see an answer before its change is durable.
         for answer in answers {
             answer(&outcome);
         }
+        // After the answers, so that no caller waits for the collection or for the stamp's sync.
         garbage.note(rows);
         shared.stamp.sync_if_due();
     }
     std::mem::forget(guard);
 }
 
-/// Notes the failure if the thread ends by a panic: then nothing can be stored any more.
+/// Fails the storage if the writer's thread panics: without it no change can be stored.
 struct FailOnPanic<'a>(&'a Shared);
 
 impl Drop for FailOnPanic<'_> {

@@ -1,5 +1,5 @@
-//! Backups are made while sends run, put back under a new epoch, and checked; and a check finds each
-//! damage that was planted.
+//! Backups are made while sends run, restored under a new epoch, and checked. The check finds each
+//! planted damage.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -87,7 +87,7 @@ async fn contents(s: &Stores, of: u64) -> Vec<String> {
     }
 }
 
-/// A little of everything.
+/// Stores a few rows of every kind that belongs to messages and devices.
 async fn fill(s: &Stores) {
     for n in 0..20 {
         put(s, &[1, 2], &format!("pair {n}")).await;
@@ -135,7 +135,7 @@ fn apart<T: Send>(tool: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| scope.spawn(tool).join().unwrap())
 }
 
-/// A backup of a directory that nobody has open.
+/// Makes a backup of a directory that no process has open.
 fn closed_backup(dir: &Path) -> Vec<u8> {
     apart(|| {
         let mut writer = Writer::new(Vec::new()).unwrap();
@@ -161,14 +161,14 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
     let storage = opened(&from);
     let s = storage.stores.clone();
     fill(&s).await;
-    // So much that the walk takes several steps.
+    // Enough rows that the walk takes several steps.
     for n in 0..40 {
         put(&s, &[3], &format!("large {n} {}", "x".repeat(60_000))).await;
     }
     let before = contents(&s, 1).await.len();
     let stored = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    // Senders that write, over and over, what the walk has read and what it has yet to read.
+    // These senders write all the time, both behind and ahead of the walk.
     let senders: Vec<_> = (0..4_u64)
         .map(|n| {
             let (s, stop, stored) = (s.clone(), Arc::clone(&stop), Arc::clone(&stored));
@@ -197,7 +197,7 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
         let backup = tokio::task::spawn_blocking(move || {
             let mut writer = Writer::new(Vec::new()).unwrap();
             let counts = exporter.export(&mut writer, |_| {
-                // Between the steps the senders store something.
+                // Wait until the senders have stored something between two steps.
                 let enough = stored.load(Ordering::Relaxed) + 20;
                 while stored.load(Ordering::Relaxed) < enough {
                     std::thread::yield_now();
@@ -234,7 +234,7 @@ async fn a_backup_of_a_storage_in_use_is_one_moment_of_it() {
         assert_eq!(again.epoch, restored.epoch);
         let got = contents(&again.stores, 1).await;
         assert!(got.len() >= before, "what was answered before is in it");
-        // One moment: of each sender a beginning, without a hole.
+        // One moment: the sends of each sender are a prefix, without a hole.
         let mut next: BTreeMap<u64, u64> = BTreeMap::new();
         for text in got.iter().skip(before) {
             let (n, k) = text.split_once(": ").unwrap();
@@ -283,12 +283,12 @@ async fn a_restore_is_whole_or_nothing_and_only_into_an_empty_place() {
     assert!(matches!(twice, BackupError::NotEmpty { .. }), "{twice}");
     let again = opened(&to);
     assert_eq!(contents(&again.stores, 1).await.len(), 40);
-    // It goes on as any other.
+    // It continues like any other storage.
     assert_eq!(put(&again.stores, &[1], "on").await, 41);
     close(again).await;
 }
 
-/// A restore that was killed half-way leaves a place that is not taken for a storage.
+/// A restore that was killed before its last step leaves a directory that does not open.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_was_cut_short_does_not_open() {
     let place = tempfile::tempdir().unwrap();
@@ -298,13 +298,13 @@ async fn a_restore_that_was_cut_short_does_not_open() {
     close(storage).await;
     let backup = closed_backup(&from);
     put_back(&to, &backup).unwrap();
-    // As it is before the last step: everything is in its place, the mark is not.
+    // The state before the last step: everything is in place except the format file.
     std::fs::remove_file(to.join("FORMAT")).unwrap();
     let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
     assert!(refused.to_string().contains("FORMAT"), "{refused}");
 }
 
-/// Rows of the closed directory, changed by hand.
+/// Changes rows of the closed directory by hand.
 fn plant(dir: &Path, damage: impl FnOnce(&sled::Db)) {
     let db = sled::Config::new()
         .path(dir)
@@ -323,12 +323,12 @@ fn key(prefix: u8, numbers: &[u64]) -> Vec<u8> {
     key
 }
 
-/// A row of one number, as `gimlet.store.v1` spells it: field 1, a varint below 128.
+/// Builds a row of one number in the encoding of `gimlet.store.v1`: field 1, a varint below 128.
 fn number(value: u8) -> Vec<u8> {
     vec![0, 8, value]
 }
 
-/// What is planted, the rule that must find it, and how.
+/// A damage: its description, the rule that must find it, and the function that plants it.
 type Damage = (&'static str, Rule, fn(&sled::Db));
 const DAMAGES: &[Damage] = &[
     ("a hole in an inbox", Rule::Contiguous, |db| {
@@ -352,14 +352,14 @@ const DAMAGES: &[Damage] = &[
         let row = db.scan_prefix(b"Z").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("a piece of no value", Rule::Readable, |db| {
+    ("a chunk without its value", Rule::Readable, |db| {
         let of = [key(b'Z', &[]), key(b'E', &[1, 1]), vec![0, 0, 0, 7]].concat();
         db.insert(of, vec![1]).unwrap();
     }),
     ("an ack above its head", Rule::Acks, |db| {
         db.insert(key(b'S', &[1, 77]), number(99)).unwrap();
     }),
-    ("a key of no answer", Rule::Keys, |db| {
+    ("a key without a complete answer", Rule::Keys, |db| {
         db.insert(b"Kclient".as_slice(), vec![0]).unwrap();
     }),
     ("a member that is not in the index", Rule::Rosters, |db| {
@@ -382,7 +382,7 @@ const DAMAGES: &[Damage] = &[
             db.insert(row.0, number(99)).unwrap();
         },
     ),
-    ("a nickname of nobody", Rule::Accounts, |db| {
+    ("a nickname without an account", Rule::Accounts, |db| {
         let row = db.scan_prefix(b"A").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
@@ -393,22 +393,22 @@ const DAMAGES: &[Damage] = &[
         "a device that signed in without a generation",
         Rule::Generations,
         |db| {
-            // Field 7, the user.
+            // Field 7 is the user.
             db.insert(key(b'D', &[500]), vec![0, 0x38, 1]).unwrap();
         },
     ),
     ("a job that is listed and missing", Rule::Jobs, |db| {
         db.insert(key(b'O', &[1, 8]), vec![0]).unwrap();
     }),
-    ("recipients of no job", Rule::Jobs, |db| {
+    ("recipients without a job", Rule::Jobs, |db| {
         let of = [key(b'L', &[8]), vec![0, 0, 0, 0]].concat();
         db.insert(of, vec![0]).unwrap();
     }),
     ("a store without an epoch", Rule::Epoch, |db| {
-        // Field 1, the format; no field 2.
+        // Field 1 is the format; field 2, the epoch, is missing.
         db.insert(b"V".as_slice(), vec![0, 8, 2]).unwrap();
     }),
-    ("a row of no known kind", Rule::Readable, |db| {
+    ("a row of an unknown kind", Rule::Readable, |db| {
         db.insert(b"!what".as_slice(), vec![0]).unwrap();
     }),
 ];
@@ -441,7 +441,7 @@ async fn a_check_finds_each_planted_damage() {
     }
 }
 
-/// Groups, friends and accounts.
+/// Stores groups, friends and accounts.
 async fn fill_people(s: &Stores) {
     for n in 1..=3 {
         let reserved = s.seq.reserve(Scope::User, 1).await.unwrap();

@@ -1,4 +1,4 @@
-//! sled keeps the contract.
+//! Runs the contract suite of `gimlet-core` on sled.
 
 #![expect(clippy::unwrap_used, reason = "a failed case should panic")]
 
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         .run(Backend::Ready(fixture))
 }
 
-/// `Process`, because these cases kill nothing and `fsync` would only slow them down.
+/// Opens with `Process`, because these cases kill no process and `fsync` would only slow them down.
 fn opened(dir: &Path) -> Opened {
     let config = Config {
         durability: Durability::Process,
@@ -38,7 +38,7 @@ async fn fixture() -> Fixture {
         .with_hold(Arc::new(gate))
 }
 
-/// Waits until the old stores are closed, and opens what they left.
+/// Waits until the old stores are closed, and opens their directory again.
 fn reopen(dir: Arc<Path>, health: Health) -> Reopen {
     let health = Arc::new(Mutex::new(health));
     Box::new(move |stores: Stores| {

@@ -1,4 +1,5 @@
-//! Directories that disks and people damage: either they are refused with words, or nothing is wrong.
+//! Directories damaged by disks or people: either the opening refuses them with an explanation, or
+//! no message is lost.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
@@ -17,7 +18,7 @@ use gimlet_storage_sled::{Config, Durability, OpenError, Opened, new_epoch, open
 /// Messages before the last opening, which a snapshot covers, and after it.
 const BEFORE: usize = 60;
 const AFTER: usize = 300;
-/// Bits that are flipped, one at a time, all over the database.
+/// Bits that are flipped, one at a time, spread over the database.
 const FLIPS: usize = 60;
 
 fn config(dir: &Path) -> Config {
@@ -37,7 +38,7 @@ async fn close(it: Opened) {
     health.closed().await;
 }
 
-/// The content of one message: some are long, so that the log has several segments.
+/// Returns the content of one message; some are long, so that the log has several segments.
 fn content(n: usize) -> Vec<u8> {
     let mut content = format!("message {n} ").into_bytes();
     content.resize([100, 3_500, 9_000][n % 3], b'x');
@@ -67,7 +68,7 @@ async fn put(it: &Opened, numbers: std::ops::Range<usize>) {
     }
 }
 
-/// What is stored; an error is a reader who is told so.
+/// Returns the stored contents; an error means that the reader learns of the damage.
 async fn contents(it: &Opened) -> Result<Vec<Vec<u8>>, gimlet_core::store::StoreError> {
     let limit = PageLimit {
         items: 1_000,
@@ -83,7 +84,7 @@ fn all() -> Vec<Vec<u8>> {
     (0..BEFORE + AFTER).map(content).collect()
 }
 
-/// A directory with a snapshot in the middle of its history.
+/// Fills a directory that has a snapshot in the middle of its history.
 async fn filled(dir: &Path) -> Epoch {
     let it = try_open(dir).unwrap();
     put(&it, 0..BEFORE).await;
@@ -114,7 +115,7 @@ fn snapshot(dir: &Path) -> PathBuf {
     snapshots.max().unwrap()
 }
 
-/// Harms the last message, as a disk that did not keep it.
+/// Flips a bit of the last message, like a disk that did not keep it.
 fn harm_last(dir: &Path, number: usize) {
     let db = dir.join("db");
     let mut bytes = fs::read(&db).unwrap();
@@ -173,7 +174,7 @@ async fn a_refusal_changes_nothing() {
     let error = try_open(dir.path()).unwrap_err();
     assert!(error.to_string().contains("backup"), "{error}");
     assert!(fs::read(&db).unwrap() == bytes, "sled has written to it");
-    // So what was wrong can be put right.
+    // So the damage can still be repaired.
     fs::write(&db, &whole).unwrap();
     let it = try_open(dir.path()).unwrap();
     assert!(contents(&it).await.unwrap() == all());
@@ -205,7 +206,7 @@ async fn a_lost_tail_is_refused_until_a_new_epoch_is_drawn() {
 async fn under_process_a_lost_tail_begins_a_new_epoch_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let before = filled(dir.path()).await;
-    // As a loss of power may leave it, which `process` does not cover.
+    // The state that a loss of power may leave, which `process` does not cover.
     harm_last(dir.path(), BEFORE + AFTER - 1);
     let config = Config {
         durability: Durability::Process,
@@ -260,7 +261,7 @@ async fn a_stamp_that_is_torn_or_gone_refuses_nothing() {
     assert!(contents(&it).await.unwrap() == all());
     put(&it, 1_000..1_001).await;
     close(it).await;
-    // And from then on a loss is noticed again.
+    // After that a loss is noticed again.
     harm_last(dir.path(), 1_000);
     assert!(matches!(
         try_open(dir.path()).unwrap_err(),

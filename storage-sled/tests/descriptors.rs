@@ -1,6 +1,6 @@
-//! Being short of descriptors is not a broken disk: the storage goes on, and stores what comes.
+//! A shortage of descriptors is not a broken disk: the storage keeps working and storing.
 //!
-//! In a process of its own, because the limit holds for all of it.
+//! This test runs in a process of its own, because the limit applies to the whole process.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use gimlet_storage_sled::{Config, open};
 
 const SENDS: usize = 20;
 
-/// Opens files until the system gives no more.
+/// Opens files until the system refuses another one.
 fn all_descriptors() -> Vec<File> {
     let mut held = Vec::new();
     loop {

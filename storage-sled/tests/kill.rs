@@ -1,5 +1,5 @@
-//! A killed process loses nothing that it answered: a few kills, in seconds. The example of the same
-//! name does it as often as it is told to.
+//! A killed process loses no change that it answered: a few kills, in seconds. The example of the
+//! same name runs as many kills as it is asked for.
 
 mod killing;
 

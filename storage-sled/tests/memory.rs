@@ -13,14 +13,14 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// The smallest cache that may be configured.
 const CACHE: u64 = 1 << 20;
-/// What the storage takes beside its cache, at most (docs/operations.md), with room for what the
-/// allocator keeps.
+/// Bytes that the storage takes besides its cache, at most (docs/operations.md), plus the bytes
+/// that the allocator keeps.
 const BOUND: u64 = 128 << 20;
-/// What the bodies that wait take besides: 16 MiB, in the load, in the queue, and as rows.
+/// Further bytes that waiting bodies take: 16 MiB each in the load, in the queue, and as rows.
 const BODIES: u64 = 128 << 20;
 
-/// Rows that are stored: without `garbage` the group's take 550 MiB. The others never took as much, and
-/// are slower here, where nothing is optimized.
+/// Rows that are stored: without `garbage` the group's take 550 MiB. The others never took as much,
+/// and are slower here, where the code is not optimized.
 fn rows(load: Load) -> u64 {
     match load {
         Load::Group => 400_000,
@@ -29,7 +29,7 @@ fn rows(load: Load) -> u64 {
     }
 }
 
-/// Stores the rows of a load and fails if they took more than the bound.
+/// Stores the rows of a load, and fails if they took more than the bound.
 fn stays_below_the_bound(load: Load) -> Result<(), Failed> {
     let task = Task {
         load,

@@ -1,4 +1,5 @@
-//! Directories that do not open, each with words that say why and what to do; and what opens again.
+//! Directories that do not open, each with an error that gives the reason and the remedy, and
+//! directories that open again.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -113,7 +114,7 @@ fn another_format_is_named() {
     drop(opened(dir.path()));
     let format = dir.path().join("FORMAT");
     let ours = fs::read_to_string(&format).unwrap();
-    // A newer one, and the one before.
+    // A newer format, and the previous one.
     for other in ["999", "1"] {
         fs::write(&format, ours.replace('2', other)).unwrap();
         let error = refused(dir.path());
@@ -121,7 +122,7 @@ fn another_format_is_named() {
         let text = error.to_string();
         assert!(text.contains(other) && text.contains("format 2"), "{text}");
     }
-    // Nothing was changed: with its own format back, it opens.
+    // The refusal changed nothing: with its own format back, the directory opens.
     fs::write(&format, ours).unwrap();
     opened(dir.path());
 }
@@ -140,7 +141,7 @@ fn a_database_of_someone_else_is_left_alone() {
 fn a_creation_cut_short_is_gone_on_with() {
     let dir = tempfile::tempdir().unwrap();
     drop(opened(dir.path()));
-    // As a process killed while it made the directory leaves it.
+    // The state that a process leaves that was killed while it created the directory.
     fs::rename(dir.path().join("FORMAT"), dir.path().join("FORMAT.new")).unwrap();
     drop(opened(dir.path()));
     assert!(dir.path().join("FORMAT").exists());
@@ -173,7 +174,7 @@ async fn a_half_written_snapshot_is_deleted() {
     let it = opened(dir.path());
     put(&it.stores, b"hi").await;
     close(it).await;
-    // sled takes the last of these names for its newest snapshot, and cannot open with it.
+    // sled takes the name that sorts last for its newest snapshot, and cannot open with this one.
     let planted = dir.path().join("snap.FFFFFFFFFFFFFFFF.generating");
     fs::write(&planted, b"half").unwrap();
     let it = opened(dir.path());
@@ -181,7 +182,7 @@ async fn a_half_written_snapshot_is_deleted() {
     assert!(!planted.exists());
 }
 
-/// Fills a directory, opens it once more so that sled has a snapshot, and closes it.
+/// Fills a directory, opens it once more so that sled writes a snapshot, and closes it.
 async fn filled(dir: &Path) {
     let it = opened(dir);
     for n in 0..200_u8 {
@@ -230,7 +231,7 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
         min_free,
         ..Config::new(dir.path())
     };
-    // Less is free than sends need, and more than removing does.
+    // Less space is free than sends need, and more than removals need.
     let config = full(4 * stat.f_bavail * stat.f_frsize);
     let it = open(&config, Arc::new(SystemClock)).unwrap();
     let batch = [send(b"more".to_vec())];
@@ -242,7 +243,7 @@ async fn a_full_disk_refuses_sends_and_serves_reads() {
     it.stores.inbox.trim(user, Seq::new(1)).await.unwrap();
     assert_eq!(it.health.failure(), None);
     close(it).await;
-    // Nothing may be written at all: a commit that finds no room would end the process.
+    // No change is allowed at all: a commit that finds no space would fail the storage.
     let it = open(&full(u64::MAX), Arc::new(SystemClock)).unwrap();
     let error = it.stores.inbox.trim(user, Seq::new(1)).await.unwrap_err();
     assert_eq!(error.kind, Kind::Full);
@@ -254,7 +255,8 @@ async fn after_an_error_of_the_disk_nothing_is_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let it = opened(dir.path());
     put(&it.stores, b"hi").await;
-    // Syncing syncs what is in this folder: this cannot be, so a commit fails between applied and durable.
+    // A sync opens and syncs every file in this folder. This one cannot be synced, so a commit
+    // fails after it was applied and before it is durable.
     std::os::unix::fs::symlink("/dev/null", dir.path().join("blobs/1")).unwrap();
     let batch = [send(b"more".to_vec())];
     let error = it.stores.inbox.append(&batch).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! Data directories that earlier versions wrote open, and show what was stored in them.
+//! Data directories that earlier releases wrote open, with all of their messages.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 

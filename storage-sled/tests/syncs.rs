@@ -1,9 +1,9 @@
-//! Every file that sled wrote is synced before an answer: seen in a trace of the system calls.
+//! Every file that sled wrote is synced before an answer, as a trace of the system calls shows.
 //!
-//! The program traces itself: as a victim it sends one message after the other, up to the largest,
-//! and says when each was answered. The trace is then read like a story: a write makes a file dirty,
-//! a new name makes its directory dirty, `fsync` makes them clean, and when an answer is given
-//! nothing may be dirty. Needs `strace`; without it the case is shown as ignored.
+//! The program traces itself. As a victim it sends one message after the other, up to the largest,
+//! and prints each answer. The trace is then replayed: a write makes a file dirty, a new name makes
+//! its directory dirty, `fsync` makes them clean, and nothing may be dirty at an answer. Needs
+//! `strace`; without it the case is shown as ignored.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
@@ -20,9 +20,9 @@ use gimlet_core::time::{SystemClock, Timestamp};
 use gimlet_storage_sled::{Config, open};
 use libtest_mimic::{Arguments, Trial};
 
-/// The first argument of the traced program.
+/// First argument of the traced program.
 const VICTIM: &str = "victim";
-/// What it sends.
+/// Number of sends.
 const SENDS: usize = 120;
 
 fn main() -> ExitCode {
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-/// Sends one message after the other, to one, two or three users, and says when it was answered.
+/// Sends one message after the other, to one, two or three users, and prints each answer.
 fn send(dir: &Path) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
@@ -84,7 +84,8 @@ fn send(dir: &Path) {
     });
 }
 
-/// Traces the victim in a new directory, and once more in the same one, which then has a snapshot.
+/// Traces the victim in a new directory, and once more in the same directory, which then has a
+/// snapshot.
 fn trace() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().canonicalize().unwrap().join("data");
@@ -118,12 +119,12 @@ fn trace() {
     }
 }
 
-/// What the trace has told so far.
+/// State of the replayed trace.
 struct Story {
     dir: String,
-    /// Paths with something that is not synced, and the place in the trace where it came.
+    /// Paths with unsynced changes, and the line of the trace with the last change.
     dirty: HashMap<String, usize>,
-    /// Calls that have begun: by thread.
+    /// Unfinished calls by thread.
     begun: HashMap<String, (String, usize)>,
     place: usize,
     answers: usize,
@@ -146,7 +147,7 @@ impl Story {
         }
     }
 
-    /// One line: a call, its beginning, or its end.
+    /// Replays one line: a call, its beginning, or its end.
     fn line(&mut self, line: &str) {
         self.place += 1;
         let Some((thread, rest)) = line.split_once(' ') else {
@@ -165,7 +166,8 @@ impl Story {
         }
     }
 
-    /// Whatever writes counts from its beginning, and once more from its end.
+    /// Handles the beginning of a call. A write counts from its beginning, and once more from its
+    /// end, because it may take effect at any time in between.
     fn begin(&mut self, call: &str) {
         if call.contains("\"answered") {
             assert!(
@@ -180,7 +182,8 @@ impl Story {
         }
     }
 
-    /// A sync counts from its end, for what was there at its beginning.
+    /// Handles the end of a call. A sync counts only at its end, and only for changes made before
+    /// its beginning.
     fn end(&mut self, call: &str, began: usize) {
         if call.starts_with("fsync(") || call.starts_with("fdatasync(") {
             self.syncs += 1;
@@ -196,7 +199,7 @@ impl Story {
     fn changes(&mut self, call: &str) {
         if call.starts_with("write") || call.starts_with("pwrite") {
             let path = between(call, '<', '>').to_owned();
-            // The stamp may be older than what it speaks of: it is synced once a second.
+            // The stamp may be older than the commit it names: it is synced once a second.
             if path.starts_with(&self.dir) && !path.ends_with("/STAMP") {
                 self.writes += 1;
                 self.written.insert(path[self.dir.len()..].to_owned());
@@ -215,7 +218,7 @@ impl Story {
         }
     }
 
-    /// A new name is in its directory.
+    /// Marks the directory of a new name as dirty.
     fn named(&mut self, path: &str) {
         if path.starts_with(&self.dir) {
             let (parent, _) = path.rsplit_once('/').unwrap();

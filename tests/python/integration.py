@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Judges gimlet behind a business server that is not ours: `integration.py --binary PATH`.
+"""Tests gimlet with an external business server: `integration.py --binary PATH`.
 
-Two processes: business_server, and gimlet with the roles connect and logic pointed at it. gimlet
-must hold none of its users, and must survive it being slow, down, or talking nonsense. One line per
-case; the last line is "N passed, N failed"; the exit code is 0 when none failed.
+Starts two processes: business_server, and gimlet with the roles connect and logic pointed at it.
+gimlet must store none of its users, and must keep working while it is slow, down, or sends invalid
+answers. Prints one line per case; the last line is "N passed, N failed"; the exit code is 0 if no
+case failed.
 
 Storage is sled in a temporary folder, or MySQL and Redis if GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS
 give their addresses (tests/backends/with does).
@@ -18,8 +19,8 @@ sys.dont_write_bytecode = True
 
 import integration_cases  # noqa: E402
 from gimclient.cases import CASES  # noqa: E402
-from integration_world import Backend, Guests, Gimlet  # noqa: E402
-from run import Tally, raise_overdue  # noqa: E402
+from integration_fixture import Backend, BackendFixture, Gimlet  # noqa: E402
+from run import Tally, raise_case_timeout  # noqa: E402
 
 
 def judge(gimlet, backend, chosen, tally):
@@ -29,28 +30,28 @@ def judge(gimlet, backend, chosen, tally):
         print(gimlet.log_tail())
         return
     for case in chosen:
-        world = Guests(gimlet, backend, case.wire or "tcp")
+        fixture = BackendFixture(gimlet, backend, case.wire or "tcp")
         try:
-            tally.check(case.name, lambda case=case, world=world: case.run(world))
+            tally.check(case.name, lambda case=case, fixture=fixture: case.run(fixture))
         finally:
-            world.close()
+            fixture.close()
     tally.check("gimlet stops on SIGTERM with code 0", gimlet.stop)
-    tally.check("gimlet with its own business service knows none of the users",
-                lambda: integration_cases.nobody_is_known(gimlet, backend))
+    tally.check("gimlet with its built-in business service has none of these users",
+                lambda: integration_cases.assert_users_unknown(gimlet, backend))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", required=True, help="the gimlet binary to judge")
-    parser.add_argument("--only", default="", help="run the cases whose name contains this")
+    parser.add_argument("--binary", required=True, help="the gimlet binary to test")
+    parser.add_argument("--only", default="", help="run only cases whose name contains this text")
     given = parser.parse_args()
     binary = os.path.abspath(given.binary)
     if not os.access(binary, os.X_OK):
         parser.error("%s is not an executable file" % binary)
     chosen = [case for case in CASES if given.only in case.name]
     if not chosen:
-        parser.error("no case has %r in its name" % given.only)
-    signal.signal(signal.SIGALRM, raise_overdue)
+        parser.error("--only %r matches no case; see integration_cases.py" % given.only)
+    signal.signal(signal.SIGALRM, raise_case_timeout)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     tally, backend = Tally(), Backend()
     gimlet = Gimlet(binary, backend)

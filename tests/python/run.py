@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Judges a gimlet binary from outside: `python3 run.py --binary PATH`.
+"""Tests a gimlet binary from outside: `python3 run.py --binary PATH`.
 
-Each topic has a server of its own with an empty data folder. One line per case; the last line
-is "N passed, N failed"; the exit code is 0 when none failed.
+Each topic has its own server with an empty data folder. Prints one line per case; the last line is
+"N passed, N failed"; the exit code is 0 if no case failed.
 """
 
 import argparse
@@ -21,19 +21,19 @@ import topics  # noqa: E402
 from gimclient.cases import CASES  # noqa: E402
 from gimclient.deadline import Deadline  # noqa: E402
 from gimclient.server import Server  # noqa: E402
-from gimclient.world import World  # noqa: E402
+from gimclient.fixture import Fixture  # noqa: E402
 
 CASE_SECONDS = 60
 RUN_SECONDS = 900
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-class Overdue(BaseException):
-    """A case took longer than any case may."""
+class CaseTimeout(BaseException):
+    """A case took longer than CASE_SECONDS."""
 
 
-def raise_overdue(_signal, _frame):
-    raise Overdue("longer than %d s" % CASE_SECONDS)
+def raise_case_timeout(_signal, _frame):
+    raise CaseTimeout("the case took longer than %d s" % CASE_SECONDS)
 
 
 class Tally:
@@ -42,14 +42,14 @@ class Tally:
         self._run = Deadline(RUN_SECONDS)
 
     def check(self, name, action):
-        """Runs one action as a case and prints its line; tells whether it passed."""
+        """Runs one action as a case and prints its line; returns whether it passed."""
         began = time.monotonic()
         signal.alarm(CASE_SECONDS)
         try:
             if self._run.passed():
-                raise Overdue("not run: all cases together took longer than %d s" % RUN_SECONDS)
+                raise CaseTimeout("not run: all cases together took longer than %d s" % RUN_SECONDS)
             action()
-        except (Exception, Overdue) as error:  # a case may fail in any way
+        except (Exception, CaseTimeout) as error:  # a case may fail in any way
             signal.alarm(0)
             self.failed += 1
             print("FAIL %s" % name)
@@ -63,7 +63,7 @@ class Tally:
 
 
 def explain(error):
-    """Where it failed, in lines of this folder, and what was said."""
+    """Returns the failing lines of this folder and the error."""
     frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(HERE)]
     lines = ["       %s:%d  %s" % (os.path.relpath(f.filename, HERE), f.lineno, f.line)
              for f in frames[2:]]
@@ -78,11 +78,11 @@ def run_topic(binary, topic, cases, tally):
             return
         failed_before = tally.failed
         for case in cases:
-            world = World(server, case.wire or "tcp")
+            fixture = Fixture(server, case.wire or "tcp")
             try:
-                tally.check(case.name, lambda case=case, world=world: case.run(world))
+                tally.check(case.name, lambda case=case, fixture=fixture: case.run(fixture))
             finally:
-                world.close()
+                fixture.close()
         stopped = tally.check("%s: the server stops on SIGTERM with code 0" % topic, server.stop)
         if not stopped or tally.failed > failed_before:
             print("       the end of the server's log:")
@@ -93,19 +93,19 @@ def run_topic(binary, topic, cases, tally):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--binary", required=True, help="the gimlet binary to judge")
-    parser.add_argument("--only", default="", help="run the cases whose name contains this")
+    parser.add_argument("--binary", required=True, help="the gimlet binary to test")
+    parser.add_argument("--only", default="", help="run only cases whose name contains this text")
     options = parser.parse_args()
     binary = os.path.abspath(options.binary)
     if not os.access(binary, os.X_OK):
         parser.error("%s is not an executable file" % binary)
-    signal.signal(signal.SIGALRM, raise_overdue)
+    signal.signal(signal.SIGALRM, raise_case_timeout)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     for found in pkgutil.iter_modules(topics.__path__):
         importlib.import_module("topics." + found.name)
     chosen = [case for case in CASES if options.only in case.name]
     if not chosen:
-        parser.error("no case has %r in its name" % options.only)
+        parser.error("--only %r matches no case; see the case names in topics/" % options.only)
     tally = Tally()
     for topic, cases in itertools.groupby(chosen, key=lambda case: case.topic):
         run_topic(binary, topic, list(cases), tally)

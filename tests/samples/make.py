@@ -31,7 +31,7 @@ SENT = 1_656_000_000_001
 
 
 def said(world):
-    """What is said: short and long, to one and to many, with and without mentions."""
+    """Sends short and long messages to one and to many, with and without mentions."""
     alice, bob, carol, dave = world.users(4)
     assert [it.user_id for it in (alice, bob, carol, dave)] == [1, 2, 3, 4]
     sends = iter(range(SENT, SENT + 99))
@@ -51,7 +51,7 @@ def said(world):
 
 
 def run(server):
-    """Has the server store what is said, and end in order."""
+    """Starts the server, sends the messages, and stops the server in order."""
     server.start()
     world = World(server)
     try:
@@ -62,7 +62,7 @@ def run(server):
 
 
 def data_directory(binary, to):
-    """The data directory as an archive, without times and owners, and without the free space it reserves."""
+    """Archives the data directory, without times, owners and the disk space that it reserves."""
     server = Server(binary)
     try:
         run(server)
@@ -85,7 +85,7 @@ def data_directory(binary, to):
 
 
 def database(binary, to):
-    """The database as statements."""
+    """Dumps the database as statements."""
     mysql = urllib.parse.urlsplit(os.environ["GIMLET_TEST_MYSQL"])
     client = ["--user=" + (mysql.username or ""), "--password=" + (mysql.password or ""),
               "--host=" + mysql.hostname, "--port=%d" % mysql.port]

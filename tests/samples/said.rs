@@ -1,4 +1,4 @@
-//! What `make.py` has said, as every storage reads it from a sample; and that the storage goes on.
+//! The messages that `make.py` sent, as every storage must read them from a sample.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, Stores};
 use gimlet_core::time::Timestamp;
 
-/// When the first message was sent; the others follow a millisecond apart.
+/// Send time of the first message; the others follow a millisecond apart.
 const SENT: i64 = 1_656_000_000_001;
 
-/// A message beside its id, its sender's device and its time of the server.
-type Said = (Sender, Receiver, Vec<UserId>, i32, Vec<u8>, Option<i64>);
+/// A message without its id and its sender's device.
+type Said = (Sender, Receiver, Vec<UserId>, i32, Vec<u8>, i64);
 
 fn user(n: u64) -> UserId {
     UserId::new(n).expect("an id")
 }
 
-/// The messages to one of two users, and those to the group of four.
+/// Returns the messages between two users, and those to the group of four.
 fn said() -> [Vec<Said>; 2] {
     let by = |n| Sender::User {
         user: user(n),
@@ -27,7 +27,7 @@ fn said() -> [Vec<Said>; 2] {
     };
     let to = |n| Receiver::User(user(n));
     let group = Receiver::Group(GroupId::new(1).expect("an id"));
-    let at = |n| Some(SENT + n);
+    let at = |n| SENT + n;
     let direct = vec![
         (
             by(1),
@@ -62,11 +62,11 @@ fn shown(message: &Message) -> Said {
         message.mentions.clone(),
         message.kind,
         message.content.0.to_vec(),
-        Some(message.sent_at.0),
+        message.sent_at.0,
     )
 }
 
-/// Checks what every inbox holds, and that a message is stored behind it.
+/// Checks every inbox, and that a new message is stored behind its last entry.
 pub(crate) async fn check(stores: &Stores) {
     let [direct, grouped] = said();
     for n in 1..=4 {

@@ -1,5 +1,5 @@
-//! A cluster of real processes on this machine: connect, logic and business nodes over a MySQL and
-//! a Redis that the environment names.
+//! A cluster of real processes on this machine: connect, logic and business nodes over the MySQL
+//! and Redis that the environment names.
 
 #![expect(
     clippy::missing_panics_doc,
@@ -22,10 +22,10 @@ use tokio::net::TcpStream;
 use crate::process::{Ports, Process, binary};
 use crate::scenario::soon;
 
-/// What every node of a test cluster calls the others with.
+/// Shared secret of the nodes of a test cluster.
 const SECRET: &str = "between-us";
 
-/// The servers of a cluster.
+/// Addresses of the servers that a cluster uses.
 #[derive(Clone, Debug)]
 pub struct Servers {
     /// `mysql://…`.
@@ -35,7 +35,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Those of `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`, if both are set.
+    /// Returns the servers of `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`, if both are set.
     #[must_use]
     pub fn of_environment() -> Option<Self> {
         Some(Self {
@@ -44,14 +44,14 @@ impl Servers {
         })
     }
 
-    /// Whether it is a failure that they are missing.
+    /// Returns whether missing servers are a failure.
     #[must_use]
     pub fn are_required() -> bool {
         variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|value| value == "1")
     }
 }
 
-/// A variable of the environment, if it is set to something.
+/// Returns a variable of the environment, if it is set and not empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "tests are told where the servers are"
@@ -60,16 +60,16 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// What a node does.
+/// Role of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Holds connections.
+    /// Holds client connections.
     Connect,
-    /// Sends and syncs.
+    /// Handles sends and syncs.
     Logic,
-    /// Accounts.
+    /// Manages accounts.
     Business,
-    /// All three.
+    /// All three roles.
     Whole,
 }
 
@@ -81,10 +81,10 @@ pub struct Node {
     process: Option<Process>,
 }
 
-/// Nodes over the same servers. Dropping it kills them.
+/// Nodes over the same servers. Dropping the cluster kills them.
 #[derive(Debug)]
 pub struct Cluster {
-    /// Connect nodes, or nodes that do everything.
+    /// Connect nodes, or nodes with all roles.
     pub connect: Vec<Node>,
     /// Logic nodes.
     pub logic: Vec<Node>,
@@ -96,8 +96,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// So many nodes of each role, all ready; without logic and business nodes the first are nodes
-    /// that do everything.
+    /// Starts this many nodes of each role and waits until all are ready; without logic and
+    /// business nodes, the first ones are nodes with all roles.
     ///
     /// # Errors
     /// A node did not start.
@@ -105,7 +105,7 @@ impl Cluster {
         Self::with(servers, shape, &[]).await
     }
 
-    /// The same, with more of its nodes' environment.
+    /// Does the same, with additional variables in the nodes' environment.
     ///
     /// # Errors
     /// A node did not start.
@@ -146,7 +146,8 @@ impl Cluster {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         cluster.environment = environment.into_iter().chain(more).collect();
-        // All at once: they find each other, and the tables are made by whoever comes first.
+        // All are started before any is awaited: nodes wait for each other, and the first one
+        // creates the tables.
         for node in cluster.nodes() {
             let (role, ports) = (node.role, node.ports);
             let process = cluster.spawn(role, ports)?;
@@ -197,11 +198,10 @@ impl Cluster {
         Process::spawn(&self.binary, self.dir.path(), ports, &extra)
     }
 
-    /// Starts a node again that was killed or stopped, at the same ports, and waits until it is
-    /// ready.
+    /// Restarts a node that was killed or stopped, at the same ports, and waits until it is ready.
     ///
     /// # Errors
-    /// It does not start.
+    /// The node does not start.
     pub async fn restart(&mut self, role: Role, at: usize) -> io::Result<()> {
         let nodes = match role {
             Role::Connect | Role::Whole => &self.connect,
@@ -215,7 +215,8 @@ impl Cluster {
         node.ready().await
     }
 
-    /// The services of a logic node (or of one that does everything), with accounts at the first business node.
+    /// Returns the services of a logic node (or of a node with all roles), with accounts at the
+    /// first business node.
     #[must_use]
     pub fn api(&self, logic: usize) -> Api {
         let at = |nodes: &[Node], at: usize| {
@@ -228,10 +229,10 @@ impl Cluster {
         business.expect("a good address")
     }
 
-    /// Takes a device's route out of Redis, as if it had been lost.
+    /// Removes a device's route from Redis, as if it had been lost.
     ///
     /// # Errors
-    /// Redis is not reached.
+    /// Redis cannot be reached.
     pub async fn loses_the_route(&self, who: &Credentials) -> io::Result<()> {
         let setting = |name: &str| {
             let mut all = self.environment.iter().rev();
@@ -253,13 +254,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// A new user with a new device.
+    /// Creates a new user with a new device.
     pub async fn sign_up(&self) -> Credentials {
         let number = format!("1{:010}", rand::random_range(0..10_000_000_000_u64));
         self.sign_in(&number).await
     }
 
-    /// One more device of a user.
+    /// Signs in one more device of a user.
     pub async fn sign_in(&self, number: &str) -> Credentials {
         let api = self.api(0);
         let device_id = api.register_device("test").await;
@@ -273,14 +274,14 @@ impl Cluster {
         }
     }
 
-    /// This device online at a connect node, and up to date.
+    /// Connects this device to a connect node and waits until it is up to date.
     pub async fn phone(&self, who: &Credentials, connect: usize) -> Phone {
         let mut phone = Phone::new(who, self.endpoint(connect)).await;
         phone.is_up_to_date().await;
         phone
     }
 
-    /// Where a connect node is reached.
+    /// Returns the client address of a connect node.
     #[must_use]
     pub fn endpoint(&self, connect: usize) -> Endpoint {
         let node = self.connect.get(connect).expect("a node of this cluster");
@@ -297,7 +298,7 @@ impl Node {
         }
     }
 
-    /// Where it listens.
+    /// Returns the ports that the node listens on.
     #[must_use]
     pub const fn ports(&self) -> Ports {
         self.ports
@@ -311,43 +312,43 @@ impl Node {
         self.process().ready_to_serve().await
     }
 
-    /// `kill -9`.
+    /// Kills the node with `kill -9`.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The operating system refuses.
     pub fn kill(&mut self) -> io::Result<()> {
         self.process().kill()
     }
 
-    /// Freezes it: it keeps its sockets and does nothing.
+    /// Freezes the node: it keeps its sockets and does nothing.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The operating system refuses.
     pub fn freeze(&mut self) -> io::Result<()> {
         self.process().signal("STOP")
     }
 
-    /// It goes on.
+    /// Resumes a frozen node.
     ///
     /// # Errors
-    /// The system refuses.
+    /// The operating system refuses.
     pub fn thaw(&mut self) -> io::Result<()> {
         self.process().signal("CONT")
     }
 
-    /// Stops it in order, and waits for its end.
+    /// Stops the node gracefully and waits for its exit.
     ///
     /// # Errors
-    /// It did not end well.
+    /// The node did not exit with success.
     pub async fn stop(&mut self) -> io::Result<()> {
         self.process().stop().await
     }
 }
 
-/// A device online: a client of the library and what it hears.
+/// A device online: a client of the library and the events that it receives.
 #[derive(Debug)]
 pub struct Phone {
-    /// Whose it is.
+    /// Credentials of the device.
     pub who: Credentials,
     /// The client.
     pub client: Client,
@@ -355,10 +356,19 @@ pub struct Phone {
 }
 
 impl Phone {
-    /// Connects with a cursor of its own.
+    /// Connects, with a cursor of its own.
     pub async fn new(who: &Credentials, endpoint: Endpoint) -> Self {
+        Self::with_cursor(who, endpoint, Arc::default()).await
+    }
+
+    /// Connects with this cursor, which may know what an earlier connection was shown.
+    pub async fn with_cursor(
+        who: &Credentials,
+        endpoint: Endpoint,
+        cursor: Arc<MemoryCursor>,
+    ) -> Self {
         let mut options = Options::new(endpoint, who.clone());
-        options.cursor = Some(Arc::<MemoryCursor>::default());
+        options.cursor = Some(cursor);
         options.backoff_base = Duration::from_millis(20);
         options.backoff_cap = Duration::from_millis(300);
         let connected = soon("a connection", Client::connect(options)).await;
@@ -370,22 +380,22 @@ impl Phone {
         }
     }
 
-    /// Sends a text.
+    /// Sends a text; a failure panics.
     pub async fn sends(&self, text: &str, to: Receiver) -> Sent {
         let sent = self.tries(text, to).await;
         sent.unwrap_or_else(|error| panic!("{text:?} is not sent: {error}"))
     }
 
-    /// Sends a text, whatever comes of it.
+    /// Sends a text and returns the result.
     ///
     /// # Errors
-    /// It was refused, or not answered in time.
+    /// The send was refused, or not answered in time.
     pub async fn tries(&self, text: &str, to: Receiver) -> Result<Sent, gimlet_client::Error> {
         let draft = Draft::new(to, Content::text(text));
         soon("an answer", self.client.send_draft(draft)).await
     }
 
-    /// The next event that is one of these; others are passed over.
+    /// Waits for the next event that `pick` accepts; other events are skipped.
     pub async fn next<T>(
         &mut self,
         what: &str,
@@ -403,7 +413,7 @@ impl Phone {
         .await
     }
 
-    /// The next message of the inbox, which must be this text with this seq.
+    /// Waits for the next message of the inbox, which must be this text with this seq.
     pub async fn receives(&mut self, text: &str, seq: i64) -> Inbound {
         let what = format!("{text:?} with seq {seq}");
         let message = |event| match event {
@@ -419,7 +429,7 @@ impl Phone {
         inbound
     }
 
-    /// The next message of its room, which must be this text.
+    /// Waits for the next message of its room, which must be this text.
     pub async fn hears(&mut self, text: &str) -> Inbound {
         let room = |event| match event {
             Event::Room(inbound) => Some(inbound),
@@ -430,7 +440,7 @@ impl Phone {
         inbound
     }
 
-    /// Waits until it has everything.
+    /// Waits until the client has received everything.
     pub async fn is_up_to_date(&mut self) {
         self.next("up to date", |event| {
             matches!(event, Event::CaughtUp { .. }).then_some(())
@@ -438,7 +448,7 @@ impl Phone {
         .await;
     }
 
-    /// The last thing it hears; no message may come before.
+    /// Waits for the event that ends the session; no message may come before it.
     pub async fn is_told_the_end(&mut self) -> Event {
         self.next("the end", |event| match event {
             Event::Message(inbound) => panic!("it got {inbound:?} although it was superseded"),

@@ -1,8 +1,8 @@
-//! The judge: what was sent and answered, what is in the inboxes, what live connections were shown,
-//! and whether they agree.
+//! Checks every answered send: compares the answered sends, the entries of the inboxes and the
+//! entries that live connections were shown.
 //!
-//! It is told of sends by whoever makes them, and of everything else by whoever reads it; it knows
-//! no server. No two sends of a run have the same content.
+//! Callers report sends before they make them, and everything that they read; the ledger contacts
+//! no server. No two sends of a run may have the same content.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -11,20 +11,20 @@ use std::sync::Arc;
 
 use gimlet_proto::pb;
 
-/// What an answered send must look like in an inbox.
+/// An answered send, as it must appear in an inbox.
 #[derive(Clone, Debug)]
 struct Answered {
     digest: u64,
-    /// Readers in whose inbox it was not yet found.
+    /// Recipients in whose inbox it was not found yet.
     missing: Vec<i64>,
 }
 
-/// A send as it was meant.
+/// A send as its sender made it.
 #[derive(Clone, Debug)]
 struct Meant {
     readers: Arc<[i64]>,
     stream: u64,
-    /// Its place among the stream's.
+    /// Position among the sends of its stream.
     place: u64,
 }
 
@@ -33,46 +33,47 @@ struct Meant {
 struct Kept {
     seq: i64,
     digest: u64,
-    /// The device that sent it.
+    /// Device that sent the entry.
     device: i64,
 }
 
-/// What a connection, or a client over its connections, was shown.
+/// Entries that a connection, or a client over its connections, was shown.
 #[derive(Debug)]
 struct Shown {
     user: i64,
     device: i64,
-    /// It was to be shown what stands behind this.
+    /// Seq above which entries were to be shown.
     from: i64,
     /// Seqs and contents, in order of arrival.
     entries: Vec<(i64, Option<u64>)>,
-    /// Whether it is to have everything at the end.
+    /// Set for a client that must have been shown everything at the end.
     lasting: bool,
 }
 
-/// What the judge has found so far.
+/// Result of the check so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Sends that were answered.
+    /// Number of answered sends.
     pub answered: u64,
-    /// Entries looked at, in inboxes and on live connections.
+    /// Number of checked entries, in inboxes and on live connections.
     pub entries: u64,
-    /// Answered sends that are missing in an inbox, and entries a live connection was not shown.
+    /// Answered sends that are missing in an inbox, and entries that a live connection was not
+    /// shown.
     pub lost: u64,
-    /// Messages that stand in an inbox twice, or were shown twice.
+    /// Messages that are in an inbox twice, or were shown twice.
     pub doubled: u64,
-    /// Places at which an inbox, or what was shown of it, has a hole or goes back.
+    /// Positions at which an inbox, or the entries shown of it, has a hole or goes back.
     pub holes: u64,
-    /// Entries whose content is not what was sent.
+    /// Entries whose content differs from the sent content.
     pub altered: u64,
-    /// Entries that stand before an earlier one of the same sender.
+    /// Entries after a later one of the same sender.
     pub swapped: u64,
-    /// Entries at somebody, or on a connection, they were not for.
+    /// Entries in an inbox, or on a connection, that they were not addressed to.
     pub misdirected: u64,
 }
 
 impl Verdict {
-    /// Whether every promise was kept.
+    /// Returns whether every promise was kept.
     #[must_use]
     pub const fn clean(&self) -> bool {
         self.lost == 0
@@ -88,23 +89,23 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub struct Ledger {
     meant: HashMap<u64, Meant>,
-    /// Sends of each stream so far.
+    /// Number of sends of each stream so far.
     places: HashMap<u64, u64>,
-    /// The last place of each stream in each inbox.
+    /// The last position of each stream in each inbox.
     order: HashMap<(i64, u64), u64>,
     answered: HashMap<Vec<u8>, Answered>,
     inboxes: HashMap<i64, Vec<Kept>>,
-    /// Where each message stands in each inbox.
+    /// Seq of each message in each inbox.
     found: HashMap<(i64, Vec<u8>), i64>,
-    /// Where each content stands in each inbox.
+    /// Seq of each content in each inbox.
     contents: HashMap<(i64, u64), i64>,
     shown: Vec<Shown>,
     verdict: Verdict,
 }
 
 impl Ledger {
-    /// Notes a send before it is made: who may read it. The sends of a stream are made one after
-    /// the other, each when the one before was answered.
+    /// Records a send before it is made, with its recipients. The sends of a stream are made one
+    /// after another, each after the answer to the one before.
     pub fn means(&mut self, stream: u64, content: &[u8], readers: Arc<[i64]>) {
         let place = self.places.entry(stream).or_default();
         *place += 1;
@@ -116,7 +117,7 @@ impl Ledger {
         self.meant.insert(digest(content), meant);
     }
 
-    /// Notes an answered send and the users whose inboxes must have it.
+    /// Records an answered send and the users whose inboxes must have it.
     pub fn answered(&mut self, message_id: &[u8], content: &[u8], readers: &[i64]) {
         let missing = readers
             .iter()
@@ -132,21 +133,21 @@ impl Ledger {
         }
     }
 
-    /// How far this inbox was looked at: where the next sync starts.
+    /// Returns the last checked seq of this inbox: the next sync starts there.
     #[must_use]
     pub fn seen(&self, user: i64) -> i64 {
         let last = self.inboxes.get(&user).and_then(|inbox| inbox.last());
         last.map_or(0, |kept| kept.seq)
     }
 
-    /// Looks at the next piece of an inbox.
+    /// Checks the next entries of an inbox.
     pub fn read(&mut self, user: i64, entries: &[pb::Message]) {
         for entry in entries {
             self.verdict.entries += 1;
             let seen = self.seen(user);
             if entry.seq != seen + 1 {
                 self.verdict.holes += 1;
-                eprintln!("inbox of {user}: {} stands behind {seen}", entry.seq);
+                eprintln!("inbox of {user}: {} comes after {seen}", entry.seq);
             }
             let id = entry.message_id.to_vec();
             let digest = digest(&entry.message_content);
@@ -156,14 +157,15 @@ impl Ledger {
                 digest,
                 device: sender.map_or(0, |sender| sender.device_id),
             });
-            // What the system says of the same change it says in the same words.
+            // Two system messages about the same change have the same content, so only their ids
+            // are compared.
             let system = sender.is_some_and(|it| it.sender_type() == pb::SenderType::StSystem);
             let before = self.contents.insert((user, digest), entry.seq);
             let before = before.filter(|_| !system);
             if let Some(before) = self.found.insert((user, id.clone()), entry.seq).or(before) {
                 self.verdict.doubled += 1;
                 eprintln!(
-                    "inbox of {user}: a message stands at {before} and at {}",
+                    "inbox of {user}: a message is at {before} and at {}",
                     entry.seq
                 );
             }
@@ -172,7 +174,7 @@ impl Ledger {
                 if answered.digest != digest {
                     self.verdict.altered += 1;
                     eprintln!(
-                        "inbox of {user}: {} has another content than was sent",
+                        "inbox of {user}: the content of {} differs from the sent content",
                         entry.seq
                     );
                 }
@@ -181,7 +183,7 @@ impl Ledger {
         }
     }
 
-    /// Whether an entry is this user's, and in its sender's order.
+    /// Checks that an entry is addressed to this user and keeps its sender's order.
     fn compare(&mut self, user: i64, seq: i64, digest: u64) {
         let Some(meant) = self.meant.get(&digest) else {
             return;
@@ -193,13 +195,13 @@ impl Ledger {
         let last = self.order.entry((user, meant.stream)).or_default();
         if meant.place < *last {
             self.verdict.swapped += 1;
-            eprintln!("inbox of {user}: {seq} was sent before an entry that stands before it");
+            eprintln!("inbox of {user}: {seq} was sent before an entry that precedes it");
         }
         *last = meant.place.max(*last);
     }
 
-    /// A client of this device goes live behind this seq; what it is shown is told by
-    /// [`shown`](Self::shown).
+    /// Registers a live client of this device from this seq on; [`shown`](Self::shown) records the
+    /// entries that it is shown.
     pub fn watches(&mut self, user: i64, device: i64, from: i64) -> usize {
         self.shown.push(Shown {
             user,
@@ -211,7 +213,7 @@ impl Ledger {
         self.shown.len() - 1
     }
 
-    /// A live client was shown an entry; the content if it is one of the run's.
+    /// Records an entry that a live client was shown, with its content if the run sent it.
     pub fn shown(&mut self, watch: usize, seq: i64, content: Option<&[u8]>) {
         self.verdict.entries += 1;
         if let Some(shown) = self.shown.get_mut(watch) {
@@ -219,45 +221,46 @@ impl Ledger {
         }
     }
 
-    /// A live client ended; it need not have everything.
+    /// Records the end of a live client, which need not have been shown everything.
     pub fn ended(&mut self, watch: usize) {
         if let Some(shown) = self.shown.get_mut(watch) {
             shown.lasting = false;
         }
     }
 
-    /// Something was found on a connection that was not for it.
+    /// Counts something that was found on a connection that it was not addressed to.
     pub fn misdirected(&mut self, what: &str) {
         self.verdict.misdirected += 1;
         eprintln!("{what}");
     }
 
-    /// Something that was promised is not there.
+    /// Counts something promised that is missing.
     pub fn lost(&mut self, what: &str) {
         self.verdict.lost += 1;
         eprintln!("{what}");
     }
 
-    /// Whether this content stands in this inbox.
+    /// Returns whether this inbox has an entry with this content.
     #[must_use]
     pub fn has(&self, user: i64, content: &[u8]) -> bool {
         self.contents.contains_key(&(user, digest(content)))
     }
 
-    /// How many entries the lasting live clients have still to be shown.
+    /// Returns the number of entries that the lasting live clients have still to be shown.
     #[must_use]
     pub fn unshown(&self) -> u64 {
         let lasting = self.shown.iter().filter(|shown| shown.lasting);
         lasting.map(|shown| self.rest(shown)).sum()
     }
 
-    /// What this client was not shown although it stands in the inbox, behind what it was shown.
+    /// Counts the entries of the inbox above the last one that this client was shown.
     fn rest(&self, shown: &Shown) -> u64 {
         let last = shown.entries.iter().map(|(seq, _)| *seq).max();
         self.between(shown, last.unwrap_or(shown.from), i64::MAX)
     }
 
-    /// Entries of others between two seqs, both not counted.
+    /// Counts the entries of other devices between two seqs, both excluded. A device's own sends
+    /// are not pushed to it.
     fn between(&self, shown: &Shown, after: i64, before: i64) -> u64 {
         let inbox = self.inboxes.get(&shown.user).map_or(&[][..], Vec::as_slice);
         let from = inbox.partition_point(|kept| kept.seq <= after);
@@ -266,7 +269,7 @@ impl Ledger {
         rest.filter(|kept| kept.device != shown.device).count() as u64
     }
 
-    /// The verdict over what was looked at; what is still missing counts as lost.
+    /// Returns the verdict on everything checked; entries that are still missing count as lost.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         let missing: u64 = self.answered.values().map(|a| a.missing.len() as u64).sum();
@@ -280,19 +283,19 @@ impl Ledger {
         verdict
     }
 
-    /// Compares what a client was shown with the inbox.
+    /// Compares the entries that a client was shown with the inbox.
     fn judge(&self, shown: &Shown, verdict: &mut Verdict) {
         let user = shown.user;
         let mut last = shown.from;
         for (seq, digest) in &shown.entries {
             if *seq <= last {
                 verdict.doubled += 1;
-                eprintln!("shown to {user}: {seq} behind {last}");
+                eprintln!("shown to {user}: {seq} after {last}");
                 continue;
             }
             if self.between(shown, last, *seq) > 0 {
                 verdict.holes += 1;
-                eprintln!("shown to {user}: {seq} behind {last}, with a hole");
+                eprintln!("shown to {user}: {seq} after {last}, with a hole");
             }
             last = *seq;
             let Some(digest) = digest else { continue };
@@ -307,7 +310,7 @@ impl Ledger {
             let kept = at.ok().and_then(|at| inbox.get(at));
             if kept.map(|kept| kept.digest) != Some(*digest) {
                 verdict.altered += 1;
-                eprintln!("shown to {user}: {seq} is not what stands in the inbox");
+                eprintln!("shown to {user}: {seq} differs from the inbox");
             }
         }
         if shown.lasting {

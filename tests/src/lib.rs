@@ -1,6 +1,6 @@
-//! Whole-system tests of gimlet: real processes, real sockets, and a judge of every answered send.
+//! Whole-system tests of gimlet: real processes, real sockets, and a ledger of every answered send.
 
-// A whole server's start is one deeply nested future, whose auto traits the compiler works out here.
+// Starting a whole server is one deeply nested future, whose auto traits the compiler derives here.
 #![recursion_limit = "256"]
 
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! A gimlet process of our own: started on free loopback ports, killed or stopped by its id.
+//! A private gimlet process on free loopback ports, killed or stopped by its process id.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,34 +12,35 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-/// Below the range the system takes client ports from, so that no client of ours can be on one.
+/// Range of the listening ports: below the range of ephemeral client ports, so that no client
+/// connection can occupy one.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// How long a start may take: an embedded database that was killed recovers first.
+/// Longest duration of a start: an embedded database that was killed recovers first.
 const START: Duration = Duration::from_secs(30);
 
-/// The addresses one process listens on; they stay the same across restarts.
+/// Addresses that one process listens on; they stay the same across restarts.
 #[derive(Clone, Copy, Debug)]
 pub struct Ports {
-    /// Clients over TCP.
+    /// Client connections over TCP.
     pub tcp: SocketAddr,
-    /// Clients over WebSocket.
+    /// Client connections over WebSocket.
     pub ws: SocketAddr,
-    /// Clients' gRPC.
+    /// gRPC for clients.
     pub grpc: SocketAddr,
-    /// Backends' gRPC.
+    /// gRPC for business servers.
     pub internal: SocketAddr,
-    /// Uploads.
+    /// File uploads.
     pub http: SocketAddr,
-    /// Health.
+    /// Health and metrics.
     pub ops: SocketAddr,
 }
 
 impl Ports {
-    /// Six free ports.
+    /// Returns six free ports.
     ///
     /// # Panics
-    /// If there are none.
+    /// No port is free.
     #[must_use]
     pub fn free() -> Self {
         Self {
@@ -53,8 +54,8 @@ impl Ports {
     }
 }
 
-/// The next free port; no port is given twice in one program, so that those of several processes
-/// which do not listen yet cannot meet.
+/// Returns the next free port. A program never gets a port twice, so processes that do not listen
+/// yet cannot collide.
 pub(crate) fn free() -> SocketAddr {
     static NEXT: OnceLock<AtomicU16> = OnceLock::new();
     let next = NEXT.get_or_init(|| AtomicU16::new(rand::random_range(PORTS)));
@@ -66,16 +67,16 @@ pub(crate) fn free() -> SocketAddr {
         .expect("a free port among thousands")
 }
 
-/// A running server. Dropping it kills it.
+/// A running server. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
-    /// Where it listens.
+    /// Addresses that it listens on.
     pub ports: Ports,
 }
 
 impl Process {
-    /// Starts the binary over a data folder; `extra` is more of its environment.
+    /// Starts the binary over a data folder; `extra` is added to its environment.
     pub fn spawn(
         binary: &Path,
         data: &Path,
@@ -100,16 +101,16 @@ impl Process {
         Ok(Self { child, ports })
     }
 
-    /// Waits until it accepts clients.
+    /// Waits until the server accepts clients.
     ///
     /// # Errors
-    /// It ended, or did not listen in time.
+    /// The server ended, or did not listen in time.
     pub async fn ready(&mut self) -> io::Result<()> {
         let until = Instant::now() + START;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!(
-                    "the server ended at its start: {status}"
+                    "the server exited during its start: {status}"
                 )));
             }
             let both = async {
@@ -126,16 +127,16 @@ impl Process {
         }
     }
 
-    /// Waits until it says on its ops port that it is ready.
+    /// Waits until the server's ops port reports that it is ready.
     ///
     /// # Errors
-    /// It ended, or was not ready in time.
+    /// The server ended, or was not ready in time.
     pub async fn ready_to_serve(&mut self) -> io::Result<()> {
         let until = Instant::now() + START;
         while !self.says_ready().await {
             if let Some(status) = self.child.try_wait()? {
                 return Err(io::Error::other(format!(
-                    "the server ended at its start: {status}"
+                    "the server exited during its start: {status}"
                 )));
             }
             if Instant::now() > until {
@@ -151,10 +152,10 @@ impl Process {
         answer.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
     }
 
-    /// Sends it a signal by its short name, such as `TERM`, `STOP` or `CONT`.
+    /// Sends the process a signal by its short name, for example `TERM`, `STOP` or `CONT`.
     ///
     /// # Errors
-    /// There is no `kill`, or it refuses.
+    /// `kill` is not installed, or it fails.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         let status = Command::new("kill")
             .args(["-s", name, &self.id().to_string()])
@@ -166,32 +167,32 @@ impl Process {
         }
     }
 
-    /// Stops it in order, and waits for its end.
+    /// Stops the server gracefully and waits for its exit.
     ///
     /// # Errors
-    /// It did not end in time, or not well.
+    /// The server did not exit in time, or exited with a failure.
     pub async fn stop(&mut self) -> io::Result<()> {
         self.signal("TERM")?;
         let until = Instant::now() + START;
         loop {
             match self.child.try_wait()? {
                 Some(status) if status.success() => return Ok(()),
-                Some(status) => return Err(io::Error::other(format!("it ended with {status}"))),
+                Some(status) => return Err(io::Error::other(format!("it exited with {status}"))),
                 None if Instant::now() > until => {
-                    return Err(io::Error::other("it did not end in time"));
+                    return Err(io::Error::other("it did not exit in time"));
                 }
                 None => sleep_until(Instant::now() + Duration::from_millis(5)).await,
             }
         }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills the process with `kill -9` and waits until it is gone.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
@@ -205,10 +206,10 @@ impl Drop for Process {
     }
 }
 
-/// What an ops port answers, head and all.
+/// Returns the answer of an ops port, with its head.
 ///
 /// # Errors
-/// It did not, within a second.
+/// The server did not answer within a second.
 pub async fn get(ops: SocketAddr, path: &str) -> io::Result<String> {
     let asked = async {
         let mut ops = TcpStream::connect(ops).await?;
@@ -221,10 +222,11 @@ pub async fn get(ops: SocketAddr, path: &str) -> io::Result<String> {
     timeout(Duration::from_secs(1), asked).await?
 }
 
-/// The `gimlet` binary: the one named by `GIMLET_TEST_BINARY`, or the one beside this program.
+/// Returns the path of the `gimlet` binary: the one named by `GIMLET_TEST_BINARY`, or the one
+/// beside this program.
 ///
 /// # Errors
-/// There is none: build it first.
+/// The binary does not exist: build it first.
 pub fn binary() -> io::Result<PathBuf> {
     if let Some(named) = std::env::var_os("GIMLET_TEST_BINARY") {
         return Ok(named.into());

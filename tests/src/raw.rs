@@ -1,6 +1,7 @@
-//! A client that does just what it is told: no reconnect, no retry, no cursor of its own.
+//! A minimal client over TCP: no reconnect, no retry, no stored cursor.
 //!
-//! The judge's eyes: the client library would hide what the judge wants to see.
+//! The ledger's reader uses it: the client library would hide the defects that the ledger looks
+//! for.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,15 +16,15 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-/// How long an answer may take.
+/// Longest wait for an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
 /// A connection over TCP.
 #[derive(Debug)]
 pub struct Raw {
-    /// What comes.
+    /// Receiving half.
     pub reader: Reader,
-    /// What goes.
+    /// Sending half.
     pub writer: Writer,
 }
 
@@ -56,7 +57,7 @@ impl Raw {
         Ok(raw)
     }
 
-    /// Everything in the inbox above `seq`, page by page.
+    /// Returns everything in the inbox above `seq`, read page by page.
     pub async fn sync(&mut self, mut seq: i64) -> io::Result<Vec<pb::Message>> {
         let mut all = Vec::new();
         loop {
@@ -73,7 +74,7 @@ impl Raw {
         }
     }
 
-    /// Sends one packet and waits for its answer; pushes that come meanwhile are dropped.
+    /// Sends one packet and waits for its answer; pushes that arrive meanwhile are dropped.
     async fn ask(&mut self, kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<pb::Output> {
         self.writer.write(kind, id, data).await?;
         loop {
@@ -90,12 +91,12 @@ impl Raw {
 }
 
 impl Reader {
-    /// The next packet, which must come soon.
+    /// Returns the next packet, which must arrive within the answer timeout.
     pub async fn next(&mut self) -> io::Result<pb::Output> {
         timeout(ANSWER, self.whenever()).await?
     }
 
-    /// The next packet, whenever it comes.
+    /// Returns the next packet, without a time limit.
     pub async fn whenever(&mut self) -> io::Result<pb::Output> {
         let length = self.0.read_u16().await?;
         let mut body = vec![0; usize::from(length)];

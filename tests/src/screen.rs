@@ -1,6 +1,6 @@
-//! A program on a pseudo-terminal, and the screen that a person would see.
+//! A program on a pseudo-terminal, and the screen that its user would see.
 //!
-//! It knows nothing of what the program prints but how terminals show it.
+//! The emulation is independent of the program that it shows.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -12,14 +12,14 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long something may take that must appear.
+/// Longest wait for an expected row.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Columns of the terminal.
 const COLUMNS: u16 = 80;
-/// Chunks of output that wait to be shown.
+/// Capacity of the queue of unprocessed output chunks.
 const CHUNKS: usize = 4_096;
 
-/// A child on a terminal of its own. Dropping it kills it.
+/// A child process on a terminal of its own. Dropping it kills the child.
 #[derive(Debug)]
 pub struct Screen {
     name: String,
@@ -55,7 +55,7 @@ impl Screen {
         let terminal = File::from(terminal);
         let mut reader = terminal.try_clone()?;
         let (tx, output) = mpsc::channel(CHUNKS);
-        // It ends with the child: nobody else holds the other side then.
+        // The thread ends with the child, which holds the only other side of the terminal.
         std::thread::spawn(move || {
             let mut bytes = [0; 4_096];
             while let Ok(read @ 1..) = reader.read(&mut bytes) {
@@ -74,19 +74,19 @@ impl Screen {
         })
     }
 
-    /// Presses keys; a line ends with `\r`.
+    /// Types keys; a line ends with `\r`.
     ///
     /// # Panics
-    /// If the terminal is gone.
+    /// The terminal is gone.
     pub fn types(&mut self, keys: &str) {
         let written = self.terminal.write_all(keys.as_bytes());
         written.unwrap_or_else(|error| panic!("{}: {keys:?}: {error}", self.name));
     }
 
-    /// Waits until a row below all that was waited for before has this in it.
+    /// Waits until a row below those of earlier waits contains this text.
     ///
     /// # Panics
-    /// If it does not come, with what the screen shows instead.
+    /// The row does not appear in time; the message shows the screen.
     pub async fn shows(&mut self, part: &str) {
         let from = self.shown.seen;
         let found = |shown: &Shown| shown.find(from, part);
@@ -94,10 +94,10 @@ impl Screen {
         self.shown.seen = self.shown.find(from, part).map_or(from, |row| row + 1);
     }
 
-    /// Waits until the last row is this, cursor behind it.
+    /// Waits until this is the last row, with the cursor behind it.
     ///
     /// # Panics
-    /// If it does not come to be, with what the screen shows instead.
+    /// The row does not become the last one in time; the message shows the screen.
     pub async fn ends_with(&mut self, row: &str) {
         let same = |shown: &Shown| (shown.last() == row.trim_end()).then_some(0);
         self.until(same, &format!("the last row \"{row}\"")).await;
@@ -119,14 +119,14 @@ impl Screen {
         }
     }
 
-    /// Rows so far that have this in them.
+    /// Counts the rows so far that contain this text.
     #[must_use]
     pub fn times(&self, part: &str) -> usize {
         let rows = self.shown.rows();
         rows.iter().filter(|row| row.contains(part)).count()
     }
 
-    /// Whether the terminal echoes and hands out whole lines, as a shell needs it.
+    /// Returns whether the terminal echoes and delivers whole lines, as a shell needs it.
     ///
     /// # Errors
     /// The terminal is gone.
@@ -135,7 +135,7 @@ impl Screen {
         Ok(modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG))
     }
 
-    /// Waits for the end of the child; whether it was a success.
+    /// Waits for the end of the child and returns whether it succeeded.
     pub async fn ends(&mut self) -> bool {
         let rest = async {
             while let Some(bytes) = self.output.recv().await {
@@ -153,15 +153,15 @@ impl Drop for Screen {
     }
 }
 
-/// What a terminal of [`COLUMNS`] shows, with everything that scrolled away.
+/// The content of a terminal of [`COLUMNS`], including the rows that have scrolled away.
 #[derive(Debug, Default)]
 struct Shown {
     rows: Vec<Vec<char>>,
     row: usize,
     column: usize,
-    /// The first row that was not waited for yet.
+    /// The first row below those of earlier waits.
     seen: usize,
-    /// An escape sequence that is not complete yet.
+    /// An incomplete escape sequence.
     escape: Option<String>,
 }
 
@@ -237,7 +237,7 @@ impl Shown {
                 self.column += number(forward.trim_end_matches('C'));
             }
             Some(style) if style.ends_with('m') => {}
-            other => panic!("the screen does not know the sequence {other:?}"),
+            other => panic!("the escape sequence {other:?} is not supported by the screen"),
         }
     }
 }

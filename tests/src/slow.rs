@@ -1,4 +1,4 @@
-//! A group in which one connection never reads: what it costs the server and the others.
+//! A group with one connection that never reads: its cost for the server and the other members.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,22 +14,23 @@ use tokio::time::Instant;
 
 use crate::raw::Raw;
 
-/// The members: one sends, one reads, one does not.
+/// Number of members: one sends, one reads, one does not read.
 const MEMBERS: usize = 3;
 
-/// What a run has shown.
+/// Result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// From each send to its arrival at the connection that reads, sorted.
+    /// Time from each send to its arrival at the reading connection, sorted.
     pub latency: Vec<Duration>,
-    /// The most that was ever queued for the connection that does not read, in bytes.
+    /// Largest number of bytes that were queued for the connection that does not read.
     pub queued: usize,
-    /// Messages that it received, in order and without a hole, once it began to read.
+    /// Number of messages that the connection received, in order and without a hole, once it began
+    /// to read.
     pub caught_up: usize,
 }
 
 impl Outcome {
-    /// The latency that `share` of the messages stayed within.
+    /// Returns the latency within which this share of the messages arrived.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Duration {
         #[expect(
@@ -43,11 +44,11 @@ impl Outcome {
     }
 }
 
-/// Sends `messages` of `size` bytes to a group, one after another, while a member that is `there`
-/// never reads; then lets it read.
+/// Sends `messages` of `size` bytes to a group, one after another, while a member never reads (if
+/// `there` is set); then lets that member read.
 ///
 /// # Errors
-/// A connection failed, or an entry came out of order.
+/// A connection failed, or an entry arrived out of order.
 pub async fn run(
     server: &Server,
     messages: usize,
@@ -106,7 +107,7 @@ pub async fn run(
         for expected in 1..=messages {
             let pushed = next_push(slow).await?;
             if usize::try_from(pushed.seq).ok() != Some(expected) {
-                let text = format!("{} came where {expected} was due", pushed.seq);
+                let text = format!("received seq {} instead of {expected}", pushed.seq);
                 return Err(io::Error::other(text));
             }
             outcome.caught_up = expected;
@@ -115,7 +116,7 @@ pub async fn run(
     Ok(outcome)
 }
 
-/// A connection that has gone live and will not read until it is told to.
+/// Opens a live connection that is not read until the sends have ended.
 async fn stall(tcp: SocketAddr, who: &Credentials) -> io::Result<Raw> {
     let mut raw = Raw::sign_in(tcp, who).await?;
     raw.sync(0).await?;

@@ -1,6 +1,6 @@
-//! A child process that is talked to by lines: written to its input, read from its output.
+//! A child process driven by lines: written to its input, read from its output.
 //!
-//! It knows nothing of what the lines mean.
+//! The driver is independent of the lines' meaning.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// How long a line may take that must come.
+/// Longest wait for an expected line.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Lines that wait to be read.
+/// Capacity of the queue of unread lines.
 const LINES: usize = 4_096;
 
-/// A child with piped input and output. Dropping it kills it.
+/// A child with piped input and output. Dropping it kills the child.
 #[derive(Debug)]
 pub struct Talk {
     name: String,
@@ -34,7 +34,7 @@ impl Talk {
         let input = child.stdin.take();
         let output = child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let (tx, lines) = mpsc::channel(LINES);
-        // It ends with the child's output.
+        // The thread ends with the child's output.
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines().map_while(Result::ok) {
                 if tx.blocking_send(line).is_err() {
@@ -51,20 +51,20 @@ impl Talk {
         })
     }
 
-    /// Writes a line.
+    /// Writes a line to the child's input.
     ///
     /// # Panics
-    /// If the child does not read any more.
+    /// The child does not read any more.
     pub fn says(&mut self, line: &str) {
         let input = self.input.as_mut().expect("its input is open");
         let written = writeln!(input, "{line}").and_then(|()| input.flush());
         written.unwrap_or_else(|error| panic!("{}: {line}: {error}", self.name));
     }
 
-    /// Waits for a line that has this in it, and gives the whole line.
+    /// Waits for a line that contains this text and returns the whole line.
     ///
     /// # Panics
-    /// If it does not come, with all lines that came instead.
+    /// The line does not come in time; the message shows the lines that came instead.
     pub async fn hears(&mut self, part: &str) -> String {
         let from = self.heard.len();
         let found = timeout(PATIENCE, async {
@@ -83,16 +83,16 @@ impl Talk {
         })
     }
 
-    /// How many lines so far had this in them.
+    /// Returns the number of lines so far that contained this text.
     #[must_use]
     pub fn times(&self, part: &str) -> usize {
         self.heard.iter().filter(|line| line.contains(part)).count()
     }
 
-    /// Closes its input and waits for its end; whether it was a success.
+    /// Closes the child's input and waits for its exit; returns whether it succeeded.
     pub async fn ends(&mut self) -> bool {
         drop(self.input.take());
-        // Its output ends when it does.
+        // The output ends when the child exits.
         let rest = async {
             while let Some(line) = self.lines.recv().await {
                 self.heard.push(line);
@@ -101,7 +101,7 @@ impl Talk {
         timeout(PATIENCE, rest).await.is_ok() && self.child.wait().is_ok_and(|s| s.success())
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills the child with `kill -9` and waits until it is gone.
     pub fn kill(&mut self) -> io::Result<()> {
         self.child.kill()?;
         self.child.wait()?;

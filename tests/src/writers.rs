@@ -1,5 +1,5 @@
-//! Many writers to one user, over two logic nodes at once, and a reader who polls as fast as it can:
-//! what a reader was given never changes, and nothing appears below it.
+//! Many writers to one user, over two logic nodes at once, and a reader that polls continuously:
+//! entries that the reader has received never change, and no entry appears below them.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,34 +20,34 @@ use crate::scenario::Calls;
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 type Logic = LogicExtClient<gimlet_client::raw::RawStatus>;
 
-/// How long the reader may need for what is left when the writers have stopped.
+/// Longest time that the reader may need for the remaining entries after the writers have stopped.
 const REST: Duration = Duration::from_secs(10);
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Sends that were answered.
+    /// Number of answered sends.
     pub answered: usize,
-    /// Attempts that were not, and were repeated with their ids.
+    /// Number of unanswered attempts, which were repeated with their ids.
     pub repeated: usize,
-    /// From the first send to the last answer.
+    /// Time from the first send to the last answer.
     pub took: Duration,
-    /// The time from a send to its answer, ascending.
+    /// Time from each send to its answer, ascending.
     pub times: Vec<Duration>,
-    /// Pages that the reader asked for.
+    /// Number of pages that the reader requested.
     pub polls: usize,
-    /// Entries that it was given.
+    /// Number of entries that the reader received.
     pub read: usize,
-    /// Pages that did not go on where the one before ended, or skipped a seq.
+    /// Number of pages that did not continue where the page before ended, or skipped a seq.
     pub holes: usize,
-    /// Answered sends that it was not given.
+    /// Number of answered sends that the reader did not receive.
     pub lost: usize,
-    /// Messages that it was given twice.
+    /// Number of messages that the reader received twice.
     pub doubled: usize,
 }
 
 impl Outcome {
-    /// Answered sends per second.
+    /// Returns the number of answered sends per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below what a float holds")]
@@ -55,13 +55,13 @@ impl Outcome {
         answered / self.took.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Whether every promise was kept.
+    /// Returns whether every promise was kept.
     #[must_use]
     pub const fn clean(&self) -> bool {
         self.holes == 0 && self.lost == 0 && self.doubled == 0
     }
 
-    /// The time that this share of the sends was answered within.
+    /// Returns the time within which this share of the sends was answered.
     #[must_use]
     pub fn percentile(&self, share: f64) -> Duration {
         #[expect(
@@ -75,11 +75,11 @@ impl Outcome {
     }
 }
 
-/// Has so many writers send for so long, each with one send under way, to one user of the cluster.
-/// They are spread over its logic nodes; the reader is at its first connect node.
+/// Runs this many writers for this long, each with one unanswered send at a time, to one user of
+/// the cluster. They are spread over its logic nodes; the reader is at its first connect node.
 ///
 /// # Errors
-/// Something beside the sends failed.
+/// Anything other than a send failed.
 pub async fn run(cluster: &Cluster, writers: usize, for_so_long: Duration) -> Result<Outcome> {
     let reader = cluster.sign_up().await;
     let mut nodes = Vec::new();
@@ -128,7 +128,7 @@ pub async fn run(cluster: &Cluster, writers: usize, for_so_long: Duration) -> Re
 
 type Written = (Vec<Vec<u8>>, Vec<Duration>, usize);
 
-/// Sends one after the other until the end; what is not answered is repeated at the next node.
+/// Sends one message after another until `end`; an unanswered send is repeated at the next node.
 async fn write(mut ways: Vec<Logic>, who: &Credentials, to: i64, end: Instant) -> Result<Written> {
     let (mut ids, mut times, mut repeated) = (Vec::new(), Vec::new(), 0);
     while Instant::now() < end {
@@ -165,7 +165,7 @@ async fn write(mut ways: Vec<Logic>, who: &Credentials, to: i64, end: Instant) -
     Ok((ids, times, repeated))
 }
 
-/// What the reader saw.
+/// Entries that the reader received, and its counts.
 #[derive(Default)]
 struct Seen {
     ids: HashMap<Vec<u8>, usize>,
@@ -173,11 +173,13 @@ struct Seen {
     holes: usize,
 }
 
-/// Asks for what is above the last entry, again and again, until everything is there.
+/// Requests the entries above the last one repeatedly, until all have arrived.
 async fn read(mut eyes: Raw, stop: &CancellationToken) -> Result<Seen> {
     let mut seen = Seen::default();
     let (mut at, mut end) = (0, None);
     loop {
+        // Read before the SYNC: only a page that was requested after the last answer can prove that
+        // nothing is missing.
         let last = stop.is_cancelled();
         let page = eyes.sync(at).await?;
         seen.polls += 1;
@@ -189,7 +191,7 @@ async fn read(mut eyes: Raw, stop: &CancellationToken) -> Result<Seen> {
             }
             *seen.ids.entry(entry.message_id.to_vec()).or_default() += 1;
         }
-        // The writers have stopped, and then there was nothing new.
+        // The writers had stopped before this page was requested, and it has nothing new.
         if last && page.is_empty() {
             return Ok(seen);
         }
@@ -197,7 +199,7 @@ async fn read(mut eyes: Raw, stop: &CancellationToken) -> Result<Seen> {
         if !last {
             end = None;
         } else if late.elapsed() > REST {
-            return Err("the reader is given more and more".into());
+            return Err("the reader still receives entries 10 s after the writers stopped".into());
         }
     }
 }

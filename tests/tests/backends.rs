@@ -1,4 +1,4 @@
-//! Private servers of `tests/backends/with` leave each other alone.
+//! Private servers of `tests/backends/with` do not disturb each other.
 
 use std::fs;
 use std::path::Path;
@@ -21,8 +21,8 @@ fn main() -> ExitCode {
     .exit_code()
 }
 
-/// At its start a MariaDB removes all temporary tables of its folder for them. In a shared folder
-/// that ended the installation of another one that ran at that moment.
+/// A starting MariaDB removes all temporary tables in its temporary folder. In a shared folder this
+/// broke the installation of another MariaDB that ran at the same moment.
 fn keeps_what_is_not_its_own() -> Result<(), Failed> {
     let shared = TempDir::new()?;
     let table = shared.path().join("#sql-temptable-1-1-1");
@@ -34,6 +34,6 @@ fn keeps_what_is_not_its_own() -> Result<(), Failed> {
         .env_remove("GIMLET_TEST_PORTS")
         .status()?;
     assert!(started.success(), "tests/backends/with runs");
-    assert!(table.exists(), "what is another server's is still there");
+    assert!(table.exists(), "the other server's table still exists");
     Ok(())
 }

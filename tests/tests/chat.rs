@@ -1,5 +1,5 @@
-//! `gimlet chat` as newcomers use it: in two terminals, by pipes, beside a real server that is also
-//! killed.
+//! `gimlet chat` as new users run it: in two terminals and over pipes, with a real server that is
+//! also killed.
 #![expect(clippy::unwrap_used, reason = "a failed step should panic")]
 
 use std::io::{BufRead as _, BufReader};
@@ -10,7 +10,7 @@ use gimlet_tests::process::{Ports, Process, binary};
 use gimlet_tests::screen::Screen;
 use gimlet_tests::talk::Talk;
 
-/// The command of somebody's chat, with its state under `home`.
+/// Returns the command of a user's chat, with its state under `home`.
 fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
     let mut command = Command::new(binary().unwrap_or_else(|error| panic!("{error}")));
     let server = if ws { ports.ws } else { ports.tcp };
@@ -26,7 +26,7 @@ fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Comm
     command
 }
 
-/// A chat by pipes.
+/// Starts a chat over pipes.
 fn chat(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Talk {
     let mut command = command(ports, home, phone, name, ws);
     Talk::start(name, command.arg("--receipts")).unwrap()
@@ -53,7 +53,7 @@ async fn two_people_chat_through_everything() {
     bob.hears("you are bob").await;
     bob.hears("up to date").await;
 
-    // Friends.
+    // They become friends.
     alice.says("/add 13800000002");
     alice.hears("asked bob to be your friend").await;
     bob.hears("alice asks to be your friend (\"hello\"): /accept alice")
@@ -62,7 +62,7 @@ async fn two_people_chat_through_everything() {
     bob.hears("alice is your friend now").await;
     alice.hears("bob is your friend now").await;
 
-    // Both ways.
+    // Messages go both ways.
     alice.says("hello bob");
     bob.hears("alice: hello bob").await;
     bob.says("hello alice");
@@ -71,7 +71,7 @@ async fn two_people_chat_through_everything() {
     alice.says("/nonsense");
     alice.hears("/nonsense is not a command").await;
 
-    // A group.
+    // They use a group.
     alice.says("/group team: bob");
     alice.hears("created team with bob").await;
     alice.says("hello team");
@@ -83,7 +83,7 @@ async fn two_people_chat_through_everything() {
     bob.says("/leave");
     alice.hears("bob left the group team").await;
 
-    // A room.
+    // They use a room.
     for who in [&mut alice, &mut bob] {
         who.says("/room 7");
         who.hears("now talking to room 7").await;
@@ -91,7 +91,7 @@ async fn two_people_chat_through_everything() {
     bob.says("hello room");
     alice.hears("bob in room 7: hello room").await;
 
-    // Quit, and come back to what was missed.
+    // Bob quits and returns to the messages that he missed.
     bob.says("/quit");
     assert!(bob.ends().await, "bob ends well");
     alice.says("/to bob");
@@ -108,10 +108,10 @@ async fn two_people_chat_through_everything() {
     assert_eq!(
         bob.times("hello bob"),
         0,
-        "what was seen does not come again"
+        "received messages are not shown again"
     );
 
-    // kill -9, and a line of the outage.
+    // The server is killed, and a line is typed during the outage.
     gimlet.kill().unwrap();
     alice.hears("the server is away").await;
     bob.hears("the server is away").await;
@@ -153,7 +153,7 @@ async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
     let mut bob = start("13800000002", "bob", true);
     bob.shows("you are up to date").await;
 
-    // By name: nobody types a number.
+    // Users are addressed by name, not by number.
     alice.types("/add bob\r");
     alice.ends_with("bob> ").await;
     bob.shows("alice asks to be your friend").await;
@@ -161,14 +161,14 @@ async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
     bob.ends_with("alice> ").await;
     alice.shows("bob is your friend now").await;
 
-    // A line comes in while another one is typed, and is read above it.
+    // A line arrives while another one is being typed, and is shown above it.
     alice.types("half a lin");
     alice.ends_with("bob> half a lin").await;
     bob.types("are you there?\r");
     bob.shows("alice> are you there?").await;
     alice.shows("bob: are you there?").await;
     alice.ends_with("bob> half a lin").await;
-    // The cursor is where it was: editing goes on.
+    // The cursor keeps its position, so editing continues.
     alice.types("e\u{1b}[H\u{1b}[C\u{1b}[3~A\r");
     bob.shows("alice: hAlf a line").await;
     alice.ends_with("bob> ").await;
@@ -180,7 +180,7 @@ async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
     alice.types("short\r");
     bob.shows("alice: short").await;
 
-    // The server dies and comes back; what was typed meanwhile arrives.
+    // The server dies and returns; lines typed meanwhile arrive.
     gimlet.kill().unwrap();
     alice.shows("the server is away").await;
     alice.ends_with("bob (server away)> ").await;
@@ -192,21 +192,22 @@ async fn on_a_terminal_incoming_lines_leave_the_typed_one_whole() {
     alice.ends_with("bob> ").await;
     assert_eq!(bob.times("the server is away"), 1, "said once an outage");
 
-    // Ctrl-C clears a line, then leaves; the terminal is a shell's again.
+    // Ctrl-C clears a typed line first, then exits; the terminal is restored for the shell.
     alice.types("never mind\u{3}");
     alice.ends_with("bob> ").await;
     assert!(!alice.is_as_before().unwrap());
     alice.types("\u{3}");
-    assert!(alice.ends().await, "it was left on purpose");
+    assert!(alice.ends().await, "Ctrl-C ends the chat with success");
     assert!(alice.is_as_before().unwrap());
     bob.types("/quit\r");
-    assert!(bob.ends().await, "it was left on purpose");
+    assert!(bob.ends().await, "/quit ends the chat with success");
     for (who, word) in [(&alice, "user "), (&bob, "user "), (&alice, "never mind: ")] {
         assert_eq!(who.times(word), 0, "no {word}");
     }
 }
 
-/// The banner's two commands, run by a shell as they are printed, are two people who talk.
+/// The two commands of the banner, run by a shell as printed, start a working chat between two
+/// users.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_commands_of_the_banner_chat() {
     let folder = tempfile::tempdir().unwrap();
@@ -249,7 +250,7 @@ async fn the_commands_of_the_banner_chat() {
     bob.shows("alice: hello").await;
     for who in [alice, bob] {
         who.types("/quit\r");
-        assert!(who.ends().await, "it was left on purpose");
+        assert!(who.ends().await, "/quit ends the chat with success");
     }
     gimlet.kill().unwrap();
     gimlet.wait().unwrap();

@@ -1,10 +1,10 @@
 //! A cluster of real processes over MySQL and Redis: two connect nodes, two logic nodes, one
-//! business node; what works across nodes. What the end of a node costs is in `faults`.
+//! business node. These tests check features across nodes; `faults` measures the loss of nodes.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a story that does not come true should panic"
+    reason = "a failed expectation should panic"
 )]
 
 use std::future::Future;
@@ -21,7 +21,7 @@ use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
-/// How long a whole story may take.
+/// Longest duration of one test.
 const STORY: Duration = Duration::from_mins(2);
 
 type Told = Pin<Box<dyn Future<Output = ()>>>;
@@ -33,12 +33,12 @@ macro_rules! stories {
     };
 }
 
-/// Nodes of each role.
+/// Number of nodes of each role: connect, logic, business.
 type Shape = [usize; 3];
 
-/// Two connect nodes, two logic nodes, a business node.
+/// Two connect nodes, two logic nodes and a business node.
 const APART: Shape = [2, 2, 1];
-/// Two nodes that do everything.
+/// Two nodes with all roles.
 const WHOLE: Shape = [2, 0, 0];
 
 const ON_WHOLE: &[Story] = stories![
@@ -95,7 +95,7 @@ fn run(servers: &Servers, shape: Shape, tell: fn(Cluster) -> Told) {
     runtime.block_on(async {
         let cluster = Cluster::of(servers, shape).await.unwrap();
         let told = timeout(STORY, tell(cluster)).await;
-        assert!(told.is_ok(), "the story did not end within {STORY:?}");
+        assert!(told.is_ok(), "the test did not end within {STORY:?}");
     });
 }
 
@@ -132,14 +132,14 @@ async fn a_message_is_pushed_from_one_node_to_the_other(cluster: Cluster) {
         assert_eq!((id, device_id), (alice.who.user_id, alice.who.device_id));
         assert_eq!(nickname, "Alice");
     }
-    // Refusals come through with their codes.
+    // Refusals keep their codes across nodes.
     let nobody = Receiver::User(i64::MAX);
     let refused = alice.tries("x", nobody).await.unwrap_err();
     assert!(
         matches!(refused, gimlet_client::Error::Refused { code: 10_016, .. }),
         "{refused:?}"
     );
-    // A client's gRPC call at a logic node without connections reaches them too.
+    // The other direction: from the second connect node to the first.
     let mut alices = alice;
     bob.sends("back", to(&alices)).await;
     alices.receives("back", 51).await;
@@ -185,7 +185,7 @@ async fn a_room_is_heard_on_both_nodes_in_its_order(cluster: Cluster) {
             assert_eq!(phone.hears(&format!("{n}")).await.seq, n);
         }
     }
-    // History, then live, for who comes later.
+    // A later subscriber receives the history first, then live messages.
     let mut carol = cluster.phone(&cluster.sign_up().await, 1).await;
     carol.client.subscribe(room, 31).await.unwrap();
     apis[0]
@@ -243,8 +243,8 @@ async fn signing_out_closes_a_connection_whose_route_is_lost(cluster: Cluster) {
     assert!(matches!(end, Event::SignedOut { .. }), "{end:?}");
 }
 
-/// It neither hears of the revocation nor of what is sent afterwards, until it thaws with all of it
-/// before it.
+/// A frozen node receives neither the revocation nor the later sends; both wait in its sockets when
+/// it thaws.
 async fn signing_out_closes_a_connection_on_a_node_that_hears_nothing(mut cluster: Cluster) {
     let (alice, mut bob) = pair(&cluster).await;
     alice.sends("1", to(&bob)).await;
@@ -261,7 +261,7 @@ async fn signing_out_closes_a_connection_on_a_node_that_hears_nothing(mut cluste
     assert!(over, "{end:?}");
 }
 
-/// Too short to be a pause by the node's own clock: only the takeover itself, said again, ends the
+/// The freeze is too short for the node's own pause detector: only the repeated takeover ends the
 /// older connection.
 async fn a_takeover_that_a_frozen_node_did_not_hear_of_stands(mut cluster: Cluster) {
     let (alice, mut older) = pair(&cluster).await;
@@ -302,7 +302,7 @@ async fn a_connect_node_without_a_logic_node_is_not_ready(mut cluster: Cluster) 
     bob.receives("hi", 1).await;
 }
 
-/// How fast it goes is told by `gimlet-writers`.
+/// `gimlet-writers` measures the rate.
 async fn eight_writers_to_one_user_leave_no_hole_to_its_reader(cluster: Cluster) {
     let span = Duration::from_secs(2);
     let outcome = writers::run(&cluster, 8, span).await.unwrap();

@@ -1,17 +1,17 @@
-//! Every defect that gim is known for, and everything that outsiders found in gimlet, has a test with a
-//! name: the tables of `DEFECTS.md` are complete, and what they name exists.
+//! Every known defect of gim, and every finding of others in gimlet, has a named test: the tables
+//! of `DEFECTS.md` are complete, and the tests that they name exist.
 #![expect(clippy::unwrap_used, reason = "a broken table should panic")]
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// The kinds of defects, and how many there are of each.
+/// Kinds of gim's defects, with the number of defects of each kind.
 const KNOWN: [(char, u32); 5] = [('M', 19), ('C', 25), ('R', 9), ('S', 15), ('X', 15)];
 
-/// What outsiders found in gimlet, by who found it: D by review, G beside gim, P by public reports of
-/// other servers, A by attacks, N-A to N-C by newcomers. A finding that stands for several has the
-/// number of the first.
+/// Findings of others in gimlet, by source: D by review, G by comparison with gim, P from public
+/// reports about other servers, A by attacks, N-A to N-C by new users. A finding that covers
+/// several has the number of the first.
 const FOUND: [(&str, &[u32]); 7] = [
     ("D", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]),
     ("G", &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
@@ -31,7 +31,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Whether a cell is the number of a defect or of a finding: `M-1`, `N-A1`, `D1`.
+/// Returns whether a cell is the id of a defect or of a finding: `M-1`, `N-A1`, `D1`.
 fn is_id(cell: &str) -> bool {
     let letters = cell.trim_end_matches(|it: char| it.is_ascii_digit());
     let kind = letters.trim_end_matches('-');
@@ -39,7 +39,7 @@ fn is_id(cell: &str) -> bool {
         || letters.len() < cell.len() && kind.len() == 1 && kind.is_ascii()
 }
 
-/// What the table says of each defect.
+/// Returns the table's text for each defect.
 fn table() -> BTreeMap<String, String> {
     let text = fs::read_to_string(root().join("tests/DEFECTS.md")).unwrap();
     let rows = text.lines().filter_map(|line| {

@@ -1,10 +1,10 @@
-//! The matrix: every scenario on every storage and wire it is about, as one named test each, such
-//! as `sled::tcp::sync_offline::an_absent_device_gets_everything_in_order`.
+//! The test matrix: every scenario on every storage and wire that it covers, as one named test
+//! each, for example `sled::tcp::sync_offline::an_absent_device_gets_everything_in_order`.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "a story that does not come true should panic"
+    reason = "a failed expectation should panic"
 )]
 
 mod scenarios;
@@ -20,30 +20,30 @@ use libtest_mimic::{Arguments, Trial};
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// How long a whole story may take.
+/// Longest duration of one scenario.
 const STORY: Duration = Duration::from_mins(1);
 
-/// What the cluster's column lacks.
+/// Message of the cluster's tests without MySQL and Redis.
 const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
                        tests/backends/with, which brings both servers";
 
-/// A story while it is told.
+/// A running scenario.
 type Told<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// The cells that a story is about.
+/// Cells of the matrix that a scenario covers.
 #[derive(Clone, Copy)]
 enum On {
-    /// All of them.
+    /// Every cell.
     Every,
-    /// Storage that outlives a server.
+    /// Storages that outlive the server process.
     Durable,
-    /// All but the cluster; the story says why.
+    /// Every storage except the cluster; the scenario gives the reason.
     OneProcess,
-    /// One wire, because the story is about its bytes.
+    /// One wire, because the scenario is about its bytes.
     Only(Wire),
 }
 
-/// One story.
+/// One scenario.
 struct Scenario {
     name: &'static str,
     on: On,
@@ -61,7 +61,7 @@ impl Scenario {
     }
 }
 
-/// Lists the stories of a topic: `stories!(topic, On::Every: one, two)`.
+/// Lists the scenarios of a topic: `stories!(topic, On::Every => [one, two])`.
 macro_rules! stories {
     ($topic:ident, $($on:expr => [$($name:ident),* $(,)?]),+ $(,)?) => {
         vec![$($(
@@ -93,7 +93,8 @@ fn main() -> ExitCode {
                         run(&Cell::new(store, wire), tell);
                         Ok(())
                     });
-                    // Where they are required, their lack is a failure.
+                    // Missing servers are a failure where they are required, otherwise an ignored
+                    // test.
                     trials.push(trial.with_ignored_flag(missing && !Servers::are_required()));
                 }
             }
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&args, trials).exit_code()
 }
 
-/// Tells a story on a runtime of its own, and stops its server.
+/// Runs a scenario on a runtime of its own and stops its server.
 fn run(cell: &Cell, tell: for<'a> fn(&'a Cell) -> Told<'a>) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -111,7 +112,7 @@ fn run(cell: &Cell, tell: for<'a> fn(&'a Cell) -> Told<'a>) {
         .unwrap();
     runtime.block_on(async {
         let told = timeout(STORY, tell(cell)).await;
-        assert!(told.is_ok(), "the story did not end within {STORY:?}");
+        assert!(told.is_ok(), "the scenario did not end within {STORY:?}");
         cell.end().await;
     });
 }

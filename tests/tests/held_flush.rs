@@ -1,9 +1,9 @@
-//! Law 1 to the end: a commit that is not durable is neither answered nor shown to anybody, so a
-//! reader is never shown what a killed server has forgotten.
+//! Law 1 in full: a commit that is not durable is neither answered nor shown, so a reader never
+//! sees entries that a killed server has lost.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what does not go as told should panic"
+    reason = "a failed expectation should panic"
 )]
 
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use gimlet_tests::talk::Talk;
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, timeout};
 
-/// The child, and where it listens.
+/// The child process and its addresses.
 struct Held {
     talk: Talk,
     tcp: SocketAddr,
@@ -93,12 +93,12 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
     server.does("hold").await;
     let sends = (10..30).map(|n| sender.send(to, Content::text(format!("{n}"))));
     let mut sends = Box::pin(futures_util::future::select_all(sends.map(Box::pin)));
-    // They are written, and their batch stands at the gate.
+    // The sends are written, and their batch waits at the gate.
     tokio::select! {
         (answered, ..) = &mut sends => panic!("answered while the flush was held: {answered:?}"),
         () = server.does("reached") => {}
     }
-    // As long as a send may take at most: neither reader is shown anything of them.
+    // For the longest duration of a send, neither reader may be shown any of them.
     let until = Instant::now() + Duration::from_millis(700);
     while Instant::now() < until {
         let page = poller.sync(0).await.unwrap();
@@ -119,12 +119,15 @@ async fn nothing_is_answered_or_shown_before_it_is_durable() {
     let kept = again.sync(0).await.unwrap();
     assert!(
         kept.len() >= 10,
-        "what was answered is there: {}",
+        "answered sends survive the kill: {} entries",
         kept.len()
     );
     let seqs: Vec<i64> = kept.iter().map(|message| message.seq).collect();
     let counted: Vec<i64> = (1..).take(kept.len()).collect();
-    assert_eq!(seqs, counted, "what the readers were shown is where it was");
+    assert_eq!(
+        seqs, counted,
+        "the entries keep the seqs that the readers were shown"
+    );
     let (sender, _events) = server.client(&alice).await;
     let sent = sender.send(to, Content::text("after")).await.unwrap();
     let head = i64::try_from(kept.len()).unwrap();
@@ -152,5 +155,5 @@ async fn what_was_held_is_answered_and_shown_when_it_is_durable() {
         panic!("a message")
     };
     assert_eq!((message.seq, message.content), (1, Content::text("held")));
-    assert!(server.talk.ends().await, "it stops in order");
+    assert!(server.talk.ends().await, "the server stops gracefully");
 }

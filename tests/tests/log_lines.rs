@@ -1,5 +1,5 @@
-//! Nothing that strangers or an outage cause is logged without a rate: every line of level WARN and
-//! ERROR stands in `docs/log.md` with its rate, and what stands there is in the sources.
+//! Log lines that strangers or an outage can cause are rate-limited: every line of level WARN and
+//! ERROR is listed in `docs/log.md` with its rate, and every listed line exists in the sources.
 #![expect(clippy::unwrap_used, reason = "a broken rule should panic")]
 
 use std::collections::BTreeMap;
@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How a rated line is written, and its rate in the page.
+/// Rate of a rate-limited line, as the page gives it.
 const RATED: &str = "30 s";
 
-/// A line of the log as the sources have it.
+/// A log line in the sources.
 #[derive(Debug, PartialEq, Eq)]
 struct Line {
     level: &'static str,
@@ -35,8 +35,8 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The text of the event whose macro begins the rest: its last string that no `=` stands before, or
-/// the name of the value that is its text.
+/// Returns the text of the event whose macro begins `rest`: its last string literal. String values
+/// of fields (`key = "…"`) are not supported.
 fn text_of(rest: &str) -> String {
     let mut depth = 0_usize;
     let (mut in_text, mut escaped, mut current) = (false, false, String::new());
@@ -74,11 +74,11 @@ fn text_of(rest: &str) -> String {
             before = it;
         }
     }
-    // A text over several lines is one.
+    // A text over several lines is joined to one.
     last.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Every WARN and ERROR of the programs, by file and text.
+/// Collects every WARN and ERROR of the programs, by file and text.
 fn lines() -> BTreeMap<(String, String), Line> {
     let mut files = Vec::new();
     let crates = ["core", "server", "storage-sled", "storage-mysql"];
@@ -114,11 +114,14 @@ fn lines() -> BTreeMap<(String, String), Line> {
             }
         }
     }
-    assert!(found.len() > 30, "the lines are here");
+    assert!(
+        found.len() > 30,
+        "fewer log lines than expected: the search is broken"
+    );
     found
 }
 
-/// The rows of the page: level, rate, by file and text.
+/// Collects the rows of the page: level and rate, by file and text.
 fn page() -> BTreeMap<(String, String), (String, String)> {
     let page = fs::read_to_string(root().join("docs/log.md")).unwrap();
     let rows = page.lines().filter_map(|row| {

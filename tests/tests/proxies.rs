@@ -1,4 +1,4 @@
-//! The chat through nginx and `HAProxy` with TLS, configured by the files of `docs/proxies`.
+//! The chat through nginx and `HAProxy` with TLS, configured with the files of `docs/proxies`.
 #![expect(clippy::unwrap_used, reason = "a failed step should panic")]
 
 use std::fs;
@@ -11,22 +11,22 @@ use std::time::Duration;
 use gimlet_tests::process::{Ports, Process, binary};
 use gimlet_tests::talk::Talk;
 
-/// How long a proxy may take to listen.
+/// Longest wait for a proxy to listen.
 const START: Duration = Duration::from_secs(20);
 
-/// A proxy of our own; killed when dropped.
+/// A private proxy, killed when dropped.
 struct Proxy(Child);
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // nginx's master passes SIGTERM on to its worker; SIGKILL would leave that behind.
+        // nginx's master forwards SIGTERM to its worker; SIGKILL would leave the worker behind.
         let pid = self.0.id().to_string();
         let _ = Command::new("kill").args(["-TERM", &pid]).status();
         let _ = self.0.wait();
     }
 }
 
-/// The path of a program of Debian's, or why the test cannot run.
+/// Returns the path of an installed program; panics with the package to install.
 fn program(name: &str) -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into()]);
@@ -36,7 +36,7 @@ fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is not installed: apt-get install {name}"))
 }
 
-/// A certificate for localhost that signs itself, in the files that proxies and clients want.
+/// Creates a self-signed certificate for localhost, in the files for proxies and clients.
 fn certificate(folder: &Path) {
     let status = Command::new(program("openssl"))
         .args([
@@ -55,7 +55,7 @@ fn certificate(folder: &Path) {
             "/CN=localhost",
             "-addext",
             "subjectAltName=DNS:localhost",
-            // One that could sign others is not accepted as a server's own.
+            // Clients reject a CA certificate as a server's own.
             "-addext",
             "basicConstraints=critical,CA:FALSE",
         ])
@@ -69,7 +69,7 @@ fn certificate(folder: &Path) {
     fs::write(folder.join("both.pem"), both.concat()).unwrap();
 }
 
-/// A configuration of the documentation, with addresses and files of this test.
+/// Returns a configuration of the documentation, with the addresses and files of this test.
 fn configuration(name: &str, changes: &[(&str, String)]) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut text = fs::read_to_string(root.join("docs/proxies").join(name)).unwrap();
@@ -80,7 +80,7 @@ fn configuration(name: &str, changes: &[(&str, String)]) -> String {
     text
 }
 
-/// The ports of a gimlet, as the configurations have them.
+/// Returns gimlet's ports as replacements for those of the configurations.
 fn upstreams(ports: Ports) -> [(&'static str, String); 4] {
     [
         ("127.0.0.1:8081", ports.ws.to_string()),
@@ -98,7 +98,7 @@ async fn listening(addr: SocketAddr) {
     };
     tokio::time::timeout(START, work)
         .await
-        .unwrap_or_else(|_| panic!("nobody listens on {addr}"));
+        .unwrap_or_else(|_| panic!("no program listens on {addr} after {START:?}"));
 }
 
 fn port_of(ports: Ports) -> SocketAddr {
@@ -108,7 +108,7 @@ fn port_of(ports: Ports) -> SocketAddr {
 async fn nginx(folder: &Path, gimlet: Ports, https: SocketAddr) -> Proxy {
     let file = |name: &str| folder.join(name).display().to_string();
     let mut changes = upstreams(gimlet).to_vec();
-    // First of all: another change would touch these.
+    // These replacements come first: the replacement of the host name would change their paths.
     changes.splice(
         0..0,
         [
@@ -181,7 +181,8 @@ async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAdd
     proxy
 }
 
-/// A server as it stands behind a proxy: not a development run.
+/// Starts a server with the settings that a deployment behind a proxy has, not as a development
+/// run.
 async fn gimlet(folder: &Path, ports: Ports) -> Process {
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
     let env = [
@@ -194,7 +195,7 @@ async fn gimlet(folder: &Path, ports: Ports) -> Process {
     process
 }
 
-/// A chat by these addresses.
+/// Starts a chat with these addresses.
 fn chat(folder: &Path, phone: &str, name: &str, server: &str, https: SocketAddr, ca: bool) -> Talk {
     let mut command = Command::new(binary().unwrap());
     command
@@ -236,11 +237,11 @@ async fn talk(mut alice: Talk, mut bob: Talk) {
     alice.hears("bob: hello").await;
     for mut who in [alice, bob] {
         who.says("/quit");
-        assert!(who.ends().await, "it was left on purpose");
+        assert!(who.ends().await, "/quit ends the chat with success");
     }
 }
 
-/// Uploads 15 MiB through the proxy, by TLS of OpenSSL's own client; returns the answer.
+/// Uploads 15 MiB through the proxy with the TLS client of OpenSSL; returns the answer.
 fn upload(folder: &Path, https: SocketAddr) -> String {
     let picture = [b"\x89PNG\r\n\x1a\n".as_slice(), &vec![7; 15 << 20]].concat();
     let head = "--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.png\"\r\n\r\n";
@@ -271,7 +272,7 @@ fn upload(folder: &Path, https: SocketAddr) -> String {
         let _ = input
             .write_all(request.as_bytes())
             .and_then(|()| input.write_all(&body));
-        // Its end would end s_client before the answer.
+        // Closing the input would end s_client before the answer.
         input
     });
     let mut answer = String::new();
@@ -304,7 +305,7 @@ async fn people_talk_through_nginx_with_tls() {
     talk(alice, bob).await;
     let answer = upload(folder, https);
     assert!(answer.contains("\"code\":0"), "{answer}");
-    // Somebody whom the certificate does not convince is told what to do.
+    // A client that does not trust the certificate gets instructions.
     let mut eve = chat(folder, "13800000003", "eve", &wss, https, false);
     eve.hears("give the CA's certificate with --ca FILE").await;
     assert!(!eve.ends().await);

@@ -1,9 +1,9 @@
-//! Races over whole servers: no hole is ever stepped over (M-1, M-2, M-14), and every byte belongs
-//! to its user (C-1, C-2).
+//! Races over whole servers: a reader never skips a hole (M-1, M-2, M-14), and every byte goes to
+//! its own user (C-1, C-2).
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what does not go as told should panic"
+    reason = "a failed expectation should panic"
 )]
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use tokio::runtime::Builder;
 const SENDS: i64 = 200;
 const SENDERS: usize = 20;
 
-/// Runs a story in a cell of its own.
+/// Runs a test in a cell of its own.
 fn run<'a, F: Future<Output = ()>>(cell: &'a Cell, story: impl FnOnce(&'a Cell) -> F) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -66,7 +66,7 @@ async fn two_hundred_sends(cell: &Cell) {
         }
     });
     let reads = async {
-        // Each page begins right behind the last one: an entry that came late would be skipped.
+        // Each page begins right after the last one: an entry that appeared late would be skipped.
         let mut texts = BTreeSet::new();
         let mut seq = 0;
         while seq < SENDS {
@@ -105,8 +105,8 @@ fn text(message: &pb::Message) -> String {
         .text
 }
 
-/// Everything that is written to a user says so; connections of others come and go meanwhile, also
-/// with data on its way to them.
+/// Every message to a user names that user; connections of other users come and go meanwhile, also
+/// with data in flight to them.
 async fn churning_connections(cell: &Cell) {
     let world = cell.start().await;
     let people = join_all((0..8).map(|_| world.absent("Somebody"))).await;
@@ -156,12 +156,14 @@ async fn churning_connections(cell: &Cell) {
     }
 }
 
-/// Connects, reads a little, hangs up without a word; all that comes must be this user's.
+/// Connects, reads a little and hangs up without closing; everything received must belong to this
+/// user.
 async fn comes_and_goes(world: &World, person: &Person, done: &AtomicBool) -> usize {
     let mut turns = 0;
     while !done.load(Ordering::SeqCst) {
         let mut bare: Bare = world.bare().await;
-        // Old clients and new ones by turns: the former's connections stay when superseded.
+        // Legacy and extension clients alternate: a legacy client's connection stays open when
+        // superseded.
         let protocol = u32::from(turns % 2 == 0);
         bare.signs_in(&person.phone.who, protocol).await;
         let room = pb::SubscribeRoomInput { room_id: 9, seq: 0 };

@@ -1,6 +1,6 @@
-//! A connection that never reads holds its outbound budget at most, and loses nothing.
+//! A connection that never reads queues at most its outbound budget, and loses nothing.
 //!
-//! `gimlet-slow` is the same with 64 MiB and the others' latency.
+//! `gimlet-slow` does the same with 64 MiB and also measures the latency of the others.
 
 use gimlet_core::limits::Limits;
 use gimlet_server::Server;
@@ -15,7 +15,7 @@ async fn a_connection_that_never_reads_is_served_from_its_inbox() {
     config.storage.kind = StorageKind::Sled;
     config.storage.durability = Durability::Process;
     let server = Server::start(config).await.unwrap();
-    // More than the sockets' own buffers take.
+    // More than the buffers of the sockets hold.
     let messages = 300;
     let outcome = slow::run(&server, messages, 60 * 1024, true).await.unwrap();
     assert!(
@@ -23,7 +23,7 @@ async fn a_connection_that_never_reads_is_served_from_its_inbox() {
         "{} queued",
         outcome.queued
     );
-    assert!(outcome.queued > 0, "it did fall behind");
+    assert!(outcome.queued > 0, "the connection fell behind");
     assert_eq!(outcome.caught_up, messages);
     server.stop().await.unwrap();
 }

@@ -1,4 +1,4 @@
-//! The rules of the house that a compiler does not know.
+//! Rules of the repository that the compiler does not check.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which of our crates a crate may depend on; a crate that is not here may depend on all.
+/// Allowed dependencies between our crates; a crate that is not listed may depend on all.
 const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-core", &[]),
     ("gimlet-proto", &[]),
@@ -28,7 +28,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gimlet-load", &["gimlet-client", "gimlet-proto"]),
 ];
 
-/// What `core` must not know.
+/// External crates that `core` must not depend on.
 const NOT_IN_CORE: &[&str] = &[
     "sled",
     "sqlx",
@@ -38,7 +38,7 @@ const NOT_IN_CORE: &[&str] = &[
     "tokio-tungstenite",
 ];
 
-/// Longer files need a line `//! Long because …` that says why.
+/// Line count above which a file needs a line `//! Long because …` with the reason.
 const LONG: usize = 600;
 
 fn root() -> PathBuf {
@@ -86,7 +86,10 @@ fn sources() -> Vec<(PathBuf, String)> {
             }
         }
     }
-    assert!(found.len() > 50, "the sources are here");
+    assert!(
+        found.len() > 50,
+        "fewer source files than expected: the search is broken"
+    );
     found
 }
 
@@ -163,7 +166,7 @@ fn ids_are_made_from_wire_integers_only_where_the_wire_is_read() {
     }
 }
 
-/// A slice keeps the whole buffer that it was cut from.
+/// A slice keeps the whole buffer that it was cut from alive.
 #[test]
 fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
     let made = |text: &str| text.contains(" Content(") && !text.contains("struct Content(");
@@ -180,11 +183,11 @@ fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
     }
     assert!(
         copies >= 6,
-        "{copies} places copy; there are six that take content in"
+        "{copies} places copy content; six places receive it"
     );
 }
 
-/// Where each close code is provoked.
+/// The test that provokes each close code.
 const CLOSE_CODES: &[(&str, &str, &str)] = &[
     (
         "SHUTTING_DOWN",

@@ -1,12 +1,14 @@
-//! Sends that met a lock of another node or session, set aside so that the rest goes on.
+//! Deferred sends: sends that met a lock held by another node or session, kept apart so that all
+//! other sends go on.
 //!
-//! A batch that met a lock stored nothing. Its sends are tried again in smaller and smaller batches,
-//! by appends that do not wait for locks, until those that stand before a lock are alone; these are
-//! tried again with growing pauses until their senders give up. Whatever else touches such a user or
-//! group comes here at once, and does not drag a batch of strangers before the same lock.
+//! A batch that met a lock stored nothing. Its sends are tried again in batches of half the size
+//! each time, by appends that do not wait for locks, until each locked send is alone. Locked sends
+//! are then retried with growing pauses until their senders give up. A send that touches a user or
+//! group known to be locked is deferred at once, so that it does not block a batch of unrelated
+//! sends.
 //!
-//! Order: nothing of a flow or a group that has a send here passes it. The list is in order, and a
-//! step that leaves a send of it behind leaves all later ones of its flow and group behind as well.
+//! Order: no send overtakes a deferred send of its flow or its group. The list is in order, and a
+//! step that leaves a send in it also leaves all later sends of its flow and group.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -20,25 +22,25 @@ use crate::store::Append;
 use super::in_flight::InFlight;
 use super::waiting::{BatchSize, FlowKey, Waiting};
 
-/// The first pause before a locked send is tried again, and the longest.
+/// First and longest pause before a locked send is tried again.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(25), Duration::from_millis(400));
-/// A user or group that was not tried for so long counts as unlocked.
+/// Time without an attempt after which a user or group no longer counts as locked.
 const FORGET_AFTER: Duration = Duration::from_secs(2);
-/// Recipients up to which a locked send blames them; above, it blames its group alone: one locked
-/// member must not set its thousand neighbours aside.
+/// Number of recipients up to which a locked send marks its recipients as locked. A send with more
+/// marks its group alone, so that one locked member does not defer the sends to all others.
 const BLAMED_MAX: usize = 2;
 
-/// A send that is set aside.
+/// A deferred send.
 #[derive(Debug)]
 struct AsideSend {
     send: Waiting,
-    /// When it is given up, even if nobody waits for its answer.
+    /// Time at which it is given up, even if its sender has stopped waiting.
     until: Instant,
-    /// Sends of the batch in which it is tried.
+    /// Maximum number of sends in the batch of its next attempt.
     batch_max: usize,
 }
 
-/// A user or a group with a lock before it.
+/// A user or a group that is known to be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Locked {
     User(UserId),
@@ -51,23 +53,24 @@ struct Pause {
     next: Duration,
 }
 
-/// What is set aside.
+/// All deferred sends and the known locks.
 #[derive(Debug)]
 pub(super) struct Aside {
     sends: Vec<AsideSend>,
     locked: Map<Locked, Pause>,
-    /// Flows and groups with sends here or in a batch of such, and how many.
+    /// Flows and groups with deferred sends, in the list or in flight, and the number of those
+    /// sends.
     flows: Map<FlowKey, usize>,
     groups: Map<GroupId, usize>,
-    /// Batches of such sends in flight, and how many there may be.
+    /// Batches of deferred sends in flight, and their maximum.
     running: usize,
     running_max: usize,
-    /// Before this there is nothing to try; `None` if only a batch that ends changes that.
+    /// Time of the next attempt; `None` if only the end of a batch can make one possible.
     next_at: Option<Instant>,
     give_up: Duration,
 }
 
-/// Sends to be tried together, by an append that does not wait.
+/// Deferred sends that are tried together, by an append that does not wait for locks.
 pub(super) type CautiousBatch = Vec<Waiting>;
 
 impl Aside {
@@ -78,7 +81,7 @@ impl Aside {
             flows: Map::default(),
             groups: Map::default(),
             running: 0,
-            // The other half goes on with what stands before no lock.
+            // The other half of the slots stays free for sends that meet no lock.
             running_max: (concurrency / 2).max(1),
             next_at: None,
             give_up,
@@ -89,29 +92,29 @@ impl Aside {
         self.sends.len()
     }
 
-    /// Nothing here, nothing of it in flight, and nobody known to be locked.
+    /// Returns whether nothing is deferred or in flight from here, and no lock is known.
     pub(super) fn is_idle(&self) -> bool {
         self.sends.is_empty() && self.flows.is_empty() && self.locked.is_empty()
     }
 
-    /// Whether an earlier send of this flow or group is here.
+    /// Returns whether an earlier send of this flow or group is deferred.
     pub(super) fn holds(&self, flow: FlowKey, group: Option<GroupId>) -> bool {
         self.flows.contains_key(&flow) || group.is_some_and(|it| self.groups.contains_key(&it))
     }
 
-    /// Whether it stands before a lock that is known.
+    /// Returns whether the send touches a user or group that is known to be locked.
     pub(super) fn is_locked(&self, send: &Waiting) -> bool {
         !self.locked.is_empty() && suspects(&send.append).any(|it| self.locked.contains_key(&it))
     }
 
-    /// When to look again although nothing has ended.
+    /// Returns the time of the next attempt that does not depend on the end of a batch.
     pub(super) fn next_at(&self) -> Option<Instant> {
         (!self.sends.is_empty() && self.running < self.running_max)
             .then_some(self.next_at)
             .flatten()
     }
 
-    /// Sets one send aside because a lock is known to stand before it.
+    /// Defers one send because it touches a known lock.
     pub(super) fn add(&mut self, send: Waiting, now: Instant) {
         self.note(&send.append);
         self.put(send, now + self.give_up, 1);
@@ -125,7 +128,7 @@ impl Aside {
         }
     }
 
-    /// Forgets a send that is answered or dropped.
+    /// Removes a send from the counts when it is answered or dropped.
     pub(super) fn forget(&mut self, send: &Append) {
         less(&mut self.flows, &FlowKey::of(send));
         if let Some(group) = send.group() {
@@ -141,7 +144,7 @@ impl Aside {
         });
     }
 
-    /// Sets a whole batch aside that met a lock.
+    /// Defers all sends of a batch that met a lock.
     pub(super) fn add_batch(&mut self, batch: Vec<Waiting>, now: Instant) {
         let batch_max = (batch.len() / 2).max(1);
         for send in batch {
@@ -151,8 +154,9 @@ impl Aside {
         self.next_at = Some(now);
     }
 
-    /// A batch of ours met a lock again: it is split further; one alone has found its lock. Its sends
-    /// go to the front, where they came from.
+    /// Takes back a batch of deferred sends that met a lock again, to be split further. A send that
+    /// was alone marks its users or its group as locked. The sends go to the front of the list,
+    /// where they came from, so they keep their order.
     pub(super) fn give_back(&mut self, batch: Vec<Waiting>, until: Instant, now: Instant) {
         if let [alone] = batch.as_slice() {
             for suspect in suspects(&alone.append) {
@@ -177,7 +181,7 @@ impl Aside {
         self.next_at = Some(now);
     }
 
-    /// A batch of ours has ended without meeting a lock.
+    /// Removes a batch of deferred sends that ended without meeting a lock, and forgets its locks.
     pub(super) fn ended(&mut self, batch: &[Append]) {
         self.running -= 1;
         for send in batch {
@@ -188,15 +192,15 @@ impl Aside {
         }
     }
 
-    /// Something has ended: what waited for it may be tried.
+    /// Allows a new attempt, because a batch that the deferred sends may have waited for has ended.
     pub(super) fn look_again(&mut self, now: Instant) {
         if !self.sends.is_empty() {
             self.next_at = Some(now);
         }
     }
 
-    /// The next batch to be tried, with the time at which it is given up; and what nobody waits for
-    /// any more, to be answered.
+    /// Takes the next batch to be tried, with the time at which it is given up, and the sends that
+    /// have expired or were withdrawn, which the caller answers.
     pub(super) fn take(
         &mut self,
         now: Instant,
@@ -238,6 +242,8 @@ impl Aside {
                 if !waits {
                     next_at = Some(now);
                 }
+                // Remember what stays behind: later sends of the same flow or group must stay
+                // behind it, in this pass as well.
                 flows.insert(flow);
                 groups.extend(group);
                 left.push(aside);
@@ -263,7 +269,7 @@ impl Aside {
     }
 }
 
-/// What may have a lock before it.
+/// Returns the users and the group whose lock the send may have met.
 fn suspects(send: &Append) -> impl Iterator<Item = Locked> + '_ {
     let users = send.recipients.iter();
     let few = send.recipients.len() <= BLAMED_MAX;

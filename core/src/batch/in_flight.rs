@@ -1,16 +1,17 @@
-//! Which users and groups the batches in flight touch.
+//! The users and groups that the batches in flight touch.
 //!
-//! Two batches in flight share neither a recipient nor a group. So one user's entries are stored, and
-//! pushed, in the order in which the batches were started, whatever the store does side by side.
+//! Two batches in flight share neither a recipient nor a group. One user's entries are therefore
+//! stored, and pushed, in the order in which their batches started, even though the store commits
+//! batches in parallel.
 
 use crate::id::{GroupId, UserId};
 use crate::map::Map;
 use crate::store::Append;
 
-/// Numbers the batches of a writer.
+/// Number of a batch of this writer.
 pub(super) type BatchId = u64;
 
-/// Users and groups of the batches in flight.
+/// Users and groups of the batches in flight, each with its batch.
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     users: Map<UserId, BatchId>,
@@ -19,7 +20,7 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    /// Notes a batch that is started.
+    /// Registers a batch that starts.
     pub(super) fn hold(&mut self, batch: &[Append]) -> BatchId {
         self.last += 1;
         for send in batch {
@@ -33,7 +34,7 @@ impl InFlight {
         self.last
     }
 
-    /// Forgets a batch that has ended.
+    /// Removes a batch that has ended.
     pub(super) fn release(&mut self, batch: &[Append]) {
         for send in batch {
             for user in send.recipients.iter() {
@@ -45,9 +46,9 @@ impl InFlight {
         }
     }
 
-    /// A batch in flight that this send has to wait for.
+    /// Returns the batch in flight that this send has to wait for.
     pub(super) fn blocker(&self, send: &Append) -> Option<BatchId> {
-        // The group first: it is one look, and most often the reason.
+        // The group first: it is one look-up and the most frequent reason.
         if let Some(batch) = send.group().and_then(|group| self.groups.get(&group)) {
             return Some(*batch);
         }

@@ -1,12 +1,14 @@
-//! The batcher: sends of a node on their way into the inbox store.
+//! The batch writer of a node: takes sends from the services and stores them in the inbox store.
 //!
-//! Serves `service::send`. Sends that arrive while a batch commits form the next one, so that one
-//! commit is shared by all who wait for it; a lone send is not delayed. It knows sends, groups' rosters
-//! and parcels, and no user's rights.
+//! Serves `service::send`. Sends that arrive while a batch commits form the next batch, so all of
+//! them share one commit; a lone send is not delayed. This module knows sends, group rosters and
+//! delivery batches. It does not check what a user may do.
 //!
-//! - [`queue`](self): bounded, in order for each sender, fair between senders.
-//! - `writer`: forms batches, as many in flight as the store takes, none sharing a user or a group.
-//! - `aside`: what met a lock of another node. `replan`: group sends whose roster has changed.
+//! - [`queue`](self): the bounded queue. It keeps each sender's order and is fair between senders.
+//! - `writer`: forms batches and keeps as many in flight as the store allows. No two of them share
+//!   a user or a group.
+//! - `aside`: defers sends that met a lock held by another node.
+//! - `replan`: plans group sends again when their roster has changed.
 
 mod aside;
 mod in_flight;
@@ -45,19 +47,19 @@ use ticket::{Stub, Ticket};
 use waiting::Waiting;
 use writer::BatchWriter;
 
-/// The entry point of the batch writer. Cheap to clone.
+/// Entry point of the batch writer. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Batcher {
     queue: Arc<SendQueue>,
 }
 
 impl Batcher {
-    /// Starts the batch writer on the tracker. When the token is cancelled the queue closes, what
-    /// waits in it is still stored, answered and delivered, and the tasks end.
+    /// Starts the batch writer on the tracker. When the token is cancelled, the queue closes; sends
+    /// that already wait in it are still stored, answered and delivered, then the tasks end.
     #[must_use]
     #[expect(
         clippy::too_many_arguments,
-        reason = "the parts of the one writer there is"
+        reason = "each argument is one collaborator of the batch writer"
     )]
     pub(crate) fn start(
         inbox: Arc<dyn InboxStore>,
@@ -84,17 +86,19 @@ impl Batcher {
         Self { queue }
     }
 
-    /// Puts a send into the queue: those of the same sender that enter before are stored before. Its
-    /// live push follows the answer.
+    /// Puts a send into the queue. Sends of one sender are stored in the order in which they enter,
+    /// except that a group send whose roster has changed holds back only later sends of its group.
+    /// The live push follows the answer.
     ///
     /// # Errors
     /// [`Refusal::Busy`] if the queue, or the sender's share of it, is full, by count or by bytes;
-    /// [`Refusal::Unavailable`] if the node stops.
+    /// [`Refusal::Unavailable`] if the node is stopping.
     pub fn enter(&self, append: Append, envelope: Arc<Envelope>) -> Result<Entered, Refusal> {
         self.enter_job(append, envelope, None)
     }
 
-    /// The same for a send that may become a group job, with its room in the backlog.
+    /// As [`enter`](Self::enter), for a send that may become a group job; `share` is its
+    /// reservation in the job backlog.
     pub(crate) fn enter_job(
         &self,
         append: Append,
@@ -107,13 +111,13 @@ impl Batcher {
         Ok(Entered { stub })
     }
 
-    /// Sends that wait for a batch, and the bytes of sends that are not answered.
+    /// Returns the number of sends that wait for a batch, and the bytes of sends not yet answered.
     #[must_use]
     pub fn depth(&self) -> (usize, usize) {
         self.queue.depth()
     }
 
-    /// Enters and waits.
+    /// Enters a send and waits for its answer.
     #[cfg(test)]
     pub(crate) async fn append(
         &self,
@@ -125,18 +129,19 @@ impl Batcher {
     }
 }
 
-/// A send in the queue or in a batch.
+/// Completion handle of a send that is in the queue or in a batch.
 #[derive(Debug)]
 pub struct Entered {
     stub: Stub,
 }
 
 impl Entered {
-    /// Ready when the send is durable, or the deadline has passed; has no timer of its own.
+    /// Polls for the outcome: ready when the send is durable or the deadline has passed. Has no
+    /// timer of its own, so the caller must poll again at the deadline.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`] if it was not stored and never will be: the deadline passed before
-    /// its batch began. [`Refusal::Unknown`] if its batch had begun.
+    /// [`Refusal::Unavailable`] if the send was not stored and never will be: the deadline passed
+    /// before its batch began. [`Refusal::Unknown`] if its batch had begun.
     pub fn poll_answer(
         &self,
         cx: &Context<'_>,
@@ -151,7 +156,7 @@ impl Entered {
         if self.stub.withdraw() {
             return Poll::Ready(Err(Refusal::Unavailable));
         }
-        // The answer may have come in the very moment the deadline passed.
+        // The answer may have arrived between the first poll and `withdraw`.
         let answered = self.stub.poll(cx);
         Poll::Ready(match answered {
             Poll::Ready(answer) => answer,

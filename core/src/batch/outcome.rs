@@ -1,4 +1,4 @@
-//! What the end of a batch means for its sends: an answer, a new plan, or another try.
+//! The end of a batch: each of its sends is answered, planned again, or deferred.
 
 use std::sync::Arc;
 
@@ -17,7 +17,11 @@ use super::waiting::{Caller, Waiting};
 use super::writer::{BatchWriter, Outcome, Running};
 
 impl BatchWriter {
-    /// A batch has ended: answers its sends or sets them aside, and releases what it held.
+    /// Ends a batch: releases its users and groups, then answers its sends, plans them again or
+    /// defers them.
+    ///
+    /// Everything here is one synchronous step, so the batch is released and answered before the
+    /// writer can start another batch of the same users.
     pub(super) fn end(&mut self, running: Running, outcome: Outcome) {
         let Running {
             id,
@@ -47,7 +51,11 @@ impl BatchWriter {
             }
             Some(Ok(outcomes)) => {
                 let answered = outcomes.len();
-                crate::error_rated!(sends, answered, "store answered another number of sends");
+                crate::error_rated!(
+                    sends,
+                    answered,
+                    "store returned the wrong number of outcomes"
+                );
                 self.refuse(&appends, callers, &Refusal::Unknown);
             }
             Some(Err(error)) => {
@@ -62,7 +70,7 @@ impl BatchWriter {
         }
     }
 
-    /// Answers a batch that was stored and notes its pushes.
+    /// Answers the sends of a batch that was stored, and records their pushes.
     fn finish(
         &mut self,
         appends: &[Append],
@@ -71,6 +79,8 @@ impl BatchWriter {
         took: f64,
     ) {
         let mut parcels = Vec::with_capacity(outcomes.len());
+        // The tasks are woken after the loop: one that was woken at its own answer would run while
+        // the others of the batch are still being answered.
         let mut wakes = Wakes::default();
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let (sends, side_by_side) = (outcomes.len() as f64, (self.running_ids.len() + 1) as f64);
@@ -103,7 +113,7 @@ impl BatchWriter {
             self.freed += caller.bytes;
             wakes.add(caller.ticket.answer(Ok(outcome)));
         }
-        // Woken here, before the next batch is formed.
+        // Before the next batch is formed: the answer must not wait for it.
         drop(wakes);
         self.pushes.add(parcels);
     }
@@ -111,7 +121,8 @@ impl BatchWriter {
     /// Refuses all sends of a batch.
     fn refuse(&mut self, appends: &[Append], callers: Vec<Caller>, refusal: &Refusal) {
         if *refusal == Refusal::Unknown {
-            // What was stored nevertheless may have left jobs.
+            // The store may have kept the batch nevertheless and opened jobs, so the job runner
+            // looks.
             for group in appends.iter().filter_map(Append::group) {
                 self.jobs.wake(group);
             }
@@ -131,11 +142,11 @@ impl BatchWriter {
         }
     }
 
-    /// Answers a send that its new plan did not make ready.
+    /// Answers a send that cannot be stored after it was planned again.
     pub(super) fn answer_plan(&mut self, send: Waiting, plan: Plan) {
         let answer = match plan {
             Plan::Refused(refusal) => Err(refusal),
-            // Stored for everybody there is, which is nobody.
+            // A send without recipients counts as stored.
             Plan::Nobody | Plan::Made => Ok(Appended::Stored {
                 seqs: Vec::new(),
                 job: false,
@@ -144,7 +155,7 @@ impl BatchWriter {
         self.answer(send.caller, answer);
     }
 
-    /// A batch met a lock, and nothing of it was stored: its sends wait again, apart from the others.
+    /// Defers the sends of a batch that met a lock; nothing of the batch was stored.
     fn set_aside(&mut self, appends: &[Append], callers: Vec<Caller>, cautious: Option<Instant>) {
         let mut again = Vec::with_capacity(callers.len());
         for (append, caller) in appends.iter().zip(callers) {
@@ -175,7 +186,7 @@ impl BatchWriter {
         }
     }
 
-    /// A roster was read: the sends that waited for it are ready, or answered.
+    /// Plans the sends that waited for this roster, and answers those that cannot be stored.
     pub(super) fn planned(&mut self, group: GroupId, roster: Result<Arc<KnownRoster>, Refusal>) {
         let answered = self.replans.plan_waiting(group, roster, Instant::now());
         for (send, plan) in answered {

@@ -1,4 +1,4 @@
-//! Several batches in flight: before locks of another session, in order, and at the end.
+//! Several batches in flight: with locks held by another session, in order, and at shutdown.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -22,10 +22,10 @@ use crate::service::janitor::Janitor;
 use crate::store::{InboxSlice, JobLease, JobPart, Kind, StoreError, Stores};
 use crate::time::Timestamp;
 
-/// How long an append waits for a lock, as the database is set to.
+/// Time that an append waits for a lock, like the database's setting.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// A store with a row lock for each user, which the test holds like another session of a database.
+/// A store with a row lock for each user, which the test holds as another database session would.
 #[derive(Debug)]
 struct LockingStore {
     inner: Arc<dyn InboxStore>,
@@ -33,10 +33,10 @@ struct LockingStore {
     unlocked: Notify,
     /// Users whose appends panic.
     poisoned: Mutex<HashSet<UserId>>,
-    /// The recipients of the appends in flight: two that share one are a fault.
+    /// Recipients of the appends in flight. Two appends that share one are a failure.
     in_flight: Mutex<Vec<UserId>>,
     batches: Mutex<Vec<usize>>,
-    /// Rounds of the scheduler that an append takes.
+    /// Scheduler rounds that an append takes.
     rounds: usize,
     concurrency: usize,
 }
@@ -136,7 +136,7 @@ impl InboxStore for LockingStore {
     }
 }
 
-/// Notes what is pushed, for each user.
+/// Records the pushes of each user.
 #[derive(Debug, Default)]
 struct Pushed(Mutex<HashMap<UserId, Vec<u64>>>);
 
@@ -238,8 +238,8 @@ fn message(from: u64, to: u64, text: &str) -> (Append, Arc<Envelope>) {
 }
 
 impl Fixture {
-    /// Enters a send now; its task waits for the answer. Sends that are entered without a wait between
-    /// them are in the same batch.
+    /// Enters a send now; the returned task waits for the answer. Sends that are entered without an
+    /// await between them are in the same batch.
     fn send(&self, from: u64, to: u64, text: &str) -> SendTask {
         let (append, envelope) = message(from, to, text);
         let entered = self.batcher.enter(append, envelope).unwrap();
@@ -248,7 +248,7 @@ impl Fixture {
             .spawn(async move { entered.answer(deadline).await })
     }
 
-    /// The texts of an inbox.
+    /// Returns the texts of an inbox.
     async fn texts(&self, of: u64) -> Vec<String> {
         let page = self
             .stores
@@ -267,7 +267,7 @@ impl Fixture {
     }
 }
 
-/// Lets every task that can go on do so.
+/// Yields often enough for every runnable task to make progress.
 async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
@@ -297,10 +297,10 @@ async fn what_touches_a_batch_in_flight_or_follows_a_send_that_waits_waits() {
     it.store.lock(user(1));
     let first = it.send(9, 1, "first");
     settle().await;
-    // Shares the receiver of the batch in flight.
+    // Shares its receiver with the batch in flight.
     let second = it.send(8, 1, "second");
     settle().await;
-    // Shares nothing in flight, but its sender has a send that waits.
+    // Shares nothing with the batch in flight, but its sender has a send that waits.
     let third = it.send(8, 7, "third");
     settle().await;
     assert!(!second.is_finished() && !third.is_finished());
@@ -330,14 +330,14 @@ async fn a_batch_that_met_a_lock_is_split_and_only_the_locked_send_waits() {
         }
         let took = began.elapsed();
         assert!(took < LOCK_WAIT + Duration::from_millis(100), "{took:?}");
-        // What goes to the locked user now drags nobody along.
+        // A send to the locked user no longer delays unrelated sends.
         let (mixed, more) = (it.send(300, 1, "locked too"), it.send(301, 302, "free"));
         let began = Instant::now();
         assert!(more.await.unwrap().is_ok());
         assert_eq!(began.elapsed(), Duration::ZERO);
         assert_eq!(locked.await.unwrap(), Err(Refusal::Unavailable));
         assert_eq!(mixed.await.unwrap(), Err(Refusal::Unavailable));
-        // Nothing that was refused is stored later.
+        // A refused send is not stored later.
         it.store.unlock(user(1));
         assert!(it.send(303, 1, "after").await.unwrap().is_ok());
         assert_eq!(it.texts(1).await, ["after"]);
@@ -406,7 +406,7 @@ async fn a_shutdown_stores_what_is_in_flight_and_what_waits_behind_it() {
     settle().await;
     sends.push(it.send(8, 2, "2"));
     settle().await;
-    // Both slots are taken; these wait, one of them behind a batch in flight.
+    // Both slots are taken. These sends wait, one of them behind a batch in flight.
     sends.push(it.send(9, 3, "3"));
     sends.push(it.send(7, 4, "4"));
     settle().await;
@@ -439,7 +439,8 @@ async fn a_shutdown_ends_although_a_lock_is_never_given_up() {
     );
 }
 
-/// Laws 2 and 3, and the order of each sender and of the pushes, with everything at once.
+/// Checks laws 2 and 3 and the order of each sender and of the pushes, with locks and batches in
+/// parallel.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
     const USERS: u64 = 40;
@@ -451,7 +452,7 @@ async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
         senders.push(it.tracker.spawn(async move {
             let mut pending = Vec::new();
             for n in 0..EACH {
-                // To anybody, oneself included, by a walk that differs for each sender.
+                // The receiver may be the sender itself. The sequence differs for each sender.
                 let to = 1 + (from * 7 + n * (from + 3)) % USERS;
                 let (mut append, envelope) = message(from, to, &format!("{from}:{n}"));
                 if from == to {
@@ -471,7 +472,7 @@ async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
             }
         }));
     }
-    // Locks come and go meanwhile.
+    // Meanwhile locks come and go.
     let store = Arc::clone(&it.store);
     let locks = it.tracker.spawn(async move {
         for n in 0..400 {
@@ -493,7 +494,7 @@ async fn a_crowd_keeps_every_order_with_batches_side_by_side() {
         let head = it.stores.seq.heads(&[user(of)]).await.unwrap()[0]
             .head
             .get();
-        assert_eq!(texts.len() as u64, head, "an inbox has no hole");
+        assert_eq!(texts.len() as u64, head, "an inbox has no gap");
         let mut last: HashMap<&str, u64> = HashMap::new();
         for text in &texts {
             let (from, n) = text.split_once(':').unwrap();

@@ -1,4 +1,4 @@
-//! The pushes of what was stored: handed on in the order in which batches ended.
+//! Pushes of stored sends, delivered in the order in which their batches ended.
 
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -6,10 +6,10 @@ use tokio_util::task::TaskTracker;
 use crate::envelope::Parcel;
 use crate::fanout::Fanout;
 
-/// Batches whose pushes to other nodes may wait; beyond it they are dropped (law 6).
+/// Capacity of the queue of pushes to other nodes, in batches. Above it pushes are dropped (law 6).
 const REMOTE_QUEUE: usize = 64;
 
-/// The pushes of the batches that have ended, and where they go.
+/// Pushes of the batches that have ended, and the fan-out that delivers them.
 #[derive(Debug)]
 pub(super) struct Pushes {
     fanout: Fanout,
@@ -18,8 +18,9 @@ pub(super) struct Pushes {
 }
 
 impl Pushes {
-    /// Pushes to other nodes go out in batch order, beside the batch writer: a slow route read delays
-    /// nothing but pushes. The task ends when the writer is dropped.
+    /// Starts the task that sends the pushes to other nodes, in the order of the batches. It runs
+    /// beside the batch writer, so that a slow read of routes delays pushes only. The task ends
+    /// when the writer is dropped.
     pub(super) fn start(fanout: Fanout, tracker: &TaskTracker) -> Self {
         let (remote, mut parcels) = mpsc::channel::<Vec<Parcel>>(REMOTE_QUEUE);
         let here = fanout.clone();
@@ -35,7 +36,7 @@ impl Pushes {
         }
     }
 
-    /// Adds those of a batch that has ended.
+    /// Adds the pushes of a batch that has ended.
     pub(super) fn add(&mut self, parcels: Vec<Parcel>) {
         if self.parcels.is_empty() {
             self.parcels = parcels;
@@ -44,7 +45,8 @@ impl Pushes {
         }
     }
 
-    /// Hands them on; does not wait.
+    /// Delivers the pushes without waiting: to this node's connections at once, to other nodes
+    /// through the queue.
     pub(super) fn deliver(&mut self) {
         let parcels = std::mem::take(&mut self.parcels);
         if parcels.is_empty() {
@@ -55,7 +57,7 @@ impl Pushes {
             return;
         }
         if let Err(error) = self.remote.try_send(parcels) {
-            crate::warn_rated!(%error, "pushes to other nodes dropped: their readers get it later");
+            crate::warn_rated!(%error, "pushes to other nodes dropped; recipients read them later");
         }
     }
 }

@@ -1,12 +1,14 @@
-//! The queue in front of the batch writer: bounded, in order for each sender, and fair between them.
+//! The queue in front of the batch writer: bounded, ordered for each sender, and fair between
+//! senders.
 //!
-//! While what waits fits one batch, sends stand in one list in the order of their arrival, and nothing
-//! is kept of their senders. Only a longer queue is sorted into *flows* (one for each sender), which are
-//! served by start-time fair queueing: each flow gets an equal share of the store's work, counted in
-//! entries and content, whatever it asks for. A sender with little to say passes a crowd of greedy ones.
+//! While all waiting sends fit a few batches, they stay in one list in the order of arrival, and
+//! the queue keeps no state per sender: nobody waits for more than those batches. A longer queue
+//! is sorted into *flows*, one per sender, which are served by start-time fair queueing: each flow
+//! gets an equal share of the store's work, measured in entries and content, however much it
+//! sends. A sender with few sends therefore overtakes many busy ones.
 //!
-//! The same holds for entering: a flow that waits already may take a quarter of what is still free, and
-//! nothing of the last eighth. So a greedy flow finds the queue full while a newcomer finds a place.
+//! Admission is fair as well: a flow that already waits may take a quarter of the free space and
+//! nothing of the last eighth. A busy flow finds the queue full while a new flow is still admitted.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -18,45 +20,52 @@ use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::map::Map;
 
-use super::waiting::{FlowKey, Waiting};
+use super::waiting::{BatchSize, FlowKey, Waiting};
 
-/// A flow that waits already may take one part in so many of what is free.
+/// Divisor of the free space: the part that a flow with waiting sends may take.
 const FLOW_SHARE: usize = 4;
-/// One part in so many of the bounds is for flows that have nothing waiting.
+/// Divisor of the bounds: the part reserved for flows that have nothing waiting.
 const NEWCOMERS: usize = 8;
-/// Below one part in so many of its bounds the queue takes whatever comes.
+/// Divisor of the bounds: below this part the queue admits every send.
 const LIGHT: usize = 4;
-/// Flows above which those that have had their share are forgotten.
+/// Batches that may be served in the order of arrival; a longer queue is sorted into flows, which
+/// costs a tenth of a send in memory.
+const UNSORTED_BATCHES: usize = 4;
+/// Number of flows above which flows that are not ahead of their share are removed.
 const SWEEP_FLOWS_FROM: usize = 1_024;
-/// Bounds of the time after which a refused sender is asked to come back.
+/// Minimum and maximum of the delay after which a refused sender may retry.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-/// How much the newest batch counts in the average time that a send takes.
+/// Weight of the newest batch in the moving average of the time per send.
 const NEWEST: f64 = 0.125;
 
-/// The queue; shared by those who enter and the batch writer.
+/// The queue, shared by the services that enter sends and the batch writer.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     state: Mutex<QueueState>,
 }
 
-/// What waits, under the lock.
+/// State of the queue, under its lock.
 #[derive(Debug)]
 pub(super) struct QueueState {
     sends_max: usize,
     bytes_max: usize,
-    /// Not sorted into flows yet, in the order of arrival.
-    arrivals: Vec<Waiting>,
+    /// Sends not yet sorted into flows, in the order of arrival.
+    arrivals: VecDeque<Waiting>,
+    /// Size of the arrivals.
+    arrived: BatchSize,
+    /// Limits of one batch.
+    batch: BatchSize,
     flows: Map<FlowKey, Flow>,
-    /// Flows whose first send may be looked at; the smallest start is next.
+    /// Flows whose first send may be taken; the smallest start is next.
     order: BinaryHeap<Reverse<Turn>>,
-    /// The start of the send that was taken last: a flow that comes anew starts here.
+    /// Start of the send that was taken last; a flow that was empty starts here.
     virtual_time: u64,
     turns: u64,
-    /// Sends that wait here.
+    /// Number of sends that wait here.
     sends: usize,
-    /// Sends that the batch writer has set aside.
+    /// Number of sends that the batch writer has deferred.
     aside: usize,
-    /// Bytes of sends that are not answered yet.
+    /// Bytes of sends not yet answered, including those in flight.
     bytes: usize,
     sweep_at: usize,
     seconds_per_send: f64,
@@ -68,15 +77,15 @@ pub(super) struct QueueState {
 struct Flow {
     sends: VecDeque<Waiting>,
     bytes: usize,
-    /// Where its first send stands in the fair order.
+    /// Position of its first send in the fair order.
     start: u64,
-    /// Where its next send will stand: behind the work it has had.
+    /// Position of its next send: behind the work it has already had.
     finish: u64,
-    /// In `order`, or taken out of it by the batch writer.
+    /// Set while the flow is in `order`. Clear while the batch writer holds it.
     listed: bool,
 }
 
-/// A flow's place in the fair order; equal starts are served in the order in which they came.
+/// Entry of the fair order; equal starts are served in the order in which they were listed.
 #[derive(Debug, PartialEq, Eq)]
 struct Turn {
     start: u64,
@@ -101,7 +110,9 @@ impl SendQueue {
         let state = QueueState {
             sends_max: limits.send_queue.max(1),
             bytes_max: limits.send_queue_bytes,
-            arrivals: Vec::new(),
+            arrivals: VecDeque::new(),
+            arrived: BatchSize::default(),
+            batch: BatchSize::most(limits),
             flows: Map::default(),
             order: BinaryHeap::new(),
             virtual_time: 0,
@@ -120,7 +131,7 @@ impl SendQueue {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, QueueState> {
-        // No step below leaves a send in two places or none.
+        // A poisoned lock is safe to use: no step below leaves a send in two places or none.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,9 +151,10 @@ impl SendQueue {
         }
         state.sends += 1;
         state.bytes += send.caller.bytes;
-        state.arrivals.push(send);
+        state.arrived.add(&send);
+        state.arrivals.push_back(send);
         let writer = state.writer.take();
-        // Outside the lock: the writer's first step is to take it.
+        // Wake outside the lock, because the batch writer takes this lock first.
         drop(state);
         if let Some(writer) = writer {
             writer.wake();
@@ -150,12 +162,12 @@ impl SendQueue {
         Ok(())
     }
 
-    /// Takes no more; what waits is still served.
+    /// Admits no more sends; those that wait are still served.
     pub(super) fn close(&self) {
         self.lock().closed = true;
     }
 
-    /// Ready when a send waits that the batch writer has not looked at.
+    /// Polls for a send that the batch writer has not looked at; registers the writer to be woken.
     pub(super) fn poll_ready(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.lock();
         if !state.arrivals.is_empty() || !state.order.is_empty() {
@@ -165,7 +177,7 @@ impl SendQueue {
         Poll::Pending
     }
 
-    /// Sends that wait, and bytes of sends that are not answered.
+    /// Returns the number of waiting sends, and the bytes of sends not yet answered.
     pub(super) fn depth(&self) -> (usize, usize) {
         let state = self.lock();
         (state.sends + state.aside, state.bytes)
@@ -194,7 +206,8 @@ impl QueueState {
                 && flow.bytes + send.caller.bytes <= share(self.bytes_max, self.bytes))
     }
 
-    /// When what waits now will be done, by the pace of the last batches.
+    /// Returns the estimated time until the waiting sends are done, at the pace of the last
+    /// batches.
     fn retry_after(&self) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = (self.sends + self.aside) as f64 * self.seconds_per_send;
@@ -203,12 +216,12 @@ impl QueueState {
         )
     }
 
-    /// Notes how long the store takes for one send at present.
+    /// Updates the moving average of the time that the store takes for one send.
     pub(super) fn note_pace(&mut self, seconds_per_send: f64) {
         self.seconds_per_send += (seconds_per_send - self.seconds_per_send) * NEWEST;
     }
 
-    /// Gives bytes back, and notes how many sends the batch writer has set aside.
+    /// Returns bytes to the budget, and updates the number of deferred sends.
     pub(super) fn settle(&mut self, freed: usize, aside: usize) {
         self.bytes -= freed.min(self.bytes);
         self.aside = aside;
@@ -218,36 +231,43 @@ impl QueueState {
         self.sends == 0
     }
 
-    /// All that waits, in the order of arrival, if it is at most so many sends and was never sorted.
-    pub(super) fn take_all(&mut self, most: usize) -> Option<Vec<Waiting>> {
-        if self.sends != self.arrivals.len() || self.sends > most {
+    /// Takes the next batch in the order of arrival; `None` if more than a few batches wait, or if
+    /// any waiting send was sorted into a flow.
+    ///
+    /// The rest stays where it is, under the same lock: a send that is admitted meanwhile must not
+    /// be sorted in front of an earlier one of its sender.
+    pub(super) fn take_unsorted(&mut self) -> Option<Vec<Waiting>> {
+        let is_short = self.arrived.is_within(&self.batch, UNSORTED_BATCHES);
+        if self.sends != self.arrivals.len() || !is_short {
             return None;
         }
-        self.sends = 0;
-        if !self.flows.is_empty() {
-            // Nobody waits: no flow is ahead of its share.
+        let mut taken = BatchSize::default();
+        let mut fitting = 0;
+        for send in &self.arrivals {
+            if !self.batch.fits(&taken, send) {
+                break;
+            }
+            taken.add(send);
+            fitting += 1;
+        }
+        self.sends -= fitting;
+        self.arrived.subtract(&taken);
+        if self.sends == 0 && !self.flows.is_empty() {
+            // Nothing waits, so no flow is ahead of its share.
             self.flows.clear();
             self.virtual_time = 0;
         }
-        let next = Vec::with_capacity(self.arrivals.len());
-        Some(std::mem::replace(&mut self.arrivals, next))
+        Some(self.arrivals.drain(..fitting).collect())
     }
 
-    /// Puts back the end of what [`take_all`](Self::take_all) returned, before what has come since.
-    pub(super) fn put_back(&mut self, rest: impl Iterator<Item = Waiting>) {
-        for send in rest {
-            self.sends += 1;
-            self.sort_in(send);
-        }
-    }
-
-    /// Sorts what has arrived into the flows.
+    /// Sorts the arrivals into flows.
     pub(super) fn sort(&mut self) {
         let mut arrivals = std::mem::take(&mut self.arrivals);
+        self.arrived = BatchSize::default();
         for send in arrivals.drain(..) {
             self.sort_in(send);
         }
-        // With its memory: the next ones come here.
+        // Keep the buffer's capacity for the next arrivals.
         self.arrivals = arrivals;
     }
 
@@ -267,7 +287,7 @@ impl QueueState {
         }
     }
 
-    /// Forgets flows that wait for nothing and are not ahead of their share.
+    /// Removes flows that have no waiting send and are not ahead of their share.
     fn sweep(&mut self) {
         let now = self.virtual_time;
         self.flows
@@ -290,8 +310,9 @@ impl QueueState {
         }));
     }
 
-    /// Takes the next flow out of the order: its first send is then taken, or the flow is listed again,
-    /// or it is parked, which means that the batch writer remembers it.
+    /// Takes the next flow out of the fair order. The caller then takes its first send, or lists
+    /// the flow again, or parks it; a parked flow is in no list here, so the batch writer must
+    /// remember it.
     pub(super) fn next_flow(&mut self) -> Option<FlowKey> {
         let Reverse(turn) = self.order.pop()?;
         if let Some(flow) = self.flows.get_mut(&turn.flow) {
@@ -300,12 +321,12 @@ impl QueueState {
         Some(turn.flow)
     }
 
-    /// The first send of a flow.
+    /// Returns the first send of a flow.
     pub(super) fn head(&self, key: FlowKey) -> Option<&Waiting> {
         self.flows.get(&key)?.sends.front()
     }
 
-    /// Takes the first send of a flow into a batch and lists the flow for its next one.
+    /// Takes the first send of a flow into a batch, and lists the flow again for its next send.
     pub(super) fn take_head(&mut self, key: FlowKey) -> Option<Waiting> {
         let flow = self.flows.get_mut(&key)?;
         let send = flow.sends.pop_front()?;
@@ -321,7 +342,8 @@ impl QueueState {
         Some(send)
     }
 
-    /// Drops the first send of a flow, which its sender has withdrawn; returns its bytes.
+    /// Drops the first send of a flow, which its sender has withdrawn, and returns its bytes to the
+    /// budget.
     pub(super) fn drop_head(&mut self, key: FlowKey) {
         let Some(flow) = self.flows.get_mut(&key) else {
             return;
@@ -333,7 +355,7 @@ impl QueueState {
         }
     }
 
-    /// Lists a flow again where it stood.
+    /// Lists a flow again at its previous position.
     pub(super) fn list_again(&mut self, key: FlowKey) {
         if let Some(flow) = self.flows.get(&key) {
             let start = flow.start;

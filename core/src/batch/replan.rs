@@ -1,9 +1,10 @@
-//! Group sends that were planned with a roster that has changed since.
+//! Group sends that were planned with an outdated roster.
 //!
-//! The store refuses such a send as stale. It is planned again here, and not by its sender, so that
-//! the order holds: the group is held until the sends that were refused together have their new
-//! recipients, by one read of the roster, and are in a batch; whatever was sent to the group after them
-//! waits behind them.
+//! The store refuses such a send as stale. The batch writer plans it again itself instead of
+//! returning it to its sender, because that keeps the order: the group is blocked until all sends
+//! that were refused together have their new recipients, by a single read of the roster, and are in
+//! a batch. Later sends to the group wait behind them. Later sends of the same sender to other
+//! receivers do not wait.
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -21,36 +22,37 @@ use crate::store::{Append, RosterVersion};
 
 use super::waiting::Waiting;
 
-/// How often a send is planned again before it is refused.
+/// Number of times that a send is planned again before it is refused.
 pub(super) const PLANS_MAX: u8 = 8;
-/// Rosters that were read here and still serve older sends of the queue.
+/// Maximum number of rosters that are kept to plan older sends of the queue.
 const FRESH_MAX: usize = 64;
 
 type Loaded = (GroupId, Result<Arc<KnownRoster>, Refusal>);
 
-/// What a new plan makes of a send.
+/// Outcome of planning a send again.
 #[derive(Debug)]
 pub(super) enum Plan {
-    /// Its recipients are those of now.
+    /// The send has the recipients of the current roster.
     Made,
-    /// The group has nobody to receive it.
+    /// The group has no recipient.
     Nobody,
-    /// The sender may not send to the group any more, or the roster could not be read.
+    /// The sender may no longer send to the group, or the roster could not be read.
     Refused(Refusal),
 }
 
-/// The groups whose rosters are read, and their sends.
+/// Groups whose rosters are being read, and their sends.
 #[derive(Debug)]
 pub(super) struct Replans {
     rosters: Rosters,
-    /// Sends of groups whose roster is being read.
+    /// Sends of the groups whose roster is being read.
     waiting: Map<GroupId, Vec<Waiting>>,
     loads: FuturesUnordered<BoxFuture<'static, Loaded>>,
-    /// Sends that are planned again, in order.
+    /// Sends that have been planned again, in order.
     planned: Vec<Waiting>,
-    /// Groups with sends in `waiting` or `planned`, and how many.
+    /// Groups with sends in `waiting` or `planned`, and the number of those sends.
     held: Map<GroupId, usize>,
-    /// What was read lately: sends of the queue with an older plan are planned by it at once.
+    /// Rosters that were read lately. Sends of the queue that were planned with an older version
+    /// are planned again before they start.
     fresh: Map<GroupId, (Arc<KnownRoster>, Instant)>,
     fresh_for: Duration,
 }
@@ -64,12 +66,12 @@ impl Replans {
             planned: Vec::new(),
             held: Map::default(),
             fresh: Map::default(),
-            // An older plan does not live longer than its send.
+            // A send does not live longer than its deadline, and neither does its plan.
             fresh_for: send_deadline,
         }
     }
 
-    /// Sends that are here.
+    /// Returns the number of sends that are here.
     pub(super) fn len(&self) -> usize {
         self.held.values().sum()
     }
@@ -78,12 +80,12 @@ impl Replans {
         self.held.is_empty() && self.fresh.is_empty()
     }
 
-    /// Whether an earlier send of this group is here.
+    /// Returns whether an earlier send of this group is here.
     pub(super) fn holds(&self, group: Option<GroupId>) -> bool {
         group.is_some_and(|group| self.held.contains_key(&group))
     }
 
-    /// Takes a stale send, and has its group's roster read.
+    /// Takes a stale send, and starts reading its group's roster unless that read is under way.
     pub(super) fn add(&mut self, group: GroupId, send: Waiting) {
         *self.held.entry(group).or_default() += 1;
         let waiting = self.waiting.entry(group).or_default();
@@ -95,12 +97,12 @@ impl Replans {
         }
     }
 
-    /// The next roster that was read; `None` if none is being read.
+    /// Returns the next roster that was read; `None` if no read is under way.
     pub(super) async fn loaded(&mut self) -> Option<Loaded> {
         self.loads.next().await
     }
 
-    /// Plans the group's sends; returns those that are answered instead.
+    /// Plans the group's sends, and returns those that are answered instead of stored.
     pub(super) fn plan_waiting(
         &mut self,
         group: GroupId,
@@ -121,7 +123,7 @@ impl Replans {
             }
         }
         if let Ok(roster) = roster {
-            self.forget_old(now);
+            self.forget_old();
             if self.fresh.len() < FRESH_MAX {
                 self.fresh.insert(group, (roster, now));
             }
@@ -129,12 +131,13 @@ impl Replans {
         answered
     }
 
-    /// The sends that are planned again, to be put into batches or [put back](Self::put_back).
+    /// Takes the sends that have been planned again. The caller puts each into a batch or [puts it
+    /// back](Self::put_back).
     pub(super) fn take_planned(&mut self) -> Vec<Waiting> {
         std::mem::take(&mut self.planned)
     }
 
-    /// One of those is in a batch, or answered.
+    /// Stops counting one of those sends: it is in a batch or answered.
     pub(super) fn release(&mut self, group: GroupId) {
         if let Some(count) = self.held.get_mut(&group) {
             *count -= 1;
@@ -144,12 +147,12 @@ impl Replans {
         }
     }
 
-    /// Those that cannot be started yet.
+    /// Puts back the sends that cannot start yet.
     pub(super) fn put_back(&mut self, planned: Vec<Waiting>) {
         self.planned = planned;
     }
 
-    /// Plans a send by a roster that was read after it was planned, if there is one.
+    /// Plans a send again if its group's roster was read after it was planned.
     pub(super) fn refresh(&self, send: &mut Waiting) -> Plan {
         if self.fresh.is_empty() {
             return Plan::Made;
@@ -163,10 +166,12 @@ impl Replans {
         }
     }
 
-    /// Forgets rosters that no send of the queue can be older than.
-    pub(super) fn forget_old(&mut self, now: Instant) {
+    /// Drops rosters that were read so long ago that every send in the queue was planned later.
+    /// The batch writer calls this for each batch: while one is left, batches are not formed in the
+    /// order of arrival.
+    pub(super) fn forget_old(&mut self) {
         if !self.fresh.is_empty() {
-            let fresh_for = self.fresh_for;
+            let (now, fresh_for) = (Instant::now(), self.fresh_for);
             self.fresh.retain(|_, (_, read)| *read + fresh_for > now);
         }
     }

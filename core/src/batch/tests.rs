@@ -1,4 +1,4 @@
-//! The batcher under load, under a store that hangs, and at shutdown.
+//! The batch writer under load, with a store that hangs, and at shutdown.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,10 +18,13 @@ use crate::page::PageLimit;
 use crate::peer::Alone;
 use crate::seq::Seq;
 use crate::service::janitor::Janitor;
-use crate::store::{InboxSlice, JobLease, JobPart, Kind, RosterVersion, StoreError, Stores};
+use crate::service::roster::KnownRoster;
+use crate::store::{
+    InboxSlice, JobLease, JobPart, Kind, Roster, RosterVersion, StoreError, Stores,
+};
 use crate::time::Timestamp;
 
-/// What the next appends do.
+/// Behavior of the next appends.
 #[derive(Clone, Copy, Debug)]
 enum Mood {
     Work,
@@ -29,7 +32,7 @@ enum Mood {
     Panic,
 }
 
-/// A store whose appends wait for a permit, and are noted.
+/// A store whose appends wait for a permit and are recorded.
 #[derive(Debug)]
 struct Held {
     inner: Arc<dyn InboxStore>,
@@ -74,7 +77,7 @@ impl InboxStore for Held {
     }
 }
 
-/// Notes what is pushed.
+/// Records the pushes.
 #[derive(Debug, Default)]
 struct Heard(Mutex<Vec<(UserId, Seq)>>);
 
@@ -165,7 +168,7 @@ fn message_to(to: u64, content: &str) -> (Append, Arc<Envelope>) {
 }
 
 impl Bench {
-    /// Sends in a task, and returns when the send waits or is answered.
+    /// Sends in a task, and returns once the send waits or is answered.
     async fn send(&self, to: u64) -> JoinHandle<Result<Appended, Refusal>> {
         let (append, envelope) = message_to(to, "hi");
         let batcher = self.batcher.clone();
@@ -173,7 +176,7 @@ impl Bench {
         let task = self
             .tracker
             .spawn(async move { batcher.append(append, envelope, deadline).await });
-        // One thread: after a few turns the send is queued, and taken if the lane is free.
+        // One thread: after some yields the send is queued, and taken if the batch writer is free.
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
@@ -264,7 +267,7 @@ async fn too_late_is_unavailable_before_the_batch_began_and_unknown_after() {
     bench.held.permits.add_permits(10);
     let later = bench.send(3).await;
     assert!(later.await.unwrap().is_ok());
-    // What was answered as unavailable is never stored; what was unknown was stored here.
+    // A send answered as unavailable is never stored; the one answered as unknown was stored.
     assert_eq!(
         [
             bench.head(1).await,
@@ -385,7 +388,7 @@ async fn a_shutdown_finishes_what_waits_and_takes_no_more() {
     ];
     bench.token.cancel();
     bench.held.permits.add_permits(1);
-    // The first batch ends; then the lane learns of the shutdown.
+    // The first batch ends; then the writer notices the shutdown.
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
@@ -444,4 +447,61 @@ async fn two_hundred_concurrent_sends_are_numbered_without_a_hole_and_pushed_in_
         .map(|(_, seq)| seq.get())
         .collect();
     assert_eq!(heard, (1..=200).collect::<Vec<_>>());
+}
+
+/// Regression: the rest of a full batch went back into the queue under a second lock, and a send
+/// that was admitted in between passed it.
+#[test]
+fn the_rest_of_a_full_batch_stays_before_later_sends() {
+    let limits = Limits {
+        batch_sends: 8,
+        send_queue_bytes: 40 << 10,
+        ..Limits::default()
+    };
+    let queue = SendQueue::new(&limits);
+    let mut stubs = Vec::new();
+    let mut enter = |text: usize| {
+        let (append, envelope) = message_to(7, &text.to_string());
+        let (ticket, stub) = Ticket::new();
+        stubs.push(stub);
+        let send = Waiting::new(append, envelope, None, ticket);
+        queue.enter(send).unwrap();
+    };
+    (1..=9).for_each(&mut enter);
+    let mut taken = queue.lock().take_unsorted().unwrap();
+    assert_eq!(taken.len(), 8);
+    // More than a quarter of the bytes waits for answers: admission sorts the rest into flows.
+    (10..=13).for_each(&mut enter);
+    let mut waiting = queue.lock();
+    waiting.sort();
+    while let Some(flow) = waiting.next_flow() {
+        taken.extend(waiting.take_head(flow));
+    }
+    let texts: Vec<_> = taken
+        .iter()
+        .map(|it| &it.append.message.content.0[..])
+        .collect();
+    let expected: Vec<_> = (1..=13).map(|text: usize| text.to_string()).collect();
+    assert_eq!(
+        texts,
+        expected.iter().map(|it| it.as_bytes()).collect::<Vec<_>>()
+    );
+}
+
+/// Regression: one stale group send switched the order of arrival off for good.
+#[tokio::test(start_paused = true)]
+async fn a_roster_is_kept_no_longer_than_a_send_may_wait() {
+    let limits = Limits::default();
+    let rosters = Rosters::new(memory::stores().group, 1_000);
+    let group = GroupId::new(5).unwrap();
+    let mut replans = super::replan::Replans::new(rosters, limits.send_deadline);
+    let roster = KnownRoster::new(Roster {
+        version: RosterVersion(1),
+        members: Arc::from([]),
+    });
+    replans.plan_waiting(group, Ok(Arc::new(roster)), Instant::now());
+    assert!(!replans.is_idle());
+    tokio::time::advance(limits.send_deadline + Duration::from_millis(1)).await;
+    replans.forget_old();
+    assert!(replans.is_idle());
 }

@@ -1,4 +1,5 @@
-//! The ticket of a waiting send: either the lane starts it or its sender withdraws it, never both.
+//! Completion of a waiting send: either the batch writer starts the send or its sender withdraws
+//! it, never both.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -8,19 +9,19 @@ use crate::store::Appended;
 
 type Answer = Result<Appended, Refusal>;
 
-/// How far the send has come.
+/// Progress of a send.
 #[derive(Debug)]
 enum Stage {
     Waiting,
     Started,
     Withdrawn,
-    /// Its sender stopped waiting after it had started: it is not started a second time.
+    /// The sender stopped waiting after the start. The send is not started a second time.
     Abandoned,
-    /// The answer, until it was taken.
+    /// The answer, until it is taken.
     Answered(Answer),
 }
 
-/// What both halves share; one allocation per send.
+/// State shared by both halves; one allocation per send.
 #[derive(Debug)]
 struct Slot {
     stage: Stage,
@@ -28,7 +29,7 @@ struct Slot {
 }
 
 impl Slot {
-    /// Puts the answer in, and says who waits for it.
+    /// Stores the answer, and returns the waker of the task that waits for it.
     fn settle(&mut self, answer: Answer) -> Option<Waker> {
         self.stage = Stage::Answered(answer);
         self.waker.take()
@@ -43,12 +44,12 @@ impl Slot {
     }
 }
 
-// A stage is whole whatever panicked.
+// A poisoned lock is safe to use: a stage is written in one step.
 fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The lane's half. Dropped without an answer it leaves the outcome unknown.
+/// The batch writer's half. Dropping it without an answer reports an unknown outcome.
 #[derive(Debug)]
 pub(super) struct Ticket(Option<Arc<Mutex<Slot>>>);
 
@@ -65,14 +66,14 @@ impl Ticket {
         (Self(Some(Arc::clone(&slot))), Stub(slot))
     }
 
-    /// Puts the send into a batch; `false` if it was withdrawn and must not be stored.
+    /// Marks the send as started; `false` if it was withdrawn and must not be stored.
     pub(super) fn start(&self) -> bool {
         self.0
             .as_ref()
             .is_some_and(|slot| lock(slot).leave(Stage::Started))
     }
 
-    /// Puts a started send back, because nothing of its batch was stored; `false` if its sender no
+    /// Puts a started send back because nothing of its batch was stored; `false` if its sender no
     /// longer waits and it must not be stored any more.
     pub(super) fn restart(&self) -> bool {
         let Some(slot) = self.0.as_ref() else {
@@ -86,13 +87,14 @@ impl Ticket {
         started
     }
 
-    /// Whether it still waits to be started.
+    /// Returns whether the send still waits to be started.
     pub(super) fn waits(&self) -> bool {
         let slot = self.0.as_ref();
         slot.is_some_and(|slot| matches!(lock(slot).stage, Stage::Waiting))
     }
 
-    /// Answers, and returns whom to wake for it; a sender that no longer listens misses it.
+    /// Stores the answer, and returns the waker to call for it. If the sender has stopped waiting,
+    /// the answer is dropped.
     pub(super) fn answer(mut self, answer: Answer) -> Option<Waker> {
         let slot = self.0.take()?;
         lock(&slot).settle(answer)
@@ -111,7 +113,7 @@ impl Drop for Ticket {
 }
 
 impl Stub {
-    /// Ready with the answer, once; registers the task to be woken when it comes.
+    /// Polls for the answer, which is returned once; registers the task to be woken for it.
     pub(super) fn poll(&self, cx: &Context<'_>) -> Poll<Answer> {
         let mut slot = lock(&self.0);
         if let Stage::Answered(answer) = &mut slot.stage {
@@ -127,7 +129,7 @@ impl Stub {
         Poll::Pending
     }
 
-    /// Takes the send back; `false` if its batch has begun.
+    /// Withdraws the send; `false` if its batch has begun.
     pub(super) fn withdraw(&self) -> bool {
         let mut slot = lock(&self.0);
         let withdrawn = slot.leave(Stage::Withdrawn);

@@ -1,4 +1,4 @@
-//! A send that waits for its batch, and how much of a batch it takes.
+//! A send that waits for its batch, and its size as a part of one.
 
 use std::sync::Arc;
 
@@ -23,16 +23,16 @@ pub(super) struct Waiting {
 pub(super) struct Caller {
     pub(super) envelope: Arc<Envelope>,
     pub(super) ticket: Ticket,
-    /// Its share of the bytes that may wait, given back when it is answered or dropped.
+    /// Its share of the queue's byte budget, returned when it is answered or dropped.
     pub(super) bytes: usize,
-    /// How often it was planned again because the roster had changed.
+    /// Number of times that it was planned again because the roster had changed.
     pub(super) plans: u8,
-    /// Its room in the backlog of group jobs, if it may become one.
+    /// Its reservation in the backlog of group jobs, if it may become a job.
     pub(super) job_share: Option<JobShare>,
 }
 
-/// The sends that keep their order among themselves and share one place in the queue: those of one
-/// user, and those of the backend to one receiver.
+/// Key of the sends that keep their order among themselves and share one flow of the queue: those
+/// of one user, or those of the business server to one receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum FlowKey {
     Sender(UserId),
@@ -56,11 +56,12 @@ impl Waiting {
         ticket: Ticket,
     ) -> Self {
         let message = &append.message;
-        // As if no other send shared its list of recipients: a bound may be too careful.
+        // Counted as if no other send shared its recipient list, so the bound may be stricter than
+        // needed.
         let users = message.mentions.len() + append.recipients.len();
         let bytes =
             message.content.len() + message.unknown.as_bytes().len() + users * size_of::<UserId>();
-        // Whole KiB, so that many small sends count as well.
+        // Rounded up to whole KiB, so that many small sends count as well.
         let bytes = bytes.div_ceil(1 << 10).max(1) << 10;
         Self {
             append,
@@ -86,18 +87,19 @@ impl Waiting {
         self.append.recipients.len().min(PART)
     }
 
-    /// Bodies stand in the rows of up to two recipients, and once otherwise.
+    /// Returns the bytes of content that are stored: a copy for each of up to two recipients, and a
+    /// single copy for more.
     fn content_bytes(&self) -> usize {
         self.append.message.content.len() * self.append.recipients.len().clamp(1, 2)
     }
 
-    /// Its price in the fair order: entries, and KiB of content.
+    /// Returns the cost of the send in the fair order: its entries plus its KiB of content.
     pub(super) fn cost(&self) -> u64 {
         (self.entries() + (self.content_bytes() >> 10)) as u64
     }
 }
 
-/// How much one batch may hold, or how much of it is taken.
+/// Size of a batch: either the limits of one, or the part that is already taken.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct BatchSize {
     pub(super) sends: usize,
@@ -114,12 +116,27 @@ impl BatchSize {
         }
     }
 
-    /// Whether the send fits beside what is taken; one larger than a batch is one by itself.
+    /// Returns whether the send fits beside those already taken. A send larger than a batch forms a
+    /// batch of its own.
     pub(super) fn fits(&self, taken: &Self, send: &Waiting) -> bool {
         taken.sends == 0
             || (taken.sends < self.sends
                 && taken.entries + send.entries() <= self.entries
                 && taken.bytes + send.content_bytes() <= self.bytes)
+    }
+
+    /// Returns whether this is at most so many times a batch of these limits.
+    pub(super) const fn is_within(&self, batch: &Self, times: usize) -> bool {
+        self.sends <= batch.sends * times
+            && self.entries <= batch.entries * times
+            && self.bytes <= batch.bytes * times
+    }
+
+    /// Takes sends away that were added before.
+    pub(super) const fn subtract(&mut self, taken: &Self) {
+        self.sends -= taken.sends;
+        self.entries -= taken.entries;
+        self.bytes -= taken.bytes;
     }
 
     pub(super) fn add(&mut self, send: &Waiting) {

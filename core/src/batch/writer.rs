@@ -1,12 +1,14 @@
-//! The batch writer: forms batches, has them stored, answers, and hands on the pushes.
+//! The batch writer: forms batches, stores them, answers their sends, and delivers the pushes.
 //!
-//! As many batches are in flight as the store takes side by side
-//! ([`append_concurrency`](InboxStore::append_concurrency)); none share a user or a group. What must not
-//! be moved:
-//! - A batch is answered before its users and groups are released, and its pushes are noted before a
-//!   later batch of the same users can end: so pushes leave in the order of the inbox.
-//! - A flow is looked at by its first send alone: what is behind it never passes it.
-//! - A group with a send that waits for a new plan or before a lock is held: later ones wait as well.
+//! It keeps as many batches in flight as the store commits in parallel
+//! ([`append_concurrency`](InboxStore::append_concurrency)); no two of them share a user or a
+//! group. The order of these steps is part of the contract:
+//! - `end` releases the users and groups of a batch, answers its sends and records its pushes in
+//!   one synchronous step. No later batch of the same users can start before that step is over, so
+//!   pushes leave in the order of the inbox.
+//! - Only the first send of a flow is looked at, so no send overtakes an earlier one of its flow.
+//! - A group with a send that is deferred or being planned again is blocked, and its later sends
+//!   wait.
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
@@ -35,7 +37,7 @@ use super::queue::{QueueState, SendQueue};
 use super::replan::{Plan, Replans};
 use super::waiting::{BatchSize, Caller, FlowKey, Waiting};
 
-/// The one batch writer of a node.
+/// The batch writer of a node; there is exactly one.
 #[derive(Debug)]
 pub(super) struct BatchWriter {
     inbox: Arc<dyn InboxStore>,
@@ -44,19 +46,19 @@ pub(super) struct BatchWriter {
     pub(super) jobs: Jobs,
     pub(super) retention: Retention,
     pub(super) queue: Arc<SendQueue>,
-    /// Batches that may be in flight.
+    /// Maximum number of batches in flight.
     pub(super) concurrency: usize,
     running: FuturesUnordered<BoxFuture<'static, Ended>>,
-    /// Batches in flight.
+    /// Ids of the batches in flight.
     pub(super) running_ids: HashSet<BatchId>,
     pub(super) in_flight: InFlight,
     pub(super) parked: Parked,
     pub(super) aside: Aside,
     pub(super) replans: Replans,
     pub(super) pushes: Pushes,
-    /// Bytes of answered sends that the queue has not got back yet.
+    /// Bytes of answered sends, not yet returned to the queue's budget.
     pub(super) freed: usize,
-    /// The pace of the batch that ended last, for the queue.
+    /// Time per send of the batch that ended last, not yet reported to the queue.
     pub(super) seconds_per_send: Option<f64>,
 }
 
@@ -64,38 +66,38 @@ pub(super) struct BatchWriter {
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     flows: Vec<(FlowKey, Block)>,
-    /// The groups of their first sends.
+    /// Groups of the first sends of these flows.
     groups: HashSet<GroupId>,
-    /// Something was released since they were looked at.
+    /// Set when something was released since the flows were last examined.
     pub(super) look_again: bool,
 }
 
-/// Why a flow is parked.
+/// Reason for which a flow is parked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Block {
-    /// This batch is in flight.
+    /// Waits for this batch in flight.
     Batch(BatchId),
-    /// An earlier send of the flow or the group waits.
+    /// Waits for an earlier send of its flow or its group.
     Held,
 }
 
-/// A batch to be started.
+/// A batch that is ready to start.
 #[derive(Debug)]
 struct Batch {
     sends: Vec<Waiting>,
-    /// Set if it must not wait for locks: when its sends are given up.
+    /// Deadline of the sends if the batch must not wait for locks; `None` if it may.
     cautious: Option<Instant>,
 }
 
 impl Batch {
-    /// A batch that may wait for locks; `None` if there is nothing to be stored.
+    /// Returns a batch that may wait for locks; `None` if there is nothing to store.
     fn of(sends: Vec<Waiting>) -> Option<Self> {
         let cautious = None;
         (!sends.is_empty()).then_some(Self { sends, cautious })
     }
 }
 
-/// A batch in flight, without what the store has of it.
+/// A batch in flight, apart from the store's future.
 #[derive(Debug)]
 pub(super) struct Running {
     pub(super) id: BatchId,
@@ -105,11 +107,11 @@ pub(super) struct Running {
     pub(super) began: Instant,
 }
 
-/// What the store did with a batch; `None` if it panicked.
+/// Outcome of a batch at the store; `None` if the store panicked.
 pub(super) type Outcome = Option<Result<Vec<Appended>, StoreError>>;
 type Ended = (Running, Outcome);
 
-/// What became of a flow that was looked at.
+/// Outcome of looking at the first send of a flow.
 enum Looked {
     Taken,
     Full,
@@ -120,7 +122,7 @@ enum Looked {
 impl BatchWriter {
     #[expect(
         clippy::too_many_arguments,
-        reason = "the parts of the one writer there is"
+        reason = "each argument is one collaborator of the batch writer"
     )]
     pub(super) fn new(
         inbox: Arc<dyn InboxStore>,
@@ -153,20 +155,27 @@ impl BatchWriter {
         }
     }
 
-    /// Runs until the token is cancelled and nothing waits any more.
+    /// Runs until the token is cancelled and no send waits any more.
+    ///
+    /// The loop has a fixed order: start batches while a slot is free, then deliver pushes, then
+    /// wait. In the wait, ended batches come first, because they free slots, users and groups.
     pub(super) async fn run(mut self, token: CancellationToken) {
         let mut closed = false;
         loop {
-            // Also under a load that always leaves something over.
+            // Checked in every round and not only in the wait, because under constant load the wait
+            // always has another branch that is ready first.
             if !closed && token.is_cancelled() {
                 closed = true;
                 self.queue.close();
             }
-            while self.running.len() < self.concurrency {
+            while self.running.len() < self.concurrency && (closed || !token.is_cancelled()) {
                 let Some(batch) = self.form() else { break };
                 self.start(batch).await;
+                // A store that answers at once never waits: without this, constant load would keep
+                // a thread of the runtime.
+                tokio::task::coop::consume_budget().await;
             }
-            // Behind the start: pushes cost time that the store need not wait for.
+            // After the start: the store works while the pushes are delivered.
             self.pushes.deliver();
             if closed && self.is_finished() {
                 return;
@@ -190,8 +199,8 @@ impl BatchWriter {
         self.running.is_empty() && set_aside == 0 && self.queue.lock().is_empty()
     }
 
-    /// The next batch: what was set aside first, then what was planned again, then what is parked, then
-    /// the queue in its fair order.
+    /// Forms the next batch, oldest sends first: deferred sends, then sends that were planned
+    /// again, then parked flows, then the queue in its fair order.
     fn form(&mut self) -> Option<Batch> {
         if let Some(batch) = self.form_cautious() {
             return Some(batch);
@@ -203,11 +212,12 @@ impl BatchWriter {
         if let Some(seconds) = self.seconds_per_send.take() {
             waiting.note_pace(seconds);
         }
+        self.replans.forget_old();
         let nothing_holds = self.running.is_empty()
             && self.parked.flows.is_empty()
             && self.aside.is_idle()
             && self.replans.is_idle();
-        if nothing_holds && let Some(all) = waiting.take_all(self.most.sends) {
+        if nothing_holds && let Some(all) = waiting.take_unsorted() {
             drop(waiting);
             return self.whole(all);
         }
@@ -228,19 +238,9 @@ impl BatchWriter {
         Batch::of(forming.sends)
     }
 
-    /// The common case: everything that waits is one batch, in the order of arrival.
+    /// Forms a batch from all waiting sends in the order of arrival. This is the common case:
+    /// nothing is in flight, parked, deferred or being planned again.
     fn whole(&mut self, mut all: Vec<Waiting>) -> Option<Batch> {
-        let (mut taken, mut fitting) = (BatchSize::default(), 0);
-        for send in &all {
-            if !self.most.fits(&taken, send) {
-                break;
-            }
-            taken.add(send);
-            fitting += 1;
-        }
-        if fitting < all.len() {
-            self.queue.lock().put_back(all.drain(fitting..));
-        }
         all.retain(|send| {
             let started = send.caller.ticket.start();
             if !started {
@@ -251,7 +251,7 @@ impl BatchWriter {
         Batch::of(all)
     }
 
-    /// A batch of sends that stand, or may stand, before a lock.
+    /// Forms a batch of deferred sends, stored by an append that does not wait for locks.
     fn form_cautious(&mut self) -> Option<Batch> {
         if self.aside.is_idle() {
             return None;
@@ -270,7 +270,7 @@ impl BatchWriter {
     fn add_planned(&mut self, forming: &mut Forming) {
         let (mut left, mut passed) = (Vec::new(), HashSet::new());
         for send in self.replans.take_planned() {
-            // A send of the group that is left behind is not passed.
+            // No send may overtake an earlier one of its group that stays behind.
             let group = send.group();
             let waits = forming.full
                 || !self.most.fits(&forming.taken, &send)
@@ -284,7 +284,7 @@ impl BatchWriter {
             if let Some(group) = group {
                 self.replans.release(group);
             }
-            // What waited behind it may join the same batch.
+            // Parked sends of the group may now join the same batch.
             self.parked.look_again = true;
             if send.caller.ticket.start() {
                 forming.add(send);
@@ -323,7 +323,7 @@ impl BatchWriter {
         }
     }
 
-    /// Looks at the first send of a flow, and takes it if nothing stands before it.
+    /// Looks at the first send of a flow, and takes it unless something blocks it.
     fn look(&mut self, waiting: &mut QueueState, flow: FlowKey, forming: &mut Forming) -> Looked {
         loop {
             let Some(head) = waiting.head(flow) else {
@@ -334,6 +334,8 @@ impl BatchWriter {
                 continue;
             }
             let group = head.group();
+            // Earlier sends of the flow or group are checked before locks: a send that meets a
+            // known lock must not enter the deferred list ahead of them.
             if self.aside.holds(flow, group)
                 || self.replans.holds(group)
                 || group.is_some_and(|it| self.parked.groups.contains(&it))
@@ -344,7 +346,8 @@ impl BatchWriter {
                 if let Some(send) = waiting.take_head(flow) {
                     self.aside.add(send, Instant::now());
                 }
-                // Its next send is looked at in its turn, and held.
+                // The flow's next send is examined when the flow comes up again, and then blocked
+                // by this one.
                 return Looked::Taken;
             }
             if let Some(id) = self.in_flight.blocker(&head.append) {
@@ -357,6 +360,8 @@ impl BatchWriter {
             let Some(mut send) = waiting.take_head(flow) else {
                 return Looked::Empty;
             };
+            // A send older than a roster that was read meanwhile is planned again before it starts;
+            // otherwise the store would refuse it as stale and cost a round trip.
             match self.replans.refresh(&mut send) {
                 Plan::Made if send.caller.ticket.start() => forming.add(send),
                 Plan::Made => self.freed += send.caller.bytes,
@@ -366,7 +371,7 @@ impl BatchWriter {
         }
     }
 
-    /// Has a batch stored.
+    /// Starts storing a batch.
     async fn start(&mut self, batch: Batch) {
         let Batch { sends, cautious } = batch;
         let mut appends = Vec::with_capacity(sends.len());
@@ -375,7 +380,8 @@ impl BatchWriter {
             appends.push(send.append);
             callers.push(send.caller);
         }
-        // One batch at a time touches nobody else's.
+        // With a concurrency of 1 no other batch can touch the same users, so nothing is
+        // registered.
         let id = if self.concurrency > 1 {
             self.in_flight.hold(&appends)
         } else {
@@ -398,13 +404,16 @@ impl BatchWriter {
             }
         };
         let mut storing = Box::pin(AssertUnwindSafe(storing).catch_unwind());
-        // A store that need not wait has answered by now, and saves a task and a round of it.
+        // A store that does not have to wait has answered by now, which saves a task and its
+        // wake-up. The pushes of the batch before are delivered first: with such a store the inner
+        // loop of `run` may start many batches before it delivers any.
         if let Some(stored) = poll_immediate(&mut storing).await {
             self.pushes.deliver();
             self.end(running, stored.ok());
             return;
         }
-        // In a task of its own: neither a shutdown nor a panic of the store cuts the writer.
+        // In a task of its own, so that neither a shutdown nor a panic of the store stops the
+        // writer.
         let stored = self.tracker.spawn(storing);
         self.running_ids.insert(id);
         self.running.push(Box::pin(async move {

@@ -1,7 +1,7 @@
 //! The built-in business service: users by phone number, and their tokens.
 //!
-//! Serves `BusinessExt` and, as a [`Business`], every sign-in. It knows the account, device and id
-//! stores; it knows no wire. Tokens are random, kept as hashes, expire, and can be revoked.
+//! Serves `BusinessExt` and, as a [`Business`], every sign-in. It uses the account, device and id
+//! stores, and no wire. Tokens are random, stored as hashes, expire, and can be revoked.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,28 +23,30 @@ use crate::store::{
 };
 use crate::time::Clock;
 
-/// How long the verifier may take.
+/// Timeout of the code verifier.
 const VERIFY_WAIT: Duration = Duration::from_secs(5);
-/// Bytes of a verification code that is worth asking about.
+/// Longest verification code that is passed to the verifier, in bytes.
 const CODE: usize = 64;
-/// Letters of a key that finds names which begin with it: fewer would list everybody. A CJK
-/// character counts as two: two of them are a whole name as often as not.
+/// Letters from which a search key matches beginnings of names: a shorter key would list nearly all
+/// users. A CJK character counts as two, because two of them are often a whole name.
 const PREFIX_LETTERS: usize = 3;
-/// Searches of one user in a second, and at once; beyond it refused with 8.
+/// Rate and burst of one user's searches per second; beyond them a search is refused with 8.
 const SEARCHES: (u32, u32) = (5, 20);
 /// The token of gim's test clients.
 const FIXED_TOKEN: &str = "0";
 
-/// How the built-in business service behaves.
+/// Settings of the built-in business service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuiltinConfig {
-    /// How long a token is worth something; default 90 days.
+    /// Validity of a token; default 90 days.
     pub token_ttl: Duration,
-    /// Hands out the token `0`, which gim's test clients carry; default off. Unsafe by nature.
+    /// Issues and accepts the token `0`, which gim's test clients use; default off. Unsafe by
+    /// nature.
     pub fixed_token: bool,
-    /// Wrong codes in a minute for one phone; beyond it refused with 8; default 10.
+    /// Wrong codes per minute for one phone number; beyond it sign-ins are refused with 8; default
+    /// 10.
     pub failed_sign_ins: u32,
-    /// Users that a search returns at most; default 50.
+    /// Largest number of users in a search result; default 50.
     pub search_page: usize,
 }
 
@@ -73,7 +75,7 @@ pub struct Builtin {
 }
 
 impl Builtin {
-    /// The service over these stores.
+    /// Creates the service over these stores.
     #[must_use]
     pub fn new(
         stores: &Stores,
@@ -94,8 +96,9 @@ impl Builtin {
         }
     }
 
-    /// Signs a user in on a device, and makes the user if the phone number is new. Another user on
-    /// the device stays signed in, unless the caller shows that it holds the device.
+    /// Signs a user in on a device, and creates the user if the phone number is new. Another user
+    /// on the device stays signed in, unless the caller proves with a token that it holds the
+    /// device.
     pub async fn sign_in(&self, request: SignIn) -> Result<SignedIn, Refusal> {
         let phone = request.phone;
         check_phone(&phone)?;
@@ -137,20 +140,20 @@ impl Builtin {
         })
     }
 
-    /// Revokes the device's token. Whoever calls it then closes the device's connection.
+    /// Revokes the device's token. The caller must then close the device's connection.
     pub async fn sign_out(&self, user: UserId, device: DeviceId) -> Result<(), Refusal> {
         Ok(self.accounts.revoke_token(user, device).await?)
     }
 
-    /// The user.
+    /// Returns the user.
     pub async fn get(&self, user: UserId) -> Result<UserInfo, Refusal> {
         let found = self.accounts.get(&[user]).await?;
         let account = found.into_iter().next().ok_or(Refusal::NoSuchUser(user))?;
         Ok(info(account))
     }
 
-    /// Changes what the user shows; `None` leaves a field as it is. Whoever calls it then lets the
-    /// directory [`forget`](crate::directory::Directory::forget) the user.
+    /// Changes the user's profile; `None` leaves a field unchanged. The caller must then remove the
+    /// user from the directory with [`forget`](crate::directory::Directory::forget).
     pub async fn update(&self, user: UserId, change: AccountChange) -> Result<(), Refusal> {
         check::text_if("nickname", change.nickname.as_deref(), check::NAME)?;
         check::text_if("avatar_url", change.avatar_url.as_deref(), check::URL)?;
@@ -171,7 +174,7 @@ impl Builtin {
         }
     }
 
-    /// [`search`](Self::search) for a user, which may search only so often.
+    /// Runs [`search`](Self::search) for a user, within the user's rate limit.
     pub async fn search_for(&self, caller: UserId, key: &str) -> Result<Vec<UserInfo>, Refusal> {
         self.searches
             .take(caller)
@@ -179,8 +182,8 @@ impl Builtin {
         self.search(key).await
     }
 
-    /// The users whose phone number or whole name is `key`, or whose name begins with it if it is
-    /// long enough.
+    /// Returns the users whose phone number or full name is `key`, or whose name begins with `key`
+    /// if it is long enough.
     pub async fn search(&self, key: &str) -> Result<Vec<UserInfo>, Refusal> {
         if key.is_empty() {
             return Err(Refusal::bad(
@@ -198,7 +201,8 @@ impl Builtin {
         Ok(page.items.into_iter().map(info).collect())
     }
 
-    /// Every attempt counts until the right code is given, so that none is free while one is asked.
+    /// Checks a verification code. The attempt is counted before the verifier is called, so that
+    /// concurrent attempts cannot exceed the limit; the right code clears the count.
     async fn verify(&self, phone: &str, code: &str) -> Result<(), Refusal> {
         self.attempts
             .take(phone.to_owned())
@@ -227,10 +231,10 @@ impl Business for Builtin {
         device: DeviceId,
         token: &str,
     ) -> Result<Option<Duration>, Refusal> {
-        // gim's test clients use the token of whoever exists, on whatever device.
+        // gim's test clients use this token for every existing user, on every device.
         if self.config.fixed_token && token == FIXED_TOKEN {
             if self.accounts.get(&[user]).await?.is_empty() {
-                return Err(Refusal::Unauthorized("there is no such user"));
+                return Err(Refusal::Unauthorized("the user does not exist"));
             }
             return Ok(None);
         }
@@ -251,7 +255,8 @@ impl Business for Builtin {
     }
 }
 
-/// Letters of a key; a CJK character (Han, kana, Hangul) stands for a syllable or a word.
+/// Counts the letters of a key. A CJK character (Han, kana, Hangul) counts as two, because it
+/// stands for a syllable or a word.
 fn letters(key: &str) -> usize {
     let is_cjk = |c: char| matches!(c, '\u{2e80}'..='\u{9fff}' | '\u{ac00}'..='\u{d7af}' | '\u{f900}'..='\u{faff}' | '\u{20000}'..='\u{3ffff}');
     key.chars().map(|c| if is_cjk(c) { 2 } else { 1 }).sum()
@@ -266,7 +271,7 @@ fn check_phone(phone: &str) -> Result<(), Refusal> {
         return Ok(());
     }
     Err(Refusal::bad(
-        "phone_number must be 3 to 20 characters: digits, with a + before them if you like",
+        "phone_number must be 3 to 20 characters: digits, optionally after a leading +",
     ))
 }
 

@@ -1,6 +1,6 @@
-//! The seam to the business backend: who may sign in, and who users are.
+//! The seam to the business backend: token checks and user profiles.
 //!
-//! A backend brings its own by serving gim's `BusinessInt`; [`Builtin`] is the one gimlet brings,
+//! A backend connects its own service by serving gim's `BusinessInt`; [`Builtin`] is gimlet's own,
 //! over [`AccountStore`](crate::store::AccountStore).
 
 use std::fmt::Debug;
@@ -31,25 +31,25 @@ pub use verify::{CodeVerifier, FixedCode};
 pub struct UserInfo {
     /// The user.
     pub user: UserId,
-    /// What it shows beside its messages.
+    /// The profile shown with the user's messages.
     pub profile: Profile,
     /// gim's `sex`: 0 unknown, 1 male, 2 female.
     pub sex: i32,
-    /// When the user was made.
+    /// Time of the user's creation.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// What gimlet asks of a business backend.
+/// Requests to a business backend.
 #[async_trait]
 pub trait Business: Debug + Send + Sync + 'static {
-    /// Accepts the token, or refuses it with [`Refusal::Unauthorized`]. Any other refusal says that
-    /// the backend could not be asked.
+    /// Accepts the token, or refuses it with [`Refusal::Unauthorized`]. Any other refusal means
+    /// that the backend could not be reached.
     async fn auth(&self, user: UserId, device: DeviceId, token: &str) -> Result<(), Refusal>;
 
-    /// The same, and how long the token is good for, if the backend says so: a connection ends with
-    /// the token it signed in with.
+    /// As [`auth`](Self::auth), and returns the remaining validity of the token if the backend has
+    /// one: a connection ends when the token that it signed in with expires.
     async fn auth_for(
         &self,
         user: UserId,
@@ -59,6 +59,6 @@ pub trait Business: Debug + Send + Sync + 'static {
         self.auth(user, device, token).await.map(|()| None)
     }
 
-    /// These users, in no particular order; an unknown one is left out.
+    /// Returns these users, in any order, without the unknown ones.
     async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal>;
 }

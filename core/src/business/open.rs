@@ -1,4 +1,4 @@
-//! A business backend that lets everybody in: for tests.
+//! A business backend for tests that accepts every user.
 
 use async_trait::async_trait;
 
@@ -8,8 +8,8 @@ use crate::id::{DeviceId, UserId};
 use crate::message::Profile;
 use crate::time::Timestamp;
 
-/// Accepts every token, and knows every user, without a profile. For a test suite that embeds a
-/// node and has no users to check; never for a server that strangers reach.
+/// Accepts every token and returns every user, with an empty profile. For a test suite that embeds
+/// a node and has no users to check; never for a server that strangers can reach.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Open;
 

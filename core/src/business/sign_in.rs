@@ -1,4 +1,5 @@
-//! What a sign-in with the built-in business service asks and answers; neither is ever printed.
+//! Request and result of a sign-in with the built-in business service; their secrets are never
+//! printed.
 
 use std::fmt;
 
@@ -9,12 +10,12 @@ use crate::id::{DeviceId, UserId};
 pub struct SignIn {
     /// The phone number.
     pub phone: String,
-    /// The code that was sent to it.
+    /// The verification code that was sent to it.
     pub code: String,
-    /// The device, which is registered.
+    /// The registered device.
     pub device: DeviceId,
-    /// A user and a token that the caller shows for this device, right or not. A right one proves
-    /// that the caller holds the device, and then other users' sign-ins on it end.
+    /// A user and a token that the caller presents for this device, valid or not. A valid one
+    /// proves that the caller holds the device, and other users' sign-ins on it end.
     pub holder: Option<(UserId, String)>,
 }
 
@@ -24,16 +25,17 @@ impl fmt::Debug for SignIn {
     }
 }
 
-/// A user that has signed in.
+/// Result of a sign-in.
 #[derive(Clone)]
 pub struct SignedIn {
-    /// Whether the user was made now.
+    /// True if the user was created by this sign-in.
     pub is_new: bool,
     /// The user.
     pub user: UserId,
-    /// What the device proves itself with from now on.
+    /// The device's token.
     pub token: String,
-    /// Other users whose tokens on this device ended. Whoever calls it closes their connections.
+    /// Other users whose tokens on this device were revoked. The caller must close their
+    /// connections.
     pub ended: Vec<UserId>,
 }
 

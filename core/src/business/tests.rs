@@ -47,7 +47,7 @@ async fn enter(town: &Town, phone: &str, on: u64) -> Result<SignedIn, Refusal> {
     enter_as(town, phone, on, None).await
 }
 
-/// Signs in, showing a token of somebody.
+/// Signs in and presents the token of an earlier sign-in.
 async fn enter_as(
     town: &Town,
     phone: &str,
@@ -93,7 +93,7 @@ async fn who_does_not_hold_the_device_ends_nobodys_sign_in() {
     let town = town(BuiltinConfig::default()).await;
     let alice = enter(&town, "13800000001", 1).await.unwrap();
     let mallory = enter(&town, "13800000002", 2).await.unwrap();
-    // Neither with nothing, nor with a token of another device, nor with a guess.
+    // No token, a token of another device, and a guessed token.
     let guess = SignedIn {
         token: "guess".into(),
         ..alice.clone()
@@ -130,7 +130,7 @@ async fn the_switch_hands_out_zero() {
     assert!(welcome(&town, &alice, 1).await);
     let unknown = UserId::new(99).unwrap();
     assert!(town.builtin.auth(unknown, device(1), "0").await.is_err());
-    // For everybody who exists, in whatever order gim's tests sign in, and on any device.
+    // For every existing user, in any order of sign-ins, and on any device.
     let bob = enter(&town, "13800000002", 1).await.unwrap();
     for who in [&alice, &bob] {
         assert!(welcome(&town, who, 1).await);
@@ -166,12 +166,12 @@ async fn wrong_codes_are_limited_per_phone() {
     for _ in 0..10 {
         assert_eq!(wrong("13800000001").await.unwrap_err(), Refusal::BadCode);
     }
-    // Even the right code has to wait now, and others do not.
+    // Even the right code is refused now; other phone numbers are not.
     assert_eq!(enter(&town, "13800000001", 1).await.unwrap_err().code(), 8);
     assert_eq!(wrong("13800000002").await.unwrap_err(), Refusal::BadCode);
     tokio::time::advance(Duration::from_mins(1)).await;
     assert!(enter(&town, "13800000001", 1).await.is_ok());
-    // Signing in well is not limited.
+    // Successful sign-ins are not limited.
     for _ in 0..20 {
         assert!(enter(&town, "13800000003", 1).await.is_ok());
     }

@@ -1,4 +1,4 @@
-//! Verification codes: whether whoever signs in holds the phone.
+//! Verification codes: proof that the user who signs in holds the phone.
 
 use std::fmt;
 
@@ -10,11 +10,12 @@ use crate::error::Refusal;
 /// Checks the code that was sent to a phone.
 #[async_trait]
 pub trait CodeVerifier: fmt::Debug + Send + Sync + 'static {
-    /// Whether the code is right. A refusal says that nobody can tell now.
+    /// Returns `true` if the code is right. A refusal means that the code could not be checked.
     async fn verify(&self, phone: &str, code: &str) -> Result<bool, Refusal>;
 }
 
-/// One code for every phone: for development, and only where nobody else can reach the server.
+/// Accepts one code for every phone, for development, and only where strangers cannot reach the
+/// server.
 #[derive(Clone)]
 pub struct FixedCode(String);
 
@@ -22,7 +23,7 @@ impl FixedCode {
     /// The code that gimlet accepts in a development run.
     pub const DEVELOPMENT: &str = "000000";
 
-    /// Accepts this code.
+    /// Makes a verifier that accepts this code.
     #[must_use]
     pub fn new(code: impl Into<String>) -> Self {
         Self(code.into())

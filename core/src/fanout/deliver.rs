@@ -1,4 +1,5 @@
-//! Carries a plan out: local parcels to the sink at once, the rest to the peers.
+//! Executes a fan-out plan: delivers local batches to the sink at once, and the others to the
+//! peers.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,10 +15,11 @@ use crate::id::{DeviceId, NodeId, UserId};
 use crate::peer::Peer;
 use crate::store::{Device, DeviceRoute, DeviceStore, Route};
 
-/// How long routes may take; then the readers on other nodes find the entries by themselves.
+/// Timeout of a read of routes; after it, recipients on other nodes find their entries through the
+/// heads.
 const ROUTES_WAIT: Duration = Duration::from_secs(1);
 
-/// Reaches every connection, wherever it is. Cheap to clone.
+/// Delivers to connections of this node and of all other nodes. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Fanout {
     here: NodeId,
@@ -28,7 +30,7 @@ pub struct Fanout {
 }
 
 impl Fanout {
-    /// A fan-out from this node.
+    /// Makes a fan-out from this node.
     #[must_use]
     pub const fn new(
         here: NodeId,
@@ -45,34 +47,35 @@ impl Fanout {
         }
     }
 
-    /// With the devices' generations, so that a revocation also takes effect on nodes that do not
-    /// hear of it.
+    /// Adds the store of the devices' generations, so that a revocation also takes effect on nodes
+    /// that do not acknowledge it.
     #[must_use]
     pub fn with_devices(self, devices: Arc<dyn DeviceStore>) -> Self {
         let devices = Some(devices);
         Self { devices, ..self }
     }
 
-    /// Hands the parcels to this node's connections and to the other nodes, in order.
+    /// Hands delivery batches to this node's connections and to the other nodes, in order.
     pub async fn deliver(&self, parcels: Vec<Parcel>) {
+        // Local first: it does not wait, and the connections here need not wait for the routes.
         self.local(&parcels);
         self.remote(parcels).await;
     }
 
-    /// Hands the parcels to this node's connections; does not wait.
+    /// Hands delivery batches to this node's connections; does not wait.
     pub fn local(&self, parcels: &[Parcel]) {
         self.sink.deliver(parcels);
     }
 
-    /// Whether there are no other nodes and never will be.
+    /// Returns `true` if there are no other nodes and never will be.
     #[must_use]
     pub fn is_alone(&self) -> bool {
         self.peer.is_alone()
     }
 
-    /// Hands the parcels to the other nodes that hold connections of their users. Routes are read
-    /// once, and not at all where there are no other nodes; a route may name one that is not listed
-    /// yet.
+    /// Hands delivery batches to the other nodes that hold connections of their recipients. Routes
+    /// are read once for all batches, and not at all if there are no other nodes. A route may name
+    /// a node that is not listed yet.
     pub async fn remote(&self, parcels: Vec<Parcel>) {
         if parcels.is_empty() || self.peer.is_alone() {
             return;
@@ -86,27 +89,33 @@ impl Fanout {
                 Ok(Ok(routes)) => routes,
                 Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
-                    crate::warn_rated!(error, "routes not read: readers elsewhere get it later");
+                    crate::warn_rated!(error, "routes not read: delivery to other nodes delayed");
                     Vec::new()
                 }
                 Err(_) => {
-                    crate::warn_rated!("routes not read in time: readers elsewhere get it later");
+                    crate::warn_rated!("routes not read in time: delivery to other nodes delayed");
                     Vec::new()
                 }
             }
         };
         for (node, part) in plan(parcels, &routes, &self.here, &others).remote {
             if !self.peer.deliver(&node, part).await {
-                tracing::debug!(%node, "parcels dropped");
+                tracing::debug!(%node, "delivery batches dropped");
             }
         }
     }
 
-    /// Closes the user's connection on this device, or on all its devices, on whichever node it is:
-    /// all nodes are told, at once, because routes may be lost or older than the connections, and a
-    /// sign-in that is under way has none yet. What a node that does not answer holds of a device is
-    /// made an older connection, which neither registers again nor gets parcels. Returns `false` if a
-    /// node may serve a connection on.
+    /// Closes the user's connection on this device, or on all its devices, on every node. Returns
+    /// `false` if a node may still serve a connection.
+    ///
+    /// All nodes are called at once, because routes may be lost or older than the connections, and
+    /// a sign-in in progress has no route yet. A device whose node does not acknowledge is fenced:
+    /// its connection becomes an older generation, which neither registers again nor gets delivery
+    /// batches.
+    ///
+    /// Order: close the local connections; read nodes, routes and generations; call the nodes;
+    /// fence the devices of those that did not acknowledge. The generations are read before the
+    /// calls, so that a sign-in after them is recognised as new and is not fenced.
     pub async fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> bool {
         self.sink.disconnect(user, device, reason);
         if self.peer.is_alone() {
@@ -118,7 +127,7 @@ impl Fanout {
             self.devices_of(user, device),
         );
         let mut nodes: HashSet<NodeId> = nodes.into_iter().collect();
-        // The list may be older than the routes.
+        // The list of nodes may be older than the routes.
         nodes.extend(routes.iter().map(|route| route.node.clone()));
         nodes.remove(&self.here);
         let asked = nodes.iter().map(async |node| {
@@ -130,6 +139,8 @@ impl Fanout {
             return true;
         }
         let mut before = before;
+        // Devices that never acked are known from their routes only. Their generations are read
+        // after the calls, so a sign-in in between is fenced as well.
         for route in routes {
             if before.iter().all(|known| known.id != route.device) {
                 before.extend(self.known(route.device).await);
@@ -140,12 +151,13 @@ impl Fanout {
             all &= self.shut_out(user, device, &deaf).await;
         }
         if !all {
-            crate::warn_rated!(%user, "a revocation was not heard by every node");
+            crate::warn_rated!(%user, "revocation not acknowledged by every connect node");
         }
         all
     }
 
-    /// The routes of this device, or of all the user's devices, as far as they can be read.
+    /// Returns the routes of this device, or of all the user's devices; none if they cannot be read
+    /// in time.
     async fn routes_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Route> {
         let read = async {
             match device {
@@ -164,7 +176,8 @@ impl Fanout {
             .unwrap_or_default()
     }
 
-    /// What the store has of this device, or of the devices that have acked the user's inbox.
+    /// Returns the stored record of this device, or of all devices that have acked the user's
+    /// inbox; devices that cannot be read in time are left out.
     async fn devices_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Device> {
         if let Some(device) = device {
             return self.known(device).await.into_iter().collect();
@@ -179,22 +192,26 @@ impl Fanout {
         join_all(known).await.into_iter().flatten().collect()
     }
 
-    /// What the store has of the device.
+    /// Returns the stored record of the device; `None` if it is absent or cannot be read in time.
     async fn known(&self, device: DeviceId) -> Option<Device> {
         let known = self.devices.as_ref()?.get(device);
         timeout(ROUTES_WAIT, known).await.ok()?.ok()?
     }
 
-    /// Some nodes have not heard of a revocation: the device's generation is raised as by a sign-in
-    /// elsewhere, a route that leads nowhere stands for it, and the nodes are told until they hear.
-    /// Returns whether that is so.
+    /// Fences a device on nodes that did not acknowledge a revocation. Returns `true` if the device
+    /// is fenced, or needs no fence.
+    ///
+    /// Order: raise the generation above the old connection's, as a sign-in elsewhere does; then
+    /// claim a route with it that points to no node, so that the old connection can neither
+    /// register again nor get delivery batches; then report the takeover to the nodes, which is
+    /// repeated until they acknowledge it.
     async fn shut_out(&self, user: UserId, before: Device, deaf: &[&NodeId]) -> bool {
         let device = before.id;
         let Some(devices) = &self.devices else {
             return false;
         };
-        // Signed in anew since: that takes over by itself, and must not be shut out. Another user who
-        // signed in under this device's id took nothing over.
+        // A sign-in of this user since then takes over by itself and must not be fenced. Another
+        // user that signed in under this device id took over nothing.
         let Some(now) = self.known(device).await else {
             return true;
         };
@@ -225,7 +242,7 @@ impl Fanout {
             timeout(ROUTES_WAIT, self.routes.claim(&nowhere)).await,
             Ok(Ok(_))
         ) {
-            tracing::debug!(%device, "no route stands in the way of a revoked connection");
+            tracing::debug!(%device, "route of a revoked connection not replaced");
         }
         let told = deaf
             .iter()

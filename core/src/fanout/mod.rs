@@ -1,7 +1,7 @@
-//! Fan-out: from stored entries to the nodes that hold their readers' connections.
+//! Fan-out: from stored entries to the nodes that hold the recipients' connections.
 //!
-//! Serves the batcher, the job runner and the live sends. Everything here is a hint that can be
-//! lost (law 6); it knows ids and routes, and neither inboxes nor connections.
+//! Serves the batch writer, the job runner and the live sends. Everything here is a hint that can
+//! be lost (law 6). It uses ids and routes, and neither inboxes nor connections.
 
 mod deliver;
 mod plan;
@@ -17,18 +17,19 @@ pub use plan::{Plan, plan, users};
 use crate::envelope::Parcel;
 use crate::id::{DeviceId, UserId};
 
-/// The connections of this process, as the logic role sees them: the hub, or nothing.
+/// The connections of this process, as the logic role sees them: the hub, or none.
 ///
-/// Calls must not block. The sink knows its own users: a parcel may name others, who are skipped.
+/// Calls must not block. The sink finds its own users: a delivery batch may name others, which are
+/// skipped.
 pub trait LocalSink: Debug + Send + Sync + 'static {
-    /// Hands the parcels, in order, to whoever of their readers is connected here.
+    /// Hands delivery batches, in order, to the recipients that are connected here.
     fn deliver(&self, parcels: &[Parcel]);
 
-    /// Closes the user's connection on this device, or on all its devices, if it is here.
+    /// Closes the user's connections here, on this device or on all its devices.
     fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str);
 }
 
-/// No connections in this process: a node without the connect role.
+/// The sink of a node without the connect role, which has no connections.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoConnections;
 

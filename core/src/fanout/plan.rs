@@ -1,4 +1,4 @@
-//! The plan of a fan-out: parcels × routes → what each node is handed. Pure.
+//! The plan of a fan-out, a pure function: delivery batches × routes → batches for each node.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::id::{NodeId, UserId};
 use crate::map::{Map, Seeded};
 use crate::store::Route;
 
-/// Who hands what to whom.
+/// The delivery batches for each node.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// For this node, whole: it knows its own users.
+    /// All batches, unsplit, for this node: its sink finds its own users.
     pub local: Vec<Parcel>,
-    /// For each other node, what its users get, in the order of the parcels.
+    /// For each other node, the batches for its users, in the given order.
     pub remote: BTreeMap<NodeId, Vec<Parcel>>,
 }
 
-/// The users that the parcels name, each once.
+/// Returns the users named by the batches, each once.
 #[must_use]
 pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
     let mut seen = HashSet::with_hasher(Seeded::default());
@@ -29,11 +29,11 @@ pub fn users(parcels: &[Parcel]) -> Vec<UserId> {
     named.filter(|user| seen.insert(*user)).collect()
 }
 
-/// Plans the delivery of parcels: all of them to this node, to every other node what concerns the
-/// users routed to it, and broadcasts to all of `others`.
+/// Plans a delivery: all batches go to this node, the parts for routed users to their nodes, and
+/// broadcasts to all of `others`.
 #[must_use]
 pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[NodeId]) -> Plan {
-    // At its size from the start: growing hashes every user again.
+    // Allocated at its final size: growing it would hash every user again.
     let mut nodes: Map<UserId, Vec<&NodeId>> =
         Map::with_capacity_and_hasher(routes.len(), Seeded::default());
     for route in routes.iter().filter(|route| route.node != *here) {
@@ -72,7 +72,7 @@ pub fn plan(parcels: Vec<Parcel>, routes: &[Route], here: &NodeId, others: &[Nod
     }
 }
 
-/// The readers of one parcel, by the node that holds them.
+/// Splits the recipients of one batch by the node that holds their connections.
 fn split<'n, T: Copy>(
     to: &[T],
     user: impl Fn(&T) -> UserId,

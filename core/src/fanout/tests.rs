@@ -1,4 +1,4 @@
-//! Delivery to this node and to others.
+//! Delivery to this node and to other nodes.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use crate::seq::Seq;
 use crate::store::{AckMark, Claim, DeviceInfo, DeviceRoute, Kind, Renewal, Route, StoreError};
 use crate::time::Timestamp;
 
-/// Routes that fail, and count how often they are asked.
+/// A route store that fails, and counts its reads.
 #[derive(Debug, Default)]
 struct Broken(Mutex<usize>);
 
@@ -50,13 +50,13 @@ impl DeviceRoute for Broken {
     }
 }
 
-/// Two other nodes, and what they were handed.
+/// Two other nodes, with a record of the calls to them.
 #[derive(Debug, Default)]
 struct Neighbours {
     parcels: Mutex<Vec<(String, usize)>>,
     closed: Mutex<Vec<String>>,
     told: Mutex<Vec<(String, u64)>>,
-    /// They do not hear of revocations.
+    /// True if the nodes do not acknowledge revocations.
     deaf: bool,
 }
 
@@ -83,7 +83,7 @@ impl Peer for Neighbours {
     }
 }
 
-/// Counts parcels.
+/// Counts delivery batches.
 #[derive(Debug, Default)]
 struct Count(Mutex<usize>);
 
@@ -197,7 +197,7 @@ async fn a_device_is_closed_on_every_node_whatever_its_route_says() {
     }
 }
 
-/// A node that is cut off would go on serving the device, and register it again.
+/// Without the fence an unreachable node would go on serving the device, and register it again.
 #[tokio::test]
 async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
     for one in [true, false] {
@@ -207,8 +207,8 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
     }
 }
 
-/// Revokes one device, or all of the user; a stranger may have signed in under its id, and so is the
-/// last user that the store has of it.
+/// Revokes one device, or all devices of the user. With `stranger`, another user has signed in
+/// under the device's id, and is the last user in the device's record.
 async fn older_connection(one: bool, stranger: bool) {
     let (stores, at) = (memory::stores(), Timestamp(1));
     let held = Route {
@@ -239,7 +239,7 @@ async fn older_connection(one: bool, stranger: bool) {
     }
     let raised = 2 + u64::from(stranger);
     stores.route.claim(&held).await.unwrap();
-    // Routes may be lost: the devices that have acked are known.
+    // Routes may be lost, but the devices that have acked are known.
     let ack = AckMark {
         user: user(2),
         device: device(2),
@@ -282,14 +282,14 @@ async fn older_connection(one: bool, stranger: bool) {
             assert!(told.is_empty() && matches!(again, Claim::Claimed(_)));
         }
     }
-    // The next sign-in is newer than all of it.
+    // The next sign-in has a newer generation than the fence.
     let next = stores.device.raise(&[(device(2), user(2))], at).await;
     let generation = next.unwrap()[0];
     let next = stores.route.claim(&Route { generation, ..held }).await;
     assert!(matches!(next, Ok(Claim::Claimed(_))), "{next:?}");
 }
 
-/// The list may be a moment older than a route.
+/// The list of nodes may be slightly older than a route.
 #[tokio::test]
 async fn a_node_that_is_not_listed_yet_gets_the_parcels_of_its_routes() {
     #[derive(Debug, Default)]
@@ -334,7 +334,7 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
     let parcels = || vec![entry(1), entry(2)];
     fanout(Arc::new(Alone)).deliver(parcels()).await;
     assert_eq!(*routes.0.lock().unwrap(), 0);
-    // Broken routes cost the readers elsewhere some time, and those here nothing.
+    // Unreadable routes delay recipients on other nodes, and none here.
     let peer = Arc::new(Neighbours::default());
     fanout(Arc::clone(&peer) as _).deliver(parcels()).await;
     assert_eq!(*routes.0.lock().unwrap(), 1);
@@ -342,7 +342,7 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
     assert_eq!(*sink.0.lock().unwrap(), 4);
 }
 
-/// D4: with the routes lost nobody was told.
+/// D4: with the routes lost, no node was called.
 #[tokio::test]
 async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_known() {
     let (sink, peer) = (Arc::new(Count::default()), Arc::new(Neighbours::default()));
@@ -356,7 +356,7 @@ async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_
     assert_eq!(*sink.0.lock().unwrap(), 100);
 }
 
-/// What is answered has taken effect; what has not is said.
+/// A revocation is confirmed only if it has taken effect.
 #[tokio::test]
 async fn a_revocation_that_may_be_without_effect_is_not_answered_as_done() {
     let peer = Arc::new(Neighbours {

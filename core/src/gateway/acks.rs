@@ -1,8 +1,8 @@
-//! Acks, gathered and written in batches: a lost one costs a repeat at most (law 9).
+//! Acks, collected and written in batches. A lost ack costs at most a repeat (law 9).
 //!
-//! A mark stays visible here until the store has it. [`Acks::noted`] is therefore read before the
-//! stored marks, never after them: a write that ends between the two reads is then seen twice instead
-//! of not at all.
+//! A mark stays visible here until the store has it. [`Acks::noted`] must therefore be read before
+//! the stored marks and never after them: a write that ends between the two reads is then seen
+//! twice instead of not at all.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,27 +14,27 @@ use crate::map::Map;
 use crate::seq::Seq;
 use crate::store::AckMark;
 
-/// Acks of one call to the logic role.
+/// Maximum number of acks in one call to the logic role.
 const BATCH: usize = 1_000;
 
-/// The largest ack of each device.
+/// Largest acked seq of each device.
 type Marks = Map<(UserId, DeviceId), Seq>;
 
-/// Marks that the store does not have yet.
+/// Acks that the store does not have yet.
 #[derive(Debug, Default)]
 struct Unwritten {
-    /// Noted since the last write began.
+    /// Recorded since the last write began.
     pending: Marks,
-    /// Handed to the store, which has not answered.
+    /// Handed to the store, which has not answered yet.
     writing: Marks,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     unwritten: Mutex<Unwritten>,
-    /// Something is pending.
+    /// Notified when a mark is pending.
     some: Notify,
-    /// A connection has ended: do not wait for the period.
+    /// Notified when a connection has ended, so that the write does not wait for the period.
     now: Notify,
 }
 
@@ -47,19 +47,21 @@ impl Acks {
         self.some.notify_one();
     }
 
-    /// What this device has acked and the store may not have; read it before the stored marks.
+    /// Returns the last ack of this device that the store may not have. Read it before the stored
+    /// marks.
     pub(super) fn noted(&self, user: UserId, device: DeviceId) -> Seq {
         let marks = self.lock();
         let of = |from: &Marks| from.get(&(user, device)).copied().unwrap_or_default();
         of(&marks.pending).max(of(&marks.writing))
     }
 
-    /// Writes soon: a connection has ended.
+    /// Requests a write without waiting for the period, because a connection has ended.
     pub(super) fn hurry(&self) {
         self.now.notify_one();
     }
 
-    /// Begins a write: the marks of one batch, which stay visible until [`end_write`](Self::end_write).
+    /// Begins a write of one batch of marks, which stay visible until
+    /// [`end_write`](Self::end_write).
     fn begin_write(&self) -> Vec<AckMark> {
         let mut marks = self.lock();
         let batch: Vec<_> = marks
@@ -76,8 +78,8 @@ impl Acks {
         batch
     }
 
-    /// The write has ended. Marks of a failed one are dropped: they cost a repeat, and a store that
-    /// is away for long must not make them pile up.
+    /// Ends a write. Marks of a failed write are dropped: they cost a repeat, and they must not
+    /// pile up while the store is unavailable.
     fn end_write(&self) {
         self.lock().writing = Marks::default();
     }
@@ -89,7 +91,7 @@ impl Acks {
     }
 }
 
-/// Writes what is pending, every `ack_flush`, when a connection ends, and at the end.
+/// Writes pending acks every `ack_flush`, when a connection ends, and at shutdown.
 pub(super) async fn run(inner: &Inner) {
     loop {
         tokio::select! {
@@ -116,7 +118,7 @@ async fn flush(inner: &Inner) {
         let written = inner.logic.ack(&acks).await;
         inner.acks.end_write();
         if let Err(error) = written {
-            tracing::debug!(%error, acks = acks.len(), "acks were not written; they cost a repeat");
+            tracing::debug!(%error, acks = acks.len(), "acks not written; repeats are possible");
             return;
         }
     }

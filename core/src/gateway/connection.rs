@@ -1,4 +1,4 @@
-//! One signed-in connection: what its wire may ask for.
+//! One signed-in connection: the operations that its wire may call.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,39 +18,39 @@ use crate::sending::Sending;
 use crate::seq::Seq;
 use crate::store::{Head, RoomSink};
 
-/// How soon a connection of a node that stood still is looked at again.
+/// Interval at which a fenced connection checks whether the pause has ended.
 const NOT_FRESH: Duration = Duration::from_millis(200);
 
-/// How long a SYNC waits for its turn to read.
+/// Time that a SYNC waits for a read permit.
 const READ_TURN: Duration = Duration::from_millis(1_500);
 
-/// Pages that one SYNC of a legacy client looks through for something that it did not send itself.
+/// Pages that one SYNC of a legacy client reads while they hold nothing but its own sends.
 const MAX_OWN_PAGES: usize = 4;
 
-/// A page for SYNC, before the wire has cut it to its frame.
+/// A page for SYNC, before the wire trims it to its frame.
 #[derive(Debug)]
 pub struct SyncPage {
     /// The entries, ascending.
     pub items: Vec<(Seq, Arc<Envelope>)>,
-    /// Where the page begins: the items are above it.
+    /// Start of the page: all items are above it.
     pub from: Seq,
-    /// Whether the inbox goes on behind the last item.
+    /// Set if the inbox has entries after the last item.
     pub more: bool,
-    /// Where the page is up to if all of it is sent: the last item, or where there was nothing.
+    /// End of the page if all of it is sent: the last item, or the end of what was read.
     pub upto: Seq,
     /// The epoch of the inboxes' history.
     pub epoch: Epoch,
-    /// Where the inbox stands.
+    /// Head and floor of the inbox.
     pub head: Head,
 }
 
-/// A signed-in connection. Dropping it ends it: the hub, its room and its route forget it, its
-/// acks are written.
+/// A signed-in connection. Dropping it ends the connection: it leaves the hub and its room, its
+/// route is released, and its acks are written.
 #[derive(Debug)]
 pub struct Connection {
     gateway: Gateway,
     handle: Arc<Handle>,
-    /// Between what this device has acked and here are only its own sends.
+    /// Entries from this device's last ack up to here are its own sends only.
     own_upto: AtomicU64,
     fragile: bool,
 }
@@ -65,43 +65,44 @@ impl Connection {
         }
     }
 
-    /// Who it belongs to.
+    /// Returns the user, device and sign-in of this connection.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         self.handle.identity()
     }
 
-    /// The connection as the hub sees it.
+    /// Returns the connection as the hub sees it.
     #[must_use]
     pub const fn handle(&self) -> &Arc<Handle> {
         &self.handle
     }
 
-    /// The epoch, and the largest entry this connection has heard of.
+    /// Returns the epoch and the largest seq that this connection knows of.
     #[must_use]
     pub fn head(&self) -> (Epoch, Seq) {
         (self.gateway.known_epoch(), self.handle.head())
     }
 
-    /// A sign of life: its inbox is compared with its cursor soon. Returns what
-    /// [`head`](Self::head) does.
+    /// Handles a heartbeat: requests a comparison of the inbox with the cursor, and returns
+    /// [`head`](Self::head).
     ///
     /// # Errors
-    /// The user sends more requests than it may.
+    /// [`Refusal::RateLimited`] if the user sends more requests than it may.
     pub fn heartbeat(&self) -> Result<(Epoch, Seq), Refusal> {
         self.take_rate()?;
         self.gateway.inner.heads.ask(self.identity().user);
         Ok(self.head())
     }
 
-    /// Reads the page that answers a SYNC from `asked`. Once the wire knows how much of it fits, it
-    /// calls [`synced`](Self::synced).
+    /// Reads the page that answers a SYNC from `asked`. The wire calls [`synced`](Self::synced)
+    /// once it knows how much of the page fits its frame.
     pub async fn sync(&self, asked: Seq) -> Result<SyncPage, Refusal> {
         self.take_rate()?;
         self.check_owner().await?;
         let inner = &self.gateway.inner;
         if let Some(head) = self.up_to_date(asked) {
-            // Pushes may not reach it yet, such as while routes are not known: looked at again soon.
+            // Pushes may not reach the connection yet, for example while its route is not
+            // registered, so the heads are compared again soon.
             inner.heads.ask(self.identity().user);
             return Ok(SyncPage {
                 items: Vec::new(),
@@ -115,7 +116,8 @@ impl Connection {
         let user = self.identity().user;
         let mut from = self.sync_start(asked).await?;
         if from < asked {
-            // Known to hold nothing but own sends: an ack below it only goes forward.
+            // Entries up to `own_upto` are known to be own sends. An ack below it can only move
+            // forward.
             let own = Seq::new(self.own_upto.load(Ordering::Relaxed));
             from = from.max(own.min(asked));
         }
@@ -128,8 +130,9 @@ impl Connection {
         let mut page = inner.logic.page(user, from, limit).await?;
         let mut upto = page.upto(from);
         if from < asked && asked <= page.head.head {
-            // fim counts its own sends as received, so it names a seq above pushes it has missed.
-            // Another user's sends under this device's id are not its own.
+            // fim, gim's client, counts its own sends as received, so it may name a seq above
+            // pushes that it has missed. A message that another user sent under this device id is
+            // not its own.
             let identity = self.identity();
             let wanted =
                 |seq: Seq, envelope: &Envelope| seq > asked || !identity.sent(&envelope.message);
@@ -145,7 +148,7 @@ impl Connection {
                 let own = upto.min(asked).get();
                 self.own_upto.fetch_max(own, Ordering::Relaxed);
             }
-            // With `more` the client asks again, or its inbox is read on for it: from `upto`.
+            // With `more`, the client asks again from `upto`, or the gateway reads on from there.
             if !page.more {
                 upto = upto.max(asked);
             }
@@ -162,13 +165,13 @@ impl Connection {
         })
     }
 
-    /// A SYNC was answered with everything above `from` up to `upto`, and whether there is more. If
-    /// not, the connection is live from now on.
+    /// Records that a SYNC was answered with everything above `from` up to `upto`. Without `more`,
+    /// the connection is live from now on.
     pub fn synced(&self, from: Seq, upto: Seq, more: bool) {
         self.handle.synced(from.min(upto), upto, more);
     }
 
-    /// Acks an entry; a number that is none of an entry served here changes nothing (law 9).
+    /// Acks an entry. A number that is not an entry served here changes nothing (law 9).
     pub fn ack(&self, upto: Seq) {
         if self.handle.may_ack(upto) {
             let identity = self.identity();
@@ -179,7 +182,7 @@ impl Connection {
         }
     }
 
-    /// Sends on the user's behalf. Sends are stored in the order in which this is called.
+    /// Sends on the user's behalf. Sends are stored in the order of these calls.
     pub fn send(&self, draft: Draft) -> Sending {
         let Identity { user, device, .. } = *self.identity();
         let sender = Sender::User {
@@ -188,6 +191,8 @@ impl Connection {
         };
         let inner = &self.gateway.inner;
         if !inner.pulse.is_fresh(Instant::now()) {
+            // Fenced after a pause: the device may have signed in elsewhere, so ownership is
+            // checked after the routes were compared and before anything is stored.
             let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
             return Sending::later(async move {
                 gateway.inner.pulse.fresh().await;
@@ -202,16 +207,21 @@ impl Connection {
     }
 
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
-    /// history follows through [`Work::Read`], then what is published; `Seq::ZERO` is live only.
+    /// history follows through [`Work::Read`], then new messages; `Seq::ZERO` means new messages
+    /// only.
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
         self.take_rate()?;
         self.check_owner().await?;
         let inner = &self.gateway.inner;
+        // The cursor moves first: from here on no message of the old room is queued, although the
+        // fan-out of the old room may still hold this connection.
         let left = self.handle.enter_room(room.map(|room| (room, from)));
         if let Some(left) = left.filter(|left| Some(*left) != room) {
             self.gateway.leave_room(left, &self.handle).await;
         }
         let Some(room) = room else { return Ok(()) };
+        // The gate is held until the store has answered. Without it, a member that leaves at the
+        // same time could end the node's subscription after this one was counted (C-16, C-17).
         let _gate = inner.rooms.gate(room).await;
         if inner.rooms.enter(room, &self.handle) {
             let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
@@ -224,7 +234,7 @@ impl Connection {
         Ok(())
     }
 
-    /// What the connection's task is to do next; registers it to be woken.
+    /// Polls for the next work of the connection's task; registers the task to be woken.
     pub fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
         if self.poll_fresh(cx, now).is_ready() {
             self.handle.poll_work(cx, now)
@@ -233,15 +243,15 @@ impl Connection {
         }
     }
 
-    /// Ready while what this node believes of the connection is recent enough to serve it: also
-    /// what was taken from the hub before a pause is not written before the routes were compared.
-    /// Registers the task to be woken.
+    /// Polls until the connection may be served, which is not the case during and right after a
+    /// pause of the process. Work taken before a pause is not written either until the routes were
+    /// compared. Registers the task to be woken.
     pub fn poll_fresh(&self, cx: &Context<'_>, now: Instant) -> Poll<()> {
         let pulse = &self.gateway.inner.pulse;
         if pulse.is_fresh(now) {
             return Poll::Ready(());
         }
-        // The end of the pause wakes it. It may have come before it was waited for.
+        // Registers the task first, then checks again: the pause may have ended in between.
         let _ = self.handle.poll_close(cx);
         if pulse.is_fresh(Instant::now()) {
             return Poll::Ready(());
@@ -249,29 +259,31 @@ impl Connection {
         Poll::Pending
     }
 
-    /// Waits for the end alone, while nothing can be written to the client; registers the task to
+    /// Polls for the close alone, while nothing can be written to the client; registers the task to
     /// be woken.
     pub fn poll_close(&self, cx: &Context<'_>) -> Poll<CloseReason> {
         self.handle.poll_close(cx)
     }
 
-    /// When [`poll_work`](Self::poll_work) has something to do although nothing wakes the task.
+    /// Returns the time at which [`poll_work`](Self::poll_work) must be called although nothing
+    /// wakes the task.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         let now = Instant::now();
         if self.gateway.inner.pulse.is_fresh(now) {
             self.handle.next_deadline()
         } else {
-            // Looked at again soon: the end of the pause may have come before it was waited for.
+            // The end of the pause may have come before the task registered, so it is checked again
+            // soon.
             Some(now + NOT_FRESH)
         }
     }
 
-    /// Reads a page of the inbox and requests one of the room's history, as far as they are wanted:
-    /// the answer to [`Work::Read`]. The history comes later and holds up nothing.
+    /// Reads a page of the inbox and requests a page of the room's history, as far as they are
+    /// needed; called for [`Work::Read`]. The history arrives later and does not delay the inbox.
     ///
     /// # Errors
-    /// The store could not be read; calling it again later goes on.
+    /// The store could not be read; a later call continues.
     pub async fn read(&self) -> Result<(), Refusal> {
         let read = self.read_inbox().await;
         self.gateway.inner.histories.request(&self.handle);
@@ -289,25 +301,26 @@ impl Connection {
             items: inner.limits.page_items,
             bytes: inner.limits.page_bytes,
         };
+        // From here on, dropping the future marks the read as failed, so that it is tried again.
         let _reading = Reading(&self.handle);
         let page = inner.logic.page(self.identity().user, after, limit).await?;
         if !self.handle.fill(page.items, page.more, page.head.head) {
-            crate::error_rated!(user = %self.identity().user, "the inbox is shorter than it was");
-            // Compared with what was served: that ends the history (law 10).
+            crate::error_rated!(user = %self.identity().user, "inbox is shorter than announced");
+            // The comparison with the entries served ends the history (law 10).
             inner.heads.ask(self.identity().user);
         }
         Ok(())
     }
 
-    /// Where the inbox stands, if nothing is to be read for a SYNC from `asked`. After a restart that
-    /// is what most connections ask.
+    /// Returns the head if a SYNC from `asked` has nothing to read. This is the usual case after a
+    /// restart.
     fn up_to_date(&self, asked: Seq) -> Option<Head> {
-        // An old client has perhaps not received what it counts as its own.
+        // A legacy client may not have received the pushes before its own sends.
         let all = !self.fragile || asked == Seq::ZERO;
         all.then(|| self.handle.up_to_date(asked)).flatten()
     }
 
-    /// Where the page for a SYNC from `asked` really starts.
+    /// Returns the seq after which the page for a SYNC from `asked` starts.
     async fn sync_start(&self, asked: Seq) -> Result<Seq, Refusal> {
         let inner = &self.gateway.inner;
         let by_ack = asked == Seq::ZERO && inner.from_zero != SyncFromZero::All;
@@ -316,7 +329,7 @@ impl Connection {
         }
         let Identity { user, device, .. } = *self.identity();
         let by_user = by_ack && inner.from_zero == SyncFromZero::UserAck;
-        // Marks that are not stored yet are read before the stored ones: see `acks`.
+        // Acks that are not written yet are read before the stored ones; `acks` says why.
         let noted = if by_user {
             let handles = inner.hub.of(user);
             let devices = handles.iter().map(|handle| handle.identity().device);
@@ -337,8 +350,8 @@ impl Connection {
         Ok(mark.min(asked))
     }
 
-    /// Counts a request that costs more than the packet it came in: a read of the store, a
-    /// subscription, a comparison of heads.
+    /// Charges the user's request rate for a request that costs more than its packet: a read of the
+    /// store, a subscription, or a comparison of heads.
     fn take_rate(&self) -> Result<(), Refusal> {
         let taken = self.gateway.inner.requests.take(self.identity().user);
         taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
@@ -350,7 +363,7 @@ impl Connection {
     }
 }
 
-/// Whether the connection still owns its device.
+/// Checks that the connection still owns its device.
 fn owns(handle: &Handle) -> Result<(), Refusal> {
     if handle.is_superseded() {
         return Err(Refusal::Unauthorized(
@@ -360,7 +373,7 @@ fn owns(handle: &Handle) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A read that is abandoned half-way is tried again.
+/// Marks the read as failed when it is dropped, so that an abandoned read is tried again.
 struct Reading<'a>(&'a Handle);
 
 impl Drop for Reading<'_> {
@@ -372,6 +385,8 @@ impl Drop for Reading<'_> {
 impl Drop for Connection {
     fn drop(&mut self) {
         let inner = &self.gateway.inner;
+        // The hub first: from here on nothing is queued for the connection. The store's part cannot
+        // be awaited in a drop and runs in a task.
         inner.hub.remove(&self.handle);
         inner.acks.hurry();
         let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));

@@ -1,9 +1,9 @@
-//! The members of one room on this node, and what is about to be handed to them.
+//! Room fan-out: the members of one room on this node, and the messages about to be handed to them.
 //!
-//! A message is handed on by a task of the crowd, in a pass over all members. What is published
-//! before the pass begins goes along in it: each member is locked and woken once for all of that,
-//! and writes it in one call of its socket, which is what a delivery costs. It waits for no
-//! timer: the task lets those run who are ready to, then it begins.
+//! A task of the fan-out hands messages to all members in a flush. Messages published before the
+//! flush begins are part of it: each member is locked and woken once for all of them, and writes
+//! them in one system call, which is the main cost of a delivery. The flush waits for no timer: the
+//! task yields to the runnable tasks, then flushes.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,32 +17,35 @@ use crate::id::{ConnId, RoomId};
 use crate::room_batch::RoomBatch;
 use crate::store::RoomItem;
 
-/// Messages, and their bytes, that wait for a pass. Whoever brings more makes the pass.
+/// Messages, and their bytes, that may wait for a flush. The publisher that reaches either bound
+/// flushes itself.
 const WAITING: (usize, usize) = (64, 64 * 1024);
 
-/// How long a pass waits for a message behind the last one, for each member: a small part of what
-/// handing it on takes. Longer where messages came together last, since bursts follow bursts.
+/// Batching delay per member: how long a flush waits for another message after the last one. It is
+/// a small part of the time that handing over takes. The long delay applies after a flush of
+/// several messages, because bursts follow bursts.
 const HASTY: Duration = Duration::from_nanos(30);
 const PATIENT: Duration = Duration::from_nanos(250);
 
-/// The longest that a pass waits, whatever comes.
+/// Longest delay of a flush, whatever arrives.
 const LONGEST: Duration = Duration::from_micros(500);
 
-/// Passes in a row before others get their turn.
+/// Flushes in a row before the task yields again.
 const PASSES: usize = 4;
 
-/// One room's members.
+/// The members of one room.
 #[derive(Debug)]
 pub(super) struct Crowd {
     room: RoomId,
     hub: Arc<Hub>,
     tracker: TaskTracker,
-    // Std mutexes: nothing is awaited under them. The order is members, waiting, a handle.
+    // Std mutexes, because nothing is awaited under them. Lock order: `Rooms::open`, `members`,
+    // `waiting`, a handle.
     members: Mutex<Members>,
     waiting: Mutex<Waiting>,
 }
 
-/// Dense, because a pass goes over all of them.
+/// Dense, because a flush visits every member.
 #[derive(Debug, Default)]
 struct Members {
     handles: Vec<Arc<Handle>>,
@@ -53,9 +56,9 @@ struct Members {
 struct Waiting {
     items: Vec<Arc<RoomItem>>,
     bytes: usize,
-    /// Several came together last.
+    /// Set if the last flush had several messages.
     burst: bool,
-    /// A task is there that will make the pass.
+    /// Set while a task exists that will flush.
     expected: bool,
 }
 
@@ -70,8 +73,8 @@ impl Crowd {
         }
     }
 
-    /// Adds a member; returns how many there are. It hears what is published from now on: what
-    /// waits is for those who were there before.
+    /// Adds a member and returns the number of members. Waiting messages are flushed first, so the
+    /// new member gets only those published from now on.
     pub(super) fn enter(&self, handle: &Arc<Handle>) -> usize {
         let mut members = lock(&self.members);
         self.pass(&members);
@@ -79,13 +82,13 @@ impl Crowd {
         members.handles.len()
     }
 
-    /// Removes a member; returns whether it was there, and how many are left.
+    /// Removes a member; returns whether it was present, and the number of members left.
     pub(super) fn leave(&self, conn: ConnId) -> (bool, usize) {
         let mut members = lock(&self.members);
         (members.remove(conn), members.handles.len())
     }
 
-    /// Takes a message, to hand it on with what comes right behind it.
+    /// Queues a message, to be flushed together with those that follow closely.
     pub(super) fn deliver(self: &Arc<Self>, item: &Arc<RoomItem>) {
         let mut waiting = lock(&self.waiting);
         waiting.bytes += item.envelope.weight();
@@ -101,7 +104,7 @@ impl Crowd {
         }
     }
 
-    /// The feed has a hole behind what waits.
+    /// Marks a gap in the room's feed, after the waiting messages.
     pub(super) fn interrupted(&self) {
         let members = lock(&self.members);
         self.pass(&members);
@@ -113,8 +116,8 @@ impl Crowd {
     async fn pass_all(self: Arc<Self>) {
         loop {
             self.gather().await;
-            // What came during a pass is handed on before the members run: many of them have not
-            // written yet.
+            // Messages that arrived during a flush are flushed before the members run, because many
+            // members have not written yet.
             for _ in 0..PASSES {
                 if !self.pass(&lock(&self.members)) {
                     return;
@@ -123,11 +126,11 @@ impl Crowd {
         }
     }
 
-    /// Lets those run who are ready to, as long as that brings more, and a little longer where a
-    /// pass is long.
+    /// Yields to runnable tasks while that brings more messages, and a little longer where a flush
+    /// is long.
     #[expect(
         clippy::disallowed_methods,
-        reason = "it looks on all the time: a paused clock would never end it"
+        reason = "it polls without sleeping, so a paused clock would never end it"
     )]
     async fn gather(&self) {
         let members = u32::try_from(lock(&self.members).handles.len()).unwrap_or(u32::MAX);
@@ -148,14 +151,14 @@ impl Crowd {
             if now - last >= patience || now - begun >= LONGEST {
                 return;
             }
-            // Whoever publishes may be another program that needs this core. This worker's other
-            // tasks go to the next worker meanwhile, or wait.
+            // The publisher may be another process that needs this core. Meanwhile this worker's
+            // other tasks move to another worker or wait.
             std::thread::yield_now();
         }
     }
 
-    /// Hands on what waits; `false` if nothing did: the next message brings another task. Whoever
-    /// calls it holds the members, so passes cannot overtake each other.
+    /// Flushes the waiting messages; `false` if there were none, and then the next message spawns a
+    /// new task. The caller holds the members' lock, so flushes cannot overtake each other.
     fn pass(&self, members: &Members) -> bool {
         let items = {
             let mut waiting = lock(&self.waiting);

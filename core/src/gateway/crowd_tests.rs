@@ -1,4 +1,4 @@
-//! A crowd over real handles: what its members are handed, and when.
+//! Room fan-out over real handles: the items that members get, and when.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -19,7 +19,7 @@ fn room() -> RoomId {
     RoomId::new(1).unwrap()
 }
 
-/// How often a member's task was woken.
+/// Counts how often a member's task was woken.
 #[derive(Default)]
 struct Alarm(AtomicUsize);
 
@@ -35,7 +35,7 @@ struct Member {
 }
 
 impl Member {
-    /// Connects, and follows the room from `from` on.
+    /// Connects, and subscribes to the room from `from` on.
     fn new(hub: &Hub, n: u64, from: u64) -> Self {
         let identity = Identity {
             conn: hub.next_conn(),
@@ -53,11 +53,11 @@ impl Member {
             handle: Arc::new(handle),
             alarm: Arc::default(),
         };
-        assert_eq!(member.got(), [0; 0], "and waits for more");
+        assert_eq!(member.got(), [0; 0], "it has nothing yet");
         member
     }
 
-    /// The seqs it is handed at once; then it waits for more.
+    /// Returns the seqs that it gets at once; then it waits for more.
     fn got(&self) -> Vec<u64> {
         let waker = Waker::from(Arc::clone(&self.alarm));
         let poll = || {
@@ -103,7 +103,7 @@ impl Here {
         self.crowd.leave(member.handle.identity().conn)
     }
 
-    /// Until the pass is over.
+    /// Waits until the flush is over.
     async fn settle(&self) {
         while lock(&self.crowd.waiting).expected {
             yield_now().await;
@@ -144,7 +144,7 @@ async fn what_is_published_together_is_handed_over_together() {
     for begin in [1, 17, 33] {
         here.say(begin..begin + 16);
         let woken = members.each_ref().map(Member::woken);
-        assert_eq!(members[0].got(), [0; 0], "the pass has not begun");
+        assert_eq!(members[0].got(), [0; 0], "the flush has not begun");
         here.settle().await;
         for (member, before) in members.iter().zip(woken) {
             assert_eq!(member.got(), (begin..begin + 16).collect::<Vec<_>>());
@@ -173,7 +173,7 @@ async fn who_comes_or_goes_before_the_pass_gets_nothing_of_it() {
     assert_eq!(here.leave(&goes), (true, 1));
     assert_eq!(here.leave(&goes), (false, 1));
     let comes = here.enter(3);
-    assert_eq!(stays.got(), [1], "who comes finds nothing waiting");
+    assert_eq!(stays.got(), [1], "a new member finds nothing pending");
     here.say([2]);
     here.settle().await;
     assert_eq!((stays.got(), comes.got()), (vec![2], vec![2]));

@@ -1,8 +1,8 @@
 //! Ends connections whose token has expired.
 //!
-//! A connection knows in four bytes when its token expires: in seconds since the gateway began, by the
-//! monotonic clock. One task sleeps until the first of them; a sign-in with an earlier one wakes it.
-//! Nothing is kept or polled for a connection.
+//! Each connection stores the expiry of its token in four bytes: seconds since the gateway started,
+//! by the monotonic clock. One task sleeps until the earliest expiry; a sign-in with an earlier one
+//! wakes it. There is no timer per connection.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Inner;
 
-/// Connections that expire close together are closed together.
+/// Pause between two rounds, so that connections that expire close together are closed together.
 const APART: Duration = Duration::from_secs(1);
 
-/// When tokens expire.
+/// The expiry of tokens.
 #[derive(Debug)]
 pub(super) struct Expiry {
     began: Instant,
-    /// The earliest expiry; 0 if there is none.
+    /// The earliest expiry; 0 if no token expires.
     next: AtomicU32,
     earlier: Notify,
 }
@@ -38,16 +38,17 @@ impl Expiry {
         u32::try_from(since).unwrap_or(u32::MAX)
     }
 
-    /// Returns the second at which a token that is good for so long has expired.
+    /// Returns the second at which a token with this much time left has expired; 0 for a token that
+    /// does not expire.
     pub(super) fn at(&self, left: Option<Duration>) -> u32 {
         let Some(at) = left.and_then(|left| Instant::now().checked_add(left)) else {
             return 0;
         };
-        // Rounded up: nobody is closed before its time.
+        // Rounded up, so that no connection is closed too early.
         self.seconds(at).saturating_add(1)
     }
 
-    /// Notes a connection that expires then; called after it is in the hub.
+    /// Records the expiry of a connection. Must be called after the connection is in the hub.
     pub(super) fn note(&self, expires: u32) {
         if expires == 0 {
             return;
@@ -62,7 +63,7 @@ impl Expiry {
     }
 }
 
-/// Closes what expires, until the gateway ends.
+/// Closes connections whose token has expired, until the gateway stops.
 pub(super) async fn run(inner: &Inner) {
     let expiry = &inner.expiry;
     loop {
@@ -79,7 +80,8 @@ pub(super) async fn run(inner: &Inner) {
             () = expiry.earlier.notified() => continue,
             () = due => {}
         }
-        // Cleared before it is looked: what signs in meanwhile notes itself again.
+        // Cleared before the connections are examined: one that signs in meanwhile records itself
+        // again.
         expiry.next.store(0, Ordering::Release);
         let next = inner.hub.close_expired(expiry.seconds(Instant::now()));
         expiry.note(next);

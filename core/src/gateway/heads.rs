@@ -1,4 +1,4 @@
-//! Comparing cursors with inboxes, in batches: what finds a lost last push (law 6).
+//! Compares cursors with inboxes in batches, which finds a lost last push (law 6).
 
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
@@ -9,7 +9,7 @@ use super::{Inner, epochs};
 use crate::id::UserId;
 use crate::seq::Seq;
 
-/// Users of one `heads` call.
+/// Maximum number of users in one `heads` call.
 const BATCH: usize = 1_000;
 
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ pub(super) struct Heads {
 }
 
 impl Heads {
-    /// Compares this user's head soon.
+    /// Requests a comparison of this user's head.
     pub(super) fn ask(&self, user: UserId) {
         self.asked
             .lock()
@@ -34,7 +34,7 @@ impl Heads {
     }
 }
 
-/// Gathers what is asked within `head_check` and asks the logic role once.
+/// Collects requests for `head_check`, then asks the logic role once.
 pub(super) async fn run(inner: &Inner) {
     loop {
         tokio::select! {
@@ -47,6 +47,8 @@ pub(super) async fn run(inner: &Inner) {
             () = tokio::time::sleep(inner.limits.head_check) => {}
         }
         for users in inner.heads.take().chunks(BATCH) {
+            // The served seqs are read before the heads: a head that is read later and is still
+            // below them proves that the inbox went back.
             let served: Vec<Seq> = users.iter().map(|user| inner.hub.served(*user)).collect();
             match inner.logic.heads(users).await {
                 Ok(heads) => {
@@ -57,12 +59,12 @@ pub(super) async fn run(inner: &Inner) {
                         }
                         inner.hub.hint(*user, head.head);
                     }
-                    // One is enough: the history ends for all.
+                    // One user is enough: the history ends for all.
                     if let Some((user, served)) = back {
                         epochs::went_back(inner, user, served).await;
                     }
                 }
-                Err(error) => tracing::debug!(%error, "heads could not be compared"),
+                Err(error) => tracing::debug!(%error, "heads not compared"),
             }
         }
     }

@@ -1,9 +1,9 @@
-//! Reads the kept messages of rooms for all connections of this node that wait for them.
+//! Reads the kept messages of rooms for the connections of this node.
 //!
-//! A popular room has thousands of subscribers that want the same pages at the same moment. Each
-//! page is therefore read once for all connections that wait for it, a page is bounded in bytes,
-//! and only a few reads are under way at a time: however large a room is and however many ask, the
-//! store has time for everything else.
+//! A popular room has thousands of subscribers that want the same pages at the same time. Each page
+//! is therefore read once for all connections that wait for it, a page is bounded in bytes, and
+//! only a few reads run at a time. However large a room is and however many subscribers it has, the
+//! store has time for other work.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,25 +19,25 @@ use crate::id::{ConnId, RoomId};
 use crate::page::PageLimit;
 use crate::store::RoomStore;
 
-/// Reads under way at a time, over all rooms of the node. A read of one page occupies Redis for
-/// about a millisecond; four keep it busy without a queue that others would wait in.
+/// Maximum number of reads at a time, over all rooms of the node. A read of one page occupies Redis
+/// for about a millisecond; four keep it busy without a queue in front of other calls.
 const CONCURRENT_READS: usize = 4;
 
-/// Half of a connection's default outbox, so that a page always fits an empty one.
+/// Half of a connection's default outbox, so that a page always fits an empty outbox.
 const PAGE: PageLimit = PageLimit {
     items: 100,
     bytes: 128 * 1024,
 };
 
-/// Connections that wait for a page of one room, by connection: one that subscribes again replaces
-/// its former request.
+/// Connections that wait for a page of one room, by connection. A connection that subscribes again
+/// replaces its previous request.
 type Waiting = HashMap<ConnId, Request>;
 
-/// One connection's request for the next page of its room.
+/// A connection's request for the next page of its room.
 #[derive(Debug)]
 struct Request {
     handle: Arc<Handle>,
-    /// Tells this request from an earlier one of the same connection.
+    /// Number that distinguishes this request from earlier ones of the same connection.
     ticket: u64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct RoomHistories {
     tracker: TaskTracker,
     permits: Semaphore,
     tickets: AtomicU64,
-    /// A room stands here while a task reads for it.
+    /// Requests by room; a room is present while a task reads for it.
     rooms: Mutex<HashMap<RoomId, Waiting>>,
 }
 
@@ -63,8 +63,8 @@ impl RoomHistories {
         }
     }
 
-    /// Requests the next page for this connection, if it wants one; the page is queued at the
-    /// connection when it was read. Does not wait.
+    /// Requests the next page for this connection if it needs one. Does not wait: the page is
+    /// queued at the connection when it was read.
     pub(super) fn request(self: &Arc<Self>, handle: &Arc<Handle>) {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         let Some(room) = handle.request_history(ticket) else {
@@ -86,8 +86,8 @@ impl RoomHistories {
         }
     }
 
-    /// Serves the room's requests, all that wait at a time, until there are none. Requests that come
-    /// meanwhile wait for the next round, so nobody is overtaken for ever.
+    /// Serves the room's requests in rounds until none is left. Requests that arrive during a round
+    /// wait for the next one, so no request starves.
     async fn run(self: Arc<Self>, room: RoomId) {
         loop {
             let requests = {
@@ -102,11 +102,12 @@ impl RoomHistories {
         }
     }
 
-    /// Reads page after page, each from the lowest place that is still wanted, until every request
-    /// was served or a read failed.
+    /// Reads page after page, each from the lowest seq still needed, until every request is served
+    /// or a read fails.
     async fn serve(&self, room: RoomId, mut requests: Vec<Request>) {
         loop {
             let wanted = requests.iter();
+            // From the lowest seq, so that the page does not begin after any request's place.
             let wanted = wanted.filter_map(|it| it.handle.requested_from(room, it.ticket));
             let Some(from) = wanted.min() else { return };
             let read = {
@@ -122,7 +123,7 @@ impl RoomHistories {
                     tracing::debug!(error = %Causes(error), %room, "room history not read");
                 }
             }
-            // All fail together: each of them trying for itself would be the same failure again.
+            // All requests fail together: a retry of each one alone would fail in the same way.
             if requests.len() == before {
                 for it in &requests {
                     it.handle.history_failed(room, it.ticket);

@@ -1,9 +1,9 @@
-//! The connect role: what a signed-in connection can do, whatever wire it came by.
+//! The connect role: the operations of a signed-in connection, independent of its wire.
 //!
-//! A [`Gateway`] holds the hub and asks the logic role through [`Logic`]; it knows neither sockets
-//! nor databases. Its background work is five tasks: acks are written in batches, heads are
-//! compared in batches, the epoch is looked at, the node's lease is renewed, and a pause of the
-//! process is noticed.
+//! A [`Gateway`] holds the hub and calls the logic role through [`Logic`]; it knows neither sockets
+//! nor databases. Its background tasks write acks in batches, compare heads in batches, read the
+//! heads of new connections, check the epoch, renew the node's lease, detect pauses of the process,
+//! and close connections whose token has expired.
 
 mod acks;
 mod connection;
@@ -49,13 +49,13 @@ use crate::peer::Peer;
 use crate::service::rate::Rate;
 use crate::store::{DeviceRoute, RoomSink, RoomStore};
 
-/// Why a sign-in with a right token is refused: it was overtaken.
+/// Reasons to refuse a sign-in whose token was right but which was overtaken.
 const AGAIN: &str = "this device has signed in again meanwhile";
 const ELSEWHERE: &str = "this device has signed in elsewhere meanwhile";
 const REVOKED: &str = "this token was revoked meanwhile";
 
-/// Whether a refused sign-in had a right token and was overtaken by a newer one, or by a
-/// revocation: nobody has guessed.
+/// Returns whether a sign-in was refused although its token was right, because a newer sign-in or a
+/// revocation overtook it. Such a refusal is not a guessed token.
 #[must_use]
 pub fn was_overtaken(refusal: &Refusal) -> bool {
     let Refusal::Unauthorized(why) = refusal else {
@@ -64,33 +64,33 @@ pub fn was_overtaken(refusal: &Refusal) -> bool {
     [AGAIN, ELSEWHERE, REVOKED].contains(why)
 }
 
-/// Where a device's first page starts when its client names no seq.
+/// Start of a device's first page when its client names no seq.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncFromZero {
-    /// "This device has nothing": everything retained.
+    /// From the floor on: the device has nothing, so it gets everything retained.
     #[default]
     All,
-    /// Behind what this device has acked.
+    /// After the last entry that this device has acked.
     DeviceAck,
-    /// Behind what any device of the user has acked: gim's rule.
+    /// After the last entry that any device of the user has acked: gim's rule.
     UserAck,
 }
 
-/// What a client signs in with.
+/// Credentials and properties of a client that signs in.
 #[derive(Clone, Debug)]
 pub struct SignInRequest {
     /// The user.
     pub user: UserId,
     /// The device.
     pub device: DeviceId,
-    /// Its token.
+    /// Sign-in token of the user on the device.
     pub token: String,
-    /// Its address, for `GetDevice`.
+    /// The client's address, for `GetDevice`.
     pub client: Option<SocketAddr>,
-    /// The version of our extension it speaks; 0 is a client of gim.
+    /// Version of gimlet's protocol extension; 0 for a client of gim.
     pub protocol: u32,
-    /// A client of gim over TCP: it parses one frame per read, loses pushes behind its own sends,
-    /// and takes nothing before its first SYNC reply.
+    /// Set for a legacy client, one of gim over TCP: it parses one frame per read, loses pushes
+    /// that follow its own sends, and accepts nothing before its first SYNC reply.
     pub fragile: bool,
 }
 
@@ -123,11 +123,11 @@ struct Inner {
 }
 
 impl Gateway {
-    /// Starts the gateway's tasks on `tracker`; they end, after a last flush, when `token` is
-    /// cancelled.
+    /// Starts the gateway's tasks on `tracker`. They end when `token` is cancelled, after a last
+    /// flush.
     #[expect(
         clippy::too_many_arguments,
-        reason = "the seams of a role, named one by one"
+        reason = "one argument for each seam of the connect role"
     )]
     #[must_use]
     pub fn start(
@@ -181,25 +181,25 @@ impl Gateway {
         gateway
     }
 
-    /// The live connections.
+    /// Returns the hub of live connections.
     #[must_use]
     pub fn hub(&self) -> &Arc<Hub> {
         &self.inner.hub
     }
 
-    /// The limits it keeps.
+    /// Returns the limits of this gateway.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.inner.limits
     }
 
     /// Signs a device in: checks the token, raises the device's generation, and makes this
-    /// connection the one that is served. When it returns, an older connection of the device is
+    /// connection the owner of the device. Once it returns, an older connection of the device is
     /// served nothing more (law 7).
     ///
     /// # Errors
-    /// `Unauthorized` for a wrong token, or if the device has signed in again meanwhile;
-    /// `Unavailable` and `Unknown` if the logic role could not be asked.
+    /// `Unauthorized` for a wrong token, or if a newer sign-in or a revocation overtook this one;
+    /// `Unavailable` and `Unknown` if the logic role did not answer.
     pub async fn sign_in(&self, request: SignInRequest) -> Result<Connection, Refusal> {
         let inner = &self.inner;
         let SignInRequest {
@@ -210,6 +210,13 @@ impl Gateway {
             protocol,
             fragile,
         } = request;
+        // The order of these steps matters:
+        // - `begin` is read before the token is checked, so a revocation in between is found by
+        //   `revoked_since`.
+        // - The connection enters the hub before its route is claimed, so a push that follows the
+        //   route finds it.
+        // - The inbox head is read last, when pushes reach the connection: entries up to the head
+        //   are read, entries above it are pushed, and none is missed.
         let begin = Instant::now();
         let granted = inner.logic.sign_in(user, device, &token).await?;
         let end = inner.limits.end_expired;
@@ -233,8 +240,9 @@ impl Gateway {
         if !inner.hub.insert(&handle) {
             return Err(Refusal::Unauthorized(AGAIN));
         }
+        // After `insert`: the expiry task looks at the connections in the hub.
         inner.expiry.note(expires);
-        // From here on the connection leaves the hub when this value is dropped.
+        // From here on, dropping this value removes the connection from the hub.
         let connection = Connection::new(self.clone(), handle, fragile);
         if inner.hub.revoked_since(user, device, begin) {
             return Err(Refusal::Unauthorized(REVOKED));
@@ -248,8 +256,8 @@ impl Gateway {
         Ok(connection)
     }
 
-    /// Closes every connection because the node goes away: each gets a time of its own to come
-    /// back, up to `spread` from now.
+    /// Closes every connection because the node is shutting down. Each client gets its own random
+    /// time to come back, up to `spread` from now.
     pub fn close_all(&self, spread: Duration) {
         self.inner.hub.each_open(|handle| {
             let after = spread.mul_f64(rand::random::<f64>());
@@ -257,27 +265,27 @@ impl Gateway {
         });
     }
 
-    /// Compares the cursors of all connections with their inboxes: after a pause of this node's
-    /// clock, or a failed call of a peer (law 6).
+    /// Compares the cursors of all connections with their inboxes, after a pause of this node or a
+    /// failed call of a peer (law 6).
     pub fn check_all(&self) {
         self.inner
             .hub
             .each(|handle| self.inner.heads.ask(handle.identity().user));
     }
 
-    /// Takes a connection out of a room.
+    /// Removes a connection from a room, and ends the node's subscription with its last member.
     async fn leave_room(&self, room: RoomId, handle: &Handle) {
         let inner = &self.inner;
         let _gate = inner.rooms.gate(room).await;
         if inner.rooms.leave(room, handle.identity().conn) {
             let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.unsubscribe(room, sink).await {
-                tracing::debug!(%error, %room, "the room's feed goes on unheard");
+                tracing::debug!(%error, %room, "room not unsubscribed");
             }
         }
     }
 
-    /// The epoch of the inboxes' history, as last heard.
+    /// Returns the epoch of the inboxes' history; the first call reads it.
     async fn epoch(&self) -> Result<Epoch, Refusal> {
         let known = self.inner.epoch.load(Ordering::Relaxed);
         if known != 0 {

@@ -1,5 +1,5 @@
-//! Notices that this process stood still (it was stopped, or its machine was), and lets nothing be
-//! served until it is known which devices signed in elsewhere meanwhile (laws 6 and 7).
+//! Pause detector: notices that this process or its machine was stopped, and serves nothing until
+//! the node knows which devices signed in elsewhere meanwhile (laws 6 and 7).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,20 +9,21 @@ use tokio::time::{Instant, timeout};
 
 use super::{Inner, routes};
 
-/// How often the process shows itself that it runs.
+/// Interval between two ticks.
 const BEAT: Duration = Duration::from_millis(200);
-/// A silence longer than this was a pause. Others may have given this node up meanwhile.
+/// Gap between two ticks above which the process counts as paused. Other nodes may have taken over
+/// its devices meanwhile.
 const PAUSE: Duration = Duration::from_secs(2);
-/// How long serving waits for the routes after a pause; shorter than a pause, so that a slow store
-/// is not taken for the next one.
+/// Longest time that connections stay fenced while their routes are compared. Shorter than `PAUSE`,
+/// so that a slow store is not taken for another pause.
 const CHECK: Duration = Duration::from_millis(1_500);
 
 #[derive(Debug)]
 pub(super) struct Pulse {
     start: Instant,
-    /// The last beat, in milliseconds since the start.
+    /// Time of the last tick, in milliseconds since the start.
     beat: AtomicU64,
-    /// A pause was noticed and the routes are being compared.
+    /// Set after a pause while the routes are compared: connections are fenced.
     shut: AtomicBool,
     opened: Notify,
 }
@@ -37,19 +38,21 @@ impl Pulse {
         }
     }
 
-    /// Whether what this node believes of its connections is recent enough to serve them.
+    /// Returns whether the node's knowledge of its connections is recent enough to serve them.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
         !self.shut.load(Ordering::Acquire) && self.silence(now) <= PAUSE
     }
 
-    /// Waits until it is.
+    /// Waits until connections may be served.
     pub(super) async fn fresh(&self) {
         while !self.is_fresh(Instant::now()) {
+            // Registered before the second check, so that the end of a pause between the two is not
+            // missed.
             let opened = self.opened.notified();
             if self.is_fresh(Instant::now()) {
                 return;
             }
-            // The beat itself may come back without a pause having been noticed.
+            // With a timeout, because a late tick makes the state current again without notifying.
             let _ = timeout(BEAT, opened).await;
         }
     }
@@ -66,7 +69,10 @@ impl Pulse {
     }
 }
 
-/// Beats; after a pause it compares all routes and heads before anything is served again.
+/// Ticks. After a pause, compares all routes and heads before anything is served.
+///
+/// The order matters: fence, compare, lift the fence, wake the connections. A connection that is
+/// woken earlier would find itself fenced and wait on.
 pub(super) async fn run(inner: &Inner) {
     let pulse = &inner.pulse;
     loop {
@@ -81,11 +87,13 @@ pub(super) async fn run(inner: &Inner) {
             continue;
         }
         let silent_ms = u64::try_from(silence.as_millis()).unwrap_or(u64::MAX);
-        crate::warn_rated!(silent_ms, "process was paused, checking its connections");
+        crate::warn_rated!(silent_ms, "process paused, verifying connection leases");
         pulse.shut.store(true, Ordering::Release);
+        // A tick before and after the comparison, so that the comparison itself does not count as a
+        // pause.
         pulse.strike();
         if timeout(CHECK, routes::refresh(inner)).await.is_err() {
-            crate::warn_rated!("not all routes could be compared in time; the rest follows");
+            crate::warn_rated!("routes not fully compared after a pause, retrying");
             inner.routes.doubt();
         }
         pulse.strike();
@@ -93,6 +101,6 @@ pub(super) async fn run(inner: &Inner) {
         pulse.opened.notify_waiters();
         inner.hub.each_open(|handle| handle.wake());
     }
-    // Nobody beats any more: what still drains is served as it is.
+    // No tick follows. The connections that still drain are served as they are.
     pulse.beat.store(u64::MAX, Ordering::Release);
 }

@@ -1,4 +1,4 @@
-//! Which of this node's connections are in which room.
+//! The rooms of this node and the connections in each.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +11,16 @@ use crate::hub::{Handle, Hub};
 use crate::id::{ConnId, RoomId};
 use crate::store::{RoomItem, RoomSink};
 
-/// The node's subscribers. The store delivers a room's items in order; its crowd takes them in that
-/// order and hands them on.
+/// The node's room subscribers. The store delivers a room's messages in order, and the room's
+/// fan-out keeps that order.
 #[derive(Debug)]
 pub(super) struct Rooms {
     hub: Arc<Hub>,
     tracker: TaskTracker,
     open: Mutex<HashMap<RoomId, Arc<Crowd>>>,
-    /// Held while a room is opened at or closed to the store, so that the two cannot pass each
-    /// other (gim-defects C-16, C-17). One for each room that is being changed: a store that hangs
-    /// over one holds up no other.
+    /// Held while the node subscribes to a room or unsubscribes from it, so that the two cannot
+    /// overtake each other (gim-defects C-16, C-17). One lock per room that is being changed: a
+    /// store that hangs over one room delays no other.
     gates: Mutex<HashMap<RoomId, Arc<AsyncMutex<()>>>>,
 }
 
@@ -34,10 +34,10 @@ impl Rooms {
         }
     }
 
-    /// The lock under which the room is opened and closed.
+    /// Acquires the lock under which the node subscribes to the room or unsubscribes.
     pub(super) async fn gate(&self, room: RoomId) -> Gate<'_> {
         let mutex = Arc::clone(lock(&self.gates).entry(room).or_default());
-        // From here on it leaves the map with the last who asks for it.
+        // From here on, the last holder removes the lock from the map.
         let mut gate = Gate {
             rooms: self,
             room,
@@ -48,7 +48,7 @@ impl Rooms {
         gate
     }
 
-    /// Adds a subscriber; returns whether it is the room's first here.
+    /// Adds a subscriber; returns whether it is the room's first on this node.
     pub(super) fn enter(&self, room: RoomId, handle: &Arc<Handle>) -> bool {
         let mut rooms = lock(&self.open);
         let crowd = rooms.entry(room).or_insert_with(|| {
@@ -58,7 +58,7 @@ impl Rooms {
         crowd.enter(handle) == 1
     }
 
-    /// Removes a subscriber; returns whether the room is empty now.
+    /// Removes a subscriber; returns whether the room has none left on this node.
     pub(super) fn leave(&self, room: RoomId, conn: ConnId) -> bool {
         let mut rooms = lock(&self.open);
         let Some(crowd) = rooms.get(&room) else {
@@ -81,7 +81,7 @@ impl Rooms {
     }
 }
 
-/// The right to open or close one room; given back when it is dropped.
+/// The lock of one room, released when it is dropped.
 #[derive(Debug)]
 pub(super) struct Gate<'a> {
     rooms: &'a Rooms,
@@ -94,7 +94,7 @@ impl Drop for Gate<'_> {
     fn drop(&mut self) {
         self.held = None;
         let mut gates = lock(&self.rooms.gates);
-        // The map's and this one's.
+        // The two references are the map's and this one's.
         if Arc::strong_count(&self.mutex) <= 2 {
             gates.remove(&self.room);
         }

@@ -1,7 +1,7 @@
-//! This node's lease and the routes of its connections.
+//! The lease of this node and the routes of its connections.
 //!
-//! Routes are hints: a store that cannot be reached never stops a sign-in. The route is registered
-//! when the store is back.
+//! Routes are hints: a store that is unavailable never prevents a sign-in. The route is registered
+//! once the store is back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,19 +20,19 @@ use crate::id::{Generation, NodeId};
 use crate::peer::Peer;
 use crate::store::{Claim, DeviceRoute, Route, StoreError};
 
-/// Routes registered at a time after a lease has run out.
+/// Routes registered in parallel after a lease has expired.
 const AT_ONCE: usize = 64;
 
-/// What became of a claim, as far as older connections of the device go.
+/// Outcome of a claim with respect to older connections of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Claimed {
-    /// The store knows of none.
+    /// The store has no older route.
     Alone,
-    /// The node that held one was told.
+    /// The node with the older connection was notified.
     TookOver,
-    /// The device has a newer one elsewhere.
+    /// The device has a newer connection on another node.
     Overtaken,
-    /// The store did not say.
+    /// The store did not answer.
     Unanswered,
 }
 
@@ -42,11 +42,11 @@ pub(super) struct Routes {
     store: Arc<dyn DeviceRoute>,
     peer: Arc<dyn Peer>,
     lease: Duration,
-    /// A call failed: all routes are to be registered again.
+    /// Set after a failed call: all routes are registered again.
     dirty: AtomicBool,
-    /// When this node's lease was found to be gone.
+    /// Time at which this node's lease was last found missing.
     forgotten: Mutex<Option<Instant>>,
-    /// When it was last looked at for a sign-in.
+    /// Time of the last check of the lease for a sign-in.
     looked: AsyncMutex<Option<Instant>>,
 }
 
@@ -68,12 +68,14 @@ impl Routes {
         }
     }
 
-    /// Registers a new connection. If an older one may be held by a node that the store does not
-    /// name, every node is told. `false` if the device has a newer one elsewhere.
+    /// Registers a new connection. If a node that the store does not name may hold an older one,
+    /// every node is notified. Returns `false` if the device has a newer connection on another
+    /// node.
     pub(super) async fn claim_new(&self, handle: &Handle) -> bool {
         let hidden = match self.claim(handle).await {
             Claimed::Overtaken => return false,
             Claimed::TookOver => false,
+            // A generation above 1 means an earlier sign-in, whose route may have been lost.
             Claimed::Alone => handle.identity().generation > Generation(1) && self.forgot().await,
             Claimed::Unanswered => true,
         };
@@ -92,7 +94,7 @@ impl Routes {
         true
     }
 
-    /// Registers the connection, and tells the node that held an older one.
+    /// Registers the connection, and notifies the node with the older one.
     async fn claim(&self, handle: &Handle) -> Claimed {
         let identity = handle.identity();
         let route = Route {
@@ -121,9 +123,9 @@ impl Routes {
         }
     }
 
-    /// Renews the lease; returns whether it was still held. A lease that had run out may be a store
-    /// that forgot everything: other nodes' routes are then missing until these nodes have renewed
-    /// theirs.
+    /// Renews the lease; returns whether it was still held. An expired lease may mean that the
+    /// store lost all its data. The routes of other nodes are then missing until those nodes have
+    /// renewed their leases.
     async fn renew(&self) -> Result<bool, StoreError> {
         let renewed = self.store.renew(&self.node).await;
         let whole = matches!(&renewed, Ok(it) if it.held && !it.forgot);
@@ -133,20 +135,20 @@ impl Routes {
         renewed.map(|it| it.held)
     }
 
-    /// Takes the first lease of this run. That there was none says nothing about the routes; a store
-    /// that is new or cannot be asked does.
+    /// Takes the first lease of this run. A missing lease says nothing about the routes here; a
+    /// store that is new or does not answer does.
     async fn take_first_lease(&self) {
         let taken = self.store.renew(&self.node).await;
         if !matches!(&taken, Ok(it) if !it.forgot) {
             *lock(&self.forgotten) = Some(Instant::now());
         }
         if let Err(error) = taken {
-            tracing::debug!(error = %Causes(&error), "no lease yet");
+            tracing::debug!(error = %Causes(&error), "first lease not taken, retrying");
         }
     }
 
-    /// Whether the store may have forgotten routes lately. This node's lease tells: it is looked at
-    /// now, once for all who ask at the same time.
+    /// Returns whether the store may have lost routes recently. The lease of this node tells: it is
+    /// renewed now, once for all callers that ask at the same time.
     async fn forgot(&self) -> bool {
         if self.peer.is_alone() {
             return false;
@@ -154,6 +156,8 @@ impl Routes {
         let asked = Instant::now();
         {
             let mut looked = self.looked.lock().await;
+            // A check that began after this call is recent enough. Otherwise this caller makes one,
+            // and those behind the lock share it.
             if looked.is_none_or(|at| at <= asked) {
                 *looked = Some(Instant::now());
                 if !matches!(self.renew().await, Ok(true)) {
@@ -165,12 +169,12 @@ impl Routes {
         forgotten.is_some_and(|at| at.elapsed() < self.lease)
     }
 
-    /// All routes are registered again with the next renewal.
+    /// Requests that all routes are registered again with the next renewal.
     pub(super) fn doubt(&self) {
         self.dirty.store(true, Ordering::Relaxed);
     }
 
-    /// Unregisters the connection, if its route is still the present one.
+    /// Releases the connection's route, unless a newer connection has replaced it.
     pub(super) async fn release(&self, handle: &Handle) {
         let identity = handle.identity();
         if let Err(error) = self
@@ -178,13 +182,13 @@ impl Routes {
             .release(identity.user, identity.device, identity.generation)
             .await
         {
-            tracing::debug!(%error, "route not released; it ends with the lease");
+            tracing::debug!(%error, "route not released; it expires with the lease");
         }
     }
 }
 
-/// Renews the lease, three times in its length, and registers everything again when it had run out
-/// or a call had failed.
+/// Renews the lease three times per lease period, and registers all routes again if the lease had
+/// expired or a call had failed.
 pub(super) async fn run(inner: &Inner) {
     let routes = &inner.routes;
     routes.take_first_lease().await;
@@ -209,11 +213,11 @@ pub(super) async fn run(inner: &Inner) {
         }
     }
     if let Err(error) = routes.store.retire(&routes.node).await {
-        tracing::debug!(%error, "lease not ended; it runs out by itself");
+        tracing::debug!(%error, "lease not ended; it expires by itself");
     }
 }
 
-/// Takes the lease again and registers every connection: after a pause of this process.
+/// Renews the lease and registers every connection, after a pause of this process.
 pub(super) async fn refresh(inner: &Inner) {
     if let Err(error) = inner.routes.renew().await {
         crate::warn_rated!(error = %Causes(&error), "lease not renewed after a pause, retrying");
@@ -222,7 +226,8 @@ pub(super) async fn refresh(inner: &Inner) {
     register_all(inner).await;
 }
 
-/// Registers every connection, and compares every head: pushes may have been lost meanwhile.
+/// Registers every connection, and requests a comparison of every head, because pushes may have
+/// been lost meanwhile.
 async fn register_all(inner: &Inner) {
     let mut handles = Vec::new();
     inner.hub.each(|handle| handles.push(Arc::clone(handle)));
@@ -230,7 +235,7 @@ async fn register_all(inner: &Inner) {
         if inner.routes.claim(&handle).await == Claimed::Overtaken {
             let identity = handle.identity();
             handle.supersede();
-            tracing::debug!(device = %identity.device, "signed in elsewhere meanwhile");
+            tracing::debug!(device = %identity.device, "connection superseded elsewhere");
         }
         inner.heads.ask(handle.identity().user);
     });
@@ -250,7 +255,7 @@ mod tests {
     use crate::id::{ConnId, DeviceId, UserId};
     use crate::memory::MemoryRoute;
 
-    /// One other node, and the generations it was told of.
+    /// One other node, which records the generations it is notified of.
     #[derive(Debug, Default)]
     struct Other(Mutex<Vec<u64>>);
 
@@ -297,7 +302,7 @@ mod tests {
             lease,
         );
         let told = || std::mem::take(&mut *lock(&other.0));
-        // The table is older than a lease.
+        // The table is older than one lease.
         tokio::time::advance(lease).await;
         assert!(!store.renew(&here).await.unwrap().held);
         let sign_in = async |generation| {
@@ -307,15 +312,15 @@ mod tests {
         };
         for generation in [1, 2] {
             sign_in(generation).await;
-            assert_eq!(told(), [], "nothing was forgotten");
+            assert_eq!(told(), [], "the store lost nothing");
         }
-        // The other node's route is gone with this node's lease.
+        // The route of the other node is lost together with this node's lease.
         store.retire(&here).await.unwrap();
         sign_in(1).await;
-        assert_eq!(told(), [], "a first sign-in takes nothing over");
+        assert_eq!(told(), [], "a first sign-in displaces no connection");
         sign_in(3).await;
         assert_eq!(told(), [3]);
-        // The lease is back; the other node may not have renewed its own yet.
+        // This node's lease is back, but the other node may not have renewed its own yet.
         sign_in(4).await;
         assert_eq!(told(), [4]);
         for _ in 0..4 {
@@ -331,7 +336,7 @@ mod tests {
     async fn d11_a_fresh_node_tells_every_node_while_the_store_is_new() {
         let (store, other) = (Arc::new(MemoryRoute::default()), Arc::new(Other::default()));
         let lease = MemoryRoute::LEASE;
-        // Its own lease it holds: it was the first to renew after the loss.
+        // It holds its own lease, because it was the first to renew after the loss.
         let fresh = || {
             Routes::new(
                 NodeId::boot("fresh"),

@@ -1,4 +1,4 @@
-//! Where the inboxes of new connections stand: those that wait while calls are made form the next.
+//! Reads the inbox heads of new connections. Sign-ins that wait during a call form the next batch.
 
 use std::sync::Arc;
 
@@ -10,17 +10,18 @@ use crate::error::Refusal;
 use crate::id::UserId;
 use crate::store::Head;
 
-/// Sign-ins that wait; more are refused as unavailable.
+/// Maximum number of sign-ins that wait; more are refused as unavailable.
 const QUEUE: usize = 8_192;
-/// Users of one call to the logic role.
+/// Maximum number of users in one call to the logic role.
 const BATCH: usize = 1_000;
-/// Calls under way at a time: one that hangs does not hold up every sign-in.
+/// Workers, each with one call at a time, so that a call that hangs does not delay every sign-in.
 pub(super) const LANES: usize = 4;
 
 type Answer = oneshot::Sender<Result<Head, Refusal>>;
 
-/// Reads heads for sign-ins. Each is read after it was asked for, so a connection that is in the hub
-/// and has its route when it asks misses nothing: what is behind the head is pushed to it.
+/// Reads heads for sign-ins. A head is read only after it was requested. A connection that is in
+/// the hub and has its route when it requests its head therefore misses nothing: entries above the
+/// head are pushed to it.
 #[derive(Debug)]
 pub(super) struct Starts {
     queue: mpsc::Sender<(UserId, Answer)>,
@@ -38,7 +39,7 @@ impl Default for Starts {
 }
 
 impl Starts {
-    /// The user's head.
+    /// Returns the user's head.
     pub(super) async fn head(&self, user: UserId) -> Result<Head, Refusal> {
         let (answer, answered) = oneshot::channel();
         self.queue
@@ -47,11 +48,14 @@ impl Starts {
         answered.await.unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Takes all that wait, once something does; `false` when nothing more comes.
+    /// Waits for the next batch and takes all sign-ins that wait; `false` if no more will come.
+    ///
+    /// Only one worker waits for a batch at a time; the others wait for its lock or are in a call.
     async fn next(&self, batch: &mut Vec<(UserId, Answer)>, inner: &Inner) -> bool {
         let mut waiting = self.waiting.lock().await;
         tokio::select! {
             biased;
+            // At shutdown the queue is closed and what waits in it is still served.
             () = inner.token.cancelled(), if !waiting.is_closed() => waiting.close(),
             count = waiting.recv_many(batch, BATCH) => return count > 0,
         }
@@ -59,21 +63,22 @@ impl Starts {
     }
 }
 
-/// Asks the logic role for all that wait; one of [`LANES`] that take turns.
+/// Reads heads batch by batch; one of [`LANES`] workers.
 pub(super) async fn run(inner: &Inner, tracker: &TaskTracker) {
     let mut batch = Vec::new();
     while inner.starts.next(&mut batch, inner).await {
+        // Sign-ins whose caller has given up are dropped from the batch.
         batch.retain(|(_, answer)| !answer.is_closed());
         if batch.is_empty() {
             continue;
         }
         let users: Vec<_> = batch.iter().map(|(user, _)| *user).collect();
         let logic = Arc::clone(&inner.logic);
-        // In a task of its own: a panic of the store does not end the lane.
+        // In a task of its own, so that a panic of the store does not end the worker.
         let heads = tracker.spawn(async move { logic.heads(&users).await });
         match heads.await.unwrap_or(Err(Refusal::Unavailable)) {
             Ok(heads) => {
-                // One without a head is told so by its answer being dropped.
+                // A sign-in without a head gets `Unavailable`, because its sender is dropped.
                 for ((_, answer), head) in batch.drain(..).zip(heads) {
                     let _ = answer.send(Ok(head));
                 }

@@ -13,7 +13,7 @@ use crate::memory;
 use crate::node::{Node, NodeBuilder};
 use crate::store::{Head, Scope, SeqStore, StoreError};
 
-/// Never answers the first question about heads.
+/// Never answers the first call for heads.
 #[derive(Debug)]
 struct Hangs {
     inner: Arc<dyn SeqStore>,

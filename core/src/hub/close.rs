@@ -1,35 +1,37 @@
-//! Why the hub ends a connection.
+//! Reasons for which the hub closes a connection.
 
 use std::time::Duration;
 
-/// Reason of a disconnect because another user, who holds the device, has signed in on it.
+/// Reason of a disconnect because another user has proved to hold the device and signed in on it.
 pub const DEVICE_SWITCHED: &str = "another user has signed in on this device";
-/// The reason by which a client's own sign-out ends its connections; every other one is a backend's. It
-/// travels between nodes as the text does.
+/// Reason that a client's own sign-out gives; every other reason comes from the business server. It
+/// travels between nodes as this text.
 pub const SIGNED_OUT: &str = "signed out";
 
-/// Why a connection is closed from the inside. The wire tells it to clients that can hear it.
+/// Reason for which the server closes a connection. The wire reports it to clients whose protocol
+/// allows that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
     /// The device has signed in on a newer connection.
     Superseded,
-    /// The user signed this device out.
+    /// The user signed out on this device.
     SignedOut,
-    /// Another user, who holds the device, has signed in on it.
+    /// Another user has proved to hold the device and signed in on it.
     DeviceSwitched,
-    /// The business backend took the right to be connected away; the text is its.
+    /// The business server revoked the right to be connected; the text is its reason.
     Disconnected(String),
     /// The token it signed in with has expired.
     Expired,
-    /// The node is going away; the client may come back, elsewhere or here, after this long.
+    /// The node is shutting down. The client may come back, to this node or another, after this
+    /// delay.
     Shutdown {
-        /// Spread over the clients, so that they do not all come at once.
+        /// Random per client, so that the clients do not all come back at once.
         after: Duration,
     },
 }
 
 impl CloseReason {
-    /// The end of a connection whose right was taken away, for this reason.
+    /// Returns the close for a connection whose right was revoked for this reason.
     #[must_use]
     pub fn revoked(reason: &str) -> Self {
         match reason {
@@ -39,7 +41,7 @@ impl CloseReason {
         }
     }
 
-    /// Whether the client may not be served from here on.
+    /// Returns whether the client must not be served from here on.
     pub(super) const fn is_revocation(&self) -> bool {
         matches!(
             self,

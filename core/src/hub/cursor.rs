@@ -1,43 +1,43 @@
-//! A connection as a cursor over its user's inbox: which entry may go out next.
+//! A connection as a cursor over its user's inbox: decides which entry may be sent next.
 //!
 //! Pure: no clock, no lock, no I/O. It knows positions only; the outbox beside it holds the
-//! messages. `served` is the place up to which everything was queued for this connection, written,
-//! or needs no writing; `seen` is the highest entry it has heard of. What is between them is read
-//! from the inbox, whatever happened to its push.
+//! messages. Every entry up to `served` was queued for this connection, or needs no writing; `seen`
+//! is the highest entry known to exist. The entries in between are read from the inbox, even if
+//! their pushes were lost.
 
 use crate::seq::Seq;
 
-/// Whether pushes may go out.
+/// State of a connection with respect to pushes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Signed in, no SYNC yet: pushes only raise `seen`.
+    /// Signed in, but no SYNC yet: pushes only raise `seen`.
     Waiting,
-    /// A SYNC was answered and there is more: the client is about to ask for the next page.
+    /// A SYNC was answered and more follows: the client is about to request the next page.
     Paging,
-    /// Pushes go out in order.
+    /// Pushes are sent in order.
     Live,
 }
 
-/// What to do with a pushed entry.
+/// Decision about a pushed entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// It is the next one: queue it.
+    /// The next entry: queue it.
     Next,
-    /// It is ahead: hold it until its predecessors are there.
+    /// Ahead of the next entry: hold it until its predecessors have arrived.
     Ahead,
-    /// It was served before, or will be read from the inbox: drop it.
+    /// Served before, or to be read from the inbox: drop it.
     Drop,
 }
 
-/// The cursor.
+/// Position of a connection in its inbox.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
     phase: Phase,
     served: Seq,
     seen: Seq,
-    /// What the next read must at least bring, if a read is under way.
+    /// The highest entry known when the read in progress began; `None` without one.
     reading: Option<Seq>,
-    /// The inbox is to be read from `served` on.
+    /// Set if the inbox must be read from `served` on.
     lagging: bool,
 }
 
@@ -64,14 +64,15 @@ impl Cursor {
         self.seen.max(self.served)
     }
 
-    /// A push of this entry arrived.
+    /// Decides about the push of this entry.
     pub(super) fn offer(&mut self, seq: Seq) -> Verdict {
         self.seen = self.seen.max(seq);
         if self.phase != Phase::Live || seq <= self.served {
             return Verdict::Drop;
         }
         if self.lagging {
-            // What a read under way may not bring any more is held, so that the read can end.
+            // The read in progress may have begun before this entry. Holding it lets the read end
+            // without another one.
             return if self.reading.is_some() {
                 Verdict::Ahead
             } else {
@@ -85,18 +86,18 @@ impl Cursor {
         }
     }
 
-    /// The entry was queued, or needs no writing.
+    /// Marks the entry as served: it was queued, or needs no writing.
     pub(super) fn pass(&mut self, seq: Seq) {
         self.served = self.served.max(seq);
         self.seen = self.seen.max(seq);
     }
 
-    /// Pushes cannot be followed any more: the inbox is read instead.
+    /// Stops following pushes; the inbox is read instead.
     pub(super) const fn lag(&mut self) {
         self.lagging = true;
     }
 
-    /// The inbox is known to reach this far. Returns whether that is news to a live connection.
+    /// Records that the inbox reaches this far. Returns whether a live connection is behind.
     pub(super) fn hint(&mut self, head: Seq) -> bool {
         self.seen = self.seen.max(head);
         let behind = self.phase == Phase::Live && self.seen > self.served;
@@ -104,7 +105,7 @@ impl Cursor {
         behind
     }
 
-    /// A SYNC from `asked` was answered with everything up to `upto`.
+    /// Records that a SYNC was answered with everything up to `upto`.
     pub(super) fn synced(&mut self, upto: Seq, more: bool) {
         self.pass(upto);
         match self.phase {
@@ -114,41 +115,42 @@ impl Cursor {
         }
     }
 
-    /// Goes live from `start` at least, in one step: if more was seen meanwhile, it is read first.
+    /// Goes live in one step: if entries above `served` were seen meanwhile, the inbox is read
+    /// first.
     pub(super) fn go_live(&mut self) {
         self.phase = Phase::Live;
         self.lagging |= self.seen > self.served;
     }
 
-    /// Without a SYNC: everything up to `head` counts as served.
+    /// Counts everything up to `head` as served, for a client that sends no SYNC.
     pub(super) fn start_at(&mut self, head: Seq) {
         self.pass(head);
     }
 
-    /// Whether it is live and behind.
+    /// Returns whether the connection is live and behind.
     pub(super) fn lags(&self) -> bool {
         self.lagging && self.phase == Phase::Live
     }
 
-    /// Whether the inbox should be read now.
+    /// Returns whether the inbox must be read now.
     pub(super) const fn wants_read(&self) -> bool {
         self.lagging && self.reading.is_none()
     }
 
-    /// A read from the returned place begins.
+    /// Begins a read of the inbox after the returned seq.
     pub(super) fn begin_read(&mut self) -> Seq {
         self.reading = Some(self.seen);
         self.served
     }
 
-    /// The read failed: it is tried again. Returns whether one was under way.
+    /// Ends a read that failed, which is then tried again. Returns whether one was in progress.
     pub(super) fn read_failed(&mut self) -> bool {
         self.reading.take().is_some()
     }
 
-    /// The read has ended and its entries were passed; `more` says that the inbox goes on, `head`
-    /// where it stood. Returns `false` if the inbox is shorter than what was announced before the
-    /// read began: a history that went back.
+    /// Ends a read whose entries were passed. `more` tells whether the inbox goes on, `head` where
+    /// it ended. Returns `false` if the inbox ends before an entry that was announced before the
+    /// read began: its history went back.
     pub(super) fn end_read(&mut self, brought: bool, more: bool, head: Seq) -> bool {
         let announced = self.reading.take().unwrap_or(Seq::ZERO);
         self.seen = self.seen.max(head);
@@ -160,7 +162,7 @@ impl Cursor {
         !regressed
     }
 
-    /// Entries held during a read were passed: it may be that nothing is left to read.
+    /// Ends lagging if the entries held during a read left nothing to read.
     pub(super) fn settle(&mut self) {
         if self.reading.is_none() && self.seen <= self.served {
             self.lagging = false;

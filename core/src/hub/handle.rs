@@ -1,8 +1,8 @@
 //! One live connection, as the rest of the node sees it.
 //!
-//! Pushers call [`Handle::offer`] and friends from anywhere; what the connection's own task calls
-//! stands in `task.rs`. All of it is one short critical section; the lock is a plain mutex because
-//! nothing is awaited under it.
+//! Any task may call [`Handle::offer`] and its variants; the calls of the connection's own task are
+//! in `task.rs`. Each call is one short critical section. The lock is a plain mutex because nothing
+//! is awaited under it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,9 +27,9 @@ use crate::store::{Head, RoomItem};
 /// A live connection.
 pub struct Handle {
     pub(super) identity: Identity,
-    /// An old TCP client: it gets one frame at a time.
+    /// Set for a legacy TCP client, which gets one frame at a time.
     one_by_one: bool,
-    /// Shared by all connections.
+    /// The limits, shared by all connections.
     pub(super) limits: Arc<Limits>,
     pub(super) lags: Arc<Lags>,
     state: Mutex<State>,
@@ -66,27 +66,28 @@ impl Handle {
         }
     }
 
-    /// Who it belongs to.
+    /// Returns the user, device and sign-in of this connection.
     #[must_use]
     pub const fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// Bytes queued for it: never above the outbound budget, but for a single message.
+    /// Returns the queued bytes: never above the outbound budget, except for a single larger
+    /// message.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
         self.lock().outbox.bytes()
     }
 
-    /// Whether a newer sign-in owns the device, or its right was taken away: this connection neither
-    /// sends nor receives.
+    /// Returns whether a newer sign-in owns the device or the right to it was revoked. Such a
+    /// connection neither sends nor receives.
     #[must_use]
     pub fn is_superseded(&self) -> bool {
         self.lock().superseded
     }
 
-    /// Offers an inbox entry; `None` is a step without a body (the device's own send). Returns whom
-    /// to wake for it.
+    /// Offers an inbox entry; `None` is an entry without a body, for the device's own send. Returns
+    /// the waker of the connection's task if there is work for it.
     pub(crate) fn offer(&self, seq: Seq, envelope: Option<Arc<Envelope>>) -> Option<Waker> {
         self.change_quietly(|state| {
             if state.superseded {
@@ -107,14 +108,14 @@ impl Handle {
         })
     }
 
-    /// Offers something outside the inbox: best effort, dropped when the budget is used up.
+    /// Offers a message outside the inbox: best effort, dropped when the budget is used up.
     pub fn offer_live(&self, seq: Seq, envelope: &Arc<Envelope>) {
         if let Some(waker) = self.offer_live_quietly(seq, envelope) {
             waker.wake();
         }
     }
 
-    /// The same; returns whom to wake for it.
+    /// As [`offer_live`](Self::offer_live), but returns the waker instead of calling it.
     pub(super) fn offer_live_quietly(&self, seq: Seq, envelope: &Arc<Envelope>) -> Option<Waker> {
         self.change_quietly(|state| {
             let delivery = Delivery::Live {
@@ -125,7 +126,7 @@ impl Handle {
         })
     }
 
-    /// Offers items of a room, if the connection is subscribed to that room.
+    /// Offers messages of a room, if the connection is subscribed to that room.
     pub(crate) fn offer_room(&self, batch: &Arc<RoomBatch>) {
         self.change(|state| {
             let Some(cursor) = state.room.as_mut().filter(|r| r.room == batch.room()) else {
@@ -134,6 +135,8 @@ impl Handle {
             if state.superseded {
                 return false;
             }
+            // The common case shares one encoded batch among all members. Legacy clients and
+            // members that have part of the batch already take the items one by one.
             let whole = batch.is_shared() && batch.weight() <= self.limits.outbox_bytes;
             if whole && !self.one_by_one && cursor.takes(batch) {
                 let delivery = Delivery::Room(Arc::clone(batch));
@@ -143,14 +146,14 @@ impl Handle {
             }
             let mut news = false;
             for item in batch.items() {
-                // Best effort: what does not fit is not read again.
+                // Best effort: an item that does not fit is not read again.
                 news |= cursor.live(item) && self.enqueue_room(&mut state.outbox, cursor, item);
             }
             news
         });
     }
 
-    /// The room's feed has a hole.
+    /// Marks a gap in the room's feed, so that its history is read again.
     pub(crate) fn interrupt_room(&self, room: RoomId) {
         self.change(
             |state| match state.room.as_mut().filter(|r| r.room == room) {
@@ -163,12 +166,12 @@ impl Handle {
         );
     }
 
-    /// The inbox is known to reach this far.
+    /// Records that the inbox reaches this far.
     pub(crate) fn hint(&self, head: Seq) {
         self.change(|state| !state.superseded && state.cursor.hint(head));
     }
 
-    /// Notes where the inbox stood at sign-in.
+    /// Records the head and floor of the inbox at sign-in.
     pub(crate) fn start(&self, head: Head) {
         self.change(|state| {
             state.start = head.head;
@@ -182,9 +185,9 @@ impl Handle {
         });
     }
 
-    /// Where the inbox stands, if a SYNC from `asked` has nothing to read: that is where it stood
-    /// when the connection signed in, a moment ago and already in reach of pushes, and none has
-    /// come since.
+    /// Returns the head if a SYNC from `asked` has nothing to read: the connection signed in a
+    /// moment ago, when it could already get pushes, `asked` was the head then, and no push has
+    /// arrived since.
     pub(crate) fn up_to_date(&self, asked: Seq) -> Option<Head> {
         let state = self.lock();
         let signed_in = state.live_at? - self.limits.sync_wait;
@@ -199,7 +202,8 @@ impl Handle {
         })
     }
 
-    /// A newer sign-in owns the device from now on. A client that can hear why is closed.
+    /// Gives the device to a newer sign-in. A client whose protocol can report the reason is
+    /// closed.
     pub(crate) fn supersede(&self) {
         self.change(|state| {
             state.end();
@@ -210,7 +214,7 @@ impl Handle {
         });
     }
 
-    /// Ends the connection. One whose right was taken away is served nothing more from here on.
+    /// Closes the connection. If its right was revoked, it is served nothing more from here on.
     pub(crate) fn close(&self, reason: CloseReason) {
         self.change(|state| {
             if reason.is_revocation() {
@@ -221,18 +225,18 @@ impl Handle {
         });
     }
 
-    /// Wakes the connection's task: it may be served again.
+    /// Wakes the connection's task, because it may be served again.
     pub(crate) fn wake(&self) {
         self.change(|_| true);
     }
 
-    /// Up to where this connection was served, if it is live.
+    /// Returns the last entry served if the connection is live.
     pub(crate) fn served(&self) -> Option<Seq> {
         let state = self.lock();
         (state.cursor.phase() == Phase::Live).then(|| state.cursor.served())
     }
 
-    /// The largest entry it has heard of.
+    /// Returns the largest seq that the connection knows of.
     pub(crate) fn head(&self) -> Seq {
         self.lock().cursor.head()
     }
@@ -248,7 +252,7 @@ impl Handle {
         left
     }
 
-    /// Queues a room's item unless it was before; `false` if the budget is used up.
+    /// Queues a room's message unless it was queued before; `false` if the budget is used up.
     pub(super) fn enqueue_room(
         &self,
         outbox: &mut Outbox,
@@ -266,10 +270,12 @@ impl Handle {
         outbox.push(delivery, self.limits.outbox_bytes) && cursor.pass(item)
     }
 
-    /// Queues the next entry, or lags if the budget is used up.
+    /// Queues the next entry, or starts to lag if the budget is used up.
     fn enqueue(&self, state: &mut State, seq: Seq, envelope: Option<Arc<Envelope>>) {
         let Some(envelope) = envelope else {
             state.cursor.pass(seq);
+            // An own send is served without being written. It may be acked at once if nothing
+            // before it still waits to be written.
             if state.outbox.is_empty() {
                 state.acked_up_to(Some(seq));
             }
@@ -285,6 +291,7 @@ impl Handle {
         }
     }
 
+    /// Queues the parked entries that have become the next ones, in order.
     pub(super) fn unpark(&self, state: &mut State) {
         loop {
             let next = state.cursor.served().next();
@@ -299,14 +306,15 @@ impl Handle {
         }
     }
 
-    /// Changes the state and, if the change says so, wakes the connection's task.
+    /// Changes the state, and wakes the connection's task if the change returns `true`.
     pub(super) fn change(&self, change: impl FnOnce(&mut State) -> bool) {
         if let Some(waker) = self.change_quietly(change) {
             waker.wake();
         }
     }
 
-    /// Changes the state and, if the change says so, returns what wakes the connection's task.
+    /// Changes the state, and returns the waker of the connection's task if the change returns
+    /// `true`.
     fn change_quietly(&self, change: impl FnOnce(&mut State) -> bool) -> Option<Waker> {
         let mut state = self.lock();
         let lagged = state.lags();

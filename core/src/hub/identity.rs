@@ -1,32 +1,32 @@
-//! Who a connection belongs to.
+//! The user, device and sign-in that a connection belongs to.
 
 use std::net::SocketAddr;
 
 use crate::id::{ConnId, DeviceId, Generation, UserId};
 use crate::message::{Message, Sender};
 
-/// Who a connection belongs to; fixed when it signs in.
+/// The user, device and sign-in that a connection belongs to; fixed at sign-in.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The connection.
+    /// Id of the connection.
     pub conn: ConnId,
     /// The user.
     pub user: UserId,
     /// The device.
     pub device: DeviceId,
-    /// The sign-in.
+    /// Generation of the sign-in.
     pub generation: Generation,
-    /// The client's protocol version; 0 is a client of gim.
+    /// Version of gimlet's protocol extension; 0 for a client of gim.
     pub protocol: u32,
-    /// When its token expires, in seconds of the gateway's clock (`gateway/expiry.rs`); 0 is never.
+    /// Expiry of its token, in seconds of the gateway's clock (`gateway/expiry.rs`); 0 for never.
     pub expires: u32,
     /// The client's address.
     pub client: Option<SocketAddr>,
 }
 
 impl Identity {
-    /// Whether this user sent the message from this device. A device that another user was signed
-    /// in on before did not send for this one.
+    /// Returns whether this user sent the message from this device. A message that another user
+    /// sent from the same device before is not this user's.
     #[must_use]
     pub fn sent(&self, message: &Message) -> bool {
         message.sender

@@ -1,8 +1,8 @@
-//! How often connections fell behind their pushes, and how often they were up with them again.
+//! Counts how often connections fell behind their pushes and how often they caught up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counted for a whole hub.
+/// Counters of one hub.
 #[derive(Debug, Default)]
 pub(crate) struct Lags {
     began: AtomicU64,
@@ -10,7 +10,7 @@ pub(crate) struct Lags {
 }
 
 impl Lags {
-    /// A connection was behind before a change, or not, and is after it.
+    /// Counts the change of one connection from not lagging to lagging, or back.
     pub(super) fn turn(&self, before: bool, after: bool) {
         match (before, after) {
             (false, true) => self.began.fetch_add(1, Ordering::Relaxed),
@@ -19,9 +19,9 @@ impl Lags {
         };
     }
 
-    /// How often one began to lag, and how often one had caught up or was gone.
+    /// Returns how often a connection began to lag, and how often one caught up or was removed.
     pub(super) fn counts(&self) -> (u64, u64) {
-        // In this order: what has ended has begun.
+        // `ended` is read first: a lag that has ended has begun, so `began` is never below it.
         let ended = self.ended.load(Ordering::Relaxed);
         (self.began.load(Ordering::Relaxed).max(ended), ended)
     }

@@ -1,8 +1,12 @@
-//! This node's live connections.
+//! The live connections of this node.
 //!
 //! Two sharded maps, by user and by device, under plain mutexes: nothing is awaited under them, and
-//! what is done under them is a look-up and the clone of an `Arc`. The hub decides which connection
-//! of a user owns a device (law 7) and hands parcels to connections; it knows no socket and no store.
+//! the work under them is a look-up and the clone of an `Arc`. The hub decides which connection of
+//! a user owns a device (law 7) and hands delivery batches to connections; it knows no socket and
+//! no store.
+//!
+//! Lock order: a shard of one map is never locked under a shard of the other. A handle's lock may
+//! be taken under a shard of the user map.
 
 mod close;
 mod cursor;
@@ -41,11 +45,11 @@ use crate::wakes::Wakes;
 
 const SHARDS: usize = 64;
 
-/// A user on a device: what one connection at a time owns (law 7).
+/// A user on a device, which one connection at a time owns (law 7).
 type Seat = (UserId, DeviceId);
 
-/// The connections of one user on one device: the owner, and older ones of clients that must not be
-/// closed.
+/// The connections of one user on one device: the owner, and superseded ones of legacy clients that
+/// must stay open.
 #[derive(Debug)]
 struct Device {
     owner: Arc<Handle>,
@@ -56,8 +60,8 @@ struct Device {
 #[derive(Debug)]
 pub struct Hub {
     users: Vec<Mutex<Map<UserId, Vec<Arc<Handle>>>>>,
-    /// By user and device, because a device id proves nothing: whoever else signs in under it
-    /// displaces nobody. Sharded by device.
+    /// By user and device, because a device id proves nothing: another user who signs in with it
+    /// displaces no connection. Sharded by device.
     devices: Vec<Mutex<Map<Seat, Device>>>,
     zombies: usize,
     next: AtomicU64,
@@ -65,12 +69,14 @@ pub struct Hub {
     pushed: AtomicU64,
     revoked: Revoked,
     lags: Arc<Lags>,
-    /// Places ids on shards: whoever chooses ids must not choose whose lock they share.
+    /// Random seed of the sharding, so that a client cannot choose ids that share a shard with a
+    /// given user.
     seed: Seeded,
 }
 
 impl Hub {
-    /// A hub that keeps up to `zombies` superseded connections of an old client's device open.
+    /// Creates a hub that keeps up to `zombies` superseded connections of a legacy client's device
+    /// open.
     #[must_use]
     pub fn new(zombies: usize) -> Self {
         Self {
@@ -86,20 +92,20 @@ impl Hub {
         }
     }
 
-    /// Signed-in connections that own their device.
+    /// Returns the number of signed-in connections that own their device.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Entries and live messages offered to connections so far.
+    /// Returns the number of entries and live messages offered to connections so far.
     #[must_use]
     pub fn pushed(&self) -> u64 {
         self.pushed.load(Ordering::Relaxed)
     }
 
-    /// How often a live connection fell behind its pushes and began to read its inbox instead, and
-    /// how often one had caught up again or was gone.
+    /// Returns how often a live connection fell behind its pushes and began to read its inbox
+    /// instead, and how often one caught up or was removed.
     #[must_use]
     pub fn lags(&self) -> (u64, u64) {
         self.lags.counts()
@@ -109,13 +115,13 @@ impl Hub {
         &self.lags
     }
 
-    /// The user's connections on this node.
+    /// Returns the user's connections on this node.
     #[must_use]
     pub fn of(&self, user: UserId) -> Vec<Arc<Handle>> {
         self.user(user).get(&user).cloned().unwrap_or_default()
     }
 
-    /// The furthest that a live connection of the user was served.
+    /// Returns the highest entry that a live connection of the user was served.
     pub(crate) fn served(&self, user: UserId) -> Seq {
         let users = self.user(user);
         let handles = users.get(&user).into_iter().flatten();
@@ -125,7 +131,7 @@ impl Hub {
             .unwrap_or_default()
     }
 
-    /// The connection of this user that owns the device on this node.
+    /// Returns the connection of this user that owns the device on this node.
     #[must_use]
     pub fn owner(&self, user: UserId, device: DeviceId) -> Option<Arc<Handle>> {
         self.device(device)
@@ -133,8 +139,8 @@ impl Hub {
             .map(|d| Arc::clone(&d.owner))
     }
 
-    /// The connections on this device, of whatever users: several where one has signed in under
-    /// another's device id. Looks at one shard, so it is for calls that name no user only.
+    /// Returns the connections on this device for all users; there are several if users signed in
+    /// with the same device id. Scans a shard, so it is for calls that name no user only.
     #[must_use]
     pub fn on_device(&self, device: DeviceId) -> Vec<Arc<Handle>> {
         let devices = self.device(device);
@@ -151,7 +157,7 @@ impl Hub {
         ConnId::new(raw).expect("a node does not see 2^63 connections")
     }
 
-    /// Makes the connection the owner of its device, unless one of a larger generation is.
+    /// Makes the connection the owner of its device, unless the owner has a larger generation.
     pub(crate) fn insert(&self, handle: &Arc<Handle>) -> bool {
         let identity = handle.identity();
         let mut closed = None;
@@ -181,6 +187,7 @@ impl Hub {
                 }
             }
         };
+        // Outside the shard's lock, because these steps lock a handle and the user map.
         if let Some(old) = &displaced {
             old.supersede();
             self.forget_user(old);
@@ -193,7 +200,8 @@ impl Hub {
             .or_insert_with(|| Vec::with_capacity(1))
             .push(Arc::clone(handle));
         self.connections.fetch_add(1, Ordering::Relaxed);
-        // A newer sign-in may have come between the two maps.
+        // A newer sign-in may have displaced this one between the two maps, when it was not in the
+        // user map yet and could not be removed from there.
         if handle.is_superseded() {
             self.remove(handle);
             return false;
@@ -201,13 +209,13 @@ impl Hub {
         true
     }
 
-    /// Whether the device's right was taken away since then.
+    /// Returns whether the right to the device was revoked since `since`.
     pub(crate) fn revoked_since(&self, user: UserId, device: DeviceId, since: Instant) -> bool {
         self.revoked.since(user, device, since)
     }
 
-    /// Forgets a connection that has ended. An owner takes its zombies along. Returns whether it
-    /// was the owner.
+    /// Removes a connection that has ended. With an owner, its superseded connections are closed.
+    /// Returns whether it was the owner.
     pub(crate) fn remove(&self, handle: &Arc<Handle>) -> bool {
         let Identity {
             user, device: id, ..
@@ -235,8 +243,8 @@ impl Hub {
         owned
     }
 
-    /// Offers parcels to the connections they are for, in order. A connection is woken when it was
-    /// offered all of them.
+    /// Offers delivery batches to their recipients' connections, in order. A connection's task is
+    /// woken after all of them were offered, so that it writes once.
     pub fn deliver(&self, parcels: &[Parcel]) {
         let mut wakes = Wakes::default();
         for parcel in parcels {
@@ -269,8 +277,8 @@ impl Hub {
         }
     }
 
-    /// The user has signed in elsewhere on this device with this generation: an older connection of
-    /// both here is served nothing more (law 7).
+    /// Records that the user signed in on this device elsewhere with this generation. An older
+    /// connection of both on this node is served nothing more (law 7).
     pub fn supersede(&self, user: UserId, device: DeviceId, generation: Generation) {
         let older = |h: &Arc<Handle>| h.identity().generation < generation;
         if let Some(handle) = self.owner(user, device).filter(older) {
@@ -279,20 +287,22 @@ impl Hub {
         }
     }
 
-    /// The user's inbox is known to reach this far.
+    /// Records that the user's inbox reaches this far.
     pub fn hint(&self, user: UserId, head: Seq) {
         self.each_of(user, |handle| handle.hint(head));
     }
 
-    /// Closes the user's connection on this device, or on all its devices; returns how many. A
-    /// sign-in that is under way and had its token checked before does not come through either.
+    /// Closes the user's connection on this device, or on all devices; returns how many. A sign-in
+    /// in progress whose token was checked before is refused as well.
     pub fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> usize {
+        // Recorded first: a sign-in that enters the hub after the connections were collected then
+        // finds the revocation.
         self.revoked.note(user, device);
         let mut handles = self.of(user);
         handles.retain(|h| device.is_none_or(|d| h.identity().device == d));
         for handle in &handles {
-            // An old client takes such a close for its present connection's: it is served nothing
-            // more, and stays open.
+            // A legacy client takes such a close for that of its present connection, so this one
+            // stays open and is served nothing more.
             if reason == DEVICE_SWITCHED && handle.identity().protocol == 0 {
                 handle.supersede();
                 self.forget_user(handle);
@@ -312,7 +322,7 @@ impl Hub {
     }
 
     /// Closes every connection whose token has expired at `now`, in seconds of the gateway's clock.
-    /// Returns when the next one expires, and 0 if none does.
+    /// Returns the next expiry, or 0 if there is none.
     pub(crate) fn close_expired(&self, now: u32) -> u32 {
         let mut next = 0;
         for shard in &self.users {

@@ -1,7 +1,7 @@
 //! The bounded queue of one connection.
 //!
-//! A lock and a `VecDeque` that is allocated on first use: a channel per connection costs some
-//! 3.6 KB while idle. Whoever holds the handle's lock owns it.
+//! A lock and a `VecDeque` that is allocated on first use: a channel per connection costs some 3.6
+//! KB while idle. It is accessed under the handle's lock.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::envelope::{Delivery, Envelope};
 use crate::seq::Seq;
 
-/// What waits to be written, counted in bytes.
+/// Deliveries that wait to be written, counted in bytes.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: VecDeque<Delivery>,
@@ -25,7 +25,7 @@ impl Outbox {
         self.queue.is_empty()
     }
 
-    /// Queues it if the budget allows, or if nothing else is queued.
+    /// Queues a delivery if the budget allows, or if nothing else is queued.
     pub(super) fn push(&mut self, delivery: Delivery, budget: usize) -> bool {
         let weight = delivery.weight();
         if self.bytes + weight > budget && !self.queue.is_empty() {
@@ -47,7 +47,7 @@ impl Outbox {
         taken
     }
 
-    /// Removes the inbox entries up to `upto`: a SYNC has covered them.
+    /// Removes the inbox entries up to `upto`, which a SYNC has covered.
     pub(super) fn forget(&mut self, upto: Seq) {
         self.queue
             .retain(|d| !matches!(d, Delivery::Entry { seq, .. } if *seq <= upto));
@@ -59,11 +59,11 @@ impl Outbox {
     }
 }
 
-/// An entry to be queued, or a step without a body: the device's own send, whose seq it got as the
-/// answer.
+/// An entry to be queued; `None` for the device's own send, which needs no body because its seq was
+/// the answer.
 pub(super) type Step = Option<Arc<Envelope>>;
 
-/// Entries that came before their predecessors.
+/// Entries that arrived before their predecessors.
 #[derive(Debug, Default)]
 pub(super) struct Parked {
     entries: BTreeMap<Seq, Step>,
@@ -75,7 +75,7 @@ impl Parked {
         self.entries.is_empty()
     }
 
-    /// Parks an entry; returns `false`, and keeps nothing of it, if a bound is reached.
+    /// Parks an entry; returns `false` and keeps nothing of it if a bound is reached.
     pub(super) fn park(
         &mut self,
         seq: Seq,
@@ -95,7 +95,7 @@ impl Parked {
         true
     }
 
-    /// Takes the entry of that place, and drops those before it.
+    /// Takes the entry with this seq, and drops those before it.
     pub(super) fn take(&mut self, seq: Seq) -> Option<Step> {
         while let Some(first) = self.entries.first_entry() {
             if *first.key() > seq {

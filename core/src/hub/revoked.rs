@@ -1,4 +1,5 @@
-//! What was revoked a moment ago: a sign-in whose token was checked before must not outlive it.
+//! Recent revocations: a sign-in whose token was checked before a revocation must be refused after
+//! it.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::id::{DeviceId, UserId};
 
-/// Longer than a sign-in can take.
+/// Time that a revocation is kept; longer than a sign-in can take.
 const KEPT: Duration = Duration::from_mins(1);
 
 /// The revocations of the last minute.

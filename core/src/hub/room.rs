@@ -1,4 +1,4 @@
-//! A connection's place in the room it is subscribed to.
+//! Position of a connection in the room it is subscribed to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,36 +10,36 @@ use crate::room_batch::RoomBatch;
 use crate::seq::Seq;
 use crate::store::{RoomItem, StreamId};
 
-/// Live items held while the room's history is being read, in bytes.
+/// Maximum bytes of live items held while the room's history is read.
 const HELD_BYTES: usize = 64 * 1024;
 
-/// The pause after the first failed read of history in a row, and the longest.
+/// First and longest pause after failed reads of history in a row.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 
-/// The subscription of one connection.
+/// The room subscription of one connection.
 #[derive(Debug)]
 pub(super) struct RoomCursor {
     pub(super) room: RoomId,
-    /// The stream that `served` counts in; `None` until the first item.
+    /// Stream that `served` belongs to; `None` before the first item.
     stream: Option<StreamId>,
-    /// The last item queued.
+    /// Seq of the last item queued.
     served: Seq,
-    /// Live items that wait for the history; `None` once it was sent.
+    /// Live items that wait for the history; `None` once the history was sent.
     held: Option<Vec<Arc<RoomItem>>>,
     held_bytes: usize,
-    /// Something could not be held, or the feed was interrupted: history is to be read (again)
-    /// from behind `served`.
+    /// Set if history must be read after `served`: at the start, after an overflow of `held`, or
+    /// after a gap in the feed.
     replay: bool,
-    /// The request for history that is under way.
+    /// Number of the request for history in progress.
     requested: Option<u64>,
-    /// Reads of history that failed in a row.
+    /// Failed reads of history in a row.
     failures: u32,
-    /// When history is requested again after a failure.
+    /// Time at which history is requested again after a failure.
     pub(super) retry_at: Option<Instant>,
 }
 
 impl RoomCursor {
-    /// Subscribed, from `from` on: with history if that is not zero.
+    /// Creates a subscription from `from` on; without history if `from` is zero.
     pub(super) fn new(room: RoomId, from: Seq) -> Self {
         Self {
             room,
@@ -54,29 +54,30 @@ impl RoomCursor {
         }
     }
 
-    /// Whether history is to be requested now.
+    /// Returns whether history must be requested now.
     pub(super) fn wants_history(&self, now: Instant) -> bool {
         self.replay && self.requested.is_none() && self.retry_at.is_none_or(|at| at <= now)
     }
 
-    /// Notes a request for history.
+    /// Records a request for history.
     pub(super) const fn request(&mut self, ticket: u64) {
         self.requested = Some(ticket);
         self.retry_at = None;
     }
 
-    /// Where the history is to be read from for this request, if it is still the present one.
+    /// Returns the seq from which history must be read for this request; `None` if the request is
+    /// outdated.
     pub(super) fn requested_from(&self, ticket: u64) -> Option<Seq> {
         (self.requested == Some(ticket)).then(|| self.served.next())
     }
 
-    /// The request has been served.
+    /// Ends a request that was served.
     pub(super) const fn end_request(&mut self) {
         (self.requested, self.failures) = (None, 0);
     }
 
-    /// The request has failed. It is made again after a pause that grows, so that subscribers of a
-    /// store that does not keep up make its load smaller, not larger.
+    /// Ends a request that failed. It is repeated after a pause that grows, so that the subscribers
+    /// of a store that cannot keep up reduce its load.
     pub(super) fn fail_request(&mut self) {
         let pause = RETRY.0 * 2_u32.saturating_pow(self.failures);
         let spread = 0.5 + rand::random::<f64>() / 2.0;
@@ -85,18 +86,18 @@ impl RoomCursor {
         self.requested = None;
     }
 
-    /// The feed has a hole: read the history again. A cursor that never got anything, and asked
-    /// for no history, has nothing to catch up with.
+    /// Marks a gap in the feed, so that history is read again. A cursor that never got an item and
+    /// requested no history has nothing to catch up with.
     pub(super) fn interrupt(&mut self) {
         if self.stream.is_some() {
             self.held.get_or_insert_default();
             self.replay = true;
-            // A page that is being read may end before the hole.
+            // The page being read may end before the gap.
             self.requested = None;
         }
     }
 
-    /// Whether a live item goes out now, if it is new; otherwise it is held.
+    /// Returns whether a live item may be sent now if it is new; otherwise holds it.
     pub(super) fn live(&mut self, item: &Arc<RoomItem>) -> bool {
         if let Some(held) = &mut self.held {
             self.held_bytes += item.envelope.weight();
@@ -110,27 +111,27 @@ impl RoomCursor {
         true
     }
 
-    /// Whether all of the batch goes out now.
+    /// Returns whether the whole batch may be sent now.
     pub(super) fn takes(&self, batch: &RoomBatch) -> bool {
         self.held.is_none() && self.is_new(batch.first())
     }
 
-    /// Whether the item was not served before. Another stream starts over.
+    /// Returns whether the item was not served before. An item of another stream always is new.
     pub(super) fn is_new(&self, item: &RoomItem) -> bool {
         let same = self.stream.is_none_or(|stream| stream == item.stream);
         !same || item.seq > self.served
     }
 
-    /// Notes an item as served.
+    /// Marks an item as served.
     pub(super) const fn pass(&mut self, item: &RoomItem) -> bool {
         self.stream = Some(item.stream);
         self.served = item.seq;
         true
     }
 
-    /// The history was read and stands at `head` of `stream`. A place in another stream, or beyond
-    /// the end of this one, is worth nothing: what is kept is read from its start. Returns whether
-    /// the items just read are still the ones to send.
+    /// Compares the position with the history, which stands at `head` of `stream`. A position in
+    /// another stream, or past the end of this one, is invalid, and history is then read from its
+    /// start. Returns whether the items just read are still the ones to send.
     pub(super) fn meets(&mut self, stream: StreamId, head: Seq) -> bool {
         let other = self.stream.is_some_and(|known| known != stream);
         let lost = self.served > Seq::ZERO && (other || self.served > head);
@@ -141,8 +142,8 @@ impl RoomCursor {
         !lost
     }
 
-    /// The history was read to its end: returns the live items held meanwhile. If they overflowed,
-    /// returns none and the history is read once more.
+    /// Ends the history after its last page; returns the live items held meanwhile. If they
+    /// overflowed, returns none, and history is read once more.
     pub(super) fn end_history(&mut self) -> Vec<Arc<RoomItem>> {
         if std::mem::take(&mut self.held_bytes) > HELD_BYTES {
             return Vec::new();

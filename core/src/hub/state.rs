@@ -1,6 +1,6 @@
-//! What is known of one live connection; it lies under its handle's lock.
+//! State of one live connection, under its handle's lock.
 //!
-//! Small on purpose: what few connections have at a time is boxed.
+//! Small on purpose: parts that few connections have at a time are boxed.
 
 use std::task::Waker;
 
@@ -17,19 +17,20 @@ use crate::seq::Seq;
 pub(super) struct State {
     pub(super) cursor: Cursor,
     pub(super) outbox: Outbox,
-    /// Something, while it waits for its predecessors.
+    /// Entries that wait for their predecessors, if there are any.
     waiting: Option<Box<Waiting>>,
-    /// When the connection goes live although no SYNC came.
+    /// Time at which the connection goes live without a SYNC.
     pub(super) live_at: Option<Instant>,
-    /// A read has failed: when the next one is tried.
+    /// Time of the next read after a failed one.
     pub(super) retry_at: Option<Instant>,
-    /// Live deliveries wait for the first SYNC reply (old TCP clients).
+    /// Holds deliveries until the first SYNC reply, for legacy TCP clients.
     pub(super) hold_live: bool,
-    /// Where the inbox stood at sign-in.
+    /// Head of the inbox at sign-in.
     pub(super) start: Seq,
-    /// Entries that it kept then, [`u32::MAX`] for more; small, to fit between the flags.
+    /// Number of retained entries at sign-in, [`u32::MAX`] for more. A `u32` fits between the
+    /// flags.
     pub(super) kept: u32,
-    /// Numbers that an ack may name.
+    /// First and last seq that an ack may name.
     pub(super) ackable: (Seq, Seq),
     pub(super) room: Option<Box<RoomCursor>>,
     pub(super) close: Option<CloseReason>,
@@ -37,7 +38,7 @@ pub(super) struct State {
     pub(super) waker: Option<Waker>,
 }
 
-/// Entries that came before their predecessors, and until when these are waited for.
+/// Entries that arrived before their predecessors, and the time until which these are waited for.
 #[derive(Debug)]
 struct Waiting {
     parked: Parked,
@@ -63,20 +64,20 @@ impl State {
         }
     }
 
-    /// Whether the connection is behind its pushes and reads its inbox instead.
+    /// Returns whether the connection is behind its pushes and reads its inbox instead.
     pub(super) fn lags(&self) -> bool {
         !self.superseded && self.cursor.lags()
     }
 
-    /// Does what was to be done by now: goes live without a SYNC, or gives up waiting for the
-    /// predecessors of what is parked.
+    /// Handles deadlines that have passed: goes live without a SYNC, or stops waiting for the
+    /// predecessors of parked entries.
     pub(super) fn pass_deadlines(&mut self, now: Instant) {
         if self.live_at.is_some_and(|at| at <= now) {
             self.live_at = None;
             self.hold_live = false;
             if self.cursor.phase() == Phase::Waiting {
                 self.cursor.start_at(self.start);
-                // Nothing up to there was served here.
+                // No entry up to `start` was served on this connection.
                 self.ackable = (self.start.next(), self.start);
             }
             self.cursor.go_live();
@@ -86,7 +87,7 @@ impl State {
         }
     }
 
-    /// It neither sends nor receives any more.
+    /// Ends service: the connection neither sends nor receives any more.
     pub(super) fn end(&mut self) {
         self.superseded = true;
         self.outbox.clear();
@@ -94,13 +95,14 @@ impl State {
         self.live_at = None;
     }
 
-    /// From now on the inbox is read instead of following pushes.
+    /// Stops following pushes; the inbox is read instead.
     pub(super) fn lag(&mut self) {
         self.cursor.lag();
         self.waiting = None;
     }
 
-    /// Parks an entry until its predecessors are there; if a bound is reached, the inbox is read.
+    /// Parks an entry until its predecessors have arrived. If a bound is reached, the inbox is read
+    /// instead.
     pub(super) fn park(&mut self, seq: Seq, envelope: Step, limits: &Limits) {
         let waiting = self.waiting.get_or_insert_with(|| {
             Box::new(Waiting {
@@ -114,7 +116,7 @@ impl State {
         }
     }
 
-    /// Takes the parked entry of that place, if it is there.
+    /// Takes the parked entry with this seq, if there is one.
     pub(super) fn unpark(&mut self, seq: Seq) -> Option<Step> {
         let waiting = self.waiting.as_mut()?;
         let taken = waiting.parked.take(seq);
@@ -128,6 +130,7 @@ impl State {
         self.waiting.as_ref().map(|waiting| waiting.until)
     }
 
+    /// Extends the range of seqs that an ack may name, up to `seq`.
     pub(super) fn acked_up_to(&mut self, seq: Option<Seq>) {
         if let Some(seq) = seq {
             self.ackable.1 = self.ackable.1.max(seq);

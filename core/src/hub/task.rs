@@ -1,7 +1,7 @@
-//! One live connection, as its own task sees it: what to do next, and what came of it.
+//! One live connection, as its own task sees it: its next work, and the results of that work.
 //!
-//! The task polls for [`Work`], reads what it is told to read, and says what a SYNC was answered
-//! with. What others offer meanwhile comes in by the handle's other half.
+//! The task polls for [`Work`], reads the inbox or a history if needed, and reports the answers to
+//! SYNC. Offers of other tasks arrive through `handle.rs`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,25 +18,25 @@ use crate::id::RoomId;
 use crate::seq::Seq;
 use crate::store::RoomHistory;
 
-/// Deliveries handed to the writer at a time.
+/// Maximum number of deliveries handed to the writer at a time.
 const TAKE: usize = 64;
 
-/// How long a connection waits before it reads again after a failed read.
+/// Pause before a failed read of the inbox is repeated.
 const READ_RETRY: Duration = Duration::from_millis(500);
 
-/// What the connection's task is to do next.
+/// Next work of the connection's task.
 #[derive(Debug)]
 pub enum Work {
-    /// Write these.
+    /// Write these deliveries.
     Deliver(VecDeque<Delivery>),
-    /// Call `Connection::read`: the inbox, or a room's history, is to be read.
+    /// Call `Connection::read`, which reads the inbox or a room's history.
     Read,
-    /// Say why, if the client can hear it, and close.
+    /// Report the reason if the client's protocol allows it, then close.
     Close(CloseReason),
 }
 
 impl Handle {
-    /// When `poll_work` should be called although nothing woke it.
+    /// Returns the time at which `poll_work` must be called although nothing wakes the task.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
         let history = state.room.as_ref().and_then(|room| room.retry_at);
@@ -46,7 +46,7 @@ impl Handle {
             .min()
     }
 
-    /// Waits for the end alone, while nothing can be written.
+    /// Polls for the close alone, while nothing can be written.
     pub(crate) fn poll_close(&self, cx: &Context<'_>) -> Poll<CloseReason> {
         let mut state = self.lock();
         if let Some(reason) = state.close.clone() {
@@ -56,6 +56,12 @@ impl Handle {
         Poll::Pending
     }
 
+    /// Polls for the next work of the connection's task; registers the task to be woken.
+    ///
+    /// The order matters: a close comes before everything else; passed deadlines come before the
+    /// check for work, because they can create some; queued deliveries come before a read, which
+    /// needs an empty outbox. The waker is stored under the same lock as these checks, so no offer
+    /// is missed.
     pub(crate) fn poll_work(&self, cx: &Context<'_>, now: Instant) -> Poll<Work> {
         let mut state = self.lock();
         if let Some(reason) = state.close.clone() {
@@ -70,6 +76,8 @@ impl Handle {
                 Delivery::Entry { seq, .. } => Some(*seq),
                 Delivery::Live { .. } | Delivery::Room(_) => None,
             });
+            // An ack may name the entries handed out here. If the outbox is empty, that includes
+            // own sends, which are served without being queued.
             let written = if state.outbox.is_empty() {
                 Some(state.cursor.served())
             } else {
@@ -91,15 +99,15 @@ impl Handle {
         Poll::Pending
     }
 
-    /// Where to read the inbox from, if it is to be read.
+    /// Begins a read of the inbox if one is needed; returns the seq after which to read.
     pub(crate) fn begin_read(&self) -> Option<Seq> {
         let mut state = self.lock();
         let now = state.retry_at.is_none() && state.cursor.wants_read();
         now.then(|| state.cursor.begin_read())
     }
 
-    /// The read of the inbox has failed or was given up; it is tried again a little later. Without
-    /// a read under way nothing happens.
+    /// Ends a read of the inbox that failed or was abandoned; it is repeated after a pause. Does
+    /// nothing without a read in progress.
     pub(crate) fn read_failed(&self) {
         let mut state = self.lock();
         if state.cursor.read_failed() {
@@ -107,9 +115,9 @@ impl Handle {
         }
     }
 
-    /// The room's history could not be read for this request; it is requested again later.
+    /// Ends a request for the room's history that failed; it is repeated later.
     pub(crate) fn history_failed(&self, room: RoomId, ticket: u64) {
-        // The task computes its next deadline anew.
+        // Wakes the task, because its next deadline has changed.
         self.change(|state| {
             let mut cursor = state.room.as_mut().filter(|r| r.room == room);
             let cursor = cursor.take_if(|it| it.requested_from(ticket).is_some());
@@ -121,8 +129,8 @@ impl Handle {
         });
     }
 
-    /// Queues what a read brought; own sends are steps without a body. Returns `false` if the
-    /// inbox's history went back.
+    /// Queues the entries of a read; own sends need no body. Returns `false` if the inbox's history
+    /// went back.
     pub(crate) fn fill(&self, items: Vec<(Seq, Arc<Envelope>)>, more: bool, head: Seq) -> bool {
         let mut sound = true;
         self.change(|state| {
@@ -135,7 +143,7 @@ impl Handle {
                     continue;
                 }
                 let own = self.identity.sent(&envelope.message);
-                // A page fits the budget, and it is read only when the outbox is empty.
+                // A page fits the budget, and it is read only while the outbox is empty.
                 if !own {
                     state
                         .outbox
@@ -143,6 +151,8 @@ impl Handle {
                 }
                 state.cursor.pass(seq);
             }
+            // The read ends before parked entries are queued, because they follow its entries; then
+            // the cursor may have nothing left to read.
             sound = state.cursor.end_read(brought, more, head);
             self.unpark(state);
             state.cursor.settle();
@@ -155,14 +165,14 @@ impl Handle {
         sound
     }
 
-    /// A SYNC from `asked` was answered with everything up to `upto`.
+    /// Records that a SYNC from `asked` was answered with everything up to `upto`.
     pub(crate) fn synced(&self, asked: Seq, upto: Seq, more: bool) {
         self.change(|state| {
             if state.superseded {
                 return false;
             }
             let first = state.cursor.phase() == Phase::Waiting;
-            // A read that was given up for this SYNC need not wait.
+            // A read that was abandoned for this SYNC need not wait for its retry.
             state.retry_at = None;
             state.cursor.synced(upto, more);
             state.outbox.forget(upto);
@@ -180,13 +190,14 @@ impl Handle {
         });
     }
 
-    /// Whether an ack of this number is one of an inbox entry served here, or named by its SYNC.
+    /// Returns whether an ack may name this seq: an inbox entry that was served here or is covered
+    /// by its SYNC.
     pub(crate) fn may_ack(&self, seq: Seq) -> bool {
         let state = self.lock();
         seq > Seq::ZERO && !state.superseded && (state.ackable.0..=state.ackable.1).contains(&seq)
     }
 
-    /// Notes a request for a page of the room's history, if one is wanted; returns the room.
+    /// Records a request for a page of the room's history if one is needed; returns the room.
     pub(crate) fn request_history(&self, ticket: u64) -> Option<RoomId> {
         let mut state = self.lock();
         if state.superseded || state.hold_live || !state.outbox.is_empty() {
@@ -198,16 +209,16 @@ impl Handle {
         Some(room.room)
     }
 
-    /// Where the history is to be read from for this request, if it is still wanted.
+    /// Returns the seq from which history must be read for this request, if it is still needed.
     pub(crate) fn requested_from(&self, room: RoomId, ticket: u64) -> Option<Seq> {
         let state = self.lock();
         let cursor = state.room.as_ref().filter(|r| r.room == room);
         cursor.and_then(|cursor| cursor.requested_from(ticket))
     }
 
-    /// Queues a page of a room's history; on the last page, also what was published meanwhile.
-    /// Returns `false` if the page ends before the place that this request is about. The page must
-    /// have been read after the request was made, and must not begin behind its place.
+    /// Queues a page of a room's history; after the last page, also the messages published
+    /// meanwhile. Returns `false` if the page ends before the place of this request. The page must
+    /// have been read after the request was made, and must not begin after that place.
     pub(crate) fn fill_room(&self, room: RoomId, ticket: u64, history: &RoomHistory) -> bool {
         let mut served = true;
         let RoomHistory {
@@ -241,7 +252,7 @@ impl Handle {
                     .all(|item| self.enqueue_room(&mut state.outbox, cursor, item));
             }
             if !fits {
-                // The rest is read when this was written.
+                // The rest is read after this was written.
                 cursor.interrupt();
             }
             true

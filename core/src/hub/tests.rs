@@ -1,4 +1,4 @@
-//! The hub as its callers use it: who owns a device, and what a connection is handed.
+//! The hub as its callers use it: ownership of devices, and deliveries to connections.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -170,7 +170,7 @@ async fn a_slow_connection_lags_within_its_budget() {
     assert_eq!(
         phone.begin_read(),
         Some(Seq::new(served)),
-        "it reads on where it stopped"
+        "it continues where it stopped"
     );
     let rest = (served + 1..=200).map(|seq| (Seq::new(seq), Arc::clone(&e)));
     phone.fill(rest.collect(), false, Seq::new(200));
@@ -179,7 +179,7 @@ async fn a_slow_connection_lags_within_its_budget() {
     assert_eq!(hub.lags(), (2, 1));
     hub.remove(&phone);
     drop(phone);
-    assert_eq!(hub.lags(), (2, 2), "who is gone lags no more");
+    assert_eq!(hub.lags(), (2, 2), "a removed connection no longer lags");
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn a_superseded_connection_gets_nothing_more() {
     push(&hub, 1, 1, &envelope(2, 21, 10));
     assert!(
         work(&old).is_none(),
-        "what was queued is gone, and it stays open"
+        "the queue is cleared, and the connection stays open"
     );
     assert!(old.is_superseded());
     assert_eq!(seqs(&new), [1]);
@@ -227,7 +227,7 @@ async fn another_user_on_the_device_displaces_nobody() {
 
 #[test]
 fn an_idle_connection_is_small() {
-    // With the counts of its `Arc` in one block of 320 bytes.
+    // Together with the counts of its `Arc`, one block of 320 bytes.
     assert!(size_of::<Handle>() <= 304, "{}", size_of::<Handle>());
 }
 
@@ -301,7 +301,7 @@ async fn m9_only_numbers_of_served_entries_are_acks() {
     assert!(phone.may_ack(Seq::new(1)));
     assert!(
         !phone.may_ack(Seq::new(100_000)),
-        "a room's number is none of the inbox"
+        "a room's seq is not an inbox seq"
     );
 }
 
@@ -337,7 +337,7 @@ async fn a_device_that_changed_hands_serves_its_former_user_nothing_more() {
         hub.disconnect(user(who), Some(device(11)), DEVICE_SWITCHED);
     }
     assert!(old.is_superseded() && ours.is_superseded());
-    assert!(work(&old).is_none(), "fim would take a close for its own");
+    assert!(work(&old).is_none(), "a legacy client stays open");
     assert!(matches!(
         work(&ours),
         Some(Work::Close(CloseReason::DeviceSwitched))

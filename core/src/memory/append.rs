@@ -1,4 +1,5 @@
-//! The heart: one batch of sends becomes entries, keys and jobs under one hold of the lock.
+//! Appends of in-memory storage: a batch of sends becomes entries, keys and jobs under one hold of
+//! the lock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use crate::seq::Seq;
 use crate::store::{Append, Appended};
 
 impl State {
-    /// Appends the sends in order. The batch was checked: each has a first recipient.
+    /// Appends the sends in order. The batch must have been checked: each send has a recipient.
     pub(super) fn append(&mut self, batch: &[Append], now: Duration) -> Vec<Appended> {
         batch
             .iter()
@@ -20,8 +21,9 @@ impl State {
     }
 
     fn append_one(&mut self, send: &Append, now: Duration) -> Appended {
-        // The key comes before the roster: a repeat of what was stored is answered like the first,
-        // whoever has joined or left since. Noted keys of this batch are found here too.
+        // The key is checked before the roster: a repeat of a stored send gets the first answer,
+        // even if members joined or left since. The keys of earlier sends of this batch are found
+        // here too.
         if let Some(key) = &send.key
             && let Some(answer) = self.keys.find(key, now)
         {
@@ -39,7 +41,7 @@ impl State {
         Appended::Stored { seqs, job }
     }
 
-    /// Makes the entries, or the first one and a job for the rest.
+    /// Makes the entries, or the first entry and a job for the others.
     fn store(&mut self, send: &Append) -> (Vec<(UserId, Seq)>, bool) {
         let all = send.recipients.len();
         if let Some(group) = send.group()

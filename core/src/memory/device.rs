@@ -11,7 +11,7 @@ use crate::seq::Seq;
 use crate::store::{AckMark, Device, DeviceInfo, DeviceStore, Kind, StoreError};
 use crate::time::Timestamp;
 
-/// A device: registered, signed in, or both.
+/// A device that is registered, has signed in, or both.
 #[derive(Debug, Default)]
 struct Row {
     registered: Option<(DeviceInfo, Timestamp)>,

@@ -1,4 +1,4 @@
-//! Friends: one tie in each direction, asked or agreed.
+//! Friends: one friendship edge in each direction, requested or agreed.
 
 use async_trait::async_trait;
 
@@ -8,7 +8,7 @@ use crate::page::Page;
 use crate::store::{Agreed, Append, Friend, FriendStore, Requested, StoreError};
 use crate::time::Timestamp;
 
-/// What a user keeps of another.
+/// The friendship edge from one user to another, with the data that the user stores.
 #[derive(Debug)]
 pub(super) struct Tie {
     agreed: bool,
@@ -81,7 +81,7 @@ impl FriendStore for Engine {
             return Ok(Agreed::Before);
         }
         asked.agreed = true;
-        // A mutual request is one friendship, and keeps what was kept with the user's own.
+        // Mutual requests become one friendship, and each user keeps the data of its own request.
         let mut tie = Tie::new(true, remarks);
         if let Some(own) = state.tie(user, requester) {
             own.extra.clone_into(&mut tie.extra);

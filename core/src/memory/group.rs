@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 pub(super) struct GroupRow {
     pub(super) group: Group,
     members: BTreeMap<UserId, Member>,
-    /// The roster of the present version, made when it is first asked for.
+    /// Roster of the present version, built at its first use.
     roster: Option<Arc<[(UserId, Role)]>>,
 }
 
@@ -58,7 +58,7 @@ impl GroupRow {
         }
     }
 
-    /// Applies a change that `fits`.
+    /// Applies a change, which must pass `fits`.
     fn apply(&mut self, change: &GroupChange, at: Timestamp) {
         match change {
             GroupChange::Edit(edit) => {
@@ -88,7 +88,7 @@ impl GroupRow {
         self.roster = None;
     }
 
-    /// Whether the change makes sense on the roster it was planned with.
+    /// Returns whether the change is valid for the roster that it was planned with.
     fn fits(&self, change: &GroupChange) -> bool {
         match change {
             GroupChange::Edit(_) => true,
@@ -115,7 +115,7 @@ fn edit_member(member: &mut Member, edit: &MemberEdit) {
     set(&mut member.extra, edit.extra.as_ref());
 }
 
-/// Sets a field that is given, and leaves one that is not.
+/// Sets a field if a value is given.
 pub(super) fn set(field: &mut String, value: Option<&String>) {
     if let Some(value) = value {
         field.clone_from(value);
@@ -123,7 +123,7 @@ pub(super) fn set(field: &mut String, value: Option<&String>) {
 }
 
 impl State {
-    /// Keeps the list of a user's groups in step with a change.
+    /// Updates the index of the groups of each user after a change.
     fn index(&mut self, group: GroupId, change: &GroupChange) {
         match change {
             GroupChange::Add(users) => {

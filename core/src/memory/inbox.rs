@@ -1,4 +1,4 @@
-//! Inboxes: a ring of shared messages each, whose place says its seq.
+//! Inboxes: a ring of shared messages each. The position in the ring determines the seq.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{Append, Appended, Head, InboxSlice, InboxStore, JobLease, JobPart, StoreError};
 
-/// Bytes an entry is counted as beside its content and mentions.
+/// Bytes added for each entry to those of its content and mentions.
 const OVERHEAD: usize = 128;
 
-/// Entries removed under one hold of the lock.
+/// Maximum number of entries removed under one hold of the lock.
 const SLICE: u64 = 1_000;
 
 /// One user's inbox. The entry at index `i` has the seq `floor + 1 + i`, so an inbox cannot have a
-/// hole (law 3).
+/// gap (law 3).
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     floor: Seq,
@@ -36,7 +36,8 @@ impl Inbox {
         }
     }
 
-    /// Appends an entry, lets the oldest go if there are too many, and returns the new one's seq.
+    /// Appends an entry, removes the oldest ones above the limits, and returns the seq of the new
+    /// one.
     pub(super) fn push(&mut self, message: &Arc<Message>, keep: Retention) -> Seq {
         self.bytes += weight(message);
         self.entries.push_back(Arc::clone(message));
@@ -48,7 +49,8 @@ impl Inbox {
         self.head().head
     }
 
-    /// Removes up to `max` entries up to and including `upto`; returns whether that was all.
+    /// Removes up to `max` entries up to and including `upto`; returns whether none of these is
+    /// left.
     fn trim(&mut self, upto: Seq, max: u64) -> bool {
         for _ in 0..max {
             if self.floor >= upto || !self.pop() {
@@ -125,6 +127,7 @@ impl InboxStore for Engine {
             if done {
                 return Ok(());
             }
+            // The lock is released between slices, so that senders are not blocked.
             tokio::task::yield_now().await;
         }
     }
@@ -138,7 +141,7 @@ impl InboxStore for Engine {
     }
 
     async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        // Bodies are shared and go with their last entry; only keys need forgetting.
+        // Bodies are shared and go with their last entry, so only keys must be removed.
         let now = self.clock.monotonic();
         Ok(self.lock().keys.sweep(max, now))
     }

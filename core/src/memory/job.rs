@@ -1,4 +1,4 @@
-//! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
+//! Fan-out jobs: sends to more recipients than one batch holds, in order within a group.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::memory::state::State;
 use crate::message::Message;
 use crate::store::{JobLease, JobPart};
 
-/// A send whose entries are being made part by part.
+/// A send whose entries are made in parts.
 #[derive(Debug)]
 struct Job {
     number: u64,
@@ -24,7 +24,7 @@ struct Job {
 pub(super) struct Jobs {
     last: u64,
     of: HashMap<GroupId, VecDeque<Job>>,
-    /// All open jobs by number, which is their order over all groups too.
+    /// All open jobs by number, which is also their order over all groups.
     order: BTreeMap<u64, GroupId>,
 }
 
@@ -33,7 +33,7 @@ impl Jobs {
         self.of.contains_key(&group)
     }
 
-    /// Opens a job behind the group's others. The first recipient's entry is made by the caller.
+    /// Opens a job after the other jobs of the group. The caller makes the first recipient's entry.
     pub(super) fn open(
         &mut self,
         group: GroupId,
@@ -62,7 +62,7 @@ impl Jobs {
         })
     }
 
-    /// The job of this lease, if the lease still holds.
+    /// Returns the job of this lease if the lease is still valid.
     fn held(&mut self, lease: &JobLease) -> Option<&mut Job> {
         let job = self.of.get_mut(&lease.group)?.front_mut()?;
         (job.number == lease.job && job.generation == lease.generation).then_some(job)
@@ -82,7 +82,7 @@ impl Jobs {
 }
 
 impl State {
-    /// Makes the next part of a job's entries.
+    /// Makes the next entries of a job.
     pub(super) fn advance(&mut self, lease: &JobLease) -> JobPart {
         let Some(job) = self.jobs.held(lease) else {
             return JobPart::Lost;

@@ -1,4 +1,4 @@
-//! Which sends were seen, so that a repeat is answered like the first (law 4).
+//! Idempotency keys: recognizes repeated sends and answers them like the first (law 4).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::map::Map;
 use crate::seq::Seq;
 use crate::store::{Appended, Key};
 
-/// The first send of a key.
+/// The first send with a key.
 #[derive(Debug)]
 struct First {
     digest: [u8; 16],
@@ -21,18 +21,18 @@ struct First {
 /// Keys with the ends of their windows, oldest first.
 type Queue = VecDeque<(Duration, Arc<[u8]>)>;
 
-/// The keys whose window has not passed.
+/// The keys whose window has not passed, and those not yet swept.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     known: Map<Arc<[u8]>, First>,
-    /// The keys of each window length, oldest first. There are few lengths, so a queue each is
-    /// cheaper than one sorted set. Their times are monotonic: one time of a wrong wall clock
-    /// at the front would hold up the sweep of all behind it.
+    /// The keys of each window length, oldest first. There are few lengths, so one queue per length
+    /// is cheaper than a sorted set. The times are monotonic: with a wall clock, one wrong time at
+    /// the front would stop the sweep of all keys behind it.
     queues: BTreeMap<Duration, Queue>,
 }
 
 impl Keys {
-    /// The answer to a repeat, or `None` if the key is new or its window has passed.
+    /// Returns the answer to a repeat; `None` if the key is new or its window has passed.
     pub(super) fn find(&self, key: &Key, now: Duration) -> Option<Appended> {
         let first = self.known.get(key.id.as_slice())?;
         if first.until <= now {
@@ -47,7 +47,7 @@ impl Keys {
         })
     }
 
-    /// Notes the first send of a key.
+    /// Records the first send with a key.
     pub(super) fn note(&mut self, key: &Key, message: MessageId, seq: Seq, now: Duration) {
         let id: Arc<[u8]> = key.id.as_slice().into();
         let until = now.saturating_add(key.window);
@@ -62,7 +62,7 @@ impl Keys {
         self.known.insert(id, first);
     }
 
-    /// Forgets up to `max` keys whose window has passed; returns how many.
+    /// Removes up to `max` keys whose window has passed; returns how many.
     pub(super) fn sweep(&mut self, max: usize, now: Duration) -> usize {
         let mut swept = 0;
         for queue in self.queues.values_mut() {

@@ -1,11 +1,11 @@
-//! In-memory storage: the reference every other backend is measured by, and what an embedded server
-//! in someone's tests runs on.
+//! In-memory storage: the reference for every other backend, and the storage of embedded servers in
+//! tests.
 //!
-//! Durable means: as long as this process. Several nodes may share one [`Stores`]: they are then a
+//! Durable here means for the lifetime of the process. Nodes that share one [`Stores`] form a
 //! cluster in memory. Inboxes, keys, jobs, groups and friends are one engine behind one lock
-//! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes stand
-//! alone. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and routes
-//! live in its process.
+//! (`state`), because the seam follows the transaction; devices, accounts, rooms and routes are
+//! independent. [`MemoryRoom`] and [`MemoryRoute`] also serve an embedded engine, whose rooms and
+//! routes live in its process.
 
 mod account;
 mod append;
@@ -33,13 +33,13 @@ use crate::page::Page;
 use crate::store::Stores;
 use crate::time::{Clock, SystemClock};
 
-/// What an inbox may hold in memory; beyond it the oldest entries go and the floor rises.
+/// Limits of an inbox in memory; above them the oldest entries are removed and the floor rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
     /// Entries of one user; default 10,000.
     pub entries: usize,
-    /// Bytes of one user's entries, each counted with its overhead; default 16 MiB. The newest entry
-    /// is kept whatever its size.
+    /// Bytes of one user's entries, each counted with its overhead; default 16 MiB. The newest
+    /// entry is kept even if it is larger.
     pub bytes: usize,
 }
 
@@ -52,16 +52,16 @@ impl Default for Retention {
     }
 }
 
-/// How in-memory storage is made; [`Memory::default`] is right for most.
+/// Configuration of in-memory storage; [`Memory::default`] suits most uses.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Says when keys and room messages are too old.
+    /// Clock that determines the age of keys and room messages.
     pub clock: Arc<dyn Clock>,
-    /// What an inbox may hold.
+    /// Limits of an inbox.
     pub retention: Retention,
-    /// What a room keeps.
+    /// Limits of the rooms.
     pub room: RoomBounds,
-    /// How long a node's lease lives without being renewed; default 15 s.
+    /// Time after which a node's lease expires without a renewal; default 15 s.
     pub lease: Duration,
 }
 
@@ -77,7 +77,7 @@ impl Default for Memory {
 }
 
 impl Memory {
-    /// A fresh, empty set of stores with an epoch of its own.
+    /// Creates an empty set of stores with a new epoch.
     #[must_use]
     pub fn stores(&self) -> Stores {
         let engine = Arc::new(state::Engine::new(Arc::clone(&self.clock), self.retention));
@@ -94,24 +94,24 @@ impl Memory {
     }
 }
 
-/// A fresh, empty set of stores with the default bounds.
+/// Creates an empty set of stores with the default limits.
 #[must_use]
 pub fn stores() -> Stores {
     Memory::default().stores()
 }
 
-/// Takes a lock of this module. They are std mutexes, not tokio's: each is held for a short,
-/// computing step and never over an await.
+/// Takes a lock of this module. These are std mutexes and not tokio's, because each is held for a
+/// short computation and never over an await.
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics under this lock")
 }
 
-/// Cuts a page of at most `limit` items (at least one) off an ordered list.
+/// Takes a page of at most `limit` items (at least one) from an ordered list.
 fn page<T>(items: impl Iterator<Item = T>, limit: usize) -> Page<T> {
     page_while(items, limit, |_| true)
 }
 
-/// Cuts a page that also ends before the first item that does not fit.
+/// Takes a page that also ends before the first item that does not fit.
 fn page_while<T>(
     items: impl Iterator<Item = T>,
     limit: usize,
@@ -130,7 +130,7 @@ fn page_while<T>(
     Page::last(taken)
 }
 
-/// The ids behind a page's last one.
+/// Returns the range of the ids after `after`.
 fn above<T>(after: Option<T>) -> (Bound<T>, Bound<T>) {
     (
         after.map_or(Bound::Unbounded, Bound::Excluded),

@@ -1,9 +1,9 @@
-//! Rooms in process: for in-memory storage, and for an embedded engine with one process.
+//! Rooms of one process: for in-memory storage, and for an embedded engine.
 //!
-//! Each room has a lock of its own: under it a message gets its seq and is handed to the sinks, so
-//! every sink sees the room in seq order, and a subscription that has ended gets nothing more. What
-//! all rooms keep together is bounded, and what is too old is dropped by a timer, whether anybody
-//! publishes or not.
+//! Each room has its own lock. Under it a message gets its seq and is handed to the sinks, so every
+//! sink gets the room's messages in seq order, and a subscription that has ended gets no more. The
+//! memory of all rooms together is bounded, and a timer drops messages that are too old even if
+//! nothing is published.
 
 mod kept;
 
@@ -26,23 +26,24 @@ use crate::seq::Seq;
 use crate::store::{RoomHistory, RoomItem, RoomSink, RoomStore, StoreError, StreamId};
 use crate::time::{Clock, SystemClock};
 
-/// Bytes that an open room counts beside its messages.
+/// Bytes counted for an open room in addition to its messages.
 const ROOM_BYTES: usize = 512;
 
-/// The timer looks at rooms at most this often.
+/// Minimum time between two sweeps of the timer.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
-/// Rooms that one publish looks at in vain before it leaves the rest to the next.
+/// Rooms that one publish examines without freeing memory before it leaves the rest to the next.
 const VAIN_LOOKS: usize = 64;
 
-/// What a room keeps; beyond any of these the oldest messages go.
+/// Limits of the rooms; above any of them the oldest messages are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomBounds {
     /// Kept messages of a room; default 1,000.
     pub messages: usize,
     /// Their bytes, each counted with its overhead; default 4 MiB.
     pub bytes: usize,
-    /// How long they are kept, and how long an unused room keeps its numbering; default 2 minutes.
+    /// Time for which messages are kept, and for which an unused room keeps its numbering; default
+    /// 2 minutes.
     pub age: Duration,
     /// Bytes over all rooms; default 64 MiB.
     pub total_bytes: usize,
@@ -59,7 +60,7 @@ impl Default for RoomBounds {
     }
 }
 
-/// Rooms and their brief history.
+/// Rooms of one process, with their brief history.
 #[derive(Debug)]
 pub struct MemoryRoom {
     inner: Arc<Inner>,
@@ -69,26 +70,28 @@ pub struct MemoryRoom {
 struct Inner {
     clock: Arc<dyn Clock>,
     bounds: RoomBounds,
-    // Std mutexes: nothing awaits under them, and sinks must not block. The order is rooms, room;
-    // who holds the rooms only tries a room's lock.
+    // Std mutexes: nothing is awaited under them, and sinks must not block. Lock order: rooms, then
+    // a room. A room's lock is only tried while the rooms are locked, because publishers hold a
+    // room's lock while the sinks run.
     rooms: Mutex<Rooms>,
     /// Bytes of all rooms.
     total: AtomicUsize,
-    /// The timer runs.
+    /// Set while the timer runs.
     sweeping: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Rooms {
     open: HashMap<RoomId, Arc<Mutex<Room>>>,
-    /// When to look at a room next; each open room stands here once. The time may be too early,
-    /// never too late.
+    /// The time at which each open room is examined next; one entry per room. The time may be too
+    /// early, but never too late.
     looks: BinaryHeap<Reverse<(Duration, RoomId)>>,
 }
 
 #[derive(Debug)]
 struct Room {
-    /// Set when it was dropped from the table: whoever still holds it looks the room up again.
+    /// Set when the room was dropped from the table. A caller that still holds it looks the room up
+    /// again.
     dropped: bool,
     stream: StreamId,
     head: Seq,
@@ -97,11 +100,11 @@ struct Room {
     used: Duration,
 }
 
-/// What a look at a room came to.
+/// Result of examining a room.
 enum Look {
-    /// Nothing is left of it: it leaves the table.
+    /// The room is empty and unused: remove it from the table.
     Drop,
-    /// Look again then.
+    /// Examine the room again at this time.
     Again(Duration),
 }
 
@@ -112,7 +115,7 @@ impl Default for MemoryRoom {
 }
 
 impl MemoryRoom {
-    /// No rooms yet; the clock's monotonic time says when a message is too old.
+    /// Creates a store without rooms. The clock's monotonic time determines the age of messages.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, bounds: RoomBounds) -> Self {
         Self {
@@ -126,16 +129,17 @@ impl MemoryRoom {
         }
     }
 
-    /// Bytes that all rooms keep now, each message and each room counted with its overhead.
+    /// Returns the bytes that all rooms hold now, each message and room counted with its overhead.
     #[must_use]
     pub fn kept_bytes(&self) -> usize {
         self.inner.total.load(Ordering::Relaxed)
     }
 
-    /// Does something with a room under its lock, making it if there is none.
+    /// Calls `act` with a room under its lock, opening the room if there is none.
     fn with<T>(&self, id: RoomId, now: Duration, act: impl FnOnce(&mut Room) -> T) -> T {
         self.start_sweeping();
         loop {
+            // The room may be dropped between the look-up and its lock; then look it up again.
             let room = self.inner.get_or_open(id, now);
             let mut room = lock(&room);
             if !room.dropped {
@@ -145,14 +149,14 @@ impl MemoryRoom {
         }
     }
 
-    /// Does something with a room under its lock, if there is one.
+    /// Calls `act` with a room under its lock, if it is open.
     fn with_open<T>(&self, id: RoomId, act: impl FnOnce(&mut Room) -> T) -> Option<T> {
         let room = lock(&self.inner.rooms).open.get(&id).map(Arc::clone)?;
         let mut room = lock(&room);
         (!room.dropped).then(|| self.inner.counted(&mut room, act))
     }
 
-    /// Starts the timer unless it runs. It ends by itself when no room is open.
+    /// Starts the timer unless it runs. It ends when no room is open.
     fn start_sweeping(&self) {
         if self.inner.sweeping.load(Ordering::Acquire)
             || self.inner.sweeping.swap(true, Ordering::AcqRel)
@@ -164,12 +168,12 @@ impl MemoryRoom {
     }
 }
 
-/// The timer's task.
+/// Task of the timer.
 struct Sweeper(Weak<Inner>);
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        // Its runtime may have ended before the store: the next call starts another.
+        // The runtime may end before the store does; then the next call starts another timer.
         if let Some(inner) = self.0.upgrade() {
             inner.sweeping.store(false, Ordering::Release);
         }
@@ -204,7 +208,7 @@ impl Inner {
         room
     }
 
-    /// Changes a room, and counts what it keeps more or less.
+    /// Changes a room, and adjusts the total by the bytes it holds more or less.
     fn counted<T>(&self, room: &mut Room, act: impl FnOnce(&mut Room) -> T) -> T {
         let before = room.kept.bytes();
         let done = act(room);
@@ -214,8 +218,8 @@ impl Inner {
         done
     }
 
-    /// Drops what is too old; returns how long until the next room is to be looked at, or `None` if
-    /// no room is open.
+    /// Drops messages that are too old. Returns the time until the next room must be examined;
+    /// `None` if no room is open.
     fn sweep(&self, now: Duration) -> Option<Duration> {
         let mut rooms = lock(&self.rooms);
         loop {
@@ -235,7 +239,7 @@ impl Inner {
         }
     }
 
-    /// Drops the oldest messages of all rooms while they keep more than they may together.
+    /// Drops the oldest messages of all rooms while the total is above its limit.
     fn shrink(&self, now: Duration) {
         let over = || self.total.load(Ordering::Relaxed) > self.bounds.total_bytes;
         if !over() {
@@ -260,8 +264,8 @@ impl Inner {
         }
     }
 
-    /// Looks at the room that is first in line, which leaves the table or gets a later place.
-    /// Where memory is short, a room that keeps nothing goes before its time.
+    /// Examines the first room in line: removes it from the table or schedules it for later. With
+    /// `pressed`, when memory is short, an unused room without messages is removed before its time.
     fn look(
         &self,
         rooms: &mut Rooms,
@@ -277,7 +281,7 @@ impl Inner {
                 self.counted(&mut room, act);
                 room.look(now, self.bounds.age, pressed)
             }
-            // Someone works on it: it is not idle.
+            // The room is in use, so it is not idle.
             Err(TryLockError::WouldBlock) => Look::Again(now + SWEEP_EVERY),
             Err(TryLockError::Poisoned(broken)) => {
                 PoisonError::into_inner(broken).dropped = true;
@@ -295,7 +299,7 @@ impl Inner {
 }
 
 impl Rooms {
-    /// Gives memory back when far fewer rooms are open than were.
+    /// Releases memory when far fewer rooms are open than before.
     fn give_back(&mut self) {
         if self.open.capacity() > 4 * self.open.len() + 1_024 {
             self.open.shrink_to(2 * self.open.len());
@@ -316,8 +320,8 @@ impl Room {
         }
     }
 
-    /// When it is to be looked at next. A room that keeps nothing, that nobody listens to and that
-    /// was not used for a while is dropped; one that comes back is another stream.
+    /// Returns the time at which to examine the room again. A room without messages and sinks that
+    /// was not used for a while is dropped; if it is opened again, it has another stream.
     fn look(&mut self, now: Duration, age: Duration, pressed: bool) -> Look {
         if let Some(oldest) = self.kept.oldest() {
             return Look::Again(oldest + age);
@@ -355,9 +359,9 @@ impl Room {
     }
 }
 
-/// Whether two handles are of one sink.
+/// Returns whether two handles refer to the same sink.
 fn same(a: &Arc<dyn RoomSink>, b: &Arc<dyn RoomSink>) -> bool {
-    // The data pointers alone: one type's vtable may have several addresses.
+    // Compares the data pointers only, because one type's vtable may have several addresses.
     std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 
@@ -393,7 +397,7 @@ impl RoomStore for MemoryRoom {
             it.kept.drop_old(now, self.inner.bounds.age);
             it.history(from, limit)
         });
-        // Asking about a room does not make one: its first message opens the stream.
+        // A read does not open a room; its first message opens the stream.
         Ok(known.unwrap_or_else(|| Room::open(now).history(from, limit)))
     }
 

@@ -1,4 +1,4 @@
-//! Routes in process: for in-memory storage, and for an embedded engine with one process.
+//! Routes of one process: for in-memory storage, and for an embedded engine.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -12,26 +12,27 @@ use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::memory::lock;
 use crate::store::{Claim, DeviceRoute, Renewal, Route, StoreError};
 
-/// Which node holds which device's connection, as long as that node's lease lives.
+/// Routes: the node that holds each device's connection, valid while that node's lease is.
 ///
-/// Leases end by the monotonic clock of `tokio::time`, never by wall time (law 12).
+/// Leases expire by the monotonic clock of `tokio::time`, never by wall time (law 12).
 #[derive(Debug)]
 pub struct MemoryRoute {
     lease: Duration,
     made: Instant,
-    // A std mutex: held for map look-ups, never over an await.
+    // A std mutex, because it is held for map look-ups and never over an await.
     table: Mutex<Table>,
 }
 
-/// One entry per connection: nothing in it is allocated for it alone.
+/// Leases and routes. A route makes no allocation of its own, so that a table of many connections
+/// stays small.
 #[derive(Debug, Default)]
 struct Table {
     ends: HashMap<Arc<NodeId>, Instant>,
-    /// In the order of users, so that all routes of a user stand together.
+    /// In the order of users, so that all routes of a user are adjacent.
     routes: BTreeMap<(UserId, DeviceId), Held>,
 }
 
-/// What a route says beside its user and device.
+/// A route without its user and device.
 #[derive(Debug)]
 struct Held {
     generation: Generation,
@@ -58,10 +59,10 @@ impl Default for MemoryRoute {
 }
 
 impl MemoryRoute {
-    /// How long a lease lives without being renewed, unless it is set otherwise.
+    /// Default time after which a lease expires without a renewal.
     pub const LEASE: Duration = Duration::from_secs(15);
 
-    /// An empty table whose leases live this long without being renewed.
+    /// Creates an empty table whose leases expire after this time without a renewal.
     #[must_use]
     pub fn new(lease: Duration) -> Self {
         Self {
@@ -87,13 +88,13 @@ impl Table {
         self.routes.insert(key, held).map(|it| it.route(key))
     }
 
-    /// The node's name as its lease has it: its routes share it.
+    /// Returns the shared name of the node, which its lease and its routes use.
     fn node(&self, node: &NodeId) -> Arc<NodeId> {
         let known = self.ends.get_key_value(node);
         known.map_or_else(|| Arc::new(node.clone()), |(known, _)| Arc::clone(known))
     }
 
-    /// Forgets a node's lease and its routes.
+    /// Removes a node's lease and its routes.
     fn forget(&mut self, node: &NodeId) {
         self.ends.remove(node);
         self.routes.retain(|_, held| *held.node != *node);
@@ -113,7 +114,7 @@ impl DeviceRoute for MemoryRoute {
                 if *now.node != route.node {
                     return Ok(Claim::Superseded(now.route(key)));
                 }
-                // The same connection registers again: it displaces nobody.
+                // The same connection registers again, which displaces no route.
                 table.insert(route);
                 return Ok(Claim::Claimed(None));
             }
@@ -162,7 +163,7 @@ impl DeviceRoute for MemoryRoute {
         let now = Instant::now();
         let mut table = lock(&self.table);
         let held = table.lives(node, now);
-        // Every renewal also clears away what others left behind, so the table stays bounded.
+        // Every renewal also removes expired leases and their routes, so the table stays bounded.
         let mut dead: Vec<Arc<NodeId>> = table.ends.keys().cloned().collect();
         dead.retain(|other| !table.lives(other, now));
         for other in &dead {
@@ -223,7 +224,8 @@ mod tests {
         let gone = routes.device(me[0], route(&node).device).await;
         assert_eq!(gone.unwrap(), None);
 
-        // What the dead node left is cleared away by the living, and it must register anew.
+        // The renewal of another node removes the routes of the dead one, which must register
+        // again.
         routes.renew(&other).await.unwrap();
         assert!(lock(&routes.table).routes.is_empty());
         let renewed = routes.renew(&node).await.unwrap();

@@ -1,7 +1,7 @@
-//! The one state of inboxes, keys, jobs, groups and friends, and the lock before it.
+//! State of inboxes, keys, jobs, groups and friends, and its lock.
 //!
-//! What must become visible together is changed under one hold of the lock; that is the whole
-//! transaction machinery of in-memory storage.
+//! Changes that must become visible together are made under one hold of the lock. In-memory storage
+//! needs no other transactions.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,11 +17,11 @@ use crate::memory::key::Keys;
 use crate::store::Head;
 use crate::time::Clock;
 
-/// The engine: serves `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
+/// The storage engine behind `SeqStore`, `InboxStore`, `GroupStore` and `FriendStore`.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) clock: Arc<dyn Clock>,
-    // A std mutex: every hold is a short computation (a batch is at most 5,000 entries), and none
+    // A std mutex: every hold is a short computation (a batch has at most 5,000 entries), and none
     // spans an await.
     state: Mutex<State>,
 }
@@ -49,10 +49,10 @@ impl Engine {
     }
 }
 
-/// Everything that changes together.
+/// All data that changes under one lock.
 #[derive(Debug)]
 pub(super) struct State {
-    /// The name of this history (law 10).
+    /// Epoch of the present history (law 10).
     pub(super) epoch: Epoch,
     pub(super) retention: Retention,
     pub(super) inboxes: Map<UserId, Inbox>,
@@ -61,7 +61,7 @@ pub(super) struct State {
     pub(super) groups: HashMap<GroupId, GroupRow>,
     pub(super) memberships: HashMap<UserId, BTreeSet<GroupId>>,
     pub(super) friends: HashMap<UserId, BTreeMap<UserId, Tie>>,
-    /// The next free number of each `Scope`, less one.
+    /// Last reserved number of each `Scope`.
     pub(super) reserved: [u64; 3],
 }
 

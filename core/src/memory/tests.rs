@@ -1,4 +1,5 @@
-//! What in-memory storage adds to the contract: its bounds, and that they follow the clock.
+//! Tests of the properties that in-memory storage adds to the contract: its limits and its use of
+//! the clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,7 +43,7 @@ fn send(size: usize) -> Append {
     }
 }
 
-/// The head and floor of the inbox, checked against what can be read.
+/// Returns the floor and head of the inbox, after checking them against its entries.
 async fn span(s: &Stores) -> (u64, u64) {
     let head = s.seq.heads(&[me()]).await.unwrap()[0];
     let all = PageLimit::items(usize::MAX);
@@ -82,7 +83,7 @@ async fn the_oldest_entries_go_beyond_the_bytes() {
         s.inbox.append(&[send(3_000)]).await.unwrap();
     }
     assert_eq!(span(&s).await, (2, 5));
-    // The newest entry is kept whatever its size: what was answered can be read.
+    // The newest entry is kept even if it is larger than the limit, because its send was answered.
     s.inbox.append(&[send(60_000)]).await.unwrap();
     assert_eq!(span(&s).await, (5, 6));
     s.inbox.append(&[send(10)]).await.unwrap();
@@ -113,7 +114,7 @@ async fn a_key_lasts_as_long_as_its_window() {
     let again = s.inbox.append(&keyed(minute)).await.unwrap();
     assert!(matches!(again[0], Appended::Repeated { .. }));
     clock.advance(Duration::from_millis(1));
-    // Over without a sweep, and the sweep that comes late leaves the new one alone.
+    // The window ends without a sweep, and a late sweep leaves the new key alone.
     let anew = s.inbox.append(&keyed(minute)).await.unwrap();
     assert!(matches!(anew[0], Appended::Stored { .. }));
     assert_eq!(s.inbox.sweep(9).await.unwrap(), 0);
@@ -178,7 +179,7 @@ async fn a_room_keeps_the_newest_by_count_bytes_and_age() {
     assert_eq!(kept(&s, room(1)).await, [19]);
 }
 
-/// D10: 58 MiB of 1,000 pushes were still there an hour later.
+/// D10: 58 MiB of 1,000 pushes were still held an hour later.
 #[tokio::test(start_paused = true)]
 async fn what_is_too_old_goes_although_nobody_calls() {
     let clock = Arc::new(ManualClock::default());
@@ -203,7 +204,7 @@ async fn what_is_too_old_goes_although_nobody_calls() {
     .expect("a timer drops it");
 }
 
-/// D10: each room was bounded, and nothing bounded their number.
+/// D10: each room was bounded, but their number was not.
 #[tokio::test]
 async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
     let clock = Arc::new(ManualClock::default());
@@ -227,7 +228,7 @@ async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
     assert_eq!(
         newest.items.last().unwrap().seq,
         newest.head,
-        "500 is there"
+        "the newest message is kept"
     );
     let mut kept = 0;
     for n in 1..=50 {
@@ -239,7 +240,7 @@ async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
             .len();
     }
     assert!((20..=90).contains(&kept), "{kept} of 500 fit");
-    // Rooms that hold nothing count as well.
+    // Rooms without messages count as well.
     for n in 1_000..2_000 {
         let envelope = Envelope::new(message(1), Arc::clone(&profile), 0);
         rooms
@@ -251,8 +252,8 @@ async fn all_rooms_together_are_bounded_and_the_oldest_messages_go() {
     assert!(rooms.kept_bytes() <= bounds.total_bytes);
 }
 
-/// P9: after one second of a wrong wall clock the front of the queue was due in the future, and
-/// nothing behind it was ever dropped again.
+/// P9: after one second of a wrong wall clock, the front of the queue was due in the future and
+/// nothing behind it was dropped again.
 #[tokio::test]
 async fn a_wrong_wall_clock_holds_up_no_sweep() {
     let bounds = RoomBounds::default();
@@ -293,7 +294,7 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     );
     for _ in 0..2 {
         clock.advance(bounds.age);
-        // The timer runs.
+        // Lets the timer run.
         tokio::time::sleep(bounds.age).await;
     }
     let back = say(&s, room(1), 1).await;
@@ -303,6 +304,6 @@ async fn an_idle_room_is_dropped_and_comes_back_as_another_stream() {
     assert_eq!(
         (on.stream, on.seq.get()),
         (heard.stream, 2),
-        "someone listens"
+        "the room has a subscriber"
     );
 }

@@ -1,12 +1,12 @@
-//! The open fan-out jobs of this node: which groups have some, and how much of it may be open.
+//! The open fan-out jobs of this node, by group, and the limit of their total size.
 //!
-//! A job is accepted in a moment and delivered in many. So what is open is bounded in entries, for a
-//! group and for the node; beyond it a send is refused with 8 and the time after which there is room.
-//! A group with open jobs may take half of what is left, and nothing of the last eighth: a newcomer
-//! finds room beside groups that take all they can.
+//! A job is accepted at once and delivered in many steps, so open jobs are limited in entries, for
+//! each group and for the node. Beyond the limit a send is refused with 8 and a retry time. A group
+//! with open jobs may take half of the remaining room, and none of the last eighth: a group without
+//! open jobs finds room beside groups that take all they can.
 //!
-//! Each node counts the jobs that it accepted itself. Those of other nodes, and of before a restart, are
-//! bounded by the node that accepted them.
+//! Each node counts the jobs that it accepted itself. Jobs of other nodes, and jobs from before a
+//! restart, were limited by the node that accepted them.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,16 +19,16 @@ use crate::id::GroupId;
 use crate::limits::{Limits, PART};
 use crate::map::Map;
 
-/// A group that has open jobs may take one part in so many of what the node has left.
+/// A group with open jobs may take this fraction (1/n) of the node's remaining room.
 const GROUP_SHARE: u64 = 2;
-/// One part in so many of the node's room is for groups without open jobs.
+/// This fraction (1/n) of the node's room is reserved for groups without open jobs.
 const NEWCOMERS: u64 = 8;
-/// Bounds of the time after which a refused sender is asked to come back.
+/// Shortest and longest retry time for a refused sender.
 const RETRY_AFTER: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
-/// How much the newest part counts in the average time that an entry takes.
+/// Weight of the newest chunk in the average time of an entry.
 const NEWEST: f64 = 0.125;
 
-/// The open jobs, and the job runner's wake-up call. Cheap to clone.
+/// The open jobs, and the job runner's notification. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Jobs {
     inner: Arc<Shared>,
@@ -44,7 +44,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Groups the runner has to look at.
+    /// Groups that the runner has to look at.
     woken: HashSet<GroupId>,
     groups: Map<GroupId, GroupBacklog>,
     /// Entries of all groups.
@@ -52,16 +52,17 @@ struct State {
     seconds_per_entry: f64,
 }
 
-/// Entries of one group that are not made yet.
+/// Entries of one group that are not stored yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct GroupBacklog {
-    /// Of sends on their way into the store, which may become jobs.
+    /// Entries of sends on their way into the store, which may become jobs.
     reserved: u64,
-    /// Of open jobs.
+    /// Entries of open jobs.
     open: u64,
 }
 
-/// Room that a send has in the backlog until it is known whether it became a job.
+/// The room that a send reserves in the backlog until it is known if it became a job; dropping it
+/// frees the room.
 #[derive(Debug)]
 pub(crate) struct JobShare {
     jobs: Jobs,
@@ -81,10 +82,10 @@ impl Jobs {
         }
     }
 
-    /// Finds room for a send to a group; `None` if it is stored at once and needs none.
+    /// Reserves room for a send to a group; `None` if the send is stored at once and needs no room.
     ///
     /// # Errors
-    /// [`Refusal::Backlog`] if the group, or the node, has too much to deliver.
+    /// [`Refusal::Backlog`] if the group, or the node, has too many entries to deliver.
     pub(crate) fn admit(
         &self,
         group: GroupId,
@@ -92,7 +93,7 @@ impl Jobs {
     ) -> Result<Option<JobShare>, Refusal> {
         let mut state = self.lock();
         let known = state.groups.get(&group).copied();
-        // A small send is a job only behind other jobs of its group.
+        // A small send becomes a job only behind other jobs of its group.
         if recipients <= PART && known.is_none_or(|it| it.open == 0) {
             return Ok(None);
         }
@@ -101,7 +102,7 @@ impl Jobs {
         let left = self.inner.node_max.saturating_sub(state.entries);
         let for_known = left.saturating_sub(self.inner.node_max / NEWCOMERS);
         let share = self.inner.group_max.min((for_known + taken) / GROUP_SHARE);
-        // The first one is taken whatever its size, if the node has room for it.
+        // The first job of a group is accepted at any size, if the node has room for it.
         if entries > left || (taken > 0 && taken + entries > share) {
             let retry_after = state.retry_after(entries);
             return Err(Refusal::Backlog { retry_after });
@@ -115,9 +116,12 @@ impl Jobs {
         }))
     }
 
-    /// A send or a push became a job of so many entries; `share` is the room it had.
+    /// Records that a send became a job of `recipients` entries; `share` is the room it had
+    /// reserved.
     pub(crate) fn opened(&self, group: GroupId, recipients: usize, share: Option<JobShare>) {
-        // In this order: what the group has is never less than it is.
+        // Open entries first, then the reservation: in between the entries count twice. In the
+        // other order they would not count for a moment, and a send that is checked then would be
+        // accepted beyond the limit.
         {
             let mut state = self.lock();
             let entries = recipients as u64;
@@ -128,23 +132,23 @@ impl Jobs {
         self.wake(group);
     }
 
-    /// Has the runner look at this group.
+    /// Makes the runner look at this group.
     pub(crate) fn wake(&self, group: GroupId) {
         self.lock().woken.insert(group);
         self.inner.ring.notify_one();
     }
 
-    /// Returns when a group was woken.
+    /// Waits until a group is woken.
     pub(crate) async fn woken(&self) {
         self.inner.ring.notified().await;
     }
 
-    /// The groups that were woken since the last call.
+    /// Returns the groups that were woken since the last call.
     pub(crate) fn take_woken(&self) -> Vec<GroupId> {
         self.lock().woken.drain().collect()
     }
 
-    /// So many entries of a job were made.
+    /// Records that `entries` entries of a job were stored in `took`.
     pub(crate) fn advanced(&self, group: GroupId, entries: usize, took: Duration) {
         let mut state = self.lock();
         let made = entries as u64;
@@ -156,12 +160,12 @@ impl Jobs {
         state.take(group, |it| &mut it.open, made);
     }
 
-    /// The group has no open job of this node any more.
+    /// Records that the group has no open job of this node any more.
     pub(crate) fn finished(&self, group: GroupId) {
         self.lock().take(group, |it| &mut it.open, u64::MAX);
     }
 
-    /// Entries that are accepted and not made yet, and the groups they belong to.
+    /// Returns the entries that are accepted and not stored yet, and the number of their groups.
     #[must_use]
     pub fn backlog(&self) -> (u64, usize) {
         let state = self.lock();
@@ -169,14 +173,14 @@ impl Jobs {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Counts and a set of ids are whole whatever panicked.
+        // Counts and sets of ids stay consistent after a panic, so poisoning is ignored.
         let state = &self.inner.state;
         state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// Takes entries off a group's count, as far as there are any.
+    /// Subtracts entries from a group's count, at most down to zero.
     fn take(&mut self, group: GroupId, count: fn(&mut GroupBacklog) -> &mut u64, entries: u64) {
         let Some(known) = self.groups.get_mut(&group) else {
             return;
@@ -190,7 +194,7 @@ impl State {
         }
     }
 
-    /// When so many entries are made, by the pace of the last parts.
+    /// Estimates the time in which `entries` entries are stored, from the recent chunks.
     fn retry_after(&self, entries: u64) -> Duration {
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         let seconds = entries as f64 * self.seconds_per_entry;
@@ -232,7 +236,7 @@ mod tests {
         let refusal = jobs.admit(group(1), 2_000).unwrap_err();
         assert_eq!(refusal.code(), 8);
         assert!(refusal.retry_after().is_some());
-        // The first becomes a job, the second was refused by the store.
+        // The first becomes a job, and the store refuses the second.
         jobs.opened(group(1), 2_000, first);
         drop(second);
         let third = jobs.admit(group(1), 2_000).unwrap();

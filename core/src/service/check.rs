@@ -1,14 +1,14 @@
-//! Checks of what callers write, one sentence each for what is wrong.
+//! Checks of texts from callers, with one sentence for each fault.
 
 use crate::error::Refusal;
 use crate::limits::Limits;
 use crate::message::{Content, Draft, Receiver};
 
-/// Bytes of a name or a remark.
+/// Longest name or remark, in bytes.
 pub(crate) const NAME: usize = 255;
-/// Bytes of an address.
+/// Longest URL, in bytes.
 pub(crate) const URL: usize = 512;
-/// Bytes of a free text or of a client's or backend's own data.
+/// Longest free text, or data of a client or a backend, in bytes.
 pub(crate) const TEXT: usize = 1_024;
 
 /// Refuses a text that is longer than `most` bytes.
@@ -22,7 +22,7 @@ pub(crate) fn text(field: &str, value: &str, most: usize) -> Result<(), Refusal>
     )))
 }
 
-/// The same of a text that may be absent.
+/// As [`text`], for an optional text.
 pub(crate) fn text_if(field: &str, value: Option<&str>, most: usize) -> Result<(), Refusal> {
     value.map_or(Ok(()), |value| text(field, value, most))
 }
@@ -48,7 +48,7 @@ pub(super) fn mentions(limits: &Limits, count: usize) -> Result<(), Refusal> {
     )))
 }
 
-/// Whether a draft may be sent at all, whoever sends it.
+/// Refuses a draft that no sender may send.
 pub(super) fn draft(limits: &Limits, draft: &Draft) -> Result<(), Refusal> {
     match draft.receiver {
         Receiver::User(_) | Receiver::Group(_) => {}

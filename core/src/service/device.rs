@@ -1,4 +1,4 @@
-//! Devices: registering them, and where they are.
+//! Devices: registration, and lookup with the current route.
 
 use crate::error::Refusal;
 use crate::id::DeviceId;
@@ -6,8 +6,8 @@ use crate::service::{Service, check};
 use crate::store::{Device, DeviceInfo, Kind, Route};
 
 impl Service {
-    /// Registers a device and returns its new id, which nobody can guess; every call makes another
-    /// one.
+    /// Registers a device and returns a new id that cannot be guessed. Each call makes another
+    /// device.
     pub async fn register(&self, info: &DeviceInfo) -> Result<DeviceId, Refusal> {
         complete(info)?;
         let now = self.inner.clock.now();
@@ -15,7 +15,7 @@ impl Service {
             let id = random_id()?;
             match self.inner.stores.device.register(id, info, now).await {
                 Ok(()) => return Ok(id),
-                // The only misuse there is: the id is taken.
+                // The only possible misuse: the random id is taken.
                 Err(error) if error.kind == Kind::Misuse => {}
                 Err(error) => return Err(error.into()),
             }
@@ -23,7 +23,7 @@ impl Service {
         Err(Refusal::Internal)
     }
 
-    /// The device, and its connection if it is signed in now.
+    /// Returns the device, and its route if it is signed in now.
     pub async fn device(&self, id: DeviceId) -> Result<(Device, Option<Route>), Refusal> {
         let stores = &self.inner.stores;
         let device = stores.device.get(id).await?;
@@ -36,10 +36,11 @@ impl Service {
     }
 }
 
-/// Random ids meet a taken one once in millions of registrations, even among billions of devices.
+/// Attempts to find a free random id. Even among billions of devices a collision occurs only once
+/// in millions of registrations.
 const ID_TRIES: usize = 4;
 
-/// Bits of a device id: JavaScript has numbers of 53 bits.
+/// Bits of a device id: the integers that a JavaScript number represents exactly.
 const ID_BITS: u32 = 53;
 
 fn random_id() -> Result<DeviceId, Refusal> {
@@ -62,7 +63,7 @@ fn complete(info: &DeviceInfo) -> Result<(), Refusal> {
     for (field, value) in fields {
         if value.is_empty() {
             return Err(Refusal::bad(format!(
-                "{field} is empty; say what the device is"
+                "{field} is empty; set it to a description of the device"
             )));
         }
         check::text(field, value, check::NAME)?;

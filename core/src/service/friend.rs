@@ -1,4 +1,4 @@
-//! Friends: asking, agreeing, and what one keeps of another.
+//! Friends: requests, agreement, and a user's notes on a friend.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::service::{Service, check};
 use crate::store::{Agreed, Append, Friend, Requested};
 
 impl Service {
-    /// `user` asks `friend`; asking again while the request is open changes nothing.
+    /// Sends a friend request from `user` to `friend`; a repeat of an open request changes nothing.
     pub async fn add_friend(
         &self,
         user: UserId,
@@ -59,7 +59,7 @@ impl Service {
         .await
     }
 
-    /// `user` agrees to the request of `requester`; agreeing again changes nothing.
+    /// Accepts the request of `requester` for `user`; a repeat changes nothing.
     pub async fn agree_friend(
         &self,
         user: UserId,
@@ -104,11 +104,11 @@ impl Service {
         .await
     }
 
-    /// Sets what `user` keeps of its friend, or of a user it has asked; `None` leaves a field as it
-    /// is. Returns what is kept now.
+    /// Sets the notes of `user` on a friend, or on a user that it has asked; `None` leaves a field
+    /// unchanged. Returns the stored notes.
     ///
     /// # Errors
-    /// 10001 for a stranger: nothing is kept of it (gim answers that like a success).
+    /// 10001 for any other user: nothing is stored (gim answers this with a success).
     pub async fn set_friend(
         &self,
         user: UserId,
@@ -128,8 +128,8 @@ impl Service {
         })
     }
 
-    /// Up to `limit` of the user's friends with an id above `after`, ascending, each with what the
-    /// backend says of it if it can.
+    /// Returns up to `limit` friends of the user with an id above `after`, ascending, each with the
+    /// backend's user info if available.
     pub async fn friends(
         &self,
         user: UserId,

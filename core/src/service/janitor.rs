@@ -1,5 +1,5 @@
-//! Keeps a store from growing with what is of no use any more: keys whose window has passed, and
-//! entries beyond the retention.
+//! Removes data that is not needed any more: keys whose window has passed, and entries beyond the
+//! retention limit.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use crate::id::UserId;
 use crate::seq::Seq;
 use crate::store::InboxStore;
 
-/// How often expired keys are looked for.
+/// Interval of the sweeps for expired keys.
 const EVERY: Duration = Duration::from_mins(1);
-/// Keys forgotten in one call.
+/// Keys removed in one call.
 const SLICE: usize = 1_000;
-/// An inbox is trimmed once in so many entries.
+/// An inbox is trimmed after each multiple of this number of entries.
 const STEP: u64 = 64;
-/// Inboxes that wait to be trimmed; one that finds no place is trimmed `STEP` entries later.
+/// Inboxes that wait to be trimmed; if the queue is full, an inbox is trimmed `STEP` entries later.
 const QUEUE: usize = 4_096;
 
-/// Tells the janitor which inboxes have grown. Cheap to clone.
+/// Reports grown inboxes to the janitor. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Retention {
     keep: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Retention {
 }
 
 impl Retention {
-    /// Notes new entries; does not wait.
+    /// Reports new entries; does not wait.
     pub(crate) fn note(&self, entries: &[(UserId, Seq)]) {
         if self.keep == 0 {
             return;
@@ -37,7 +37,7 @@ impl Retention {
         for &(user, seq) in entries {
             if seq.get() > self.keep && seq.get().is_multiple_of(STEP) {
                 let upto = Seq::new(seq.get() - self.keep);
-                // A full queue costs nothing: the inbox is noted again.
+                // A full queue loses nothing: the inbox is reported again `STEP` entries later.
                 let _ = self.grown.try_send((user, upto));
             }
         }
@@ -52,7 +52,7 @@ pub(crate) struct Janitor {
 }
 
 impl Janitor {
-    /// A janitor that keeps the last `keep` entries of each inbox; 0 keeps all.
+    /// Makes a janitor that keeps the last `keep` entries of each inbox; 0 keeps all.
     pub(crate) fn new(inbox: Arc<dyn InboxStore>, keep: u64) -> (Self, Retention) {
         let (sender, grown) = mpsc::channel(QUEUE);
         (
@@ -64,7 +64,7 @@ impl Janitor {
         )
     }
 
-    /// Works until the token is cancelled.
+    /// Runs until the token is cancelled.
     pub(crate) async fn run(mut self, token: CancellationToken) {
         let mut period = interval(EVERY);
         period.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -72,11 +72,12 @@ impl Janitor {
             tokio::select! {
                 biased;
                 () = token.cancelled() => return,
-                // Before the trims: there may always be one more of them.
+                // Before the trims in this biased select: trims may arrive without end, and the
+                // sweep would never run behind them.
                 _ = period.tick() => self.sweep(&token).await,
                 Some((user, upto)) = self.grown.recv() => {
                     if let Err(error) = self.inbox.trim(user, upto).await {
-                        tracing::debug!(%error, %user, "inbox not trimmed; it is tried again");
+                        tracing::debug!(%error, %user, "inbox not trimmed, retrying at its next growth");
                     }
                 }
             }
@@ -89,7 +90,7 @@ impl Janitor {
                 Ok(SLICE) => tokio::task::yield_now().await,
                 Ok(_) => return,
                 Err(error) => {
-                    tracing::debug!(%error, "expired keys not forgotten; it is tried again");
+                    tracing::debug!(%error, "expired keys not removed, retrying");
                     return;
                 }
             }
@@ -113,7 +114,7 @@ mod tests {
     use crate::page::PageLimit;
     use crate::store::{Append, Appended, InboxSlice, JobLease, JobPart, StoreError};
 
-    /// A store whose trims take a second and leave the next one waiting.
+    /// A store whose trims take a second, and each of which queues the next one.
     #[derive(Debug)]
     struct Trimmed {
         again: Retention,

@@ -1,9 +1,13 @@
-//! The job runner: finishes group sends that are larger than one part.
+//! The job runner: completes group sends that are larger than one chunk.
 //!
-//! Any node may work on any job; a claim takes it from its former holder, and the store lets only
-//! the newest holder advance (law 5: all members eventually, also if the node dies half-way). The
-//! runner makes one part of each group in turn, so a group with many jobs delays no other group by
-//! more than a part; one whose part fails waits by itself.
+//! Any node may work on any job. A claim takes the job from its previous holder, and the store lets
+//! only the newest holder advance it (law 5: all members eventually, even if the node dies). The
+//! runner stores one chunk of each group in turn, so a group with many jobs delays the other groups
+//! by at most one chunk, and a group whose chunk fails waits on its own.
+//!
+//! Order in the loop: sweep, then woken groups, then one chunk, then the result. The sweep and the
+//! woken groups are noted before each chunk and not only when the runner is idle, because a busy
+//! runner is never idle.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,18 +24,18 @@ use crate::service::backlog::Jobs;
 use crate::service::janitor::Retention;
 use crate::store::{InboxStore, JobLease, JobPart, StoreError};
 
-/// How often jobs that nobody works on are looked for.
+/// Interval of the sweeps for jobs without a holder.
 const SWEEP: Duration = Duration::from_secs(30);
-/// The first and the longest wait of a group whose part met a fault of the store.
+/// First and longest pause of a group whose chunk met a fault of the store.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
-/// A group that is worked on: which one, and the claim if there is one yet.
+/// Work on one group, with its claim if there is one yet.
 #[derive(Debug)]
 struct Work {
-    /// `None`: of any group.
+    /// The group; `None` stands for any group.
     group: Option<GroupId>,
     lease: Option<JobLease>,
-    /// Set after a fault: not before this, and how long the next pause is.
+    /// Set after a fault: the earliest time of the next attempt, and the pause after another fault.
     pause: Option<(Instant, Duration)>,
 }
 
@@ -41,18 +45,18 @@ impl Work {
     }
 }
 
-/// What became of a step.
+/// Result of one step.
 #[derive(Debug)]
 enum Step {
-    /// There may be more of it.
+    /// The work may continue.
     GoesOn(Work),
-    /// There is no open job.
+    /// No job is open.
     Finished,
-    /// Somebody else has claimed the job of this group.
+    /// Another holder has claimed the job of this group.
     Lost(GroupId),
 }
 
-/// The runner.
+/// The job runner of a node.
 #[derive(Debug)]
 pub(crate) struct Runner {
     pub(crate) inbox: Arc<dyn InboxStore>,
@@ -63,13 +67,13 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
-    /// Works until the token is cancelled; a job that is open then is taken over after the next
+    /// Runs until the token is cancelled. A job that is open then is taken over after the next
     /// start, or by another node.
     pub(crate) async fn run(self, token: CancellationToken) {
         let mut work = VecDeque::new();
         let mut sweep_at = Instant::now();
         loop {
-            // Also when jobs are opened all the time.
+            // Checked before each chunk, so that a node that is always busy sweeps too.
             let now = Instant::now();
             if now >= sweep_at {
                 sweep_at = now + SWEEP;
@@ -90,17 +94,20 @@ impl Runner {
                 }
                 continue;
             };
+            // A busy runner never reaches the select above, so it checks the token before each
+            // chunk.
             if token.is_cancelled() {
                 return;
             }
             let (group, pause) = (next.group, next.pause);
             match self.step(next).await {
-                // To the back: one part of each group in turn.
+                // To the back of the queue: one chunk of each group in turn.
                 Ok(Step::GoesOn(rest)) => work.push_back(rest),
                 Ok(Step::Finished) => {}
                 Ok(Step::Lost(group)) => {
-                    // Another node works on it, and what is open is its backlog now; unless it is this
-                    // node, which came to the group by the sweep as well.
+                    // Another node works on the job, so its open entries belong to that node's
+                    // backlog now. The exception is other work of this node on the same group,
+                    // which reached it through the sweep and holds the newer claim.
                     if !work.iter().any(|one| one.is_of(group)) {
                         self.jobs.finished(group);
                     }
@@ -119,7 +126,7 @@ impl Runner {
         }
     }
 
-    /// Makes one part.
+    /// Stores and delivers one chunk.
     async fn step(&self, work: Work) -> Result<Step, StoreError> {
         let claimed = match work.lease {
             Some(lease) => Some(lease),
@@ -140,6 +147,8 @@ impl Runner {
                 done,
             } => {
                 self.jobs.advanced(lease.group, seqs.len(), began.elapsed());
+                // The chunk is durable here. Retention and pushes follow, because a push may only
+                // carry stored entries (law 1).
                 self.retention.note(&seqs);
                 let profile = self.directory.sender(message.sender).await;
                 let envelope = Arc::new(Envelope::new(message, profile, 0));
@@ -164,7 +173,7 @@ fn report(error: &StoreError) {
     crate::warn_rated!(error, "fan-out job interrupted, retrying later");
 }
 
-/// Adds work that is not there yet.
+/// Adds work on this group if there is none yet.
 fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
     if !work.iter().any(|one| one.group == group) {
         work.push_back(Work {
@@ -175,7 +184,7 @@ fn note(work: &mut VecDeque<Work>, group: Option<GroupId>) {
     }
 }
 
-/// Takes the first work that does not pause.
+/// Takes the first work that is not paused.
 fn take_ready(work: &mut VecDeque<Work>, now: Instant) -> Option<Work> {
     let is_ready = |one: &Work| one.pause.is_none_or(|(at, _)| at <= now);
     let at = work.iter().position(is_ready)?;

@@ -1,4 +1,4 @@
-//! What identifies a send, so that a repeat is answered like the first (law 4).
+//! Idempotency keys of sends: a repeat with the same key gets the answer of the first send (law 4).
 
 use sha2::{Digest as _, Sha256};
 
@@ -7,25 +7,25 @@ use crate::message::{Draft, Receiver, Sender};
 use crate::store::Key;
 use crate::time::Timestamp;
 
-/// Bytes of a client's id that fit a key.
+/// Longest client message id that fits a key, in bytes.
 pub(super) const CLIENT_ID: usize = 80;
 
-/// The digest of legacy sends: their key holds all there is, so they never conflict.
+/// The digest of all legacy keys: such a key covers the whole message, so they never conflict.
 const LEGACY: [u8; 16] = [0; 16];
 
-/// The smallest number of milliseconds that is a time of a clock that is set: September 2001. What is
-/// smaller counts seconds, or comes from a clock that stands.
+/// The smallest plausible time in milliseconds: September 2001. A smaller number counts seconds, or
+/// comes from a clock that was never set.
 const MILLISECONDS: i64 = 1_000_000_000_000;
 
-/// Whether a time tells two messages of one device apart. One of whole seconds does not: the same
-/// words twice within a second ("ok", "ok") would be one message.
+/// Returns `true` if a send time distinguishes two messages of one device. A time of whole seconds
+/// does not: the same words twice within a second ("ok", "ok") would become one message.
 const fn tells_apart(sent_at: Timestamp) -> bool {
     sent_at.0 >= MILLISECONDS && sent_at.0 % 1_000 != 0
 }
 
-/// The key of a draft, or `None` if nothing tells a repeat from a second message: it is not
-/// stored, or it carries neither a client id nor a request id nor a time in milliseconds. A message
-/// that is stored twice is seen, one that is swallowed is lost.
+/// Returns the key of a draft. `None` if a repeat cannot be distinguished from a second message:
+/// the draft is not stored, or it has neither a client id, nor a request id, nor a time in
+/// milliseconds. A message that is stored twice is visible, one that is dropped is lost.
 pub(super) fn key(sender: Sender, draft: &Draft, limits: &Limits) -> Option<Key> {
     if !draft.persist {
         return None;
@@ -41,7 +41,7 @@ pub(super) fn key(sender: Sender, draft: &Draft, limits: &Limits) -> Option<Key>
             window: limits.key_window,
         });
     }
-    // gim's clients: only users repeat without an id of their own.
+    // gim's clients: only users repeat a send without an id of their own.
     let Sender::User { device, .. } = sender else {
         return None;
     };
@@ -77,7 +77,7 @@ fn sender_bytes(sender: Sender) -> [u8; 9] {
     bytes
 }
 
-/// A digest of what is said and to whom; not of when.
+/// Hashes the content and the addressee of a draft, without its time.
 fn said(draft: &Draft) -> [u8; 32] {
     let (kind, id) = match draft.receiver {
         Receiver::User(user) => (1, user.get()),
@@ -220,8 +220,8 @@ mod tests {
             ..plain()
         };
         assert_eq!(key(from(1, 1), &timeless, &limits), None);
-        // The same words twice within a second of a client that counts seconds, or whose clock
-        // stands, are two messages; with a request id they are told apart.
+        // The same words twice within a second, from a client that counts seconds or has an unset
+        // clock, are two messages; a request id distinguishes them.
         for coarse in [1, 1_700_000_000, 1_700_000_000_000] {
             let mut draft = Draft {
                 sent_at: Timestamp(coarse),

@@ -1,4 +1,4 @@
-//! The services as the gateway asks for them.
+//! The services behind the gateway's [`Logic`] seam.
 
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -38,7 +38,7 @@ impl Logic for Service {
 
     async fn went_back(&self, user: UserId, seen: Seq, known: Epoch) -> Result<Epoch, Refusal> {
         let seq = &self.inner.stores.seq;
-        // The connect node may have compared two readings that passed each other.
+        // Read again: the connect node may have compared two readings that overtook each other.
         let heads = seq.heads(&[user]).await?;
         let head = heads.first().copied().unwrap_or_default().head;
         if head >= seen {

@@ -1,8 +1,8 @@
-//! The services: what the logic role does, one use case a file.
+//! The services of the logic role, one use case per file.
 //!
 //! Serves the gateway (through [`Logic`](crate::logic::Logic)) and the gRPC calls of clients and
-//! backends. It knows the store traits, the business seam and the fan-out; it knows no socket, no
-//! protobuf, and no connection.
+//! backends. It uses the store traits, the business seam and the fan-out; it uses no sockets, no
+//! protobuf, and no connections.
 
 pub mod backlog;
 pub(crate) mod check;
@@ -58,29 +58,29 @@ use roster::Rosters;
 use sign_in::SignIns;
 use turn::OrderLocks;
 
-/// How long the business backend may take to check a token.
+/// Timeout of the business backend's token check.
 const AUTH_WAIT: Duration = Duration::from_secs(3);
 
-/// What a logic role is made of.
+/// Parts of a logic role.
 #[derive(Clone, Debug)]
 pub struct Parts {
-    /// Where everything is kept.
+    /// The stores of all data.
     pub stores: Stores,
     /// The node's limits.
     pub limits: Limits,
-    /// Says what time it is.
+    /// The source of time.
     pub clock: Arc<dyn Clock>,
-    /// Who may sign in, and who users are.
+    /// The business backend: checks sign-ins and returns profiles.
     pub business: Arc<dyn Business>,
-    /// The other nodes; [`Alone`](crate::peer::Alone) if there are none.
+    /// The seam to other nodes; [`Alone`](crate::peer::Alone) if there are none.
     pub peer: Arc<dyn Peer>,
     /// This node's connections; [`NoConnections`](crate::fanout::NoConnections) if it has none.
     pub sink: Arc<dyn LocalSink>,
     /// This node.
     pub node: NodeId,
-    /// What the operator allows.
+    /// The operator's rules.
     pub policy: Policy,
-    /// How system pushes look on the wire.
+    /// Encoder of system pushes.
     pub codec: Arc<dyn PushCodec>,
 }
 
@@ -105,15 +105,15 @@ struct Inner {
     rosters: Rosters,
     sign_ins: SignIns,
     rate: Rate<UserId>,
-    /// Users that one user adds to groups.
+    /// Daily limit of the users that one user adds to groups.
     group_adds: Rate<UserId>,
     order: OrderLocks,
     tracker: TaskTracker,
 }
 
 impl Service {
-    /// Starts the role's tasks on the tracker. When the token is cancelled no new sends are taken,
-    /// those that wait are finished, and the tasks end.
+    /// Starts the role's tasks on the tracker. When the token is cancelled, new sends are refused,
+    /// waiting sends are completed, and the tasks end.
     #[must_use]
     pub fn start(parts: Parts, tracker: &TaskTracker, token: &CancellationToken) -> Self {
         let Parts {
@@ -188,31 +188,33 @@ impl Service {
         &self.inner.limits
     }
 
-    /// Where everything is kept.
+    /// Returns the stores.
     #[must_use]
     pub fn stores(&self) -> &Stores {
         &self.inner.stores
     }
 
-    /// Who users are.
+    /// Returns the directory of user profiles.
     #[must_use]
     pub fn directory(&self) -> &Directory {
         &self.inner.directory
     }
 
-    /// Sends that wait for a batch, and the bytes of sends that are not answered.
+    /// Returns the number of sends that wait for the batch writer, and the bytes of unanswered
+    /// sends.
     #[must_use]
     pub fn send_queue(&self) -> (usize, usize) {
         self.inner.batcher.depth()
     }
 
-    /// Entries of group jobs that are accepted and not made yet, and their groups.
+    /// Returns the entries of group jobs that are accepted and not stored yet, and the number of
+    /// their groups.
     #[must_use]
     pub fn job_backlog(&self) -> (u64, usize) {
         self.inner.jobs.backlog()
     }
 
-    /// The way to connections, of this node and of others.
+    /// Returns the fan-out to connections of this node and of others.
     #[must_use]
     pub fn fanout(&self) -> &Fanout {
         &self.inner.fanout
@@ -227,11 +229,11 @@ impl Service {
             .unwrap_or(Err(Refusal::Unavailable))
     }
 
-    /// Closes the user's connection on this device, or on all its devices, wherever it is, so that a
+    /// Closes the user's connection on this device, or on all its devices, on every node, so that a
     /// revocation takes effect.
     ///
     /// # Errors
-    /// [`Refusal::Unavailable`]: a connect node may serve the connection on. Repeat the call.
+    /// [`Refusal::Unavailable`] if a connect node may still serve the connection. Repeat the call.
     pub async fn disconnect(
         &self,
         user: UserId,
@@ -242,7 +244,8 @@ impl Service {
         heard.then_some(()).ok_or(Refusal::Unavailable)
     }
 
-    /// Runs a change and its pushes to the end, even if whoever asked goes away meanwhile.
+    /// Runs a change and its pushes to completion in a task of its own, even if the caller goes
+    /// away meanwhile: otherwise a stored change could lose its live pushes.
     async fn complete<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,

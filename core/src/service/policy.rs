@@ -1,6 +1,6 @@
-//! What the operator allows.
+//! The operator's rules.
 
-/// Who may send a message directly to a user.
+/// Users that may send a message directly to a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direct {
     /// Every user.
@@ -10,7 +10,7 @@ pub enum Direct {
     Friends,
 }
 
-/// Who may add a user to a group.
+/// Users that may add a user to a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupAdd {
     /// Every user, as in gim.
@@ -20,7 +20,7 @@ pub enum GroupAdd {
     Friends,
 }
 
-/// Who may push to a room.
+/// Callers that may push to a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomPush {
     /// Every user, and the backend.
@@ -30,13 +30,13 @@ pub enum RoomPush {
     Business,
 }
 
-/// The rules of a server, beside those that follow from its laws.
+/// The rules of a server that the operator sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Who may send to a user.
+    /// Rule for direct messages.
     pub direct: Direct,
-    /// Who may push to a room.
+    /// Rule for pushes to rooms.
     pub room: RoomPush,
-    /// Who may add a user to a group.
+    /// Rule for additions to groups.
     pub group_add: GroupAdd,
 }

@@ -1,4 +1,4 @@
-//! System pushes: what gimlet itself tells users about friends and groups.
+//! System pushes: gimlet's own notifications about friends and groups.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,58 +13,58 @@ use crate::service::Service;
 use crate::store::{Append, Appended};
 use crate::time::Timestamp;
 
-/// An event that gimlet tells users of; gim's push codes 100, 101, 110, 120 and 121.
+/// An event that gimlet notifies users of; gim's push codes 100, 101, 110, 120 and 121.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SystemPush {
-    /// 100, to the asked user: someone asks to be its friend.
+    /// 100, to the asked user: a friend request.
     AddFriend {
-        /// Who asks.
+        /// The requester.
         user: UserId,
-        /// Its name.
+        /// The user's name.
         nickname: String,
-        /// Its picture.
+        /// URL of the user's picture.
         avatar_url: String,
-        /// What it writes with the request.
+        /// The text of the request.
         description: String,
     },
-    /// 101, to the requester: the request was agreed to.
+    /// 101, to the requester: the request was accepted.
     AgreeAddFriend {
-        /// Who agreed.
+        /// The user that accepted.
         user: UserId,
-        /// Its name.
+        /// The user's name.
         nickname: String,
-        /// Its picture.
+        /// URL of the user's picture.
         avatar_url: String,
     },
-    /// 110, to all members: what the group is called and shows now.
+    /// 110, to all members: the group's current name and data.
     UpdateGroup {
-        /// Who changed it.
+        /// The user that made the change.
         operator: UserId,
-        /// Its name.
+        /// The user's name.
         operator_name: String,
         /// The group's name.
         name: String,
-        /// The group's picture.
+        /// URL of the group's picture.
         avatar_url: String,
         /// The group's introduction.
         introduction: String,
         /// The group's data.
         extra: String,
     },
-    /// 120, to all members with the new ones: who was added.
+    /// 120, to all members including the new ones: added members.
     AddGroupMembers {
-        /// Who added them.
+        /// The user that added them.
         operator: UserId,
-        /// Its name.
+        /// The user's name.
         operator_name: String,
         /// The added users.
         members: Vec<UserInfo>,
     },
-    /// 121, to all members with the removed one: who was removed.
+    /// 121, to all members and the removed one: a removed member.
     RemoveGroupMember {
-        /// Who removed it.
+        /// The user that removed the member.
         operator: UserId,
-        /// Its name.
+        /// The user's name.
         operator_name: String,
         /// The removed user.
         removed: UserId,
@@ -72,7 +72,7 @@ pub enum SystemPush {
 }
 
 impl SystemPush {
-    /// gim's `PushCode`.
+    /// Returns gim's `PushCode`.
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
@@ -85,13 +85,13 @@ impl SystemPush {
     }
 }
 
-/// How system pushes look on the wire: core knows no protobuf.
+/// Encodes system pushes for the wire; core has no protobuf.
 pub trait PushCodec: Debug + Send + Sync + 'static {
-    /// The message's kind (gim's `MT_COMMAND`) and its content.
+    /// Returns the message's kind (gim's `MT_COMMAND`) and its content.
     fn encode(&self, push: &SystemPush) -> (i32, Bytes);
 }
 
-/// The append that brings a push to its readers.
+/// Makes the append that stores a push for its recipients.
 pub(super) fn append(
     codec: &dyn PushCodec,
     push: &SystemPush,
@@ -119,8 +119,8 @@ pub(super) fn append(
 }
 
 impl Service {
-    /// Hands system pushes that were stored with their change to whoever is connected, with the
-    /// `request_id` of the call that made it, as gim does.
+    /// Delivers system pushes, which were stored with their change, to current connections, with
+    /// the `request_id` of the call, as gim does.
     pub(super) async fn deliver_pushes(
         &self,
         pushes: &[Append],

@@ -1,8 +1,8 @@
-//! Rate limits: a token bucket per key, in one number each.
+//! Rate limits: a token bucket for each key, stored as one time.
 //!
-//! A bucket is the time at which it will be full again (the generic cell rate algorithm), so a key
-//! that has been quiet needs no entry: what is full is forgotten, and the memory is bounded by who
-//! was active in the last few seconds.
+//! The time is that at which the bucket will be full again (the generic cell rate algorithm). A
+//! full bucket needs no entry, so idle keys are removed, and memory is bounded by the keys that
+//! were active within the time in which a bucket fills.
 
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
@@ -12,17 +12,17 @@ use tokio::time::Instant;
 
 use crate::map::Map;
 
-/// Keys above which the full buckets are looked for and forgotten.
+/// Number of keys from which full buckets are removed.
 const SWEEP_FROM: usize = 1_024;
-/// Keys at most; beyond it new ones are refused for a while.
+/// Largest number of keys; beyond it new keys are refused for a while.
 const MOST: usize = 1 << 20;
 
 /// A limit for each key.
 #[derive(Debug)]
 pub struct Rate<K> {
-    /// The time one token takes to come back.
+    /// Time in which one token comes back.
     interval: Duration,
-    /// The time an empty bucket takes to be full.
+    /// Time in which an empty bucket becomes full.
     span: Duration,
     buckets: Mutex<Buckets<K>>,
 }
@@ -34,19 +34,19 @@ struct Buckets<K> {
 }
 
 impl<K: Eq + Hash> Rate<K> {
-    /// So many a second, and `burst` at once.
+    /// Allows `rate` tokens per second, and `burst` at once.
     #[must_use]
     pub fn per_second(rate: u32, burst: u32) -> Self {
         Self::new(Duration::from_secs(1), rate, burst)
     }
 
-    /// So many a minute, all of them at once if need be.
+    /// Allows `rate` tokens per minute, up to all of them at once.
     #[must_use]
     pub fn per_minute(rate: u32) -> Self {
         Self::new(Duration::from_mins(1), rate, rate)
     }
 
-    /// So many a day, all of them at once if need be.
+    /// Allows `rate` tokens per day, up to all of them at once.
     #[must_use]
     pub fn per_day(rate: u32) -> Self {
         Self::new(Duration::from_hours(24), rate, rate)
@@ -67,7 +67,7 @@ impl<K: Eq + Hash> Rate<K> {
     /// Takes a token.
     ///
     /// # Errors
-    /// How long until there is one.
+    /// The time until a token is available.
     pub fn take(&self, key: K) -> Result<(), Duration> {
         self.take_at(key, Instant::now())
     }
@@ -75,18 +75,19 @@ impl<K: Eq + Hash> Rate<K> {
     /// Takes several tokens, or none.
     ///
     /// # Errors
-    /// How long until there are so many; for more than ever fit, how long until all are there.
+    /// The time until that many tokens are available; for more than the burst, the time in which
+    /// the bucket fills.
     pub fn take_many(&self, key: K, tokens: u32) -> Result<(), Duration> {
         self.take_many_at(key, tokens, Instant::now())
     }
 
-    /// Takes a token at a time that is known already.
+    /// Takes a token at a time that the caller has already read.
     pub(super) fn take_at(&self, key: K, now: Instant) -> Result<(), Duration> {
         self.take_many_at(key, 1, now)
     }
 
     fn take_many_at(&self, key: K, tokens: u32, now: Instant) -> Result<(), Duration> {
-        // Times are whole whatever panicked.
+        // Times stay consistent after a panic, so poisoning is ignored.
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.sweep(now);
         let full = buckets.full_at.len() >= MOST;
@@ -106,7 +107,7 @@ impl<K: Eq + Hash> Rate<K> {
         }
     }
 
-    /// Gives one token back.
+    /// Returns one token to the bucket.
     pub fn refund(&self, key: &K) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(full_at) = buckets.full_at.get_mut(key) {
@@ -114,7 +115,7 @@ impl<K: Eq + Hash> Rate<K> {
         }
     }
 
-    /// Fills the bucket again.
+    /// Fills the bucket.
     pub fn forget(&self, key: &K) {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
         buckets.full_at.remove(key);
@@ -128,7 +129,7 @@ impl<K: Eq + Hash> Buckets<K> {
         }
         self.full_at.retain(|_, at| *at > now);
         self.sweep_at = (self.full_at.len() * 2).clamp(SWEEP_FROM, MOST);
-        // At most twice what is live stays allocated.
+        // At most twice the live size stays allocated.
         self.full_at.shrink_to(self.sweep_at);
     }
 }

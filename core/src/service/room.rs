@@ -1,4 +1,4 @@
-//! Rooms and broadcasts: best effort, outside every inbox.
+//! Rooms and broadcasts: best effort, without inbox entries.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use crate::seq::Seq;
 use crate::service::policy::RoomPush;
 use crate::service::{Service, check};
 
-/// What is pushed to a room.
+/// A message to be pushed to a room.
 #[derive(Clone, Debug)]
 pub struct RoomDraft {
-    /// The room; it needs no making.
+    /// The room; it need not be created first.
     pub room: RoomId,
-    /// Users it mentions.
+    /// Mentioned users.
     pub mentions: Vec<UserId>,
     /// gim's `MessageType`.
     pub kind: i32,
     /// The content.
     pub content: Content,
-    /// Whether it is kept for a while, for those who subscribe later.
+    /// True if the message is kept for a while, for later subscribers.
     pub persist: bool,
 }
 
 impl Service {
-    /// Pushes to whoever is subscribed to the room; returns the message's place in it.
+    /// Pushes to the subscribers of a room; returns the message's seq in the room.
     pub async fn push_room(&self, sender: Sender, draft: RoomDraft) -> Result<Seq, Refusal> {
         let user = sender.user().is_some();
         if user && self.inner.policy.room == RoomPush::Business {
@@ -45,7 +45,7 @@ impl Service {
             receiver: Receiver::Room(draft.room),
             mentions: draft.mentions,
             kind: draft.kind,
-            // Copied: it may be a small part of the request that it came in, which would live as long
+            // Copied: the content may be a slice of a larger request, which would be kept as long
             // as the room keeps the message.
             content: Content(Bytes::copy_from_slice(&draft.content.0)),
             sent_at: self.inner.clock.now(),

@@ -1,4 +1,5 @@
-//! Rosters, remembered: a hint that every use checks against the version (law 11).
+//! Cached rosters. A cached roster is a hint: every use compares its version with the store (law
+//! 11).
 
 use std::collections::VecDeque;
 use std::ops::Deref;
@@ -11,17 +12,17 @@ use crate::id::{GroupId, UserId};
 use crate::message::Sender;
 use crate::store::{GroupStore, Roster};
 
-/// Lists of readers kept with a roster: as many senders as talk at a time.
+/// Recipient lists kept with a roster, one for each recent sender.
 const LISTS: usize = 4;
 
-/// A list of readers, and the sender it was made for.
+/// A recipient list, with the sender for which it was made.
 type List = (Option<UserId>, Arc<[UserId]>);
 
-/// A remembered roster, with the lists of readers that were made of it.
+/// A cached roster with its recipient lists.
 #[derive(Debug)]
 pub(crate) struct KnownRoster {
     roster: Roster,
-    /// A plain mutex: it is held for a look, or while one list is made.
+    /// A std mutex: it is held only for a lookup, or while one list is made.
     lists: Mutex<VecDeque<List>>,
 }
 
@@ -34,15 +35,15 @@ impl Deref for KnownRoster {
 }
 
 impl KnownRoster {
-    fn new(roster: Roster) -> Self {
+    pub(crate) fn new(roster: Roster) -> Self {
         Self {
             roster,
             lists: Mutex::default(),
         }
     }
 
-    /// Who gets a send to this group: all members, the sender first. A user that is no member may not
-    /// send.
+    /// Returns the recipients of a send to this group: all members, the sender first. Refuses a
+    /// user that is not a member.
     pub(crate) fn plan(&self, sender: Sender, group: GroupId) -> Result<Arc<[UserId]>, Refusal> {
         let user = sender.user();
         if user.is_some_and(|user| self.role(user).is_none()) {
@@ -51,8 +52,9 @@ impl KnownRoster {
         Ok(self.readers(user))
     }
 
-    /// All members, the sender first. Shared by the sender's sends until the roster changes: a list
-    /// for each would cost more than the rest of a send to a large group.
+    /// Returns all members, the sender first. The list is shared by the sender's sends until the
+    /// roster changes: a list for each send would cost more than the rest of a send to a large
+    /// group.
     pub(super) fn readers(&self, sender: Option<UserId>) -> Arc<[UserId]> {
         let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, list)) = lists.iter().find(|(of, _)| *of == sender) {
@@ -69,7 +71,7 @@ impl KnownRoster {
     }
 }
 
-/// The cache, weighed in members.
+/// The roster cache, sized in members.
 #[derive(Clone, Debug)]
 pub(crate) struct Rosters {
     store: Arc<dyn GroupStore>,
@@ -87,7 +89,8 @@ impl Rosters {
         Self { store, known }
     }
 
-    /// What is remembered, or else what the store says.
+    /// Returns the cached roster, or loads it. It may be out of date: the append checks its
+    /// version.
     pub(super) async fn get(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         match self.known.get(&group).await {
             Some(roster) => Ok(roster),
@@ -95,18 +98,20 @@ impl Rosters {
         }
     }
 
-    /// What the store says; remembered from now on.
+    /// Loads the roster from the store and caches it.
     pub(crate) async fn load(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         let Some(roster) = self.store.roster(group).await? else {
             self.known.invalidate(&group).await;
             return Err(Refusal::NoSuchGroup(group));
         };
         let roster = Arc::new(KnownRoster::new(roster));
+        // A load that overlaps a change may cache the old roster. The append's version check finds
+        // it, and the batch writer then loads the roster again.
         self.known.insert(group, Arc::clone(&roster)).await;
         Ok(roster)
     }
 
-    /// The roster as it is now: what is remembered counts only if the group's version is the same.
+    /// Returns the current roster: a cached one is used only if the group still has its version.
     pub(super) async fn now(&self, group: GroupId) -> Result<Arc<KnownRoster>, Refusal> {
         if let Some(roster) = self.known.get(&group).await {
             let version = self.store.get(group).await?.map(|group| group.version);
@@ -117,7 +122,7 @@ impl Rosters {
         self.load(group).await
     }
 
-    /// Forgets a roster that has changed.
+    /// Removes a roster that has changed from the cache.
     pub(super) async fn forget(&self, group: GroupId) {
         self.known.invalidate(&group).await;
     }

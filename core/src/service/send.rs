@@ -1,4 +1,9 @@
-//! Sending: to a user or to a group, from a user or from the business backend.
+//! Sends to a user or a group, from a user or the business backend.
+//!
+//! Order: the sends of one user enter the batch writer's queue in the order of the calls of
+//! [`Service::send`]. A send whose checks need no wait enters within the call, if no earlier send
+//! of the user is still being checked. Every other send holds the user's order lock from its first
+//! check until it is in the queue.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,26 +23,27 @@ use crate::service::turn::OrderGuard;
 use crate::service::{Service, check, key};
 use crate::store::{Append, Appended, Key, RosterVersion};
 
-/// How long the store is asked for the answer to an earlier send.
+/// Timeout of the lookup of an earlier send's answer.
 const ASK: Duration = Duration::from_millis(500);
 
-/// Who gets a send, and under which roster.
+/// The recipients of a send, with the roster from which they were taken.
 struct Readers {
     to: Arc<[UserId]>,
     roster: Option<(GroupId, Arc<KnownRoster>)>,
 }
 
-/// A message to a user that can go into the queue.
+/// A checked message to a user, ready for the queue.
 struct Ready {
     profile: Arc<Profile>,
     to: Arc<[UserId]>,
 }
 
 impl Service {
-    /// Sends. The answer comes when the message is durable in its readers' inboxes (for a group
-    /// larger than one part: in the sender's, with the rest to follow), within the send deadline.
+    /// Sends a message. The answer comes within the send deadline, when the message is durable in
+    /// its recipients' inboxes (for a group larger than one chunk: in the sender's inbox, with the
+    /// others to follow).
     ///
-    /// A repeat of an earlier send stores nothing and is answered like the first.
+    /// A repeat of an earlier send stores nothing and gets the answer of the first.
     pub fn send(&self, sender: Sender, draft: Draft) -> Sending {
         let now = Instant::now();
         let deadline = now + self.inner.limits.send_deadline;
@@ -56,8 +62,8 @@ impl Service {
         })
     }
 
-    /// The common case, which needs no future: a message to a user, where everything about both
-    /// ends is remembered and no earlier send of the user is still being checked.
+    /// Returns the message ready for the queue in the common case, which needs no future: a message
+    /// to a user, with both users cached and no earlier send of the sender still being checked.
     fn ready(&self, sender: Sender, draft: &Draft) -> Option<Ready> {
         let (Receiver::User(to), Some(from)) = (draft.receiver, sender.user()) else {
             return None;
@@ -65,6 +71,7 @@ impl Service {
         if !draft.persist || self.inner.policy.direct != Direct::Anyone {
             return None;
         }
+        // An earlier send of this user that is still being checked must enter the queue first.
         if !self.inner.order.is_free(from) {
             return None;
         }
@@ -78,7 +85,7 @@ impl Service {
         })
     }
 
-    /// Puts a message into the queue.
+    /// Puts a message into the batch writer's queue.
     fn enter(
         &self,
         ready: Ready,
@@ -101,7 +108,8 @@ impl Service {
         }
     }
 
-    /// Everything else: waits for the sender's turn, finds out who reads it, and stores it.
+    /// Handles all other sends: takes the sender's order lock, determines the recipients, and
+    /// stores or pushes the message.
     async fn in_turn(
         &self,
         sender: Sender,
@@ -134,11 +142,11 @@ impl Service {
         }
     }
 
-    /// A send that would be refused now, and was answered before, gets its first answer: whoever
-    /// has left the group since may still ask whether the message was stored (law 4).
+    /// Returns the first answer of a send that was answered before and would be refused now: a user
+    /// that has left the group since may still ask if its message was stored (law 4).
     ///
-    /// Asks the store with an append that cannot take place: no roster has version 0, and a known
-    /// key is looked at before the roster.
+    /// Sends the store an append that cannot take place: no roster has version 0, and the store
+    /// looks up a known key before it checks the roster.
     async fn first_answer(
         &self,
         sender: Sender,
@@ -150,7 +158,7 @@ impl Service {
         let (Some(key), Some(user)) = (key, sender.user()) else {
             return Err(refusal);
         };
-        // A store that hangs has used up the time of this send: it is not asked once more.
+        // No lookup after the deadline: a store that hangs has used up this send's time.
         let now = Instant::now();
         if now >= deadline {
             return Err(refusal);
@@ -216,20 +224,22 @@ impl Service {
                 let roster = if persist {
                     self.inner.rosters.get(group).await?
                 } else {
-                    // No append will check the version.
+                    // Not stored, so no append will check the roster's version: read the current
+                    // one.
                     self.inner.rosters.now(group).await?
                 };
                 if sender.user().is_none_or(|user| roster.role(user).is_some()) {
                     return of_group(sender, group, roster);
                 }
-                // It may have been added since the roster was remembered.
+                // The sender may have been added after the roster was cached.
                 of_group(sender, group, self.inner.rosters.load(group).await?)
             }
             Receiver::Room(_) | Receiver::Everyone => Err(Refusal::Internal),
         }
     }
 
-    /// A user's message goes to both ends, a backend's to the receiver alone.
+    /// Returns the recipients of a direct message: both users for a user's message, the receiver
+    /// alone for a backend's.
     async fn direct(&self, sender: Sender, receiver: UserId) -> Result<Readers, Refusal> {
         let to = sender
             .user()
@@ -252,7 +262,7 @@ impl Service {
             return Ok(());
         }
         Err(Refusal::bad(format!(
-            "{receiver} is no friend of yours, and this server delivers between friends only; \
+            "{receiver} is not your friend, and this server delivers between friends only; \
              call AddFriend first"
         )))
     }
@@ -262,7 +272,7 @@ impl Service {
             Receiver::Group(_) => draft.request_id.unwrap_or_default(),
             _ => 0,
         };
-        // A client that states no time gets the server's.
+        // A draft without a time gets the server's.
         let stated = match sender.user() {
             Some(_) => draft.sent_at.0 != 0,
             None => draft.sent_at.0 > 0,
@@ -284,8 +294,8 @@ impl Service {
         Arc::new(Envelope::new(Arc::new(message), profile, request_id))
     }
 
-    /// Puts the send into the batch writer's queue and waits. If the roster changes meanwhile the batch
-    /// writer plans it again, before whatever was sent to the group after it.
+    /// Puts the send into the batch writer's queue and waits for its answer. If the roster changes
+    /// meanwhile, the batch writer plans the send again, before all later sends to the group.
     async fn store(
         &self,
         sender: Sender,
@@ -313,17 +323,20 @@ impl Service {
             None => None,
         };
         let entered = self.inner.batcher.enter_job(append, envelope, share)?;
+        // Released only now: from here on the queue keeps the order. Released earlier, a later send
+        // of this user could enter first; released later, each send would wait for the commit of
+        // the one before.
         drop(turn);
         let appended = entered.answer(deadline).await?;
         let mut sent = sending::sent(appended, id)?;
-        // A backend has no copy of its own in a group.
+        // A backend has no inbox, so its group send has no seq.
         if sender.user().is_none() && readers.roster.is_some() {
             sent.seq = Seq::ZERO;
         }
         Ok(sent)
     }
 
-    /// Pushes to whoever is connected now; nothing is stored and nothing promised.
+    /// Pushes to current connections, without storing and without a guarantee.
     async fn push_live(&self, readers: Readers, envelope: Arc<Envelope>) -> Sent {
         let sent = unnumbered(&envelope);
         let to = readers.to.to_vec();
@@ -333,7 +346,7 @@ impl Service {
     }
 }
 
-/// A user's message goes to both ends; a message to oneself is one entry.
+/// Returns both users of a direct message; a message to oneself has one recipient.
 fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
     if from == to {
         Arc::from([from])
@@ -342,7 +355,8 @@ fn both(from: UserId, to: UserId) -> Arc<[UserId]> {
     }
 }
 
-/// All members, the sender first; a user that is no member may not send.
+/// Returns the recipients of a group message: all members, the sender first. Refuses a user that is
+/// not a member.
 fn of_group(sender: Sender, group: GroupId, roster: Arc<KnownRoster>) -> Result<Readers, Refusal> {
     let to = roster.plan(sender, group)?;
     let roster = Some((group, roster));
@@ -357,7 +371,8 @@ fn unnumbered(envelope: &Envelope) -> Sent {
     }
 }
 
-/// What comes before the append stores nothing: too late means unavailable.
+/// Limits work before the append to the deadline. Nothing is stored by then, so a timeout is
+/// [`Refusal::Unavailable`] and not `Unknown`.
 async fn in_time<T>(
     deadline: Instant,
     work: impl Future<Output = Result<T, Refusal>>,

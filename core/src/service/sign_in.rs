@@ -1,4 +1,5 @@
-//! Raising generations at sign-in: those that wait while one batch commits form the next.
+//! The batch writer of sign-ins: raises generations. Sign-ins that arrive while one batch commits
+//! form the next batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,11 +14,11 @@ use crate::id::{DeviceId, Generation, UserId};
 use crate::store::DeviceStore;
 use crate::time::Clock;
 
-/// Sign-ins that wait; more are refused as unavailable.
+/// Waiting sign-ins; more are refused as unavailable.
 const QUEUE: usize = 8_192;
 /// Sign-ins in one step of the store.
 const BATCH: usize = 256;
-/// How long a sign-in waits for its generation.
+/// Time for which a sign-in waits for its generation.
 const WAIT: Duration = Duration::from_secs(5);
 
 type Answer = oneshot::Sender<Result<Generation, Refusal>>;
@@ -29,7 +30,7 @@ struct Entrant {
     answer: Answer,
 }
 
-/// The door to the lane of sign-ins. Cheap to clone.
+/// Entry point to the batch writer of sign-ins. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct SignIns {
     queue: mpsc::Sender<Entrant>,
@@ -48,7 +49,7 @@ impl SignIns {
         Self { queue }
     }
 
-    /// Raises the device's generation and binds it to the user.
+    /// Raises the device's generation and binds the device to the user.
     pub(super) async fn raise(
         &self,
         device: DeviceId,
@@ -65,7 +66,7 @@ impl SignIns {
             .map_err(|_| Refusal::Unavailable)?;
         match timeout(WAIT, answered).await {
             Ok(Ok(answer)) => answer,
-            // A generation that nobody uses costs nothing: trying again is safe.
+            // An unused generation does no harm, so a repeat is safe.
             Ok(Err(_)) | Err(_) => Err(Refusal::Unavailable),
         }
     }
@@ -82,20 +83,23 @@ async fn run(
     loop {
         tokio::select! {
             biased;
+            // The token before the queue: after a stop no new sign-in enters. The queued ones are
+            // still processed; `recv_many` returns 0 once they are done.
             () = token.cancelled(), if !entrants.is_closed() => {
                 entrants.close();
                 continue;
             }
             count = entrants.recv_many(&mut batch, BATCH) => if count == 0 { return },
         }
-        // Who has given up is not signed in: its raise would end a newer connection for nothing.
+        // Requests whose caller timed out are dropped before the commit: raising their generation
+        // would end a newer connection for nothing.
         batch.retain(|one| !one.answer.is_closed());
         if batch.is_empty() {
             continue;
         }
         let pairs: Vec<_> = batch.iter().map(|one| (one.device, one.user)).collect();
         let (store, at) = (Arc::clone(&devices), clock.now());
-        // In a task of its own: a panic of the store does not end the lane.
+        // In a task of its own, so that a panic of the store does not end this loop.
         let raised = tracker.spawn(async move { store.raise(&pairs, at).await });
         let outcome = match raised.await {
             Ok(Ok(generations)) if generations.len() == batch.len() => Ok(generations),

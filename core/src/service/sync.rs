@@ -1,4 +1,4 @@
-//! Reading an inbox: pages with their senders' present profiles.
+//! Inbox reads: pages with the current profiles of the senders.
 
 use std::sync::Arc;
 

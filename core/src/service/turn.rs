@@ -1,8 +1,12 @@
-//! The order lock of each user: the sends of one user enter the queue in the order in which they were
-//! asked for, however long the checks of each take.
+//! Per-user order locks: the sends of one user enter the queue in the order in which they were
+//! started, however long the checks of each take.
 //!
-//! Most sends need no check that takes time, and no lock: only users with a slow send under way have
-//! one. So nobody waits for a stranger, whatever id a stranger has.
+//! Most sends need no slow check and take no lock: only users with a slow send in progress have
+//! one. No user waits for another user's lock, whatever their ids are.
+//!
+//! Order: a send registers in `by_user` when its future is first polled, which is in the call that
+//! starts it ([`Sending::asked`](crate::sending::Sending::asked)). tokio's mutex is fair, so the
+//! lock is granted in that order.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +16,10 @@ use tokio::sync::{Mutex as OrderMutex, OwnedMutexGuard};
 use crate::id::UserId;
 use crate::map::Map;
 
-/// The order locks of a node: one for each user with a slow send under way.
+/// The order locks of a node, one for each user with a slow send in progress.
 #[derive(Debug, Default)]
 pub(super) struct OrderLocks {
-    /// Users in `by_user`: a send that finds none takes no lock at all.
+    /// Number of users in `by_user`: while it is 0 a send takes no lock at all.
     users: AtomicUsize,
     by_user: Mutex<Map<UserId, UserLock>>,
 }
@@ -23,19 +27,21 @@ pub(super) struct OrderLocks {
 #[derive(Debug)]
 struct UserLock {
     lock: Arc<OrderMutex<()>>,
-    /// Those who hold it or wait for it; the last one removes it.
+    /// Number of sends that hold the lock or wait for it; the last one removes it from the map.
     sends: usize,
 }
 
-/// A user's order lock; held from the first check of a send until it is in the queue.
+/// A held order lock; kept from the first check of a send until it is in the queue.
 #[derive(Debug)]
 pub(super) struct OrderGuard<'a> {
-    // Before `_place`: the next one has the lock before the last one removes it.
+    // Declared before `_place`, because fields are dropped in this order: the lock is released
+    // while the map still has its entry. In the other order a new send could find no entry and make
+    // a second lock for this user while this one is still held.
     _held: OwnedMutexGuard<()>,
     _place: Place<'a>,
 }
 
-/// A send that holds a user's order lock, or waits for it.
+/// A send that holds a user's order lock or waits for it.
 #[derive(Debug)]
 struct Place<'a> {
     locks: &'a OrderLocks,
@@ -43,14 +49,17 @@ struct Place<'a> {
 }
 
 impl OrderLocks {
-    /// Whether no slow send of this user is under way, so that one that needs no check may pass: its
-    /// caller asks for it after all earlier ones, and puts it into the queue before it asks for more.
+    /// Returns `true` if no slow send of this user is in progress, so that a send without slow
+    /// checks may enter the queue directly. The caller calls this after all its earlier sends, and
+    /// puts the send into the queue before it starts the next one.
     pub(super) fn is_free(&self, user: UserId) -> bool {
         self.users.load(Ordering::Acquire) == 0 || !self.lock().contains_key(&user)
     }
 
-    /// Waits for the user's order lock; it is given in the order in which it was asked for.
+    /// Waits for the user's order lock, which is granted in the order of the first polls.
     pub(super) async fn take(&self, user: UserId) -> OrderGuard<'_> {
+        // Registered before the wait: from here on `is_free` is false, and no later send of the
+        // user passes this one.
         let (place, lock) = self.enter(user);
         OrderGuard {
             _held: lock.lock_owned().await,
@@ -58,7 +67,7 @@ impl OrderLocks {
         }
     }
 
-    /// Whether nobody holds or awaits a lock.
+    /// Returns `true` if no lock is held or awaited.
     #[cfg(test)]
     fn is_idle(&self) -> bool {
         self.lock().is_empty()
@@ -77,7 +86,7 @@ impl OrderLocks {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Map<UserId, UserLock>> {
-        // Each step below leaves the counts whole.
+        // Each critical section leaves the counts consistent, so poisoning is ignored.
         self.by_user.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +120,7 @@ mod tests {
     use crate::message::{Draft, Sender};
     use crate::node::NodeBuilder;
 
-    /// Takes long to say who users are, the first time.
+    /// A backend whose first call is slow.
     #[derive(Debug, Default)]
     struct SlowOnce(AtomicBool);
 
@@ -137,7 +146,7 @@ mod tests {
             device: DeviceId::new(1),
         };
         let sends = (1..=100).map(|n| {
-            // Another receiver each: what is known of one says nothing of the next.
+            // Another receiver each: a cached profile of one does not help the next.
             let draft = Draft::text(UserId::new(1 + n).unwrap(), &n.to_string());
             node.service().send(sender, draft)
         });
@@ -147,7 +156,7 @@ mod tests {
         node.stop().await;
     }
 
-    /// Never says who user 5000 is.
+    /// A backend that never returns user 5000.
     #[derive(Debug)]
     struct Hanging;
 

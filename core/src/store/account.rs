@@ -14,30 +14,30 @@ use crate::time::Timestamp;
 pub struct Account {
     /// The user.
     pub user: UserId,
-    /// The phone number it signs in with; shown to nobody.
+    /// The phone number it signs in with; never shown to other users.
     pub phone: String,
     /// The displayed name.
     pub nickname: String,
     /// gim's `sex`: 0 unknown, 1 male, 2 female.
     pub sex: i32,
-    /// Where the picture is.
+    /// URL of the picture.
     pub avatar_url: String,
-    /// Free data of the client.
+    /// Application data of the client.
     pub extra: String,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// A user to be made if the phone number is new.
+/// A user to be created if the phone number is new.
 #[derive(Clone, Debug)]
 pub struct NewAccount {
-    /// The id it gets if it is new, reserved from [`SeqStore`](crate::store::SeqStore).
+    /// Id of the user if it is created, reserved from [`SeqStore`](crate::store::SeqStore).
     pub user: UserId,
     /// The phone number.
     pub phone: String,
-    /// When.
+    /// Time of creation.
     pub at: Timestamp,
 }
 
@@ -54,35 +54,35 @@ pub struct AccountChange {
     pub extra: Option<String>,
 }
 
-/// A sign-in token as it is kept: only its hash.
+/// A stored sign-in token: only its hash is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
-    /// When it stops being worth anything.
+    /// Time from which it is no longer accepted.
     pub expires_at: Timestamp,
 }
 
-/// Names that a search finds.
+/// Matching of nicknames in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Names {
-    /// Those that are the key.
+    /// Nicknames equal to the key.
     Equal,
-    /// Those that begin with the key.
+    /// Nicknames that begin with the key.
     Begin,
 }
 
-/// Users and tokens.
+/// Store of users and tokens.
 #[async_trait]
 pub trait AccountStore: Debug + Send + Sync + 'static {
-    /// The user of this phone number, made now if there is none; and whether it was made. Two
-    /// callers with the same new number get the same user.
+    /// Returns the user with this phone number, creating it if there is none, and whether it was
+    /// created. Two callers with the same new number get the same user.
     async fn find_or_create(&self, new: &NewAccount) -> Result<(Account, bool), StoreError>;
 
-    /// The user of this phone number.
+    /// Returns the user with this phone number.
     async fn by_phone(&self, phone: &str) -> Result<Option<Account>, StoreError>;
 
-    /// These users, in the order asked; an unknown one is left out.
+    /// Returns these users in the order of the request, without unknown ones.
     async fn get(&self, users: &[UserId]) -> Result<Vec<Account>, StoreError>;
 
     /// Changes fields of a user; `false` if there is no such user.
@@ -93,9 +93,9 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Up to `limit` users above `after` whose phone number equals `key` or whose nickname equals it
-    /// or begins with it, as `names` says, ascending by id. Of a name that very many share, a
-    /// backend may look at the first 10,000 only.
+    /// Returns up to `limit` users above `after`, ascending by id, whose phone number equals `key`
+    /// or whose nickname matches it as `names` tells. For a nickname that many users share, a
+    /// backend may examine the first 10,000 only.
     async fn search(
         &self,
         key: &str,
@@ -104,9 +104,9 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<Account>, StoreError>;
 
-    /// Sets this user's token on this device. Tokens of other users on the same device stay, because
-    /// a device id proves nothing; with `alone`, for a caller who has proved to hold the device,
-    /// they go in the same step. Returns the users whose tokens went.
+    /// Sets this user's token on this device. Tokens of other users on the same device stay,
+    /// because a device id proves nothing. With `alone`, for a caller that has proved to hold the
+    /// device, they are removed in the same step. Returns the users whose tokens were removed.
     async fn put_token(
         &self,
         user: UserId,
@@ -115,13 +115,13 @@ pub trait AccountStore: Debug + Send + Sync + 'static {
         alone: bool,
     ) -> Result<Vec<UserId>, StoreError>;
 
-    /// This user's token on this device.
+    /// Returns this user's token on this device.
     async fn token(
         &self,
         user: UserId,
         device: DeviceId,
     ) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// Removes this user's token on this device; nothing happens if there is none.
+    /// Removes this user's token on this device, if there is one.
     async fn revoke_token(&self, user: UserId, device: DeviceId) -> Result<(), StoreError>;
 }

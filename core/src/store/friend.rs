@@ -14,41 +14,42 @@ use crate::time::Timestamp;
 pub struct Friend {
     /// The friend.
     pub user: UserId,
-    /// What the user calls it.
+    /// The user's name for the friend.
     pub remarks: String,
-    /// The client's own data.
+    /// Application data of the client.
     pub extra: String,
 }
 
-/// What became of a friend request.
+/// Outcome of a friend request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requested {
-    /// It is stored, and the pushes with it.
+    /// The request is stored together with its pushes.
     Asked(Vec<Appended>),
-    /// It was asked before and not yet answered: nothing changed, nothing was pushed.
+    /// An earlier request is still open: nothing changed, nothing was pushed.
     Pending,
-    /// They are friends already.
+    /// The two are already friends.
     Friends,
 }
 
-/// What became of an agreement.
+/// Outcome of accepting a friend request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Agreed {
-    /// They are friends now, and the pushes are stored.
+    /// The two are friends now, and the pushes are stored.
     Now(Vec<Appended>),
-    /// They were friends before: nothing changed, nothing was pushed.
+    /// The two were friends before: nothing changed, nothing was pushed.
     Before,
-    /// There is no request to agree to.
+    /// There is no request to accept.
     NoRequest,
 }
 
-/// Friends; the same engine as the inboxes, so that a change and its pushes are one step.
+/// Store of friends; the same engine as the inboxes, so that a change and its pushes are one step.
 ///
 /// The pushes of a method follow the rules of
 /// [`InboxStore::append`](crate::store::InboxStore::append) and carry no roster.
 #[async_trait]
 pub trait FriendStore: Debug + Send + Sync + 'static {
-    /// Stores that `user` asks `friend`, with its remarks for it, and the pushes, atomically.
+    /// Stores the request of `user` to `friend`, with the user's remarks, and the pushes,
+    /// atomically.
     async fn request(
         &self,
         user: UserId,
@@ -58,9 +59,10 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Requested, StoreError>;
 
-    /// `user` agrees to the request of `requester`: both become friends of each other, whether or
-    /// not `user` had asked as well (gim-defects X-1); what it kept of its own request stays, but for
-    /// remarks that it gives now. The pushes are stored with it, atomically.
+    /// Accepts the request of `requester` on behalf of `user`: both become friends of each other,
+    /// even if `user` had sent a request as well (gim-defects X-1). Data that `user` stored with
+    /// its own request stays, except for remarks given now. The pushes are stored with it,
+    /// atomically.
     async fn agree(
         &self,
         user: UserId,
@@ -70,8 +72,8 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Agreed, StoreError>;
 
-    /// Sets what `user` keeps of its friend, or of a user it has asked to be one; returns what it
-    /// keeps now, or `None` if it is neither.
+    /// Sets the data that `user` stores for a friend, or for a user it has sent a request to.
+    /// Returns the data now stored; `None` if that user is neither.
     async fn set(
         &self,
         user: UserId,
@@ -81,10 +83,10 @@ pub trait FriendStore: Debug + Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<Option<Friend>, StoreError>;
 
-    /// Whether the two are friends.
+    /// Returns whether the two are friends.
     async fn are_friends(&self, user: UserId, friend: UserId) -> Result<bool, StoreError>;
 
-    /// Up to `limit` friends with an id above `after`, ascending; requests are not among them.
+    /// Returns up to `limit` friends with an id above `after`, ascending, without open requests.
     async fn friends(
         &self,
         user: UserId,

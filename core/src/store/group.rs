@@ -1,4 +1,4 @@
-//! Groups and who is in them.
+//! Groups and their members.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use crate::page::Page;
 use crate::store::{Append, Appended, RosterVersion, StoreError};
 use crate::time::Timestamp;
 
-/// What a member may do.
+/// Rights of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Everything.
+    /// May do everything.
     Admin,
-    /// Send, read, invite, and remove itself.
+    /// May send, read, invite, and remove itself.
     Member,
 }
 
@@ -26,19 +26,19 @@ pub struct Group {
     pub id: GroupId,
     /// Its name.
     pub name: String,
-    /// Where its picture is.
+    /// URL of the picture.
     pub avatar_url: String,
-    /// What it says of itself.
+    /// Description of the group.
     pub introduction: String,
-    /// The business backend's own data.
+    /// Application data of the business server.
     pub extra: String,
-    /// How many members it has.
+    /// Number of members.
     pub members: u64,
-    /// The version of its roster.
+    /// Version of the roster.
     pub version: RosterVersion,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: Timestamp,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: Timestamp,
 }
 
@@ -49,15 +49,15 @@ pub struct NewGroup {
     pub id: GroupId,
     /// Its name.
     pub name: String,
-    /// Where its picture is.
+    /// URL of the picture.
     pub avatar_url: String,
-    /// What it says of itself.
+    /// Description of the group.
     pub introduction: String,
-    /// The business backend's own data.
+    /// Application data of the business server.
     pub extra: String,
     /// Its members, without repeats.
     pub members: Vec<(UserId, Role)>,
-    /// When it is made.
+    /// Time of creation.
     pub at: Timestamp,
 }
 
@@ -68,23 +68,23 @@ pub struct Member {
     pub user: UserId,
     /// Its role.
     pub role: Role,
-    /// What the group calls it.
+    /// The member's name in the group.
     pub remarks: String,
-    /// The business backend's own data.
+    /// Application data of the business server.
     pub extra: String,
 }
 
-/// Who is in a group, as one value.
+/// All members of a group at one version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roster {
-    /// The version; the members of one version never change.
+    /// The version. Two rosters of one version have the same members.
     pub version: RosterVersion,
     /// The members, ascending by user id.
     pub members: Arc<[(UserId, Role)]>,
 }
 
 impl Roster {
-    /// The user's role, or `None` if it is not a member.
+    /// Returns the user's role; `None` if it is not a member.
     #[must_use]
     pub fn role(&self, user: UserId) -> Option<Role> {
         let at = self
@@ -94,7 +94,7 @@ impl Roster {
         self.members.get(at).map(|(_, role)| *role)
     }
 
-    /// Whether the user is the only admin.
+    /// Returns whether the user is the only admin.
     #[must_use]
     pub fn is_last_admin(&self, user: UserId) -> bool {
         self.role(user) == Some(Role::Admin)
@@ -112,9 +112,9 @@ pub struct GroupEdit {
     pub name: Option<String>,
     /// A new picture.
     pub avatar_url: Option<String>,
-    /// A new introduction.
+    /// A new description.
     pub introduction: Option<String>,
-    /// New data.
+    /// New application data.
     pub extra: Option<String>,
 }
 
@@ -125,7 +125,7 @@ pub struct MemberEdit {
     pub role: Option<Role>,
     /// New remarks.
     pub remarks: Option<String>,
-    /// New data.
+    /// New application data.
     pub extra: Option<String>,
 }
 
@@ -134,7 +134,7 @@ pub struct MemberEdit {
 pub enum GroupChange {
     /// Sets fields of the group.
     Edit(GroupEdit),
-    /// Adds members in the role `Member`; none of them is one yet.
+    /// Adds members in the role `Member`; none of them may be a member yet.
     Add(Vec<UserId>),
     /// Removes a member.
     Remove(UserId),
@@ -142,37 +142,38 @@ pub enum GroupChange {
     EditMember(UserId, MemberEdit),
 }
 
-/// What became of a change.
+/// Outcome of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// It took place, and the pushes were appended with it.
+    /// The change took place, and its pushes were appended.
     Done {
-        /// The roster's version after it.
+        /// Version of the roster after the change.
         version: RosterVersion,
         /// The outcome of each push, in order.
         pushes: Vec<Appended>,
     },
-    /// The roster has another version by now, or the group is gone: plan again.
+    /// The roster has another version now, or the group is gone: plan again.
     Stale,
 }
 
-/// Groups and their rosters; the same engine as the inboxes.
+/// Store of groups and their rosters; the same engine as the inboxes.
 #[async_trait]
 pub trait GroupStore: Debug + Send + Sync + 'static {
     /// Creates a group with roster version 1.
     ///
     /// # Errors
-    /// `Misuse` if the id is taken: ids come from [`SeqStore::reserve`](crate::store::SeqStore::reserve).
+    /// `Misuse` if the id is taken: ids come from
+    /// [`SeqStore::reserve`](crate::store::SeqStore::reserve).
     async fn create(&self, group: &NewGroup) -> Result<(), StoreError>;
 
-    /// The group, or `None` if there is none.
+    /// Returns the group; `None` if there is none.
     async fn get(&self, group: GroupId) -> Result<Option<Group>, StoreError>;
 
-    /// The whole roster as of one version, or `None` if there is no such group. It may be cached:
-    /// every use of it is checked against the version.
+    /// Returns the whole roster at one version; `None` if there is no such group. The caller may
+    /// cache it, because every use of it is checked against the version.
     async fn roster(&self, group: GroupId) -> Result<Option<Roster>, StoreError>;
 
-    /// Up to `limit` members with an id above `after`, ascending.
+    /// Returns up to `limit` members with an id above `after`, ascending.
     async fn members(
         &self,
         group: GroupId,
@@ -180,7 +181,7 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<Member>, StoreError>;
 
-    /// Up to `limit` groups of the user with an id above `after`, ascending.
+    /// Returns up to `limit` groups of the user with an id above `after`, ascending.
     async fn groups_of(
         &self,
         user: UserId,
@@ -188,12 +189,12 @@ pub trait GroupStore: Debug + Send + Sync + 'static {
         limit: usize,
     ) -> Result<Page<Group>, StoreError>;
 
-    /// Makes a change and appends its pushes in one atomic, durable step, if the roster still has
-    /// version `expected`; otherwise neither. Every change raises the version by one.
+    /// Makes a change and appends its pushes in one atomic, durable step if the roster still has
+    /// version `expected`; otherwise does neither. Every change raises the version by one.
     ///
-    /// A removed member gets no entry of any group send accepted after this returns, a new one gets
+    /// A removed member gets no entry of any group send accepted after this returns; a new one gets
     /// all of them (law 11). The pushes follow the rules of
-    /// [`InboxStore::append`](crate::store::InboxStore::append); they carry no roster.
+    /// [`InboxStore::append`](crate::store::InboxStore::append) and carry no roster.
     async fn update(
         &self,
         group: GroupId,

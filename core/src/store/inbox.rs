@@ -1,4 +1,4 @@
-//! Inboxes: the truth of gimlet.
+//! Inboxes: the truth about every message sent to a user or a group.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -13,18 +13,18 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{Head, Kind, StoreError};
 
-/// The version of a group's roster; it grows with every change of who is a member.
+/// Version of a group's roster; every change of the group raises it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RosterVersion(pub u64);
 
-/// What identifies a send, so that a repeat is answered like the first (law 4).
+/// Idempotency key of a send: a repeat is answered like the first (law 4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Sender type, sender and the client's id, packed by `service::send`; at most 96 bytes.
     pub id: Vec<u8>,
-    /// A digest of what was sent; the same key with another digest is a conflict.
+    /// Digest of the content; the same key with another digest is a conflict.
     pub digest: [u8; 16],
-    /// How long a repeat is recognised, from the first.
+    /// Time from the first send during which a repeat is recognized.
     pub window: Duration,
 }
 
@@ -33,17 +33,17 @@ pub struct Key {
 pub struct Append {
     /// The message.
     pub message: Arc<Message>,
-    /// Whose inboxes get an entry, without repeats. The first one's seq is the answer.
+    /// Users whose inboxes get an entry, without repeats. The seq of the first one is the answer.
     pub recipients: Arc<[UserId]>,
-    /// Identifies the send; `None` for what cannot be repeated.
+    /// Idempotency key; `None` for a send that cannot be repeated.
     pub key: Option<Key>,
-    /// The group and the version of its roster that the recipients were planned with.
+    /// The group, and the version of its roster that the recipients were planned with.
     pub roster: Option<(GroupId, RosterVersion)>,
 }
 
 impl Append {
-    /// The group in whose order it stands: the roster's, or else the receiver. A send to more than
-    /// [`PART`] recipients must have one.
+    /// Returns the group in whose order the send is stored: that of the roster, or else the
+    /// receiver. A send to more than [`PART`] recipients must have one.
     #[must_use]
     pub fn group(&self) -> Option<GroupId> {
         match (self.roster, self.message.receiver) {
@@ -52,9 +52,8 @@ impl Append {
         }
     }
 
-    /// Refuses a batch in which a send has no recipient, or more than
-    /// [`PART`] without a group: bugs of the caller that every backend names
-    /// before it stores anything.
+    /// Refuses a batch in which a send has no recipient, or more than [`PART`] without a group.
+    /// These are bugs of the caller, which every backend reports before it stores anything.
     pub fn check(op: &'static str, batch: &[Self]) -> Result<(), StoreError> {
         for send in batch {
             if send.recipients.is_empty() {
@@ -65,7 +64,7 @@ impl Append {
                 ));
             }
             if send.recipients.len() > PART && send.group().is_none() {
-                let text = "a send to so many recipients needs a group to be ordered in";
+                let text = "a send to more than one fan-out chunk of recipients needs a group";
                 return Err(StoreError::with(op, Kind::Misuse, text));
             }
         }
@@ -73,109 +72,114 @@ impl Append {
     }
 }
 
-/// A page of an inbox, and where the inbox stood when it was read.
+/// A page of an inbox, and the head and floor at the time of the read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InboxSlice {
-    /// The entries, ascending, without a hole.
+    /// The entries, ascending, without a gap.
     pub items: Vec<Entry>,
-    /// Whether the inbox goes on behind the last item.
+    /// Set if the inbox has entries after the last item.
     pub more: bool,
-    /// Not below the last item: without more to come, it is the last item if there is one.
+    /// Never below the last item. If `more` is not set, it equals the last item if there is one.
     pub head: Head,
 }
 
-/// What became of one send of a batch.
+/// Outcome of one send of a batch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
-    /// Stored now.
+    /// The send was stored by this call.
     Stored {
         /// The entries made so far, in the order of the recipients: all of them, or the first
         /// recipient's alone if `job` is set.
         seqs: Vec<(UserId, Seq)>,
-        /// The rest follows by a fan-out job of the group: claim it.
+        /// Set if a fan-out job of the group makes the remaining entries: claim it.
         job: bool,
     },
-    /// The key was known with the same digest: nothing was stored.
+    /// The key is known with the same digest: nothing was stored.
     Repeated {
-        /// The first message's id.
+        /// Id of the first message.
         message: MessageId,
-        /// The first answer.
+        /// Seq of the first answer.
         seq: Seq,
     },
-    /// The key was known with another digest: nothing was stored.
+    /// The key is known with another digest: nothing was stored.
     Conflict,
-    /// The group's roster has another version by now: nothing was stored; plan again.
+    /// The group's roster has another version: nothing was stored; plan again.
     Stale,
 }
 
-/// The right to work on the oldest fan-out job of a group.
+/// Lease on the oldest fan-out job of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobLease {
     /// The group.
     pub group: GroupId,
-    /// The job's number within the group.
+    /// Number of the job; with the group it names the job.
     pub job: u64,
-    /// Raised by each claim: an older holder's `advance_job` changes nothing.
+    /// Raised by each claim, so that `advance_job` of an earlier holder changes nothing.
     pub generation: u64,
 }
 
-/// What one step of a fan-out job did.
+/// Outcome of one step of a fan-out job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobPart {
-    /// These entries were made, durably, together with the job's progress.
+    /// The entries were made durably, together with the job's progress.
     Entries {
         /// The message of the job.
         message: Arc<Message>,
         /// The new entries.
         seqs: Vec<(UserId, Seq)>,
-        /// Whether the job is finished. The group's next job needs a claim of its own.
+        /// Set if the job is finished. The group's next job needs a new claim.
         done: bool,
     },
     /// Another holder has claimed the job, or it is finished: stop.
     Lost,
 }
 
-/// The inboxes.
+/// Store of inboxes.
 ///
-/// `append` is the heart of gimlet: seqs are allocated and entries stored in one atomic, durable
+/// `append` is the heart of gimlet: it allocates seqs and stores entries in one atomic, durable
 /// step, for a whole batch of sends.
 #[async_trait]
 pub trait InboxStore: Debug + Send + Sync + 'static {
     /// Appends a batch and returns one outcome per send, in order.
     ///
-    /// What it leaves true: every `Stored` send has its entries in all recipients' inboxes (law 5),
-    /// durably (law 1), with seqs that follow each inbox's head without a hole (law 3); the sends of
-    /// a batch that share a recipient are stored in the batch's order. Readers see an entry only when
-    /// it is durable, and never an entry below one they were given (law 2). A repeat within the key's
-    /// window, also within the batch, gets the first result (law 4). A send whose roster version is
-    /// not the group's is `Stale`, and so is one whose group does not exist; the check is part of the
-    /// same step (law 11).
+    /// It guarantees:
+    /// - Every `Stored` send has its entries in all recipients' inboxes (law 5), durably (law 1),
+    ///   with seqs that follow each inbox's head without a gap (law 3).
+    /// - The sends of a batch that share a recipient are stored in the order of the batch.
+    /// - Readers see an entry only when it is durable, and never one below an entry they were given
+    ///   (law 2).
+    /// - A repeat within the key's window, also within the batch, gets the first result (law 4).
+    /// - A send whose roster version is not the group's is `Stale`, and so is one whose group does
+    ///   not exist. The check is part of the same step (law 11).
     ///
-    /// A send with more than [`PART`] recipients, or to a group that has an open job, is
-    /// stored as a fan-out job: its key, its body, the recipients and the first recipient's entry
-    /// now, the rest by [`advance_job`](Self::advance_job).
+    /// A send with more than [`PART`] recipients, or to a group that has an open job, is stored as
+    /// a fan-out job: its key, its body, the recipients and the first recipient's entry now, the
+    /// rest by [`advance_job`](Self::advance_job).
     ///
     /// # Errors
-    /// On `Unavailable`, `Full` and `Contended` nothing of the batch was stored; on `Unknown` all or
-    /// nothing was.
+    /// On `Unavailable`, `Full` and `Contended` nothing of the batch was stored; on `Unknown` all
+    /// of it or nothing was.
     async fn append(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError>;
 
-    /// As [`append`](Self::append), but does not wait for what another node or session has locked.
+    /// Appends like [`append`](Self::append), but does not wait for locks of another node or
+    /// session.
     ///
     /// # Errors
-    /// Those of `append`; `Contended` at once if a lock stands before a send of the batch.
+    /// Those of `append`; `Contended` at once if a send of the batch meets a lock.
     async fn append_now(&self, batch: &[Append]) -> Result<Vec<Appended>, StoreError> {
         self.append(batch).await
     }
 
-    /// How many appends with disjoint recipients and groups this store commits side by side, and so how
-    /// many batches a node has in flight. One for a store with a single writer: it would queue the others.
+    /// Returns the number of appends with disjoint recipients and groups that this store commits in
+    /// parallel. A node keeps as many batches in flight. It is 1 for a store with a single writer,
+    /// which would queue the others.
     fn append_concurrency(&self) -> usize {
         1
     }
 
-    /// The entries of an inbox above `seq`, ascending, without a hole, and where the inbox stands.
-    /// Below the floor it starts behind the floor. A seq at or above the head gives no entries.
+    /// Returns the entries of an inbox above `seq`, ascending, without a gap, with the head and
+    /// floor. A `seq` below the floor starts at the floor; one at or above the head returns no
+    /// entries.
     async fn after(
         &self,
         user: UserId,
@@ -183,20 +187,20 @@ pub trait InboxStore: Debug + Send + Sync + 'static {
         limit: PageLimit,
     ) -> Result<InboxSlice, StoreError>;
 
-    /// Removes the entries up to and including `upto` (at most the head) and raises the floor; a
-    /// lower `upto` than the floor changes nothing. Works in slices that do not block senders.
+    /// Removes the entries up to and including `upto` (at most the head) and raises the floor. An
+    /// `upto` below the floor changes nothing. Works in slices that do not block senders.
     async fn trim(&self, user: UserId, upto: Seq) -> Result<(), StoreError>;
 
     /// Claims the oldest open job of this group, or of any group; `None` if there is none.
     ///
-    /// A claim takes the job from its former holder.
+    /// A claim takes the job away from its previous holder.
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError>;
 
-    /// Makes the next part of a job's entries, at most [`PART`] of them, and notes the
-    /// progress, in one atomic, durable step.
+    /// Makes the next entries of a job, at most [`PART`] of them, and records the progress, in one
+    /// atomic, durable step.
     async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError>;
 
-    /// Forgets keys whose window has passed and bodies no entry needs, at most `max` of them;
-    /// returns how many. Called from time to time.
+    /// Removes up to `max` keys whose window has passed and bodies that no entry needs; returns how
+    /// many. Called from time to time.
     async fn sweep(&self, max: usize) -> Result<usize, StoreError>;
 }

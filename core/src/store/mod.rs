@@ -1,9 +1,10 @@
-//! The storage seams: what gimlet asks of a database, one trait a file.
+//! The storage seams: the traits through which gimlet uses a database, one per file.
 //!
-//! **The seam follows the transaction**: what must become visible together is one method, what need
-//! not is not. The traits are small and object-safe, so that a cluster can mix engines. A decision
-//! is an enum in the `Ok`; a [`StoreError`] is a fault. Every backend keeps the laws of the crate's
-//! front page; `crate::testkit` (feature `testkit`) has a case for each promise.
+//! **The seam follows the transaction**: changes that must become visible together are one method,
+//! all others are separate. The traits are small and object-safe, so that a cluster can mix
+//! engines. A decision is an enum in the `Ok`; a [`StoreError`] is a fault. Every backend keeps the
+//! laws on the crate's front page; `crate::testkit` (feature `testkit`) has a case for each
+//! promise.
 
 mod account;
 mod device;
@@ -27,21 +28,21 @@ pub use room::{RoomHistory, RoomItem, RoomSink, RoomStore, StreamId};
 pub use route::{Claim, DeviceRoute, Renewal, Route};
 pub use seq::{Head, Scope, SeqStore};
 
-/// A fault of a store: not an answer, but the lack of one.
+/// A fault of a store: the call has no result.
 #[derive(Debug, thiserror::Error)]
 #[error("{op}: {kind}")]
 pub struct StoreError {
     /// The operation, as `trait.method`.
     pub op: &'static str,
-    /// What the caller does about it.
+    /// Kind of the fault, which tells the caller how to react.
     pub kind: Kind,
-    /// What the engine said.
+    /// Error of the engine.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl StoreError {
-    /// A fault without a cause of its own.
+    /// Creates a fault without an underlying error.
     #[must_use]
     pub const fn new(op: &'static str, kind: Kind) -> Self {
         Self {
@@ -51,7 +52,7 @@ impl StoreError {
         }
     }
 
-    /// A fault with the engine's own error behind it.
+    /// Creates a fault with the engine's error as its source.
     pub fn with(
         op: &'static str,
         kind: Kind,
@@ -65,31 +66,31 @@ impl StoreError {
     }
 }
 
-/// The kinds of fault, by what the caller does.
+/// Kinds of fault, by the reaction of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kind {
-    /// Nothing was stored; the same call may succeed later.
+    /// The store is unavailable: nothing was stored, and the same call may succeed later.
     #[error("unavailable")]
     Unavailable,
-    /// Nothing was stored, because another node or session holds a lock on part of it: the rest of the
-    /// same batch may succeed by itself.
+    /// Another node or session holds a lock on part of the batch: nothing was stored. The rest of
+    /// the same batch may succeed by itself.
     #[error("locked by another session")]
     Contended,
-    /// It is not known whether the change took place: repeat it with the same key.
+    /// The change may or may not have taken place: repeat it with the same key.
     #[error("unknown outcome")]
     Unknown,
-    /// The store is full or nearly so: nothing was stored; reads go on.
+    /// The store is full or nearly full: nothing was stored; reads still work.
     #[error("full")]
     Full,
-    /// What was read makes no sense: stop using this store.
+    /// The stored data is invalid: stop using this store.
     #[error("corrupt")]
     Corrupt,
-    /// The call itself was wrong: a bug of the caller.
+    /// The call itself was invalid: a bug of the caller.
     #[error("misuse")]
     Misuse,
 }
 
-/// Everything a node stores into, as one value; cheap to clone.
+/// All stores of a node; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Stores {
     /// Heads, floors, the epoch and id blocks.
@@ -100,7 +101,7 @@ pub struct Stores {
     pub group: Arc<dyn GroupStore>,
     /// Rooms and their brief history.
     pub room: Arc<dyn RoomStore>,
-    /// Which node holds which device's connection.
+    /// Routes: the node that holds each device's connection.
     pub route: Arc<dyn DeviceRoute>,
     /// Registered devices, generations and acks.
     pub device: Arc<dyn DeviceStore>,

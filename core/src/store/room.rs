@@ -1,4 +1,4 @@
-//! Rooms: read-diffusion, kept briefly, never part of an inbox.
+//! Rooms: stored once per room and not per recipient, kept briefly, never part of an inbox.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::StoreError;
 
-/// The id of one unbroken stream of a room. When the room's numbering was lost, the next message
-/// opens another stream, and a cursor into the old one is worth nothing.
+/// Id of one unbroken stream of a room. If the room's numbering is lost, the next message opens
+/// another stream, and positions in the old one become invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamId(pub u64);
 
@@ -21,41 +21,41 @@ pub struct StreamId(pub u64);
 pub struct RoomItem {
     /// The room.
     pub room: RoomId,
-    /// The stream that `seq` counts in.
+    /// The stream that `seq` belongs to.
     pub stream: StreamId,
-    /// Its place in the stream: 1, 2, 3 … for kept and live-only messages alike.
+    /// Seq in the stream: 1, 2, 3 … for kept and live-only messages alike.
     pub seq: Seq,
-    /// The message with its sender's profile as of then, shared by all who get it.
+    /// The message with its sender's profile at that time, shared by all recipients.
     pub envelope: Arc<Envelope>,
 }
 
-/// What is kept of a room.
+/// A page of the kept messages of a room.
 #[derive(Clone, Debug)]
 pub struct RoomHistory {
     /// The current stream.
     pub stream: StreamId,
     /// The seq of the last message, kept or not.
     pub head: Seq,
-    /// The kept messages asked for, ascending.
+    /// The requested messages that are kept, ascending.
     pub items: Vec<Arc<RoomItem>>,
-    /// Whether more are kept behind the last item.
+    /// Set if more messages are kept after the last item.
     pub more: bool,
 }
 
-/// Takes what is published in the rooms a node has subscribed to. Calls must not block.
+/// Receiver of the messages in the rooms that a node has subscribed to. Calls must not block.
 pub trait RoomSink: Debug + Send + Sync + 'static {
-    /// A message was published; the items of one room come in seq order.
+    /// Takes a message that was published; the messages of one room arrive in seq order.
     fn deliver(&self, item: &Arc<RoomItem>);
 
-    /// Something may have been missed in this room: read its history again.
+    /// Reports that messages of this room may have been missed: read its history again.
     fn interrupted(&self, room: RoomId);
 }
 
-/// Rooms and their brief history.
+/// Store of rooms and their brief history.
 #[async_trait]
 pub trait RoomStore: Debug + Send + Sync + 'static {
-    /// Gives the message its place in the room and hands it to every subscribed sink, in one step;
-    /// keeps it for a while (bounded in time, count and bytes) if `keep` is set.
+    /// Assigns the message its seq in the room and hands it to every subscribed sink, in one step.
+    /// Keeps it for a while (bounded in time, count and bytes) if `keep` is set.
     async fn publish(
         &self,
         room: RoomId,
@@ -63,9 +63,9 @@ pub trait RoomStore: Debug + Send + Sync + 'static {
         keep: bool,
     ) -> Result<Arc<RoomItem>, StoreError>;
 
-    /// A page of the kept messages with seq **at or above** `from`, ascending. It ends with the item
-    /// that passes `limit.bytes`, each message counted with its profile: reading it costs what it
-    /// returns, however much the room keeps.
+    /// Returns a page of the kept messages with seq **at or above** `from`, ascending. The page
+    /// ends with the item that passes `limit.bytes`, each message counted with its profile. The
+    /// cost of a read depends on the page and not on the size of the room.
     async fn history(
         &self,
         room: RoomId,
@@ -73,7 +73,7 @@ pub trait RoomStore: Debug + Send + Sync + 'static {
         limit: PageLimit,
     ) -> Result<RoomHistory, StoreError>;
 
-    /// Delivers what is published from now on to this sink. A second call for the same room and
+    /// Delivers messages published from now on to this sink. A second call for the same room and
     /// sink changes nothing.
     async fn subscribe(&self, room: RoomId, sink: Arc<dyn RoomSink>) -> Result<(), StoreError>;
 

@@ -1,7 +1,7 @@
-//! Which node holds which connection: one for each user on a device.
+//! Routes: the node that holds the connection of each user on each device.
 //!
-//! A route belongs to a user on a device. Device ids prove nothing, so another user who signs in under
-//! the same id has a route of its own and displaces nobody.
+//! A route belongs to a user on a device. Device ids prove nothing, so another user who signs in
+//! with the same id has a route of its own and displaces no connection.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -16,26 +16,25 @@ use crate::store::StoreError;
 pub struct Route {
     /// The device.
     pub device: DeviceId,
-    /// The user it is signed in as.
+    /// The user that is signed in.
     pub user: UserId,
-    /// The sign-in it belongs to.
+    /// Generation of the sign-in.
     pub generation: Generation,
-    /// The node that holds the connection; the route counts while that node's lease lives.
+    /// The node that holds the connection. The route is valid while that node's lease is.
     pub node: NodeId,
     /// The client's address, for `GetDevice`.
     pub client: Option<SocketAddr>,
 }
 
-/// Routes. They are hints that can be lost and rebuilt: nothing that lasts depends on them.
+/// Store of routes. Routes are hints that can be lost and rebuilt: no durable data depends on them.
 #[async_trait]
 pub trait DeviceRoute: Debug + Send + Sync + 'static {
-    /// Sets the route of this user on this device if its generation is larger than the present
-    /// one's, or equal on the same node; returns the route that was displaced.
+    /// Sets the route of this user on this device if its generation is larger than that of the
+    /// present route, or equal on the same node. Returns the route that was displaced.
     async fn claim(&self, route: &Route) -> Result<Claim, StoreError>;
 
-    /// Removes the route of this user on this device if it has exactly this generation; otherwise
-    /// changes nothing (a late close of an old connection removes nothing: law 7). Returns whether
-    /// it did.
+    /// Removes the route of this user on this device if it has exactly this generation, and returns
+    /// whether it did. A late close of an old connection therefore removes nothing (law 7).
     async fn release(
         &self,
         user: UserId,
@@ -43,37 +42,37 @@ pub trait DeviceRoute: Debug + Send + Sync + 'static {
         generation: Generation,
     ) -> Result<bool, StoreError>;
 
-    /// The live routes of these users, in no particular order.
+    /// Returns the valid routes of these users, in no particular order.
     async fn of(&self, users: &[UserId]) -> Result<Vec<Route>, StoreError>;
 
-    /// The live route of this user on this device.
+    /// Returns the valid route of this user on this device.
     async fn device(&self, user: UserId, device: DeviceId) -> Result<Option<Route>, StoreError>;
 
     /// Takes or renews the node's lease.
     async fn renew(&self, node: &NodeId) -> Result<Renewal, StoreError>;
 
-    /// The nodes whose lease lives, in no particular order: the connect nodes there are.
+    /// Returns the nodes with a valid lease, which are the connect nodes, in no particular order.
     async fn nodes(&self) -> Result<Vec<NodeId>, StoreError>;
 
-    /// Ends the node's lease: its routes count no more.
+    /// Ends the node's lease, which makes its routes invalid.
     async fn retire(&self, node: &NodeId) -> Result<(), StoreError>;
 }
 
-/// What a renewal of a lease found.
+/// Result of renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
-    /// The lease had not run out before; otherwise the node registers its routes again (law 8).
+    /// Set if the lease had not expired. Otherwise the node registers its routes again (law 8).
     pub held: bool,
-    /// The store is new, or was emptied, less than one lease ago: routes and nodes may be missing
-    /// that have not been registered since.
+    /// Set if the store was created or emptied less than one lease ago. Routes and nodes that have
+    /// not registered since may be missing.
     pub forgot: bool,
 }
 
-/// What became of a claim.
+/// Outcome of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The route is set; this one was there before.
+    /// The route is set; the payload is the route it displaced.
     Claimed(Option<Route>),
-    /// A route of a larger generation is there: this connection is superseded already.
+    /// A route with a larger generation exists: this connection is already superseded.
     Superseded(Route),
 }

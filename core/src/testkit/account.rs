@@ -89,7 +89,7 @@ pub(super) async fn users_come_in_the_order_asked(it: Fixture) {
     assert_eq!(s.account.get(&[]).await.unwrap(), []);
 }
 
-/// X-8 wipes what is not sent, X-9 fails on emoji.
+/// gim wipes fields that are not sent, and fails on emoji.
 pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
     let s = &it.stores.account;
     assert!(
@@ -127,7 +127,7 @@ pub(super) async fn an_update_leaves_unset_fields(it: Fixture) {
     assert_eq!(s.by_phone("+48111").await.unwrap(), Some(want));
 }
 
-/// S-10: no part of a number finds anybody.
+/// S-10: a part of a phone number finds no user.
 pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
     let s = &it.stores;
     for (id, name) in [
@@ -148,7 +148,7 @@ pub(super) async fn search_is_by_phone_or_beginning_of_a_name(it: Fixture) {
     assert_eq!(found(s, "%an").await, [0; 0]);
 }
 
-/// G8: a name of any length is found whole, and nobody whose name begins with it.
+/// G8: a name of any length is found as a whole; longer names that begin with it are not.
 pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
     let s = &it.stores;
     let long = "long".repeat(50);
@@ -181,7 +181,7 @@ pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
     }
 }
 
-/// A changed name is found by the new one only.
+/// After a change of name only the new name is found.
 pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
     let s = &it.stores;
     named(s, 1, "anna").await;
@@ -243,7 +243,7 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
             .unwrap();
     });
     join_all(puts).await;
-    // Each device is asked for by its user and by another; of some there is no token.
+    // Ask for each device with its own user and with another; some devices have no token.
     let asks = (1..=300).flat_map(|n| [(n, n), (n, n + 1)]);
     let found = asks.map(|(device_of, who)| async move {
         let found = s.token(user(who), device(device_of)).await.unwrap();
@@ -253,7 +253,7 @@ pub(super) async fn tokens_asked_for_together_are_each_their_own(it: Fixture) {
     join_all(found).await;
 }
 
-/// D1: whoever knows a device's id can sign in on it; its user's token stays.
+/// D1: anyone who knows a device's id can sign in on it; the token of its user stays.
 pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
     let s = &it.stores.account;
     s.put_token(user(1), device(1), &token(1), false)
@@ -267,7 +267,7 @@ pub(super) async fn another_user_on_the_device_takes_no_token(it: Fixture) {
     assert_eq!(s.token(user(1), device(1)).await.unwrap(), Some(token(1)));
 }
 
-/// S-14: gim leaves the former user's token valid on a device that changes hands.
+/// S-14: gim leaves the previous user's token valid on a device that changes hands.
 pub(super) async fn who_holds_the_device_is_alone_on_it(it: Fixture) {
     let s = &it.stores.account;
     s.put_token(user(1), device(1), &token(1), false)

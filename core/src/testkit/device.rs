@@ -29,7 +29,7 @@ pub(super) async fn a_registered_device_is_as_it_said(it: Fixture) {
         updated_at: NOW,
     };
     assert_eq!(s.get(device(1)).await.unwrap().as_ref(), Some(&want));
-    // signing in does not touch when it was made.
+    // a sign-in does not change the creation time.
     s.raise(&[(device(1), user(7))], LATER).await.unwrap();
     want.user = Some(user(7));
     want.generation = Generation(1);
@@ -42,7 +42,7 @@ pub(super) async fn each_sign_in_raises_the_generation(it: Fixture) {
     let s = &it.stores.device;
     s.register(device(1), &info(), NOW).await.unwrap();
     for n in 1..=5 {
-        // C-5: the device goes from user to user, and the generation goes on.
+        // C-5: the device passes from user to user, and the generation keeps rising.
         let raised = s.raise(&[(device(1), user(n))], NOW).await.unwrap();
         assert_eq!(raised, [Generation(n)]);
         assert_eq!(s.get(device(1)).await.unwrap().unwrap().user, Some(user(n)));
@@ -76,7 +76,7 @@ pub(super) async fn an_unregistered_device_counts_too(it: Fixture) {
     );
 }
 
-/// Law 7: no generation is given twice, however many sign in at once.
+/// Law 7: no generation is given twice, even if many devices sign in at once.
 pub(super) async fn no_generation_is_given_twice(it: Fixture) {
     let s = it.stores;
     let raised = together(64, |i| {
@@ -108,7 +108,7 @@ fn mark(who: u64, on: u64, upto: u64) -> AckMark {
     }
 }
 
-/// M-8: gim's ack goes back.
+/// M-8: in gim an ack can go back.
 pub(super) async fn acks_only_go_forward(it: Fixture) {
     let s = &it.stores.device;
     assert_eq!(s.acked(user(1)).await.unwrap(), []);
@@ -126,7 +126,7 @@ pub(super) async fn acks_only_go_forward(it: Fixture) {
     assert_eq!(s.acked(user(1)).await.unwrap(), [(device(4), Seq::new(20))]);
 }
 
-/// M-11: a second phone has acked nothing of what the first one has; a second user neither.
+/// M-11: an ack of one device does not count for another device or another user.
 pub(super) async fn each_device_acks_for_itself(it: Fixture) {
     let s = &it.stores.device;
     let acks = [

@@ -1,4 +1,4 @@
-//! What a backend brings to a case: a fresh store, and what else it can do.
+//! The fixture that a backend provides for a case: a fresh store, and its optional abilities.
 
 use std::any::Any;
 use std::fmt;
@@ -11,19 +11,20 @@ use async_trait::async_trait;
 use crate::memory;
 use crate::store::Stores;
 
-/// Closes these stores and opens what they kept: the argument is the last handle to them.
+/// Closes these stores and opens them again from what they stored. The argument is the last handle
+/// to them.
 pub type Reopen = Box<dyn FnMut(Stores) -> Pin<Box<dyn Future<Output = Stores> + Send>> + Send>;
 
 /// Lets a case hold back the flush that makes a change durable.
 #[async_trait]
 pub trait HoldFlush: Send + Sync {
-    /// From now on nothing becomes durable.
+    /// Holds the flush: from now on no change becomes durable.
     fn hold(&self);
 
     /// Returns as soon as a change is applied and waits for the held flush.
     async fn reached(&self);
 
-    /// Lets everything that waits become durable.
+    /// Releases the flush: all waiting changes become durable.
     fn release(&self);
 }
 
@@ -35,12 +36,12 @@ pub struct Fixture {
     pub reopen: Option<Reopen>,
     /// Set by a backend that declares [`Suite::holds`](super::Suite::holds).
     pub hold: Option<Arc<dyn HoldFlush>>,
-    /// Dropped after the stores: a temporary folder, a private database.
+    /// Dropped after the stores: a temporary folder or a private database.
     pub guard: Box<dyn Any + Send>,
 }
 
 impl Fixture {
-    /// Stores with what has to outlive them.
+    /// Creates a fixture from stores and a guard that must outlive them.
     pub fn new(stores: Stores, guard: impl Any + Send) -> Self {
         Self {
             stores,
@@ -50,32 +51,33 @@ impl Fixture {
         }
     }
 
-    /// Says how the stores are closed and opened again.
+    /// Sets the function that closes the stores and opens them again.
     #[must_use]
     pub fn with_reopen(mut self, reopen: Reopen) -> Self {
         self.reopen = Some(reopen);
         self
     }
 
-    /// Says how the durable flush is held.
+    /// Sets the hook that holds the durable flush.
     #[must_use]
     pub fn with_hold(mut self, hold: Arc<dyn HoldFlush>) -> Self {
         self.hold = Some(hold);
         self
     }
 
-    /// Closes the stores and opens them again. The case must have let go of all other handles.
+    /// Closes the stores and opens them again. The case must have dropped all other handles.
     pub(super) async fn reopen(&mut self) {
         let reopen = self
             .reopen
             .as_mut()
             .expect("the backend declared it reopens");
-        // In-memory stores stand in while there are none.
+        // In-memory stores take the place while the real ones are closed, so that the last handle
+        // moves into the function.
         let old = std::mem::replace(&mut self.stores, memory::stores());
         self.stores = reopen(old).await;
     }
 
-    /// The hook on the durable flush.
+    /// Returns the hook on the durable flush.
     pub(super) fn held(&self) -> Arc<dyn HoldFlush> {
         Arc::clone(self.hold.as_ref().expect("the backend declared it holds"))
     }

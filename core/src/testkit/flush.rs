@@ -1,5 +1,5 @@
-//! Cases of engines whose flush can be held: nothing is answered or seen before it is durable
-//! (law 1).
+//! Cases of engines whose flush can be held: a change is neither answered nor visible before it is
+//! durable (law 1).
 
 use super::Fixture;
 use super::make::{
@@ -9,7 +9,7 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::GroupChange;
 
-/// Readings taken while the flush is held.
+/// Reads made while the flush is held.
 const LOOKS: usize = 50;
 
 pub(super) async fn readers_stop_at_the_durable_head(it: Fixture) {

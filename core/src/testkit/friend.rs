@@ -44,7 +44,7 @@ pub(super) async fn a_request_comes_with_its_pushes(it: Fixture) {
     assert_eq!(pushes.len(), 1);
     assert_eq!(stored(pushes[0].clone())[0].0, user(2));
     assert_eq!(contents(s, user(2)).await, ["asked"]);
-    // A request is no friendship.
+    // A request alone does not make a friendship.
     for (a, b) in [(1, 2), (2, 1)] {
         assert!(!s.friend.are_friends(user(a), user(b)).await.unwrap());
         assert!(friends(s, a).await.is_empty());
@@ -113,7 +113,7 @@ pub(super) async fn there_is_no_agreement_without_a_request(it: Fixture) {
     let s = &it.stores;
     assert_eq!(agree(s, 1, 2).await, Agreed::NoRequest);
     ask(s, 1, 2).await;
-    // Nobody agrees to a request of its own.
+    // A user cannot agree to their own request.
     assert_eq!(agree(s, 1, 2).await, Agreed::NoRequest);
     assert!(!s.friend.are_friends(user(1), user(2)).await.unwrap());
     assert_eq!(contents(s, user(2)).await, ["asked"]);
@@ -173,7 +173,7 @@ pub(super) async fn a_friend_is_kept_as_the_user_likes(it: Fixture) {
         |whom: u64, remarks: &str, extra: &str| Some((whom, remarks.to_owned(), extra.to_owned()));
     assert_eq!(set(1, 2, Some("x"), None).await, None);
     ask(s, 1, 2).await;
-    // G4: what is set while the request waits is kept.
+    // G4: data that is set while the request waits is kept.
     assert_eq!(set(1, 2, None, Some("e")).await, kept(2, "r", "e"));
     assert_eq!(set(2, 1, Some("x"), None).await, None, "it has not asked");
     assert!(friends(s, 1).await.is_empty());

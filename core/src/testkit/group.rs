@@ -23,7 +23,7 @@ fn plain(n: u64) -> NewGroup {
     }
 }
 
-/// Names may hold any text (X-9 fails on emoji and long names).
+/// Names may hold any text (in gim, emoji and long names fail: X-9).
 pub(super) async fn a_new_group_is_as_it_was_made(it: Fixture) {
     let s = &it.stores;
     let new = NewGroup {
@@ -56,7 +56,7 @@ pub(super) async fn a_new_group_is_as_it_was_made(it: Fixture) {
     );
 }
 
-/// A missing group is an answer.
+/// A missing group is an answer, not an error.
 pub(super) async fn a_missing_group_is_none(it: Fixture) {
     let s = &it.stores;
     assert_eq!(s.group.get(group(1)).await.unwrap(), None);
@@ -128,7 +128,7 @@ pub(super) async fn one_of_many_creations_wins(it: Fixture) {
     }
 }
 
-/// The largest group there may be.
+/// The largest allowed group.
 pub(super) async fn ten_thousand_members_are_one_roster(it: Fixture) {
     let s = &it.stores;
     let plan = found(s, group(1), &users(1..=10_000)).await;
@@ -195,7 +195,8 @@ pub(super) async fn the_groups_of_a_user_are_paged_by_id(it: Fixture) {
     }
 }
 
-/// gim never counts members down; every change raises the version by one.
+/// gim never decrements the number of members. Here every change also raises the version by
+/// one.
 pub(super) async fn every_change_raises_the_version(it: Fixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=3)).await;
@@ -231,11 +232,11 @@ pub(super) async fn every_change_raises_the_version(it: Fixture) {
     assert_eq!(
         roster.role(user(2)),
         Some(Role::Member),
-        "who comes back is a plain member"
+        "a member that rejoins has the plain role"
     );
 }
 
-/// what an older client does not send is not wiped.
+/// fields that an older client does not send are kept.
 pub(super) async fn an_edit_leaves_unset_fields(it: Fixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=2)).await;
@@ -303,7 +304,7 @@ pub(super) async fn a_change_comes_with_its_pushes(it: Fixture) {
     assert_eq!(contents(s, user(1)).await, ["added"]);
 }
 
-/// A change that was planned with another roster does nothing, and pushes nothing.
+/// A change that was planned with another roster changes nothing and pushes nothing.
 pub(super) async fn a_stale_change_changes_nothing(it: Fixture) {
     let s = &it.stores;
     found(s, group(1), &users(1..=3)).await;
@@ -324,7 +325,7 @@ pub(super) async fn a_stale_change_changes_nothing(it: Fixture) {
     assert_eq!(last(s, user(1)).await, 0);
 }
 
-/// A change whose pushes are wrong does not take place without them.
+/// A change with an invalid push is refused as a whole.
 pub(super) async fn a_wrong_push_stops_its_change(it: Fixture) {
     let s = &it.stores;
     let before = found(s, group(1), &users(1..=3)).await;
@@ -339,7 +340,8 @@ pub(super) async fn a_wrong_push_stops_its_change(it: Fixture) {
     assert_eq!(last(s, user(1)).await, 0);
 }
 
-/// gim loses updates made at once. Here one of each version wins, and the rest plan again.
+/// gim loses concurrent updates. Here one change of each version wins, and the others are
+/// planned again.
 pub(super) async fn changes_at_once_are_all_made(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
@@ -368,7 +370,8 @@ pub(super) async fn changes_at_once_are_all_made(it: Fixture) {
     );
 }
 
-/// Law 11: the append compares the roster it was planned with, and refuses that send alone.
+/// Law 11: the append compares the roster that a send was planned with, and refuses only the stale
+/// send.
 pub(super) async fn a_stale_send_is_refused_alone(it: Fixture) {
     let s = &it.stores;
     let old = found(s, group(1), &users(1..=4)).await;

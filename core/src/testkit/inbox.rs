@@ -14,7 +14,7 @@ use crate::seq::Seq;
 use crate::store::{Append, Head, Kind};
 use crate::time::Timestamp;
 
-/// Law 3: an inbox begins at 1 and goes on by one.
+/// Law 3: an inbox begins at 1 and continues without a hole.
 pub(super) async fn the_first_entry_is_one(it: Fixture) {
     let s = &it.stores;
     for n in 1..=5 {
@@ -27,7 +27,7 @@ pub(super) async fn seqs_follow_the_recipients(it: Fixture) {
     let s = &it.stores;
     put(s, &[user(2)], "before").await;
     put(s, &[user(2)], "before").await;
-    // Not sorted by id: the answer is the first one's.
+    // Not sorted by id: the entries are returned in the order of the recipients.
     let made = put(s, &[user(3), user(1), user(2)], "hi").await;
     let want = [(3, 1), (1, 1), (2, 3)].map(|(who, seq)| (user(who), Seq::new(seq)));
     assert_eq!(made, want);
@@ -57,7 +57,7 @@ pub(super) async fn a_batch_keeps_its_order(it: Fixture) {
     }
 }
 
-/// Law 1: what was answered is there for whoever reads next.
+/// Law 1: an answered entry is visible to the next read.
 pub(super) async fn a_stored_send_is_read_at_once(it: Fixture) {
     let s = &it.stores;
     for n in 1..=50 {
@@ -167,7 +167,7 @@ pub(super) async fn entries_are_what_was_sent(it: Fixture) {
     }
 }
 
-/// Content is opaque: empty, NUL bytes, emoji, and as large as it may be (60 KiB).
+/// Content is opaque: empty, NUL bytes, emoji, and up to the limit of 60 KiB.
 pub(super) async fn any_content_comes_back(it: Fixture) {
     let s = &it.stores;
     let large: Vec<u8> = (0..60 * 1024_u32).map(|n| (n % 251) as u8).collect();
@@ -178,7 +178,7 @@ pub(super) async fn any_content_comes_back(it: Fixture) {
         vec![0xff, 0x00, 0xfe, 0xc0],
         large,
     ];
-    // Around the sizes at which an engine may cut a body in pieces.
+    // Sizes around those at which an engine may split a body.
     for size in [255, 256, 4_095, 4_096, 4_097, 8_192, 12_289] {
         contents.push((0..size).map(|n: u32| (n % 253) as u8).collect());
     }
@@ -198,7 +198,8 @@ pub(super) async fn any_content_comes_back(it: Fixture) {
     }
 }
 
-/// Engines keep a body in the rows of two recipients and apart for three; readers do not notice.
+/// An engine may store a body inside the entries of two recipients, and separately for three;
+/// readers see no difference.
 pub(super) async fn one_two_and_three_recipients_read_the_same(it: Fixture) {
     let s = &it.stores;
     for round in 0..3 {
@@ -257,7 +258,7 @@ pub(super) async fn a_page_ends_by_items(it: Fixture) {
     }
 }
 
-/// The page ends with the item that passes the bytes (M-12 shrinks it to nothing).
+/// The page ends with the item that passes the limit of bytes (in gim it shrinks to nothing: M-12).
 pub(super) async fn a_page_ends_by_bytes(it: Fixture) {
     let s = &it.stores;
     for _ in 0..10 {
@@ -277,7 +278,7 @@ pub(super) async fn a_page_ends_by_bytes(it: Fixture) {
     }
 }
 
-/// M-12: one large message blocks nobody's sync.
+/// M-12: a large message does not block the sync.
 pub(super) async fn a_page_has_at_least_one_item(it: Fixture) {
     let s = &it.stores;
     for _ in 0..3 {
@@ -320,7 +321,7 @@ pub(super) async fn trim_raises_the_floor(it: Fixture) {
         floor: Seq::new(4),
     };
     assert_eq!(head(s, user(1)).await, want);
-    // Below the floor a page starts behind it.
+    // A page that is asked for from below the floor starts right above the floor.
     for below in 0..=4 {
         let items = page(s, user(1), Seq::new(below), PageLimit::items(2)).await;
         assert_eq!(items[0].seq.get(), 5);
@@ -359,7 +360,7 @@ pub(super) async fn trim_never_goes_back(it: Fixture) {
     }
 }
 
-/// A body that others still need stays, also when it is swept for.
+/// A body that other recipients still need is kept, even by a sweep.
 pub(super) async fn trim_leaves_other_inboxes_alone(it: Fixture) {
     let s = &it.stores;
     for n in 1..=5 {
@@ -386,7 +387,7 @@ pub(super) async fn trim_leaves_other_inboxes_alone(it: Fixture) {
     assert_eq!(contents(s, user(3)).await, ["again"]);
 }
 
-/// However long it is, and while someone goes on sending to it.
+/// An inbox of any length is trimmed, even while sends continue.
 pub(super) async fn a_long_inbox_is_trimmed_whole(it: Fixture) {
     let s = &it.stores;
     let batch: Vec<Append> = (0..500).map(|_| send(&users(1..=3), "hi")).collect();

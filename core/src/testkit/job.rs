@@ -8,7 +8,7 @@ use super::make::{
 use crate::limits::PART;
 use crate::store::{Appended, JobPart, Roster, Stores};
 
-/// Sends to the group, which has to become a job.
+/// Sends to the group, and checks that the send became a job.
 async fn open(s: &Stores, id: u64, roster: &Roster, content: &str) {
     let outcome = append(s, to_group(group(id), roster, content.to_owned())).await;
     let Appended::Stored { seqs, job: true } = &outcome else {
@@ -63,7 +63,7 @@ pub(super) async fn one_part_is_no_job(it: Fixture) {
     assert_eq!(s.inbox.claim_job(Some(group(1))).await.unwrap(), None);
 }
 
-/// While a job is open all sends of its group are jobs, so members agree on the order.
+/// While a job is open all sends of its group become jobs, so that all members see the same order.
 pub(super) async fn small_sends_wait_behind_a_job(it: Fixture) {
     let s = &it.stores;
     let all = found(s, group(1), &users(1..=1_500)).await;
@@ -76,7 +76,7 @@ pub(super) async fn small_sends_wait_behind_a_job(it: Fixture) {
     open(s, 1, &all, "third").await;
     // Sends outside the group do not wait.
     put(s, &[user(1_500)], "direct").await;
-    // In one batch, too: the first opens the job that the second waits behind.
+    // Within one batch as well: the second send waits behind the job that the first one opens.
     let other = found(s, group(2), &users(1..=1_500)).await;
     let small = Roster {
         version: other.version,
@@ -144,7 +144,7 @@ pub(super) async fn a_claim_is_for_the_oldest_job(it: Fixture) {
     assert_eq!((of(1).count(), of(3).count()), (1, 1));
 }
 
-/// A node that comes back after its lease was taken changes nothing.
+/// A node that returns after its lease was taken over changes nothing.
 pub(super) async fn an_old_lease_changes_nothing(it: Fixture) {
     let s = &it.stores;
     let roster = found(s, group(1), &users(1..=3_500)).await;
@@ -175,7 +175,7 @@ pub(super) async fn an_old_lease_changes_nothing(it: Fixture) {
     assert_eq!(contents(s, user(3_500)).await, ["hi", "ho"]);
 }
 
-/// Whoever works on them and however they take jobs from each other: each entry is made once.
+/// Each entry is made once, even if many workers take jobs from each other.
 pub(super) async fn many_workers_make_each_entry_once(it: Fixture) {
     let s = it.stores;
     let roster = found(&s, group(1), &users(1..=2_200)).await;
@@ -195,7 +195,7 @@ pub(super) async fn many_workers_make_each_entry_once(it: Fixture) {
     assert!(heads.iter().all(|it| it.head.get() == 3));
 }
 
-/// Sends of the group that come while its jobs run take their place behind them.
+/// Sends of the group that arrive while its jobs run are queued behind them.
 pub(super) async fn sends_during_a_job_keep_the_order(it: Fixture) {
     let s = it.stores;
     let roster = found(&s, group(1), &users(1..=1_300)).await;

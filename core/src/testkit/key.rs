@@ -18,7 +18,7 @@ pub(super) async fn a_repeat_returns_the_first_result(it: Fixture) {
     let made = stored(append(s, first.clone()).await);
     put(s, &[user(1)], "between").await;
     for _ in 0..3 {
-        // A repeat is another message with another id, as a client's retry makes it.
+        // A repeat is a new message with a new id, as a client's retry makes it.
         let again = append(s, keyed(send(&[user(1), user(2)], "hi"), "k")).await;
         let want = Appended::Repeated {
             message: first.message.id,
@@ -74,7 +74,7 @@ pub(super) async fn another_content_is_a_conflict(it: Fixture) {
     assert_eq!(contents(s, user(2)).await, ["hi", "on"]);
 }
 
-/// Keys are bytes: no case folding, no padding, no terminator, up to 96 of them.
+/// Keys are bytes: no case folding, no padding, no terminator, up to 96 bytes.
 pub(super) async fn keys_are_compared_byte_by_byte(it: Fixture) {
     let s = &it.stores;
     let mut keys: Vec<Vec<u8>> = ["", "k", "K", "k ", "k\0", "\0k", "ḱ"]
@@ -111,7 +111,7 @@ fn for_a(mut send: Append, window: Duration) -> Append {
     send
 }
 
-/// The retry storm: one message, and the same answer to all.
+/// A storm of retries makes one message, and all get the same answer.
 pub(super) async fn twenty_parallel_repeats_make_one_message(it: Fixture) {
     let s = it.stores;
     for round in 0..10 {
@@ -119,7 +119,7 @@ pub(super) async fn twenty_parallel_repeats_make_one_message(it: Fixture) {
             let s = s.clone();
             async move {
                 let one = keyed(send(&[user(1), user(2)], "hi"), &format!("{round}"));
-                // Some come in a batch with others, as on a busy node.
+                // Some arrive in a batch with others, as on a busy node.
                 let with = send(&[user(100 + i)], "other");
                 let id = one.message.id;
                 let batch = if i % 2 == 0 {
@@ -146,7 +146,8 @@ pub(super) async fn twenty_parallel_repeats_make_one_message(it: Fixture) {
     }
 }
 
-/// The key comes before the roster: what was stored was stored, whoever has left since.
+/// The key is checked before the roster: a repeat of a stored send is answered even if members have
+/// left since.
 pub(super) async fn a_repeat_is_known_after_the_roster_changed(it: Fixture) {
     let s = &it.stores;
     let old = found(s, group(1), &users(1..=4)).await;
@@ -208,7 +209,7 @@ pub(super) async fn a_repeat_is_known_after_its_entry_was_trimmed(it: Fixture) {
     assert_eq!(append(s, keyed(send(&users(1..=3), "hi"), "k")).await, want);
 }
 
-/// A window of nothing has passed at once: what remains is to sweep it.
+/// An empty window has passed at once, so only the sweep is left to check.
 pub(super) async fn a_key_is_forgotten_after_its_window(it: Fixture) {
     let s = &it.stores;
     for round in 1..=2 {

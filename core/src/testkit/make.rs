@@ -1,5 +1,4 @@
-//! What cases are written with: small ids, short messages, and reads that check what must always
-//! hold.
+//! Helpers for the cases: small ids, short messages, and reads that check the invariants.
 
 use std::future::Future;
 use std::ops::RangeInclusive;
@@ -18,10 +17,10 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
-/// A moment; cases that need two use `later`.
+/// A moment; a case that needs two also uses [`LATER`].
 pub(super) const NOW: Timestamp = Timestamp(1_790_000_000_123);
 
-/// A moment after `NOW`.
+/// A moment after [`NOW`].
 pub(super) const LATER: Timestamp = Timestamp(1_790_000_060_456);
 
 pub(super) fn user(n: u64) -> UserId {
@@ -44,7 +43,7 @@ pub(super) fn room(n: u64) -> RoomId {
     RoomId::new(n).unwrap()
 }
 
-/// A message with these bytes from user 1's device 1.
+/// Builds a message with this content from user 1's device 1.
 pub(super) fn message(receiver: Receiver, content: impl Into<Bytes>) -> Message {
     Message {
         id: MessageId::generate(),
@@ -61,7 +60,7 @@ pub(super) fn message(receiver: Receiver, content: impl Into<Bytes>) -> Message 
     }
 }
 
-/// A send without a key or a roster.
+/// Builds a send without a key or a roster.
 pub(super) fn send(recipients: &[UserId], content: impl Into<Bytes>) -> Append {
     let receiver = Receiver::User(*recipients.last().unwrap_or(&user(1)));
     Append {
@@ -72,7 +71,7 @@ pub(super) fn send(recipients: &[UserId], content: impl Into<Bytes>) -> Append {
     }
 }
 
-/// A send to all members of a group as of this roster.
+/// Builds a send to all members of a group as of this roster.
 pub(super) fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) -> Append {
     Append {
         message: Arc::new(message(Receiver::Group(id), content)),
@@ -82,7 +81,7 @@ pub(super) fn to_group(id: GroupId, roster: &Roster, content: impl Into<Bytes>) 
     }
 }
 
-/// The same send, recognised by this id for a day.
+/// Adds a key to the send, so that it is recognised by this id for a day.
 pub(super) fn keyed(mut send: Append, id: &str) -> Append {
     let mut digest = [0; 16];
     for (at, byte) in send.message.content.0.iter().enumerate() {
@@ -103,7 +102,7 @@ pub(super) async fn append(s: &Stores, send: Append) -> Appended {
     outcomes.remove(0)
 }
 
-/// The entries of a send that was stored whole.
+/// Returns the entries of a send that was stored whole.
 pub(super) fn stored(outcome: Appended) -> Vec<(UserId, Seq)> {
     match outcome {
         Appended::Stored { seqs, job: false } => seqs,
@@ -111,7 +110,7 @@ pub(super) fn stored(outcome: Appended) -> Vec<(UserId, Seq)> {
     }
 }
 
-/// The answer of a send that was stored, whole or as a job.
+/// Returns the answer to a send that was stored, whole or as a job.
 pub(super) fn answer(outcome: &Appended) -> Seq {
     match outcome {
         Appended::Stored { seqs, .. } => seqs[0].1,
@@ -128,17 +127,17 @@ pub(super) async fn put(
     stored(append(s, send(recipients, content)).await)
 }
 
-/// Where the inbox stands.
+/// Returns the head and the floor of the inbox.
 pub(super) async fn head(s: &Stores, of: UserId) -> Head {
     s.seq.heads(&[of]).await.unwrap()[0]
 }
 
-/// The number of the inbox's last entry.
+/// Returns the number of the inbox's last entry.
 pub(super) async fn last(s: &Stores, of: UserId) -> u64 {
     head(s, of).await.head.get()
 }
 
-/// One page above `after`, checked to be without a hole.
+/// Reads one page above `after`, and checks that it has no hole.
 pub(super) async fn page(s: &Stores, of: UserId, after: Seq, limit: PageLimit) -> Vec<Entry> {
     let page = s.inbox.after(of, after, limit).await.unwrap();
     let at = page.head.head;
@@ -158,7 +157,8 @@ pub(super) async fn page(s: &Stores, of: UserId, after: Seq, limit: PageLimit) -
     page.items
 }
 
-/// The whole inbox, page by page, checked to be contiguous from its floor to its head.
+/// Reads the whole inbox, page by page, and checks that it is contiguous from its floor to its
+/// head.
 pub(super) async fn inbox(s: &Stores, of: UserId) -> Vec<Entry> {
     let Head { head, floor } = head(s, of).await;
     let (mut cursor, mut all) = (floor, Vec::new());
@@ -173,14 +173,14 @@ pub(super) async fn inbox(s: &Stores, of: UserId) -> Vec<Entry> {
     all
 }
 
-/// The contents of the whole inbox.
+/// Returns the contents of the whole inbox.
 pub(super) async fn contents(s: &Stores, of: UserId) -> Vec<String> {
     let entries = inbox(s, of).await;
     let texts = entries.iter().map(|it| it.message.content.0.to_vec());
     texts.map(|it| String::from_utf8(it).unwrap()).collect()
 }
 
-/// A group with these members, the first of them its admin.
+/// Creates a group with these members; the first of them is its admin.
 pub(super) async fn found(s: &Stores, id: GroupId, members: &[UserId]) -> Roster {
     let role = |at| if at == 0 { Role::Admin } else { Role::Member };
     let new = NewGroup {
@@ -204,7 +204,7 @@ pub(super) async fn roster(s: &Stores, id: GroupId) -> Roster {
     s.group.roster(id).await.unwrap().unwrap()
 }
 
-/// Makes a change with the present roster, planning again until it takes place.
+/// Makes a change with the current roster, and plans again until it succeeds.
 pub(super) async fn change(s: &Stores, id: GroupId, change: &GroupChange) {
     loop {
         let version = roster(s, id).await.version;
@@ -219,7 +219,7 @@ pub(super) async fn change(s: &Stores, id: GroupId, change: &GroupChange) {
     }
 }
 
-/// Works on the group's jobs until there are none; returns the entries made.
+/// Works on the group's jobs until none is left; returns the entries made.
 pub(super) async fn work(s: &Stores, id: GroupId) -> Vec<(UserId, Seq)> {
     let mut made = Vec::new();
     while let Some(lease) = s.inbox.claim_job(Some(id)).await.unwrap() {
@@ -233,7 +233,7 @@ pub(super) async fn work(s: &Stores, id: GroupId) -> Vec<(UserId, Seq)> {
     made
 }
 
-/// Runs `n` tasks at once and returns what they return, in order.
+/// Runs `n` tasks concurrently and returns their results, in order.
 pub(super) async fn together<T, Fut>(n: u64, task: impl Fn(u64) -> Fut) -> Vec<T>
 where
     T: Send + 'static,

@@ -1,9 +1,9 @@
 //! The contract suite that every backend runs (feature `testkit`).
 //!
-//! A case is a sentence about the store traits or a law of the design; each gets a fresh store. A
-//! case left out of the list below is dead code, which the lints refuse, so that a forgotten case
-//! does not compile. A backend that is not there is shown as ignored cases, and as a failure where
-//! `GIMLET_TEST_REQUIRE_BACKENDS=1` says that it has to be there.
+//! A case is a sentence about the store traits or a law of the design; each case gets a fresh
+//! store. A case that is missing from the list below is dead code, which the lints refuse, so a
+//! forgotten case does not compile. The cases of a missing backend are shown as ignored, or as a
+//! failure if `GIMLET_TEST_REQUIRE_BACKENDS=1` requires the backend.
 
 #![expect(
     clippy::unwrap_used,
@@ -36,7 +36,7 @@ use suite::{Case, Need};
 
 macro_rules! contract {
     ($($need:ident $module:ident { $($case:ident),+ $(,)? })+) => {
-        /// Every case, in the order it is listed.
+        /// All cases, in the order of the list.
         const CONTRACT: &[Case] = &[$($(Case {
             name: concat!(stringify!($module), "::", stringify!($case)),
             need: Need::$need,

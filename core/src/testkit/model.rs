@@ -1,4 +1,5 @@
-//! Random histories on the backend and on in-memory storage, step by step: both must answer alike.
+//! Random histories on the backend and on in-memory storage, step by step: both must give the same
+//! answers.
 
 use super::Fixture;
 use super::make::{NOW, found, group, head, inbox, keyed, roster, send, to_group, user, users};
@@ -11,7 +12,7 @@ use crate::store::{Append, GroupChange, RosterVersion, Stores};
 /// Steps of one history.
 const STEPS: u64 = 300;
 
-/// A small xorshift: a history is its seed, on every machine.
+/// A small xorshift generator: a seed gives the same history on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -26,7 +27,7 @@ impl Dice {
         user(1 + self.roll(6))
     }
 
-    /// One to four of six users, in any order.
+    /// Returns one to four of six users, in random order.
     fn some(&mut self) -> Vec<UserId> {
         let mut all = users(1..=6);
         let wanted = 1 + self.roll(4);
@@ -39,7 +40,8 @@ impl Dice {
     }
 }
 
-/// Draws a send: to some users or a group, with the present or an older roster, keyed or not.
+/// Draws a random send: to some users or to a group, with the current or an older roster, with or
+/// without a key.
 async fn draw(dice: &mut Dice, model: &Stores) -> Append {
     let content = format!("{}", dice.roll(3));
     let mut one = if dice.roll(3) == 0 {
@@ -59,7 +61,7 @@ async fn draw(dice: &mut Dice, model: &Stores) -> Append {
     one
 }
 
-/// Takes one step on both and compares the answers.
+/// Takes one step on both stores and compares the answers.
 async fn step(dice: &mut Dice, real: &Stores, model: &Stores, at: &str) {
     match dice.roll(10) {
         0..=3 => {
@@ -77,7 +79,7 @@ async fn step(dice: &mut Dice, real: &Stores, model: &Stores, at: &str) {
         4 => {
             let (who, plan) = (dice.user(), roster(model, group(1)).await);
             let change = match plan.role(who) {
-                // The last one stays: a send needs a recipient.
+                // Keep the last member: a send needs a recipient.
                 Some(_) if plan.members.len() == 1 => return,
                 Some(_) => GroupChange::Remove(who),
                 None => GroupChange::Add(vec![who]),
@@ -147,7 +149,7 @@ async fn run(real: &Stores, seed: u64) {
     let model = memory::stores();
     for s in [real, &model] {
         found(s, group(1), &users(1..=3)).await;
-        // Large enough that its sends are jobs.
+        // Large enough that its sends become jobs.
         found(s, group(2), &users(1..=1_100)).await;
     }
     let mut dice = Dice(seed);

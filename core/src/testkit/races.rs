@@ -1,4 +1,4 @@
-//! Cases that try to break the laws with 64 tasks at once and readers that poll as fast as they can.
+//! Cases that try to break the laws with 64 concurrent tasks and readers that poll without a pause.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,8 +19,8 @@ const SENDS: u64 = 150;
 /// Changes of the races for a group.
 const CHANGES: u64 = 60;
 
-/// Reads an inbox as a client does, cursor in hand, until the entry `until`: no hole is stepped over
-/// and no entry comes late (laws 2 and 3).
+/// Reads an inbox with a cursor, as a client does, up to the entry `until`. Checks that no hole is
+/// skipped and that no entry arrives late (laws 2 and 3).
 async fn follow(s: &Stores, who: UserId, until: u64) {
     let mut cursor = Seq::ZERO;
     while cursor.get() < until {
@@ -78,7 +78,7 @@ pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
         let s = s.clone();
         async move {
             for round in 0..5 {
-                // Leaves one of users 1 to 4 out, so that each gets three of four sends.
+                // Leave out one of users 1 to 4, so that each gets three of four sends.
                 let mut to: Vec<_> = users(1..=4);
                 to.remove(usize::try_from((i + round) % 4).unwrap());
                 if i % 2 == 0 {
@@ -101,8 +101,8 @@ pub(super) async fn many_senders_and_readers_agree(it: Fixture) {
     }
 }
 
-/// Appends with disjoint recipients run side by side, as a node has them in flight; those that do not
-/// wait for locks store the same as the others.
+/// Appends with disjoint recipients run concurrently, as on a node; appends that do not wait for
+/// locks store the same as the others.
 pub(super) async fn appends_side_by_side_keep_the_laws(it: Fixture) {
     const ROUNDS: u64 = 20;
     let s = it.stores;
@@ -182,7 +182,7 @@ pub(super) async fn an_entry_is_in_all_inboxes_or_in_none(it: Fixture) {
     tokio::join!(readers, senders);
 }
 
-/// Messages to the same people stand in the same order in all their inboxes.
+/// Messages to the same users have the same order in all their inboxes.
 pub(super) async fn recipients_agree_on_the_order(it: Fixture) {
     let s = it.stores;
     let plan = found(&s, group(1), &users(1..=5)).await;
@@ -204,14 +204,15 @@ pub(super) async fn recipients_agree_on_the_order(it: Fixture) {
     }
 }
 
-/// Waits until this many sends were begun, so that what follows happens in their midst.
+/// Waits until this many sends have begun, so that the next step runs in the middle of them.
 async fn begun(sends: &AtomicU64, n: u64) {
     while sends.load(Ordering::SeqCst) < n {
         tokio::task::yield_now().await;
     }
 }
 
-/// Law 11, a hundred times: nothing accepted after the removal was answered reaches the removed.
+/// Law 11, a hundred times: a removed member gets no message that was accepted after the removal
+/// was answered.
 pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &users(1..=4)).await;
@@ -239,7 +240,7 @@ pub(super) async fn a_removed_member_gets_nothing_after_the_removal(it: Fixture)
     }
 }
 
-/// Law 11: a new member gets everything accepted after its addition was answered.
+/// Law 11: a new member gets every message that was accepted after the addition was answered.
 pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &users(1..=3)).await;
@@ -251,7 +252,7 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
             let (s, added, sends) = (s.clone(), Arc::clone(&added), Arc::clone(&sends));
             async move {
                 let mut after = Vec::new();
-                // A plan from before is kept in use, as a cache would.
+                // Keep using an old plan, as a cache would.
                 let mut plan = roster(&s, group(1)).await;
                 for n in 0..5 {
                     let was_added = added.load(Ordering::SeqCst);
@@ -280,7 +281,7 @@ pub(super) async fn a_new_member_gets_everything_after_its_addition(it: Fixture)
     }
 }
 
-/// No push is lost after its change, and none is seen before it.
+/// A push is neither missing after its change nor visible before it.
 pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
@@ -316,7 +317,7 @@ pub(super) async fn a_change_and_its_push_are_seen_together(it: Fixture) {
     tokio::join!(readers, writer);
 }
 
-/// The members of one version never change: a roster is one value.
+/// The members of one version never change: a roster is read as one value.
 pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
     let s = it.stores;
     found(&s, group(1), &[user(1)]).await;
@@ -342,7 +343,7 @@ pub(super) async fn a_roster_is_of_one_version(it: Fixture) {
     tokio::join!(readers, writer);
 }
 
-/// Trimming while senders send and readers read: the floor rises, and no hole opens above it.
+/// Trimming while senders send and readers read: the floor rises, and no hole appears above it.
 pub(super) async fn trimming_opens_no_hole(it: Fixture) {
     let s = it.stores;
     let writer = async {

@@ -1,4 +1,4 @@
-//! Cases of engines that keep what they are given: everything is there after closing and opening.
+//! Cases of durable engines: everything is still there after closing and opening.
 
 use super::Fixture;
 use super::make::{
@@ -12,7 +12,7 @@ use crate::store::{
     Requested, Scope, TokenRecord,
 };
 
-/// Laws 1 and 3.
+/// Laws 1 and 3: answered sends are still there, and the numbers continue.
 pub(super) async fn answered_sends_are_there(mut it: Fixture) {
     for round in 0..4 {
         let s = &it.stores;
@@ -32,7 +32,7 @@ pub(super) async fn answered_sends_are_there(mut it: Fixture) {
     assert_eq!(put(s, &[user(5)], "on").await, [(user(5), Seq::new(5))]);
 }
 
-/// Law 10.
+/// Law 10: a restart does not change the epoch.
 pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
     let epoch = it.stores.seq.epoch().await.unwrap();
     it.reopen().await;
@@ -42,7 +42,7 @@ pub(super) async fn the_epoch_stays_the_same(mut it: Fixture) {
     assert_eq!(it.stores.seq.epoch().await.unwrap(), new);
 }
 
-/// Law 4: a repeat is known across restarts.
+/// Law 4: a repeat is recognised across restarts.
 pub(super) async fn keys_are_remembered(mut it: Fixture) {
     let first = keyed(send(&users(1..=2), "hi"), "k");
     stored(append(&it.stores, first.clone()).await);
@@ -68,7 +68,7 @@ pub(super) async fn reserved_numbers_go_on(mut it: Fixture) {
     }
 }
 
-/// Law 3: what retention has removed stays removed, and the numbers go on.
+/// Law 3: entries that retention has removed stay removed, and the numbers continue.
 pub(super) async fn floors_stay(mut it: Fixture) {
     for _ in 0..5 {
         put(&it.stores, &users(1..=3), "hi").await;
@@ -88,7 +88,7 @@ pub(super) async fn floors_stay(mut it: Fixture) {
     assert_eq!(put(s, &[user(2)], "on").await, [(user(2), Seq::new(6))]);
 }
 
-/// Law 7.
+/// Law 7: generations keep rising across restarts.
 pub(super) async fn generations_go_on(mut it: Fixture) {
     let info = DeviceInfo {
         kind: 1,
@@ -121,7 +121,7 @@ pub(super) async fn generations_go_on(mut it: Fixture) {
     );
 }
 
-/// Law 5: a job that was begun is finished by whoever comes next.
+/// Law 5: any later worker finishes a job that was begun.
 pub(super) async fn jobs_go_on(mut it: Fixture) {
     let plan = found(&it.stores, group(1), &users(1..=2_500)).await;
     for content in ["a", "b"] {

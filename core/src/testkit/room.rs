@@ -1,5 +1,5 @@
-//! Cases of `RoomStore`: streams, history and sinks. A sink may hear a little after `publish`
-//! returned, so cases wait for what they expect.
+//! Cases of `RoomStore`: streams, history and sinks. A sink may receive an item shortly after
+//! `publish` has returned, so cases wait for the expected items.
 
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +14,7 @@ use crate::page::PageLimit;
 use crate::seq::Seq;
 use crate::store::{RoomItem, RoomSink, RoomStore};
 
-/// A sink that remembers what it heard.
+/// A sink that records the items it receives.
 #[derive(Debug, Default)]
 struct Ear {
     heard: Mutex<Vec<Arc<RoomItem>>>,
@@ -33,7 +33,7 @@ impl RoomSink for Ear {
 }
 
 impl Ear {
-    /// Waits until it has heard `n` items, and tells their seqs.
+    /// Waits until `n` items have arrived, and returns their seqs.
     async fn heard(&self, n: usize) -> Vec<u64> {
         loop {
             let news = self.news.notified();
@@ -66,7 +66,7 @@ async fn say(rooms: &dyn RoomStore, id: RoomId, content: impl Into<String>) -> A
         .unwrap()
 }
 
-/// The seqs that are kept at or above `from`.
+/// Returns the seqs in the history at or above `from`.
 async fn kept(rooms: &dyn RoomStore, id: RoomId, from: u64) -> Vec<u64> {
     let history = rooms
         .history(id, Seq::new(from), PageLimit::items(10_000))
@@ -95,7 +95,7 @@ pub(super) async fn a_stream_counts_from_one(it: Fixture) {
     assert_eq!(kept(rooms, room(2), 0).await, [1]);
 }
 
-/// R-6 replays one call per message, unbounded.
+/// In gim a replay makes one call per message, without a bound.
 pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
     let rooms = &*it.stores.room;
     for n in 1..=10 {
@@ -126,7 +126,7 @@ pub(super) async fn history_is_inclusive_and_paged(it: Fixture) {
     }
 }
 
-/// D2: a reader pays for the page that it gets, not for all that the room keeps.
+/// D2: a reader pays for the page that it gets, not for the whole history of the room.
 pub(super) async fn a_page_of_history_ends_by_bytes(it: Fixture) {
     let rooms = &*it.stores.room;
     for size in [60_000, 60_000, 60_000, 10, 10, 60_000] {
@@ -236,7 +236,7 @@ pub(super) async fn a_second_subscription_changes_nothing(it: Fixture) {
     say(rooms, room(1), "2").await;
     assert_eq!(other.heard(2).await, [1, 2]);
     assert_eq!(ear.heard(2).await, [1, 2]);
-    // One end ends it, however often it was made.
+    // One unsubscribe ends the subscription, even if it was made several times.
     rooms
         .unsubscribe(room(1), Arc::clone(&ear) as _)
         .await
@@ -276,7 +276,7 @@ pub(super) async fn an_ended_subscription_hears_nothing(it: Fixture) {
     }
 }
 
-/// Subscribe, then read the history: nothing falls between the two.
+/// Subscribe, then read the history: no message is lost between the two.
 pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
     let s = it.stores;
     let speaker = async {
@@ -289,7 +289,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
         let s = s.clone();
         async move {
             let ear = Arc::new(Ear::default());
-            // Each comes in at another point.
+            // Each subscriber joins at another point.
             while s
                 .room
                 .history(room(1), Seq::ZERO, PageLimit::items(1))
@@ -323,7 +323,7 @@ pub(super) async fn history_and_live_leave_no_hole(it: Fixture) {
     }
 }
 
-/// C-16, C-17: in gim a subscription that races with a push ends the process or hears nothing.
+/// C-16, C-17: in gim a subscription that races with a push ends the process or receives nothing.
 pub(super) async fn coming_and_going_loses_no_listener(it: Fixture) {
     let s = it.stores;
     let talk = {

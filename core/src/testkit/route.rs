@@ -1,4 +1,4 @@
-//! Cases of `DeviceRoute`: who holds a device's connection (laws 7 and 8).
+//! Cases of `DeviceRoute`: the node that holds a device's connection (laws 7 and 8).
 
 use super::Fixture;
 use super::make::{device, together, user, users};
@@ -17,14 +17,14 @@ fn route(on: u64, who: u64, generation: u64, node: &NodeId) -> Route {
     }
 }
 
-/// A node with a lease.
+/// Creates a node with a lease.
 async fn node(s: &Stores, name: &str) -> NodeId {
     let node = NodeId::boot(name);
     s.route.renew(&node).await.unwrap();
     node
 }
 
-/// The generations of these users' live routes, by device.
+/// Returns the generations of these users' live routes, by device.
 async fn of(s: &Stores, who: &[u64]) -> Vec<(u64, u64)> {
     let who: Vec<_> = who.iter().map(|n| user(*n)).collect();
     let routes = s.route.of(&who).await.unwrap();
@@ -53,7 +53,7 @@ pub(super) async fn a_claimed_route_is_found(it: Fixture) {
     assert_eq!(of(s, &[]).await, []);
 }
 
-/// The larger generation wins, whichever node is quicker.
+/// The larger generation wins, in either order of arrival.
 pub(super) async fn the_larger_generation_wins(it: Fixture) {
     let s = &it.stores;
     let (a, b) = (node(s, "a").await, node(s, "b").await);
@@ -79,7 +79,7 @@ pub(super) async fn the_larger_generation_wins(it: Fixture) {
     assert_eq!(of(s, &[7]).await, [(1, 5)]);
 }
 
-/// C-3, C-6, C-7: in gim a late close takes the new connection's place in the books away.
+/// C-3, C-6, C-7: in gim a late close removes the route of the new connection.
 pub(super) async fn a_stale_release_removes_nothing(it: Fixture) {
     let s = &it.stores;
     let node = node(s, "a").await;
@@ -134,7 +134,7 @@ pub(super) async fn two_users_on_one_device_have_routes_of_their_own(it: Fixture
     assert_eq!(of(s, &[7, 8]).await, [(1, 1)]);
 }
 
-/// C-9: a route counts while its node's lease lives.
+/// C-9: a route counts only while its node's lease is valid.
 pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     let s = &it.stores;
     let (a, b) = (node(s, "a").await, NodeId::boot("b"));
@@ -160,7 +160,7 @@ pub(super) async fn a_route_needs_its_nodes_lease(it: Fixture) {
     assert_eq!(of(s, &[7]).await, [(1, 1), (2, 1)]);
 }
 
-/// The connect nodes there are: those whose lease lives.
+/// The connect nodes are those with a valid lease.
 pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: Fixture) {
     let s = &it.stores;
     assert_eq!(s.route.nodes().await.unwrap(), []);
@@ -173,7 +173,7 @@ pub(super) async fn the_nodes_are_those_that_hold_a_lease(it: Fixture) {
     assert_eq!(s.route.nodes().await.unwrap(), [b]);
 }
 
-/// Law 8: the lease of an earlier run of a node never counts for this one.
+/// Law 8: the lease of an earlier run of a node never counts for this run.
 pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
     let s = &it.stores;
     let before = node(s, "a").await;
@@ -188,7 +188,8 @@ pub(super) async fn a_lease_is_of_one_run_of_a_node(it: Fixture) {
     assert!(s.route.renew(&now).await.unwrap().held);
 }
 
-/// The storm: one device signs in everywhere at once, with late closes. The newest survives.
+/// A storm of sign-ins: one device signs in everywhere at once, with late closes. The newest
+/// connection survives.
 pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
     let s = it.stores;
     let mut nodes = Vec::new();
@@ -225,7 +226,7 @@ pub(super) async fn the_newest_of_a_storm_survives(it: Fixture) {
     }
 }
 
-/// D11: a node that starts after the routes were lost cannot tell by its own lease.
+/// D11: a node that starts after the routes were lost cannot detect the loss by its own lease.
 pub(super) async fn a_new_store_says_that_routes_may_be_missing(it: Fixture) {
     let s = &it.stores;
     for name in ["a", "b"] {

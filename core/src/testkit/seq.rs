@@ -35,7 +35,7 @@ pub(super) async fn the_epoch_stays_the_same(it: Fixture) {
     assert_eq!(s.seq.epoch().await.unwrap(), epoch);
 }
 
-/// Law 10: one history ends once, whoever notices, and only its name changes.
+/// Law 10: an epoch ends once, even if several nodes notice it, and only the epoch changes.
 pub(super) async fn a_new_epoch_replaces_the_old_one_once(it: Fixture) {
     let s = it.stores;
     put(&s, &[user(1)], "hi").await;

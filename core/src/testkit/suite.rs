@@ -1,4 +1,4 @@
-//! Runs the cases against one backend, in the shape of `cargo test`.
+//! Runs the cases against one backend, with the output of `cargo test`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,10 +10,10 @@ use libtest_mimic::{Arguments, Trial};
 
 use super::{CONTRACT, Fixture};
 
-/// A case that takes longer hangs.
+/// Time after which a case counts as hung.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// What a case needs of the backend beside its stores.
+/// Requirements of a case beyond the stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Need {
     Nothing,
@@ -28,16 +28,16 @@ pub(super) struct Case {
     pub(super) body: fn(Fixture) -> Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-/// A backend, or why it is not here.
+/// A backend, or the reason it is missing.
 #[derive(Debug)]
 pub enum Backend<F> {
-    /// Makes a fresh store.
+    /// Creates a fresh store.
     Ready(F),
-    /// What is missing, and how to bring it.
+    /// The missing requirement, and how to provide it.
     Missing(&'static str),
 }
 
-/// The suite as one backend runs it.
+/// The contract suite as one backend runs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Suite {
     name: &'static str,
@@ -46,7 +46,7 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// The cases that every backend runs; the name stands before each of them.
+    /// Starts with the cases that every backend runs; `name` prefixes the name of each case.
     #[must_use]
     pub const fn new(name: &'static str) -> Self {
         Self {
@@ -56,14 +56,14 @@ impl Suite {
         }
     }
 
-    /// Also runs the cases about closing and opening: fixtures have `reopen`.
+    /// Also runs the cases about closing and opening; fixtures must set `reopen`.
     #[must_use]
     pub const fn reopens(mut self) -> Self {
         self.reopens = true;
         self
     }
 
-    /// Also runs the cases about the durable flush: fixtures have `hold`.
+    /// Also runs the cases about the durable flush; fixtures must set `hold`.
     #[must_use]
     pub const fn holds(mut self) -> Self {
         self.holds = true;
@@ -78,7 +78,7 @@ impl Suite {
         }
     }
 
-    /// Runs the suite as the program's arguments say, and tells how it went.
+    /// Runs the suite with the program's arguments, and returns the exit code.
     pub fn run<F, Fut>(self, backend: Backend<F>) -> ExitCode
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -100,7 +100,7 @@ impl Suite {
                 libtest_mimic::run(&arguments, trials.collect()).exit_code()
             }
             Backend::Missing(reason) => {
-                // Whoever asks for the ignored ones sees them fail, never pass in silence.
+                // A run of the ignored cases must show them as failed, never as passed.
                 let trials = cases.map(|case| {
                     Trial::test(name(case), move || Err(reason.into())).with_ignored_flag(true)
                 });
@@ -125,12 +125,12 @@ where
     Suite::new(name).run(backend)
 }
 
-/// Whether a backend that is not here is a failure.
+/// Returns true if a missing backend is a failure.
 fn required() -> bool {
     std::env::var_os("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|it| it == "1")
 }
 
-/// Runs one case on a store and a runtime of its own.
+/// Runs one case with a store and a runtime of its own.
 fn drive<Fut: Future<Output = Fixture>>(case: &Case, make: impl Fn() -> Fut) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)

@@ -1,4 +1,4 @@
-//! What each golden packet says, built from the generated types.
+//! The content of each golden packet, built from the generated types.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ const REQUEST: i64 = 1_652_227_200_123_456_789;
 const SENT: i64 = 1_652_227_200_000;
 const EPOCH: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// What clients send, by name.
+/// Returns the packets from clients, by name.
 pub(crate) fn inputs() -> BTreeMap<&'static str, pb::Input> {
     BTreeMap::from([
         ("sign_in", input(Pt::PtSignIn, REQUEST, &sign_in("0", 0))),
@@ -66,7 +66,7 @@ pub(crate) fn inputs() -> BTreeMap<&'static str, pb::Input> {
     ])
 }
 
-/// What the server sends, by name.
+/// Returns the packets from the server, by name.
 pub(crate) fn outputs() -> BTreeMap<&'static str, pb::Output> {
     BTreeMap::from([
         (
@@ -144,7 +144,7 @@ pub(crate) fn outputs() -> BTreeMap<&'static str, pb::Output> {
     ])
 }
 
-/// A text to user 3.
+/// Returns a text to user 3.
 pub(crate) fn send(client_message_id: &str) -> pb::SendMessageReq {
     pb::SendMessageReq {
         receiver_type: pb::ReceiverType::RtUser.into(),
@@ -158,12 +158,12 @@ pub(crate) fn send(client_message_id: &str) -> pb::SendMessageReq {
     }
 }
 
-/// The content of most messages here.
+/// Returns the content of most messages in these tests.
 pub(crate) fn hi() -> Bytes {
     text("hi")
 }
 
-/// The id of the message where one is given.
+/// Returns the id of the messages that have one.
 pub(crate) fn message_id() -> Bytes {
     Bytes::from_static(b"\x01\x8f\x3a\x5c\x7b\x2e\x7c\x4d\x8e\x9f\xa0\xb1\xc2\xd3\xe4\xf5")
 }

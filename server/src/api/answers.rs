@@ -1,11 +1,11 @@
-//! Bounds what clients leave unread: answers that wait for an HTTP/2 window, and streams that stay
-//! open.
+//! Bounds the data that clients leave unread: answers that wait for an HTTP/2 window, and streams
+//! that stay open.
 //!
 //! An HTTP/2 client decides when it takes an answer. One with a window of zero could leave as many
 //! answers in this process as it may make calls, 256 at a time: 2.85 GB from one connection. So an
-//! answer is encoded at once, its bytes are counted for its connection and for the node until it is
-//! taken, and one that is too much is answered with code 8 instead. A connection whose client takes
-//! next to nothing for a minute ends (see `accept`).
+//! answer is encoded at once, and its bytes count for its connection and for the node until the
+//! client has taken it. An answer beyond the bound is replaced by code 8. A connection whose client
+//! takes next to nothing for a minute is closed (see `accept`).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use tonic::body::Body;
 
 /// Bytes of the unread answers of one connection.
 const CONNECTION_BYTES: usize = 16 << 20;
-/// Bytes of the unread answers of a listener, from which on only small ones are given out.
+/// Bytes of the unread answers of a listener above which only small answers are given out.
 const NODE_BYTES: usize = 256 << 20;
-/// An answer that is small enough to be given out even then: what a call usually answers.
+/// Largest answer that is given out even above `NODE_BYTES`: the size of a usual answer.
 const SMALL: usize = 16 << 10;
-/// Streams that anybody may open (health, reflection): of a connection, and of a listener.
+/// Open streams of unauthenticated services (health, reflection): per connection, and per listener.
 const STREAMS: (usize, usize) = (8, 1_024);
 
-/// What the clients of one listener have not taken.
+/// Answers and streams that the clients of one listener have not taken.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     bytes: AtomicUsize,
     streams: AtomicUsize,
 }
 
-/// What the client of one connection has not taken.
+/// Answers and streams that the client of one connection has not taken.
 #[derive(Debug)]
 pub(crate) struct ConnectionUnread {
     listener: Arc<Unread>,
@@ -54,13 +54,16 @@ impl ConnectionUnread {
         })
     }
 
-    /// Whether an answer waits to be taken.
+    /// Returns whether an answer waits to be taken.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
     }
 
-    /// Counts an answer until the permit is dropped; `None` if it is too much.
+    /// Counts an answer until the permit is dropped. `None` if the bound is exceeded.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Option<AnswerPermit> {
+        // Counted before it is judged: the permit made below takes the bytes back when it is
+        // dropped, also when the answer does not fit. So two calls at once can never both pass the
+        // bound unseen.
         let mine = self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let all = self.listener.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         self.answers.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +75,7 @@ impl ConnectionUnread {
         fits.then_some(permit)
     }
 
-    /// Counts a stream until the permit is dropped; `None` if there are too many.
+    /// Counts a stream until the permit is dropped. `None` if there are too many.
     pub(super) fn open_stream(self: &Arc<Self>) -> Option<StreamPermit> {
         let mine = self.streams.fetch_add(1, Ordering::Relaxed);
         let all = self.listener.streams.fetch_add(1, Ordering::Relaxed);
@@ -81,7 +84,7 @@ impl ConnectionUnread {
     }
 }
 
-/// An answer that is counted.
+/// Permit of one counted answer.
 #[derive(Debug)]
 pub(crate) struct AnswerPermit {
     connection: Arc<ConnectionUnread>,
@@ -98,7 +101,7 @@ impl Drop for AnswerPermit {
     }
 }
 
-/// A stream that is counted.
+/// Permit of one counted stream.
 #[derive(Debug)]
 pub(super) struct StreamPermit(Arc<ConnectionUnread>);
 
@@ -109,9 +112,9 @@ impl Drop for StreamPermit {
     }
 }
 
-/// A body that holds a permit until it was taken.
+/// A body that holds a permit until the client has taken it.
 struct PermittedBody<P> {
-    /// What was encoded ahead.
+    /// First frame, encoded ahead.
     first: Option<Frame<Bytes>>,
     rest: Body,
     _permit: P,
@@ -185,7 +188,7 @@ fn too_much() -> Status {
     ))
 }
 
-/// The refusal of a stream too many.
+/// The refusal of a stream beyond the bound.
 pub(super) fn too_many_streams() -> Status {
     Status::resource_exhausted(format!(
         "a connection may have {} open streams of health and reflection, all together {}: close one",
@@ -219,7 +222,7 @@ mod tests {
         }
         assert!(is_refused(&count(answer(1), &connection).await));
         assert!(connection.is_waited_for());
-        // One is taken, and there is room again.
+        // One answer is taken, so another one fits.
         let taken = unread.pop().unwrap().into_body().collect().await;
         assert_eq!(taken.unwrap().to_bytes().len(), 1 << 20);
         assert!(!is_refused(&count(answer(1 << 20), &connection).await));

@@ -1,5 +1,5 @@
-//! `BusinessExt` and `BusinessInt`, and the same under their older names `UserExt` and `UserInt`:
-//! the built-in business service by gRPC.
+//! `BusinessExt` and `BusinessInt`, and the same services under their older names `UserExt` and
+//! `UserInt`: the built-in business service over gRPC.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,17 +27,17 @@ use super::lists;
 use super::status::status;
 use crate::cluster::TOKEN_LEFT;
 
-/// The business role behind all four names.
+/// The business role behind all four services.
 #[derive(Clone, Debug)]
 pub(super) struct Accounts {
     builtin: Builtin,
-    /// What the logic role of this process remembers of users.
+    /// Profile cache of the logic role in this process.
     directory: Option<Directory>,
-    /// The way to connections.
+    /// Fan-out, to close connections.
     fanout: Option<Fanout>,
-    /// Sign-ins of one address that did not succeed yet.
+    /// Rate limit of sign-ins per address; a successful one is refunded.
     attempts: Arc<Rate<IpAddr>>,
-    /// Hears of tokens that are right because they were made here.
+    /// Wrong-token counts; a token made here is recorded as right.
     failures: Arc<Failures>,
 }
 
@@ -58,7 +58,7 @@ impl Accounts {
         }
     }
 
-    /// What is remembered of the user is out of date.
+    /// Drops the cached profile of this user.
     async fn forget(&self, user: UserId) {
         if let Some(directory) = &self.directory {
             directory.forget(user).await;
@@ -87,7 +87,8 @@ impl Accounts {
         let attempt = self.failures.attempt(None, done.user, device, &done.token);
         self.failures.right(&attempt);
         if let Some(address) = address {
-            // One, not all: who has an account could go on guessing at others for ever.
+            // Refunds one attempt, not all: otherwise the owner of one account could guess at
+            // others forever.
             self.attempts.refund(&address);
         }
         if let Some(fanout) = &self.fanout {
@@ -96,7 +97,7 @@ impl Accounts {
             }
         }
         if done.is_new {
-            // Somebody may have asked for it a moment ago.
+            // The user's absence may have been cached a moment ago.
             self.forget(done.user).await;
         }
         Ok(pb::SignInResp {
@@ -106,7 +107,7 @@ impl Accounts {
         })
     }
 
-    /// The caller: gim ignores the id in the request.
+    /// Returns the caller's profile: gim ignores the id in the request.
     async fn me(&self, caller: Caller) -> Result<pb::GetUserResp, Refusal> {
         let user = convert::user_info(self.builtin.get(caller.user).await?);
         Ok(pb::GetUserResp { user: Some(user) })
@@ -144,7 +145,7 @@ impl Accounts {
         Ok(Empty {})
     }
 
-    /// Whether the token is right, and in the answer's metadata how long it is good for.
+    /// Checks a token; the answer's metadata says how long it is still valid.
     async fn auth(&self, req: pb::AuthReq) -> Result<Response<Empty>, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;

@@ -1,4 +1,5 @@
-//! `ConnectInt`: what gim's logic nodes and backends say to whoever holds a device's connection.
+//! `ConnectInt`: calls of gim's logic nodes and of backends to the node that holds a device's
+//! connection.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::status::status;
 pub(super) struct Connect {
     gateway: Gateway,
     logic: Arc<dyn Logic>,
-    /// The longest content.
+    /// The longest content, in bytes.
     content: usize,
 }
 
@@ -32,9 +33,12 @@ impl Connect {
         }
     }
 
-    /// A message with a seq is a hint to look: the connection's cursor is compared with the real
-    /// head, and what it shows is read from the inbox, never taken from the call. One with seq 0 is
-    /// content of its own, shown on the device. A device that is not here is no error.
+    /// Delivers a message to a device.
+    ///
+    /// A message with a seq is only a hint: the connection's cursor is compared with the real head,
+    /// and the entries are read from the inbox, never taken from the call. A message with seq 0 is
+    /// content of its own and is shown on the device. A device that is not connected here is not an
+    /// error.
     async fn deliver(&self, req: pb::DeliverMessageReq) -> Result<(), Refusal> {
         let device = convert::device("device_id", req.device_id)?;
         let message = req.message_send.and_then(|send| send.message);
@@ -50,11 +54,12 @@ impl Connect {
         let owner = match here.as_slice() {
             [] => return Ok(()),
             [owner] => owner,
-            // A device id proves nothing: what is for one of them must not be shown to another.
+            // A device id is not proof of the user: a message for one user must not be shown to
+            // another.
             _ => {
                 return Err(Refusal::bad(format!(
-                    "device {device} is signed in as {} users; set user_id to the one that is \
-                     meant",
+                    "device {device} is signed in as {} users; set user_id to the \
+                     intended one",
                     here.len()
                 )));
             }

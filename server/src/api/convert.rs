@@ -1,6 +1,7 @@
-//! Between gim's gRPC messages and core's types: the only place of this crate that makes ids from
-//! wire integers. What sockets carry as well is converted where they do it. A field that cannot be
-//! right is refused by name, with what would be right.
+//! Conversions between gim's gRPC messages and core's types: the only place of this crate that
+//! makes ids from wire integers. Types that the sockets carry as well are converted in
+//! `gimlet-transport`. A field with an impossible value is refused by its name, with the values
+//! that would be right.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +35,7 @@ pub(super) fn group(field: &str, raw: i64) -> Result<GroupId, Refusal> {
     id(field, raw, GroupId::from_wire)
 }
 
-/// What a page begins behind; 0 is the beginning.
+/// Converts the id after which a page starts; 0 is the beginning.
 pub(super) fn after<T>(
     raw: i64,
     id: impl FnOnce(&str, i64) -> Result<T, Refusal>,
@@ -42,7 +43,7 @@ pub(super) fn after<T>(
     (raw != 0).then(|| id("after", raw)).transpose()
 }
 
-/// What a send asks for.
+/// Converts a send request.
 pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<Draft, Refusal> {
     let draft = convert::draft(req)?;
     Ok(Draft {
@@ -51,7 +52,7 @@ pub(super) fn draft(req: pb::SendMessageReq, request_id: Option<i64>) -> Result<
     })
 }
 
-/// What a room push asks for.
+/// Converts a room push.
 pub(super) fn room_draft(req: &pb::PushRoomReq) -> Result<RoomDraft, Refusal> {
     Ok(RoomDraft {
         room: id("room_id", req.room_id, RoomId::from_wire)?,
@@ -73,7 +74,8 @@ pub(super) fn role(raw: i32) -> Result<Option<Role>, Refusal> {
     }
 }
 
-/// An inbox entry as SYNC shows it: with the sender's present profile and no device.
+/// Converts an inbox entry as SYNC shows it: with the sender's present profile and without a
+/// device.
 pub(super) fn entry(seq: Seq, envelope: &Envelope) -> pb::Message {
     let mut message = convert::message(&envelope.message, &envelope.profile);
     message.seq = seq.to_wire();
@@ -167,7 +169,7 @@ pub(super) fn device_info(device: Device, route: Option<Route>) -> pb::Device {
     }
 }
 
-/// A message that is shown as it comes, outside every inbox.
+/// Converts a message that is shown as it is, outside every inbox.
 pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> {
     let from = message.sender.unwrap_or_default();
     let sender = match pb::SenderType::try_from(from.sender_type) {
@@ -208,7 +210,7 @@ pub(super) fn live(message: pb::Message) -> Result<(Message, Profile), Refusal> 
     Ok((message, profile))
 }
 
-/// Keys of gim's map of users, in order and without repeats.
+/// Converts the keys of gim's user map, in order and without repeats.
 pub(super) fn user_keys(raw: impl Iterator<Item = i64>) -> Result<Vec<UserId>, Refusal> {
     let keys: BTreeSet<UserId> = raw
         .map(|raw| user("user_ids", raw))
@@ -252,10 +254,10 @@ mod tests {
         );
     }
 
-    /// Decodes it out of a buffer that is 250 KB longer.
+    /// Decodes the message from a buffer that is 250 KB longer.
     fn padded<M: prost::Message + Default>(message: &M) -> M {
         let mut buffer = message.encode_to_vec();
-        // Field 2047, which nobody knows.
+        // Field 2047, which is unknown to every version.
         buffer.extend_from_slice(&[0xfa, 0x7f, 0x90, 0xa1, 0x0f]);
         buffer.resize(buffer.len() + 250_000, 0);
         M::decode(bytes::Bytes::from(buffer)).unwrap()

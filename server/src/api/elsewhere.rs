@@ -1,9 +1,9 @@
-//! Where a service is that a listener does not serve: the words of an UNIMPLEMENTED (12), which tonic
-//! leaves empty, and what reflection lists.
+//! Tells callers where to find a service that this listener does not serve: the text of
+//! UNIMPLEMENTED (12), which tonic leaves empty, and the list for reflection.
 
 use std::collections::BTreeSet;
 
-/// Where each service of gimlet is: the roles that have it, and their listener.
+/// Each service of gimlet, with the role that has it and its listener.
 const SERVICES: &[(&str, &str, &str)] = &[
     ("pb.LogicExt", "logic", CLIENTS),
     ("pb.BusinessExt", "business", CLIENTS),
@@ -32,7 +32,7 @@ impl Served {
         self.0.iter().copied()
     }
 
-    /// Says why this listener does not do what was called.
+    /// Explains why this listener does not serve the path.
     pub(super) fn explain(&self, path: &str) -> String {
         let name = path.trim_start_matches('/');
         let (service, method) = name.split_once('/').unwrap_or((name, ""));
@@ -78,7 +78,7 @@ mod tests {
         assert!(said("").starts_with("there is no service ``"));
     }
 
-    /// A service that is added to the descriptions must be found by this table.
+    /// A service that is added to the descriptions must be found in this table.
     #[test]
     fn every_described_service_has_a_place() {
         use prost::Message as _;

@@ -1,4 +1,4 @@
-//! Who may call: clients by their token, backends by the shared secret.
+//! Authenticates callers: clients by their token, backends by the shared secret.
 //!
 //! A guard stands in front of one service. It puts the [`Caller`] beside the request, so a handler
 //! never sees metadata.
@@ -35,9 +35,9 @@ const OPEN: [&str; 3] = [
 pub(super) struct Caller {
     /// The user.
     pub(super) user: UserId,
-    /// The device it calls from.
+    /// The device that the call comes from.
     pub(super) device: DeviceId,
-    /// The metadata `request_id`, if it was a number.
+    /// The metadata `request_id`, if it is a number.
     pub(super) request_id: Option<i64>,
 }
 
@@ -53,7 +53,7 @@ impl Caller {
     }
 }
 
-/// What a guard asks for.
+/// Credentials that a guard checks.
 #[derive(Clone, Debug)]
 pub(super) enum Gate {
     /// `user_id`, `device_id` and `token`, as gim's clients send them.
@@ -96,8 +96,8 @@ impl Gate {
     }
 }
 
-/// The user, device and token that a call shows where none is needed, right or not: gim's clients
-/// send what they have with `SignIn` too.
+/// Returns the user, device and token that a call carries where none is needed, without checking
+/// them: gim's clients also send what they have with `SignIn`.
 pub(super) fn shown(metadata: &tonic::metadata::MetadataMap) -> Option<(UserId, DeviceId, String)> {
     let (caller, token) = identify(metadata.as_ref()).ok()?;
     Some((caller.user, caller.device, token.to_owned()))
@@ -107,11 +107,11 @@ fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
     let number = |name| text(headers, name).and_then(|value| value.parse::<i64>().ok());
     let user = number("user_id").and_then(UserId::from_wire);
     let user = user.ok_or(Refusal::Unauthorized(
-        "the metadata user_id is missing or no id",
+        "the metadata user_id is missing or not an id",
     ))?;
     let device = number("device_id").and_then(DeviceId::from_wire);
     let device = device.ok_or(Refusal::Unauthorized(
-        "the metadata device_id is missing or no id",
+        "the metadata device_id is missing or not an id",
     ))?;
     let token = text(headers, "token");
     let token = token.ok_or(Refusal::Unauthorized("the metadata token is missing"))?;
@@ -126,8 +126,8 @@ fn identify(headers: &HeaderMap) -> Result<(Caller, &str), Refusal> {
     ))
 }
 
-/// The metadata of this name, or of the same with hyphens: proxies (nginx by default) drop headers
-/// with underscores.
+/// Returns the metadata of this name, or of the same name with hyphens: proxies (nginx by default)
+/// drop headers with underscores.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let found = headers.get(name).or_else(|| {
         let hyphens = match name {
@@ -176,7 +176,8 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let gate = self.gate.clone();
-        // The clone is the one that is ready.
+        // `poll_ready` was called on the original, so the original must serve this call; the clone
+        // takes its place.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
         Box::pin(async move {
@@ -193,7 +194,8 @@ where
                 Err(refusal) => {
                     let mut answer = status(refusal).into_http();
                     if matches!(gate, Gate::Backends(_)) {
-                        // It is not about any user's token.
+                        // Marks that the secret was wrong, so that a node does not take the refusal
+                        // for one of a user's token.
                         let value = http::HeaderValue::from_static("1");
                         answer.headers_mut().insert(WRONG_SECRET, value);
                     }

@@ -1,7 +1,7 @@
-//! Lists that are answered page by page, and never with more than a gRPC client takes by default.
+//! Lists that are answered in pages, and never with more than a gRPC client takes by default.
 //!
-//! gim's clients ask for a whole list. They get as much of it as fits; our own field says whether
-//! there is more.
+//! gim's clients request a whole list. They get as much of it as fits; gimlet's own field says
+//! whether there is more.
 
 use std::future::Future;
 
@@ -9,18 +9,18 @@ use gimlet_core::error::Refusal;
 use gimlet_core::page::Page;
 use prost::Message;
 
-/// Bytes of an answer that a gRPC client with its defaults takes: 4 MiB, less what stands around the
-/// items.
+/// Bytes of an answer that a gRPC client with its defaults takes: 4 MiB, less the room for what
+/// surrounds the items.
 pub(super) const ANSWER_MAX: usize = (4 << 20) - 1_024;
 
-/// Items of a page that a client asks for.
+/// Most items of a page that a client can request.
 const PAGE_MAX: usize = 1_000;
 
 /// Items read from the storage at a time.
 const READ_ITEMS: usize = 500;
 
-/// Reads a list from behind `after` until `limit` items are there, or the answer is full, or the list
-/// ends. Returns the items and whether there are more.
+/// Reads a list after `after` until `limit` items are read, or the answer is full, or the list
+/// ends. Returns the items, and whether there are more.
 pub(super) async fn fill<Id, Item, Wire, Read, Reading>(
     after: Option<Id>,
     limit: i32,
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// Refuses an answer that is as long as its request makes it, and longer than a client takes.
+/// Refuses an answer whose size the request determines, if it is larger than a client takes.
 pub(super) fn check_size(field: &str, answer: &impl Message) -> Result<(), Refusal> {
     let bytes = answer.encoded_len();
     if bytes <= ANSWER_MAX {
@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
 
-    /// A group with as many bytes of profiles as are allowed, as it is stored.
+    /// A page of a group whose members have the longest profiles that are allowed.
     fn page(members: u64, after: Option<u64>, limit: usize) -> Ready<Result<Page<u64>, Refusal>> {
         let first = after.unwrap_or(0) + 1;
         let last = members.min(first - 1 + limit as u64);

@@ -1,21 +1,19 @@
-//! `LogicExt`: what clients ask by gRPC. Each method converts, asks the service, converts back.
+//! `LogicExt`: the clients' gRPC service of the logic role. Each method converts, calls the
+//! service, and converts back.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use gimlet_core::error::Refusal;
 use gimlet_core::message::Sender;
-use gimlet_core::service::rate::Rate;
 use gimlet_core::service::{GroupDraft, Operator, Service};
 use gimlet_core::store::{DeviceInfo, Friend, Group, GroupEdit, Member, MemberEdit};
 use gimlet_proto::pb::logic_ext_server::LogicExt;
 use gimlet_proto::pb::{self, Empty};
-use gimlet_transport::admission;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::convert;
 use super::guard::Caller;
 use super::lists;
+use super::registrations::Registrations;
 use super::status::status;
 
 /// The clients' services of the logic role.
@@ -25,47 +23,11 @@ pub(super) struct Ext {
     registrations: Arc<Registrations>,
 }
 
-/// New devices of one address in a second, and at once.
-const ADDRESS_REGISTRATIONS: (u32, u32) = (20, 200);
-/// The same of all clients that are not known by an address, because a proxy on this machine stands
-/// for them.
-const UNNAMED_REGISTRATIONS: (u32, u32) = (200, 2_000);
-
-/// Bounds registrations: anybody may make a device, and it is kept for ever.
-#[derive(Debug)]
-struct Registrations {
-    addresses: Rate<IpAddr>,
-    /// `None` in a development run, where loopback is the developer.
-    unnamed: Option<Rate<()>>,
-}
-
-impl Registrations {
-    fn new(development: bool) -> Self {
-        let (rate, burst) = ADDRESS_REGISTRATIONS;
-        let unnamed = UNNAMED_REGISTRATIONS;
-        Self {
-            addresses: Rate::per_second(rate, burst),
-            unnamed: (!development).then(|| Rate::per_second(unnamed.0, unnamed.1)),
-        }
-    }
-
-    fn take(&self, addr: Option<SocketAddr>) -> Result<(), Refusal> {
-        let address = addr.and_then(|addr| admission::client_address(addr.ip()));
-        let taken = match (address, &self.unnamed) {
-            (Some(address), _) => self.addresses.take(address),
-            (None, Some(unnamed)) => unnamed.take(()),
-            (None, None) => Ok(()),
-        };
-        taken.map_err(|retry_after| Refusal::RateLimited { retry_after })
-    }
-}
-
 impl Ext {
-    pub(super) fn new(service: Service, development: bool) -> Self {
-        let registrations = Arc::new(Registrations::new(development));
+    pub(super) fn new(service: Service, registrations: Registrations) -> Self {
         Self {
             service,
-            registrations,
+            registrations: Arc::new(registrations),
         }
     }
 }
@@ -348,33 +310,5 @@ impl LogicExt for Ext {
             .await
             .map_err(status)?;
         Ok(Response::new(pb::GetGroupMembersResp { members, has_more }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_not_register_devices_without_end() {
-        let registrations = Registrations::new(true);
-        let asks = |addr: &str| registrations.take(Some(addr.parse().unwrap()));
-        let refused = (0..=ADDRESS_REGISTRATIONS.1).find_map(|_| asks("192.0.2.1:1").err());
-        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
-        assert_eq!(
-            asks("192.0.2.2:1"),
-            Ok(()),
-            "others have a rate of their own"
-        );
-        assert!((0..10_000).all(|_| asks("127.0.0.1:1").is_ok()));
-    }
-
-    #[test]
-    fn loopback_is_bounded_too_unless_it_is_the_developer() {
-        let registrations = Registrations::new(false);
-        let local = Some("127.0.0.1:1".parse().unwrap());
-        let refused =
-            (0..=2 * UNNAMED_REGISTRATIONS.1).find_map(|_| registrations.take(local).err());
-        assert!(matches!(refused, Some(Refusal::RateLimited { .. })));
     }
 }

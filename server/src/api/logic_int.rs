@@ -1,7 +1,7 @@
-//! `LogicInt`: what business backends ask of the logic role, and what gim's connect nodes asked.
+//! `LogicInt`: calls of business backends, and of gim's connect nodes, to the logic role.
 //!
-//! gimlet's own nodes do not speak it to each other, so what only made sense between gim's nodes
-//! does nothing here, or says that it is not done.
+//! gimlet's own nodes do not use it among themselves, so a method that only made sense between
+//! gim's nodes does nothing here, or answers that it is not supported.
 
 use gimlet_core::error::Refusal;
 use gimlet_core::logic::Logic as _;
@@ -34,7 +34,7 @@ impl Int {
         Ok(Empty {})
     }
 
-    /// A page from `seq`; 0 is everything that is kept.
+    /// Returns a page after `seq`; 0 is everything that is kept.
     async fn sync(&self, req: pb::SyncReq) -> Result<pb::SyncResp, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let after = convert::seq("seq", req.seq)?;
@@ -53,7 +53,8 @@ impl Int {
         })
     }
 
-    /// An ack never goes past the inbox's head (law 9); 0 and less say nothing, as in gim.
+    /// Records an ack. An ack never goes past the inbox's head (law 9); 0 and less are ignored, as
+    /// in gim.
     async fn ack(&self, req: pb::MessageAckReq) -> Result<Empty, Refusal> {
         let user = convert::user("user_id", req.user_id)?;
         let device = convert::device("device_id", req.device_id)?;
@@ -137,8 +138,8 @@ impl LogicInt for Int {
         reply(self.ack(request.into_inner()).await)
     }
 
-    /// Does nothing: a route ends with its connection and its generation, which this call does not
-    /// know, so it could only harm a newer connection (gim-defects C-3).
+    /// Does nothing: a route ends with its connection and its generation. This call does not know
+    /// the generation, so it could only harm a newer connection (gim-defects C-3).
     async fn offline(&self, _request: Request<pb::OfflineReq>) -> Result<Response<Empty>, Status> {
         reply(Ok(Empty {}))
     }

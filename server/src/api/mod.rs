@@ -1,7 +1,7 @@
 //! gRPC: gim's services, on the clients' addresses and on the internal one.
 //!
-//! Each handler converts, calls core, converts back. `wire` puts gim's status codes on the wire,
-//! `guard` says who may call.
+//! Each handler converts, calls core, and converts back. `wire` puts gim's status codes on the
+//! wire, `guard` authenticates callers.
 
 pub(crate) mod answers;
 mod business;
@@ -12,6 +12,7 @@ mod guard;
 mod lists;
 mod logic_ext;
 mod logic_int;
+mod registrations;
 #[cfg(test)]
 mod sizes;
 mod status;
@@ -50,25 +51,26 @@ use answers::Unread;
 use business::Accounts;
 use elsewhere::Served;
 use guard::{Gate, Guard};
+use registrations::Registrations;
 
 /// The largest request: the largest message with everything around it, and room to spare.
 const REQUEST_MAX: usize = 256 * 1024;
-/// An HTTP/2 connection that does not answer a ping within this is dead.
+/// An HTTP/2 connection that does not answer a ping within this time is dead.
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often a quiet connection is pinged.
+/// Interval of pings on a quiet connection.
 const PING_EVERY: Duration = Duration::from_mins(1);
-/// What clients that were told to go get to go by themselves.
+/// Time for clients to leave by themselves after they were told to.
 const LEAVE: Duration = Duration::from_secs(3);
-/// Calls of one connection at a time: of a client, and of a node, which calls for many.
+/// Concurrent calls of one connection: of a client, and of a node, which calls for many clients.
 const CONCURRENT: (u32, u32) = (256, 8_192);
-/// Bytes on their way from a node, in one stream and in one connection.
+/// HTTP/2 windows for nodes, in bytes: of one stream, and of one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 /// Calls that a client may cancel before this process has looked at them. A proxy that carries many
-/// clients cancels for all of them at once; the library's 20 ended the connection for everyone on it.
-/// One costs some hundred bytes.
+/// clients cancels for all of them at once, and the library's default of 20 ended the connection
+/// for all of its clients. One costs some hundred bytes.
 const PENDING_RESETS: usize = 1_024;
-/// Streams that the library may end by itself for what a client did wrong on them, over the life of a
-/// connection; four times its default, because a proxy keeps a connection for weeks.
+/// Streams that the library may reset because of a client's mistakes, over the life of a
+/// connection: four times its default, because a proxy keeps a connection for weeks.
 const OWN_RESETS: usize = 4_096;
 /// Services that every gRPC listener has.
 const HEALTH_AND_REFLECTION: [&str; 3] = [
@@ -76,27 +78,29 @@ const HEALTH_AND_REFLECTION: [&str; 3] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-/// The largest item of a stream between nodes.
+/// The largest item of a stream between nodes, in bytes.
 const NODE_MAX: usize = 16 << 20;
 
-/// What the services are made of.
+/// Everything that the gRPC services are built from.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
-    /// What this process does.
+    /// The roles of this process.
     pub(crate) roles: Roles,
-    /// Cancelled when serving is to end.
+    /// Cancelled at the graceful stop.
     pub(crate) stop: CancellationToken,
-    /// The longest content of a message.
+    /// The longest content of a message, in bytes.
     pub(crate) content: usize,
-    /// Whether calls that came through a proxy are refused.
+    /// `true` if calls that came through a proxy are refused.
     pub(crate) development: bool,
-    /// Failed sign-ins of an address in a minute.
+    /// Devices that one address may register in a second; 0 means no limit.
+    pub(crate) device_registrations: u32,
+    /// Failed sign-ins that one address may have in a minute.
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
     pub(crate) failures: Arc<Failures>,
     /// Answers that clients have not read.
     pub(crate) unread: Arc<Unread>,
-    /// Counts requests.
+    /// Request counters.
     pub(crate) metrics: Metrics,
 }
 
@@ -115,7 +119,7 @@ fn name_of<S: NamedService>(_: &S) -> &'static str {
     S::NAME
 }
 
-/// What one listener serves.
+/// The services of one listener.
 #[derive(Clone, Debug)]
 pub(crate) struct Listened {
     routes: Routes,
@@ -129,7 +133,7 @@ struct ListenedBuilder {
 }
 
 impl ListenedBuilder {
-    /// Adds health, and reflection that lists what is served here.
+    /// Adds health, and reflection that lists the services of this listener.
     fn finish(mut self, health: HealthServer<impl Health>) -> Listened {
         for name in HEALTH_AND_REFLECTION {
             self.served.add(name);
@@ -156,7 +160,7 @@ impl ListenedBuilder {
     }
 }
 
-/// Who calls a listener.
+/// The kind of callers of a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Callers {
     /// Clients.
@@ -166,7 +170,8 @@ pub(crate) enum Callers {
 }
 
 impl Api {
-    /// What clients reach: the Ext services of this process's roles, health and reflection.
+    /// Returns the services for clients: the Ext services of this process's roles, health and
+    /// reflection.
     pub(crate) fn clients(&self, health: HealthServer<impl Health>) -> Listened {
         let mut listened = ListenedBuilder::default();
         let Some(business) = self.roles.business.clone() else {
@@ -174,11 +179,12 @@ impl Api {
         };
         let gate = Gate::Clients(Tokens::new(business, Arc::clone(&self.failures)));
         if let Some(service) = self.roles.service.clone() {
+            let registrations = Registrations::new(self.device_registrations, self.development);
             guarded!(
                 listened,
                 gate,
                 REQUEST_MAX,
-                LogicExtServer(logic_ext::Ext::new(service, self.development))
+                LogicExtServer(logic_ext::Ext::new(service, registrations))
             );
         }
         if let Some(accounts) = self.accounts() {
@@ -193,8 +199,8 @@ impl Api {
         listened.finish(health)
     }
 
-    /// What backends and other nodes reach: the Int services of this process's roles, health and
-    /// reflection.
+    /// Returns the services for backends and other nodes: the Int services of this process's roles,
+    /// health and reflection.
     pub(crate) fn backends(
         &self,
         secret: Option<Secret>,
@@ -243,7 +249,7 @@ impl Api {
         ))
     }
 
-    /// The names of the services that clients and backends find here.
+    /// Returns the names of the services that clients and backends find here.
     pub(crate) fn names(&self) -> Vec<&'static str> {
         let roles = &self.roles;
         let mut names = Vec::new();
@@ -264,8 +270,8 @@ impl Api {
         names
     }
 
-    /// Serves routes until `ends.stop`, then lets calls in progress finish; what is left after a
-    /// while, or at `ends.cut`, is cut off. What it accepts are tasks of `tasks`.
+    /// Serves until `ends.stop`, then lets calls in progress finish. The rest is broken off after
+    /// `LEAVE`, or at `ends.cut`. Accepted connections are tasks of `tasks`.
     pub(crate) async fn serve(
         &self,
         listener: TcpListener,
@@ -294,6 +300,9 @@ impl Api {
             .layer(tower::layer::layer_fn(move |inner| layer.layer(inner)))
             .add_routes(services.routes)
             .serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned());
+        // Two stages: `stop` makes tonic send GOAWAY and finish calls; `LEAVE` later this
+        // listener's own `cut` breaks off connections that stayed. `cut` is a child token, so that
+        // it leaves the other listeners alone.
         let mut served = pin!(served);
         let left = async {
             stop.cancelled().await;

@@ -1,5 +1,6 @@
-//! The largest answer of every method, checked against the descriptions: what is not paged must stay
-//! below the 4 MiB that a gRPC client takes by default, whatever a client has stored.
+//! The largest answer of every method, checked against the descriptions: an answer that is not
+//! paged must stay below the 4 MiB that a gRPC client takes by default, whatever clients have
+//! stored.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +9,13 @@ use prost::Message as _;
 
 use super::lists::ANSWER_MAX;
 
-/// What bounds an answer.
+/// The bound of an answer.
 enum Bound {
-    /// It holds this many bytes at most.
+    /// At most this many bytes.
     Bytes(usize),
-    /// It is cut before it is too large, and says so.
+    /// Cut before it is too large, with a field that says so.
     Paged,
-    /// It is refused when it is too large.
+    /// Refused when it is too large.
     Checked,
 }
 
@@ -28,11 +29,11 @@ const GROUP: usize = 3_000;
 const DEVICE: usize = 2_000;
 /// Users of a search: the most that `limits.list_page` may be.
 const SEARCH: usize = 1_000;
-/// Bytes of ids: as many as fit a request of 256 KiB come back, ten bytes each at most.
+/// Bytes of ids: a request of 256 KiB bounds how many come back, ten bytes each at most.
 const IDS: usize = 2 * super::REQUEST_MAX;
-/// A few numbers.
+/// Bytes of a few numbers.
 const FEW: usize = 1_024;
-/// A page of an inbox: 60 KiB and one message more, with names and mentions for 50.
+/// Bytes of a page of an inbox: 60 KiB and one message more, with names and mentions for 50.
 const INBOX_PAGE: usize = 512 << 10;
 
 const ANSWERS: &[(&str, Bound)] = &[
@@ -90,7 +91,8 @@ fn p10_every_answer_has_a_bound_below_what_a_client_takes_by_default() {
             let name = format!("{}.{}", service.name(), method.name());
             let bound = table.remove(name.as_str());
             let bound = bound.unwrap_or_else(|| panic!("{name} has no bound: page it, or say why"));
-            // A list in an answer is paged, checked, or bounded by something else that is named.
+            // A list in an answer must be paged, checked, or bounded by something that is named
+            // above.
             if let Bytes(most) = bound {
                 assert!(
                     *most <= ANSWER_MAX,

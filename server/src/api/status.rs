@@ -1,22 +1,23 @@
 //! Refusals as gRPC statuses, with gim's codes from 10000 up.
 //!
-//! tonic's `Code` is a closed set, so a code beyond it rides in a header that [`wire`](super::wire)
+//! tonic's `Code` is a closed set, so a larger code travels in a header that [`wire`](super::wire)
 //! copies into `grpc-status` on the way out.
 
 use gimlet_core::error::Refusal;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 
-/// The header that carries the code. It stays: clients whose library knows gRPC's codes only read it.
+/// The header that carries the code. It stays in the answer, because some clients' libraries know
+/// gRPC's codes only and read the number here.
 pub(super) const CODE: &str = "gimlet-code";
 
-/// With 8 and 14: after how many milliseconds the same call may succeed.
+/// With codes 8 and 14: milliseconds after which the same call may succeed.
 const RETRY_AFTER: &str = "retry-after-ms";
 
 /// The codes of the gRPC standard.
 const STANDARD: std::ops::RangeInclusive<i32> = 0..=16;
 
-/// The status of a refusal.
+/// Converts a refusal into a status.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "it is the end of the refusal: map_err(status)"

@@ -1,5 +1,5 @@
-//! The layer around every gRPC service: puts gim's status codes on the wire, bounds a call's time,
-//! turns a panic into an answer, and counts.
+//! Middleware around every gRPC service: puts gim's status codes on the wire, bounds the time of a
+//! call, turns a panic into an answer, and counts.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -26,24 +26,24 @@ use super::status::CODE;
 use crate::accept::AcceptedInfo;
 use crate::metrics::Metrics;
 
-/// What a call may take. A send is answered long before.
+/// Time limit of a call. A send is answered long before.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 const GRPC_STATUS: &str = "grpc-status";
 const GRPC_MESSAGE: &str = "grpc-message";
-/// gRPC's number for what a server does not do; tonic gives no words with it.
+/// gRPC's code for a method that the server does not have; tonic gives no message with it.
 const UNIMPLEMENTED: i32 = 12;
-/// The services that nodes call of each other.
+/// Path prefix of the services between nodes.
 const NODE_SERVICES: &str = "/gimlet.node.";
 
-/// Makes [`Wire`]s.
+/// Wraps services in [`Wire`].
 #[derive(Clone, Debug)]
 pub(super) struct WireLayer {
     metrics: Metrics,
     known: Arc<HashSet<String>>,
-    /// Whether calls that came through a proxy are refused.
+    /// `true` if calls that came through a proxy are refused.
     development: bool,
-    /// What the listener serves.
+    /// The services of the listener.
     served: Arc<Served>,
 }
 
@@ -58,7 +58,7 @@ impl WireLayer {
     }
 }
 
-/// The paths of all methods there are: what may become a metric's label.
+/// Returns the paths of all methods that exist: only these may become a metric's label.
 fn methods() -> HashSet<String> {
     let all = prost_types::FileDescriptorSet::decode(gimlet_proto::DESCRIPTOR_SET)
         .expect("the build script wrote it");
@@ -138,6 +138,8 @@ where
                 }
                 Err(_) => Status::deadline_exceeded("no answer in time").into_http(),
             };
+            // A refusal has its status in the headers; a success has it in the trailers, which are
+            // rewritten as the last step below.
             let code = rewrite(response.headers_mut());
             layer.count(&path, code, started.elapsed());
             if code == UNIMPLEMENTED && !response.headers().contains_key(GRPC_MESSAGE) {
@@ -145,7 +147,7 @@ where
             }
             let response = match (permit, unread) {
                 (Some(permit), _) => answers::stream(response, permit),
-                // Streams between nodes are taken by nodes.
+                // Streams between nodes are exempt: the receiving node reads them all the time.
                 (None, Some(unread)) if !path.starts_with(NODE_SERVICES) => {
                     answers::count(response, &unread).await
                 }
@@ -163,21 +165,22 @@ where
     }
 }
 
-/// What the accept loop knows of the connection. tonic looks for the addresses where its own loop
-/// puts them.
+/// Takes the accept loop's facts about the connection, and puts the addresses where tonic looks for
+/// them.
 fn accepted(extensions: &mut http::Extensions) -> Option<Arc<ConnectionUnread>> {
     let AcceptedInfo { tcp, unread } = extensions.remove::<AcceptedInfo>()?;
     extensions.insert(tcp);
     Some(unread)
 }
 
-/// Whether anybody may keep this call open.
+/// Returns whether this path is a stream of an unauthenticated service, which any client may keep
+/// open.
 fn is_stream(path: &str) -> bool {
     path == "/grpc.health.v1.Health/Watch" || path.starts_with("/grpc.reflection.")
 }
 
 impl WireLayer {
-    /// The header that shows that a call of a development run came through a proxy.
+    /// Returns the header that shows that a call of a development run came through a proxy.
     fn proxied(&self, headers: &HeaderMap) -> Option<&'static str> {
         (self.development)
             .then(|| development::forwarding_header(|name| headers.contains_key(name)))
@@ -198,7 +201,7 @@ impl WireLayer {
     }
 }
 
-/// Puts the code of a refusal into `grpc-status` and beside it, for clients that show each number
+/// Puts the code of a refusal into `grpc-status`, and beside it for clients that show every number
 /// beyond gRPC's own as UNKNOWN. Returns the status, 0 if there is none yet.
 fn rewrite(headers: &mut HeaderMap) -> i32 {
     if let Some(code) = headers.get(CODE).cloned() {

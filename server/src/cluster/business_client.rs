@@ -1,9 +1,9 @@
-//! The business role somewhere else: `Business` over gim's `BusinessInt`, served by gimlet's own
-//! business role or by a backend of somebody else.
+//! `Business` over gim's `BusinessInt`: the client for a business role in another process, served
+//! by gimlet or by a third-party backend.
 //!
-//! 10000 (and gRPC's own 16, for servers that cannot say 10000) refuses a token. Everything else
-//! that is not an answer, an answer that contradicts itself included, means that the business role
-//! could not be asked: the log says why.
+//! Code 10000 (and gRPC's own 16, for servers that cannot send 10000) refuses a token. Everything
+//! else that is not an answer, and an answer that contradicts itself, counts as a failed call, and
+//! the log gives the reason.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
@@ -26,22 +26,23 @@ use tonic::{Code, Request, Response, Status};
 use super::call::{self, Caller};
 use super::raw_status::{self, RawStatus};
 
-/// All tries of a call end within this.
+/// Time limit of a call with all its attempts.
 const WAIT: Duration = Duration::from_secs(2);
-/// One try, where there is another server to ask.
+/// Time limit of one attempt while there is another server to ask.
 const TRY: Duration = Duration::from_millis(1_200);
-/// A server that failed is asked last for so long.
+/// A server that failed is asked last for this long.
 const REST: Duration = Duration::from_secs(2);
-/// A server that fails is spoken of once in so long; the rest is counted.
+/// A failing server is logged at most once in this interval; the other failures are counted.
 const SAY: Duration = Duration::from_secs(30);
 /// gim's code of a refused token.
 const UNAUTHORIZED: i32 = 10_000;
-/// Set by gimlet's own guard when the secret was wrong, which is not about the token.
+/// Metadata that gimlet's own guard sets when the secret was wrong, which says nothing about the
+/// token.
 pub(crate) const WRONG_SECRET: &str = "gimlet-wrong-secret";
 
 type Client = BusinessIntClient<RawStatus>;
 
-/// `Business` by gRPC.
+/// `Business` over gRPC.
 #[derive(Debug)]
 pub(crate) struct RemoteBusiness {
     servers: Vec<Server>,
@@ -57,35 +58,35 @@ struct Server {
     state: Mutex<State>,
 }
 
-/// How a server has answered of late.
+/// Recent failures of a server.
 #[derive(Debug, Default)]
 struct State {
-    /// It failed, and is asked last until then.
+    /// End of the time in which it is asked last, after a failure.
     resting: Option<Instant>,
-    /// When it was said that it fails.
+    /// Time of the last warning about it.
     said: Option<Instant>,
-    /// It was said that it fails, and it has not answered since.
+    /// `true` after a warning, until it answers again.
     out: bool,
 }
 
-/// Why a server's answer is none.
+/// Reasons a call to a business server failed.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("it did not answer in time")]
     Late,
     #[error("it answered {}: {}", raw_status::code(.0), .0.message())]
     Status(Status),
-    #[error("it refused the cluster's secret: set GIMLET_CLUSTER__SECRET alike on both")]
+    #[error("it refused the cluster's secret: set the same GIMLET_CLUSTER__SECRET on both")]
     Secret,
     #[error("{0}")]
     Nonsense(String),
 }
 
 impl RemoteBusiness {
-    /// Asks the servers at these addresses in turn.
+    /// Creates a client that asks the servers at these addresses in turn.
     ///
     /// # Errors
-    /// An address is none.
+    /// An address is not valid.
     pub(crate) fn new(
         addresses: &[String],
         caller: &Caller,
@@ -107,7 +108,7 @@ impl RemoteBusiness {
         })
     }
 
-    /// Calls that a server did not answer, or not with sense.
+    /// Returns the number of calls that a server did not answer, or answered with invalid data.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
@@ -121,7 +122,7 @@ impl RemoteBusiness {
         request
     }
 
-    /// All servers, in turn, those that failed a moment ago last.
+    /// Returns all servers in rotation; those that failed a moment ago come last.
     fn order(&self) -> Vec<&Server> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed) % self.servers.len().max(1);
         let (after, before) = self.servers.split_at(turn);
@@ -131,7 +132,7 @@ impl RemoteBusiness {
         order
     }
 
-    /// Asks one server after the other until one answers: both questions may be asked twice.
+    /// Asks one server after the other until one answers. Both calls are safe to repeat.
     async fn ask<T, F>(
         &self,
         what: &str,
@@ -146,6 +147,8 @@ impl RemoteBusiness {
         for server in self.order() {
             left -= 1;
             let now = Instant::now();
+            // Only the last server may use all of the remaining time: before that a silent server
+            // must leave enough for the next one.
             let until = if left == 0 { end } else { end.min(now + TRY) };
             if until <= now {
                 break;
@@ -198,7 +201,7 @@ impl Server {
     }
 }
 
-/// Metadata of an answer to `Auth`: how long the token is good for, in milliseconds.
+/// Metadata of an answer to `Auth`: the remaining validity of the token, in milliseconds.
 pub(crate) const TOKEN_LEFT: &str = "token-left-ms";
 
 fn token_left<T>(answer: &Response<T>) -> Option<Duration> {
@@ -206,7 +209,7 @@ fn token_left<T>(answer: &Response<T>) -> Option<Duration> {
     Some(Duration::from_millis(left.parse().ok()?))
 }
 
-/// A refused token is an answer, everything else that is no success is trouble.
+/// Sorts an answer: a refused token is an answer, every other failure is a failed call.
 fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>, Trouble> {
     let status = match answer {
         Ok(body) => return Ok(Ok(body.into_inner())),
@@ -224,10 +227,11 @@ fn answered<T>(answer: Result<Response<T>, Status>) -> Result<Result<T, Refusal>
     Err(Trouble::Status(status))
 }
 
-/// What the server said of the users, if it makes sense.
+/// Converts the users of an answer, if it is consistent.
 fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<UserInfo>, Trouble> {
     let known = users.into_iter().map(|(key, user)| {
-        let nonsense = |what: &str| Trouble::Nonsense(format!("its answer makes no sense: {what}"));
+        let nonsense =
+            |what: &str| Trouble::Nonsense(format!("its answer is inconsistent: {what}"));
         if user.user_id != 0 && user.user_id != key {
             return Err(nonsense(&format!(
                 "under the key {key} it describes user {}",
@@ -236,10 +240,11 @@ fn users_in(users: HashMap<i64, pb::User>, asked: &HashSet<i64>) -> Result<Vec<U
         }
         if !asked.contains(&key) {
             return Err(nonsense(&format!(
-                "it describes user {key}, who was not asked for"
+                "it describes user {key}, which was not requested"
             )));
         }
-        let id = UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is no user id")))?;
+        let id =
+            UserId::from_wire(key).ok_or_else(|| nonsense(&format!("{key} is not a user id")))?;
         Ok(UserInfo {
             user: id,
             profile: Profile {
@@ -334,6 +339,11 @@ mod tests {
             swapped.contains("under the key 1") && swapped.contains("user 2"),
             "{swapped}"
         );
-        assert!(read(3, 3).unwrap_err().to_string().contains("not asked"));
+        assert!(
+            read(3, 3)
+                .unwrap_err()
+                .to_string()
+                .contains("not requested")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What every call between nodes has: the protocol's version, the secret, a channel with deadlines.
+//! Shared parts of every call between nodes: the protocol's version, the secret, and a channel with
+//! deadlines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,21 +13,21 @@ use tonic::{Request, Status};
 
 use crate::config::Secret;
 
-/// The version of `gimlet.node.v1` spoken here.
+/// The version of `gimlet.node.v1` that this node speaks.
 const VERSION: &str = "1";
-/// The metadata it is said in.
+/// The metadata key of the version.
 const VERSION_KEY: &str = "gimlet-node-version";
 
-/// How long a connection may take to be made.
+/// Time limit for making a connection.
 const CONNECT: Duration = Duration::from_millis(800);
-/// A quiet connection is pinged this often, so that a node that is frozen or cut off is noticed.
+/// Interval of pings on a quiet connection, so that a node that is frozen or cut off is noticed.
 const PING_EVERY: Duration = Duration::from_secs(1);
 /// An unanswered ping ends the connection after this.
 const PING_WAIT: Duration = Duration::from_millis(1_500);
-/// Bytes on their way in one stream, and in one connection.
+/// HTTP/2 windows in bytes: of one stream, and of one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
 
-/// The metadata that the caller's cluster is said in.
+/// The metadata key of the caller's cluster.
 const CLUSTER_KEY: &str = "gimlet-cluster";
 
 /// The identity of the cluster that this node belongs to, once it is known. Cheap to clone.
@@ -34,7 +35,7 @@ const CLUSTER_KEY: &str = "gimlet-cluster";
 pub(crate) struct ClusterId(Arc<AtomicU64>);
 
 impl ClusterId {
-    /// The cell that storage keeps it in; 0 while it is not known.
+    /// Wraps the cell in which the storage keeps it; 0 while it is not known.
     pub(crate) const fn new(cell: Arc<AtomicU64>) -> Self {
         Self(cell)
     }
@@ -44,19 +45,19 @@ impl ClusterId {
     }
 }
 
-/// The largest answer or stream item between nodes.
+/// The largest answer or stream item between nodes, in bytes.
 pub(super) const MESSAGE_MAX: usize = 16 << 20;
 
 /// A channel to one node.
 pub(super) type NodeChannel = InterceptedService<Channel, Credentials>;
 
-/// What this node calls others with. Cheap to clone.
+/// The credentials with which this node calls others. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     credentials: Credentials,
 }
 
-/// Puts version, cluster and secret beside each request.
+/// Adds version, cluster and secret to each request.
 #[derive(Clone, Debug)]
 pub(super) struct Credentials {
     authorization: Option<MetadataValue<Ascii>>,
@@ -80,10 +81,10 @@ impl Interceptor for Credentials {
 }
 
 impl Caller {
-    /// Calls with this secret, in the name of this cluster.
+    /// Creates credentials with this secret and this cluster.
     ///
     /// # Errors
-    /// The secret cannot be said in metadata.
+    /// The secret cannot be written in metadata.
     pub(crate) fn new(secret: Option<&Secret>, cluster: ClusterId) -> Result<Self, &'static str> {
         let authorization = secret.map(bearer).transpose()?;
         let credentials = Credentials {
@@ -93,17 +94,18 @@ impl Caller {
         Ok(Self { credentials })
     }
 
-    /// A channel to this address, connected when it is first used and again when it broke.
+    /// Creates a channel to this address; it connects at its first use and reconnects when it
+    /// broke.
     ///
     /// # Errors
-    /// The address is none.
+    /// The address is not valid.
     pub(super) fn channel(&self, address: &str) -> Result<NodeChannel, tonic::transport::Error> {
         let credentials = self.credentials.clone();
         let channel = endpoint(address)?.keep_alive_while_idle(true);
         Ok(InterceptedService::new(channel.connect_lazy(), credentials))
     }
 
-    /// The secret's metadata, for services that are not ours and know no version.
+    /// Returns the secret's metadata, for services that are not gimlet's and know no version.
     pub(super) fn authorization(&self) -> Option<MetadataValue<Ascii>> {
         self.credentials.authorization.clone()
     }
@@ -118,8 +120,8 @@ fn bearer(secret: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
     Ok(value)
 }
 
-/// A channel without credentials, to a server that is not ours. It is pinged only while a call
-/// waits: gRPC's own servers hang up on callers that ping a quiet connection.
+/// Creates a channel without credentials, to a server that is not gimlet's. It is pinged only while
+/// a call waits: gRPC's own servers close connections of callers that ping while no call is open.
 pub(super) fn plain(address: &str) -> Result<Channel, tonic::transport::Error> {
     Ok(endpoint(address)?.connect_lazy())
 }
@@ -143,12 +145,12 @@ fn uri(address: &str) -> String {
     }
 }
 
-/// Whether another node can be called by this address.
+/// Checks that another node can be called at this address.
 ///
 /// # Errors
-/// What would be right.
+/// The text says what would be right.
 pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
-    const WANTED: &str = "write host:port, such as 10.0.0.5:50000 or logic-1.internal:50000";
+    const WANTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
     if !address.starts_with("http://") {
         return Err(
@@ -167,8 +169,8 @@ pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
     }
 }
 
-/// Refuses a caller that speaks another version, or belongs to another cluster. One that does not
-/// know its cluster yet, or is of a release that does not say it, is not refused.
+/// Refuses a caller that speaks another version, or belongs to another cluster. A caller that does
+/// not know its cluster yet, or is of a release that does not send it, is accepted.
 pub(super) fn check_caller(metadata: &MetadataMap, here: &ClusterId) -> Result<(), Status> {
     check_version(metadata)?;
     let said = metadata.get(CLUSTER_KEY);
@@ -192,7 +194,7 @@ fn check_version(metadata: &MetadataMap) -> Result<(), Status> {
     let spoken = spoken.unwrap_or("none");
     Err(Status::failed_precondition(format!(
         "the caller speaks version {spoken} of gimlet.node.v1 and this node version {VERSION}; \
-         run nodes of releases that stand side by side"
+         run nodes of adjacent releases"
     )))
 }
 

@@ -1,4 +1,4 @@
-//! The connect role for other nodes: `ConnectNode` in front of the hub.
+//! `ConnectNode`: the connect role for other nodes, in front of the hub.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 use super::call::{ClusterId, check_caller};
 use super::convert::{self, Nonsense};
 
-/// How long a node may take to say who it is.
+/// Time limit for the first message of a stream, which names the sending node.
 const HELLO: Duration = Duration::from_secs(1);
 
 /// The service. Cheap to clone.
@@ -50,8 +50,8 @@ impl ConnectServer {
         }
     }
 
-    /// Hands parcels to the hub until the stream ends. If it was cut off, pushes may be lost: all
-    /// heads are compared.
+    /// Hands delivery batches to the hub until the stream ends. If the stream breaks, pushes may be
+    /// lost, so all heads are compared.
     async fn receive(self, mut requests: Streaming<node::DeliverRequest>, from: String) {
         loop {
             let next = tokio::select! {
@@ -65,13 +65,15 @@ impl ConnectServer {
                     Some(What::Missed(_)) => self.gateway.check_all(),
                     Some(What::Hello(_)) | None => {}
                 },
+                // An orderly end: the sender has written everything, so there is nothing to
+                // compare.
                 Ok(None) => return,
                 Err(status) => {
                     let why = status.message();
                     gimlet_core::info_rated!(
                         from,
                         why,
-                        "a node's pushes broke off; heads are compared"
+                        "a node's stream of pushes broke, comparing heads"
                     );
                     self.gateway.check_all();
                     return;
@@ -86,7 +88,7 @@ impl ConnectServer {
             match convert::parcel_in(parcel) {
                 Ok(parcel) => read.push(parcel),
                 Err(error) => {
-                    gimlet_core::error_rated!(from, %error, "a node sent a parcel that cannot be read");
+                    gimlet_core::error_rated!(from, %error, "received an unreadable delivery batch from a node");
                     self.gateway.check_all();
                 }
             }
@@ -110,16 +112,20 @@ impl ConnectNode for ConnectServer {
         check_caller(request.metadata(), &self.cluster)?;
         let mut requests = request.into_inner();
         let first = timeout(HELLO, requests.message()).await;
-        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))??;
+        let first =
+            first.map_err(|_| Status::deadline_exceeded("no hello was received in time"))??;
         let Some(What::Hello(hello)) = first.and_then(|it| it.what) else {
-            return Err(Status::invalid_argument("a stream begins with hello"));
+            return Err(Status::invalid_argument("a stream must begin with hello"));
         };
+        // Routes of an earlier run of this node may still be in the store; pushes for them must not
+        // reach the connections of this run.
         if hello.boot != self.here.boot {
             return Err(Status::not_found(
-                "the run of this node that is meant has ended",
+                "the addressed run of this node has ended",
             ));
         }
-        // The stream back says once that this one was accepted, and ends with it.
+        // The reply stream says once that this stream was accepted. It ends with `word`, so the
+        // caller also sees the end.
         let (word, mut words) = mpsc::channel(1);
         let accepted = word.try_send(node::DeliverReply {
             accepts_record: true,

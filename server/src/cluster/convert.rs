@@ -1,4 +1,5 @@
-//! Core's values and their records between nodes. What cannot be read is named, never guessed.
+//! Conversions between core's values and their records between nodes. A field that cannot be
+//! decoded is named, never guessed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use gimlet_proto::node::{self, Plain, parcel, receiver, sender};
 
 mod legacy;
 
-/// What could not be read.
+/// The field that could not be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is missing or makes no sense")]
+#[error("{0} is missing or invalid")]
 pub(super) struct Nonsense(pub(super) &'static str);
 
-/// Whole milliseconds, at least one: 0 says that a time is not known.
+/// Converts to whole milliseconds, at least one: 0 means that the time is not known.
 pub(super) fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX).max(1)
 }
@@ -99,7 +100,7 @@ pub(super) enum MessageForm {
 }
 
 impl MessageForm {
-    /// The form for a node that has said whether it reads records.
+    /// Returns the form for a node that does, or does not, read records.
     pub(super) const fn of(accepts_record: bool) -> Self {
         if accepts_record {
             Self::Record
@@ -109,7 +110,7 @@ impl MessageForm {
     }
 }
 
-/// Returns an envelope as the values of its two fields, of which one is empty.
+/// Encodes an envelope into its two fields, one of which stays empty.
 fn envelope_out(envelope: &Envelope, form: MessageForm) -> (Option<node::Envelope>, Bytes) {
     match form {
         MessageForm::Record => (None, gimlet_record::encode_envelope(envelope).into()),
@@ -117,7 +118,7 @@ fn envelope_out(envelope: &Envelope, form: MessageForm) -> (Option<node::Envelop
     }
 }
 
-/// Reads an envelope from its two fields. A record wins: a node that sends both knows both.
+/// Decodes an envelope from its two fields. A record takes precedence.
 fn envelope_in(legacy: Option<node::Envelope>, record: &[u8]) -> Result<Envelope, Nonsense> {
     if record.is_empty() {
         return legacy::envelope_in(legacy.ok_or(Nonsense("envelope"))?);
@@ -290,7 +291,7 @@ pub(super) fn parcel_in(parcel: node::Parcel) -> Result<Parcel, Nonsense> {
     })
 }
 
-/// Bytes a parcel is counted as in a bounded queue.
+/// Bytes that a delivery batch counts for in a bounded queue.
 pub(super) fn parcel_weight(parcel: &Parcel) -> usize {
     const ENTRY: usize = 24;
     match parcel {

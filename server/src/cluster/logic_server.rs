@@ -1,4 +1,4 @@
-//! The logic role for connect nodes: `LogicNode` in front of core's `Logic`.
+//! `LogicNode`: the logic role for connect nodes, in front of core's `Logic`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,15 +24,15 @@ use super::call::{ClusterId, check_caller};
 use super::convert::{self, MessageForm, Nonsense};
 use super::refusal::encode;
 
-/// Sends of one connect node under way; more are not read from its stream. More than the batch writer
-/// lets wait (`limits.send_queue`, 8,192) and has in flight: what is too much is refused there, fairly
-/// between users, and does not hold up the stream for all.
+/// Sends in flight of one connect node; beyond it its stream is not read. It is more than the batch
+/// writer queues (`limits.send_queue`, 8,192) and has in flight: an overload is refused there,
+/// fairly between users, and does not hold up the stream for all.
 const IN_FLIGHT: usize = 16_384;
-/// Bytes of them; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
+/// Bytes of these sends; above `limits.send_queue_bytes`, 64 MiB, for the same reason.
 const IN_FLIGHT_BYTES: usize = 80 << 20;
-/// Answers that wait for the way back.
+/// Answers that may wait to be written.
 const ANSWERS: usize = 1_024;
-/// A node that goes away reads on for so long, until its callers have heard of it.
+/// Time for which a node that is shutting down still reads sends, until its callers know of it.
 const GOING: Duration = Duration::from_secs(2);
 
 /// The service. Cheap to clone.
@@ -45,7 +45,8 @@ pub(crate) struct LogicServer {
 }
 
 impl LogicServer {
-    /// Serves this until `stop`; streams of sends are tasks of `tasks` and end by themselves then.
+    /// Serves this until `stop`. Streams of sends are tasks of `tasks` and end by themselves after
+    /// the stop.
     pub(crate) fn new(
         logic: Arc<dyn Logic>,
         cluster: ClusterId,
@@ -60,7 +61,8 @@ impl LogicServer {
         }
     }
 
-    /// The body of a request from a node of this cluster that speaks this version.
+    /// Returns the body of a request, if it comes from a node of this cluster that speaks this
+    /// version.
     fn open<T>(&self, request: Request<T>) -> Result<T, Status> {
         check_caller(request.metadata(), &self.cluster)?;
         Ok(request.into_inner())
@@ -198,8 +200,8 @@ impl LogicNode for LogicServer {
 
 type Work = BoxFuture<'static, (u64, usize, Result<Sent, Refusal>)>;
 
-/// One connect node's sends: begun in the order of the stream, answered as they are done, and
-/// finished even if the connect node is gone.
+/// The sends of one connect node: started in the order of the stream, answered as they complete,
+/// and completed even if the connect node is gone.
 struct Lane {
     logic: Arc<dyn Logic>,
     answers: mpsc::Sender<node::SendReply>,
@@ -214,6 +216,11 @@ impl Lane {
         let (mut reading, mut going) = (true, None);
         while reading || !self.work.is_empty() {
             let room = self.work.len() < IN_FLIGHT && self.bytes < IN_FLIGHT_BYTES;
+            // The order of the branches matters. Completed sends first, because each frees room for
+            // the next one and its caller waits. Then the stop: the caller is told to send no more,
+            // and reading goes on for `GOING`, because it may have sends on the way. Then the end
+            // of that time. New sends last, only while there is room: an unread stream is the
+            // backpressure.
             tokio::select! {
                 biased;
                 Some((id, weight, outcome)) = self.work.next() => {
@@ -237,11 +244,11 @@ impl Lane {
     fn begin(&mut self, request: node::SendRequest) {
         let (id, weight) = (request.id, request.content.len());
         self.bytes += weight;
-        // Asked for now: what is polled later may be polled in another order.
+        // Started now, not when it is polled: `work` may poll in another order than the stream's.
         let sending = match convert::send_in(request) {
             Ok((sender, draft)) => self.logic.send(sender, draft),
             Err(error) => {
-                gimlet_core::error_rated!(%error, "a connect node sent what cannot be read");
+                gimlet_core::error_rated!(%error, "received an unreadable send from a connect node");
                 Sending::done(Err(Refusal::Internal))
             }
         };
@@ -259,7 +266,7 @@ async fn answer(answers: &mpsc::Sender<node::SendReply>, id: u64, outcome: Resul
         Ok(sent) => reply.sent = Some(convert::sent_out(&sent)),
         Err(refusal) => reply.refusal = Some(encode(refusal)),
     }
-    // Nobody may be there to hear it.
+    // The connect node may be gone.
     let _ = answers.send(reply).await;
 }
 

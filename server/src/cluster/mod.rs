@@ -1,9 +1,9 @@
-//! Nodes among themselves: each seam of core (`Logic`, `Peer`, `Business`) as a gRPC client, and
-//! the servers of the first two.
+//! Calls between nodes: each seam of core (`Logic`, `Peer`, `Business`) as a gRPC client, and the
+//! servers of the first two.
 //!
-//! Serves `build`, which puts the remote half of a seam where the role behind it is not in this
-//! process. The protocol is `gimlet.node.v1`; a backend's own business service is asked by gim's
-//! `BusinessInt`. Nothing here decides anything: what is asked and answered is core's.
+//! Serves `build`, which uses the remote half of a seam where the role behind it is not in this
+//! process. The protocol is `gimlet.node.v1`; a backend's own business service is called through
+//! gim's `BusinessInt`. This module decides nothing: requests and answers are core's.
 
 mod business_client;
 mod call;

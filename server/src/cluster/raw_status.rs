@@ -1,5 +1,5 @@
-//! Keeps gim's status numbers, which tonic does not know: it reads any number above 16 as
-//! "unknown" and forgets it (tonic 0.14), so the number is copied to a header that survives in the
+//! Keeps gim's status numbers, which tonic does not know: it reads every number above 16 as
+//! "unknown" and discards it (tonic 0.14), so the number is copied to a header that survives in the
 //! status' metadata.
 
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tower::Service;
 
 const COPY: HeaderName = HeaderName::from_static("gimlet-raw-status");
 
-/// The number that was on the wire.
+/// Returns the number that was on the wire.
 pub(super) fn code(status: &Status) -> i32 {
     let raw = status.metadata().get(COPY.as_str());
     raw.and_then(|value| value.to_str().ok()?.parse().ok())

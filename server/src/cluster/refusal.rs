@@ -1,4 +1,4 @@
-//! Refusals between nodes: all that they say, so that a client hears the same words from one
+//! Refusals between nodes, with every detail, so that a client reads the same message from one
 //! process and from many.
 
 use std::collections::HashSet;
@@ -12,10 +12,10 @@ use gimlet_proto::node::{self, Plain};
 
 /// Different fixed texts that are remembered; the program has a few dozen.
 const TEXTS: usize = 512;
-/// Bytes of such a text.
+/// Most bytes of such a text.
 const TEXT: usize = 1_024;
 
-/// A refusal for the wire.
+/// Encodes a refusal for the wire.
 pub(super) fn encode(refusal: Refusal) -> node::Refusal {
     let (mut busy_us, mut backlog) = (0, false);
     let why = match refusal {
@@ -56,7 +56,7 @@ fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A refusal from the wire; what makes no sense is a fault of the server.
+/// Decodes a refusal from the wire; an invalid one is a fault of the server.
 pub(super) fn decode(refusal: node::Refusal) -> Refusal {
     let group = |raw| GroupId::new(raw);
     let user = |raw| UserId::new(raw);
@@ -90,14 +90,14 @@ pub(super) fn decode(refusal: node::Refusal) -> Refusal {
         },
     };
     decoded.unwrap_or_else(|| {
-        gimlet_core::error_rated!("a node refused without a reason this version knows");
+        gimlet_core::error_rated!("a node refused with a reason unknown to this version");
         Refusal::Internal
     })
 }
 
-/// The text as one that lives as long as the program, which is what core's fixed texts are. Each
-/// different text is kept once; their number and length are bounded, since the other node's
-/// program has no more than a few dozen of them.
+/// Returns the text with the lifetime of the program, which core's fixed texts have. Each different
+/// text is leaked once. Their number and length are bounded, since the other node's program has no
+/// more than a few dozen of them.
 fn fixed(text: String) -> &'static str {
     static KNOWN: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);

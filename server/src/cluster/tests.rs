@@ -1,4 +1,4 @@
-//! The seams across loopback, both ends in one process.
+//! The seams between nodes across loopback, both ends in one process.
 
 mod business;
 mod logic;
@@ -90,7 +90,7 @@ impl Served {
         self.addr.to_string()
     }
 
-    /// Stops in order, and returns when all is answered.
+    /// Stops in order, and returns when everything is answered.
     async fn stop(self) {
         self.stop.cancel();
         self.tasks.close();

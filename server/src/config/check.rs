@@ -1,4 +1,5 @@
-//! What does not go together is refused before anything opens; what is legal but dangerous is said.
+//! Checks of the configuration: a combination that cannot work is refused before anything opens,
+//! and a legal but dangerous one gets a notice.
 //!
 //! Long because each rule stands with its text and its cases.
 
@@ -14,18 +15,20 @@ use super::sections::{CodeVerifier, Role, StorageKind};
 use crate::cluster::{Caller, ClusterId, check_address};
 use gimlet_transport::origins::Origins;
 
-/// Something legal that an operator should know: logged loudly at start.
+/// A legal setting that an operator should know of: logged as a warning at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notice(pub &'static str);
 
-/// Bytes a frame may have, less what surrounds a message's content in it: envelope, profile, seq.
+/// Bytes that a message's content may have in a frame, less what surrounds it there: envelope,
+/// profile, seq.
 const CONTENT_MAX: usize = 60 * 1024;
 
 /// The smallest page cache of sled: below it every read goes to the file.
 const LEAST_CACHE: u64 = 1 << 20;
 
 impl Config {
-    /// Refuses what cannot work or must not run; returns what should be said aloud.
+    /// Refuses a configuration that cannot work or must not run; returns the notices for the
+    /// operator.
     pub fn check(&self) -> Result<Vec<Notice>, ConfigError> {
         let mut problems = Vec::new();
         self.check_roles_and_cluster(&mut problems);
@@ -45,9 +48,9 @@ impl Config {
         ))
     }
 
-    /// Whether this is a development run: 000000 signs in any phone number, uploads need no
-    /// sign-in, and what came through a proxy is refused. It is asked for and never inferred from
-    /// an address: a proxy on this machine reaches loopback listeners for the whole world.
+    /// Returns whether this is a development run: 000000 signs in any phone number, uploads need no
+    /// sign-in, and requests through a proxy are refused. It must be chosen and is never inferred
+    /// from an address: a proxy on this machine reaches loopback listeners for the whole world.
     #[must_use]
     pub fn is_development(&self) -> bool {
         self.business.code_verifier == CodeVerifier::Development
@@ -61,8 +64,8 @@ impl Config {
         let together = connect && logic;
         if !(clustered || together) {
             problems.push(format!(
-                "roles: with storage.kind = \"{}\" connect and logic are in one process; add the \
-                 other one, or set {} to mysql",
+                "roles: with storage.kind = \"{}\" connect and logic must be in one process; add \
+                 the other one, or set {} to mysql",
                 if self.storage.kind == StorageKind::Sled {
                     "sled"
                 } else {
@@ -79,7 +82,7 @@ impl Config {
         for (needed, role, addresses) in lacks {
             if needed && addresses.is_empty() {
                 problems.push(format!(
-                    "roles: {role} is not in this process and nothing says where it is; set {} to \
+                    "roles: {role} is not in this process and its address is not set; set {} to \
                      host:port of its internal listener, or add the role",
                     env_name(&format!("cluster.{role}"))
                 ));
@@ -87,8 +90,8 @@ impl Config {
         }
         if !clustered && cluster.advertise.is_some() {
             problems.push(
-                "cluster.advertise is set, but other nodes are known with storage.kind = \"mysql\" \
-                 only; leave it out"
+                "cluster.advertise is set, but only storage.kind = \"mysql\" has other nodes; \
+                 leave it out"
                     .into(),
             );
         }
@@ -100,7 +103,9 @@ impl Config {
         for (key, addresses) in all {
             for address in addresses {
                 if let Err(right) = check_address(address) {
-                    problems.push(format!("{key} = {address:?} is no address: {right}"));
+                    problems.push(format!(
+                        "{key} = {address:?} is not a host:port address: {right}"
+                    ));
                 }
             }
         }
@@ -110,13 +115,13 @@ impl Config {
         if clustered && connect && cluster.advertise.is_none() {
             match self.listen.internal {
                 None => problems.push(
-                    "listen.internal = off: other nodes hand this one its pushes there; give it an \
+                    "listen.internal = off, but other nodes deliver pushes to this one there; set an \
                      address"
                         .into(),
                 ),
                 Some(addr) if addr.ip().is_unspecified() => problems.push(format!(
-                    "listen.internal = {addr} says not where other nodes reach this one; set {} to \
-                     its host:port",
+                    "listen.internal = {addr} has no address that other nodes can reach; set {} to \
+                     this node's host:port",
                     env_name("cluster.advertise")
                 )),
                 Some(_) => {}
@@ -217,7 +222,7 @@ impl Config {
             && !(url.starts_with("http://") || url.starts_with("https://"))
         {
             problems.push(format!(
-                "http.public_url = \"{}\": begin it with http:// or https://, such as \
+                "http.public_url = \"{}\": begin it with http:// or https://, for example \
                  https://files.example.com",
                 without_password(url)
             ));
@@ -232,7 +237,7 @@ impl Config {
         {
             problems.push(format!(
                 "{key} = {addr} is reachable from outside, where the development code 000000 \
-                 would let anybody in as anybody; set {} to the http:// address of your code \
+                 would let anyone sign in as any user; set {} to the http:// address of your code \
                  checker, or to fixed:CODE for a closed test",
                 env_name("business.code_verifier")
             ));
@@ -262,8 +267,8 @@ impl Config {
     fn check_verifier(&self, problems: &mut Vec<String>) {
         if self.roles.has(Role::Business) && self.business.code_verifier == CodeVerifier::Unset {
             problems.push(format!(
-                "business.code_verifier is not set, and any configuration must name who checks \
-                 verification codes; set {} to dev (development on this machine: 000000 signs in \
+                "business.code_verifier is not set, and any configuration must name a checker \
+                 of verification codes; set {} to dev (development on this machine: 000000 signs in \
                  any phone number), to the http:// address of your code checker, or to fixed:CODE \
                  for a closed test",
                 env_name("business.code_verifier")
@@ -277,7 +282,7 @@ impl Config {
             return;
         }
         problems.push(
-            "business.code_verifier is no address: write one such as \
+            "business.code_verifier is not an http address: write one, for example \
              http://127.0.0.1:7000/check"
                 .into(),
         );
@@ -291,7 +296,7 @@ impl Config {
         } else if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
             problems.push(format!(
                 "log.level = \"{level}\" is not a filter ({error}): write error, warn, info, \
-                 debug or trace, or a filter such as info,gimlet_core=debug"
+                 debug or trace, or a filter, for example info,gimlet_core=debug"
             ));
         }
     }
@@ -387,12 +392,12 @@ impl Config {
         match &self.business.code_verifier {
             CodeVerifier::Development => notices.push(Notice(
                 "development run: 000000 signs in any phone number and uploads need no sign-in, so \
-                 what comes through a proxy is refused; set business.code_verifier before anybody \
-                 else may reach this server",
+                 requests through a proxy are refused; set business.code_verifier before anyone \
+                 else can reach this server",
             )),
             _ if !self.roles.has(Role::Business) => {}
             CodeVerifier::Fixed(_) => notices.push(Notice(
-                "business.code_verifier is fixed: whoever knows the code can sign in as anybody",
+                "business.code_verifier is fixed: anyone who knows the code can sign in as any user",
             )),
             CodeVerifier::Unset | CodeVerifier::Http(_) => {}
         }
@@ -405,14 +410,14 @@ impl Config {
         #[cfg(feature = "cli")]
         if log_level::is_partial(&self.log.level) {
             notices.push(Notice(
-                "log.level names targets only: nothing else is logged; begin it with info, for the \
+                "log.level names targets only: nothing else is logged; begin it with info for the \
                  rest",
             ));
         }
         if self.compat.fixed_token {
             notices.push(Notice(
-                "compat.fixed_token is on: every user's token is \"0\" and anybody can act as \
-                 anybody; use it for gim's old test clients only",
+                "compat.fixed_token is on: every user's token is \"0\" and anyone can act as \
+                 any user; use it for gim's old test clients only",
             ));
         }
         let unreachable = |addr: std::net::SocketAddr| {
@@ -421,12 +426,12 @@ impl Config {
         if self.opened().http.is_some_and(unreachable) && self.http.public_url.is_none() {
             notices.push(Notice(
                 "http.public_url is not set: the addresses of uploaded files will not be reachable; \
-                 set it to what clients reach the http listener by",
+                 set it to the address at which clients reach the http listener",
             ));
         }
         if self.storage.kind == StorageKind::Memory {
             notices.push(Notice(
-                "storage is in memory: everything is gone when this process ends",
+                "storage is in memory: all data is lost when this process ends",
             ));
         }
         notices
@@ -489,7 +494,7 @@ mod tests {
         config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
         let notices = config.check().unwrap();
         assert!(!config.is_development());
-        // Behind a proxy nobody reaches 127.0.0.1: the addresses of uploads would be wrong.
+        // Behind a proxy, clients cannot reach 127.0.0.1: the addresses of uploads would be wrong.
         assert!(notices.iter().any(|n| n.0.contains("http.public_url")));
     }
 
@@ -550,12 +555,12 @@ mod tests {
             c.cluster.logic = vec!["logic".into()];
             c.listen.internal = "0.0.0.0:1".parse().ok();
         });
-        assert!(text.contains("host:port, such as"), "{text}");
+        assert!(text.contains("host:port, for example"), "{text}");
         assert!(text.contains("GIMLET_CLUSTER__ADVERTISE"), "{text}");
         let mut config = Config::default();
         connect(&mut config);
         config.cluster.logic = vec!["logic-1:50000".into(), "10.0.0.2:50000".into()];
-        // No development code where no accounts are.
+        // A process without accounts needs no code verifier.
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
         assert_eq!(config.check().map(|notices| notices.len()).ok(), Some(0));
         assert!(config.opened().http.is_none() && config.opened().grpc.is_empty());

@@ -1,7 +1,7 @@
-//! How values are written and read: one codec a kind, from text and back.
+//! Codecs for the values of the configuration: one per kind of value, from text and back.
 //!
-//! Both layers, file and environment, come through here as text, so a value means the same in each.
-//! A failed parse says what would be right; the caller adds key and value.
+//! Both layers, file and environment, pass through here as text, so a value means the same in each.
+//! A failed parse says what would be right; the caller adds the key and the value.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,12 +16,12 @@ use super::sections::{
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps it.
+    /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value itself, for the one place that needs it.
+    /// Returns the value itself, for the one place that needs it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -56,7 +56,7 @@ pub(super) mod duration {
         number
             .checked_mul(*millis)
             .map(Duration::from_millis)
-            .ok_or_else(|| "that is longer than can be counted".to_owned())
+            .ok_or_else(|| "that is longer than the longest duration".to_owned())
     }
 
     pub(in crate::config) fn show(value: &Duration) -> String {
@@ -92,7 +92,7 @@ pub(super) mod bytes {
         number
             .checked_mul(*factor)
             .and_then(|bytes| T::try_from(bytes).ok())
-            .ok_or_else(|| "that is larger than can be counted".to_owned())
+            .ok_or_else(|| "that is larger than the largest size".to_owned())
     }
 
     pub(in crate::config) fn show<T: Copy + TryInto<u64>>(value: &T) -> String {
@@ -126,7 +126,7 @@ pub(super) mod number {
     pub(in crate::config) fn parse<T: FromStr>(text: &str) -> Result<T, String> {
         text.trim()
             .parse()
-            .map_err(|_| "write a whole number, such as 100".to_owned())
+            .map_err(|_| "write a whole number, for example 100".to_owned())
     }
 
     pub(in crate::config) fn show<T: Display>(value: &T) -> String {
@@ -159,7 +159,7 @@ pub(super) mod path {
 
     pub(in crate::config) fn parse(text: &str) -> Result<PathBuf, String> {
         if text.is_empty() {
-            return Err("write a folder, such as ./data".into());
+            return Err("write a folder, for example ./data".into());
         }
         Ok(PathBuf::from(text))
     }
@@ -173,7 +173,7 @@ pub(super) mod path {
 pub(super) mod text {
     pub(in crate::config) fn parse(text: &str) -> Result<String, String> {
         if text.trim().is_empty() {
-            return Err("it may not be empty; leave the key out for the default".into());
+            return Err("it must not be empty; leave the key out for the default".into());
         }
         Ok(text.trim().to_owned())
     }
@@ -183,7 +183,7 @@ pub(super) mod text {
     }
 }
 
-/// Text that is not set when it is empty.
+/// Text that counts as not set when it is empty.
 pub(super) mod maybe {
     #[expect(clippy::unnecessary_wraps, reason = "every codec can fail")]
     pub(in crate::config) fn parse(text: &str) -> Result<Option<String>, String> {
@@ -197,7 +197,7 @@ pub(super) mod maybe {
     }
 }
 
-/// An address that is not set when it is empty.
+/// An address that counts as not set when it is empty.
 pub(super) mod url {
     pub(in crate::config) use super::maybe::parse;
 
@@ -210,7 +210,7 @@ pub(super) mod url {
     }
 }
 
-/// `http://name:password@host/` as `http://***@host/`.
+/// Masks the credentials: `http://name:password@host/` becomes `http://***@host/`.
 pub(super) fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -252,15 +252,16 @@ pub(super) mod secret_url {
     }
 }
 
-/// `mysql://name:password@host/db?x=y` as `mysql://name:***@host/db?x=y`: an operator wants to see
-/// which server it is. What does not read like an address is masked whole.
+/// Masks the password only, because an operator wants to see which server it is:
+/// `mysql://name:password@host/db?x=y` becomes `mysql://name:***@host/db?x=y`. A text that is not
+/// an address is masked whole.
 pub(super) fn password_masked(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return "***".to_owned();
     };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    // A password with a bare / in it ends the authority too early: nothing of it may show.
+    // A password with a bare / in it ends the authority too early: no part of it may show.
     let (before, _) = path.split_once('?').unwrap_or((path, ""));
     let Some((user, host)) = authority.rsplit_once('@') else {
         return match before.rsplit_once('@') {
@@ -278,7 +279,7 @@ pub(super) fn password_masked(url: &str) -> String {
     }
 }
 
-/// The query's values masked whose names speak of a secret.
+/// Masks the values of a query whose names suggest a secret.
 fn query_masked(path: &str) -> String {
     let Some((path, query)) = path.split_once('?') else {
         return path.to_owned();
@@ -366,13 +367,13 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
     }
     text.parse().map_err(|_| {
-        "write an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 \
+        "write an IP address and a port, for example 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080 \
          (port 0 takes a free one), or off"
             .to_owned()
     })
 }
 
-/// Who checks codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
+/// The checker of verification codes: `dev`, `fixed:CODE`, or an HTTP address; empty is not set.
 pub(super) mod verifier {
     use super::{CodeVerifier, Secret};
 
@@ -386,7 +387,7 @@ pub(super) mod verifier {
         }
         if let Some(code) = text.strip_prefix("fixed:") {
             if code.is_empty() {
-                return Err("write the code behind fixed:, such as fixed:248163".into());
+                return Err("write the code after fixed:, for example fixed:248163".into());
             }
             return Ok(CodeVerifier::Fixed(Secret::new(code)));
         }
@@ -395,7 +396,7 @@ pub(super) mod verifier {
         }
         if text.starts_with("https://") {
             return Err(
-                "this build asks verifiers over plain http only; put a local proxy that speaks \
+                "this build calls verifiers over plain http only; put a local proxy that speaks \
                  TLS in between and write its http:// address"
                     .into(),
             );
@@ -413,7 +414,7 @@ pub(super) mod verifier {
     }
 }
 
-/// Values with a fixed set of names.
+/// An enum whose values have fixed names.
 pub(super) trait Choice: Copy + PartialEq + 'static {
     const NAMES: &'static [(&'static str, Self)];
 }

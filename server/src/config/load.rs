@@ -1,4 +1,5 @@
-//! The layers: defaults, then the file, then the environment, and what may go wrong in each.
+//! Loads the layers of the configuration: defaults, then the file, then the environment. Collects
+//! the mistakes of each.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use super::service_link;
 use super::table::{SETTINGS, Setting};
 use super::{Config, Notice};
 
-/// One thing that is wrong with the configuration.
+/// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The file cannot be read.
@@ -16,7 +17,7 @@ pub enum Problem {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The error of the operating system.
         reason: String,
     },
     /// The file is not TOML.
@@ -24,28 +25,28 @@ pub enum Problem {
     NotToml {
         /// The file.
         path: PathBuf,
-        /// Where and why.
+        /// The line and the parser's error.
         reason: String,
     },
     /// A key that does not exist.
     #[error("unknown key {key}: {}", did_you_mean(.meant.as_deref()))]
     UnknownKey {
-        /// As it was written.
+        /// The key as it was written.
         key: String,
-        /// One that is near enough to have been meant, written the same way.
+        /// A known key near enough to have been meant, in the same notation.
         meant: Option<String>,
     },
     /// A value that cannot be read.
     #[error("{key} = \"{value}\" is not understood: {wanted}")]
     BadValue {
-        /// As it was written.
+        /// The key as it was written.
         key: String,
-        /// As it was written.
+        /// The value as it was written.
         value: String,
-        /// What would be right.
+        /// The values that would be right.
         wanted: String,
     },
-    /// Values that do not go together.
+    /// Values that exclude each other.
     #[error("{0}")]
     Refused(String),
 }
@@ -53,11 +54,11 @@ pub enum Problem {
 fn did_you_mean(key: Option<&str>) -> String {
     match key {
         Some(key) => format!("did you mean {key}?"),
-        None => "no key is like it; `gimlet config default` lists all keys".to_owned(),
+        None => "no known key is similar; `gimlet config default` lists all keys".to_owned(),
     }
 }
 
-/// Everything that is wrong with the configuration; the exit code is 64.
+/// All mistakes in the configuration; the exit code is 64.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub Vec<Problem>);
 
@@ -73,13 +74,13 @@ impl std::fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What the environment's keys begin with.
+/// Prefix of the keys in the environment.
 const PREFIX: &str = "GIMLET_";
-/// Keys of the tests, which are never configuration.
+/// Prefix of the tests' own variables, which are never configuration.
 const TEST_PREFIX: &str = "GIMLET_TEST_";
 
 impl Config {
-    /// Reads all layers and checks the result; also returns what an operator should know.
+    /// Reads all layers and checks the result; also returns the notices for the operator.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (String, String)>,
@@ -100,7 +101,7 @@ impl Config {
             read_file(&mut config, path, &mut problems);
         }
         let from_env = config.apply_env(env, &mut problems);
-        // Development is asked for: by saying nothing at all, or by name.
+        // A development run must be chosen: by no configuration at all, or by its name.
         if file.is_none() && from_env == 0 {
             config.business.code_verifier = CodeVerifier::Development;
         }
@@ -117,7 +118,7 @@ impl Config {
             Ok(table) => self.apply_table(&table, &mut problems),
             Err(error) => problems.push(Problem::NotToml {
                 path: path.to_owned(),
-                // Without the line itself, which may have a secret.
+                // The line itself is left out, because it may contain a secret.
                 reason: match error.span().and_then(|at| text.get(..at.start)) {
                     Some(before) => {
                         format!(
@@ -157,7 +158,7 @@ impl Config {
         }
     }
 
-    /// Applies the environment; returns how many variables of it are configuration.
+    /// Applies the environment; returns the number of its variables that are configuration.
     fn apply_env(
         &mut self,
         env: impl IntoIterator<Item = (String, String)>,
@@ -168,7 +169,7 @@ impl Config {
             .filter(|(name, _)| name.starts_with(PREFIX) && !name.starts_with(TEST_PREFIX))
             .collect();
         ours.sort();
-        // Nobody has configured anything by having a service of this name beside it.
+        // A service of this name beside the process is not configuration.
         ours.retain(|(name, value)| {
             let link = service_link::is_one(name, value);
             self.service_links |= link;
@@ -226,7 +227,7 @@ fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
-/// A key's name in the environment.
+/// Returns a key's name in the environment.
 pub(crate) fn env_name(key: &str) -> String {
     format!("{PREFIX}{}", key.replace('.', "__").to_ascii_uppercase())
 }
@@ -239,7 +240,7 @@ fn unknown(written: &str, key: &str, spell: impl Fn(&str) -> String) -> Problem 
     }
 }
 
-/// `[a] b = 1` as `a.b`.
+/// Flattens `[a] b = 1` to `a.b`.
 fn flatten(table: &toml::Table) -> Vec<(String, toml::Value)> {
     let mut all = Vec::new();
     for (key, value) in table {
@@ -256,7 +257,7 @@ fn flatten(table: &toml::Table) -> Vec<(String, toml::Value)> {
     all
 }
 
-/// A value as the text it would be in the environment.
+/// Returns a value as the text that it would be in the environment.
 fn plain(value: &toml::Value) -> Option<String> {
     match value {
         toml::Value::String(text) => Some(text.clone()),

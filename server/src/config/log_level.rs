@@ -1,7 +1,7 @@
-//! What `log.level` may be: a level, or a filter of targets and levels.
+//! Checks `log.level`: a level, or a filter of targets and levels.
 //!
-//! The library that filters takes any word for the name of a target, so `warning` would be a filter
-//! for lines of a program part called "warning", and nothing would ever be logged.
+//! The library that filters accepts any word as the name of a target, so `warning` would be a
+//! filter for a program part called "warning", and no line would ever be logged.
 
 use super::nearest::nearest;
 
@@ -25,13 +25,13 @@ const WORDS: [(&str, &str); 14] = [
     ("quiet", "off"),
 ];
 
-/// Checks a level or filter; `Err` says what is wrong and what would be right.
+/// Checks a level or filter; the error says what is wrong and what would be right.
 pub(super) fn check(text: &str) -> Result<(), String> {
     for part in parts(text) {
         let part = part.trim();
         if part.is_empty() {
             return Err(format!(
-                "has an empty part; write {}, or a filter such as info,gimlet_core=debug",
+                "has an empty part; write {}, or a filter, for example info,gimlet_core=debug",
                 levels()
             ));
         }
@@ -53,7 +53,7 @@ pub(super) fn check(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether everything but the filter's own targets goes without a word.
+/// Returns whether the filter names only targets, so that all other lines are dropped.
 pub(super) fn is_partial(text: &str) -> bool {
     !parts(text).any(|part| is_level(part.trim()))
 }
@@ -63,7 +63,7 @@ fn is_level(word: &str) -> bool {
         || matches!(word, "0" | "1" | "2" | "3" | "4" | "5")
 }
 
-/// The parts of a filter: commas inside of a span's braces belong to it.
+/// Splits a filter into its parts: commas inside a span's braces belong to the span.
 fn parts(text: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0_usize;
     text.split(move |letter| {
@@ -86,7 +86,7 @@ fn unknown(word: &str, part: &str) -> String {
     }
     let meant = meant.map_or_else(String::new, |level| format!("did you mean {level}? "));
     format!(
-        "has \"{word}\" where a level is needed: {meant}write {}, or a filter such as \
+        "has \"{word}\" where a level is needed: {meant}write {}, or a filter, for example \
          info,gimlet_core=debug",
         levels()
     )

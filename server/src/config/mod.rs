@@ -1,8 +1,8 @@
 //! Configuration: plain data in three layers, defaults < TOML file < environment.
 //!
-//! Serves everything in this crate; nothing else reads a file or the environment. A key that is not
-//! known is an error that names the nearest one, and everything is checked before anything opens.
-//! It knows no store, socket or service.
+//! Serves everything in this crate; nothing else reads a file or the environment. An unknown key is
+//! an error that names the nearest known one, and everything is checked before anything opens. This
+//! module knows no store, socket or service.
 
 mod check;
 mod codec;
@@ -31,16 +31,16 @@ use gimlet_core::memory::RoomBounds;
 /// The commented configuration file with every key at its default: `gimlet config default`.
 pub const TEMPLATE: &str = include_str!("../../gimlet.toml");
 
-/// Everything that can be configured. `gimlet.toml` beside this crate says what each key means.
+/// The whole configuration. `gimlet.toml` beside this crate says what each key means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where the embedded storage and uploaded files lie.
+    /// Folder of the embedded storage and of uploaded files.
     pub data_dir: PathBuf,
-    /// What this process does.
+    /// The roles of this process.
     pub roles: Roles,
-    /// Where messages are kept.
+    /// Storage engine.
     pub storage: Storage,
-    /// Where clients and backends reach it.
+    /// Addresses for clients and backends.
     pub listen: Listen,
     /// The built-in business service.
     pub business: Business,
@@ -48,19 +48,19 @@ pub struct Config {
     pub http: Http,
     /// Switches for gim's old clients.
     pub compat: Compat,
-    /// Rules that a deployment chooses.
+    /// Rules that each deployment chooses.
     pub policy: Policy,
-    /// What rooms keep.
+    /// Bounds of what rooms keep.
     pub rooms: RoomBounds,
-    /// Bounds of everything.
+    /// Bounds of everything else.
     pub limits: Limits,
-    /// How it stops.
+    /// Timing of a stop.
     pub stop: Stop,
-    /// What it writes to standard error.
+    /// Format and level of the log.
     pub log: Log,
     /// Other nodes.
     pub cluster: Cluster,
-    /// Variables of a service named gimlet were in the environment and were passed over.
+    /// `true` if variables of a service named gimlet were in the environment and were ignored.
     #[doc(hidden)]
     pub service_links: bool,
 }
@@ -87,8 +87,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A whole server inside another program: in-memory storage, every listener on a free port of
-    /// loopback, no files but uploads in a temporary folder. A development run.
+    /// Returns the configuration of a whole server inside another program: a development run with
+    /// in-memory storage, every listener on a free port of loopback, and no files but uploads in a
+    /// temporary folder.
     #[must_use]
     pub fn embedded() -> Self {
         Self {
@@ -105,20 +106,20 @@ impl Config {
         }
     }
 
-    /// The listeners that the roles of this process open.
+    /// Returns the listeners that the roles of this process open.
     #[must_use]
     pub fn opened(&self) -> Listen {
         self.listen.of(&self.roles)
     }
 
-    /// Whether this process opens MySQL: a connect node reads through logic nodes.
+    /// Returns whether this process opens MySQL: a connect node reads through logic nodes.
     #[must_use]
     pub fn needs_mysql(&self) -> bool {
         self.storage.kind == StorageKind::Mysql
             && (self.roles.has(Role::Logic) || self.roles.has(Role::Business))
     }
 
-    /// The keys whose values differ in another configuration.
+    /// Returns the keys whose values differ in another configuration.
     #[must_use]
     pub fn changed(&self, other: &Self) -> Vec<&'static str> {
         table::SETTINGS
@@ -128,7 +129,7 @@ impl Config {
             .collect()
     }
 
-    /// The effective values as TOML, secrets masked: `gimlet check-config`.
+    /// Returns the effective values as TOML, secrets masked: `gimlet check-config`.
     #[must_use]
     pub fn masked(&self) -> String {
         let mut text = String::new();

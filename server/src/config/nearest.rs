@@ -1,7 +1,7 @@
-//! Finds what somebody meant: the known key nearest to one that is not known.
+//! Finds the known key nearest to an unknown one.
 
-/// The candidate with the fewest edits to `word`; `None` if none is near enough to have been meant:
-/// a third of its letters may differ.
+/// Returns the candidate with the fewest edits to `word`. `None` if none is near enough to have
+/// been meant: a third of its letters may differ.
 pub(super) fn nearest<'a>(
     word: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -13,11 +13,11 @@ pub(super) fn nearest<'a>(
         .map(|(_, candidate)| candidate)
 }
 
-/// Edits between two words: insertions, deletions, replacements and swaps of neighbours.
+/// Counts the edits between two words: insertions, deletions, replacements and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().collect();
     let b: Vec<char> = b.chars().collect();
-    // Three rows of the usual table: two back (for swaps), one back, and the present one.
+    // Three rows of the usual table: two back (for swaps), one back, and the current one.
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {

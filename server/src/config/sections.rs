@@ -1,13 +1,13 @@
 //! The sections of the configuration, as plain data with their defaults.
 //!
-//! What each key means to an operator is said once, in `gimlet.toml`.
+//! The meaning of each key for an operator is written once, in `gimlet.toml`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::codec::Secret;
 
-/// A part of the server that a process can play.
+/// A role that a process can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Holds clients' connections.
@@ -29,13 +29,13 @@ impl Default for Roles {
 }
 
 impl Roles {
-    /// Whether this one does.
+    /// Returns whether this role is one of them.
     #[must_use]
     pub fn has(&self, role: Role) -> bool {
         self.0.contains(&role)
     }
 
-    /// Whether all three run here.
+    /// Returns whether all three roles run here.
     #[must_use]
     pub fn all(&self) -> bool {
         [Role::Connect, Role::Logic, Role::Business]
@@ -44,10 +44,10 @@ impl Roles {
     }
 }
 
-/// The engines.
+/// Storage engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StorageKind {
-    /// In this process; gone when it ends.
+    /// In this process; lost when it ends.
     Memory,
     /// Embedded, under the data directory.
     Sled,
@@ -55,7 +55,7 @@ pub enum StorageKind {
     Mysql,
 }
 
-/// What "stored" survives.
+/// Failures that an answered send survives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// A loss of power.
@@ -69,11 +69,11 @@ pub enum Durability {
 pub struct Storage {
     /// The engine.
     pub kind: StorageKind,
-    /// What an answered send survives (sled).
+    /// Failures that an answered send survives (sled).
     pub durability: Durability,
     /// Free space below which sends are refused, in bytes (sled).
     pub min_free: u64,
-    /// Bytes of the engine's page cache (sled); what it really takes is several times that.
+    /// Bytes of the engine's page cache (sled); the memory it really takes is several times that.
     pub cache: u64,
     /// Address of the MySQL server.
     pub mysql_url: Option<Secret>,
@@ -89,9 +89,9 @@ pub struct Storage {
     pub mysql_parallel_batches: u32,
     /// Accepts a MySQL server that answers commits before they are on disk.
     pub relaxed_durability: bool,
-    /// Stands before every key in Redis.
+    /// Prefix of every key in Redis.
     pub redis_prefix: String,
-    /// Whether the tables in MySQL are brought up to this version at start.
+    /// Brings the tables in MySQL up to this version at start.
     pub migrate: bool,
 }
 
@@ -150,7 +150,7 @@ impl Default for Listen {
 }
 
 impl Listen {
-    /// Every listener on a free port of loopback.
+    /// Returns every listener on a free port of loopback.
     #[must_use]
     pub fn any_port() -> Self {
         Self {
@@ -163,8 +163,8 @@ impl Listen {
         }
     }
 
-    /// Those that these roles open: connect has clients' sockets, logic and business have clients'
-    /// gRPC, business has files, all have the rest.
+    /// Returns the listeners that these roles open: connect has clients' sockets, logic and
+    /// business have clients' gRPC, business has files, every role has the rest.
     #[must_use]
     pub fn of(&self, roles: &Roles) -> Self {
         let has = |role| roles.has(role);
@@ -179,7 +179,7 @@ impl Listen {
         }
     }
 
-    /// Every listener with the key it is configured by.
+    /// Returns every listener with the key that configures it.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, SocketAddr)> + '_ {
         let Self {
             tcp,
@@ -204,26 +204,26 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Who says whether a verification code is right.
+/// The checker of verification codes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum CodeVerifier {
-    /// Not named: only a run without any configuration may leave it so.
+    /// Not set: allowed only in a run without any configuration.
     #[default]
     Unset,
     /// Development on one machine: the code 000000, uploads without a sign-in.
     Development,
-    /// One code for everybody.
+    /// One code for everyone.
     Fixed(Secret),
-    /// An HTTP address that is asked.
+    /// An HTTP address that checks each code.
     Http(String),
 }
 
 /// `[business]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Business {
-    /// Who checks codes.
+    /// The checker of verification codes.
     pub code_verifier: CodeVerifier,
-    /// How long a token is good for.
+    /// Validity of a token.
     pub token_ttl: Duration,
 }
 
@@ -239,13 +239,13 @@ impl Default for Business {
 /// `[http]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Http {
-    /// What uploaded files' addresses begin with.
+    /// Prefix of uploaded files' addresses.
     pub public_url: Option<String>,
     /// Largest upload, in bytes.
     pub upload_max: u64,
-    /// Whether uploads need no sign-in, also outside a development run.
+    /// Lets uploads work without a sign-in, also outside a development run.
     pub anonymous_upload: bool,
-    /// Pages of which origins may open a WebSocket and upload.
+    /// Origins whose pages may open a WebSocket and upload.
     pub origins: Vec<String>,
     /// Bytes that uploads leave free on the disk, at least; more if messages need more.
     pub upload_min_free: u64,
@@ -284,7 +284,7 @@ impl Default for Compat {
     }
 }
 
-/// Who may add a user to a group.
+/// Users who may add a user to a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupAdd {
     /// Every user.
@@ -294,7 +294,7 @@ pub enum GroupAdd {
     Friends,
 }
 
-/// Who may write to a user directly.
+/// Users who may write to a user directly.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direct {
     /// Everybody.
@@ -304,7 +304,7 @@ pub enum Direct {
     Friends,
 }
 
-/// Who may push to a room.
+/// Senders that may push to a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RoomPush {
     /// Everybody.
@@ -314,13 +314,13 @@ pub enum RoomPush {
     Business,
 }
 
-/// What a SYNC from seq 0 starts from.
+/// Start of a SYNC from seq 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncFromZero {
     /// Everything that is kept.
     #[default]
     All,
-    /// What this device has acked.
+    /// The ack of this device.
     DeviceAck,
     /// The highest ack of the user's devices, as gim did.
     UserAck,
@@ -329,30 +329,32 @@ pub enum SyncFromZero {
 /// `[policy]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// Who may write to a user directly.
+    /// Users who may write to a user directly.
     pub direct: Direct,
-    /// Who may add a user to a group.
+    /// Users who may add a user to a group.
     pub group_add: GroupAdd,
-    /// Who may push to a room.
+    /// Senders that may push to a room.
     pub room: RoomPush,
-    /// What a SYNC from seq 0 starts from.
+    /// Start of a SYNC from seq 0.
     pub sync_from_zero: SyncFromZero,
 }
 
-/// `[limits]`: the node's and the listeners'.
+/// `[limits]`: those of the node and of the listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// What core bounds.
+    /// Bounds that core applies.
     pub node: gimlet_core::limits::Limits,
-    /// Clients' connections; 0 means as many as descriptors allow.
+    /// Clients' connections; 0 means the most that the descriptors allow.
     pub max_connections: usize,
     /// Connections of one address, loopback exempt; 0 means no bound.
     pub per_address: usize,
+    /// Devices that one address may register in a second; 0 means no limit.
+    pub device_registrations: u32,
     /// A connection without a packet for this long is closed.
     pub idle: Duration,
-    /// A connection that says nothing after connecting is closed after this.
+    /// A connection that sends nothing after connecting is closed after this.
     pub silent_before_sign_in: Duration,
-    /// A client that takes nothing of what is written to it for this long is closed.
+    /// A client that takes none of the data written to it for this long is closed.
     pub stuck: Duration,
     /// A WebSocket client that got nothing for this long gets a ping; 0 means never.
     pub ws_silence: Duration,
@@ -366,6 +368,7 @@ impl Default for Limits {
             node: gimlet_core::limits::Limits::default(),
             max_connections: 0,
             per_address: 1_000,
+            device_registrations: 20,
             idle: Duration::from_mins(11),
             silent_before_sign_in: Duration::from_secs(10),
             stuck: Duration::from_mins(2),
@@ -378,11 +381,11 @@ impl Default for Limits {
 /// `[stop]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stop {
-    /// How long it serves on, not ready any more, before it stops accepting.
+    /// Time for which it still serves, already not ready, before it stops accepting.
     pub delay: Duration,
-    /// How long a stop may take.
+    /// Time limit of a stop.
     pub grace: Duration,
-    /// Clients are told to come back after a random part of this.
+    /// Clients are asked to come back after a random part of this.
     pub come_back: Duration,
 }
 
@@ -411,7 +414,7 @@ pub enum LogFormat {
 pub struct Log {
     /// The shape of a line.
     pub format: LogFormat,
-    /// What is written: a level, or tracing's filter syntax.
+    /// The lines that are written: a level, or tracing's filter syntax.
     pub level: String,
 }
 
@@ -427,9 +430,9 @@ impl Default for Log {
 /// `[cluster]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
-    /// What callers of the internal services must know.
+    /// The secret that callers of the internal services must send.
     pub secret: Option<Secret>,
-    /// Where other nodes reach this one.
+    /// The address at which other nodes reach this one.
     pub advertise: Option<String>,
     /// Logic nodes.
     pub logic: Vec<String>,

@@ -1,11 +1,12 @@
-//! Variables that Kubernetes and Docker put into a container beside a service named gimlet.
+//! Recognises variables that Kubernetes and Docker put into a container beside a service named
+//! gimlet.
 //!
-//! For a service `gimlet` every pod of the namespace gets `GIMLET_SERVICE_HOST`, `GIMLET_PORT` and so
-//! on, and for `gimlet-connect` the same behind `GIMLET_CONNECT_`. They look like our keys and are
-//! none.
+//! For a service `gimlet` every pod of the namespace gets `GIMLET_SERVICE_HOST`, `GIMLET_PORT` and
+//! so on, and for `gimlet-connect` the same after `GIMLET_CONNECT_`. They look like gimlet's keys
+//! but are not.
 
-/// Whether this variable is a service link. `GIMLET_PORT=8080`, written by hand, is not: it is a
-/// mistake that must be told.
+/// Returns whether this variable is a service link. `GIMLET_PORT=8080`, written by hand, is not
+/// one: it is a mistake that must be reported.
 pub(super) fn is_one(name: &str, value: &str) -> bool {
     let Some(rest) = name.strip_prefix("GIMLET_") else {
         return false;
@@ -24,13 +25,13 @@ pub(super) fn is_one(name: &str, value: &str) -> bool {
         };
     }
     let Some(end) = after(rest, "PORT") else {
-        // Docker's old links also tell the other container's name.
+        // Docker's old links also contain the other container's name.
         return rest == "NAME" && value.starts_with('/');
     };
     if end.is_empty() {
         return is_url();
     }
-    // _8080_TCP, and behind it _PROTO, _PORT or _ADDR.
+    // _8080_TCP, and after it _PROTO, _PORT or _ADDR.
     let parts: Vec<_> = end.split('_').collect();
     match parts.as_slice() {
         ["", port, protocol] => port.parse::<u16>().is_ok() && is_protocol(protocol) && is_url(),
@@ -41,7 +42,8 @@ pub(super) fn is_one(name: &str, value: &str) -> bool {
     }
 }
 
-/// What follows `word`, where it begins the text or follows the rest of a service's name.
+/// Returns the text after `word`, where `word` begins the text or follows the rest of a service's
+/// name.
 fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     if let Some(rest) = text.strip_prefix(word) {
         return Some(rest);

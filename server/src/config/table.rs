@@ -1,4 +1,5 @@
-//! Every key, once: its name, how it is read into the configuration and shown from it.
+//! The table of all keys: the name of each, and how it is read into the configuration and shown
+//! from it.
 
 use super::{Config, codec};
 
@@ -6,13 +7,13 @@ use super::{Config, codec};
 pub(super) struct Setting {
     /// Its name in the file, with its section: `listen.tcp`.
     pub(super) key: &'static str,
-    /// Reads it.
+    /// Reads it from text.
     pub(super) set: fn(&mut Config, &str) -> Result<(), String>,
-    /// Whether a value of it is never to be shown, not even a wrong one.
+    /// `true` if its values must never be shown, not even a wrong one.
     pub(super) secret: bool,
     /// Shows it, secrets masked.
     pub(super) get: fn(&Config) -> String,
-    /// Whether it has the same value in both.
+    /// Returns whether it has the same value in both.
     pub(super) same: fn(&Config, &Config) -> bool,
 }
 
@@ -75,6 +76,7 @@ settings! {
     "rooms.total_bytes": bytes rooms.total_bytes;
     "limits.max_connections": number limits.max_connections;
     "limits.per_address": number limits.per_address;
+    "limits.device_registrations": number limits.device_registrations;
     "limits.idle": duration limits.idle;
     "limits.silent_before_sign_in": duration limits.silent_before_sign_in;
     "limits.stuck": duration limits.stuck;

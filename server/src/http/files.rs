@@ -1,6 +1,6 @@
 //! The file service, in gim's shape: `POST /upload` and `GET /file/<name>`.
 //!
-//! It asks the business seam who may upload, and knows no message.
+//! It checks callers through the business seam, and knows no message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,29 +26,29 @@ use super::range::{self, Part};
 use super::upload::{self, Refused};
 use crate::tokens::Tokens;
 
-/// A whole upload must be done within this.
+/// Time limit of a whole upload.
 const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
-/// Uploads at a time; more are told to come back.
+/// Concurrent uploads; more are asked to try again.
 const UPLOADS: usize = 32;
-/// What a multipart body may have around the file.
+/// Bytes that a multipart body may have around the file.
 const FORM: u64 = 64 * 1024;
 
-/// What the file service needs.
+/// Parts of the file service.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
-    /// Where files lie.
+    /// Folder of the files.
     pub(crate) folder: Arc<Folder>,
-    /// Who says whether a caller is signed in.
+    /// Checks whether a caller is signed in.
     pub(crate) tokens: Tokens,
-    /// What files' addresses begin with, without a slash at the end.
+    /// Prefix of files' addresses, without a slash at the end.
     pub(crate) base: String,
-    /// The largest file.
+    /// Size of the largest file, in bytes.
     pub(crate) max: u64,
-    /// Whether uploads need no sign-in.
+    /// `true` if uploads need no sign-in.
     pub(crate) anonymous: bool,
-    /// Pages that may upload.
+    /// Origins whose pages may upload.
     pub(crate) origins: Origins,
-    /// How much may be uploaded.
+    /// Bounds of the amount that may be uploaded.
     pub(crate) bounds: Bounds,
 }
 
@@ -58,12 +58,14 @@ struct Service {
     places: Semaphore,
 }
 
-/// The routes of the file service.
+/// Builds the routes of the file service.
 pub(crate) fn router(files: Files) -> Router {
     let body = usize::try_from(files.max.saturating_add(FORM)).unwrap_or(usize::MAX);
+    let cors = super::cors::layer(files.origins.clone());
     Router::new()
         .route("/upload", post(upload).layer(DefaultBodyLimit::max(body)))
         .route("/file/{name}", get(download))
+        .layer(cors)
         .with_state(Arc::new(Service {
             quota: Quota::new(files.bounds),
             files,
@@ -90,8 +92,9 @@ async fn upload(
     } else {
         Some(check(&headers, &files.tokens).await?)
     };
+    // Taken after the sign-in check, so that strangers cannot use up the concurrent uploads.
     let _place = service.places.try_acquire().map_err(|_| {
-        Refused::Busy("too many uploads at this moment; try again in some seconds".into())
+        Refused::Busy("too many uploads in progress; try again in a few seconds".into())
     })?;
     let body = body.map_err(|error| {
         Refused::Bad(format!(
@@ -107,8 +110,8 @@ async fn upload(
     Ok(upload::stored(format!("{}/file/{name}", files.base)))
 }
 
-/// Accepts gim's triple as headers: `user_id`, `device_id`, `token`, or with hyphens, which proxies
-/// let through.
+/// Checks gim's triple in the headers: `user_id`, `device_id`, `token`, or with hyphens, which
+/// proxies let through.
 async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<UserId, Refused> {
     let field = |name: &str| {
         headers
@@ -124,7 +127,8 @@ async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<UserId, Refused> 
             "uploads need a sign-in; send the headers user-id, device-id and token".into(),
         ));
     };
-    // A proxy stands before most HTTP listeners: by address nobody is counted here.
+    // Without the address: a proxy stands in front of most HTTP listeners, so failures must not
+    // count for it.
     match tokens.check(None, user, device, token).await {
         Ok(()) => Ok(user),
         Err(refusal @ Refusal::Unauthorized(_)) => Err(Refused::Unauthorized(refusal.to_string())),

@@ -1,7 +1,7 @@
-//! Where uploaded files lie: a folder of files under names the server made.
+//! The folder of uploaded files, under names that the server made.
 //!
-//! A file appears under its name whole and synced, or not at all. Beside in-memory storage the folder
-//! is a temporary one, made at the first upload and removed with the server.
+//! A file appears under its name complete and synced, or not at all. With in-memory storage the
+//! folder is a temporary one, made at the first upload and removed with the server.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use tokio::io::AsyncWriteExt as _;
 /// The folder of uploaded files.
 #[derive(Debug)]
 pub(crate) enum Folder {
-    /// A lasting one.
+    /// A permanent folder.
     At(PathBuf),
-    /// One that goes with the server.
+    /// A folder that is removed with the server.
     Temporary(OnceLock<tempfile::TempDir>),
 }
 
@@ -25,17 +25,17 @@ const NAME: usize = 32;
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 impl Folder {
-    /// A folder under the data directory.
+    /// Returns a folder under the data directory.
     pub(crate) fn under(data_dir: &Path) -> Self {
         Self::At(data_dir.join("files"))
     }
 
-    /// A folder that goes with the server.
+    /// Returns a folder that is removed with the server.
     pub(crate) const fn temporary() -> Self {
         Self::Temporary(OnceLock::new())
     }
 
-    /// The folder, made now if it is not there.
+    /// Returns the folder, and makes it if it does not exist.
     fn open(&self) -> io::Result<&Path> {
         match self {
             Self::At(path) => {
@@ -52,7 +52,7 @@ impl Folder {
         }
     }
 
-    /// Where it is; made now if it is not there.
+    /// Returns the path of the folder, and makes it if it does not exist.
     pub(super) fn path(&self) -> io::Result<&Path> {
         self.open()
     }
@@ -73,7 +73,8 @@ impl Folder {
         })
     }
 
-    /// Opens a stored file for reading; `None` if the name is not one this server made, or is gone.
+    /// Opens a stored file for reading; `None` if the server did not make this name, or the file is
+    /// gone.
     pub(super) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
         let folder = match self {
             Self::At(path) => path.as_path(),
@@ -96,7 +97,7 @@ impl Folder {
     }
 }
 
-/// A file that is being written; removed if it is dropped before [`keep`](Self::keep).
+/// An unfinished file, removed if it is dropped before [`keep`](Self::keep).
 #[derive(Debug)]
 pub(super) struct Draft {
     folder: PathBuf,
@@ -105,13 +106,15 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Writes on.
+    /// Appends bytes.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes).await
     }
 
-    /// Syncs the file and gives it its name, which is returned.
+    /// Syncs the file, gives it its name, and returns the name.
     pub(super) async fn keep(mut self, extension: &str) -> io::Result<String> {
+        // The order makes the file durable before it is visible: content on disk, then the name,
+        // then the folder that contains the name.
         self.file.flush().await?;
         self.file.sync_all().await?;
         let name = format!("{}.{extension}", random_name());
@@ -133,7 +136,8 @@ impl Drop for Draft {
     }
 }
 
-/// 160 random bits: whoever knows the name may read the file, so it must not be guessed.
+/// Returns 160 random bits: anyone who knows the name may read the file, so it must not be
+/// guessable.
 fn random_name() -> String {
     let mut rng = rand::rng();
     (0..NAME)

@@ -1,16 +1,17 @@
-//! What an uploaded file is: its content decides, its name only where content cannot.
+//! Recognises the kind of an uploaded file: by its content, and by its name only where the content
+//! does not decide.
 //!
-//! Images, audio, video and common documents are kept; anything a browser would run (HTML, SVG,
-//! scripts) and anything unknown is not. Pure functions of bytes and a name.
+//! Images, audio, video and common documents are kept; anything that a browser would run (HTML,
+//! SVG, scripts) and anything unknown is not. Pure functions of bytes and a name.
 
 /// A kind of file that is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kind {
-    /// The extension it is stored under.
+    /// The extension under which it is stored.
     pub(super) extension: &'static str,
-    /// The type it is served as.
+    /// The MIME type with which it is served.
     pub(super) mime: &'static str,
-    /// Whether a browser may show it in place; the rest is a download.
+    /// `true` if a browser may show it in place; the rest is a download.
     pub(super) inline: bool,
 }
 
@@ -79,7 +80,7 @@ const KINDS: &[Kind] = &[
     document("xls", "application/vnd.ms-excel"),
     document("ppt", "application/vnd.ms-powerpoint"),
     document("rtf", "application/rtf"),
-    // In what encoding a text is, only its reader knows.
+    // Served without a charset, because only the reader knows the encoding of a text.
     document("txt", "text/plain"),
     document("log", "text/plain"),
     document("csv", "text/csv"),
@@ -91,10 +92,10 @@ const ZIPPED: &[&str] = &["zip", "docx", "xlsx", "pptx", "odt", "ods", "odp", "e
 const OLE: &[&str] = &["doc", "xls", "ppt"];
 const TEXT: &[&str] = &["txt", "log", "csv", "md", "json"];
 
-/// How many bytes of a file [`recognise`] wants to see.
+/// Bytes of a file that [`recognise`] needs.
 pub(super) const HEAD: usize = 512;
 
-/// The kind of a stored file by its extension.
+/// Returns the kind of a stored file by its extension.
 pub(super) fn of_extension(extension: &str) -> Option<Kind> {
     KINDS
         .iter()
@@ -102,7 +103,8 @@ pub(super) fn of_extension(extension: &str) -> Option<Kind> {
         .copied()
 }
 
-/// The kind of a file by its first bytes and the name the client gave it; `None` is not kept.
+/// Returns the kind of a file by its first bytes and the name that the client gave it; `None` is
+/// not kept.
 pub(super) fn recognise(head: &[u8], name: &str) -> Option<Kind> {
     let extension = name
         .rsplit_once('.')
@@ -122,7 +124,7 @@ pub(super) fn recognise(head: &[u8], name: &str) -> Option<Kind> {
     if let Some(extension) = by_content(head) {
         return of_extension(extension);
     }
-    // Some programs write something before the header of a PDF, which readers pass over.
+    // Some programs write something before the header of a PDF, and readers skip it.
     if extension.as_deref() == Some("pdf") && head.windows(5).any(|it| it == b"%PDF-") {
         return of_extension("pdf");
     }
@@ -157,16 +159,17 @@ fn by_content(head: &[u8]) -> Option<&'static str> {
         (b"%PDF", _) => Some("pdf"),
         _ if at(4, 8) == b"ftyp" => Some(brand(at(8, 12))),
         _ if head.starts_with(b"#!AMR") => Some("amr"),
-        // Some messengers put a byte before it.
+        // Some messengers put a byte before the header.
         _ if head.starts_with(b"#!SILK") || head.starts_with(b"\x02#!SILK") => Some("silk"),
         _ if head.starts_with(b"{\\rtf") => Some("rtf"),
-        // Its header says twice how long it is; "BM" alone begins many a text.
+        // The two checks belong together: "BM" alone begins many texts; in a bitmap the bytes 6 to
+        // 9 are reserved and 0.
         _ if head.starts_with(b"BM") && at(6, 10) == [0; 4] => Some("bmp"),
         _ => None,
     }
 }
 
-/// The extension of an ISO media file, by its brand.
+/// Returns the extension of an ISO media file by its brand.
 fn brand(brand: &[u8]) -> &'static str {
     match brand {
         b"heic" | b"heix" | b"mif1" | b"msf1" => "heic",
@@ -178,9 +181,9 @@ fn brand(brand: &[u8]) -> &'static str {
     }
 }
 
-/// Whether it is a text, in whatever encoding: UTF-16 says so by its first bytes, and all others (UTF-8,
-/// GBK, the ISO and Windows ones) have letters from 0x20 up. Nothing that a machine runs is without
-/// control characters. A text is never shown in place, so markup in it is harmless.
+/// Returns whether the bytes are text in any encoding. UTF-16 announces itself by its first bytes;
+/// all other encodings (UTF-8, GBK, the ISO and Windows ones) have letters from 0x20 up. Executable
+/// formats contain control characters. A text is never shown in place, so markup in it is harmless.
 fn is_text(head: &[u8]) -> bool {
     match head {
         [0xFF, 0xFE, rest @ ..] => utf16(rest, u16::from_le_bytes),
@@ -195,7 +198,8 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> bool {
     !bytes.is_empty() && units.all(|it| !is_control(it))
 }
 
-/// Whether a character stands in no text. Line ends, tabs, form feeds, and the colours of a terminal do.
+/// Returns whether a character never occurs in text. Line ends, tabs, form feeds, and the escapes
+/// of terminal colours do.
 const fn is_control(character: u32) -> bool {
     const ESCAPE: u32 = 0x1B;
     matches!(character, 0..=0x1F | 0x7F) && !matches!(character, 0x09 | 0x0A | 0x0C | 0x0D | ESCAPE)
@@ -211,7 +215,7 @@ mod tests {
 
     #[test]
     fn content_decides_whatever_the_name_says() {
-        // fim calls every picture avatar.png
+        // fim names every picture avatar.png.
         assert_eq!(kept(b"\xFF\xD8\xFF\xE0 jpeg", "avatar.png"), Some("jpg"));
         assert_eq!(kept(b"\x89PNG\r\n\x1a\n", "noname"), Some("png"));
         assert_eq!(kept(b"\0\0\0\x18ftypheic....", "x.jpg"), Some("heic"));

@@ -1,10 +1,10 @@
-//! HTTP: the accept loop for both HTTP listeners, and the file service.
+//! HTTP: the accept loop of both HTTP listeners, and the file service.
 //!
 //! `axum::serve` has no timers, so a client that sends nothing, or half a header, would hold a
-//! connection for ever. This loop bounds connections, the first byte, the header, and how slowly
-//! the rest may go. It knows no
-//! route.
+//! connection forever. This loop bounds the number of connections, the time until the first byte,
+//! the time of a header, and how slow the rest may be. It knows no route.
 
+mod cors;
 pub(crate) mod files;
 mod folder;
 mod kind;
@@ -37,18 +37,18 @@ use crate::accept::Ends;
 pub(crate) use folder::Folder;
 pub(crate) use quota::Bounds;
 
-/// The first byte, and each request's header, must come within this.
+/// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// A refused connection may read its answer for this long.
+/// Time for which a refused connection may read its answer.
 const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// After a failed accept (no descriptors, usually) it waits this long.
+/// Pause after a failed accept (usually because no file descriptors are left).
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What listens here, for clients of another protocol.
+/// Explanation for clients that speak another protocol.
 const WRONG_PORT: &str = "This is one of gimlet's HTTP/1.1 ports, without TLS. gRPC is on listen.grpc \
     (by default 50100). TLS is a proxy's: docs/proxies.md.";
 
-/// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`; its
+/// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`. Its
 /// connections are tasks of `tracker`.
 pub(crate) async fn serve(
     listener: TcpListener,
@@ -66,8 +66,10 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok((stream, peer)) => {
+                // The permit is taken before the task is spawned: a rejected connection costs no
+                // task.
                 let Ok(place) = places.enter(peer) else {
-                    tracing::debug!(%peer, "an http connection too many");
+                    tracing::debug!(%peer, "HTTP connection limit reached");
                     continue;
                 };
                 let (router, ends) = (router.clone(), ends.clone());
@@ -84,7 +86,7 @@ pub(crate) async fn serve(
     }
 }
 
-/// Lets a development run refuse what came through a proxy; another run serves it.
+/// Makes a development run refuse requests that came through a proxy; other runs serve them.
 pub(crate) fn direct_only(router: Router, development: bool) -> Router {
     if !development {
         return router;
@@ -119,12 +121,13 @@ pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
         while stream.read(&mut rest).await? > 0 {}
         std::io::Result::Ok(())
     };
-    // That it has left by itself changes nothing.
+    // The peer may already have left.
     let _ = tokio::time::timeout(REFUSE_TIMEOUT, told).await;
 }
 
 async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: Ends) {
     let Ends { stop, cut } = ends;
+    // Peeked, not read: hyper must see the same bytes again.
     let mut bytes = [0; development::PROXY_PREFIX_MAX];
     let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut bytes));
     let first = tokio::select! {
@@ -133,7 +136,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: E
         first = first => first,
     };
     let Ok(Ok(read @ 1..)) = first else {
-        tracing::debug!(%peer, "http connection said nothing");
+        tracing::debug!(%peer, "http connection sent no data");
         return;
     };
     let first = bytes.get(..read).unwrap_or_default();
@@ -160,7 +163,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: E
         result = served.as_mut() => result,
         () = stop.cancelled() => {
             served.as_mut().graceful_shutdown();
-            // An upload that trickles in and a client that does not read have until the cut.
+            // A slow upload, or a client that does not read, has time until the forced close.
             match cut.run_until_cancelled(served).await {
                 Some(result) => result,
                 None => return tracing::debug!(%peer, "http connection cut off"),
@@ -176,7 +179,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: E
 mod tests {
     use super::*;
 
-    /// What a client that sends `bytes` and then nothing gets back before the end.
+    /// Returns what a client gets back that sends `bytes` and then nothing.
     async fn answer(bytes: &[u8]) -> Vec<u8> {
         answer_of(bytes, false).await
     }

@@ -1,4 +1,5 @@
-//! A connection that may not be slow: each request has a time, and earns more by bytes that move.
+//! A minimum pace for connections: each request has a time limit, and each byte that moves extends
+//! it.
 
 use std::future::Future as _;
 use std::io;
@@ -10,12 +11,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// What a request and its answer may take, whatever their size.
+/// Time for a request and its answer, whatever their size.
 const TIME: Duration = Duration::from_mins(1);
-/// Bytes a second that a client must take or send after that.
+/// Bytes per second that a client must send or take to stay within the limit after that.
 const RATE: u64 = 8 * 1024;
 
-/// When a connection has been too slow.
+/// Deadline of a connection, shared with the service that restarts it.
 #[derive(Clone, Debug)]
 pub(super) struct Pace(Arc<Mutex<Instant>>);
 
@@ -26,7 +27,7 @@ impl Default for Pace {
 }
 
 impl Pace {
-    /// A request begins.
+    /// Restarts the time limit: a request begins.
     pub(super) fn restart(&self) {
         self.change(|until| *until = Instant::now() + TIME);
     }
@@ -41,12 +42,12 @@ impl Pace {
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut Instant) -> T) -> T {
-        // A time is whole whatever panicked.
+        // The value is one instant: it is whole even if a holder of the lock panicked.
         change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-/// A connection that keeps its pace or fails.
+/// A stream that keeps its pace or fails.
 #[derive(Debug)]
 pub(super) struct Paced<S> {
     stream: S,
@@ -64,7 +65,10 @@ impl<S> Paced<S> {
         }
     }
 
-    /// What would wait does not wait longer than the pace allows.
+    /// Turns a pending poll into an error once the deadline has passed.
+    ///
+    /// The loop is needed because the deadline may have moved since the timer was set: a timer that
+    /// fired is set anew, and polled once more so that it wakes this task.
     fn or_late<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -133,7 +137,7 @@ mod tests {
         let begun = Instant::now();
         let mut paced = Paced::new(server, Pace::default());
         let writing = async { paced.write_all(&vec![0; 3 << 20]).await };
-        // Twice the least rate, for a while, then nothing.
+        // Twice the minimum rate for a while, then nothing.
         let reading = async {
             let mut bytes = [0; 1_024];
             for _ in 0..2_048 {

@@ -1,7 +1,7 @@
-//! How much may be uploaded: as long as the disk has room, and so much for each user and day.
+//! Quotas of uploads: the free space of the disk, and an amount per user and day.
 //!
-//! Uploads stop well before sends do, because a message matters more than a picture. The counts are of
-//! this process: a restart begins anew, and each business node counts for itself.
+//! Uploads stop well before sends do, because a message matters more than a picture. The counts
+//! belong to this process: a restart begins anew, and each business node counts for itself.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -11,9 +11,9 @@ use std::time::Duration;
 use gimlet_core::id::UserId;
 use tokio::time::Instant;
 
-/// What a quota is for.
+/// Period of a quota.
 const DAY: Duration = Duration::from_hours(24);
-/// Users who are counted at a time, some 64 MiB; with more, a new day begins for all.
+/// Users that are counted at a time, some 64 MiB; with more, a new day begins for all.
 const USERS: usize = 1 << 20;
 
 /// The bounds of uploads.
@@ -21,25 +21,25 @@ const USERS: usize = 1 << 20;
 pub(crate) struct Bounds {
     /// Bytes that stay free on the disk.
     pub(crate) min_free: u64,
-    /// Bytes of a user in a day; 0 is unlimited. All who need no sign-in count as one user.
+    /// Bytes of a user in a day; 0 is unlimited. All uploads without a sign-in count as one user.
     pub(crate) each: u64,
 }
 
-/// Why there is no room for an upload.
+/// Reasons there is no room for an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Exceeded {
-    /// The disk has so little left.
+    /// The disk has too little free space.
     Disk {
-        /// What is free.
+        /// Free bytes.
         free: u64,
-        /// What stays free.
+        /// Bytes that must stay free.
         needed: u64,
     },
-    /// The user has uploaded so much.
+    /// The user has used up the quota.
     Quota {
-        /// What is allowed in a day.
+        /// Bytes that are allowed in a day.
         each: u64,
-        /// When the next day begins.
+        /// Time until the next day begins.
         wait: Duration,
     },
 }
@@ -50,11 +50,11 @@ struct Day {
     used: HashMap<Option<UserId>, u64>,
 }
 
-/// What was uploaded.
+/// Uploaded bytes of each user.
 #[derive(Clone, Debug)]
 pub(super) struct Quota {
     bounds: Bounds,
-    /// How long a day is.
+    /// Length of a day.
     span: Duration,
     // A std mutex: held for a look-up.
     day: Arc<Mutex<Day>>,
@@ -72,7 +72,7 @@ impl Quota {
         }
     }
 
-    /// Begins an upload of a user to this folder.
+    /// Begins an upload of a user.
     pub(super) fn begin(&self, user: Option<UserId>) -> Upload {
         Upload {
             quota: self.clone(),
@@ -81,7 +81,7 @@ impl Quota {
         }
     }
 
-    /// Counts bytes of a user, if the day has room for them.
+    /// Counts bytes of a user, if the quota has room for them.
     fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
         let each = self.bounds.each;
         if each == 0 {
@@ -112,7 +112,7 @@ impl Quota {
     }
 }
 
-/// One upload; what it has taken is given back unless it is [`keep`](Self::keep)-ed.
+/// One upload; its bytes are given back unless it is [`keep`](Self::keep)-ed.
 #[derive(Debug)]
 pub(super) struct Upload {
     quota: Quota,
@@ -127,13 +127,14 @@ impl Upload {
         self.taken += bytes;
         let needed = self.quota.bounds.min_free.saturating_add(bytes);
         match free_space(folder) {
-            // What cannot be told does not refuse: the write will say so.
+            // An unknown free space does not refuse the upload: the write will fail if there is
+            // none.
             Some(free) if free < needed => Err(Exceeded::Disk { free, needed }),
             _ => Ok(()),
         }
     }
 
-    /// The file is stored.
+    /// Keeps the counted bytes: the file is stored.
     pub(super) fn keep(mut self) {
         self.taken = 0;
     }
@@ -147,7 +148,7 @@ impl Drop for Upload {
     }
 }
 
-/// Free bytes of the disk that a folder is on.
+/// Returns the free bytes of the folder's disk.
 fn free_space(folder: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))

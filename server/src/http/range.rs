@@ -1,44 +1,44 @@
-//! Which part of a file a request is for (RFC 9110, section 14): a pure function of two headers.
+//! Range requests (RFC 9110, section 14): a pure function of two headers.
 //!
-//! Players of audio and video ask for parts; those of Apple play nothing without them. A file never
+//! Audio and video players request parts of a file; Apple's play nothing without them. A file never
 //! changes under its name, so its name is its validator.
 
-/// What a request is for.
+/// The part of a file that a request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// The whole file: nothing else is asked for, or nothing that one part can answer.
+    /// The whole file: no part is requested, or one that a single part cannot answer.
     Whole,
     /// The bytes from the first to the last, both included.
     Bytes(u64, u64),
-    /// Nothing that the file has.
+    /// A range that the file does not have.
     Nothing,
 }
 
-/// The validator of a stored file.
+/// Returns the validator of a stored file.
 pub(super) fn etag(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// Whether one of the validators of an `If-None-Match` header is that of the file.
+/// Returns whether one of the validators of an `If-None-Match` header is the file's.
 pub(super) fn is_known(if_none_match: &str, etag: &str) -> bool {
     let mut validators = if_none_match.split(',').map(str::trim);
     validators.any(|it| it == "*" || it.strip_prefix("W/").unwrap_or(it) == etag)
 }
 
-/// The part that a `Range` header asks for, unless an `If-Range` header names another file.
+/// Returns the part that a `Range` header requests, unless an `If-Range` header names another file.
 pub(super) fn part(range: Option<&str>, if_range: Option<&str>, etag: &str, length: u64) -> Part {
     let bytes = range.and_then(|range| range.trim().strip_prefix("bytes="));
     let (Some(bytes), true) = (bytes, if_range.is_none_or(|it| it.trim() == etag)) else {
         return Part::Whole;
     };
-    // Several parts may be answered by the whole, and what makes no sense must be.
+    // Several ranges may be answered by the whole file, and an invalid range must be.
     match bytes.trim().split_once('-') {
         Some((first, last)) => one_part(first.trim(), last.trim(), length).unwrap_or(Part::Whole),
         None => Part::Whole,
     }
 }
 
-/// `first-last`, `first-` or `-length`; `None` if it makes no sense.
+/// Parses `first-last`, `first-` or `-length`; `None` if it is invalid.
 fn one_part(first: &str, last: &str, length: u64) -> Option<Part> {
     if first.is_empty() {
         let wanted: u64 = number(last)?;
@@ -65,7 +65,7 @@ fn one_part(first: &str, last: &str, length: u64) -> Option<Part> {
 }
 
 fn number(text: &str) -> Option<u64> {
-    // `parse` takes a sign, which a range may not have.
+    // `parse` accepts a sign, which a range must not have.
     let digits = !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }

@@ -1,4 +1,4 @@
-//! One upload, from a multipart body to a stored file, and what is said when it is refused.
+//! One upload, from a multipart body to a stored file, and the answers to refused ones.
 
 use axum::Json;
 use axum::extract::Multipart;
@@ -11,7 +11,7 @@ use super::folder::{Draft, Folder};
 use super::kind::{self, Kind};
 use super::quota::{Exceeded, Upload};
 
-/// Why an upload or download is refused.
+/// Reasons an upload or download is refused.
 #[derive(Debug)]
 pub(super) enum Refused {
     /// 400.
@@ -32,7 +32,7 @@ pub(super) enum Refused {
     Failed(std::io::Error),
 }
 
-/// gim's answer.
+/// The body of gim's answer.
 #[derive(Serialize)]
 struct Answer {
     code: i32,
@@ -45,7 +45,7 @@ struct Stored {
     url: String,
 }
 
-/// The code of every failed upload in gim.
+/// gim's code of every failed upload.
 const FAILED: i32 = 1001;
 
 impl IntoResponse for Refused {
@@ -60,7 +60,7 @@ impl IntoResponse for Refused {
             ),
             Self::Unsupported => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "this kind of file is not kept; send an image, audio, video or a common document"
+                "this kind of file is not accepted; send an image, audio, video or a common document"
                     .into(),
             ),
             Self::Exceeded(Exceeded::Quota { each, wait }) => (
@@ -109,7 +109,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// gim's answer to a stored file.
+/// Returns gim's answer to a stored file.
 pub(super) fn stored(url: String) -> Response {
     Json(Answer {
         code: 0,
@@ -119,7 +119,7 @@ pub(super) fn stored(url: String) -> Response {
     .into_response()
 }
 
-/// Takes the field `file` into the folder and returns its new name.
+/// Stores the field `file` in the folder and returns its new name.
 pub(super) async fn take(
     mut body: Multipart,
     folder: &Folder,
@@ -163,6 +163,7 @@ async fn keep(
             file = Some(begin(&head, &name, folder).await?);
         }
     }
+    // A file shorter than `kind::HEAD` is recognised at its end.
     let (draft, kind) = match file {
         Some(file) => file,
         None if head.is_empty() => {

@@ -11,13 +11,13 @@ use super::{Progress, Step, Summary, ToolError};
 use crate::config::{Config, StorageKind};
 use crate::{control, private, storage};
 
-/// The name of standard output and input.
+/// Argument that stands for standard output and input.
 const STANDARD: &str = "-";
 /// Bytes read and written at a time.
 const BUFFER: usize = 256 << 10;
 
-/// Writes a backup of the embedded storage to a file, or to standard output for `-`. The file appears
-/// whole or not at all, and none is replaced.
+/// Writes a backup of the embedded storage to a file, or to standard output for `-`. The file
+/// appears complete or not at all, and no file is overwritten.
 pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
     only_sled(
         config,
@@ -30,7 +30,7 @@ pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, Too
     let named = to.display();
     if to.exists() {
         let error = io::Error::from(io::ErrorKind::AlreadyExists);
-        return Err(ToolError::io(format!("{named} is not replaced"))(error));
+        return Err(ToolError::io(format!("will not overwrite {named}"))(error));
     }
     let parent = to.parent().filter(|it| !it.as_os_str().is_empty());
     let parent = parent.unwrap_or_else(|| Path::new("."));
@@ -40,11 +40,12 @@ pub fn backup(config: &Config, to: &Path, step: Step<'_>) -> Result<Summary, Too
         .tempfile_in(parent)
         .map_err(failed())?;
     let summary = write(config, draft.as_file_mut(), step)?;
+    // Synced before it gets its name: a crash must not leave an incomplete backup under it.
     draft.as_file().sync_all().map_err(failed())?;
     draft
         .persist_noclobber(to)
         .map_err(|error| failed()(error.error))?;
-    // The name is on disk as well.
+    // The file's name is durable only when its folder is synced.
     File::open(parent)
         .and_then(|it| it.sync_all())
         .map_err(failed())?;
@@ -55,7 +56,7 @@ fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
     let dir = &config.data_dir;
     let asking = || {
         ToolError::io(format!(
-            "cannot ask the gimlet that has {} open",
+            "cannot reach the gimlet that has {} open",
             dir.display()
         ))
     };
@@ -69,8 +70,7 @@ fn write(config: &Config, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
     }
 }
 
-/// Copies a backup that comes from elsewhere, and reads it on the way: only one that is whole is
-/// kept.
+/// Copies a backup from the running process and checks it on the way: only a complete one is kept.
 fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary, ToolError> {
     let mut out = BufWriter::with_capacity(BUFFER, out);
     let mut summary = Summary {
@@ -90,7 +90,7 @@ fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
                 Frame::Data(_) => {}
             }
             summary.bytes = reader.bytes();
-            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("given up"))?;
+            step(Progress::Bytes(summary.bytes)).map_err(ToolError::io("cancelled"))?;
         }
         summary.bytes = reader.bytes();
     }
@@ -99,7 +99,7 @@ fn copy(input: impl Read, out: &mut dyn Write, step: Step<'_>) -> Result<Summary
     Ok(summary)
 }
 
-/// What is read is written as well.
+/// A reader that also writes everything it reads.
 struct Tee<R, W> {
     input: R,
     out: W,
@@ -118,7 +118,7 @@ fn write_closed(
     out: &mut dyn Write,
     step: Step<'_>,
 ) -> Result<Summary, ToolError> {
-    // Opening a directory makes it; a mistyped one is not to be backed up.
+    // Opening a directory creates it; a backup of a mistyped one must fail instead.
     if !config.data_dir.is_dir() {
         let error = io::Error::from(io::ErrorKind::NotFound);
         let what = format!("there is no data directory {}", config.data_dir.display());
@@ -140,7 +140,7 @@ fn write_closed(
     })
 }
 
-/// Puts a backup into an empty data directory, under a new epoch.
+/// Restores a backup into an empty data directory, under a new epoch.
 pub fn restore(config: &Config, from: &Path, step: Step<'_>) -> Result<Summary, ToolError> {
     only_sled(
         config,
@@ -150,7 +150,7 @@ pub fn restore(config: &Config, from: &Path, step: Step<'_>) -> Result<Summary, 
     restore_to(config, from, step)
 }
 
-/// Puts a backup into the data directory of this configuration, whatever its storage.
+/// Restores a backup into the data directory of this configuration, whatever its storage is.
 pub(super) fn restore_to(
     config: &Config,
     from: &Path,

@@ -6,7 +6,7 @@ use super::{ToolError, kind};
 use crate::config::{Config, StorageKind};
 
 /// Ends the history of the configured storage; returns the old epoch and the new one. Running nodes
-/// notice by themselves.
+/// notice it by themselves.
 pub fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
     match config.storage.kind {
         #[cfg(all(unix, feature = "sled"))]
@@ -17,7 +17,7 @@ pub fn new_epoch(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
             runtime.block_on(mysql(config))
         }
         other => Err(ToolError::Kind(format!(
-            "storage.kind = \"{}\" begins a new history whenever the process starts: start it again",
+            "storage.kind = \"{}\" begins a new history at each start of the process: restart it",
             kind(other)
         ))),
     }
@@ -35,7 +35,7 @@ fn sled(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
     let dir = &config.data_dir;
     let asking = || {
         ToolError::io(format!(
-            "cannot ask the gimlet that has {} open",
+            "cannot reach the gimlet that has {} open",
             dir.display()
         ))
     };
@@ -54,7 +54,7 @@ fn sled(config: &Config) -> Result<(Epoch, Epoch), ToolError> {
         return Err(ToolError::io(what)(error));
     }
     let settings = crate::storage::sled_config(config);
-    // Also accepts a directory that lacks changes, which a server refuses to open.
+    // This also opens a directory that lacks changes, which a server refuses to open.
     let drawn = gimlet_storage_sled::new_epoch(&settings, Arc::new(SystemClock));
     Ok(drawn.map_err(BackupError::from)?)
 }

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use gimlet_storage_sled::Writer;
 
-/// Where they lie in the data directory.
+/// Folder of the uploaded files in the data directory.
 const FILES: &str = "files";
 /// Bytes of one frame.
 const CHUNK: usize = 1 << 20;
 
-/// Adds every uploaded file of this data directory. A file appears there whole or not at all; one
-/// that is begun has a name that begins with a dot.
+/// Adds every uploaded file of this data directory. A file appears there complete or not at all; an
+/// unfinished one has a name that begins with a dot.
 pub(crate) fn add_files<W: Write>(writer: &mut Writer<W>, dir: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(dir.join(FILES)) {
         Ok(entries) => entries,
@@ -30,7 +30,7 @@ pub(crate) fn add_files<W: Write>(writer: &mut Writer<W>, dir: &Path) -> io::Res
         }
         let mut file = match File::open(entry.path()) {
             Ok(file) => file,
-            // It was removed meanwhile.
+            // The file was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };

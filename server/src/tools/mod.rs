@@ -1,7 +1,7 @@
-//! What an operator does with a storage: back it up, put a backup back, end its history, check it.
+//! Operators' tools for a storage: back it up, restore a backup, begin a new history, check it.
 //!
 //! Serves the command line; each tool is one function that blocks. An embedded storage in use is
-//! asked through the process that has it open (`control`); a closed one is opened here.
+//! reached through the process that has it open (`control`); a closed one is opened here.
 
 #[cfg(all(unix, feature = "sled"))]
 mod backup;
@@ -19,21 +19,21 @@ pub use verify::verify;
 
 use crate::config::StorageKind;
 
-/// Told how far a tool is; an error gives the work up.
+/// Callback for the progress of a tool; an error from it cancels the tool.
 pub type Step<'a> = &'a mut dyn FnMut(Progress) -> io::Result<()>;
 
-/// How far a tool is.
+/// Progress of a tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Bytes of the backup so far.
     Bytes(u64),
     /// Rows read so far.
     Rows(u64),
-    /// Which of how many questions is asked.
+    /// Number of the current query, and number of all.
     Question(u64, u64),
 }
 
-/// What became of a backup or a restore.
+/// Result of a backup or a restore.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// Bytes of the backup.
@@ -42,13 +42,13 @@ pub struct Summary {
     pub rows: u64,
     /// Uploaded files.
     pub files: u64,
-    /// The epoch that a restore has drawn.
+    /// The new epoch of a restore.
     pub epoch: Option<u64>,
-    /// Whether the storage was in use.
+    /// `true` if the storage was in use.
     pub live: bool,
 }
 
-/// Why a tool did not do its work.
+/// Reasons a tool failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// The storage of the configuration does not have this tool.
@@ -57,23 +57,23 @@ pub enum ToolError {
     /// The running gimlet refused.
     #[error("the running gimlet refused: {0}")]
     Refused(String),
-    /// The backup, or the storage.
+    /// The backup or the storage failed.
     #[cfg(all(unix, feature = "sled"))]
     #[error(transparent)]
     Backup(#[from] gimlet_storage_sled::BackupError),
-    /// MySQL.
+    /// MySQL failed.
     #[cfg(feature = "mysql")]
     #[error(transparent)]
     Mysql(#[from] gimlet_storage_mysql::OpenError),
     /// The storage failed.
     #[error("the storage failed: {0}")]
     Store(String),
-    /// A file, or the way to the running gimlet.
+    /// A file, or the connection to the running gimlet, failed.
     #[error("{what}: {source}")]
     Io {
-        /// What was done.
+        /// The operation.
         what: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
 }
@@ -97,7 +97,7 @@ impl From<gimlet_core::store::StoreError> for ToolError {
     }
 }
 
-/// The name of a kind of storage, as the configuration spells it.
+/// Returns the name of a kind of storage, as the configuration spells it.
 const fn kind(kind: StorageKind) -> &'static str {
     match kind {
         StorageKind::Memory => "memory",

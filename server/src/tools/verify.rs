@@ -24,7 +24,7 @@ pub fn verify(config: &Config, backup: Option<&Path>, step: Step<'_>) -> Result<
             let runtime = tokio::runtime::Runtime::new().map_err(ToolError::io("cannot start"))?;
             let settings = crate::storage::mysql_config(config);
             let each = |at, of| {
-                // What is read is small; there is nothing to give up.
+                // These queries are short, so a cancellation is ignored.
                 let _ = step(Progress::Question(at, of));
             };
             Ok(runtime.block_on(gimlet_storage_mysql::verify(&settings, each))?)
@@ -44,7 +44,7 @@ fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
         let what = format!("there is no data directory {}", dir.display());
         return Err(ToolError::io(what)(error));
     }
-    let asking = ToolError::io(format!("cannot look at {}", dir.display()));
+    let asking = ToolError::io(format!("cannot check whether {} is in use", dir.display()));
     if crate::control::connect(dir).map_err(asking)?.is_some() {
         return Err(ToolError::Kind(format!(
             "{} is in use: check a backup of it (gimlet backup FILE, then gimlet verify FILE), or stop \
@@ -57,7 +57,7 @@ fn sled(config: &Config, step: Step<'_>) -> Result<Report, ToolError> {
     Ok(gimlet_storage_sled::verify(&settings, each)?)
 }
 
-/// Checks a backup: it is put back beside its file, and removed again.
+/// Checks a backup: it is restored beside its file, and removed again.
 #[cfg(all(unix, feature = "sled"))]
 fn sled_backup(config: &Config, file: &Path, step: Step<'_>) -> Result<Report, ToolError> {
     let beside = file.parent().filter(|it| !it.as_os_str().is_empty());

@@ -1,4 +1,4 @@
-//! The binary as a child process: started on free ports, and its log read while it runs.
+//! The binary as a child process: started on free ports, with its log readable while it runs.
 
 #![allow(
     dead_code,
@@ -12,11 +12,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A log line is written within this, or never.
+/// Time limit for an expected log line.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A command with the environment of a `gimlet` on free ports, with memory storage unless `env`
-/// says otherwise.
+/// Returns a command with the environment of a `gimlet` on free ports, with memory storage unless
+/// `env` says otherwise.
 pub(crate) fn with_environment(program: &str, env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
@@ -39,7 +39,7 @@ pub(crate) fn gimlet_by(program: &str, args: &[&str]) -> Output {
 
 type Log = Arc<(Mutex<String>, Condvar)>;
 
-/// A running one; killed if a test fails.
+/// A running `gimlet`; killed if a test fails.
 pub(crate) struct Running {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -49,12 +49,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts it and returns when it has printed all of its banner.
+    /// Starts it and returns when it has printed its whole banner.
     pub(crate) fn start(env: &[(&str, &str)]) -> (Self, String) {
         Self::start_with(&[], env)
     }
 
-    /// The same, with arguments.
+    /// Starts it with arguments.
     pub(crate) fn start_with(args: &[&str], env: &[(&str, &str)]) -> (Self, String) {
         let mut command = with_environment(env!("CARGO_BIN_EXE_gimlet"), env);
         let mut child = command.args(args).spawn().unwrap();
@@ -93,7 +93,7 @@ impl Running {
         (running, banner)
     }
 
-    /// Where a listener of the banner is, as host:port.
+    /// Returns the address of a listener in the banner, as host:port.
     pub(crate) fn addr(&self, listener: &str) -> String {
         let mut words = self.banner.lines().filter_map(|line| {
             let (name, rest) = line.trim().split_once(' ')?;
@@ -119,7 +119,7 @@ impl Running {
         assert!(!timeout.timed_out(), "no \"{words}\" in {text}");
     }
 
-    /// Waits for its end; returns all that it logged.
+    /// Waits for its end; returns its exit status and its whole log.
     pub(crate) fn wait(mut self) -> (ExitStatus, String) {
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();

@@ -19,7 +19,7 @@ use super::session::{Session, text, time, user as user_id};
 use super::tokens;
 use crate::error::Fault;
 
-/// The columns of an account, as `read` reads them.
+/// Lists the columns of an account, as `read` reads them.
 macro_rules! columns {
     () => {
         "SELECT user_id, phone, nickname, sex, avatar_url, extra, created_at, updated_at FROM account "
@@ -56,7 +56,8 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
         .bind(new.phone.as_bytes())
         .bind(new.at.0)
         .bind(new.at.0);
-    // Two at once: the second meets the first's row, and looks again.
+    // If two calls create the same phone at once, the second one hits the unique key; the
+    // transaction is repeated and finds the first one's row.
     session.run(insert).await?;
     let account = Account {
         user: new.user,
@@ -71,7 +72,7 @@ async fn find_or_create(session: &mut Session, new: &NewAccount) -> Result<(Acco
     Ok((account, true))
 }
 
-/// The key as a LIKE pattern; `|` takes a character's meaning away.
+/// Converts the key to a LIKE pattern; `|` escapes a wildcard.
 fn pattern(key: &str, names: Names) -> String {
     let mut pattern = String::with_capacity(key.len() + 1);
     for c in key.chars() {
@@ -179,7 +180,8 @@ impl AccountStore for Db {
         self.once("account.search", Once::Read, move |session| {
             let key = key.clone();
             async move {
-                // One index each; the two together would read the whole table.
+                // Each half of the UNION uses its own index; a single condition with OR would read
+                // the whole table.
                 let sql = concat!(
                     "(",
                     columns!(),

@@ -1,7 +1,14 @@
-//! The heart: one batch of sends, in one transaction, in a few statements.
+//! Appends one batch of sends in one transaction of a few statements.
 //!
-//! The order of the locks is the same for everyone: keys, groups, the job counter, heads; each
-//! ascending. Before any seq is taken it is decided which sends are stored at all.
+//! Every append takes its locks in the same order, each kind ascending, so that two batches cannot
+//! deadlock: send keys, groups, the job counter, inbox heads. The steps must not be reordered:
+//!
+//! 1. The keys and groups are locked and read first, so that every decision is made under locks.
+//! 2. `decide` chooses the sends to store, before any seq is taken: a seq that is taken and not
+//!    stored would be a hole (law 3).
+//! 3. The heads are raised after all other locks are held. They stay locked until the COMMIT, so
+//!    entries become visible in seq order (law 2).
+//! 4. Bodies, entries, jobs and keys are written under those locks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,10 +26,11 @@ use super::{cut, job};
 use crate::error::Fault;
 use crate::record;
 
-/// Up to so many recipients the body stands in their inbox rows: a page is then one range scan.
+/// Largest number of recipients for which the body is stored in their inbox rows, so that reading a
+/// page is one range scan.
 const INLINE: usize = 2;
 
-/// Where an entry's body is.
+/// Location of an entry's body.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     /// In the entry.
@@ -43,7 +51,7 @@ impl Body {
 /// An entry to be stored.
 pub(super) type NewEntry = (UserId, Seq, Body);
 
-/// Appends a batch within the transaction of this session.
+/// Appends a batch within this session's transaction; waits for locked rows.
 pub(super) async fn append(
     session: &mut Session,
     batch: &[Append],
@@ -52,7 +60,7 @@ pub(super) async fn append(
     append_with(session, batch, now, Locks::Wait).await
 }
 
-/// The same, with what is done about rows that are locked.
+/// Appends a batch within this session's transaction; `locks` decides about locked rows.
 pub(super) async fn append_with(
     session: &mut Session,
     batch: &[Append],
@@ -69,9 +77,10 @@ pub(super) async fn append_with(
     if counts.is_empty() {
         return Ok(outcomes(&verdicts, &[], batch));
     }
+    // Job numbers are taken under the group locks and before the heads: see the lock order above.
     let jobs = job::number_jobs(session, &verdicts).await?;
     if locks == Locks::NoWait {
-        // Upserts know no NOWAIT: their rows are locked by a read before.
+        // Upserts have no NOWAIT, so a read locks their rows first.
         let users: Vec<u64> = counts.keys().map(|it| it.get()).collect();
         lock::lock(session, lock::HEADS, &users, locks).await?;
     }
@@ -97,7 +106,7 @@ pub(super) async fn append_with(
     Ok(outcomes(&verdicts, &seqs, batch))
 }
 
-/// Where a send's body goes; one that many share is put on the list.
+/// Returns the location of a send's body, and adds a body with several recipients to `shared`.
 fn body<'a>(
     send: &'a Append,
     verdict: &Verdict,
@@ -119,7 +128,7 @@ fn outcomes(verdicts: &[Verdict], seqs: &[Vec<(UserId, Seq)>], batch: &[Append])
                 .get(*first)
                 .map(|it| it.message.id)
                 .expect("an index of this batch"),
-            seq: answer(*first).expect("what is stored has an answer"),
+            seq: answer(*first).expect("a stored send has an answer"),
         },
         Verdict::Whole | Verdict::Job => Appended::Stored {
             seqs: seqs.get(at).cloned().unwrap_or_default(),
@@ -129,7 +138,7 @@ fn outcomes(verdicts: &[Verdict], seqs: &[Vec<(UserId, Seq)>], batch: &[Append])
     verdicts.iter().enumerate().map(outcome).collect()
 }
 
-/// The distinct keys of a batch, ascending, each with its first send.
+/// Returns the distinct keys of a batch, ascending, each with its first send.
 fn keys(batch: &[Append]) -> BTreeMap<&[u8], (&Key, MessageId)> {
     let mut keys = BTreeMap::new();
     for send in batch {
@@ -141,11 +150,11 @@ fn keys(batch: &[Append]) -> BTreeMap<&[u8], (&Key, MessageId)> {
     keys
 }
 
-/// Locks the rows of all keys, making those that are missing, and reads the ones that count.
+/// Locks the rows of all keys, inserting the missing ones, and reads those that are in force.
 ///
-/// An upsert that changes nothing instead of `INSERT IGNORE`: it locks a row that is there for
-/// itself at once (two repeats that share a lock and both want more deadlock), and it ignores
-/// nothing else.
+/// The statement is an upsert that changes nothing, not `INSERT IGNORE`. The upsert locks an
+/// existing row exclusively at once, whereas two repeats that share a lock and then both want to
+/// upgrade it deadlock; and the upsert ignores no other error.
 async fn lock_keys(
     session: &mut Session,
     batch: &[Append],
@@ -165,7 +174,7 @@ async fn lock_keys(
             " ON DUPLICATE KEY UPDATE id = id",
         ));
         for (at, _) in piece.rows() {
-            let (key, message) = keys.get(at).expect("a piece of these");
+            let (key, message) = keys.get(at).expect("an index of these rows");
             insert = insert
                 .bind(key.id.as_slice())
                 .bind(key.digest.as_slice())
@@ -176,7 +185,8 @@ async fn lock_keys(
     }
     let mut known = HashMap::new();
     for piece in cut::filled(keys.len()) {
-        // Not a locking read: the rows are locked by the upsert, and a scan would lock those of others.
+        // Not a locking read: the upsert has locked the rows, and a scan would lock those of
+        // others.
         let mut select = sqlx::query(cut::text(
             "SELECT id, digest, message_id, seq, expires_at FROM send_key FORCE INDEX (PRIMARY) \
              WHERE id IN (",
@@ -185,12 +195,12 @@ async fn lock_keys(
             ")",
         ));
         for (at, _) in piece.rows() {
-            let (key, _) = keys.get(at).expect("a piece of these");
+            let (key, _) = keys.get(at).expect("an index of these rows");
             select = select.bind(key.id.as_slice());
         }
         for row in session.rows(select).await? {
             let seq = Seq::new(number(&row, 3)?);
-            // Reserved and not committed, or expired: the next send is the first.
+            // Reserved but not committed, or expired: the next send with this key is the first.
             if seq == Seq::ZERO || signed(&row, 4)? <= now.0 {
                 continue;
             }
@@ -205,7 +215,7 @@ async fn lock_keys(
     Ok(known)
 }
 
-/// Locks the groups of the batch, and reads their versions and whether they have an open job.
+/// Locks the batch's groups, and reads their versions and whether they have an open job.
 async fn look_at_groups(
     session: &mut Session,
     batch: &[Append],
@@ -228,22 +238,22 @@ async fn look_at_groups(
     Ok(())
 }
 
-/// The next seq of each user.
+/// Next seq of each user.
 #[derive(Debug)]
 pub(super) struct Next(BTreeMap<UserId, Seq>);
 
 impl Next {
     pub(super) fn take(&mut self, user: UserId) -> Result<Seq, Fault> {
         let next = self.0.get_mut(&user);
-        let next = next.ok_or(Fault::Corrupt("a head that was just raised is not there"))?;
+        let next = next.ok_or(Fault::Corrupt("a head is missing after it was raised"))?;
         let seq = *next;
         *next = seq.next();
         Ok(seq)
     }
 }
 
-/// Raises each head by its count and returns the first of the new seqs; the heads stay locked
-/// until the commit, so nobody else's entry comes between (laws 2 and 3).
+/// Raises each head by its count and returns the first of the new seqs. The heads stay locked until
+/// the COMMIT, so no other entry comes between (laws 2 and 3).
 pub(super) async fn take_seqs(
     session: &mut Session,
     counts: &BTreeMap<UserId, u64>,
@@ -257,7 +267,7 @@ pub(super) async fn take_seqs(
             " ON DUPLICATE KEY UPDATE seq = seq + VALUES(seq)",
         ));
         for (at, filling) in piece.rows() {
-            let (user, n) = rows.get(at).copied().expect("a piece of these");
+            let (user, n) = rows.get(at).copied().expect("an index of these rows");
             upsert = upsert.bind(user).bind(if filling { 0 } else { n });
         }
         session.run(upsert).await?;
@@ -265,21 +275,23 @@ pub(super) async fn take_seqs(
     let users: Vec<u64> = rows.iter().map(|(user, _)| *user).collect();
     let head = "SELECT user_id, seq FROM inbox_head FORCE INDEX (PRIMARY) WHERE user_id IN (";
     let mut next = BTreeMap::new();
-    // Not a locking read, as for the keys.
+    // Not a locking read, as for the keys: the upsert has locked these rows.
     for row in session.rows_in(head, &users, ")").await? {
         let user = user(&row, 0)?;
         let n = counts.get(&user).copied().unwrap_or_default();
         let raised = number(&row, 1)?;
         let before = Seq::new(raised.saturating_sub(n));
-        // Before anything is stored under these numbers: they must not have been given out before.
+        // Checked before anything is stored under these seqs: they must never have been assigned
+        // before (law 10).
         session.history.holds(user, before)?;
+        // Noted as known only after the COMMIT: a transaction that fails has assigned nothing.
         session.taken.push((user, Seq::new(raised)));
         next.insert(user, before.next());
     }
     Ok(Next(next))
 }
 
-/// Stores bodies that many share, with the number of entries that will name them.
+/// Stores bodies with several recipients, with the number of entries that will refer to them.
 async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) -> Result<(), Fault> {
     let records: Vec<_> = bodies
         .iter()
@@ -297,11 +309,11 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
             "INSERT INTO message (message_id, refs, body) VALUES ",
             "(?, ?, ?)",
             piece.size(),
-            // The same message sent once more: more entries name it.
+            // The same message is sent once more: more entries refer to it.
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
         for (at, filling) in piece.rows() {
-            let (id, refs, body) = records.get(at).expect("a piece of these");
+            let (id, refs, body) = records.get(at).expect("an index of these rows");
             let (refs, body) = if filling {
                 (0, &[] as &[u8])
             } else {
@@ -314,11 +326,12 @@ async fn put_bodies(session: &mut Session, bodies: &[(&Arc<Message>, usize)]) ->
     Ok(())
 }
 
-/// Stores entries. A seq that is taken is an error of the server, never overwritten.
+/// Stores entries. A seq that is already stored is an error of the server; it is never overwritten.
 pub(super) async fn put_entries(
     session: &mut Session,
     mut entries: Vec<NewEntry>,
 ) -> Result<(), Fault> {
+    // Ascending by primary key, like every other lock of the batch.
     entries.sort_unstable_by_key(|(user, seq, _)| (*user, *seq));
     let weight = |at: usize| entries.get(at).map_or(0, |(_, _, body)| body.weight());
     for piece in cut::exact(entries.len(), session.packet, weight) {
@@ -329,7 +342,7 @@ pub(super) async fn put_entries(
             "",
         ));
         for (at, _) in piece.rows() {
-            let (user, seq, body) = entries.get(at).expect("a piece of these");
+            let (user, seq, body) = entries.get(at).expect("an index of these rows");
             insert = insert.bind(user.get()).bind(seq.get());
             insert = match body {
                 Body::Inline(body) => insert.bind(None::<&[u8]>).bind(Some(&**body)),
@@ -345,12 +358,12 @@ pub(super) async fn put_entries(
 
 fn taken(fault: Fault) -> Fault {
     if fault.is_duplicate() {
-        return Fault::Corrupt("a seq above the head is taken: the head went backwards");
+        return Fault::Corrupt("a seq above the head is already stored: the head moved backwards");
     }
     fault
 }
 
-/// Notes the answers under the keys of what was stored.
+/// Stores the answers under the keys of the sends that were stored.
 async fn note_keys(
     session: &mut Session,
     batch: &[Append],
@@ -373,7 +386,7 @@ async fn note_keys(
              seq = VALUES(seq), expires_at = VALUES(expires_at)",
         ));
         for (at, _) in piece.rows() {
-            let (key, message, answer) = rows.get(at).expect("a piece of these");
+            let (key, message, answer) = rows.get(at).expect("an index of these rows");
             upsert = upsert
                 .bind(key.id.as_slice())
                 .bind(key.digest.as_slice())

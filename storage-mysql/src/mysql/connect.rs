@@ -1,4 +1,5 @@
-//! One connection: the address, TLS, and the settings that every connection has before its use.
+//! One connection: its address, TLS, and the session settings that every connection has before its
+//! first use.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,13 +12,13 @@ use super::settings::{self, Purpose, ServerFacts, SettleError};
 use crate::config::MysqlConfig;
 use crate::error::{Fault, OpenError};
 
-/// Prepared statements of one connection, at most; some 250 texts occur.
+/// Largest number of prepared statements of one connection; some 250 texts occur.
 pub(super) const MAX_STATEMENTS: usize = 250;
 
-/// How long a connection may take where nobody's call waits for it.
+/// Deadline of a connection that is opened outside any call.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Makes connections to one address.
+/// Opens connections to one address.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     options: MySqlConnectOptions,
@@ -34,7 +35,7 @@ impl Connector {
         })
     }
 
-    /// Connects for a call; keeps at most so many prepared statements.
+    /// Connects for a call, with a cache of at most `statements` prepared statements.
     pub(super) async fn connect(
         &self,
         deadline: Instant,
@@ -55,7 +56,7 @@ impl Connector {
         })
     }
 
-    /// Connects where an operator waits: at the start, and for a migration.
+    /// Connects at the start of the server, or for a migration, within 10 s.
     pub(crate) async fn open(&self) -> Result<MySqlConnection, OpenError> {
         let connecting = self.connect(Instant::now() + PATIENCE, MAX_STATEMENTS);
         let (conn, _) = connecting.await.map_err(OpenError::from_connecting)?;
@@ -63,7 +64,7 @@ impl Connector {
     }
 }
 
-/// What may stand behind the `?` of the address; sqlx passes over anything else.
+/// Parameters that an address may have after the `?`; sqlx ignores any other.
 const PARAMETERS: &[&str] = &[
     "ssl-mode",
     "sslmode",
@@ -74,7 +75,7 @@ const PARAMETERS: &[&str] = &[
     "ssl-key",
     "sslkey",
     "socket",
-    // Taken, and overruled by the settings of every session.
+    // Accepted, but overridden by the session settings.
     "charset",
     "collation",
     "timezone",
@@ -82,8 +83,8 @@ const PARAMETERS: &[&str] = &[
     "statement-cache-capacity",
 ];
 
-/// Refuses a parameter that would be passed over: a misspelt `ssl-mode` would turn the check of the
-/// server's certificate off.
+/// Refuses a parameter that sqlx would ignore: a misspelt `ssl-mode` would disable the verification
+/// of the server's certificate.
 fn check_parameters(url: &str) -> Result<(), OpenError> {
     let (_, query) = url.split_once('?').unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -101,12 +102,12 @@ fn check_parameters(url: &str) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// The options of a connection to this address.
+/// Returns the options of a connection to this address.
 fn options(config: &MysqlConfig) -> Result<MySqlConnectOptions, OpenError> {
     check_parameters(&config.url)?;
     let mut options =
         MySqlConnectOptions::from_str(&config.url).map_err(OpenError::MysqlAddress)?;
-    // `[::1]` is how a URL spells an IPv6 address; the resolver wants it without the brackets.
+    // A URL spells an IPv6 address `[::1]`; the resolver needs it without the brackets.
     let host = options.get_host();
     if let Some(address) = host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
         let address = address.to_owned();
@@ -114,13 +115,13 @@ fn options(config: &MysqlConfig) -> Result<MySqlConnectOptions, OpenError> {
     }
     if let Some(file) = &config.ca {
         options = options.ssl_ca(file);
-        // A CA that is named is meant to be checked, unless the address says otherwise.
+        // A CA that is configured is meant to be verified, unless the address says otherwise.
         if !config.url.contains("ssl-mode=") && !config.url.contains("sslmode=") {
             options = options.ssl_mode(MySqlSslMode::VerifyIdentity);
         }
     }
     Ok(options
-        // All of these are set by `settings`, for every server alike.
+        // `settings` sets all of these, in the same way for every server.
         .pipes_as_concat(false)
         .no_engine_substitution(false)
         .timezone(None::<String>)

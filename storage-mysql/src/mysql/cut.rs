@@ -1,19 +1,19 @@
-//! How many rows stand in one statement.
+//! Splits rows into statements.
 //!
-//! A statement's text depends on its number of rows alone, and each text is prepared once per
-//! connection. So there are few sizes, and at most 1,000 rows. Where a repeated row changes
-//! nothing, the last piece is filled up to the next size; where it would, the rest is cut into
-//! smaller sizes.
+//! A statement's text depends only on its number of rows, and each text is prepared once per
+//! connection. So only a few sizes exist, and a statement has at most 1,000 rows. If a repeated row
+//! changes nothing, the last chunk is padded to the next size; otherwise the remainder is split
+//! into smaller sizes.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use sqlx::AssertSqlSafe;
 
-/// The sizes, each about half of the one before.
+/// Allowed sizes of a statement, each about half of the previous one.
 const SIZES: [usize; 11] = [1_000, 500, 250, 125, 64, 32, 16, 8, 4, 2, 1];
 
-/// The rows of one statement.
+/// Rows of one statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Piece {
     range: Range<usize>,
@@ -21,12 +21,12 @@ pub(super) struct Piece {
 }
 
 impl Piece {
-    /// Rows in the statement, filling included.
+    /// Returns the number of rows in the statement, padding included.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// The index of each row, and whether it only fills the statement up.
+    /// Returns the index of each row, and whether the row is only padding.
     pub(super) fn rows(&self) -> impl Iterator<Item = (usize, bool)> + use<> {
         let filling = self.size - self.range.len();
         let last = self.range.end - 1;
@@ -35,7 +35,8 @@ impl Piece {
     }
 }
 
-/// Cuts rows whose repetition changes nothing: at most two statements a thousand rows.
+/// Splits rows that may be repeated: at most one statement more than the number of started
+/// thousands of rows.
 pub(super) fn filled(rows: usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut at = 0;
@@ -43,7 +44,7 @@ pub(super) fn filled(rows: usize) -> Vec<Piece> {
         let rest = rows - at;
         let next = SIZES.iter().rev().find(|size| **size >= rest).copied();
         let size = match next {
-            // Filling up by more than a fifth costs more than another statement.
+            // Padding by more than a fifth costs more than another statement.
             Some(size) if size - rest <= size / 5 || pieces.len() % 2 == 1 || rest < 32 => size,
             _ => largest(rest),
         };
@@ -57,7 +58,8 @@ pub(super) fn filled(rows: usize) -> Vec<Piece> {
     pieces
 }
 
-/// Cuts rows that must not be repeated, none of the statements above `most` bytes if it can be.
+/// Splits rows that must not be repeated. No statement exceeds `most` bytes, unless a single row
+/// does.
 pub(super) fn exact(rows: usize, most: usize, weight: impl Fn(usize) -> usize) -> Vec<Piece> {
     let mut pieces = Vec::new();
     let mut from = 0;
@@ -82,13 +84,13 @@ pub(super) fn exact(rows: usize, most: usize, weight: impl Fn(usize) -> usize) -
     pieces
 }
 
-/// The largest size of at most `rows`, which is above zero.
+/// Returns the largest size of at most `rows`, which is above zero.
 fn largest(rows: usize) -> usize {
     let fitting = SIZES.iter().find(|size| **size <= rows);
     fitting.copied().unwrap_or(1)
 }
 
-/// A statement with `row` repeated: nothing in it comes from outside.
+/// Returns a statement with `row` repeated. No part of it comes from outside the program.
 pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSqlSafe<String> {
     let mut sql = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
     sql.push_str(head);
@@ -98,7 +100,8 @@ pub(super) fn text(head: &str, row: &str, count: usize, tail: &str) -> AssertSql
         }
         sql.push_str(row);
     }
-    sql.write_str(tail).expect("a String takes all");
+    sql.write_str(tail)
+        .expect("writing to a String cannot fail");
     AssertSqlSafe(sql)
 }
 

@@ -1,9 +1,9 @@
-//! The pool, and how a piece of work runs on it: in a task of its own, within its time, again
-//! where that is safe.
+//! Runs work on the pool: in a task of its own, within a deadline, and again if that is safe.
 //!
-//! sqlx is not cancel-safe, and a caller may go away at any moment: so no work runs in the caller's
-//! own future. A transaction that was not sent its COMMIT is not there, whatever happened; one
-//! whose COMMIT was sent and not answered is *unknown*, and nobody here guesses.
+//! sqlx is not cancel-safe, and a caller may be dropped at any moment, so no work runs in the
+//! caller's own future. A transaction whose COMMIT was not sent has changed nothing, whatever else
+//! happened. A transaction whose COMMIT was sent but not answered is reported as *unknown*; this
+//! module never guesses.
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ use crate::error::{Fault, OpenError};
 use crate::numbers::ErrorScope;
 use crate::retry::Backoff;
 
-/// How much longer than the rest a commit may take: it is the one answer that must not be given up.
+/// Additional time for a COMMIT beyond the deadline: giving up on its answer leaves the outcome
+/// unknown.
 const COMMIT_GRACE: Duration = Duration::from_millis(200);
 
-/// The engine: serves every trait whose data lasts. Cheap to clone.
+/// The MySQL engine; implements every trait with durable data. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Db {
     inner: Arc<Inner>,
@@ -57,22 +58,22 @@ impl fmt::Debug for Db {
     }
 }
 
-/// What a single statement does, and so what a lost answer to it means.
+/// Effect of a single statement, which decides the meaning of a lost answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Once {
-    /// It reads.
+    /// The statement reads.
     Read,
-    /// It changes something, and changes nothing more if it runs again.
+    /// The statement changes data, and a second run changes nothing more.
     Repeatable,
 }
 
-/// How long a piece of work may take.
+/// Time limit of a piece of work, and its treatment of locked rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pace {
-    /// Somebody waits for it.
+    /// A caller waits for it.
     Prompt,
-    /// Somebody waits for it, and the caller divides it when a part of it is locked: a lock that was
-    /// waited for once is not waited for again.
+    /// A caller waits for it, and divides its batch if some of its rows are locked: after one lock
+    /// wait timeout the work is not retried.
     Divisible,
     /// Housekeeping.
     Slow,
@@ -113,28 +114,28 @@ impl Db {
         }
     }
 
-    /// Statements sent so far.
+    /// Returns the number of statements sent so far.
     pub(crate) fn statements(&self) -> u64 {
         self.inner.statements.load(Ordering::Relaxed)
     }
 
-    /// Whether MySQL answers.
+    /// Returns the health of the connection to MySQL.
     pub(crate) fn health(&self) -> Arc<Dependency> {
         Arc::clone(&self.inner.health)
     }
 
-    /// Asks for a sign of life; what comes of it is in the health.
+    /// Pings the server; the result is noted in the health.
     pub(crate) async fn ping(&self) {
         let asked = self.once("mysql.ping", Once::Read, |session| {
             Box::pin(session.plain("DO 0"))
         });
         if let Err(error) = asked.await {
-            tracing::debug!(error = %Causes(&error), "no sign of life");
+            tracing::debug!(error = %Causes(&error), "mysql ping failed");
         }
     }
 
-    /// Notes whether the server did what it was asked. A fault that is about the statement is an
-    /// answer.
+    /// Notes in the health whether the server answered. A fault that is about the statement counts
+    /// as an answer.
     fn note<T>(&self, done: &Result<T, Fault>) {
         let health = &self.inner.health;
         match done {
@@ -143,19 +144,20 @@ impl Db {
         }
     }
 
-    /// Connections: all, and those that are not in use.
+    /// Returns the numbers of all connections and of idle ones.
     pub(crate) fn connections(&self) -> (usize, usize) {
         self.inner.pool.counts()
     }
 
     /// Waits for the work in flight and closes the connections.
     pub(crate) async fn close(&self) {
+        // The work ends before the pool closes: it still needs its connections.
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.pool.close().await;
     }
 
-    /// Batches that one node has in flight.
+    /// Returns the number of batches that one node may have in flight.
     pub(super) fn parallel_batches(&self) -> usize {
         self.inner.parallel_batches
     }
@@ -172,7 +174,7 @@ impl Db {
         &self.inner.history
     }
 
-    /// How often this process has ended a history that went back.
+    /// Returns how often this process has drawn a new epoch because the store had lost commits.
     pub(crate) fn renewed(&self) -> u64 {
         self.inner.history.renewed()
     }
@@ -194,12 +196,12 @@ impl Db {
         &self.inner.tokens
     }
 
-    /// Runs work that nobody waits for by itself.
+    /// Runs work in the background.
     pub(super) fn behind(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.inner.tasks.spawn(work);
     }
 
-    /// Waits for what others do, no longer than for a statement.
+    /// Waits for another task, for at most the deadline of a statement.
     pub(super) async fn in_time<T>(
         &self,
         op: &'static str,
@@ -225,7 +227,7 @@ impl Db {
         .await
     }
 
-    /// Runs one statement outside any transaction, again if the way to the server broke.
+    /// Runs one statement outside any transaction; retries it if the connection breaks.
     pub(super) async fn once<T: Send + 'static>(
         &self,
         op: &'static str,
@@ -259,7 +261,8 @@ impl Db {
                 self.note(&done);
                 done.map_err(|fault| fault.of(op))
             }
-            // The runtime is going down, or a bug: in either case nobody knows.
+            // The runtime is shutting down, or the task panicked: the outcome is unknown in both
+            // cases.
             Err(lost) => Err(StoreError::with(op, Kind::Unknown, lost)),
         }
     }
@@ -271,18 +274,18 @@ impl Db {
         Ok(Session::new(lease, statements, history))
     }
 
-    /// Ends a history that went back, before anything else is accepted (law 10). Whoever notices
-    /// first draws the epoch; the others find it drawn.
+    /// Draws a new epoch after the store lost commits, before anything else is accepted (law 10).
+    /// The first task that notices draws it; the others find it drawn.
     async fn end_history(&self, fault: &Fault, deadline: Instant) -> Result<(), Fault> {
         let Some(old) = self.inner.history.present() else {
             return Ok(());
         };
         gimlet_core::error_rated!(
             error = fault as &dyn std::error::Error,
-            "the store's history went back"
+            "store lost commits, drawing a new epoch"
         );
         let mut session = self.session(deadline).await?;
-        // A session that is not given back is closed: nothing is left open on it.
+        // A session that is not given back is closed, so nothing stays open on it.
         timeout_at(deadline, session.renew(old))
             .await
             .map_err(|_| Fault::Deadline)??;
@@ -311,10 +314,14 @@ impl Db {
                 }
                 Err(fault) => (fault, false),
             };
+            // The new epoch comes before the retry: it also clears the known heads, so that the
+            // retry is accepted.
             if matches!(fault, Fault::WentBack { .. }) {
                 self.end_history(&fault, deadline).await?;
                 continue;
             }
+            // A duplicate key here is a race between two inserts: the retry reads the other one's
+            // row.
             let again = fault.is_duplicate() || is_worth_repeating(&fault);
             let divide = pace == Pace::Divisible && fault.is_lock();
             if !again || divide || !pause(&mut backoff, &fault, stale, deadline).await {
@@ -322,7 +329,7 @@ impl Db {
             }
             tracing::debug!(
                 error = &fault as &dyn std::error::Error,
-                "repeating a transaction"
+                "transaction failed, repeating it"
             );
         }
     }
@@ -334,7 +341,7 @@ impl Db {
         work: impl Work<T>,
     ) -> Result<T, Fault> {
         let mut backoff = Backoff::default();
-        // Set when a change may have taken place without an answer.
+        // Set when a change may have taken effect although its answer was lost.
         let mut sent = false;
         loop {
             let (fault, stale) = match self.session(deadline).await {
@@ -349,7 +356,7 @@ impl Db {
                             self.inner.pool.learn(&fault, session.generation());
                             let reused = session.is_reused();
                             if fault.ends_connection() {
-                                // A server that says no has not done it.
+                                // An error answer means that the server has not made the change.
                                 sent |= fault.number().is_none();
                                 drop(session);
                             } else {
@@ -375,7 +382,8 @@ impl Db {
         }
     }
 
-    /// Begins, works, commits; the session goes back to the pool only if nothing is open on it.
+    /// Begins, runs the work, commits. The session returns to the pool only if no transaction is
+    /// open on it.
     async fn transaction<T>(
         &self,
         mut session: Session,
@@ -390,6 +398,8 @@ impl Db {
             Ok(done) => done,
             Err(fault) => {
                 self.inner.pool.learn(&fault, session.generation());
+                // The ROLLBACK precedes the return to the pool. Without its answer the session is
+                // dropped, which closes the connection and lets the server roll back.
                 let rollback = async {
                     if fault.ends_connection() {
                         return false;
@@ -403,15 +413,19 @@ impl Db {
                 return Err(fault);
             }
         };
+        // From here on the outcome is decided by the server: every failure is unknown, unless the
+        // server certainly refused the COMMIT.
         match timeout_at(deadline + COMMIT_GRACE, session.plain("COMMIT")).await {
             Ok(Ok(())) => {
+                // Noted before the session is given back and the caller is answered: a later reader
+                // must compare with this commit.
                 session.history.committed(&session.taken);
                 session.give_back();
                 Ok(done)
             }
             Ok(Err(fault)) => {
                 self.inner.pool.learn(&fault, session.generation());
-                // Refused before the engine committed: certainly not stored.
+                // The server refused before its engine committed: certainly not stored.
                 if fault.refuses_commit() {
                     return Err(fault);
                 }
@@ -422,7 +436,7 @@ impl Db {
     }
 }
 
-/// Whether the same work may succeed when it is done again.
+/// Returns whether the same work may succeed when it is retried.
 fn is_worth_repeating(fault: &Fault) -> bool {
     use ErrorScope::{Conflict, Connection, Crowded, Locked, Server, Statements};
     matches!(
@@ -431,8 +445,8 @@ fn is_worth_repeating(fault: &Fault) -> bool {
     )
 }
 
-/// Waits before the next try; false if there is none. A connection that was used before and broke
-/// costs no try: it says nothing about the server, and there may be as many as the pool has.
+/// Waits before the next attempt; returns false if none is left. A reused connection that broke
+/// costs no attempt: it says nothing about the server, and the pool may hold many of them.
 async fn pause(backoff: &mut Backoff, fault: &Fault, stale: bool, deadline: Instant) -> bool {
     let free = stale && fault.ends_connection() && !matches!(fault, Fault::Deadline);
     if free {

@@ -1,4 +1,4 @@
-//! What becomes of each send of a batch, once its keys and rosters are known: no I/O here.
+//! Decides the outcome of each send of a batch, from its keys and rosters. No I/O here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use gimlet_core::limits::PART;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Append, Appended, RosterVersion};
 
-/// The first send of a key, as it is stored.
+/// The first send with a key, as stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct First {
     pub(super) digest: [u8; 16],
@@ -15,27 +15,27 @@ pub(super) struct First {
     pub(super) seq: Seq,
 }
 
-/// What is known before anything is decided, all of it under locks.
+/// Facts that the decision needs, all read under locks.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// Keys whose window has not passed.
     pub(super) keys: HashMap<Vec<u8>, First>,
-    /// The roster versions of the groups that exist.
+    /// Roster versions of the groups that exist.
     pub(super) rosters: HashMap<GroupId, RosterVersion>,
     /// Groups with an open job.
     pub(super) busy: HashSet<GroupId>,
 }
 
-/// What becomes of one send.
+/// Decision on one send.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// An outcome without a trace.
+    /// An answer; nothing is stored.
     Answer(Appended),
     /// A repeat of an earlier send of the batch.
     Like(usize),
-    /// Its entries are made, all of them.
+    /// All of its entries are stored.
     Whole,
-    /// Its first entry is made, and a job for the rest.
+    /// Its first entry is stored, and a job for the rest.
     Job,
 }
 
@@ -47,12 +47,12 @@ impl Verdict {
 
 /// Decides on each send, in the batch's order.
 pub(super) fn decide(batch: &[Append], known: &mut Known) -> Vec<Verdict> {
-    // Keys of sends of this batch that are stored.
+    // Keys of this batch's sends that are stored.
     let mut fresh: HashMap<&[u8], usize> = HashMap::new();
     let mut verdicts = Vec::with_capacity(batch.len());
     for (at, send) in batch.iter().enumerate() {
-        // The key comes before the roster: a repeat of what was stored is answered like the first,
-        // whoever has joined or left since.
+        // The key is checked before the roster: a repeat of a stored send gets the first answer,
+        // regardless of joins and leaves since.
         let verdict = match repeat(batch, send, known, &fresh) {
             Some(verdict) => verdict,
             None => place(send, known),
@@ -104,14 +104,15 @@ fn place(send: &Append, known: &mut Known) -> Verdict {
         && all > 1
         && (all > PART || known.busy.contains(&group))
     {
-        // All sends of the group behind it are jobs as well, until it is done.
+        // Every later send to the group becomes a job too until this one is done, so that the
+        // group's order is kept.
         known.busy.insert(group);
         return Verdict::Job;
     }
     Verdict::Whole
 }
 
-/// The recipients that get an entry now.
+/// Returns the recipients that get an entry now.
 pub(super) fn now<'a>(send: &'a Append, verdict: &Verdict) -> &'a [UserId] {
     let most = match verdict {
         Verdict::Whole => send.recipients.len(),
@@ -121,7 +122,7 @@ pub(super) fn now<'a>(send: &'a Append, verdict: &Verdict) -> &'a [UserId] {
     send.recipients.get(..most).unwrap_or_default()
 }
 
-/// How many entries each user gets, by ascending id.
+/// Returns the number of entries that each user gets, by ascending id.
 pub(super) fn counts(batch: &[Append], verdicts: &[Verdict]) -> BTreeMap<UserId, u64> {
     let mut counts = BTreeMap::new();
     for (send, verdict) in batch.iter().zip(verdicts) {

@@ -97,7 +97,7 @@ impl DeviceStore for Db {
                         " ON DUPLICATE KEY UPDATE upto = GREATEST(upto, VALUES(upto))",
                     ));
                     for (at, _) in piece.rows() {
-                        let ((user, device), upto) = marks.get(at).expect("a piece of these");
+                        let ((user, device), upto) = marks.get(at).expect("an index of these rows");
                         upsert = upsert.bind(*user).bind(*device).bind(*upto);
                     }
                     session.run(upsert).await?;
@@ -137,7 +137,7 @@ async fn register(
     if row.map(|row| row.try_get::<u8, _>(0)).transpose()? == Some(1) {
         return Err(Fault::Misuse("the device's id is taken"));
     }
-    // A device that signed in unregistered keeps its generation and its user.
+    // A device that signed in before it was registered keeps its generation and its user.
     let sql = "INSERT INTO device (device_id, registered, kind, brand, model, system_version, \
                sdk_version, user_id, generation, created_at, updated_at) \
                VALUES (?, 1, ?, ?, ?, ?, ?, 0, 0, ?, ?) ON DUPLICATE KEY UPDATE registered = 1, \
@@ -163,7 +163,7 @@ async fn raise(
     sign_ins: &[(DeviceId, UserId)],
     at: Timestamp,
 ) -> Result<Vec<Generation>, Fault> {
-    // Per device: how often, and who came last.
+    // Per device: the number of sign-ins, and the user of the last one.
     let mut counts: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for (device, user) in sign_ins {
         let (n, last) = counts.entry(device.get()).or_default();
@@ -180,7 +180,7 @@ async fn raise(
              user_id = VALUES(user_id), updated_at = VALUES(updated_at)",
         ));
         for (row, filling) in piece.rows() {
-            let (device, (n, user)) = rows.get(row).copied().expect("a piece of these");
+            let (device, (n, user)) = rows.get(row).copied().expect("an index of these rows");
             upsert = upsert
                 .bind(device)
                 .bind(user)
@@ -190,6 +190,7 @@ async fn raise(
         }
         session.run(upsert).await?;
     }
+    // The upsert holds the row locks, so the generations read here are the ones that it has raised.
     let devices: Vec<u64> = rows.iter().map(|(device, _)| *device).collect();
     let head = "SELECT device_id, generation FROM device FORCE INDEX (PRIMARY) \
                 WHERE device_id IN (";
@@ -201,7 +202,7 @@ async fn raise(
     }
     let raised = sign_ins.iter().map(|(device, _)| {
         let last = last.get_mut(&device.get());
-        let last = last.ok_or(Fault::Corrupt("a device that was just raised is not there"))?;
+        let last = last.ok_or(Fault::Corrupt("a device is missing after it was raised"))?;
         *last += 1;
         Ok(Generation(*last))
     });

@@ -1,4 +1,4 @@
-//! Friends: one row in each direction, asked or agreed.
+//! Friends: one row per direction, either requested or agreed.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use super::db::{Db, Once, Pace};
 use super::session::{Session, text, user as user_id};
 use crate::error::Fault;
 
-/// What a user keeps of another, if anything: whether they are friends. The row is locked.
+/// Reads and locks a friendship edge: `None` without a row, otherwise whether the two are friends.
 async fn tie(session: &mut Session, user: UserId, other: UserId) -> Result<Option<bool>, Fault> {
     let sql = "SELECT agreed FROM friend WHERE user_id = ? AND friend_id = ? FOR UPDATE";
     let select = sqlx::query(sql).bind(user.get()).bind(other.get());
@@ -45,7 +45,8 @@ impl FriendStore for Db {
                     Some(false) => return Ok(Requested::Pending),
                     None => {}
                 }
-                // Two at once: the second meets the first's row, and looks again.
+                // If two calls request at once, the second one hits the primary key; the
+                // transaction is repeated and finds the first one's row.
                 let sql = "INSERT INTO friend (user_id, friend_id, agreed, remarks, extra, \
                            updated_at) VALUES (?, ?, 0, ?, '', ?)";
                 let insert = sqlx::query(sql)
@@ -89,7 +90,8 @@ impl FriendStore for Db {
                     .bind(requester.get())
                     .bind(user.get());
                 session.run(update).await?;
-                // A mutual request is one friendship, and keeps what was kept with the user's own.
+                // Mutual requests become one friendship, and remarks of the user's own request are
+                // kept.
                 let sql = "INSERT INTO friend (user_id, friend_id, agreed, remarks, extra, \
                            updated_at) VALUES (?, ?, 1, ?, '', ?) ON DUPLICATE KEY UPDATE \
                            agreed = 1, \

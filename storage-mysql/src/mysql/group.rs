@@ -1,4 +1,4 @@
-//! Groups and their rosters. The group's row is locked by every change and by every send to it.
+//! Groups and their rosters. Every change of a group, and every send to it, locks the group's row.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::session::{Session, group as group_id, number, text, time, user};
 use super::{append, cut};
 use crate::error::Fault;
 
-/// The columns of a group, as `group` reads them.
+/// Lists the columns of a group, as `read` reads them.
 macro_rules! group_columns {
     () => {
         "g.group_id, g.name, g.avatar_url, g.introduction, g.extra, g.members, g.version, \
@@ -56,7 +56,7 @@ impl GroupStore for Db {
     async fn roster(&self, group: GroupId) -> Result<Option<Roster>, StoreError> {
         self.once("group.roster", Once::Read, move |session| {
             async move {
-                // One statement, so that members and version are of one moment.
+                // One statement reads members and version, so that both are from the same moment.
                 let sql = "SELECT g.version, m.user_id, m.role FROM group_info g \
                            LEFT JOIN group_member m ON m.group_id = g.group_id \
                            WHERE g.group_id = ? ORDER BY m.user_id";
@@ -146,6 +146,8 @@ impl GroupStore for Db {
         self.change("group.update", Pace::Prompt, move |session| {
             let (change, pushes) = (Arc::clone(&change), Arc::clone(&pushes));
             async move {
+                // The group's row is locked before the heads of the pushes, in the order of
+                // `append`.
                 let sql = "SELECT version FROM group_info WHERE group_id = ? FOR UPDATE";
                 let row = session.row(sqlx::query(sql).bind(group.get())).await?;
                 let version = row.as_ref().map(|row| number(row, 0)).transpose()?;
@@ -169,7 +171,7 @@ impl GroupStore for Db {
     }
 }
 
-/// Makes a change and returns by how many members the group grew.
+/// Applies a change and returns the number of members that were added.
 async fn apply(session: &mut Session, group: GroupId, change: &GroupChange) -> Result<i64, Fault> {
     match change {
         GroupChange::Edit(edit) => edit_group(session, group, edit).await.map(|()| 0),
@@ -234,7 +236,7 @@ async fn put_members(
             "",
         ));
         for (at, _) in piece.rows() {
-            let (user, role) = members.get(at).expect("a piece of these");
+            let (user, role) = members.get(at).expect("an index of these rows");
             insert = insert.bind(group.get()).bind(user.get()).bind(code(*role));
         }
         session.run(insert).await?;
@@ -271,7 +273,7 @@ async fn edit_member(
         .bind(&edit.extra)
         .bind(group.get())
         .bind(user.get());
-    // Rows that were found are counted, also those that stay as they were.
+    // The server counts rows that were found, including those that stay as they were.
     if session.run(update).await?.rows_affected() == 0 {
         return Err(MISFIT);
     }

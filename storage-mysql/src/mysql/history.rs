@@ -1,20 +1,20 @@
-//! What this process knows of the store's history, and the end of a history that went back (law 10).
+//! Detects lost commits, and draws a new epoch when the store has lost some (law 10).
 //!
-//! A replica that is promoted without the last commits, or a backup that is put in place under
-//! running nodes, has shorter inboxes than clients have seen. If their numbers were given out again
-//! under the same epoch, a device that was away would never see what got them. So a head is compared
-//! with what was known of it wherever one is read, and the epoch is renewed before anything else is
-//! accepted:
+//! A replica that is promoted without the last commits, or a backup that is restored under running
+//! nodes, has shorter inboxes than clients have seen. If the lost seqs were assigned again under
+//! the same epoch, a device that was away would never see the entries that got them. So every head
+//! that is read is compared with the known head of that inbox, and the epoch is renewed before
+//! anything else is accepted:
 //!
 //! - in a batch, between taking the seqs and storing the entries, while the heads are locked;
 //! - in every read of heads and pages;
-//! - on every new connection, before it is used for anything: a failover closes the old ones. There
-//!   the last commits of *all* nodes count, which they leave in Redis, because the node that lost
-//!   its commits may be gone or quiet. Commits are lost from the end of the log, so the latest ones
-//!   are enough.
+//! - on every new connection, before its first use, because a failover closes the old connections.
+//!   There the last commits of *all* nodes count, which the nodes publish in Redis, because the
+//!   node that lost its commits may be gone or idle. Commits are lost from the end of the log, so
+//!   the latest ones are enough.
 //!
-//! What is known of heads is a fixed table, overwritten where two users meet: it is a witness, not
-//! a cache that anybody reads.
+//! The known heads are a table of fixed size; two users with the same slot overwrite each other.
+//! The table is evidence of lost commits, not a cache: no read is answered from it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,35 +27,35 @@ use sqlx::{MySqlConnection, Row as _};
 
 use crate::error::Fault;
 
-/// Heads that are remembered: 1 MiB.
+/// Remembered heads; 1 MiB.
 const REMEMBERED: usize = 1 << 16;
-/// Locks of the table, each over a part of it.
+/// Shards of the table, each with its own lock.
 const SHARDS: usize = 64;
-/// Epochs that were in force before: if one of them comes back, the renewal itself was lost.
+/// Remembered earlier epochs. If one of them is read again, its renewal was lost.
 const FORMER: usize = 16;
 
 /// An inbox entry that was certainly committed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
-    /// The history it belongs to.
+    /// Epoch of the commit.
     pub(crate) epoch: Epoch,
-    /// Whose inbox.
+    /// Owner of the inbox.
     pub(crate) user: UserId,
-    /// The entry.
+    /// Seq of the entry.
     pub(crate) seq: Seq,
 }
 
-/// Where nodes leave their latest commits for each other.
+/// Log in which the nodes publish their latest commits for each other.
 #[async_trait]
 pub(crate) trait CommitLog: fmt::Debug + Send + Sync + 'static {
-    /// Leaves a commit, soon. Does not wait.
+    /// Publishes a commit soon. Does not block.
     fn publish(&self, mark: Mark);
 
-    /// The latest commits of all nodes; none if they cannot be had.
+    /// Returns the latest commits of all nodes; empty if they cannot be read.
     async fn recent(&self) -> Vec<Mark>;
 }
 
-/// The history as this process knows it. Shared by all sessions of a pool.
+/// Epochs, known heads and last commit of this process. Shared by all sessions of a pool.
 pub(crate) struct History {
     names: Mutex<Names>,
     heads: Vec<Mutex<Vec<(u64, u64)>>>,
@@ -64,7 +64,7 @@ pub(crate) struct History {
     renewed: AtomicU64,
 }
 
-/// The epochs of this history and of those before it.
+/// The epoch in force and earlier ones.
 #[derive(Debug, Default)]
 struct Names {
     present: Option<Epoch>,
@@ -94,39 +94,39 @@ impl Default for History {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Every value behind these locks is whole at any moment.
+    // Every value behind these locks is consistent at any moment, so a poisoned lock is usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What to do about an epoch that was read.
+/// Relation of an epoch that was read to the known ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reading {
-    /// It is the one that is in force.
+    /// The epoch in force.
     Present,
-    /// Another node has begun a history.
+    /// A new epoch, drawn by another node.
     Begun,
-    /// It was in force before the present one: its renewal was lost.
+    /// An earlier epoch: its renewal was lost.
     Back,
 }
 
 impl History {
-    /// Where commits of all nodes are left from now on.
+    /// Sets the log in which all nodes publish their commits.
     pub(crate) fn share(&self, log: Arc<dyn CommitLog>) {
-        // A second log would be a bug of the opening; the first one stays.
+        // A second log would be a bug in the opening code; the first one stays.
         let _ = self.log.set(log);
     }
 
-    /// How often this process has renewed the epoch.
+    /// Returns how often this process has renewed the epoch.
     pub(crate) fn renewed(&self) -> u64 {
         self.renewed.load(Ordering::Relaxed)
     }
 
-    /// The epoch that was read last.
+    /// Returns the epoch that was read last.
     pub(super) fn present(&self) -> Option<Epoch> {
         lock(&self.names).present
     }
 
-    /// Notes the epoch that is in force; what was known of another one's heads is forgotten.
+    /// Notes the epoch in force. If it is a new one, all known heads are cleared.
     pub(super) fn begin(&self, epoch: Epoch) {
         {
             let mut names = lock(&self.names);
@@ -155,20 +155,20 @@ impl History {
         }
     }
 
-    /// Whether this epoch was in force before the present one.
+    /// Returns whether this epoch is an earlier one, so that its renewal was lost.
     pub(super) fn is_former(&self, epoch: Epoch) -> bool {
         self.read(epoch) == Reading::Back
     }
 
     fn slot(&self, user: UserId) -> (&Mutex<Vec<(u64, u64)>>, usize) {
-        // Ids of neighbours are spread by an odd multiplier (2^64 divided by the golden ratio).
+        // An odd multiplier (2^64 divided by the golden ratio) spreads neighbouring ids.
         let hash = user.get().wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let high = usize::try_from(hash >> 32).unwrap_or(0);
         let shard = self.heads.get(high % SHARDS).expect("SHARDS were made");
         (shard, high / SHARDS % (REMEMBERED / SHARDS))
     }
 
-    /// The head of this inbox as known; zero if nothing is.
+    /// Returns the known head of this inbox; zero if it is unknown.
     pub(super) fn known(&self, user: UserId) -> Seq {
         let (shard, at) = self.slot(user);
         match lock(shard).get(at) {
@@ -190,8 +190,8 @@ impl History {
         }
     }
 
-    /// Compares a head that was read with what was `known` **before** it was read, and notes it.
-    /// (What another commit makes known meanwhile says nothing about an older reading.)
+    /// Compares a head with the value that was `known` **before** the read, and notes the head. A
+    /// commit that becomes known during the read says nothing about this older reading.
     pub(super) fn saw(&self, user: UserId, known: Seq, head: Seq) -> Result<(), Fault> {
         if head < known {
             return Err(Fault::WentBack {
@@ -204,8 +204,8 @@ impl History {
         Ok(())
     }
 
-    /// Compares a head that is locked by this transaction: nobody else can move it, so what is
-    /// known by now was committed before.
+    /// Compares a head that this transaction has locked. No other transaction can move it, so
+    /// whatever is known by now was committed before.
     pub(super) fn holds(&self, user: UserId, head: Seq) -> Result<(), Fault> {
         let known = self.known(user);
         if head < known {
@@ -218,7 +218,7 @@ impl History {
         Ok(())
     }
 
-    /// Notes what a transaction has committed.
+    /// Notes the heads that a transaction has committed.
     pub(super) fn committed(&self, taken: &[(UserId, Seq)]) {
         let (Some((user, seq)), Some(epoch)) = (taken.first(), self.present()) else {
             return;
@@ -237,8 +237,8 @@ impl History {
         }
     }
 
-    /// Checks a new connection before anything runs on it: its server must have every commit that is
-    /// known, or its epoch is renewed first.
+    /// Checks a new connection before its first use: its server must have every known commit;
+    /// otherwise the epoch is renewed first.
     pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         let Some(epoch) = stored_epoch(conn).await? else {
             // A new database: its first epoch is drawn after this.
@@ -249,10 +249,11 @@ impl History {
             None => Vec::new(),
         };
         marks.extend(*lock(&self.last));
+        // Only marks of the stored epoch count: inboxes of an earlier epoch may have been longer.
         marks.retain(|mark| mark.epoch == epoch);
         match self.read(epoch) {
             Reading::Back => {
-                gimlet_core::error_rated!("the store's epoch is one that was ended before");
+                gimlet_core::error_rated!("epoch renewal was lost, drawing a new epoch");
                 return self.renew(conn, epoch).await;
             }
             Reading::Begun => self.begin(epoch),
@@ -265,7 +266,7 @@ impl History {
                     user = %mark.user,
                     known = mark.seq.get(),
                     found = head.get(),
-                    "a commit is missing on this MySQL server"
+                    "commit missing on MySQL server, drawing a new epoch"
                 );
                 return self.renew(conn, epoch).await;
             }
@@ -273,15 +274,17 @@ impl History {
         Ok(())
     }
 
-    /// Ends the history `old` on this connection and notes the epoch that is then in force.
+    /// Replaces the epoch `old` on this connection and notes the epoch that is then in force.
     pub(super) async fn renew(
         &self,
         conn: &mut MySqlConnection,
         old: Epoch,
     ) -> Result<(), sqlx::Error> {
         let drawn = Epoch::draw();
-        // A transaction of its own: the server's default may be not to commit by itself.
+        // An explicit transaction, because autocommit may be off on the server.
         sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
+        // Compare-and-set: if several nodes notice the loss, one of them draws the epoch, and the
+        // others adopt it below.
         let sql = "UPDATE meta SET value = ? WHERE name = 'epoch' AND value = ?";
         let update = sqlx::query(sql).bind(drawn.0).bind(old.0);
         update.execute(&mut *conn).await?;
@@ -294,7 +297,7 @@ impl History {
             tracing::warn!(
                 old = old.0,
                 new = present.0,
-                "a new epoch was drawn; clients of the extension start over"
+                "new epoch drawn, extension clients start over"
             );
         }
         self.begin(present);
@@ -337,7 +340,7 @@ mod tests {
         let known = history.known(user(1));
         assert!(history.saw(user(1), known, Seq::new(12)).is_ok());
         assert_eq!(history.known(user(1)), Seq::new(12));
-        // An older reading that comes late is not taken for a loss.
+        // An older reading that arrives late is not taken for a loss.
         assert!(history.saw(user(1), known, Seq::new(10)).is_ok());
         assert_eq!(history.known(user(1)), Seq::new(12));
         assert_eq!(history.known(user(3)), Seq::ZERO);

@@ -1,4 +1,4 @@
-//! Inboxes: pages, retention, and the doors to `append` and `job`.
+//! Inboxes: pages, retention, and the entry points to `append` and `job`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl InboxStore for Db {
     }
 
     async fn sweep(&self, max: usize) -> Result<usize, StoreError> {
-        // Bodies go with their last entry, in `trim`; only keys need forgetting.
+        // `trim` removes bodies with their last entry, so only keys remain to be removed here.
         let (now, mut left) = (self.now(), max as u64);
         while left > 0 {
             let slice = left.min(SLICE);
@@ -115,13 +115,13 @@ impl Db {
     }
 }
 
-/// A body up to this size comes with its entry, however small the page.
+/// Largest body, in bytes, that is read with its entry even for a small page.
 const SMALL_BODY: usize = 256;
 
-/// How often a page is read again because it was trimmed between its two statements.
+/// Attempts to read a page: a trim may come between its two statements.
 const PAGE_TRIES: usize = 3;
 
-/// An entry of a page whose body is still to be read, or not.
+/// Entry of a page; its body is either read or still to be read.
 enum Slot {
     Read(Entry),
     Large(Seq),
@@ -147,26 +147,24 @@ async fn page(
                 message: Arc::new(bodies.remove(&seq)?),
             }),
         });
-        // A body that is gone was trimmed since its length was read: the page begins later now.
+        // A missing body was trimmed after its length was read: the inbox now begins later.
         let Some(items) = entries.collect::<Option<Vec<_>>>() else {
             continue;
         };
         page.items = items;
-        // No server is known to give the rows in another order; one that did would hide entries.
+        // No known server returns the rows in another order; one that did would hide entries.
         let ascending = page.items.is_sorted_by(|a, b| a.seq < b.seq);
         let last = page.items.last().map_or(Seq::ZERO, |it| it.seq);
         if !ascending || last > page.head.head {
-            return Err(Fault::Corrupt(
-                "a page came out of order or beyond its head",
-            ));
+            return Err(Fault::Corrupt("a page is out of order or exceeds its head"));
         }
         return Ok(page);
     }
-    Err(Fault::Corrupt("an entry's message is not there"))
+    Err(Fault::Corrupt("an entry's message is missing"))
 }
 
-/// Reads the head, and which entries the page holds: small ones whole, of large ones the header,
-/// so that no body is read that the page has no room for.
+/// Reads the head and the entries of the page: small bodies completely, of large ones only the
+/// header, so that no body is read that does not fit into the page.
 async fn lengths(
     session: &mut Session,
     user: UserId,
@@ -175,9 +173,9 @@ async fn lengths(
 ) -> Result<(InboxSlice, Vec<Slot>), Fault> {
     let items = limit.items.max(1);
     let small = (limit.bytes / items).max(SMALL_BODY);
-    // Entries and their head are one commit, and one statement sees one moment: what it returns is
-    // without a hole and never above the head.
-    // A row of the head, and rows of entries. Joined to the head, the entries would be sorted first.
+    // Entries and their head are one commit, and one statement reads one moment: the result has no
+    // hole and never exceeds the head. The first row is the head, the others are entries; with a
+    // join to the head, the server would sort the entries first.
     let sql = "SELECT 1, seq, floor, NULL FROM inbox_head WHERE user_id = ? UNION ALL \
                (SELECT 0, i.seq, CAST(LENGTH(COALESCE(i.body, m.body)) AS UNSIGNED), \
                IF(LENGTH(COALESCE(i.body, m.body)) <= ?, COALESCE(i.body, m.body), \
@@ -191,6 +189,7 @@ async fn lengths(
         .bind(user.get())
         .bind(seq.get())
         .bind(items as u64 + 1);
+    // Taken before the read: see `History::saw`.
     let known = session.history.known(user);
     let rows = session.rows(select).await?;
     let (mut page, mut slots, mut taken) = (InboxSlice::default(), Vec::new(), 0);
@@ -206,9 +205,9 @@ async fn lengths(
             break;
         }
         let length = row.try_get::<Option<u64>, _>(2)?;
-        let length = length.ok_or(Fault::Corrupt("an entry's message is not there"))?;
+        let length = length.ok_or(Fault::Corrupt("an entry's message is missing"))?;
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        // All of a small body, and the header of a large one.
+        // The whole of a small body, the header of a large one.
         let body = bytes(row, 3)?;
         let slot = if length <= small {
             let message = Arc::new(record::decode(body)?);
@@ -224,7 +223,7 @@ async fn lengths(
     Ok((page, slots))
 }
 
-/// The bodies of these entries.
+/// Reads the bodies of these entries.
 async fn large_bodies(
     session: &mut Session,
     user: UserId,
@@ -253,12 +252,14 @@ async fn large_bodies(
     Ok(bodies)
 }
 
-/// Removes one slice of entries; returns whether that was all.
+/// Removes one slice of entries; returns whether no more slices are left.
 async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fault> {
     let sql = "SELECT seq, floor FROM inbox_head WHERE user_id = ? FOR UPDATE";
     let Some(row) = session.row(sqlx::query(sql).bind(user.get())).await? else {
         return Ok(true);
     };
+    // The head is locked before the bodies, as in `append`. It is read under the lock, so the range
+    // below cannot change.
     let (head, floor) = (number(&row, 0)?, number(&row, 1)?);
     let upto = upto.get().min(head);
     if upto <= floor {
@@ -284,7 +285,8 @@ async fn trim(session: &mut Session, user: UserId, upto: Seq) -> Result<bool, Fa
     Ok(end == upto)
 }
 
-/// Takes these numbers of entries off their bodies, and removes bodies that no entry names.
+/// Subtracts these numbers of entries from their bodies' reference counts, and deletes bodies
+/// without entries.
 async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(), Fault> {
     for piece in cut::filled(shared.len()) {
         let mut update = sqlx::query(cut::text(
@@ -294,7 +296,7 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
             " ON DUPLICATE KEY UPDATE refs = refs + VALUES(refs)",
         ));
         for (at, filling) in piece.rows() {
-            let (id, entries) = shared.get(at).expect("a piece of these");
+            let (id, entries) = shared.get(at).expect("an index of these rows");
             update = update
                 .bind(id.as_slice())
                 .bind(if filling { 0 } else { -entries });
@@ -307,7 +309,7 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
             ")",
         ));
         for (at, _) in piece.rows() {
-            let (id, _) = shared.get(at).expect("a piece of these");
+            let (id, _) = shared.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }
         session.run(delete).await?;
@@ -315,10 +317,11 @@ async fn release(session: &mut Session, shared: &[(Vec<u8>, i64)]) -> Result<(),
     Ok(())
 }
 
-/// Forgets up to `max` keys whose window has passed; returns how many were found and removed.
+/// Deletes up to `max` keys whose window has passed; returns how many were found and how many
+/// deleted.
 async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, u64), Fault> {
-    // Found without locks, then removed by the key that senders lock as well: so the two cannot
-    // meet in opposite order.
+    // Expired keys are found without locks and then deleted by the primary key, in the order in
+    // which senders lock it. So the two cannot lock rows in opposite order.
     let sql = "SELECT id FROM send_key WHERE expires_at <= ? ORDER BY expires_at LIMIT ?";
     let rows = session.rows(sqlx::query(sql).bind(now.0).bind(max)).await?;
     let mut ids = Vec::with_capacity(rows.len());
@@ -336,7 +339,7 @@ async fn sweep(session: &mut Session, now: Timestamp, max: u64) -> Result<(u64, 
         ));
         delete = delete.bind(now.0);
         for (at, _) in piece.rows() {
-            let id = ids.get(at).expect("a piece of these");
+            let id = ids.get(at).expect("an index of these rows");
             delete = delete.bind(id.as_slice());
         }
         removed += session.run(delete).await?.rows_affected();

@@ -1,7 +1,7 @@
 //! Fan-out jobs: sends to more recipients than one batch holds, in order per group.
 //!
-//! A job's row is locked for as long as a step of it takes, so the entries of a part and the
-//! progress are one commit, and a claim waits for the step that runs.
+//! A job's row stays locked during each of its steps. So the entries of a part and the progress are
+//! one commit, and a claim waits for the running step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +21,8 @@ use crate::record;
 /// Bytes of recipients in one statement.
 const RECIPIENTS: usize = 1 << 20;
 
-/// Takes numbers for the batch's jobs and returns the first. Done under the locks of the groups,
-/// so that numbers follow the order in which a group's sends are stored.
+/// Takes numbers for the batch's jobs and returns the first. Runs under the locks of the groups, so
+/// that the numbers follow the order in which a group's sends are stored.
 pub(super) async fn number_jobs(session: &mut Session, verdicts: &[Verdict]) -> Result<u64, Fault> {
     let jobs = verdicts.iter().filter(|it| **it == Verdict::Job).count();
     if jobs == 0 {
@@ -31,7 +31,7 @@ pub(super) async fn number_jobs(session: &mut Session, verdicts: &[Verdict]) -> 
     seq::take(session, seq::JOBS, jobs as u64).await
 }
 
-/// Stores the batch's jobs with their recipients. The first one's entry is made by the caller.
+/// Stores the batch's jobs with their recipients. The caller stores the first recipient's entry.
 pub(super) async fn open(
     session: &mut Session,
     batch: &[Append],
@@ -64,7 +64,7 @@ pub(super) async fn open(
                 "",
             ));
             for (at, _) in piece.rows() {
-                let (start, users) = parts.get(at).expect("a piece of these");
+                let (start, users) = parts.get(at).expect("an index of these rows");
                 insert = insert.bind(job).bind(*start).bind(users.as_slice());
             }
             session.run(insert).await?;
@@ -73,7 +73,7 @@ pub(super) async fn open(
     Ok(())
 }
 
-/// Claims the oldest open job of this group, or of any.
+/// Claims the oldest open job of this group, or of any group.
 pub(super) async fn claim(
     session: &mut Session,
     of: Option<GroupId>,
@@ -103,12 +103,13 @@ pub(super) async fn claim(
     Ok(Some(lease))
 }
 
-/// Makes the next part of a job's entries and notes the progress.
+/// Stores the next part of a job's entries and notes the progress.
 pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<JobPart, Fault> {
     let sql = "SELECT generation, message_id, done, total FROM fanout_job WHERE job = ? FOR UPDATE";
     let Some(row) = session.row(sqlx::query(sql).bind(lease.job)).await? else {
         return Ok(JobPart::Lost);
     };
+    // Checked under the lock: a claim by another node raises the generation and ends this lease.
     if number(&row, 0)? != lease.generation {
         return Ok(JobPart::Lost);
     }
@@ -116,11 +117,11 @@ pub(super) async fn advance(session: &mut Session, lease: &JobLease) -> Result<J
     let sql = "SELECT body FROM message WHERE message_id = ?";
     let select = sqlx::query(sql).bind(message.as_bytes().as_slice());
     let body = session.row(select).await?;
-    let body = body.ok_or(Fault::Corrupt("a job's message is not there"))?;
+    let body = body.ok_or(Fault::Corrupt("a job's message is missing"))?;
     let sql = "SELECT users FROM fanout_part WHERE job = ? AND start = ?";
     let select = sqlx::query(sql).bind(lease.job).bind(from);
     let users = session.row(select).await?;
-    let users = users.ok_or(Fault::Corrupt("a job's recipients are not there"))?;
+    let users = users.ok_or(Fault::Corrupt("a job's recipients are missing"))?;
     let users = unpack(&bytes(&users, 0)?)?;
 
     let mut counts: BTreeMap<UserId, u64> = BTreeMap::new();
@@ -163,7 +164,7 @@ fn pack(users: &[UserId]) -> Vec<u8> {
 fn unpack(bytes: &[u8]) -> Result<Vec<UserId>, Fault> {
     let (ids, rest) = bytes.as_chunks::<8>();
     if !rest.is_empty() {
-        return Err(Fault::Corrupt("a job's recipients are cut off"));
+        return Err(Fault::Corrupt("a job's recipients are truncated"));
     }
     ids.iter()
         .map(|id| UserId::new(u64::from_be_bytes(*id)))

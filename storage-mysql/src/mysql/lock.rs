@@ -1,8 +1,9 @@
-//! Locking reads that lock the rows they name and no others.
+//! Locking reads that lock exactly the rows that they name.
 //!
-//! A locking read with a list (`WHERE id IN (…) FOR UPDATE`) may be planned as a scan where the table is
-//! small, and then it waits for rows of others: batches with disjoint rows would wait for each other, or
-//! deadlock. So the values come as a derived table that is joined to the key: one look-up for each.
+//! The server may plan a locking read with a list (`WHERE id IN (…) FOR UPDATE`) as a scan if the
+//! table is small. The scan then waits for other rows: batches with disjoint rows would wait for
+//! each other, or deadlock. So the values come as a derived table that is joined to the key: one
+//! look-up for each.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySql};
@@ -11,30 +12,30 @@ use super::cut;
 use super::session::Session;
 use crate::error::Fault;
 
-/// Values in one statement: above, the server takes longer to plan it than to run it.
+/// Values in one statement; with more, the server takes longer to plan it than to run it.
 const CHUNK: usize = 64;
 
-/// What is done about rows that another session has locked.
+/// Behaviour if another session has locked a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Locks {
-    /// They are waited for as long as the server is set to.
+    /// Waits for up to the lock wait timeout of the session.
     Wait,
-    /// The statement fails at once. MySQL 8, MariaDB 10.3 and TiDB know it.
+    /// Fails at once. MySQL 8, MariaDB 10.3 and TiDB support it.
     NoWait,
 }
 
-/// A table and the key by which rows are locked.
+/// A table and the key by which its rows are locked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Lockable {
-    /// The columns that are read, of the table `t`.
+    /// Columns that are read, of the table `t`.
     pub(super) columns: &'static str,
     pub(super) table: &'static str,
     pub(super) key: &'static str,
-    /// The key's type, for a cast: a parameter has none of its own.
+    /// Type of the key, for a cast: a parameter has no type of its own.
     pub(super) kind: &'static str,
 }
 
-/// The head of each inbox.
+/// Heads of inboxes.
 pub(super) const HEADS: Lockable = Lockable {
     columns: "t.user_id",
     table: "inbox_head",
@@ -42,7 +43,7 @@ pub(super) const HEADS: Lockable = Lockable {
     kind: "UNSIGNED",
 };
 
-/// The groups with their roster versions.
+/// Groups with their roster versions.
 pub(super) const GROUPS: Lockable = Lockable {
     columns: "t.group_id, t.version",
     table: "group_info",
@@ -50,7 +51,7 @@ pub(super) const GROUPS: Lockable = Lockable {
     kind: "UNSIGNED",
 };
 
-/// The keys of sends.
+/// Keys of sends.
 pub(super) const KEYS: Lockable = Lockable {
     columns: "t.seq",
     table: "send_key",
@@ -58,7 +59,7 @@ pub(super) const KEYS: Lockable = Lockable {
     kind: "BINARY",
 };
 
-/// Locks the rows with these keys, ascending, and reads them. One may come twice.
+/// Locks the rows with these keys, in ascending order, and reads them. A row may be returned twice.
 pub(super) async fn lock<'q, T>(
     session: &mut Session,
     rows: Lockable,
@@ -73,7 +74,7 @@ where
         for piece in cut::filled(chunk.len()) {
             let mut select = sqlx::query(text(rows, piece.size(), locks));
             for (at, _) in piece.rows() {
-                select = select.bind(*chunk.get(at).expect("a piece of these"));
+                select = select.bind(*chunk.get(at).expect("an index of these rows"));
             }
             found.append(&mut session.rows(select).await?);
         }

@@ -1,8 +1,8 @@
-//! What lasts: inboxes, keys, jobs, groups, friends, devices, accounts.
+//! Durable data in MySQL: inboxes, keys, jobs, groups, friends, devices, accounts.
 //!
-//! Each trait has a file, and each change is one transaction (`Db::change`), except those of one
-//! statement that may be repeated (`Db::once`). The append of a batch is in `append`, with its
-//! decisions apart in `decide`.
+//! Each trait has its own file. Each change is one transaction (`Db::change`), except for changes
+//! of one statement that may be repeated (`Db::once`). `append` appends a batch, with its decisions
+//! separated into `decide`.
 
 mod account;
 mod append;
@@ -36,7 +36,7 @@ use sqlx::mysql::MySqlRow;
 
 use crate::error::Fault;
 
-/// A page of at most `limit` of these rows; one row more was asked for.
+/// Builds a page of at most `limit` rows; the query asked for one row more.
 fn page<T>(
     rows: &[MySqlRow],
     limit: usize,

@@ -17,11 +17,11 @@ use super::settings::{self, Purpose};
 use crate::config::MysqlConfig;
 use crate::error::{Fault, OpenError, UnfitServer};
 
-/// The part of a server's prepared statements that one process may hold: four of them fit.
+/// Divisor of a server's prepared statements: one process may hold a quarter of them.
 const SHARE: u64 = 4;
 
-/// Opens the pool, checks the server, and draws the epoch and the identity of a new store; returns
-/// the identity as well.
+/// Opens the pool, checks the server, and draws the epoch and the identity of a new store. Returns
+/// the engine and the identity.
 pub(crate) async fn open(
     config: &MysqlConfig,
     clock: Arc<dyn Clock>,
@@ -43,7 +43,7 @@ pub(crate) async fn open(
     let mut session = Session::new(lease, Arc::default(), Arc::clone(&history));
     let settled = async {
         seq::settle_epoch(&mut session).await?;
-        // Notes the epoch that is in force: of a new database it was drawn just now.
+        // Notes the epoch in force, which for a new database was drawn just now.
         session.check_server().await?;
         seq::settle_cluster(&mut session).await
     };
@@ -58,10 +58,10 @@ pub(crate) async fn open(
     Ok((Db::new(pool, clock, config, history), cluster))
 }
 
-/// How many prepared statements a connection may keep, by what the server has left.
+/// Returns how many prepared statements a connection may keep, from what the server has left.
 async fn statements(conn: &mut MySqlConnection, connections: u32) -> Result<usize, OpenError> {
     let found = number(conn, "SHOW GLOBAL VARIABLES LIKE 'max_prepared_stmt_count'").await?;
-    // TiDB has no bound unless it is set.
+    // TiDB has no limit unless one is set.
     let Some(found) = found.filter(|it| *it >= 0) else {
         return Ok(MAX_STATEMENTS);
     };
@@ -87,7 +87,7 @@ fn share(found: u64, used: u64, connections: u32) -> Result<usize, UnfitServer> 
     Ok(each.min(MAX_STATEMENTS))
 }
 
-/// The value of a variable or a counter of the server.
+/// Reads a variable or a counter of the server.
 async fn number(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<i64>, OpenError> {
     let row = conn.fetch_optional(sqlx::raw_sql(sql)).await;
     let Some(row) = row.map_err(OpenError::Mysql)? else {
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn prepared_statements_are_shared_with_other_processes() {
-        // The default of MySQL and MariaDB, and the default pool.
+        // The default of MySQL and MariaDB, with the default pool.
         assert_eq!(share(16_382, 0, 16).unwrap(), 250);
         assert_eq!(share(16_382, 12_000, 16).unwrap(), 250);
         assert_eq!(share(16_382, 15_000, 16).unwrap(), 86);

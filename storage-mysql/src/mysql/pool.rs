@@ -1,10 +1,14 @@
 //! The connections of this process to MySQL.
 //!
-//! The pool knows what an error means. A connection that broke, or that leads to a server which
-//! takes no changes any more, takes all older ones with it: a middlebox cuts many at once, and after
-//! a failover the same address leads to another server. A server that grants fewer connections than
-//! are wanted is worked with by those it grants. A connection that was silent is asked before it is
-//! used.
+//! The pool interprets errors. If a connection breaks, or leads to a server that accepts no changes
+//! any more, all older connections are closed too: a middlebox cuts many at once, and after a
+//! failover the same address leads to another server. If a server grants fewer connections than the
+//! pool wants, the pool works with those it has. A connection that was silent is tested before its
+//! next use.
+//!
+//! A *generation* is the set of connections made since the last such event. A connection carries
+//! the generation that was current when it was completed, and is closed instead of used once the
+//! pool's generation is higher.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,22 +25,26 @@ use super::settings;
 use crate::error::{Fault, UnfitServer};
 use crate::numbers::ErrorScope;
 
-/// How long a connection is believed to work, and its server to take changes, without being asked.
+/// Time after which an idle connection is tested before its next use: that it works, and that its
+/// server still accepts changes.
 const BELIEVED: Duration = Duration::from_secs(2);
-/// How long the answer of a connection that was silent is waited for; half of what a call has.
+/// Timeout of that test. Less than half of a call's default deadline, so that time remains for a
+/// new connection.
 const ASK_TIMEOUT: Duration = Duration::from_millis(500);
-/// Below the `wait_timeout` of a session: the server never closes a connection that is to be used.
+/// Idle time after which a connection is not reused. Below the session's `wait_timeout`, so that
+/// the server never closes a connection that is about to be used.
 const MAX_IDLE: Duration = Duration::from_secs(40);
-/// A connection is replaced after this, less a fifth by chance, so that not all go at once.
+/// Age at which a connection is replaced, reduced by up to a fifth at random, so that not all
+/// connections are replaced at once.
 const MAX_AGE: Duration = Duration::from_mins(30);
-/// How long after the server refused a connection one more is tried.
+/// Interval at which one more connection is tried after the server refused one.
 const GROW_AFTER: Duration = Duration::from_secs(5);
-/// How long a goodbye may take.
+/// Timeout of the closing message to the server.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Prepared statements that a connection keeps at least.
+/// Smallest number of prepared statements that a connection keeps.
 pub(super) const MIN_STATEMENTS: usize = 16;
 
-/// The connections. Cheap to clone.
+/// The connection pool. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Pool {
     inner: Arc<Inner>,
@@ -44,9 +52,9 @@ pub(super) struct Pool {
 
 struct Inner {
     connector: Connector,
-    /// What a new connection's server must have.
+    /// Commits that a new connection's server must have.
     history: Arc<History>,
-    /// One for each connection in use or being made.
+    /// One permit per connection in use or being made.
     permits: Arc<Semaphore>,
     state: Mutex<State>,
     tasks: TaskTracker,
@@ -54,19 +62,19 @@ struct Inner {
 
 #[derive(Debug)]
 struct State {
-    /// The last one given back is used first: the others may grow old, and their server forgets
-    /// their statements.
+    /// Idle connections, reused in last-in-first-out order, so that surplus connections reach their
+    /// idle limit and the used ones keep their prepared statements.
     idle: Vec<Connected>,
-    /// Connections that exist, or are being made.
+    /// Connections that exist or are being made.
     open: usize,
-    /// Connections of an earlier generation are closed instead of used.
+    /// Current generation; connections of earlier generations are closed instead of used.
     generation: u64,
-    /// Permits that are held back because the server grants no more connections.
+    /// Permits that are withheld because the server grants no more connections.
     withheld: usize,
     grow_at: Instant,
-    /// The server that the newest connection leads to.
+    /// Server that the newest connection leads to.
     identity: Option<String>,
-    /// Prepared statements of a connection, at most.
+    /// Largest number of prepared statements of a connection.
     statements: usize,
     closed: bool,
 }
@@ -75,11 +83,11 @@ struct State {
 struct Connected {
     conn: MySqlConnection,
     generation: u64,
-    /// Bytes of a statement.
+    /// Largest size of a statement, in bytes.
     packet: u64,
     ends_at: Instant,
     idle_since: Instant,
-    /// When its server was last known to take changes.
+    /// Last time at which its server was known to accept changes.
     judged_at: Instant,
 }
 
@@ -120,20 +128,22 @@ impl Pool {
         }
     }
 
-    /// Connections that exist.
+    /// Returns the number of connections that exist or are being made.
     pub(super) fn open(&self) -> usize {
         self.inner.lock().open
     }
 
-    /// Connections that exist, and those of them that are not in use.
+    /// Returns the numbers of all connections and of idle ones.
     pub(super) fn counts(&self) -> (usize, usize) {
         let state = self.inner.lock();
         (state.open, state.idle.len())
     }
 
-    /// A connection for one piece of work.
+    /// Returns a connection for one piece of work: an idle one that works, or a new one.
     pub(super) async fn acquire(&self, deadline: Instant) -> Result<Lease, Fault> {
         loop {
+            // The order matters: a permit first, then an idle connection, then a new one. The
+            // permit bounds the connections, and an idle one is never passed over for a new one.
             self.inner.grow();
             let permit = Arc::clone(&self.inner.permits).acquire_owned();
             let permit = timeout_at(deadline, permit).await;
@@ -146,11 +156,12 @@ impl Pool {
             match self.inner.connect(deadline).await {
                 Ok(connected) => return Ok(self.lease(connected, permit, false)),
                 Err(fault) if fault.scope() == ErrorScope::Crowded && self.open() > 0 => {
-                    // Without this permit, callers wait for a connection that is given back.
+                    // Withholding the permit makes callers wait for a connection that is given
+                    // back.
                     self.inner.withhold(permit);
                     tracing::debug!(
                         error = &fault as &dyn std::error::Error,
-                        "no more connections"
+                        "mysql refused another connection"
                     );
                 }
                 Err(fault) => return Err(fault),
@@ -167,11 +178,11 @@ impl Pool {
         }
     }
 
-    /// Draws the consequences of a fault for all connections of this generation.
+    /// Applies a fault to all connections of its generation.
     pub(super) fn learn(&self, fault: &Fault, generation: u64) {
         match fault.scope() {
             ErrorScope::Server => self.inner.retire(generation),
-            // Not those that a number names: the server killed this one connection.
+            // Not for an error number: in that case the server has killed this one connection only.
             ErrorScope::Connection if fault.is_broken_link() => self.inner.retire(generation),
             ErrorScope::Statements => {
                 let mut state = self.inner.lock();
@@ -190,13 +201,15 @@ impl Pool {
         }
     }
 
-    /// Closes the connections; no work may be under way.
+    /// Closes the connections; the caller has ended all work before.
     pub(super) async fn close(&self) {
         let idle = {
             let mut state = self.inner.lock();
             state.closed = true;
             std::mem::take(&mut state.idle)
         };
+        // Connections that are given back from here on are closed, because `closed` is set; callers
+        // that wait for a permit fail with `Closed`.
         self.inner.permits.close();
         for connected in idle {
             self.inner.end(connected);
@@ -211,7 +224,7 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An idle connection that works.
+    /// Returns an idle connection that works.
     async fn reuse(&self, deadline: Instant) -> Option<Connected> {
         loop {
             let popped = {
@@ -233,7 +246,7 @@ impl Inner {
         }
     }
 
-    /// Asks a connection that was silent whether its server still takes changes.
+    /// Tests an idle connection: asks whether its server still accepts changes.
     async fn ask(&self, mut connected: Connected, deadline: Instant) -> Option<Connected> {
         let sql = "SELECT @@global.read_only";
         let asking = connected.conn.fetch_one(sqlx::raw_sql(sql));
@@ -256,11 +269,12 @@ impl Inner {
         self.lock().open -= 1;
         tracing::debug!(
             error = &fault as &dyn std::error::Error,
-            "an idle connection is closed"
+            "idle mysql connection closed"
         );
         if matches!(fault, Fault::Deadline) {
-            // Silence may be a server that hangs, or a way that is gone without a word. Those that
-            // were silent as long as this one are not asked one after the other.
+            // No answer means that the server hangs, or that the network drops packets silently.
+            // Connections that have been idle as long as this one are closed untested, because
+            // testing them one after the other would use up the deadline.
             let mut state = self.lock();
             let before = state.idle.len();
             state.idle.retain(|it| it.judged_at.elapsed() < BELIEVED);
@@ -277,14 +291,14 @@ impl Inner {
             state.open += 1;
             state.statements
         };
-        // Also if this future is dropped.
+        // Also undoes the count if this future is dropped.
         let mut slot = Slot {
             inner: self,
             kept: false,
         };
         let (mut conn, facts) = self.connector.connect(deadline, statements).await?;
-        // Before anything else runs on it: after a failover it leads to a server that may lack the
-        // last commits (law 10).
+        // Runs before anything else on the connection: after a failover it may lead to a server
+        // that lacks the last commits (law 10).
         timeout_at(deadline, self.history.check_server(&mut conn))
             .await
             .map_err(|_| Fault::Deadline)??;
@@ -292,9 +306,8 @@ impl Inner {
         let mut state = self.lock();
         let moved = state.identity.is_some() && state.identity != facts.identity;
         if moved {
-            gimlet_core::warn_rated!(
-                "the address of MySQL leads to another server; connecting anew"
-            );
+            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
+            // Retired before the new connection gets its generation, so that it alone survives.
             state.retire();
         }
         state.identity = facts.identity;
@@ -309,7 +322,8 @@ impl Inner {
         })
     }
 
-    /// Ends all connections of this generation: the idle ones now, the others when given back.
+    /// Ends all connections of this generation: idle ones at once, used ones when they are given
+    /// back.
     fn retire(&self, generation: u64) {
         let mut state = self.lock();
         if state.generation == generation {
@@ -317,7 +331,7 @@ impl Inner {
         }
     }
 
-    /// Holds a permit back: there is one connection less to be had.
+    /// Withholds a permit, so that the pool is one connection smaller.
     fn withhold(&self, permit: OwnedSemaphorePermit) {
         permit.forget();
         let mut state = self.lock();
@@ -325,7 +339,7 @@ impl Inner {
         state.grow_at = Instant::now() + GROW_AFTER;
     }
 
-    /// Lets one more connection be tried from time to time.
+    /// Returns one withheld permit from time to time.
     fn grow(&self) {
         let mut state = self.lock();
         if state.withheld > 0 && Instant::now() >= state.grow_at {
@@ -346,7 +360,8 @@ impl Inner {
         self.end(connected);
     }
 
-    /// Closes a connection with a goodbye, so that the server counts no aborted client.
+    /// Closes a connection with a closing message, so that the server does not count an aborted
+    /// client.
     fn end(&self, connected: Connected) {
         self.lock().open -= 1;
         self.tasks.spawn(async move {
@@ -383,13 +398,15 @@ impl Drop for Slot<'_> {
     }
 }
 
-/// A connection for one piece of work. Dropped, it is closed: whatever was begun on it ends.
+/// A connection for one piece of work. If it is dropped instead of given back, the connection is
+/// closed, and the server rolls back whatever was begun on it.
 pub(super) struct Lease {
-    /// Whether it was used before: if it turns out to be broken, it may have been so for long.
+    /// True if it was used before. If such a connection turns out to be broken, the break may be old.
     pub(super) reused: bool,
     connected: Option<Connected>,
     inner: Arc<Inner>,
-    // The last field: the connection is idle before somebody else may look for one.
+    // Must stay the last field: fields drop in order, and the connection has to be idle, or counted
+    // as closed, before the permit lets another caller look for one.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -404,12 +421,12 @@ impl Lease {
         self.connected.as_ref().expect(HELD).generation
     }
 
-    /// Bytes of a statement.
+    /// Returns the largest size of a statement, in bytes.
     pub(super) fn packet(&self) -> u64 {
         self.connected.as_ref().expect(HELD).packet
     }
 
-    /// Gives the connection back; nothing may be open on it.
+    /// Gives the connection back; no transaction may be open on it.
     pub(super) fn give_back(mut self) {
         let connected = self.connected.take().expect(HELD);
         self.inner.give_back(connected);

@@ -15,13 +15,13 @@ use super::db::{Db, Once};
 use super::session::{Session, number, user};
 use crate::error::Fault;
 
-/// How long an epoch that was read is believed: an operator's change shows within this.
+/// Time for which a read epoch is cached: an operator's change takes effect within this.
 const EPOCH_AGE: Duration = Duration::from_millis(500);
 
-/// The counter of fan-out jobs; the others are of a `Scope`.
+/// Counter of fan-out jobs; the other counters belong to a `Scope`.
 pub(super) const JOBS: u8 = 4;
 
-/// The epoch as last read.
+/// Cache of the epoch.
 #[derive(Debug, Default)]
 pub(super) struct EpochCell(Mutex<Option<(Instant, Epoch)>>);
 
@@ -38,7 +38,7 @@ impl EpochCell {
     }
 }
 
-/// Draws the epoch of a new store; one that is there stays.
+/// Draws the epoch of a new store; an existing epoch stays.
 pub(super) async fn settle_epoch(session: &mut Session) -> Result<(), Fault> {
     let sql = "INSERT INTO meta (name, value) VALUES ('epoch', ?) \
                ON DUPLICATE KEY UPDATE name = name";
@@ -46,7 +46,7 @@ pub(super) async fn settle_epoch(session: &mut Session) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Draws the identity of a new database, which no other has, and returns it; one that is there
+/// Draws the identity of a new database, which is unique, and returns it; an existing identity
 /// stays. Redis and other nodes are compared with it.
 pub(super) async fn settle_cluster(session: &mut Session) -> Result<u64, Fault> {
     let sql = "INSERT INTO meta (name, value) VALUES ('cluster', ?) \
@@ -86,7 +86,7 @@ impl SeqStore for Db {
         });
         let epoch = read.await?;
         if self.history().is_former(epoch) {
-            // The renewal itself was lost, with all that was stored after it.
+            // The renewal itself was lost, together with everything stored after it.
             return self.new_epoch(epoch).await;
         }
         self.history().begin(epoch);
@@ -95,7 +95,7 @@ impl SeqStore for Db {
     }
 
     async fn new_epoch(&self, old: Epoch) -> Result<Epoch, StoreError> {
-        // Run twice it finds that the history is ended.
+        // A second run finds that the epoch `old` has been replaced.
         let renew = self.once("seq.new_epoch", Once::Repeatable, move |session| {
             async move {
                 session.renew(old).await?;
@@ -117,6 +117,7 @@ impl SeqStore for Db {
             let numbers = numbers.clone();
             async move {
                 let history = Arc::clone(&session.history);
+                // The known heads are taken before the read: see `History::saw`.
                 let ids = numbers.iter().filter_map(|it| UserId::new(*it));
                 let known: HashMap<_, _> = ids.map(|it| (it, history.known(it))).collect();
                 let head = "SELECT user_id, seq, floor FROM inbox_head WHERE user_id IN (";
@@ -151,7 +152,7 @@ impl SeqStore for Db {
             Scope::Device => 2,
             Scope::Group => 3,
         };
-        // Run twice it skips numbers, which it may.
+        // A second run skips numbers, which is allowed.
         self.once("seq.reserve", Once::Repeatable, move |session| {
             take(session, scope, n).boxed()
         })

@@ -1,4 +1,4 @@
-//! One connection at work: runs statements, counts them, and reads rows.
+//! One connection in use: runs statements, counts them, and reads rows.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,19 +18,19 @@ use crate::error::Fault;
 /// A statement with its values.
 pub(super) type Statement<'q> = Query<'q, MySql, MySqlArguments>;
 
-/// Bytes of bodies in one statement, at most.
+/// Largest number of bytes of bodies in one statement.
 const MAX_BODIES: u64 = 2 << 20;
 
-/// A connection of the pool, for one piece of work.
+/// A pooled connection, for one piece of work.
 #[derive(Debug)]
 pub(crate) struct Session {
     lease: Lease,
     statements: Arc<AtomicU64>,
-    /// Bytes of bodies in one statement.
+    /// Largest number of bytes of bodies in one statement on this connection.
     pub(super) packet: usize,
-    /// What heads are compared with.
+    /// Known heads and epochs, with which heads are compared.
     pub(super) history: Arc<History>,
-    /// The heads that the open transaction has raised; noted when it is committed.
+    /// Heads that the open transaction has raised; noted in the history after the COMMIT.
     pub(super) taken: Vec<(UserId, Seq)>,
 }
 
@@ -46,17 +46,17 @@ impl Session {
         }
     }
 
-    /// Whether its connection was used before.
+    /// Returns whether its connection was used before.
     pub(super) fn is_reused(&self) -> bool {
         self.lease.reused
     }
 
-    /// The generation of its connection.
+    /// Returns the generation of its connection.
     pub(super) fn generation(&self) -> u64 {
         self.lease.generation()
     }
 
-    /// Runs a statement that changes something.
+    /// Runs a statement that changes data.
     pub(super) async fn run(
         &mut self,
         statement: Statement<'_>,
@@ -87,7 +87,7 @@ impl Session {
         Ok(())
     }
 
-    /// Reads the rows of these numbers: `head` ends before the list, `tail` follows it.
+    /// Reads the rows with these numbers: `head` precedes the list, `tail` follows it.
     pub(super) async fn rows_in(
         &mut self,
         head: &str,
@@ -105,45 +105,46 @@ impl Session {
         Ok(found)
     }
 
-    /// Ends the history `old` (law 10); no transaction may be open.
+    /// Replaces the epoch `old` (law 10); no transaction may be open.
     pub(super) async fn renew(&mut self, old: Epoch) -> Result<(), Fault> {
         let history = Arc::clone(&self.history);
         Ok(history.renew(self.lease.conn(), old).await?)
     }
 
-    /// Checks the server of this connection like that of a new one.
+    /// Checks the server of this connection in the same way as that of a new one.
     pub(super) async fn check_server(&mut self) -> Result<(), Fault> {
         let history = Arc::clone(&self.history);
         Ok(history.check_server(self.lease.conn()).await?)
     }
 
-    /// Gives the connection back. Dropped instead, it is closed, and the server ends what was begun.
+    /// Gives the connection back. If the session is dropped instead, the connection is closed, and
+    /// the server rolls back whatever was begun.
     pub(super) fn give_back(self) {
         self.lease.give_back();
     }
 }
 
-/// A column as a number.
+/// Returns a column as a number.
 pub(super) fn number(row: &MySqlRow, at: usize) -> Result<u64, Fault> {
     Ok(row.try_get::<u64, _>(at)?)
 }
 
-/// A column as a number that may be negative.
+/// Returns a column as a signed number.
 pub(super) fn signed(row: &MySqlRow, at: usize) -> Result<i64, Fault> {
     Ok(row.try_get::<i64, _>(at)?)
 }
 
-/// A column as a time.
+/// Returns a column as a time.
 pub(super) fn time(row: &MySqlRow, at: usize) -> Result<Timestamp, Fault> {
     signed(row, at).map(Timestamp)
 }
 
-/// A column as bytes.
+/// Returns a column as bytes.
 pub(super) fn bytes(row: &MySqlRow, at: usize) -> Result<Vec<u8>, Fault> {
     Ok(row.try_get_unchecked::<Vec<u8>, _>(at)?)
 }
 
-/// A column as bytes of a known number.
+/// Returns a column as `N` bytes.
 pub(super) fn fixed<const N: usize>(row: &MySqlRow, at: usize) -> Result<[u8; N], Fault> {
     let bytes = bytes(row, at)?;
     bytes
@@ -151,30 +152,30 @@ pub(super) fn fixed<const N: usize>(row: &MySqlRow, at: usize) -> Result<[u8; N]
         .map_err(|_| Fault::Corrupt("a column of fixed width has another width"))
 }
 
-/// A column as a text.
+/// Returns a column as text.
 pub(super) fn text(row: &MySqlRow, at: usize) -> Result<String, Fault> {
-    // By its bytes: with a binary collation, servers disagree on what kind of column it is.
+    // Decoded from bytes: with a binary collation, servers disagree about the column's type.
     String::from_utf8(bytes(row, at)?).map_err(|_| Fault::Corrupt("a text is not UTF-8"))
 }
 
 const BAD_ID: Fault = Fault::Corrupt("an id is out of range");
 
-/// A column as a user.
+/// Returns a column as a user id.
 pub(super) fn user(row: &MySqlRow, at: usize) -> Result<UserId, Fault> {
     UserId::new(number(row, at)?).ok_or(BAD_ID)
 }
 
-/// A column as a device.
+/// Returns a column as a device id.
 pub(super) fn device(row: &MySqlRow, at: usize) -> Result<DeviceId, Fault> {
     DeviceId::new(number(row, at)?).ok_or(BAD_ID)
 }
 
-/// A column as a group.
+/// Returns a column as a group id.
 pub(super) fn group(row: &MySqlRow, at: usize) -> Result<GroupId, Fault> {
     GroupId::new(number(row, at)?).ok_or(BAD_ID)
 }
 
-/// A column as a message's id.
+/// Returns a column as a message id.
 pub(super) fn message_id(row: &MySqlRow, at: usize) -> Result<MessageId, Fault> {
     fixed(row, at).map(MessageId::from_bytes)
 }

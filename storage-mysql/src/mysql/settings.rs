@@ -1,8 +1,9 @@
-//! What every connection is set to, and what a server must be set to: one list of each.
+//! Settings of every session, and required settings of a server: one list of each.
 //!
-//! A server's defaults may be anything; nothing here rests on them. What a session can set is set,
-//! then read back, because a proxy in front of the server may drop it. What only the server can
-//! set is checked on each connection, because after a failover the address leads to another one.
+//! A server's defaults may have any value; nothing here relies on them. Variables that a session
+//! can set are set and then read back, because a proxy in front of the server may drop the
+//! statement. Variables that only the server can set are checked on each connection, because after
+//! a failover the address leads to another server.
 
 use std::collections::HashMap;
 
@@ -10,32 +11,32 @@ use sqlx::{Executor as _, MySqlConnection, Row as _};
 
 use crate::error::UnfitServer;
 
-/// A statement of this many bytes must be possible: two entries of the largest message.
+/// Smallest acceptable `max_allowed_packet`, in bytes: two entries of the largest message.
 const LEAST_PACKET: u64 = 1 << 20;
 
-/// Who uses a connection.
+/// Purpose of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Calls that somebody waits for: locks are waited for at most a second.
+    /// Calls with a waiting caller: lock waits end after a second.
     Work,
-    /// Changes of the schema, which may take long and wait for readers.
+    /// Schema changes, which may take long and wait for readers.
     Migration,
 }
 
 /// A session variable that gimlet relies on.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionSetting {
-    /// Its name.
+    /// Name of the variable.
     pub name: &'static str,
-    /// The value it is set to.
+    /// Value that it is set to.
     pub value: &'static str,
-    /// The value in a migration.
+    /// Value during a migration.
     pub migration: &'static str,
-    /// The servers that have it.
+    /// Servers that have the variable.
     pub servers: Servers,
 }
 
-/// Which servers have a variable.
+/// Servers that have a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Servers {
     /// MySQL, MariaDB and TiDB.
@@ -74,49 +75,49 @@ impl SessionSetting {
     }
 }
 
-/// Every session variable that gimlet relies on. The character set, the isolation level and the
-/// access mode of transactions are set by statements of their own and read back as well.
+/// Every session variable that gimlet relies on. Separate statements set the character set, the
+/// isolation level and the access mode of transactions; these are read back too.
 pub const SESSION_SETTINGS: &[SessionSetting] = &[
-    // A statement outside a transaction commits by itself; a COMMIT begins no other transaction
-    // and does not end the connection.
+    // A statement outside a transaction commits by itself; a COMMIT starts no other transaction and
+    // does not end the connection.
     all("autocommit", "1"),
     all("completion_type", "NO_CHAIN"),
     all("sql_mode", "STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION"),
     all("time_zone", "+00:00"),
     all("foreign_key_checks", "1"),
     all("unique_checks", "1"),
-    // A result is never cut off, and no statement is refused for its plan.
+    // A result is never cut off, and no statement is refused because of its plan.
     all("sql_select_limit", "18446744073709551615"),
     all("sql_safe_updates", "0"),
     all("sql_big_selects", "1"),
     all("sql_auto_is_null", "0"),
-    // Locks are waited for at most 1 s: the server ends a transaction before its caller gives up.
+    // Lock waits end after 1 s, so that the server ends a transaction before its caller gives up.
     all("innodb_lock_wait_timeout", "1").migration("50"),
     all("lock_wait_timeout", "1").migration("50"),
-    // A session that was cut off without a goodbye ends after a minute, with its locks.
+    // A session whose connection was cut silently ends after a minute, and its locks with it.
     all("wait_timeout", "60").migration("28800"),
     all("net_read_timeout", "30"),
     all("net_write_timeout", "10").migration("60"),
     all("default_storage_engine", "InnoDB"),
-    // Longer than any caller waits: what nobody waits for any more ends.
+    // Longer than any caller waits: a statement without a waiting caller ends.
     all("max_statement_time", "11")
         .migration("0")
         .on(Servers::MariaDb),
     all("max_execution_time", "11000")
         .migration("0")
         .on(Servers::Mysql),
-    // An open transaction that falls silent ends with its locks.
+    // An idle open transaction ends, and its locks with it.
     all("idle_transaction_timeout", "5").on(Servers::MariaDb),
-    // Long IN lists stay ranges of the key.
+    // Long IN lists stay range scans of the key.
     all("in_predicate_conversion_threshold", "0").on(Servers::MariaDb),
 ];
 
-/// Sets a session, each as one statement. `READ COMMITTED` takes no gap locks, and every
+/// Returns the statements that set a session. `READ COMMITTED` takes no gap locks, and every
 /// statement reads the newest commits.
 fn statements(purpose: Purpose) -> [String; 3] {
     let mut set = String::from("SET ");
     for servers in [Servers::All, Servers::MariaDb, Servers::Mysql] {
-        // Executable comments: MariaDB alone reads /*M!, and skips /*!80000.
+        // Executable comments: only MariaDB reads /*M!, and MariaDB skips /*!80000.
         let (before, after) = match servers {
             Servers::All => ("", ""),
             Servers::MariaDb => (" /*M!100500 , ", " */"),
@@ -144,18 +145,18 @@ fn statements(purpose: Purpose) -> [String; 3] {
     ]
 }
 
-/// What a server said of itself when a connection was made.
+/// Properties of a server, read when a connection was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ServerFacts {
-    /// Bytes that one statement may have.
+    /// Largest size of a statement, in bytes.
     pub(super) packet: u64,
-    /// Prepared statements of all its clients, at most.
+    /// Largest number of prepared statements of all its clients.
     pub(super) prepared: Option<u64>,
-    /// Which server it is. None where one address leads to several equal servers.
+    /// Identity of the server; `None` if one address leads to several equal servers.
     pub(super) identity: Option<String>,
 }
 
-/// Sets this session and checks it and its server.
+/// Sets this session, then checks it and its server.
 pub(super) async fn settle(
     conn: &mut MySqlConnection,
     purpose: Purpose,
@@ -169,7 +170,7 @@ pub(super) async fn settle(
     Ok(judge(&found, purpose, relaxed)?)
 }
 
-/// Why a connection is not used.
+/// Reasons why a connection is not used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SettleError {
     #[error(transparent)]
@@ -178,7 +179,7 @@ pub(super) enum SettleError {
     Unfit(#[from] UnfitServer),
 }
 
-/// The server's variables that are judged, beside those of a session.
+/// Server variables that are checked, in addition to the session variables.
 const SERVER_VARIABLES: &[&str] = &[
     "tx_isolation",
     "transaction_isolation",
@@ -215,7 +216,7 @@ async fn variables(conn: &mut MySqlConnection) -> Result<HashMap<String, String>
         "SHOW SESSION VARIABLES WHERE Variable_name IN ('{}')",
         names.join("','")
     );
-    // By the text protocol: this is asked once, and leaves no prepared statement behind.
+    // By the text protocol: this runs once per connection and leaves no prepared statement behind.
     let rows = conn.fetch_all(sqlx::raw_sql(sqlx::AssertSqlSafe(sql)));
     let mut found = HashMap::new();
     for row in rows.await? {
@@ -225,7 +226,7 @@ async fn variables(conn: &mut MySqlConnection) -> Result<HashMap<String, String>
     Ok(found)
 }
 
-/// Whether two spellings of a value are one: ON is 1, and modes come in any order.
+/// Returns whether two spellings mean the same value: ON is 1, and modes come in any order.
 pub(super) fn same(wanted: &str, found: &str) -> bool {
     let plain = |text: &str| {
         let mut words: Vec<String> = text
@@ -252,7 +253,7 @@ fn judge(
     purpose: Purpose,
     relaxed: bool,
 ) -> Result<ServerFacts, UnfitServer> {
-    // A proxy may drop a SET. A variable that the server does not have needs none.
+    // A proxy may drop a SET. A variable that the server does not have needs no setting.
     let session = SESSION_SETTINGS
         .iter()
         .map(|it| (it.name, it.value(purpose)));
@@ -280,7 +281,7 @@ fn judge(
     writable(found)?;
     durable(found, relaxed)?;
     let text = |name: &str| found.get(name).map(String::as_str).unwrap_or_default();
-    // READ COMMITTED with a log of statements: every change would be refused with 1665.
+    // With READ COMMITTED and a statement-based log, every change would be refused with 1665.
     if is_on(found, "log_bin") && text("binlog_format").eq_ignore_ascii_case("STATEMENT") {
         return Err(UnfitServer::BinlogFormat);
     }
@@ -307,7 +308,7 @@ fn is_on(found: &HashMap<String, String>, name: &str) -> bool {
     found.get(name).is_some_and(|value| same("1", value))
 }
 
-/// Refuses a server that takes no changes: a replica, or a primary that was replaced.
+/// Refuses a server that accepts no changes: a replica, or a primary that was replaced.
 fn writable(found: &HashMap<String, String>) -> Result<(), UnfitServer> {
     for variable in [
         "read_only",
@@ -315,7 +316,7 @@ fn writable(found: &HashMap<String, String>) -> Result<(), UnfitServer> {
         "innodb_read_only",
         "offline_mode",
     ] {
-        // MariaDB 12 knows several degrees of read_only; all but OFF mean a replica.
+        // MariaDB 12 has several degrees of read_only; all but OFF mean a replica.
         if let Some(value) = found.get(variable)
             && !same("0", value)
         {
@@ -325,14 +326,14 @@ fn writable(found: &HashMap<String, String>) -> Result<(), UnfitServer> {
     Ok(())
 }
 
-/// Refuses a server that answers commits before they are on disk (law 1).
+/// Refuses a server that acknowledges commits before they are on disk (law 1).
 fn durable(found: &HashMap<String, String>, relaxed: bool) -> Result<(), UnfitServer> {
     let mut needed = vec!["innodb_flush_log_at_trx_commit"];
     if is_on(found, "log_bin") {
         needed.push("sync_binlog");
     }
     for variable in needed {
-        // A server without the variable (TiDB) is durable in a way of its own.
+        // A server without the variable (TiDB) ensures durability in its own way.
         let Some(value) = found.get(variable).filter(|it| *it != "1") else {
             continue;
         };
@@ -357,7 +358,7 @@ fn identity(found: &HashMap<String, String>) -> Option<String> {
     (!several).then(|| names.map(text).join("/"))
 }
 
-/// What is said once, at open, of a server that may be used with care.
+/// Logs warnings about a server that is usable with care; called once, at open.
 pub(super) async fn warn(conn: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     let found = variables(conn).await?;
     for variable in ["innodb_flush_log_at_trx_commit", "sync_binlog"] {

@@ -1,7 +1,7 @@
-//! Tokens, many in one statement: after a restart everybody's is asked for at once.
+//! Token lookups, batched into few statements: after a restart, all clients sign in at once.
 //!
-//! Those that are asked for while others are read form the next batch; no timer. Each is read after it
-//! was asked for, so a token that was set or revoked before is seen.
+//! Lookups that arrive while others are being read form the next batch, without a timer. Each
+//! token is read after its lookup began, so a token that was set or revoked before is seen.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,19 +16,19 @@ use super::db::{Db, Once};
 use super::session::{bytes, number, time};
 use crate::error::Fault;
 
-/// The operation's name in errors.
+/// Name of the operation in errors.
 const OP: &str = "account.token";
 
-/// Who waits, at the most; more are refused as unavailable.
+/// Capacity of the queue of lookups; further lookups are refused as unavailable.
 const QUEUE: usize = 8_192;
 
-/// Tokens of one statement.
+/// Tokens per statement.
 const BATCH: usize = 250;
 
-/// Statements at a time: one that hangs does not hold up every sign-in.
+/// Concurrent statements, so that one that hangs does not block all sign-ins.
 const LANES: usize = 4;
 
-/// Somebody who asks for the token of a device and a user.
+/// A queued lookup of the token of a user on a device.
 #[derive(Debug)]
 struct Ask {
     user: UserId,
@@ -36,10 +36,10 @@ struct Ask {
     answer: oneshot::Sender<Result<Option<TokenRecord>, StoreError>>,
 }
 
-/// A row: the hash, and when it expires.
+/// A row: the hash and its expiry.
 type Row = (Vec<u8>, Timestamp);
 
-/// Who asks, and how many statements are under way.
+/// Queued lookups, and the number of running workers.
 #[derive(Debug, Default)]
 pub(super) struct Tokens(Mutex<Asked>);
 
@@ -54,14 +54,17 @@ impl Tokens {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a lane reads next; none are left if it ends here.
+    /// Takes the next batch of a worker. An empty batch ends the worker and removes it from
+    /// the count.
     fn take(&self) -> Vec<Ask> {
+        // The batch is taken and the worker uncounted under one lock. Otherwise a lookup could find
+        // all workers still counted, start none, and wait until its deadline.
         let mut asked = self.lock();
         let mut batch = Vec::new();
         while batch.len() < BATCH
             && let Some(ask) = asked.waiting.pop_front()
         {
-            // Who has given up is not asked for.
+            // Lookups whose caller timed out are dropped from the batch.
             if !ask.answer.is_closed() {
                 batch.push(ask);
             }
@@ -73,7 +76,7 @@ impl Tokens {
     }
 }
 
-/// The token of this user on this device.
+/// Returns the token of this user on this device.
 pub(super) async fn token(
     db: &Db,
     user: UserId,
@@ -88,7 +91,7 @@ pub(super) async fn token(
     let begins = {
         let mut asked = db.tokens().lock();
         if asked.waiting.len() >= QUEUE {
-            let text = "too many wait for tokens";
+            let text = "too many token lookups are waiting";
             return Err(StoreError::with(OP, Kind::Unavailable, text));
         }
         asked.waiting.push_back(ask);
@@ -103,7 +106,7 @@ pub(super) async fn token(
     db.in_time(OP, answered).await?.map_err(lost)?
 }
 
-/// Reads until nobody waits.
+/// Runs one worker: reads batches until the queue is empty.
 async fn lane(db: Db) {
     loop {
         let batch = db.tokens().take();

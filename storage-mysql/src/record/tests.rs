@@ -1,4 +1,4 @@
-//! What is written is read back, and nothing else is read.
+//! Records are decoded as they were encoded, and damaged records are refused.
 
 use gimlet_core::id::{DeviceId, GroupId, MessageId, UserId};
 use gimlet_core::message::{Content, Profile, Receiver, Sender, UnknownFields};
@@ -14,7 +14,7 @@ const MESSAGE_OF_FORMAT_1: &[u8] = b"\x01ABCDEFGHIJKLMNOP\
     \xff\xff\xff\xf9\0\0\x01\x81\x91\x4a\xb0\0\
     \0\0\0\x02\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\x01\x2c\0\0\0\x02hi";
 
-/// What follows it in a room item: the request id -9 and the profile.
+/// The rest of a room item: the request id -9 and the profile.
 const PROFILE_OF_FORMAT_1: &[u8] =
     b"\xff\xff\xff\xff\xff\xff\xff\xf7\0\0\0\x04Zo\xc3\xab\0\0\0\x01a\0\0\0\0";
 

@@ -1,8 +1,8 @@
-//! How much this node may have Redis keep for rooms, over all of them.
+//! Bounds how much one node lets Redis keep for rooms, over all rooms together.
 //!
-//! Each room is bounded in its own slot, and nothing bounds their number; Redis also holds routes and
-//! leases, which must have room. No command sees all rooms of a Redis Cluster, so each node counts
-//! what it published within the time that a message is kept.
+//! Each room is bounded in its own slot, but nothing bounds the number of rooms, and Redis also
+//! needs space for routes and leases. No command sees all rooms of a Redis Cluster, so each node
+//! counts what it published within the time for which a message is kept.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Parts of the window that are counted together.
+/// Slots of the window; the bytes of one slot are counted together.
 const SLOTS: u32 = 16;
 
 /// Bytes that may be kept within a sliding window of time.
@@ -23,7 +23,7 @@ pub(super) struct KeepBudget {
 
 #[derive(Debug, Default)]
 struct Window {
-    /// When a slot began, and its bytes; oldest first.
+    /// Start of each slot, and its bytes; oldest first.
     slots: VecDeque<(Instant, usize)>,
     bytes: usize,
 }
@@ -37,7 +37,7 @@ impl KeepBudget {
         }
     }
 
-    /// Counts a message that is to be kept; `false` if the budget does not have that much.
+    /// Counts a message that is to be kept; returns `false` if it exceeds the budget.
     pub(super) fn take(&self, bytes: usize) -> bool {
         let now = Instant::now();
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,5 +1,6 @@
-//! The latest commits of all nodes, so that a node that meets another MySQL server can tell whether
-//! it has them (law 10). Best effort: without Redis a node goes by its own commits.
+//! Publishes the latest commits of all nodes in Redis, so that a node that meets another MySQL
+//! server can tell whether the server has them (law 10). Best effort: without Redis, a node
+//! compares only its own commits.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,14 +15,15 @@ use super::keys::Keys;
 use super::wire::Wire;
 use crate::mysql::{CommitLog, Mark};
 
-/// A node leaves one commit in this time at most: the latest.
+/// Interval at which a node publishes at most one commit, its latest.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// Commits that are kept. The newest of the cluster are among them, whichever node made them.
+/// Number of kept commits. The newest commits of the cluster are among them, whichever node made
+/// them.
 const KEPT: isize = 64;
-/// How long they are kept without a newer one: longer than any failover takes.
+/// Expiry of the list, in seconds, after its newest commit: longer than any failover takes.
 const SECONDS: i64 = 7 * 24 * 3_600;
 
-/// The list of commits in Redis, and the one that waits to be left there.
+/// The list of commits in Redis, and the commit that waits to be published.
 #[derive(Debug)]
 pub(crate) struct Commits {
     wire: Wire,
@@ -40,9 +42,11 @@ impl Commits {
         }
     }
 
-    /// Leaves what waits, until `stop`.
+    /// Publishes the waiting commit, at most one per interval, until `stop`.
     pub(super) async fn run(self: Arc<Self>, stop: CancellationToken) {
         loop {
+            // Woken by `publish`. A commit that arrives during the sleep below stays in `waiting`,
+            // where a later one replaces it, and `Notify` keeps its notification.
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.some.notified() => {}

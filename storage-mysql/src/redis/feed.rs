@@ -1,8 +1,16 @@
-//! What is published in the rooms this node has subscribed to.
+//! Receives what is published in the rooms to which this node has subscribed.
 //!
-//! One connection hears for all rooms. It is rebuilt when it breaks or falls silent; then every
-//! room is subscribed to again and every sink is told that it may have missed something. A gap in
-//! a room's numbers is told as well.
+//! One connection receives for all rooms. If it breaks or falls silent, it is rebuilt: every room
+//! is subscribed again, and every sink is notified that it may have missed messages. A gap in a
+//! room's seqs is reported to the sinks in the same way.
+//!
+//! The order of the steps, which must not change:
+//!
+//! - `connect` subscribes to every room in the map before the connection is stored, and the lock of
+//!   the connection is held meanwhile. So `subscribe` never returns before its room is subscribed.
+//! - The sinks are notified after all rooms are subscribed again. If they were notified before,
+//!   they would read the history, and messages published between that and the subscription would be
+//!   lost.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,11 +31,11 @@ use super::wire::{Ear, Listener};
 use crate::error::Fault;
 use crate::record;
 
-/// How often the connection is asked for a sign of life.
+/// Interval between pings.
 const PING: Duration = Duration::from_secs(2);
-/// The first and the longest wait before it is connected again.
+/// First and longest delay before the next attempt to connect.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
-/// Rooms subscribed to at a time.
+/// Subscriptions sent concurrently.
 const TOGETHER: usize = 256;
 
 /// The node's subscriptions. Cheap to clone.
@@ -39,9 +47,9 @@ pub(super) struct Feed {
 struct Inner {
     keys: Keys,
     deadline: Duration,
-    // A std mutex: items are handed out under it, and sinks must not block.
+    // A std mutex: items are delivered under it, and sinks must not block.
     rooms: Mutex<HashMap<RoomId, Subscribed>>,
-    /// The connection, held while it is being made and while subscriptions change on it.
+    /// Connection; its lock is held while it is being made and while subscriptions change on it.
     ear: Arc<tokio::sync::Mutex<Option<Ear>>>,
     broken: Notify,
 }
@@ -82,6 +90,8 @@ impl Feed {
         let inner = &self.inner;
         let ear = timeout(inner.deadline, inner.ear.lock());
         let ear = ear.await.map_err(|_| Fault::Down)?;
+        // The sink is added under the connection's lock. If it is not the room's first one, the
+        // subscription is complete already, because it was made under the same lock.
         if !inner.add(room, sink) {
             return Ok(());
         }
@@ -106,9 +116,11 @@ impl Feed {
             return;
         }
         let Ok(ear) = timeout(inner.deadline, inner.ear.lock()).await else {
-            // The connection is being made anew, with the rooms that are left.
+            // The connection is being rebuilt, with the remaining rooms only.
             return;
         };
+        // Checked again under the connection's lock: another sink may have subscribed to the room
+        // meanwhile.
         if inner.lock().contains_key(&room) {
             return;
         }
@@ -121,8 +133,8 @@ impl Feed {
         }
     }
 
-    /// Keeps the connection until it is told to stop. The first connection is waited for by
-    /// whoever subscribes before it is there.
+    /// Returns a task that maintains the connection until `stop`. The connection's lock is taken
+    /// here already, so that a `subscribe` waits for the first connection instead of finding none.
     pub(super) fn hear(
         &self,
         listener: Listener,
@@ -180,8 +192,9 @@ impl Inner {
             *slot = None;
             let connected = timeout(self.deadline * 4, self.connect(&listener)).await;
             let Ok(Ok(ear)) = connected else {
-                tracing::debug!("the feed of rooms has no connection; it tries again");
-                // Whoever subscribes meanwhile waits no longer than its own deadline.
+                tracing::debug!("room feed not connected, retrying");
+                // Callers of `subscribe` meanwhile wait for the lock, but only until their own
+                // deadline.
                 sleep(wait).await;
                 wait = (wait * 2).min(BACKOFF.1);
                 held = Some(slot);
@@ -194,11 +207,11 @@ impl Inner {
             }
             (wait, first) = (BACKOFF.0, false);
             self.until_broken(&ear).await;
-            gimlet_core::warn_rated!("the feed of rooms broke; it is connected again");
+            gimlet_core::warn_rated!("room feed broke, reconnecting");
         }
     }
 
-    /// Connects and subscribes to every room there is.
+    /// Connects and subscribes to every room.
     async fn connect(self: &Arc<Self>, listener: &Listener) -> Result<Ear, Fault> {
         let heard = Arc::downgrade(self);
         let hear = move |push: PushInfo| {
@@ -262,7 +275,7 @@ impl Inner {
 
     fn deliver(&self, room: RoomId, payload: &[u8]) {
         let Some((stream, seq, message)) = parse(payload) else {
-            gimlet_core::warn_rated!(%room, "something unreadable was published in a room");
+            gimlet_core::warn_rated!(%room, "unreadable payload published in a room, skipped");
             return;
         };
         let mut rooms = self.lock();
@@ -275,13 +288,15 @@ impl Inner {
             None => false,
         };
         subscribed.last = Some((stream, seq));
+        // Reported before the item is delivered: in the other order, the sinks would serve the item
+        // before the missed ones.
         if missed {
             subscribed.sinks.iter().for_each(|it| it.interrupted(room));
         }
         let envelope = match record::decode_envelope(message) {
             Ok(envelope) => Arc::new(envelope),
             Err(error) => {
-                gimlet_core::warn_rated!(%room, %error, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %error, "unreadable room message skipped");
                 return;
             }
         };
@@ -295,7 +310,7 @@ impl Inner {
     }
 }
 
-/// Splits what the publish script puts together: stream, seq, message.
+/// Splits the payload that the publish script builds: stream, seq, message.
 fn parse(payload: &[u8]) -> Option<(StreamId, Seq, &[u8])> {
     let mut parts = payload.splitn(3, |byte| *byte == b':');
     let mut number = || std::str::from_utf8(parts.next()?).ok()?.parse().ok();
@@ -303,9 +318,9 @@ fn parse(payload: &[u8]) -> Option<(StreamId, Seq, &[u8])> {
     Some((stream, seq, parts.next()?))
 }
 
-/// Whether two handles are of one sink.
+/// Returns whether two handles refer to the same sink.
 fn same(a: &Arc<dyn RoomSink>, b: &Arc<dyn RoomSink>) -> bool {
-    // The data pointers alone: one type's vtable may have several addresses.
+    // Compares the data pointers alone: one type's vtable may have several addresses.
     std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
 }
 

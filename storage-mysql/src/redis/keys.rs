@@ -1,22 +1,21 @@
-//! The only place that spells a Redis key.
+//! Builds every Redis key; no other module spells one.
 //!
-//! What stands in braces is the hash tag: keys with the same tag are in one slot of a Redis
-//! Cluster, so that one script may touch them.
+//! The part in braces is the hash tag: keys with the same tag are in one slot of a Redis Cluster,
+//! so that one script may use them together.
 //!
-//! | key | what |
+//! | key | content |
 //! |---|---|
-//! | `{u:1}:routes` | the routes of a user's devices, by device |
+//! | `{u:1}:routes` | routes of a user's devices, by device |
 //! | `{n:name#boot}:lease` | a node's lease |
-//! | `{nodes}` | the nodes that took one |
-//! | `nodes` | the connect nodes that took a lease, each as `boot#name` |
-//! | `{commits}` | the latest commits of all nodes, newest first |
+//! | `{nodes}` | connect nodes that took a lease, each as `boot:name` |
+//! | `{commits}` | latest commits of all nodes, newest first |
 //! | `{r:5}:meta`, `:kept`, `:marks` | a room's stream id and head, its kept messages, their ages |
-//! | `{r:5}:live` | the channel of a room |
-//! | `{cluster}:id`, `:young` | the identity of the cluster; there while it was written a lease ago |
+//! | `{r:5}:live` | channel of a room |
+//! | `{cluster}:id`, `:young` | identity of the cluster; set for one lease after it is written |
 
 use gimlet_core::id::{NodeId, RoomId, UserId};
 
-/// Spells keys, behind the prefix of this cluster.
+/// Builds keys with the prefix of this cluster.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     prefix: String,
@@ -24,7 +23,7 @@ pub(super) struct Keys {
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
-        // A brace in the prefix would be the hash tag, and put everything into one slot.
+        // A brace in the prefix would become the hash tag and put all keys into one slot.
         Self {
             prefix: prefix.replace(['{', '}'], "_"),
         }
@@ -62,7 +61,7 @@ impl Keys {
         self.room(room, "live")
     }
 
-    /// The room of a channel.
+    /// Returns the room of a channel.
     pub(super) fn room_of(&self, channel: &[u8]) -> Option<RoomId> {
         let rest = channel.strip_prefix(self.prefix.as_bytes())?;
         let id = rest.strip_prefix(b"{r:")?.strip_suffix(b"}:live")?;

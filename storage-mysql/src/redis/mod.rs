@@ -1,9 +1,9 @@
-//! What lives: routes, leases, rooms. Nothing that lasts depends on it.
+//! Volatile data in Redis: routes, leases, rooms. No durable data depends on it.
 //!
-//! `wire` sends commands to one Redis or to a Redis Cluster, and stops asking for a moment when no
-//! answer comes; `feed` is the one connection that hears what is published in rooms. Routes and
-//! leases, what is published, and the pages of rooms' histories have a connection each: a busy room
-//! holds up no other room, and no lease.
+//! `wire` sends commands to one Redis or to a Redis Cluster, and lets calls fail at once for a
+//! moment after Redis did not answer. `feed` is the one connection that receives what is published
+//! in rooms. Routes and leases, published messages, and the pages of rooms' histories have separate
+//! connections: a busy room delays no other room and no lease.
 
 mod budget;
 mod commits;
@@ -27,7 +27,7 @@ use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 use crate::mysql::CommitLog;
 
-/// What Redis serves.
+/// The Redis half of the storage.
 #[derive(Debug)]
 pub(crate) struct Served {
     pub(crate) room: Arc<dyn RoomStore>,
@@ -36,7 +36,7 @@ pub(crate) struct Served {
     pub(crate) access: Access,
 }
 
-/// What is known of Redis as a whole. Cheap to clone.
+/// Identity and health of Redis as a whole. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
     wire: wire::Wire,
@@ -45,8 +45,8 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    /// Refuses a prefix whose keys are another cluster's. A Redis that does not answer is no reason:
-    /// it is checked when it does.
+    /// Refuses a prefix whose keys belong to another cluster. If Redis does not answer, the check
+    /// is made when it does.
     pub(crate) async fn check(&self) -> Result<(), OpenError> {
         match self.wire.check_owner().await {
             Err(Fault::OtherCluster(text)) => Err(OpenError::OtherCluster(text)),
@@ -55,14 +55,14 @@ impl Access {
     }
 }
 
-/// The background work of one opened Redis; it ends with its last owner.
+/// Background tasks of one opened Redis; they end with the last owner.
 #[derive(Debug)]
 struct Background {
     tasks: TaskTracker,
     _stop: DropGuard,
 }
 
-/// Prepares the connections; Redis may come later, and go and come.
+/// Prepares the connections. Redis may be down now, and may go and return later.
 pub(crate) fn open(config: &RedisConfig, cluster: Option<u64>) -> Result<Served, OpenError> {
     let keys = keys::Keys::new(&config.prefix);
     let stamp = Arc::new(stamp::Stamp::new(config, &keys, cluster));

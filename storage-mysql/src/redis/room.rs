@@ -1,7 +1,7 @@
 //! Rooms and their brief history.
 //!
-//! A message gets its place, is kept and is published by one script in the room's slot, so every
-//! node hears a room in the order of its numbers, and none that has no subscriber hears it at all.
+//! One script in the room's slot assigns a message its seq, keeps it and publishes it. So every
+//! node receives a room's messages in seq order, and nodes without a subscriber receive nothing.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use super::wire::Wire;
 use crate::error::Fault;
 use crate::record;
 
-/// How long an unused room keeps its numbering.
+/// Time for which an unused room keeps its numbering.
 const NUMBERING: Duration = Duration::from_hours(24);
 
 static PUBLISH: LazyLock<Script> = LazyLock::new(|| {
@@ -39,12 +39,12 @@ static HISTORY: LazyLock<Script> = LazyLock::new(|| {
     ))
 });
 
-/// The rooms.
+/// The room store.
 #[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) wire: Wire,
-    /// A connection of its own: pages are large, and publishing must neither wait behind them nor
-    /// pause because one of them was slow.
+    /// Separate connection: pages are large, and publishing must neither wait behind them nor pause
+    /// because one of them was slow.
     pub(super) history: Wire,
     pub(super) keys: Keys,
     pub(super) bounds: RoomBounds,
@@ -53,7 +53,7 @@ pub(super) struct Rooms {
     pub(super) _background: Background,
 }
 
-const ODD: Fault = Fault::Corrupt("redis gave a room's numbers another shape");
+const ODD: Fault = Fault::Corrupt("redis returned malformed numbers of a room");
 
 impl Rooms {
     async fn publish(
@@ -109,9 +109,9 @@ impl Rooms {
         for [seq, message] in pairs {
             let seq = std::str::from_utf8(seq).ok().and_then(|it| it.parse().ok());
             let seq = Seq::new(seq.ok_or(ODD)?);
-            // Written by a version that knows more than this one: live, not lasting, left out.
+            // Written by a newer version; room messages are volatile, so it is skipped.
             let Ok(envelope) = record::decode_envelope(message) else {
-                gimlet_core::warn_rated!(%room, %seq, "a room's message was left out");
+                gimlet_core::warn_rated!(%room, %seq, "unreadable room message skipped");
                 continue;
             };
             items.push(Arc::new(RoomItem {

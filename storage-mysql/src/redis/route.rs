@@ -1,7 +1,7 @@
-//! Which node holds which connection of a user on a device.
+//! Routes: the node that holds the connection of a user on a device.
 //!
-//! The routes of a user stand in one hash, by device: a script compares generations there, and the
-//! fan-out reads it whole. A route counts while its node's lease lives.
+//! A user's routes are one hash, by device: a script compares generations in it, and the fan-out
+//! reads it as a whole. A route is valid while its node's lease lives.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
@@ -16,13 +16,14 @@ use super::keys::Keys;
 use super::wire::Wire;
 use crate::error::Fault;
 
-/// What is left behind by nodes that died goes after this; a living connection is far shorter.
+/// Expiry of a user's routes after the last claim, which removes what dead nodes left behind. A
+/// connection is expected to live far shorter.
 const LIFE: Duration = Duration::from_hours(30 * 24);
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/claim.lua")));
 static RELEASE: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/release.lua")));
 
-/// The routes.
+/// The route store.
 #[derive(Debug)]
 pub(super) struct Routes {
     pub(super) wire: Wire,
@@ -30,7 +31,7 @@ pub(super) struct Routes {
     pub(super) lease: Duration,
 }
 
-/// The beginning of a route's record: what tells one claim from another.
+/// Returns the beginning of a route's record, which identifies the claim.
 fn prefix(route: &Route) -> String {
     let NodeId { name, boot } = &route.node;
     format!("{}:{boot:x}:{}:{name}", route.generation.0, name.len())
@@ -60,7 +61,7 @@ fn decode(device: DeviceId, record: &str) -> Option<Route> {
     })
 }
 
-/// A node as the list of nodes has it.
+/// Returns a node as the list of nodes spells it.
 fn name(node: &NodeId) -> String {
     format!("{:x}:{}", node.boot, node.name)
 }
@@ -86,7 +87,7 @@ impl Routes {
         let (set, other): (u8, String) = self.wire.script(&call).await?;
         let other = decode(route.device, &other);
         if set == 0 {
-            let stands = other.ok_or(Fault::Corrupt("redis gave a route another shape"))?;
+            let stands = other.ok_or(Fault::Corrupt("redis returned a malformed route"))?;
             return Ok(Claim::Superseded(stands));
         }
         Ok(Claim::Claimed(other))
@@ -121,7 +122,7 @@ impl Routes {
         self.living(routes).await
     }
 
-    /// Leaves out the routes of nodes whose lease has ended.
+    /// Removes the routes of nodes whose lease has ended.
     async fn living(&self, mut routes: Vec<Route>) -> Result<Vec<Route>, Fault> {
         let nodes: HashSet<&NodeId> = routes.iter().map(|it| &it.node).collect();
         let nodes: Vec<NodeId> = nodes.into_iter().cloned().collect();
@@ -143,8 +144,9 @@ impl Routes {
     }
 
     async fn renew(&self, node: &NodeId) -> Result<Renewal, Fault> {
+        // Before the lease is written: a lease must not be written under another cluster's prefix.
         let forgot = self.wire.check_owner().await?;
-        // The old value comes with the new one's setting: no moment in between.
+        // SET … GET replaces the old value and returns it in one step.
         let set = cmd("SET")
             .arg(self.keys.lease(node))
             .arg(1)
@@ -153,7 +155,8 @@ impl Routes {
             .arg("GET")
             .take();
         let before: Option<String> = self.wire.command(&set).await?;
-        // Each time: the list of nodes may have been lost, or tidied at the wrong moment.
+        // Added with every renewal: the list of nodes may have been lost, or `nodes` may have
+        // removed this node at the wrong moment.
         let add = cmd("SADD").arg(self.keys.nodes()).arg(name(node)).take();
         let _: u64 = self.wire.command(&add).await?;
         Ok(Renewal {
@@ -162,7 +165,7 @@ impl Routes {
         })
     }
 
-    /// The nodes that took a lease and hold it still; the others are forgotten on the way.
+    /// Returns the nodes that hold a lease, and removes the others from the list.
     async fn nodes(&self) -> Result<Vec<NodeId>, Fault> {
         let list = cmd("SMEMBERS").arg(self.keys.nodes()).take();
         let names: Vec<String> = self.wire.command(&list).await?;
@@ -180,7 +183,7 @@ impl Routes {
         Ok(living)
     }
 
-    /// Whether each node's lease lives.
+    /// Returns for each node whether its lease lives.
     async fn alive(&self, nodes: &[NodeId]) -> Result<Vec<bool>, Fault> {
         let reads = nodes.iter();
         let reads = reads.map(|node| cmd("EXISTS").arg(self.keys.lease(node)).take());
@@ -188,6 +191,8 @@ impl Routes {
     }
 
     async fn retire(&self, node: &NodeId) -> Result<(), Fault> {
+        // The lease is deleted first: routes of this node are invalid from then on, even if the second
+        // step fails.
         let del = cmd("DEL").arg(self.keys.lease(node)).take();
         let _: u64 = self.wire.command(&del).await?;
         let remove = cmd("SREM").arg(self.keys.nodes()).arg(name(node)).take();

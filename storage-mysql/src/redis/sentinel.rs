@@ -1,8 +1,8 @@
-//! A Redis that is watched by Sentinels: they are asked which server is the master of the moment.
+//! A Redis that Sentinels watch: they name the current master.
 //!
-//! `redis+sentinel://user:password@host:26379,host:26379/service/0`; `rediss+sentinel://` is by TLS,
-//! to the Sentinels as well. The account is the one of the Redis servers; that of the Sentinels
-//! follows as `?sentinel_username=…&sentinel_password=…`.
+//! `redis+sentinel://user:password@host:26379,host:26379/service/0`; `rediss+sentinel://` uses TLS,
+//! to the Sentinels as well. The account is the one of the Redis servers; the account of the
+//! Sentinels follows as `?sentinel_username=…&sentinel_password=…`.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -16,17 +16,17 @@ use redis::{
     ProtocolVersion, RedisError, RedisResult, TlsCertificates, TlsMode,
 };
 
-/// The port of a Sentinel that names none.
+/// Default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26_379;
 
-/// Where the Sentinels are, and what they watch.
+/// Addresses of the Sentinels, and the service that they watch.
 #[derive(Clone)]
 pub(super) struct SentinelAddress {
     sentinels: Vec<(String, u16)>,
     service: String,
-    /// The account and the database of the Redis servers.
+    /// Account and database of the Redis servers.
     server: ConnectionInfo,
-    /// The account of the Sentinels.
+    /// Account of the Sentinels.
     account: (Option<String>, Option<String>),
     certificates: Option<TlsCertificates>,
     tls: bool,
@@ -46,7 +46,7 @@ fn wrong(text: &'static str) -> RedisError {
 }
 
 impl SentinelAddress {
-    /// Reads an address; `None` if it is not one of Sentinels.
+    /// Parses an address; returns `None` if it is not a Sentinel address.
     pub(super) fn parse(
         url: &str,
         certificates: Option<&TlsCertificates>,
@@ -65,12 +65,13 @@ impl SentinelAddress {
         let (service, database) = path.split_once('/').unwrap_or((path, "0"));
         if service.is_empty() {
             return Err(wrong(
-                "the name of the service is missing behind the Sentinels: redis+sentinel://host/service",
+                "the service name is missing after the Sentinels: write redis+sentinel://host/service",
             ));
         }
         let sentinels = hosts.split(',').map(|host| sentinel(host.trim()));
         let sentinels = sentinels.collect::<RedisResult<Vec<_>>>()?;
-        // By the parser of a plain address: it knows how a password is spelt.
+        // The parser of a plain address decodes the account, because it knows the escapes of a
+        // password.
         let plain = |account: &str, database: &str| {
             format!("redis://{account}@localhost/{database}").into_connection_info()
         };
@@ -84,7 +85,7 @@ impl SentinelAddress {
                 "sentinel_password" => account_of_sentinels.1 = value,
                 _ => {
                     return Err(wrong(
-                        "only sentinel_username and sentinel_password may stand behind the ?",
+                        "only sentinel_username and sentinel_password are allowed after the ?",
                     ));
                 }
             }
@@ -99,7 +100,7 @@ impl SentinelAddress {
         }))
     }
 
-    /// A client that asks the Sentinels for the master whenever it connects.
+    /// Returns a client that asks the Sentinels for the master whenever it connects.
     pub(super) fn client(&self, protocol: ProtocolVersion) -> RedisResult<SentinelClient> {
         let sentinels = self.sentinels.iter().map(|(host, port)| {
             if self.tls {
@@ -149,7 +150,7 @@ impl SentinelAddress {
 
 fn sentinel(host: &str) -> RedisResult<(String, u16)> {
     let (name, port) = match host.rsplit_once(':') {
-        // `::1` has colons of its own; with a port it stands in brackets.
+        // `::1` contains colons itself; with a port it is written in brackets.
         Some((name, port)) if !name.contains(':') || name.ends_with(']') => {
             let port = port
                 .parse()
@@ -160,14 +161,14 @@ fn sentinel(host: &str) -> RedisResult<(String, u16)> {
     };
     let name = name.trim_start_matches('[').trim_end_matches(']');
     if name.is_empty() {
-        return Err(wrong("a Sentinel has no host"));
+        return Err(wrong("a Sentinel's host is missing"));
     }
     Ok((name.to_owned(), port))
 }
 
-/// The connection to the master of the moment, shared by all calls.
+/// Connection to the current master, shared by all calls.
 pub(super) struct Master {
-    /// Held while a connection is made.
+    /// Locked while a connection is made.
     client: tokio::sync::Mutex<SentinelClient>,
     conn: Mutex<Option<MultiplexedConnection>>,
     settings: AsyncConnectionConfig,
@@ -188,13 +189,13 @@ impl Master {
         self.conn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The connection there is, or one to the server that the Sentinels name.
+    /// Returns the existing connection, or connects to the server that the Sentinels name.
     pub(super) async fn conn(&self) -> RedisResult<MultiplexedConnection> {
         if let Some(conn) = self.lock().clone() {
             return Ok(conn);
         }
         let mut client = self.client.lock().await;
-        // Somebody else may have made it meanwhile.
+        // Another call may have connected while this one waited for the lock.
         if let Some(conn) = self.lock().clone() {
             return Ok(conn);
         }
@@ -205,7 +206,7 @@ impl Master {
         Ok(conn)
     }
 
-    /// The connection is of no use any more: the Sentinels are asked again.
+    /// Drops the connection, so that the next call asks the Sentinels again.
     pub(super) fn forget(&self) {
         *self.lock() = None;
     }

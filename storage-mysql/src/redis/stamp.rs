@@ -1,10 +1,10 @@
 //! Binds the keys under a prefix to one cluster.
 //!
-//! Two clusters on one Redis with the same prefix would take each other's nodes and routes for their
-//! own, and show messages to each other's users. The identity of the database therefore stands under
-//! the prefix, and is compared before keys are used and from time to time after. It comes back by
-//! itself when Redis was emptied: the first node of the running cluster writes it anew. That moment
-//! is also what tells every node that routes may be missing.
+//! Two clusters on one Redis with the same prefix would take each other's nodes and routes for
+//! their own, and deliver messages to each other's users. Therefore the identity of the database is
+//! stored under the prefix, and compared before keys are used and periodically after that. If Redis
+//! was emptied, the first node of the running cluster writes the identity again. That moment also
+//! tells every node that routes may be missing.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -19,18 +19,18 @@ use crate::error::Fault;
 
 static STAMP: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("lua/stamp.lua")));
 
-/// Keys of another cluster are looked at again after this: an operator may have settled it.
+/// Interval at which another cluster's keys are checked again: an operator may have resolved it.
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// What is known of the owner of the keys.
+/// Knowledge about the owner of the keys.
 #[derive(Debug)]
 pub(super) struct Stamp {
     prefix: String,
     keys: [String; 2],
-    /// The identity of this cluster's database; `None` in a node without one, which believes what
-    /// stands there first.
+    /// Identity of this cluster's database; `None` in a node without a database, which accepts the
+    /// first identity that it finds.
     own: Option<u64>,
-    /// The cluster this node belongs to, for its callers; 0 while it is not known.
+    /// Cluster to which this node belongs, for its callers; 0 while it is unknown.
     cluster: Arc<AtomicU64>,
     lease: Duration,
     state: Mutex<State>,
@@ -54,12 +54,12 @@ impl Stamp {
         }
     }
 
-    /// The cluster that this node belongs to; 0 while it is not known.
+    /// Returns the cluster to which this node belongs; 0 while it is unknown.
     pub(super) const fn cluster(&self) -> &Arc<AtomicU64> {
         &self.cluster
     }
 
-    /// What asks Redis; the answer goes to [`note`](Self::note).
+    /// Returns the script that asks Redis; its answer goes to [`note`](Self::note).
     pub(super) fn question(&self) -> ScriptInvocation<'static> {
         let mut call = STAMP.prepare_invoke();
         call.key(&self.keys[0])
@@ -69,11 +69,11 @@ impl Stamp {
         call
     }
 
-    /// Notes an answer; an error if the keys are another cluster's.
+    /// Notes an answer; fails if the keys belong to another cluster.
     pub(super) fn note(&self, owner: &str) -> Result<(), Fault> {
         let owner = owner
             .parse()
-            .map_err(|_| Fault::Corrupt("redis gave a cluster's identity another shape"))?;
+            .map_err(|_| Fault::Corrupt("redis returned a malformed cluster identity"))?;
         if self.own.is_none() && owner != 0 {
             let known = self.cluster.load(Ordering::Relaxed);
             if known == 0 {
@@ -89,23 +89,25 @@ impl Stamp {
         self.verdict()
     }
 
-    /// Redis is asked with the next call: it was away, and may have come back empty.
+    /// Makes the next call ask Redis: it did not answer, and may have come back empty.
     pub(super) fn doubt(&self) {
         self.lock().look_at = None;
     }
 
-    /// Whether Redis is to be asked now. One caller is told so; others go on with what is known.
+    /// Returns whether Redis must be asked now. Returns true to one caller; the others continue
+    /// with the last answer.
     pub(super) fn is_due(&self) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
         let due = state.look_at.is_none_or(|at| at <= now);
+        // Without any answer yet, every caller asks, because `verdict` would refuse it otherwise.
         if due && state.owner.is_some() {
             state.look_at = Some(now + AGAIN);
         }
         due
     }
 
-    /// An error if the keys are another cluster's.
+    /// Fails if the keys belong to another cluster, or if their owner is unknown.
     pub(super) fn verdict(&self) -> Result<(), Fault> {
         let state = *self.lock();
         match state.owner {

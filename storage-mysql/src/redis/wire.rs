@@ -1,7 +1,8 @@
-//! The way to Redis: one server, or the nodes of a cluster.
+//! Command connection to Redis: one server, the master that Sentinels name, or the nodes of a
+//! cluster.
 //!
-//! Commands of all tasks share one connection. When no answer comes, nobody is made to wait for
-//! the next moment: calls fail at once until Redis is asked again.
+//! Commands of all tasks share one connection. When Redis does not answer, calls fail at once for a
+//! moment, so that callers do not wait for a server that is away.
 
 use std::fmt;
 use std::path::Path;
@@ -29,7 +30,7 @@ use super::stamp::Stamp;
 use crate::config::RedisConfig;
 use crate::error::{Fault, OpenError};
 
-/// How long Redis is not asked after no answer came.
+/// Time during which calls fail at once after Redis did not answer.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Commands in one write to one server.
@@ -49,7 +50,7 @@ struct Inner {
     deadline: Duration,
     stamp: Arc<Stamp>,
     health: Arc<Dependency>,
-    /// Redis is not asked before this.
+    /// Calls before this moment fail at once.
     closed_until: Mutex<Option<Instant>>,
 }
 
@@ -68,7 +69,7 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// A connection to run one command on.
+/// Connection on which one command runs.
 enum Conn {
     One(ConnectionManager),
     Master(MultiplexedConnection),
@@ -142,7 +143,7 @@ impl Wire {
         .await
     }
 
-    /// Runs many commands, and returns their answers in order.
+    /// Runs several commands and returns their answers in order.
     pub(super) async fn commands<T: FromRedisValue + Send + Sync>(
         &self,
         commands: Vec<Cmd>,
@@ -154,7 +155,7 @@ impl Wire {
             match self.conn().await? {
                 Conn::One(conn) => pipelined(conn, &commands).await,
                 Conn::Master(conn) => pipelined(conn, &commands).await,
-                // Their keys are in many slots: each goes its own way.
+                // Their keys are in several slots, so each command is routed separately.
                 Conn::Cluster(conn) => {
                     let all = commands.iter().map(|command| {
                         let mut conn = conn.clone();
@@ -182,8 +183,8 @@ impl Wire {
         .await
     }
 
-    /// Compares the owner of the keys with this cluster; returns whether they were claimed less than
-    /// one lease ago, so that some may be missing.
+    /// Compares the owner of the keys with this cluster; returns whether the identity was written
+    /// less than one lease ago, so that routes may be missing.
     pub(super) async fn check_owner(&self) -> Result<bool, Fault> {
         let question = self.inner.stamp.question();
         let answer = self.ask(async {
@@ -202,7 +203,8 @@ impl Wire {
         noted.map(|()| young)
     }
 
-    /// An error if the keys are not this cluster's, as far as is known; asked from time to time.
+    /// Fails if the last answer says that the keys belong to another cluster; asks Redis again if
+    /// that answer is old.
     pub(super) async fn owned(&self) -> Result<(), Fault> {
         if self.inner.stamp.is_due() {
             self.check_owner().await?;
@@ -210,7 +212,7 @@ impl Wire {
         self.inner.stamp.verdict()
     }
 
-    /// What the feed connects with.
+    /// Returns the settings with which the feed connects.
     pub(super) fn listener(&self) -> Listener {
         Listener {
             addresses: self.inner.addresses.clone(),
@@ -247,17 +249,17 @@ impl Wire {
         Ok(answer)
     }
 
-    /// Runs a call within its time, unless Redis failed a moment ago.
+    /// Runs a call within the deadline. Fails at once if Redis did not answer a moment ago.
     async fn ask<T>(&self, call: impl Future<Output = RedisResult<T>> + Send) -> Result<T, Fault> {
         if self.closed().is_some_and(|until| Instant::now() < until) {
             return Err(Fault::Down);
         }
-        // A command that timed out may run later; callers know.
+        // A command that timed out may still run later, so the outcome is unknown.
         let done = timeout(self.inner.deadline, call).await;
         let (silent, answer) = match done {
             Ok(Ok(answer)) => (false, Ok(answer)),
             Ok(Err(error)) => {
-                // A master that became a replica says READONLY, and keeps its connections.
+                // A master that became a replica answers READONLY and keeps its connections open.
                 let gone = is_silence(&error) || error.code() == Some("READONLY");
                 (gone, Err(Fault::Redis(error)))
             }
@@ -266,10 +268,12 @@ impl Wire {
                 Err(Fault::Unknown("no answer from redis in time".into())),
             ),
         };
+        // Forgotten before calls pass again, so that the next call asks the Sentinels.
         if let (true, Way::Master(master)) = (silent, &self.inner.way) {
             master.forget();
         }
         *self.lock() = silent.then(|| Instant::now() + PAUSE);
+        // It may come back empty, so the owner of its keys is checked again.
         if silent {
             self.inner.stamp.doubt();
         }
@@ -286,7 +290,7 @@ impl Wire {
     }
 }
 
-/// Runs many commands on one server, and returns their answers in order.
+/// Runs several commands on one server and returns their answers in order.
 async fn pipelined<T: FromRedisValue>(
     mut conn: impl ConnectionLike + Send,
     commands: &[Cmd],
@@ -303,7 +307,7 @@ async fn pipelined<T: FromRedisValue>(
     Ok(answers)
 }
 
-/// The server answers, and does not let this node in.
+/// Returns whether the server answers but refuses this node's account.
 fn is_refusal(fault: &Fault) -> bool {
     let Fault::Redis(error) = fault else {
         return false;
@@ -312,7 +316,7 @@ fn is_refusal(fault: &Fault) -> bool {
         || error.kind() == redis::ErrorKind::AuthenticationFailed
 }
 
-/// No server answered, as opposed to an answer that is an error.
+/// Returns whether no server answered, as opposed to an error answer.
 fn is_silence(error: &RedisError) -> bool {
     error.is_io_error() || error.is_timeout() || error.is_connection_dropped()
 }
@@ -334,7 +338,7 @@ fn certificates(file: &Path) -> Result<TlsCertificates, OpenError> {
     })
 }
 
-/// A client of one server. A CA that is named counts for `rediss://` alone.
+/// Returns a client of one server. A configured CA applies to `rediss://` only.
 fn client(info: ConnectionInfo, certificates: Option<&TlsCertificates>) -> RedisResult<Client> {
     match certificates {
         Some(certificates) if matches!(info.addr(), ConnectionAddr::TcpTls { .. }) => {
@@ -362,7 +366,7 @@ fn cluster(
         .tcp_settings(TcpSettings::default().set_nodelay(true))
 }
 
-/// Connects the feed: a connection of its own, which speaks RESP3.
+/// Connects the feed: a separate connection that speaks RESP3.
 #[derive(Clone)]
 pub(super) struct Listener {
     addresses: Vec<ConnectionInfo>,
@@ -379,7 +383,7 @@ pub(super) enum Ear {
 }
 
 impl Listener {
-    /// Connects; what is pushed goes to `hear`, which must not block.
+    /// Connects; pushes go to `hear`, which must not block.
     pub(super) async fn connect(
         &self,
         hear: impl Fn(PushInfo) -> Result<(), RedisError> + Send + Sync + 'static,
@@ -440,7 +444,7 @@ impl Ear {
         }
     }
 
-    /// Asks for a sign of life.
+    /// Pings the server.
     pub(super) async fn ping(&self) -> RedisResult<()> {
         let ping = redis::cmd("PING");
         match self.clone() {

@@ -1,4 +1,4 @@
-//! MySQL conflicts, hangs and dies.
+//! Conflicts, outages and crashes of MySQL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,8 @@ async fn run(conn: &mut MySqlConnection, sql: &str) {
     query.execute(conn).await.unwrap();
 }
 
-/// Whether a sender of this database has been at the heads for longer than it takes without a lock.
+/// Returns whether a sender of this database has run its statement on the heads for longer than it
+/// takes without a lock.
 async fn somebody_waits(conn: &mut MySqlConnection) -> bool {
     let sql = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB = DATABASE() \
                AND INFO LIKE 'INSERT INTO inbox_head%' AND TIME_MS > 50";
@@ -40,7 +41,8 @@ pub(super) async fn a_deadlock_is_tried_again(servers: Servers) {
         .unwrap();
     for round in 0..5 {
         run(&mut other, "BEGIN").await;
-        // Much to undo, so that the server ends the other side.
+        // Many changes to roll back, so that the server chooses the other transaction as the
+        // victim.
         run(
             &mut other,
             "INSERT INTO device_ack SELECT 99, seq, 1 FROM seq_1_to_2000 \
@@ -60,7 +62,7 @@ pub(super) async fn a_deadlock_is_tried_again(servers: Servers) {
         while !somebody_waits(&mut watch).await {
             tokio::task::yield_now().await;
         }
-        // It holds 1 and waits for 2: now the circle closes.
+        // Our transaction holds user 1 and waits for user 2: this statement closes the cycle.
         run(
             &mut other,
             "UPDATE inbox_head SET floor = floor WHERE user_id = 1",
@@ -89,7 +91,7 @@ pub(super) async fn a_lost_answer_to_a_commit_is_unknown(servers: Servers) {
         proxy.set(Mode::SwallowCommit);
         assert_eq!(kind(append(&s, &send).await), Kind::Unknown);
         proxy.set(Mode::Pass);
-        // Repeated with its id it is found to be stored, once.
+        // A repeat with its id finds the send stored, once.
         let again = append(&s, &send).await.unwrap();
         let Appended::Repeated { message, seq } = again else {
             panic!("{again:?}")
@@ -122,7 +124,8 @@ pub(super) async fn a_broken_transaction_is_made_again(servers: Servers) {
     for round in 1..=5 {
         let send = send(&[1, 2], "strike here", Some(&format!("k{round}")));
         proxy.set(Mode::DropEntry);
-        // Nobody notices: nothing was committed, and the whole is done on another connection.
+        // The caller sees no error: nothing was committed, and the transaction is repeated on
+        // another connection.
         assert_eq!(stored(&append(&s, &send).await.unwrap()), round);
     }
     assert_eq!(proxy.struck(), 5);
@@ -246,7 +249,7 @@ pub(super) async fn tokens_of_before_stay_good(servers: Servers) {
     let place = Place::new(&servers).await;
     let config = &place.config.mysql;
     let mut conn = MySqlConnection::connect(&config.url).await.unwrap();
-    // As the version before 0002 left it.
+    // State that the version before migration 0002 left behind.
     run(&mut conn, "DROP TABLE user_token").await;
     let sql = "INSERT INTO device_token (device_id, user_id, hash, expires_at) \
                VALUES (7, 5, REPEAT('a', 32), 9)";
@@ -272,7 +275,7 @@ pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
     ));
     assert_eq!(s.inbox.sweep(10).await.unwrap(), 0);
     clock.advance(Duration::from_mins(1));
-    // Its window has passed, and the sweep has not come yet.
+    // Its window has passed, but it has not been swept yet.
     assert_eq!(stored(&append(&s, &second).await.unwrap()), 2);
     assert_eq!(s.inbox.sweep(10).await.unwrap(), 0, "it is in use again");
     clock.advance(Duration::from_hours(1));
@@ -287,7 +290,7 @@ pub(super) async fn an_expired_key_is_nobodys(servers: Servers) {
     assert_eq!(s.inbox.sweep(100).await.unwrap(), 20);
 }
 
-/// With gRPC clients alone a dead database was in no line of the log.
+/// Regression: with gRPC clients alone, no log line named a database that was down.
 pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: Servers) {
     let mut place = Place::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
@@ -305,7 +308,10 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
     let begun = Instant::now();
     while health.trouble().is_some() {
         opened.lasting.ping().await;
-        assert!(begun.elapsed() < Duration::from_secs(10), "it is back");
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "the recovery is not noticed"
+        );
     }
     opened.lasting.close().await;
 }

@@ -1,4 +1,4 @@
-//! Law 10: a MySQL that goes back gets a new epoch before anything else is accepted.
+//! Law 10: if MySQL loses commits, a new epoch is drawn before anything else is accepted.
 
 use gimlet_core::id::Epoch;
 use gimlet_core::store::Stores;
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use crate::make::{append, contents, send, stored, user};
 use crate::support::{Place, Servers};
 
-/// A session of its own, beside the stores'.
+/// Opens a separate session on the store's database.
 async fn beside(place: &Place) -> MySqlConnection {
     let conn = MySqlConnection::connect(&place.config.mysql.url).await;
     conn.unwrap()
@@ -18,7 +18,8 @@ async fn run(conn: &mut MySqlConnection, sql: &str) {
     query.execute(conn).await.unwrap();
 }
 
-/// Puts user 1's inbox back to its first `head` entries, as a replica that lacks the last commits.
+/// Truncates user 1's inbox to its first `head` entries, like a replica that lacks the last
+/// commits.
 async fn rewind(conn: &mut MySqlConnection, head: u64) {
     run(conn, "BEGIN").await;
     run(
@@ -40,14 +41,14 @@ async fn stored_epoch(conn: &mut MySqlConnection) -> Epoch {
     Epoch(row.get(0))
 }
 
-/// Ends every session of this database but the one that asks.
+/// Ends every session of this database except the calling one.
 async fn end_sessions(conn: &mut MySqlConnection) {
     let sql = "SELECT ID FROM information_schema.PROCESSLIST \
                WHERE DB = DATABASE() AND ID <> CONNECTION_ID()";
     for row in sqlx::query(sql).fetch_all(&mut *conn).await.unwrap() {
         let id: i64 = row.try_get_unchecked(0).unwrap();
         let kill = format!("KILL {id}");
-        // It may have ended by itself.
+        // The session may have ended by itself.
         let _ = sqlx::raw_sql(AssertSqlSafe(kill)).execute(&mut *conn).await;
     }
 }
@@ -68,9 +69,9 @@ pub(super) async fn a_head_that_goes_back_renews_the_epoch_before_the_next_send(
     let accepted = stored(&append(&s, &send(&[1], "new", None)).await.unwrap());
     assert_eq!(accepted, 6);
     let new = stored_epoch(&mut conn).await;
-    assert_ne!(new, old, "6 was given out again under the same epoch");
+    assert_ne!(new, old, "seq 6 was assigned again under the same epoch");
     assert_eq!(s.seq.epoch().await.unwrap(), new);
-    // The new history goes on under one epoch.
+    // The new history continues under one epoch.
     put(&s, 3).await;
     assert_eq!(stored_epoch(&mut conn).await, new);
     assert_eq!(contents(&s, 1).await.len(), 9);
@@ -95,14 +96,14 @@ pub(super) async fn a_reader_that_meets_a_shorter_inbox_renews_the_epoch(servers
     }
 }
 
-/// The node whose commits are lost may be gone or quiet: another one must find out.
+/// The node whose commits are lost may be gone or idle: another node must notice.
 pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Servers) {
     let place = Place::new(&servers).await;
     let (mut quiet, other) = (place.open().await.stores, place.open().await.stores);
     put(&quiet, 5).await;
     stored(&append(&other, &send(&[2], "hi", None)).await.unwrap());
     put(&quiet, 5).await;
-    // It says what it has committed within a moment.
+    // The node publishes its commits within a moment.
     let redis = redis::Client::open(servers.redis.as_str()).unwrap();
     let mut redis = redis.get_multiplexed_async_connection().await.unwrap();
     let key = format!("{}{{commits}}", place.config.redis.prefix);
@@ -118,12 +119,12 @@ pub(super) async fn a_new_connection_knows_the_commits_of_all_nodes(servers: Ser
     let old = stored_epoch(&mut conn).await;
     rewind(&mut conn, 5).await;
     end_sessions(&mut conn).await;
-    // It has never heard of user 1.
+    // This node has never read or written user 1's inbox.
     let accepted = stored(&append(&other, &send(&[1], "new", None)).await.unwrap());
     assert_eq!(accepted, 6);
     let new = stored_epoch(&mut conn).await;
-    assert_ne!(new, old, "6 was given out again under the same epoch");
-    // The quiet one and one that starts now find a history that has been ended already.
+    assert_ne!(new, old, "seq 6 was assigned again under the same epoch");
+    // The idle node and a node that starts now find the epoch already renewed.
     put(&quiet, 1).await;
     quiet = place.open().await.stores;
     put(&quiet, 1).await;

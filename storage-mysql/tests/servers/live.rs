@@ -1,6 +1,7 @@
-//! Redis breaks, hangs, and forgets.
+//! Outages, hangs and data losses of Redis.
 //!
-//! Long because each case needs Redis in a state of its own, and all share how they bring it about.
+//! Long because each case needs Redis in a different state, and all cases share the helpers that
+//! produce it.
 
 use std::future::poll_fn;
 use std::net::TcpListener;
@@ -32,7 +33,7 @@ use crate::private::certificates;
 use crate::proxy::Mode;
 use crate::support::Servers;
 
-/// Longer than a silent connection is believed.
+/// Longer than a silent feed connection is trusted.
 const OUTAGE: Duration = Duration::from_secs(4);
 
 fn room() -> RoomId {
@@ -64,7 +65,7 @@ fn envelope(content: &str) -> Arc<Envelope> {
     ))
 }
 
-/// A sink that remembers what it was told.
+/// Sink that records its calls.
 #[derive(Debug, Default)]
 struct Ear {
     told: Mutex<(Vec<Arc<RoomItem>>, usize)>,
@@ -109,14 +110,14 @@ async fn say(live: &Live, content: &str) -> Arc<RoomItem> {
         .unwrap()
 }
 
-/// Calls until it succeeds; the time it may take is the point of the case.
+/// Retries until Redis answers again, for at most 10 s; returns the time it took.
 async fn recovered(live: &Live) -> Duration {
     let (start, node) = (Instant::now(), NodeId::boot("probe"));
     while live.route.renew(&node).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "it does not come back"
+            "redis does not recover"
         );
     }
     start.elapsed()
@@ -126,7 +127,7 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
     let (proxy, url) = through(&servers.redis).await;
     let near = config(&url);
     let live = open_live(&near, None).unwrap();
-    // Another node, with a way of its own.
+    // Another node, with a connection that bypasses the proxy.
     let far = open_live(
         &RedisConfig {
             prefix: near.prefix.clone(),
@@ -151,7 +152,7 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
         let heard = say(&far, "heard").await;
         ear.until(|items, _| items.last().map(|it| it.seq) == Some(heard.seq))
             .await;
-        // What was missed is in the history.
+        // The history has the missed message.
         let history = far
             .room
             .history(room(), heard.seq.prev(), PageLimit::items(10))
@@ -159,7 +160,7 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
             .unwrap();
         assert_eq!(history.items[0].envelope.message.content.0, "unheard");
     }
-    // A silent connection is noticed as well.
+    // A silent connection is noticed too.
     let before = ear.interruptions();
     proxy.set(Mode::Freeze);
     say(&far, "unheard").await;
@@ -174,14 +175,17 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
 pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Servers) {
     let (proxy, url) = through(&servers.redis).await;
     proxy.set(Mode::Down);
-    // It may be away when a node starts.
+    // Redis may be down when a node starts.
     let live = open_live(&config(&url), None).unwrap();
     let ear = Arc::new(Ear::default());
     assert_eq!(kind(live.route.of(&[user(1)]).await), Kind::Unavailable);
     let refused = live.room.subscribe(room(), Arc::clone(&ear) as _).await;
     assert_eq!(kind(refused), Kind::Unavailable);
     proxy.set(Mode::Pass);
-    println!("redis was away: back after {:?}", recovered(&live).await);
+    println!(
+        "redis was down: recovered after {:?}",
+        recovered(&live).await
+    );
     let start = Instant::now();
     while live
         .room
@@ -191,7 +195,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
     {
         assert!(
             start.elapsed() < Duration::from_secs(10),
-            "rooms do not come back"
+            "rooms do not recover"
         );
     }
     say(&live, "hi").await;
@@ -205,7 +209,7 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
         "{:?}",
         start.elapsed()
     );
-    // After the first nobody waits.
+    // After the first failed call, calls fail without waiting.
     let start = Instant::now();
     for _ in 0..100 {
         assert_eq!(kind(live.route.of(&[user(1)]).await), Kind::Unavailable);
@@ -216,7 +220,10 @@ pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Serv
         start.elapsed()
     );
     proxy.set(Mode::Pass);
-    println!("redis was frozen: back after {:?}", recovered(&live).await);
+    println!(
+        "redis was frozen: recovered after {:?}",
+        recovered(&live).await
+    );
 }
 
 pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
@@ -251,13 +258,13 @@ pub(super) async fn a_lease_ends_by_itself(servers: Servers) {
     while !live.route.of(&[user(1)]).await.unwrap().is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(5),
-            "the lease lives on"
+            "the lease does not end"
         );
     }
     assert_eq!(live.route.nodes().await.unwrap(), []);
     assert!(
         !live.route.renew(&node).await.unwrap().held,
-        "it registers anew"
+        "the ended lease is still held"
     );
 }
 
@@ -318,7 +325,7 @@ pub(super) async fn a_room_keeps_within_its_bounds(servers: Servers) {
     while !kept(brief.clone()).await.is_empty() {
         assert!(
             start.elapsed() < Duration::from_secs(5),
-            "it is kept for ever"
+            "the message never expires"
         );
     }
     say(&brief, "new").await;
@@ -343,7 +350,7 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Ser
         .query_async(&mut conn)
         .await
         .unwrap();
-    assert_eq!(gone, 3, "the keys are spelled as the table says");
+    assert_eq!(gone, 3, "the keys differ from the table in keys.rs");
     let after = say(&live, "3").await;
     assert_ne!(after.stream, before.stream);
     assert_eq!(after.seq.get(), 1);
@@ -356,11 +363,11 @@ pub(super) async fn another_stream_begins_when_the_numbers_are_lost(servers: Ser
     assert_eq!((history.items.len(), history.stream), (1, after.stream));
 }
 
-/// Reads what a connection is handed until it has `n` messages.
+/// Reads a connection's deliveries until it has `n` messages.
 async fn follow(connection: &Connection, n: usize) {
     let mut got = 0;
     while got < n {
-        // A wake may bring a new deadline instead of work.
+        // A wake-up may bring a new deadline instead of work.
         let again = Instant::now() + Duration::from_millis(50);
         let work = poll_fn(|cx| connection.poll_work(cx, Instant::now()));
         match timeout_at(again, work).await {
@@ -374,8 +381,9 @@ async fn follow(connection: &Connection, n: usize) {
     }
 }
 
-/// 60 subscribers of a room that keeps 64 messages of 60 KiB each read all of it by one script: for
-/// 15 s nobody got anything, pushes to other rooms were unavailable, and leases were not renewed.
+/// Regression: 60 subscribers of a room that keeps 64 messages of 60 KiB read all of it by one
+/// script each. For 15 s no subscriber got anything, pushes to other rooms were unavailable, and
+/// leases were not renewed.
 pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Servers) {
     const FOLLOWERS: u64 = 60;
     const KEPT: usize = 64;
@@ -425,7 +433,7 @@ pub(super) async fn d2_a_busy_room_leaves_time_for_everything_else(servers: Serv
     tokio::select! {
         () = all => {}
         () = rest => {}
-        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("they get nothing"),
+        () = tokio::time::sleep(Duration::from_mins(1)) => panic!("the followers get no messages"),
     }
     println!("beside a busy room {done} pushes and renewals, {failed} failed");
     assert!(
@@ -461,7 +469,7 @@ pub(super) async fn all_rooms_of_a_node_are_bounded_together(servers: Servers) {
     assert!((5..=9).contains(&kept), "{kept} of 40 were kept");
 }
 
-/// A Redis of the case's own; it ends with this.
+/// A separate Redis server; it is killed when this is dropped.
 struct Redis(Child);
 
 impl Drop for Redis {
@@ -506,13 +514,13 @@ pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Ser
     };
     let live = open_live(&near, None).unwrap();
     recovered(&live).await;
-    // The connection that hears what is published is by TLS as well.
+    // The feed's connection uses TLS too.
     let ear = Arc::new(Ear::default());
     let sink = Arc::clone(&ear) as _;
     live.room.subscribe(room(), sink).await.unwrap();
     say(&live, "hi").await;
     ear.until(|items, _| items.len() == 1).await;
-    // Another CA's, and no CA at all: not trusted.
+    // A certificate of another CA, or without a configured CA, is not trusted.
     for ca in [Some(file("wrong-ca.pem")), None] {
         let stranger = open_live(&RedisConfig { ca, ..near.clone() }, None).unwrap();
         let renewed = stranger.route.renew(&NodeId::boot("probe")).await;
@@ -532,7 +540,7 @@ pub(super) async fn a_private_ca_of_redis_is_trusted_if_it_is_named(servers: Ser
     );
 }
 
-/// Deletes the keys of this prefix, as a loss of Redis does.
+/// Deletes the keys with this prefix, as a data loss of Redis does.
 async fn empty(servers: &Servers, prefix: &str) {
     let client = redis::Client::open(servers.redis.as_str()).unwrap();
     let mut conn = client.get_multiplexed_async_connection().await.unwrap();
@@ -543,7 +551,7 @@ async fn empty(servers: &Servers, prefix: &str) {
     assert_eq!(gone, keys.len());
 }
 
-/// D11: the node that starts after the loss holds its own lease and sees nothing missing by it.
+/// D11: a node that starts after the loss holds its own lease, and cannot infer the loss from it.
 pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
     let lease = Duration::from_millis(1_500);
     let config = RedisConfig {
@@ -555,10 +563,7 @@ pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
         let node = NodeId::boot("fresh");
         let begun = Instant::now();
         while live.route.renew(&node).await.unwrap().forgot {
-            assert!(
-                begun.elapsed() < Duration::from_secs(10),
-                "it is new for ever"
-            );
+            assert!(begun.elapsed() < Duration::from_secs(10), "it stays new");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -572,7 +577,7 @@ pub(super) async fn an_emptied_redis_says_so_to_a_fresh_node(servers: Servers) {
     settled().await;
 }
 
-/// A private message was shown to a user of another cluster on the same Redis.
+/// Regression: a private message was delivered to a user of another cluster on the same Redis.
 pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_locked_out(
     servers: Servers,
 ) {
@@ -591,7 +596,7 @@ pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_loc
     ] {
         assert!(refused.contains(word), "{word}: {refused}");
     }
-    // One that runs all the same sees and changes nothing.
+    // A node that runs in spite of the refusal reads and changes nothing.
     assert_eq!(kind(wrong.route.nodes().await), Kind::Unavailable);
     assert_eq!(kind(wrong.route.renew(&node).await), Kind::Unavailable);
     let ear = Arc::new(Ear::default());
@@ -604,11 +609,11 @@ pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_loc
         trouble.refused && trouble.cause.contains("redis_prefix"),
         "{trouble:?}"
     );
-    // A node without a database of its own believes what stands there.
+    // A node without a database accepts the identity that it finds.
     let connect = open_live(&config, None).unwrap();
     connect.check().await.unwrap();
     assert_eq!(connect.cluster().load(Ordering::Relaxed), 7);
-    // Losing everything locks nobody out.
+    // A total loss of Redis does not lock the right cluster out.
     empty(&servers, &config.prefix).await;
     right.route.renew(&node).await.unwrap();
     right.check().await.unwrap();
@@ -616,7 +621,7 @@ pub(super) async fn a10_a_second_cluster_is_refused_and_the_right_one_is_not_loc
     assert_eq!(right.route.nodes().await.unwrap(), [node]);
 }
 
-/// The log said "lease not renewed: unavailable" for ever.
+/// Regression: the log repeated "lease not renewed: unavailable" without the cause.
 pub(super) async fn p14_a_redis_that_refuses_is_named_with_its_cause(servers: Servers) {
     let url = servers.redis.replace("redis://", "redis://nobody:wrong@");
     let live = open_live(&config(&url), Some(7)).unwrap();

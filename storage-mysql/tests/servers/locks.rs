@@ -1,4 +1,4 @@
-//! Another session, or a node that is frozen, holds row locks for seconds.
+//! Row locks that another session, or a frozen node, holds for seconds.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::make::{append, contents, kind, send, stored, through, user};
 use crate::proxy::Mode;
 use crate::support::{Place, Servers};
 
-/// How long the locks are held.
+/// Time for which the locks are held.
 const OUTAGE: Duration = Duration::from_secs(3);
-/// Users whose rows are locked, each with a sender of its own.
+/// Users whose rows are locked, each with its own sender.
 const VICTIMS: std::ops::RangeInclusive<u64> = 1..=8;
-/// Pairs of users that have nothing to do with them.
+/// Pairs of users that share no rows with them.
 const PAIRS: u64 = 16;
 
 async fn run(conn: &mut MySqlConnection, sql: &str) {
@@ -47,7 +47,7 @@ pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: Serv
         run(&mut other, "BEGIN").await;
         run(&mut other, lock).await;
         let free = send(&[3, 4], "free", None);
-        // One that is locked and one that is not; the second alone goes on.
+        // One locked send and one free send; the free one alone can be stored.
         let both = [send(&[1, 2], "locked", Some(key)), free.clone()];
         let began = Instant::now();
         assert_eq!(kind(s.inbox.append_now(&both).await), Kind::Contended);
@@ -62,19 +62,20 @@ pub(super) async fn a_locked_row_is_reported_and_nothing_is_stored(servers: Serv
     }
     assert_eq!(contents(&s, 2).await, ["first"]);
     assert_eq!(contents(&s, 4).await, ["free", "free"]);
-    // With the lock gone it is a repeat of the first, with other words: its key was left alone.
+    // Without the lock, the send is a repeat of the first one: the failed append left its key
+    // unchanged.
     let again = s.inbox.append_now(&[first]).await.unwrap();
     assert!(matches!(again[0], Appended::Repeated { .. }), "{again:?}");
 }
 
-/// What the senders of a run were answered.
+/// Counts of answers to the senders of a run.
 #[derive(Debug, Default)]
 struct Answers {
     stored: AtomicU64,
     refused: AtomicU64,
 }
 
-/// Senders in a closed loop; each notes which of its messages were stored.
+/// Senders in a closed loop; each records which of its messages were stored.
 struct Load {
     node: Node,
     stop: Arc<AtomicBool>,
@@ -96,7 +97,8 @@ impl Load {
         }
     }
 
-    /// Sends from one user to another until the end. A refusal as unavailable or unknown is counted.
+    /// Sends from one user to another until the end. Counts a send that was refused as unavailable
+    /// or unknown.
     fn send(&mut self, from: u64, to: u64, answers: &Arc<Answers>) {
         let (node, stop, answers) = (
             self.node.clone(),
@@ -113,7 +115,7 @@ impl Load {
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
-                // The words by which the proxy knows an entry.
+                // The proxy recognises an entry by these words.
                 let text = format!("{from}:{n} strike here");
                 let began = Instant::now();
                 match node
@@ -127,7 +129,7 @@ impl Load {
                     }
                     Err(refusal) => {
                         assert!([4, 14].contains(&refusal.code()), "{refusal:?}");
-                        // 1.5 s, and a second for a busy machine.
+                        // 1.5 s, plus a second for a busy machine.
                         assert!(
                             began.elapsed() < Duration::from_millis(2_500),
                             "{refusal:?}"
@@ -143,7 +145,8 @@ impl Load {
         });
     }
 
-    /// Ends it; every inbox has what was answered, in its sender's order, and nothing that was refused.
+    /// Stops the load, then checks every inbox: it has the answered messages, in the sender's
+    /// order, and no refused ones.
     async fn stop(mut self, stores: &Stores) {
         self.stop.store(true, Ordering::SeqCst);
         while let Some(sender) = self.senders.join_next().await {
@@ -161,10 +164,11 @@ impl Load {
     }
 }
 
-/// Sends of others went on while some waited for locks.
+/// Checks that other sends continued while some waited for locks.
 fn judge(meanwhile: u64, free: &Answers) {
     assert!(meanwhile >= 30, "only {meanwhile} sends of others went on");
-    // One of each may be in a batch that meets a lock, on a machine too busy to split it in time.
+    // One send per pair may share a batch with a locked one, if the machine is too busy to split
+    // the batch in time.
     let refused = free.refused.load(Ordering::SeqCst);
     assert!(refused <= PAIRS, "{refused} sends of others were refused");
 }
@@ -204,14 +208,14 @@ pub(super) async fn locked_users_hold_up_nobody_else(servers: Servers) {
         tokio::task::yield_now().await;
     }
     load.stop(&s).await;
-    assert!(refused > 0, "the lock was not met");
+    assert!(refused > 0, "the lock was never hit");
     judge(meanwhile, &free);
 }
 
 pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
     let place = Place::new(&servers).await;
     let s = place.open().await.stores;
-    // A second node, whose way to the server freezes in the middle of its transactions.
+    // A second node, whose connections freeze in the middle of its transactions.
     let (proxy, url) = through(&place.config.mysql.url).await;
     let mut frozen = place.config.clone();
     frozen.mysql.url = url;
@@ -260,14 +264,14 @@ pub(super) async fn a_frozen_node_holds_up_nobody_else(servers: Servers) {
     judge(meanwhile, &free);
 }
 
-/// Full batches, each with a slow commit: so many sends a second.
+/// Measures the sends per second with full batches and slow commits.
 async fn rate_with(servers: &Servers, parallel_batches: u32) -> u64 {
     let mut place = Place::new(servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;
     place.config.mysql.url = url;
     place.config.mysql.parallel_batches = parallel_batches;
     let s = place.open().await.stores;
-    // More senders than all batches hold, so that each is full when it starts.
+    // More senders than all batches hold, so that each batch is full when it starts.
     let limits = Limits {
         batch_sends: 8,
         ..Limits::default()

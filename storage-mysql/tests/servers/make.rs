@@ -1,4 +1,4 @@
-//! What the cases are written with.
+//! Helpers of the cases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub(crate) fn device(n: u64) -> DeviceId {
     DeviceId::new(n).unwrap()
 }
 
-/// A send to these users, recognised by this id if it has one.
+/// Builds a send to these users, with an idempotency key if `key` is given.
 pub(crate) fn send(to: &[u64], content: &str, key: Option<&str>) -> Append {
     let recipients: Vec<UserId> = to.iter().map(|n| user(*n)).collect();
     let group = to.len() > 1_000;
@@ -58,7 +58,7 @@ pub(crate) async fn append(s: &Stores, send: &Append) -> Result<Appended, StoreE
     done.map(|mut outcomes| outcomes.remove(0))
 }
 
-/// The answer of a send that was stored now.
+/// Returns the seq of a send that was stored now.
 pub(crate) fn stored(outcome: &Appended) -> u64 {
     match outcome {
         Appended::Stored { seqs, .. } => seqs[0].1.get(),
@@ -70,7 +70,7 @@ pub(crate) fn kind<T: std::fmt::Debug>(done: Result<T, StoreError>) -> Kind {
     done.unwrap_err().kind
 }
 
-/// The contents of an inbox, checked to be without a hole.
+/// Reads the contents of an inbox and checks that it has no hole.
 pub(crate) async fn contents(s: &Stores, of: u64) -> Vec<String> {
     let (mut all, mut at) = (Vec::new(), Seq::ZERO);
     loop {
@@ -88,7 +88,8 @@ pub(crate) async fn contents(s: &Stores, of: u64) -> Vec<String> {
     }
 }
 
-/// A proxy before the server of this address, and the address that leads through it.
+/// Starts a proxy before the server of this address; returns it with the address that leads through
+/// it.
 pub(crate) async fn through(address: &str) -> (Proxy, String) {
     let (scheme, rest) = address.split_once("://").unwrap();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));

@@ -1,4 +1,4 @@
-//! Every error number that a running server gives, each injected once.
+//! Injects every error number that a running server gives, each once.
 
 use futures_util::future::join_all;
 use gimlet_core::store::{Kind, Stores};
@@ -8,7 +8,7 @@ use crate::make::{append, contents, kind, send, stored, through, user};
 use crate::proxy::{Mode, Proxy};
 use crate::support::{Place, Servers};
 
-/// Makes calls until the pool has several connections.
+/// Makes calls until the pool has this many connections.
 pub(crate) async fn warm_up(s: &Stores, proxy: &Proxy, connections: usize) {
     while proxy.links() < connections {
         let heads = (0..64).map(|n| s.seq.heads(std::slice::from_ref(&USERS[n % 2])));
@@ -36,7 +36,7 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
         proxy.set(Mode::Fail(*number));
         let struck = proxy.struck();
         let done = append(&s, &one).await;
-        assert_eq!(proxy.struck(), struck + 1, "{number} was injected");
+        assert_eq!(proxy.struck(), struck + 1, "{number} was not injected");
         proxy.set(Mode::Pass);
         let refused = match scope {
             ErrorScope::Full => Some(Kind::Full),
@@ -56,14 +56,14 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
         }
         let after = (proxy.links(), proxy.accepted());
         match scope {
-            // All connections of before are closed, and the address was asked anew.
+            // All previous connections are closed, and the address is resolved again.
             ErrorScope::Server | ErrorScope::Statements => {
-                assert!(after.1 > before.1, "{number} {name}: connected anew");
+                assert!(after.1 > before.1, "{number} {name}: no new connection");
                 while proxy.links() > proxy.accepted() - before.1 {
                     tokio::task::yield_now().await;
                 }
             }
-            // This one is closed, the others serve on.
+            // This connection is closed, the others stay in use.
             ErrorScope::Connection | ErrorScope::Crowded => {
                 while proxy.links() >= before.0 + after.1 - before.1 {
                     tokio::task::yield_now().await;
@@ -74,13 +74,16 @@ pub(super) async fn every_number_does_what_its_scope_says(servers: Servers) {
                     "{number} {name}"
                 );
             }
-            _ => assert_eq!(after, before, "{number} {name}: the connection is kept"),
+            _ => assert_eq!(
+                after, before,
+                "{number} {name}: the connection was not kept"
+            ),
         }
     }
     assert_eq!(contents(&s, 2).await, sent);
 }
 
-/// The server says so before its greeting, when a further connection is made.
+/// The server refuses a further connection before its greeting.
 pub(super) async fn a_server_that_refuses_connections_is_used_by_those_it_grants(servers: Servers) {
     let mut place = Place::new(&servers).await;
     let (proxy, url) = through(&place.config.mysql.url).await;

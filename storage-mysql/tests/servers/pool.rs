@@ -1,4 +1,4 @@
-//! The connections to MySQL: cut, silent, too few, led elsewhere, by TLS.
+//! Connections to MySQL: cut, silent, too few, redirected to another server, with TLS.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,10 +14,10 @@ use crate::private::{Private, certificates};
 use crate::proxy::Proxy;
 use crate::support::{Place, Servers};
 
-/// Longer than a connection is believed to work without being asked.
+/// Longer than the pool trusts an idle connection without a test.
 const SILENCE: Duration = Duration::from_millis(2_100);
 
-/// One call of each kind; each must be done at the first try.
+/// Makes one call of each kind; each must succeed at the first attempt.
 async fn each_kind(s: &Stores, round: u64, between: impl AsyncFn()) {
     between().await;
     s.seq.heads(&[user(1)]).await.unwrap();
@@ -59,7 +59,7 @@ pub(super) async fn connections_gone_silent_cost_no_call(servers: Servers) {
     place.config.mysql.url = url;
     let s = place.open().await.stores;
     warm_up(&s, &proxy, 12).await;
-    // A firewall forgets the connections and tells nobody.
+    // A firewall drops the connections without notifying either end.
     proxy.silence();
     tokio::time::sleep(SILENCE).await;
     stored(&append(&s, &send(&[1, 2], "hi", Some("k"))).await.unwrap());
@@ -84,7 +84,7 @@ pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Serv
         .mysql
         .url
         .replace("gimlet:gimlet@", &format!("{name}:p@"));
-    // Time is not the point: a call that is tried eight times and given up has not waited for long.
+    // Time is irrelevant here: the deadline only has to exceed the waits of eight attempts.
     place.config.mysql.deadline = Duration::from_mins(1);
     let s = place.open().await.stores;
     let sends: Vec<_> = (0..1_000)
@@ -108,10 +108,11 @@ pub(super) async fn fewer_connections_than_wanted_serve_every_call(servers: Serv
 pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_address(
     servers: Servers,
 ) {
-    // The old primary is one of the case's own; what replaces it is the shared server.
+    // The old primary is a private server; the shared server replaces it.
     let old = Private::start("");
     let new = Place::new(&servers).await;
-    // It has a history of its own: an epoch is drawn when a store is first opened.
+    // The shared server has an epoch of its own, because an epoch is drawn when a store is first
+    // opened.
     let mut elsewhere = new.config.clone();
     elsewhere.redis.prefix.push_str("new:");
     let opened = open(&elsewhere, Arc::new(SystemClock)).await.unwrap();
@@ -146,8 +147,8 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
         );
     }
     warm_up(&s, &proxy, 8).await;
-    // A hand-over with connections that stay open: an account without the right to write on a
-    // server that is read-only is refused with 1290.
+    // A hand-over in which connections stay open: on a read-only server, an account without the
+    // right to write is refused with 1290.
     admin.run("SET GLOBAL read_only = 1").await;
     let (host, _) = new
         .config
@@ -161,7 +162,7 @@ pub(super) async fn a_server_gone_read_only_is_left_for_the_one_behind_the_addre
     proxy.lead_to(host);
     let first = append(&s, &send(&[1, 2], "new", Some("n0"))).await.unwrap();
     assert_eq!(stored(&first), 1, "stored by the new primary");
-    // Nothing reads the old one either: what it shows ends where it was replaced.
+    // No read uses the old server either: its inboxes end at the hand-over.
     for n in 1..4 {
         stored(
             &append(&s, &send(&[1, 2], "new", Some(&format!("n{n}"))))
@@ -181,7 +182,7 @@ pub(super) async fn fewer_prepared_statements_than_wanted_serve_every_call(serve
     let private = Private::start("");
     let place = Place::new(&private.servers(&servers)).await;
     let s = place.open().await.stores;
-    // Enough at open; then others take nearly all of them.
+    // Enough statements at open; then other clients take nearly all of them.
     private
         .admin()
         .await
@@ -235,13 +236,13 @@ pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
     let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("certificate"), "{text}");
-    // Without its CA the certificate is not trusted where it is to be checked.
+    // Without its CA, the certificate is not trusted if it is verified.
     place.config.mysql.ca = None;
     place.config.mysql.url += "&ssl-mode=VERIFY_IDENTITY";
     let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("certificate"), "{text}");
-    // A setting of the address that would be passed over silently is refused.
+    // A parameter of the address that sqlx would silently ignore is refused.
     place.config.mysql.url += "&ssl_ca=/etc/ca.pem";
     let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
     let text = refused.unwrap_err().to_string();

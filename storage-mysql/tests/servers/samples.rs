@@ -1,4 +1,4 @@
-//! Databases and rooms that earlier versions wrote.
+//! Databases and rooms that earlier releases wrote.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Migrations that were cut short, and checks of a whole schema.
+//! Interrupted migrations, and checks of a whole schema.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ async fn beside(place: &Place) -> MySqlConnection {
     conn.unwrap()
 }
 
-/// Removes every table.
+/// Drops every table.
 async fn clear(conn: &mut MySqlConnection) {
     let sql = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()";
     let tables = sqlx::query_scalar::<_, String>(sql).fetch_all(&mut *conn);
@@ -35,7 +35,7 @@ const APPLIED: &str = "CREATE TABLE _sqlx_migrations (version BIGINT PRIMARY KEY
      description TEXT NOT NULL, installed_on TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP, \
      success BOOLEAN NOT NULL, checksum BLOB NOT NULL, execution_time BIGINT NOT NULL)";
 
-/// What `kill -9` leaves behind after each statement: MySQL has committed those before it.
+/// State that `kill -9` leaves after each statement: MySQL has committed the statements before it.
 pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(servers: Servers) {
     let mut place = Place::new(&servers).await;
     let prefix = place.config.redis.prefix.clone();
@@ -44,7 +44,7 @@ pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(server
     let count: usize = all.iter().map(|(.., statements)| statements.len()).sum();
     for done in 0..=count {
         clear(&mut conn).await;
-        // A database that begins anew is another cluster: what it keeps in Redis is its own.
+        // A database that is created again is another cluster, so it gets its own prefix in Redis.
         place.config.redis.prefix = format!("{prefix}{done}:");
         run(&mut conn, APPLIED).await;
         let mut left = done;
@@ -90,7 +90,7 @@ pub(super) async fn a_migration_cut_short_after_any_statement_is_repeated(server
     }
 }
 
-/// gim's own database has a table `device`: what is there is not taken for ours.
+/// gim's own database has a table `device`: an existing table is not taken for gimlet's.
 pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers) {
     let place = Place::new(&servers).await;
     let mut conn = beside(&place).await;
@@ -104,7 +104,7 @@ pub(super) async fn a_database_of_another_program_is_left_alone(servers: Servers
     let sql = "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() \
                AND TABLE_NAME <> '_sqlx_migrations'";
     let tables = sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn);
-    assert_eq!(tables.await.unwrap(), 1, "nothing was made beside it");
+    assert_eq!(tables.await.unwrap(), 1, "another table was created");
 }
 
 async fn fill(s: &Stores) {
@@ -219,7 +219,7 @@ pub(super) async fn a_check_finds_each_planted_damage(servers: Servers) {
         let place = Place::new(&servers).await;
         let opened = place.open().await;
         fill(&opened.stores).await;
-        // While the nodes run.
+        // The check runs while the nodes do.
         let report = verify(&place.config.mysql, |_, _| {}).await.unwrap();
         assert!(report.is_sound(), "{:?}", report.findings);
         assert_eq!(report.checked.get("entries"), Some(&(20 + 20 + 6)));

@@ -1,4 +1,4 @@
-//! A server whose defaults are anything but those that gimlet needs.
+//! A server whose defaults all differ from the settings that gimlet needs.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use crate::make::{append, contents, device, send, stored, user};
 use crate::private::Private;
 use crate::support::{Admin, Servers, url};
 
-/// A global value for each session setting, as unlike the one that gimlet sets as can be.
+/// A global value for each session setting, as different as possible from the value that gimlet
+/// sets.
 const FLIPS: &[(&str, &str)] = &[
     ("autocommit", "0"),
     ("completion_type", "'RELEASE'"),
@@ -37,7 +38,7 @@ const FLIPS: &[(&str, &str)] = &[
     ("max_statement_time", "0.0001"),
     ("idle_transaction_timeout", "1"),
     ("in_predicate_conversion_threshold", "2"),
-    // Set by statements of their own.
+    // Set by separate statements.
     ("tx_isolation", "'SERIALIZABLE'"),
     ("tx_read_only", "1"),
     ("collation_connection", "'latin1_german2_ci'"),
@@ -50,7 +51,7 @@ const FLIPS: &[(&str, &str)] = &[
     ("max_join_size", "1"),
 ];
 
-/// What a server does for its clients, told in what they see.
+/// Runs calls of each kind and returns their visible results.
 async fn works(s: &Stores) -> Vec<String> {
     let mut seen = Vec::new();
     let first = send(&[1, 2], "first", Some("k"));
@@ -88,7 +89,7 @@ async fn works(s: &Stores) -> Vec<String> {
         .await
         .unwrap();
     seen.push(format!("{heads:?}"));
-    // The last change is one statement without a transaction: nothing later commits it along.
+    // The last change is one statement without a transaction: no later statement commits it.
     let change = AccountChange {
         nickname: Some("Zoë 🦀".into()),
         ..AccountChange::default()
@@ -109,7 +110,7 @@ fn token() -> gimlet_core::store::TokenRecord {
     }
 }
 
-/// A database of its own on the private server.
+/// Creates a database on the private server.
 async fn database(private: &Private, servers: &Servers, admin: &mut Admin) -> Config {
     let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
     admin.run(&format!("CREATE DATABASE {name}")).await;
@@ -135,7 +136,7 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
         .filter(|it| it.servers != Have::Mysql)
     {
         let flipped = FLIPS.iter().any(|(name, _)| *name == setting.name);
-        assert!(flipped, "{} is relied on and never flipped", setting.name);
+        assert!(flipped, "{} is relied on but never flipped", setting.name);
     }
     let private = Private::start("--skip-log-bin --innodb-flush-log-at-trx-commit=0");
     let mut admin = private.admin().await;
@@ -155,7 +156,7 @@ pub(super) async fn no_default_of_a_server_changes_anything(servers: Servers) {
             format!("'{before}'")
         };
         admin.run(&format!("SET GLOBAL {name} = {before}")).await;
-        // What was answered is committed, also after the connections are gone.
+        // Answered changes are committed, and survive the end of the connections.
         let database = config
             .mysql
             .url
@@ -196,7 +197,7 @@ pub(super) async fn a_server_that_cannot_be_worked_with_is_refused_with_the_reas
         let refused = open_lasting(&config.mysql, Arc::clone(&clock) as _).await;
         let text = refused.unwrap_err().to_string();
         assert!(text.contains(name), "{name}: {text}");
-        // A migration prepares a handful of statements only.
+        // A migration prepares only a handful of statements.
         if name != "max_prepared_stmt_count" {
             let text = migrate(&config.mysql).await.unwrap_err().to_string();
             assert!(text.contains(name), "{name}: {text}");

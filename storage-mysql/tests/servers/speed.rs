@@ -1,4 +1,4 @@
-//! What a batch costs.
+//! Cost of a batch in statements and time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::make::{append, device, send, stored, through, user};
 use crate::support::{Place, Servers};
 
-/// Statements of a batch for each started thousand of rows, transaction control included.
+/// Statements of a batch per started thousand rows, transaction control included.
 const C: u64 = 24;
 
 pub(super) async fn a_batch_costs_few_statements(servers: Servers) {
@@ -57,7 +57,7 @@ pub(super) async fn a_batch_costs_few_statements(servers: Servers) {
     }
 }
 
-/// A page of an old client has room for one small message; the inbox is full of large ones.
+/// A page of a legacy client has room for one small message; the inbox is full of large ones.
 pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: Servers) {
     const LARGE: usize = 60 << 10;
     let mut place = Place::new(&servers).await;
@@ -66,7 +66,7 @@ pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: Server
     let s = place.open().await.stores;
     let large = "x".repeat(LARGE);
     for n in 0..51 {
-        // Some bodies stand in the entry, others are shared by three.
+        // Some bodies are stored in the entry, others are shared by three entries.
         let to: &[u64] = if n % 2 == 0 { &[1, 2] } else { &[1, 2, 3] };
         stored(&append(&s, &send(to, &large, None)).await.unwrap());
     }
@@ -85,7 +85,7 @@ pub(super) async fn a_page_reads_no_body_that_it_has_no_room_for(servers: Server
     }
 }
 
-/// After a restart everybody signs in at once.
+/// After a restart, all clients sign in at once.
 pub(super) async fn tokens_asked_for_together_share_statements(servers: Servers) {
     const ASKS: u64 = 2_000;
     let place = Place::new(&servers).await;
@@ -100,7 +100,7 @@ pub(super) async fn tokens_asked_for_together_share_statements(servers: Servers)
     assert!(statements <= ASKS / 20, "{statements} statements");
 }
 
-/// gim loses messages exactly here (M-2): the reader asks as fast as it can.
+/// gim loses messages in exactly this situation (M-2): the reader polls as fast as it can.
 pub(super) async fn eight_writers_and_a_reader_see_no_hole(servers: Servers) {
     const SPAN: Duration = Duration::from_secs(3);
     let place = Place::new(&servers).await;

@@ -1,5 +1,5 @@
-//! A database and a Redis prefix of its own for each test, on the servers that the environment
-//! names: `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`; `tests/backends/with` brings both.
+//! Creates a database and a Redis prefix for each test, on the servers that the environment names:
+//! `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`; `tests/backends/with` starts both.
 
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 #![allow(
@@ -14,11 +14,11 @@ use gimlet_core::time::{Clock, SystemClock};
 use gimlet_storage_mysql::{Config, Opened, migrate, open};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, Row as _};
 
-/// Says how to bring the servers.
-pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by \
-                           tests/backends/with, which brings both servers";
+/// Explains how to start the servers.
+pub(crate) const MISSING: &str = "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it with \
+                           tests/backends/with, which starts both servers";
 
-/// The two servers.
+/// Addresses of the two servers.
 #[derive(Clone, Debug)]
 pub(crate) struct Servers {
     pub(crate) mysql: String,
@@ -33,7 +33,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|it| !it.is_empty())
 }
 
-/// The servers of the environment, if both are there.
+/// Returns the servers of the environment, if both are set.
 pub(crate) fn servers() -> Option<Servers> {
     Some(Servers {
         mysql: variable("GIMLET_TEST_MYSQL")?,
@@ -41,12 +41,12 @@ pub(crate) fn servers() -> Option<Servers> {
     })
 }
 
-/// Whether servers that are not there are a failure.
+/// Returns whether missing servers are a failure.
 pub(crate) fn required() -> bool {
     variable("GIMLET_TEST_REQUIRE_BACKENDS").is_some_and(|it| it == "1")
 }
 
-/// A database of its own; it is dropped with this.
+/// A separate database; dropping this drops the database.
 #[derive(Debug)]
 pub(crate) struct Place {
     server: String,
@@ -55,7 +55,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A fresh, migrated database.
+    /// Creates and migrates a database.
     pub(crate) async fn new(servers: &Servers) -> Self {
         let name = format!("gimlet_test_{:016x}", rand::random::<u64>());
         let mut conn = MySqlConnection::connect(&servers.mysql).await.unwrap();
@@ -74,23 +74,23 @@ impl Place {
         }
     }
 
-    /// The name of its database.
+    /// Returns the name of its database.
     pub(crate) fn database(&self) -> String {
         self.name.clone()
     }
 
-    /// A connection with every right, to its database.
+    /// Connects to its database with all privileges.
     pub(crate) async fn admin(&self) -> Admin {
         let url = url(&self.server, &self.name);
         Admin(MySqlConnection::connect(&url).await.unwrap())
     }
 
-    /// Opens it.
+    /// Opens the storage.
     pub(crate) async fn open(&self) -> Opened {
         self.open_at(Arc::new(SystemClock)).await
     }
 
-    /// Opens it with a clock.
+    /// Opens the storage with a clock.
     pub(crate) async fn open_at(&self, clock: Arc<dyn Clock>) -> Opened {
         open(&self.config, clock).await.unwrap()
     }
@@ -99,7 +99,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // Not on the test's runtime: that one may be going down.
+        // Not on the test's runtime, which may be shutting down.
         let dropping = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -116,7 +116,7 @@ impl Drop for Place {
     }
 }
 
-/// A connection of an operator.
+/// A connection with all privileges.
 #[derive(Debug)]
 pub(crate) struct Admin(pub(crate) MySqlConnection);
 
@@ -136,7 +136,7 @@ impl Admin {
     }
 }
 
-/// The address with another database.
+/// Returns the address with another database.
 pub(crate) fn url(server: &str, database: &str) -> String {
     let (base, query) = server.split_once('?').unwrap_or((server, ""));
     let (host, _) = base.rsplit_once('/').unwrap();

@@ -1,4 +1,4 @@
-//! A MariaDB of one case's own, for what a case does to a whole server.
+//! A private MariaDB, for cases that change a whole server.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
@@ -8,23 +8,23 @@ use sqlx::{Connection as _, MySqlConnection};
 
 use crate::support::{Admin, Servers};
 
-/// A running MariaDB; it ends with this.
+/// A running MariaDB; it stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Private {
     child: Child,
     input: Option<ChildStdin>,
-    /// Its address, with an account that may do everything.
+    /// Its address, with an account that has all privileges.
     pub(crate) url: String,
 }
 
 impl Private {
-    /// Starts one with these options besides the usual ones.
+    /// Starts a server with these options in addition to the usual ones.
     pub(crate) fn start(options: &str) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mut child = Command::new(root.join("tests/backends/with"))
             .env_remove("GIMLET_TEST_MYSQL")
             .env_remove("GIMLET_TEST_PORTS")
-            // No Redis is started for an address that is there already.
+            // With an address given, the script starts no Redis.
             .env("GIMLET_TEST_REDIS", "none")
             .env("GIMLET_TEST_MYSQL_ARGS", options)
             .stdin(Stdio::piped())
@@ -38,7 +38,7 @@ impl Private {
             if let Some(address) = line.strip_prefix("export GIMLET_TEST_MYSQL=") {
                 url = Some(address.to_owned());
             }
-            // The last line: then nothing more is written to the pipe.
+            // The last line that the script writes: afterwards the pipe stays empty.
             if line.starts_with("export GIMLET_TEST_REDIS=") {
                 break;
             }
@@ -46,11 +46,11 @@ impl Private {
         Self {
             child,
             input,
-            url: url.expect("tests/backends/with says where its MariaDB is"),
+            url: url.expect("tests/backends/with prints the address of its MariaDB"),
         }
     }
 
-    /// Both servers, the MySQL one being this.
+    /// Returns the addresses of both servers, with this one as MySQL.
     pub(crate) fn servers(&self, servers: &Servers) -> Servers {
         Servers {
             mysql: self.url.clone(),
@@ -58,7 +58,7 @@ impl Private {
         }
     }
 
-    /// A connection with every right.
+    /// Connects with all privileges.
     pub(crate) async fn admin(&self) -> Admin {
         Admin(MySqlConnection::connect(&self.url).await.unwrap())
     }
@@ -71,7 +71,7 @@ impl Drop for Private {
     }
 }
 
-/// A CA of our own, and a certificate of it for 127.0.0.1.
+/// Creates a private CA, and a certificate by it for 127.0.0.1.
 pub(crate) fn certificates(folder: &Path, name: &str) {
     let script = format!(
         "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca-{name} \

@@ -1,5 +1,5 @@
-//! A way to a server that can be cut, frozen, led elsewhere, made to swallow the answer to a COMMIT,
-//! or to answer with an error of the server's.
+//! A proxy that can cut, freeze or redirect connections, swallow the answer to a COMMIT, or answer
+//! with a server error.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -10,33 +10,34 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// What the proxy does with the traffic.
+/// Treatment of the traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// Passes everything.
     Pass,
-    /// Passes the next COMMIT, waits for its answer, and closes instead of passing it on.
+    /// Passes the next COMMIT, waits for its answer, and closes the connection instead of passing
+    /// the answer on.
     SwallowCommit,
-    /// Closes instead of passing the next COMMIT.
+    /// Closes the connection instead of passing the next COMMIT.
     DropCommit,
-    /// Passes every COMMIT so many milliseconds late, as if a replica had to answer first.
+    /// Delays every COMMIT by so many milliseconds, as if a replica had to acknowledge it first.
     SlowCommit(u64),
-    /// Closes at the next entry that is stored.
+    /// Closes the connection at the next entry that is stored.
     DropEntry,
-    /// Passes nothing in either direction, and closes nothing.
+    /// Passes nothing in either direction, and closes no connection.
     Freeze,
-    /// Each connection freezes at its next entry that is stored: in the middle of a transaction, which
-    /// holds its locks by then. It closes when the mode changes.
+    /// Freezes each connection at its next entry that is stored: in the middle of a transaction,
+    /// which holds its locks by then. The connection closes when the mode changes.
     FreezeEntry,
     /// Closes all connections, and new ones at once.
     Down,
-    /// Answers the next prepared statement that runs with the error of this number.
+    /// Answers the next execution of a prepared statement with the error of this number.
     Fail(u16),
     /// Answers new connections with the error of this number instead of a greeting.
     Refuse(u16),
 }
 
-/// A running proxy; it ends with this.
+/// A running proxy; it stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
@@ -51,22 +52,22 @@ struct Shared {
     struck: AtomicUsize,
     links: AtomicUsize,
     accepted: AtomicUsize,
-    /// Bytes that came from the server.
+    /// Bytes received from the server.
     received: AtomicUsize,
-    /// Links below this number pass nothing any more, and say nothing.
+    /// Connections below this number are silent: nothing passes, and they stay open.
     silent_below: AtomicUsize,
-    /// Links below this number are closed.
+    /// Connections below this number are closed.
     cut_below: AtomicUsize,
     server: Mutex<String>,
 }
 
 impl Proxy {
-    /// A proxy before this server.
+    /// Starts a proxy in front of this server.
     pub(crate) async fn before(server: String) -> Self {
         Self::at("127.0.0.1:0", server).await
     }
 
-    /// A proxy at this address before this server.
+    /// Starts a proxy at this address in front of this server.
     pub(crate) async fn at(address: &str, server: String) -> Self {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -115,7 +116,7 @@ impl Proxy {
         self.mode.send_replace(mode);
     }
 
-    /// Is down, with all connections closed when this returns.
+    /// Sets `Mode::Down`; returns when all connections are closed.
     pub(crate) async fn down(&self) {
         self.set(Mode::Down);
         while self.shared.links.load(Ordering::SeqCst) > 0 {
@@ -123,7 +124,7 @@ impl Proxy {
         }
     }
 
-    /// Closes all connections there are; new ones pass.
+    /// Closes all current connections; new ones pass.
     pub(crate) async fn cut(&self) {
         let below = self.shared.accepted.load(Ordering::SeqCst);
         self.shared.cut_below.store(below, Ordering::SeqCst);
@@ -133,41 +134,41 @@ impl Proxy {
         }
     }
 
-    /// Lets all connections there are fall silent without a word; new ones pass.
+    /// Silences all current connections without closing them; new ones pass.
     pub(crate) fn silence(&self) {
         let below = self.shared.accepted.load(Ordering::SeqCst);
         self.shared.silent_below.store(below, Ordering::SeqCst);
         self.set(Mode::Pass);
     }
 
-    /// New connections go to this server.
+    /// Directs new connections to this server.
     pub(crate) fn lead_to(&self, server: &str) {
         server.clone_into(&mut self.shared.server.lock().unwrap());
     }
 
-    /// Connections passed on so far.
+    /// Returns the number of connections accepted so far.
     pub(crate) fn accepted(&self) -> usize {
         self.shared.accepted.load(Ordering::SeqCst)
     }
 
-    /// Bytes that came from the server.
+    /// Returns the number of bytes received from the server.
     pub(crate) fn received(&self) -> usize {
         self.shared.received.load(Ordering::SeqCst)
     }
 
-    /// Connections there are.
+    /// Returns the number of open connections.
     pub(crate) fn links(&self) -> usize {
         self.shared.links.load(Ordering::SeqCst)
     }
 
-    /// How often it has closed a connection as told.
+    /// Returns how often the fault of a mode was injected.
     pub(crate) fn struck(&self) -> usize {
         self.shared.struck.load(Ordering::SeqCst)
     }
 }
 
 impl Shared {
-    /// Takes the one strike there is per `set`.
+    /// Returns true once per `set`: the fault of a mode is injected once.
     fn strike(&self) -> bool {
         let mine = self.armed.swap(0, Ordering::SeqCst) == 1;
         if mine {
@@ -181,7 +182,7 @@ fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|it| it == word)
 }
 
-/// An error as the server sends it, the packet of this number.
+/// Builds an error packet, as the server sends it, with this sequence number.
 fn error_packet(sequence: u8, number: u16) -> Vec<u8> {
     let text = format!("#HY000injected {number}");
     let length = u8::try_from(text.len() + 3).unwrap();
@@ -226,13 +227,13 @@ async fn link(
             read = client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
                 let bytes = &up[..n];
-                // A COMMIT is a text query; an entry is stored by a prepared statement, whose
-                // text passes once, and whose rows hold the word that the test sends.
+                // A COMMIT is a text query. An entry is stored by a prepared statement: its text
+                // passes once, and its rows contain the words that the test sends.
                 let commit = holds(bytes, b"\x03COMMIT");
                 if now == Mode::DropCommit && commit && shared.strike() {
                     return;
                 }
-                // 0x17 runs a prepared statement.
+                // 0x17 executes a prepared statement.
                 if let Mode::Fail(number) = now
                     && bytes.get(4) == Some(&0x17)
                     && shared.strike()

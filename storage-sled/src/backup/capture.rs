@@ -1,24 +1,25 @@
-//! The commits that become durable while a backup is made.
+//! Collects the commits that become durable while a backup is made.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::format::Change;
 
-/// Bytes of commits that may wait to be written to the backup; beyond it the backup is given up, and
-/// the storage goes on.
+/// Bytes of commits that may wait to be written to the backup. Above it the backup is given up, and
+/// the storage continues.
 const MAX_WAITING: usize = 128 << 20;
 
-/// Where the writer leaves its commits; one backup at a time.
+/// The place where the writer finds the capture in progress; one backup at a time.
 #[derive(Debug, Default)]
 pub(crate) struct Captures(Mutex<Option<Arc<Capture>>>);
 
 impl Captures {
-    /// The capture that runs now.
+    /// Returns the capture in progress.
     pub(crate) fn running(&self) -> Option<Arc<Capture>> {
         lock(&self.0).clone()
     }
 
-    /// Begins a capture; `None` if one is running. To be called between commits: by the writer.
+    /// Begins a capture; returns `None` if one is in progress. Must be called on the writer's
+    /// thread, between two commits, so that no commit is captured in part.
     pub(super) fn begin(&self) -> Option<Arc<Capture>> {
         let mut running = lock(&self.0);
         if running.is_some() {
@@ -29,7 +30,7 @@ impl Captures {
         Some(capture)
     }
 
-    /// Ends this capture, if it is the one that runs.
+    /// Ends this capture, if it is the one in progress.
     pub(super) fn end(&self, capture: &Arc<Capture>) {
         let mut running = lock(&self.0);
         if running.as_ref().is_some_and(|it| Arc::ptr_eq(it, capture)) {
@@ -50,7 +51,7 @@ struct Waiting {
 }
 
 impl Capture {
-    /// Leaves a commit that is durable by now.
+    /// Adds a durable commit.
     pub(crate) fn leave(&self, changes: Vec<Change>) {
         let mut waiting = lock(&self.0);
         if waiting.behind.is_some() {
@@ -65,7 +66,7 @@ impl Capture {
         }
     }
 
-    /// Takes all that wait; `Err` if there were too many, with their bytes.
+    /// Takes all waiting commits. `Err` holds their bytes if there were too many.
     pub(super) fn take(&self) -> Result<Vec<Vec<Change>>, usize> {
         let mut waiting = lock(&self.0);
         if let Some(behind) = waiting.behind {
@@ -77,7 +78,8 @@ impl Capture {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each change of what is behind it is a single step.
+    // Every change behind these locks is a single step, so the value behind a poisoned lock is
+    // valid.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,4 +1,4 @@
-//! Writing a backup: of a storage in use, or of a directory that nobody has open.
+//! Writes a backup: of a storage in use, or of a directory that no process has open.
 
 use std::io::Write;
 use std::ops::Bound;
@@ -19,14 +19,14 @@ use crate::writer::Weight;
 /// Bytes of rows read in one step; commits are written between the steps.
 const STEP: usize = 1 << 20;
 
-/// What a backup has become.
+/// Contents of a backup so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
     /// Rows that were read.
     pub rows: u64,
-    /// Commits that were made meanwhile and are in it.
+    /// Commits made during the backup and contained in it.
     pub commits: u64,
-    /// Bytes so far.
+    /// Bytes written.
     pub bytes: u64,
 }
 
@@ -39,7 +39,7 @@ impl Exporter {
         Self(Arc::downgrade(store))
     }
 
-    /// Runs a check on the tree; nobody else may use the storage.
+    /// Runs a check on the tree. The caller must be the only user of the storage.
     pub(crate) fn with_tree<T>(
         &self,
         check: impl FnOnce(&Tree) -> Result<T, BackupError>,
@@ -54,11 +54,14 @@ impl Exporter {
         })
     }
 
-    /// Writes all rows as of one moment between the call and its return; sends go on meanwhile.
-    /// Files that were uploaded are the caller's to add, and so is the end. It blocks, and must not
-    /// run on a thread of the runtime.
+    /// Writes all rows as of one moment between the call and its return; sends continue meanwhile.
+    /// The caller adds uploaded files and finishes the backup. This blocks, and must not run on a
+    /// thread of the runtime.
     ///
-    /// `step` is called between the steps; an error of it, or of the writer, gives the backup up.
+    /// `step` is called between the steps; an error from it, or from the writer, ends the backup.
+    ///
+    /// The order matters: the capture begins before the walk, and the last drain comes after the
+    /// barrier. So every commit that the walk may have seen in part is contained whole.
     pub fn export<W: Write>(
         &self,
         out: &mut Writer<W>,
@@ -68,14 +71,15 @@ impl Exporter {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let running = runtime.block_on(begin(&store))?;
         walk(store.shared.tree(), &running.capture, out, step)?;
-        // Every commit that the walk may have seen is durable, and left, before this returns.
+        // The writer answers this command after all commits before it, so every commit that the
+        // walk may have seen is durable and captured now.
         runtime.block_on(barrier(&store))?;
         drain(&running.capture, out)?;
         Ok(exported(out))
     }
 }
 
-/// Writes all rows of a directory that nobody has open.
+/// Writes all rows of a directory that no process has open.
 pub fn export_closed<W: Write>(
     config: &Config,
     out: &mut Writer<W>,
@@ -85,13 +89,13 @@ pub fn export_closed<W: Write>(
     let health = opened.health.clone();
     let outcome = opened.exporter().export(out, step);
     drop(opened);
-    // The directory may be opened again when this returns.
+    // Wait, so that the directory can be opened again when this returns.
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     runtime.block_on(health.closed());
     outcome
 }
 
-/// A capture that ends with this.
+/// A capture that ends when this is dropped.
 struct Running {
     shared: Arc<Shared>,
     capture: Arc<Capture>,
@@ -103,8 +107,8 @@ impl Drop for Running {
     }
 }
 
-/// Begins the capture between two commits: what was committed before is in the tree, and every
-/// commit from here on is left.
+/// Begins the capture between two commits: earlier commits are in the tree, and every later one is
+/// captured.
 async fn begin(store: &Store) -> Result<Running, BackupError> {
     let shared = Arc::clone(&store.shared);
     let register = move |_: &mut crate::txn::Txn<'_>| Ok(shared.captures.begin());
@@ -124,8 +128,9 @@ async fn barrier(store: &Store) -> Result<(), BackupError> {
     done.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))
 }
 
-/// Walks over the tree. Before each step the commits that wait are written, so that a row that is
-/// read afterwards is as new as they are, and what is read later stands later.
+/// Walks over the tree. The waiting commits are written before each step, so a row that is read
+/// afterwards is at least as new as they are. Commits made after the row was read are written after
+/// it.
 fn walk<W: Write>(
     tree: &Tree,
     capture: &Capture,
@@ -145,7 +150,7 @@ fn walk<W: Write>(
     }
 }
 
-/// The next rows.
+/// Reads the next rows.
 fn read(tree: &Tree, from: Bound<IVec>) -> Result<Vec<(IVec, IVec)>, BackupError> {
     // sled panics on some kinds of damage instead of reporting them.
     let read = catch_unwind(AssertUnwindSafe(|| {

@@ -1,4 +1,5 @@
-//! The file of a backup: a line that names it, frames, and an end with a checksum of all before it.
+//! File format of a backup: a first line that names the format, frames, and an end frame with a
+//! checksum of everything before it.
 //!
 //! A frame is a letter, the length of its payload (four bytes, big-endian), and the payload:
 //!
@@ -6,12 +7,12 @@
 //! |---|---|
 //! | `r` | rows: length and key, length and value, repeated |
 //! | `c` | a commit: length and key, 1, length and value; or length and key, 0 for a removed row; repeated |
-//! | `f` | the name of an uploaded file; its bytes follow |
-//! | `d` | bytes of the file named last |
-//! | `x` | why the writer gave up; nothing follows |
+//! | `f` | the name of an uploaded file; its data follows |
+//! | `d` | data of the last named file |
+//! | `x` | the reason the writer gave up; nothing follows |
 //! | `e` | the end: rows, commits and files (eight bytes each), SHA-256 of everything before this frame |
 //!
-//! A file without its end, or with another checksum, is not a backup.
+//! A file without its end frame, or with another checksum, is not a backup.
 
 use std::io::{self, Read, Write};
 
@@ -22,24 +23,24 @@ use super::BackupError;
 
 /// The first line.
 const MAGIC: &[u8; 16] = b"gimlet backup 1\n";
-/// The longest payload: a commit of the writer is bounded far below.
+/// Bytes of the longest payload; a commit of the writer stays far below.
 const MAX: usize = 256 << 20;
 
-/// A row, or the place of one that was removed.
+/// A row that was set, or the key of one that was removed.
 pub(crate) type Change = (IVec, Option<IVec>);
 
-/// What a backup holds, in its order.
+/// Contents of a backup, in their order.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame {
-    /// Rows and removals, to be applied as they stand.
+    /// Rows and removals, to be applied in this order.
     Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>),
-    /// A file begins.
+    /// The name of a file that begins.
     File(String),
-    /// More of the file.
+    /// More data of the file.
     Data(Vec<u8>),
 }
 
-/// What a backup counts.
+/// Counts of a backup's contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) rows: u64,
@@ -58,7 +59,7 @@ pub struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins one.
+    /// Begins a backup.
     pub fn new(out: W) -> io::Result<Self> {
         let mut writer = Self {
             out,
@@ -75,12 +76,12 @@ impl<W: Write> Writer<W> {
         self.counts
     }
 
-    /// Bytes so far.
+    /// Returns the bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Files so far.
+    /// Returns the files begun so far.
     pub fn files(&self) -> u64 {
         self.counts.files
     }
@@ -133,18 +134,18 @@ impl<W: Write> Writer<W> {
         self.frame(b'f', name.as_bytes())
     }
 
-    /// More of the file.
+    /// Adds data to the file.
     pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.frame(b'd', bytes)
     }
 
-    /// Gives it up, and says why.
+    /// Ends the file as a failed backup, with the reason.
     pub fn fail(mut self, why: &str) -> io::Result<()> {
         self.frame(b'x', why.as_bytes())?;
         self.out.flush()
     }
 
-    /// Ends it: without this it is not a backup.
+    /// Ends the backup; without this call the file is not a backup.
     pub fn finish(mut self) -> io::Result<W> {
         let mut payload = Vec::with_capacity(56);
         let Counts {
@@ -163,13 +164,13 @@ impl<W: Write> Writer<W> {
 }
 
 fn counted(payload: &mut Vec<u8>, bytes: &[u8]) {
-    // A row is a few KiB at most.
+    // A row has a few KiB at most.
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     payload.extend_from_slice(&length.to_be_bytes());
     payload.extend_from_slice(bytes);
 }
 
-/// Reads a backup; what it gives out is only to be kept when the end was reached.
+/// Reads a backup. Discard the frames if the end is not reached: the checksum is verified there.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
@@ -197,7 +198,7 @@ impl<R: Read> Reader<R> {
         Ok(reader)
     }
 
-    /// Bytes read so far.
+    /// Returns the bytes read so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -215,7 +216,7 @@ impl<R: Read> Reader<R> {
         Ok(())
     }
 
-    /// The next frame; `None` at the end, when everything was as it was written.
+    /// Returns the next frame; `None` at the end, after the checksum was verified.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, BackupError> {
         let before = self.hash.clone();
         let (mut letter, mut length) = ([0; 1], [0; 4]);
@@ -225,7 +226,8 @@ impl<R: Read> Reader<R> {
         if length > MAX {
             return Err(BackupError::Damaged("a frame is too long".into()));
         }
-        // Read in steps: a wrong length must not make us ask for memory that is not needed.
+        // Read in steps, so that a wrong length cannot allocate memory for bytes that are not
+        // there.
         let mut payload = Vec::new();
         while payload.len() < length {
             let from = payload.len();
@@ -248,7 +250,8 @@ impl<R: Read> Reader<R> {
             b'f' => {
                 self.counts.files += 1;
                 let name = String::from_utf8(payload);
-                let name = name.map_err(|_| BackupError::Damaged("a file's name".into()))?;
+                let name =
+                    name.map_err(|_| BackupError::Damaged("a file name is not UTF-8".into()))?;
                 Ok(Some(Frame::File(name)))
             }
             b'x' => Err(BackupError::GivenUp(
@@ -269,7 +272,9 @@ impl<R: Read> Reader<R> {
         let counts = [rows, commits, files].map(u64::to_be_bytes).concat();
         let hash = before.finalize();
         if payload != [counts.as_slice(), hash.as_slice()].concat() {
-            return Err(BackupError::Damaged("its checksum is another".into()));
+            return Err(BackupError::Damaged(
+                "its counts or its checksum do not match its content".into(),
+            ));
         }
         if self.input.read(&mut [0])? != 0 {
             return Err(BackupError::Damaged("something follows its end".into()));

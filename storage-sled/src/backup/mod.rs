@@ -1,11 +1,12 @@
-//! Backups: one file that holds a whole storage as of one moment, made while it is in use, and put
-//! back with an epoch of its own.
+//! Backups: one file that holds a whole storage as of one moment. A backup is made while the
+//! storage is in use, and restored under an epoch of its own.
 //!
-//! sled has no snapshot that can be read while others write. So a backup of a storage in use is a
-//! walk over the tree that does not stop the writer, together with every commit that became durable
-//! since the walk began, in the order in which both were read ([`capture`]). Read back in that order,
-//! later rows replace earlier ones, and what results is the state after the last commit in it: every
-//! row that did not change was read as it is, and every one that did is in a commit behind.
+//! sled has no snapshot that can be read while others write. So a backup of a storage in use
+//! consists of a walk over the tree, which does not stop the writer, and every commit that became
+//! durable since the walk began, in the order in which both were read ([`capture`]). A restore
+//! applies them in that order, so later rows replace earlier ones. The result is the state after
+//! the last commit in the backup: the walk read every unchanged row as it is, and every changed row
+//! is in a later commit.
 
 mod capture;
 mod export;
@@ -22,19 +23,19 @@ use std::path::PathBuf;
 
 use crate::error::OpenError;
 
-/// Why a backup was not made, or not put back.
+/// Reasons a backup was not made, or not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// The file, or the way to it, failed.
+    /// Reading or writing the file failed.
     #[error("{0}")]
     Io(#[from] io::Error),
     /// The data directory cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The file is not a whole backup.
+    /// The file is not a complete backup.
     #[error("the backup is damaged ({0}): nothing was restored; take another one")]
     Damaged(String),
-    /// The process that made it says why it gave up.
+    /// The process that wrote the backup stopped early; it gives the reason.
     #[error("the backup was given up: {0}")]
     GivenUp(String),
     /// The storage failed while it was read.
@@ -55,7 +56,7 @@ pub enum BackupError {
     /// The storage was closed.
     #[error("the storage was closed meanwhile")]
     Closed,
-    /// There is something where the backup should be put.
+    /// The directory to restore into is not empty.
     #[error(
         "{dir} is not empty: move it away, or name another directory; a backup is restored into an \
          empty one"

@@ -1,8 +1,8 @@
-//! Putting a backup back: into an empty directory, whole or not at all, under an epoch of its own.
+//! Restores a backup into an empty directory, whole or not at all, under an epoch of its own.
 //!
-//! The rows are built up in a directory inside of the one they are for, and moved when all of them
-//! are there and synced; `FORMAT` is made last. A restore that is cut short leaves a directory that
-//! gimlet does not open.
+//! The rows are built in a directory inside of the target, and moved into the target when all of
+//! them are there and synced; `FORMAT` is written last. A restore that is interrupted after the
+//! move of `db` leaves a directory that gimlet refuses to open.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -23,17 +23,17 @@ use crate::files::{self, FORMAT};
 use crate::key;
 use crate::rows::WHOLE;
 
-/// Where the rows are built up.
+/// Directory in which the rows are built.
 const DRAFT: &str = "restoring";
-/// Uploaded files, beside the database.
+/// Directory of the uploaded files, next to the database.
 const FILES: &str = "files";
-/// Rows of one batch: sled keeps what a larger one leaves behind until it ends.
+/// Rows of one batch. sled frees the memory of a larger one only when it ends.
 const BATCH: usize = 500;
 
-/// What was put back.
+/// Result of a restore.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Rows, those included that a later commit of the backup has replaced.
+    /// Rows, including those that a later commit of the backup has replaced.
     pub rows: u64,
     /// Uploaded files.
     pub files: u64,
@@ -43,7 +43,7 @@ pub struct Restored {
 
 /// Restores a backup into the directory of the configuration. It blocks.
 ///
-/// `step` is called with the bytes read so far; an error of it gives up.
+/// `step` is called with the bytes read so far; an error from it ends the restore.
 pub fn restore(
     config: &Config,
     input: impl Read,
@@ -57,13 +57,14 @@ pub fn restore(
     let restored = match outcome {
         Ok(restored) => restored,
         Err(error) => {
-            // The draft is ours and of no use.
+            // The draft was created here and is useless now.
             let _ = fs::remove_dir_all(&draft);
             return Err(error);
         }
     };
     settle(dir, &draft)?;
-    // Opened once as ever: whatever opening notes about a directory is noted before it is used.
+    // Open it once, so that everything an opening writes into a directory is there before its first
+    // use.
     let opened = crate::open(config, Arc::new(SystemClock))?;
     let health = opened.health.clone();
     drop(opened);
@@ -72,12 +73,12 @@ pub fn restore(
     Ok(restored)
 }
 
-/// Refuses a directory with anything in it; makes one that is not there.
+/// Refuses a directory that is not empty; creates one that is missing.
 fn make_empty(dir: &Path) -> Result<(), BackupError> {
     match fs::read_dir(dir) {
         Ok(entries) => {
             for entry in entries {
-                // A file system of its own has this.
+                // The root of a file system contains this directory.
                 if entry?.file_name() != "lost+found" {
                     return Err(BackupError::NotEmpty { dir: dir.into() });
                 }
@@ -125,10 +126,12 @@ fn build(
         step(reader.bytes())?;
     }
     files.end()?;
+    // Before the flush: no complete copy may ever exist under the epoch of the backup.
     renew(&db, restored.epoch)?;
     db.flush().map_err(|error| failed(&error))?;
-    // The last handle: sled ends its threads and lets its files go.
+    // This is the last handle: dropping it ends sled's threads and closes its files.
     drop(db);
+    // Before the caller moves the files: only durable files may get their final names.
     sync_all(draft)?;
     Ok(restored)
 }
@@ -148,8 +151,8 @@ fn put(db: &Db, rows: Vec<(Vec<u8>, Option<Vec<u8>>)>) -> Result<(), BackupError
     Ok(())
 }
 
-/// Gives what was restored a name of its own (law 10): what was answered after the backup is gone,
-/// and its numbers will be given out again.
+/// Sets a new epoch (law 10): changes answered after the backup are gone, and their numbers will be
+/// given out again.
 fn renew(db: &Db, epoch: Epoch) -> Result<(), BackupError> {
     let damaged = |what: &str| BackupError::Damaged(what.to_owned());
     let row = db.get(key::META).map_err(|error| failed(&error))?;
@@ -177,7 +180,7 @@ fn failed(error: &sled::Error) -> BackupError {
     BackupError::Storage(error.to_string())
 }
 
-/// The uploaded files, one after the other.
+/// Writes the uploaded files, one after the other.
 struct Files {
     dir: PathBuf,
     open: Option<File>,
@@ -190,11 +193,11 @@ impl Files {
 
     fn begin(&mut self, name: &str) -> Result<(), BackupError> {
         self.end()?;
-        // A name leads nowhere else, whoever wrote the backup.
+        // The backup may come from anyone, so a name must not lead out of the directory.
         let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
         if !plain {
             return Err(BackupError::Damaged(format!(
-                "{name:?} is not a file's name"
+                "{name:?} is not a plain file name"
             )));
         }
         fs::create_dir_all(&self.dir)?;
@@ -205,7 +208,9 @@ impl Files {
     fn write(&mut self, bytes: &[u8]) -> Result<(), BackupError> {
         match &mut self.open {
             Some(file) => Ok(file.write_all(bytes)?),
-            None => Err(BackupError::Damaged("bytes of no file".into())),
+            None => Err(BackupError::Damaged(
+                "file data comes before any file name".into(),
+            )),
         }
     }
 
@@ -217,7 +222,7 @@ impl Files {
     }
 }
 
-/// Syncs every file and directory below.
+/// Syncs every file and directory below this one.
 fn sync_all(dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
@@ -230,7 +235,8 @@ fn sync_all(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Moves the draft's content to its place; the mark of a whole directory is made last.
+/// Moves the draft's content to its place. The format file, which marks a complete directory, is
+/// written last.
 fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(draft)? {
         let name = entry?.file_name();

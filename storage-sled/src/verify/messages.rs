@@ -45,7 +45,8 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             }
             Ok(())
         })?;
-        // Where retention has removed entries the head is the floor at least: nothing to compare.
+        // Only readability is checked: an inbox from which retention has removed all entries has
+        // the floor as its head, so there is nothing to compare.
         self.each(b"H", "floors", |it, key, value| {
             let place = || shown(key);
             let _ = it.decode::<Number>(key, value, place);
@@ -53,8 +54,8 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         })
     }
 
-    /// Bodies are there as long as they are needed. The references of a window of bodies are counted
-    /// in one walk over all entries.
+    /// Checks that each body exists while entries or jobs need it. The references of a window of
+    /// bodies are counted in one walk over all entries.
     pub(super) fn bodies(&mut self) -> Checked {
         self.each(b"B", "bodies", |it, key, value| {
             let read = it.rows.value_shared(key, Bytes::copy_from_slice(value));
@@ -111,7 +112,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 let what = format!("{counted} entries need it, and it is missing");
                 self.report.find(Rule::Bodies, place(), what);
             } else if counted == 0 && rows.has(&key::body(body))? {
-                self.report.find(Rule::Bodies, place(), "nothing needs it");
+                self.report.find(Rule::Bodies, place(), "no entry needs it");
             } else if noted != u64::from(counted) {
                 let what = format!("{counted} entries need it, and it counts {noted}");
                 self.report.find(Rule::Bodies, place(), what);
@@ -167,8 +168,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let job = name.get(1..9).and_then(|it| it.first_chunk::<8>());
             let job = job.map_or(0, |it| u64::from_be_bytes(*it));
             if !it.rows.has(&key::job(job))? {
-                it.report
-                    .find(Rule::Jobs, format!("job {job}"), "recipients of no job");
+                it.report.find(
+                    Rule::Jobs,
+                    format!("job {job}"),
+                    "recipients of a job that does not exist",
+                );
             }
             Ok(())
         })
@@ -182,7 +186,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if found.digest.len() != 16 || found.message.len() != 16 || found.seq == 0 {
                 it.report
-                    .find(Rule::Keys, place(), "it stands for no answer");
+                    .find(Rule::Keys, place(), "its answer is incomplete");
             }
             Ok(())
         })?;

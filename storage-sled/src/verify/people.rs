@@ -26,7 +26,8 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             Ok(())
         })?;
         self.each(b"T", "tokens", |it, name, value| {
-            // A row of an earlier version has the key of its device alone, and the user in its value.
+            // A row of an earlier version has only the device in its key, and the user in its
+            // value.
             let place = || match pair(name) {
                 Some((device, user)) => format!("token of user {user} on device {device}"),
                 None => format!("token of device {}", key::last_number(name).unwrap_or(0)),
@@ -34,7 +35,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             if let Some(token) = it.decode::<Token>(name, value, place)
                 && (token.hash.len() != 32 || token.user == 0)
             {
-                it.report.find(Rule::Readable, place(), "it is no token");
+                it.report.find(
+                    Rule::Readable,
+                    place(),
+                    "its hash is not 32 bytes, or it names no user",
+                );
             }
             Ok(())
         })?;
@@ -100,8 +105,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 );
             }
             if !it.both(group, user, |group, _| key::group(group).to_vec())? {
-                it.report
-                    .find(Rule::Rosters, place(), "a member of no group");
+                it.report.find(
+                    Rule::Rosters,
+                    place(),
+                    "a member of a group that does not exist",
+                );
             }
             Ok(())
         })?;
@@ -123,7 +131,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
         })
     }
 
-    /// Whether the row that belongs to a group and a user is there.
+    /// Returns true if the row of this group and user exists.
     fn both(
         &self,
         group: u64,
@@ -170,7 +178,7 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             let Some(account) = it.decode::<Account>(name, value, place) else {
                 return Ok(());
             };
-            // The number itself is nobody's to read in a report.
+            // The phone number itself must not appear in a report.
             if it.number(&key::phone(&account.phone))? != number {
                 it.report
                     .find(Rule::Accounts, place(), "its phone number leads elsewhere");
@@ -205,8 +213,11 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             };
             if !there {
                 let place = format!("user {number}");
-                it.report
-                    .find(Rule::Accounts, place, "a nickname of no account");
+                it.report.find(
+                    Rule::Accounts,
+                    place,
+                    "a nickname of an account that does not exist",
+                );
             }
             Ok(())
         })

@@ -1,4 +1,4 @@
-//! What must be true of what a killed process leaves.
+//! Checks the directory that a killed process leaves.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,25 +15,25 @@ use tokio::runtime::Runtime;
 use super::plan::{CROWD, Name, SENDERS, USERS, large_group, small_group, user};
 use super::{Said, Summary};
 
-/// What is wrong, in words.
+/// Result of a check; the error describes the fault.
 type Verdict<T = ()> = Result<T, String>;
 
-/// Where the entries of each send were found.
+/// Entries of each send that were found.
 type Found = BTreeMap<Name, Vec<(UserId, Seq)>>;
 
-/// Opens what is left after each kill.
+/// Opens the directory after each kill.
 pub(crate) struct Checker {
     dir: PathBuf,
     runtime: Runtime,
     known: Known,
 }
 
-/// What was found so far.
+/// Findings so far.
 #[derive(Default)]
 struct Known {
-    /// How far each inbox was checked.
+    /// Last checked seq of each inbox.
     checked: BTreeMap<UserId, Seq>,
-    /// The answered sends with their seqs.
+    /// Answered sends with their seqs.
     answered: BTreeMap<Name, Vec<(u64, u64)>>,
 }
 
@@ -46,7 +46,7 @@ impl Checker {
         }
     }
 
-    /// Makes the groups.
+    /// Creates the groups.
     pub(crate) fn prepare(&self) {
         let it = self.open().expect("a new directory opens");
         self.runtime.block_on(async {
@@ -66,7 +66,7 @@ impl Checker {
         self.close(it);
     }
 
-    /// Checks what a run has left, and returns what is wrong.
+    /// Checks the directory after a run, and returns the first error.
     pub(crate) fn check(&mut self, run: u64, said: &Said, summary: &mut Summary) -> Verdict {
         let it = self.open()?;
         let check = self.known.check(&it.stores, run, said, summary);
@@ -75,7 +75,7 @@ impl Checker {
         verdict
     }
 
-    /// Reads everything once more from the start, and returns what is wrong.
+    /// Reads everything once more from the start, and returns the first error.
     pub(crate) fn everything(&mut self, summary: &mut Summary) -> Verdict {
         let it = self.open()?;
         let verdict = self.runtime.block_on(async {
@@ -92,7 +92,7 @@ impl Checker {
 
     fn open(&self) -> Verdict<Opened> {
         let config = Config {
-            // Nobody kills the check.
+            // The check itself is never killed.
             durability: Durability::Process,
             min_free: 0,
             ..Config::new(&self.dir)
@@ -140,7 +140,8 @@ impl Known {
         Ok(())
     }
 
-    /// Reads what has come to all inboxes since the last time; every send found must be whole.
+    /// Reads the entries that were added to all inboxes since the last call. Every send found must
+    /// be complete.
     async fn read_on(&mut self, stores: &Stores, summary: &mut Summary) -> Verdict<Found> {
         let users: Vec<_> = (1..=USERS + CROWD).map(user).collect();
         let heads = stores.seq.heads(&users).await.map_err(|e| e.to_string())?;
@@ -160,7 +161,7 @@ impl Known {
                         Some(name) if name.content() == *content => {
                             found.entry(name).or_default().push((who, last));
                         }
-                        _ => return Err(format!("{who} {last:?}: not what was sent")),
+                        _ => return Err(format!("{who} {last:?}: differs from the send")),
                     }
                 }
             }
@@ -185,7 +186,7 @@ impl Known {
     }
 }
 
-/// Law 1: what was shown was durable.
+/// Law 1: every entry that was shown was durable.
 async fn nothing_shown_is_gone(stores: &Stores, said: &Said) -> Verdict {
     for (who, seen) in &said.seen {
         let head = stores.seq.heads(&[user(*who)]).await;
@@ -215,8 +216,8 @@ async fn generations_go_on(stores: &Stores, said: &Said) -> Verdict {
     Ok(())
 }
 
-/// Law 4: each sender asks again for its last answered send, and for the one that was under way.
-/// Returns the answers to the latter.
+/// Law 4: each sender repeats its last answered send, and the one that was in flight. Returns the
+/// answers to the latter.
 async fn ask_again(
     stores: &Stores,
     run: u64,
@@ -266,7 +267,7 @@ async fn append(stores: &Stores, name: Name) -> Verdict<Appended> {
         .map_err(|e| e.to_string())
 }
 
-/// Law 5: what was begun is finished by whoever comes next.
+/// Law 5: any later worker finishes a job that was begun.
 async fn finish_jobs(stores: &Stores) -> Verdict {
     while let Some(lease) = stores
         .inbox
@@ -276,13 +277,13 @@ async fn finish_jobs(stores: &Stores) -> Verdict {
     {
         let part = stores.inbox.advance_job(&lease).await;
         if part.map_err(|e| e.to_string())? == JobPart::Lost {
-            return Err(format!("{lease:?} was lost with nobody else there"));
+            return Err(format!("{lease:?} was lost without another worker"));
         }
     }
     Ok(())
 }
 
-/// The send has these entries.
+/// Checks that the send has these entries.
 fn is_there(found: &Found, name: Name, seqs: &[(u64, u64)]) -> Verdict {
     let places = found
         .get(&name)

@@ -1,9 +1,9 @@
-//! Kills a writing process again and again, and checks after each kill that nothing answered is
-//! gone. Shared by the test (a few kills) and the example (as many as asked for).
+//! Kills a writing process repeatedly, and checks after each kill that no answered change is lost.
+//! Shared by the test (a few kills) and the example (as many as asked for).
 //!
-//! This program is its own victim: started with [`WRITER`] it opens the directory, sends without
-//! end and says what was answered; otherwise it starts victims, kills them at random moments, opens
-//! what they leave, and checks it against what they said.
+//! This program is its own victim. Started with [`WRITER`], it opens the directory, sends without
+//! end and prints every answer. Otherwise it starts victims, kills them at random moments, opens
+//! the directory they leave, and compares it with their output.
 
 #![expect(clippy::indexing_slicing, reason = "a failed check should panic")]
 
@@ -23,26 +23,26 @@ use tokio::time::Instant;
 use check::Checker;
 use plan::mix;
 
-/// The first argument of a victim; its directory, run and durability follow.
+/// First argument of a victim; its directory, run and durability follow.
 pub(crate) const WRITER: &str = "writer";
 
-/// Answered sends after which a victim may be killed.
+/// Answered sends before a victim may be killed.
 const ANSWERED: u64 = 100;
 
-/// What to do.
+/// Parameters of a run.
 #[derive(Debug)]
 pub(crate) struct Task {
-    /// How many kills.
+    /// Number of kills.
     pub(crate) kills: u32,
-    /// What the victims promise.
+    /// Durability that the victims use.
     pub(crate) durability: Durability,
-    /// Where the random numbers begin.
+    /// Seed of the random numbers.
     pub(crate) seed: u64,
-    /// Whether to tell of every kill.
+    /// Prints every kill.
     pub(crate) verbose: bool,
 }
 
-/// What came of it.
+/// Result of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// Kills.
@@ -53,11 +53,11 @@ pub(crate) struct Summary {
     pub(crate) held: u32,
     /// Answered sends.
     pub(crate) answered: u64,
-    /// Sends that were asked again after a kill, and of them those that had been stored.
+    /// Sends that were repeated after a kill, and the number of them that had been stored.
     pub(crate) repeated: (u64, u64),
     /// Entries read and compared.
     pub(crate) entries: u64,
-    /// What was wrong.
+    /// Errors that were found.
     pub(crate) wrong: Vec<String>,
 }
 
@@ -77,18 +77,18 @@ pub(crate) fn victim() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// When a victim is killed.
+/// The moment at which a victim is killed.
 #[derive(Clone, Copy, Debug)]
 enum Moment {
-    /// This long after its start, whatever it does.
+    /// A fixed time after its start.
     After(Duration),
-    /// When it has said that many times that a send was answered.
+    /// After this many answered sends.
     Answered(u64),
     /// When its flush is held and readers have looked.
     Held,
 }
 
-/// What a victim has said.
+/// Output of a victim.
 #[derive(Debug, Default)]
 struct Said {
     /// The seqs of the answered sends, by sender and number.
@@ -100,7 +100,7 @@ struct Said {
     held: bool,
 }
 
-/// Kills, and checks.
+/// Kills victims and checks the directory after each.
 pub(crate) fn run(task: &Task) -> Summary {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let mut summary = Summary::default();
@@ -124,7 +124,7 @@ pub(crate) fn run(task: &Task) -> Summary {
             println!("kill {run}: {moment:?}, {answered} answered, {wrong:?}");
         }
         if let Some(wrong) = wrong {
-            // What follows would only repeat it.
+            // Further checks would only repeat the error.
             summary.wrong.push(format!("kill {run}: {wrong}"));
             break;
         }
@@ -136,7 +136,7 @@ pub(crate) fn run(task: &Task) -> Summary {
     summary
 }
 
-/// Starts a victim, kills it at its moment, and returns what it has said.
+/// Starts a victim, kills it at its moment, and returns its output.
 fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
     let durability = match task.durability {
         Durability::Power => "power",
@@ -168,7 +168,8 @@ fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
         };
         match line {
             Ok(line) => said.hear(&line),
-            // Its time has come, or it has ended by itself: the check will find why.
+            // The time is up, or the victim has ended by itself, in which case the check finds the
+            // reason.
             Err(_) => break,
         }
         let over = match moment {
@@ -182,14 +183,14 @@ fn live(dir: &std::path::Path, run: u32, task: &Task, moment: Moment) -> Said {
     }
     child.kill().expect("the victim is ours");
     child.wait().expect("the victim is ours");
-    // What it said before it died still stands in the pipe.
+    // Lines that it printed before it died are still in the pipe.
     for line in lines {
         said.hear(&line);
     }
     said
 }
 
-/// Hands on the lines of a victim; one that it could not end is not among them.
+/// Forwards the complete lines of a victim; a last line without a line end is dropped.
 fn listen(child: &mut Child) -> Receiver<String> {
     let stdout = child.stdout.take().expect("it was asked for");
     let (tell, lines) = channel();
@@ -231,7 +232,7 @@ impl Said {
                 *most = generation.max(*most);
             }
             Some("held") => self.held = true,
-            _ => panic!("a victim says only these: {line}"),
+            _ => panic!("unknown line of a victim: {line}"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What each send is, as a function of its name: so that a check needs to be told the name only.
+//! Content of each send as a function of its name, so that a check needs the name only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +10,12 @@ use gimlet_core::time::Timestamp;
 
 /// Users who send to each other.
 pub(crate) const USERS: u64 = 40;
-/// Members of the large group, whose sends become jobs: these many users behind the others.
+/// Members of the large group, whose sends become jobs: this many users, numbered after the others.
 pub(crate) const CROWD: u64 = 1_200;
-/// Senders at work at once.
+/// Concurrent senders.
 pub(crate) const SENDERS: u64 = 16;
 
-/// A send's name: the run it belongs to, its sender, and its number there.
+/// Name of a send: its run, its sender, and its number there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Name {
     pub(crate) run: u64,
@@ -53,7 +53,7 @@ impl Name {
         mix(mix(self.run, self.sender), self.number)
     }
 
-    /// Everything that content of this name begins with.
+    /// Returns the first bytes of the content with this name.
     fn words(self) -> [u8; 24] {
         let mut words = [0; 24];
         let numbers = [self.run, self.sender, self.number];
@@ -64,7 +64,7 @@ impl Name {
         words
     }
 
-    /// The name that content begins with.
+    /// Returns the name that content begins with.
     pub(crate) fn of(content: &[u8]) -> Option<Self> {
         let (words, _) = content.as_chunks::<8>();
         let mut numbers = words.iter().map(|it| u64::from_be_bytes(*it));
@@ -75,7 +75,7 @@ impl Name {
         })
     }
 
-    /// One in twenty is as large as content may be, three in twenty are of several rows.
+    /// Returns the content: one in twenty has the maximum size, three in twenty take several rows.
     pub(crate) fn content(self) -> Vec<u8> {
         let random = mix(self.random(), 1);
         let size = match random % 20 {
@@ -93,7 +93,7 @@ impl Name {
         content
     }
 
-    /// One, two or many recipients, a small group, or now and then a large one.
+    /// Returns the recipients: one, two or many users, a small group, or sometimes a large one.
     fn target(self) -> (Vec<UserId>, Option<GroupId>) {
         let random = self.random();
         let at = |step: u64| user(1 + (random / 100 + step) % USERS);
@@ -116,7 +116,7 @@ impl Name {
         self.target().0
     }
 
-    /// The send itself.
+    /// Returns the send itself.
     pub(crate) fn send(self) -> Append {
         let (recipients, group) = self.target();
         let receiver = group.map_or(Receiver::User(recipients[0]), Receiver::Group);

@@ -49,11 +49,11 @@ pub(crate) fn write(dir: &Path, run: u64, durability: Durability) {
     });
 }
 
-/// Says a line, whole.
+/// Prints one line in one write.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).expect("somebody listens");
-    out.flush().expect("somebody listens");
+    out.write_all(line.as_bytes()).expect("stdout is open");
+    out.flush().expect("stdout is open");
 }
 
 async fn send(stores: Stores, run: u64, sender: u64, answers: Arc<AtomicU64>) {
@@ -77,7 +77,7 @@ async fn send(stores: Stores, run: u64, sender: u64, answers: Arc<AtomicU64>) {
     }
 }
 
-/// Follows some inboxes, and says how far it was shown.
+/// Follows some inboxes, and prints the seqs it was shown.
 async fn read(stores: Stores, part: u64) {
     let mut cursors = vec![Seq::ZERO; usize::try_from(USERS).expect("a small number")];
     loop {
@@ -90,12 +90,12 @@ async fn read(stores: Stores, part: u64) {
     }
 }
 
-/// Reads a page and says where it ends.
+/// Reads a page and prints its last seq.
 async fn look(stores: &Stores, n: u64, cursor: Seq) -> Seq {
     let page = stores.inbox.after(user(n), cursor, PageLimit::items(50));
     let page = page.await.expect("it is read");
     for (entry, want) in page.items.iter().zip(cursor.get() + 1..) {
-        assert_eq!(entry.seq.get(), want, "no hole is stepped over");
+        assert_eq!(entry.seq.get(), want, "a page has a hole");
     }
     let Some(last) = page.items.last() else {
         return cursor;
@@ -114,7 +114,7 @@ async fn sign_in(stores: Stores) {
     }
 }
 
-/// Advances jobs; it claims each part anew, as a worker that takes over does.
+/// Advances jobs. It claims each part anew, as a worker that takes over does.
 async fn work(stores: Stores) {
     loop {
         let lease = stores.inbox.claim_job(None).await.expect("it is asked");
@@ -128,7 +128,7 @@ async fn work(stores: Stores) {
     }
 }
 
-/// Holds the flush, lets every reader look again, and says so.
+/// Holds the flush, makes every reader look again, and prints `held`.
 async fn stop(stores: Stores, gate: FlushGate, answers: Arc<AtomicU64>) {
     while answers.load(Ordering::Relaxed) < HOLD {
         tokio::task::yield_now().await;

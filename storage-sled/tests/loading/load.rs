@@ -1,4 +1,4 @@
-//! The loads: what ordinary use stores, as fast as it is taken.
+//! The loads: the rows of ordinary use, stored at full speed.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use gimlet_core::time::{SystemClock, Timestamp};
 use gimlet_storage_sled::{Config, Durability, open};
 use tokio::time::Instant;
 
-/// Appends at a time, as of a node with several batches in flight.
+/// Concurrent appends, as on a node with several batches in flight.
 const IN_FLIGHT: usize = 4;
-/// Entries of an append: what the batcher puts into one at most.
+/// Entries of an append: the maximum of the batch writer.
 const ENTRIES: u64 = 5_000;
 /// Users whose inboxes are written.
 const USERS: u64 = 10_000;
 /// Tasks that read pages meanwhile.
 const READERS: u64 = 2;
 
-/// What is stored.
+/// Kinds of load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
     /// 100 bytes to a group of 1,000.
@@ -32,7 +32,7 @@ pub(crate) enum Load {
     Direct,
     /// 60 KiB to one user and the sender's own entry.
     Bodies,
-    /// As `Group`, and whatever is older than 100 entries is removed.
+    /// As `Group`, with all entries removed that are older than the last 100.
     Trim,
 }
 
@@ -53,7 +53,7 @@ impl Load {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
-    /// Content bytes and recipients of a send.
+    /// Returns the content bytes and the recipients of a send.
     fn shape(self) -> (usize, u64) {
         match self {
             Self::Group | Self::Trim => (100, 1_000),
@@ -62,7 +62,8 @@ impl Load {
         }
     }
 
-    /// Sends of one append: as many as the batcher's bounds of sends, entries and bytes allow.
+    /// Returns the sends of one append: the most that the batch writer's limits of sends, entries
+    /// and bytes allow.
     fn sends(self) -> u64 {
         let (bytes, recipients) = self.shape();
         (ENTRIES / recipients)
@@ -70,7 +71,8 @@ impl Load {
             .min((4 << 20) / bytes as u64)
     }
 
-    /// Rows that one send makes, about: entries, pieces of the body, the key.
+    /// Returns the approximate number of rows that one send makes: entries, chunks of the body, the
+    /// key.
     fn rows(self) -> u64 {
         let (bytes, recipients) = self.shape();
         recipients + bytes as u64 / 4_096 + u64::from(self == Self::Direct)
@@ -103,7 +105,7 @@ impl Load {
     }
 }
 
-/// Resident bytes of this process.
+/// Returns the resident bytes of this process.
 fn resident() -> u64 {
     let text = std::fs::read_to_string("/proc/self/status").expect("the process's status");
     let line = text.lines().find_map(|it| it.strip_prefix("VmRSS:"));
@@ -111,8 +113,8 @@ fn resident() -> u64 {
     kib.expect("VmRSS in kB") << 10
 }
 
-/// Stores the rows and prints `rows milliseconds resident-bytes` at the start and after every append
-/// that made it past another hundredth.
+/// Stores the rows. Prints `rows milliseconds resident-bytes` at the start, and after every append
+/// that completes another hundredth.
 pub(crate) fn run(dir: &Path, load: Load, rows: u64, cache: u64) {
     let config = Config {
         durability: Durability::Process,
@@ -185,7 +187,7 @@ async fn trim(stores: &Stores, count: u64) {
     }
 }
 
-/// Reads pages from all over the inboxes.
+/// Reads pages from random positions of the inboxes.
 async fn read(stores: Stores, mut n: u64) {
     loop {
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);

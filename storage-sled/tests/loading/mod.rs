@@ -1,8 +1,9 @@
-//! Measures the memory of the storage while it stores rows: what a load takes, beside a bound that
-//! the operator is told (docs/operations.md). Shared by the test (few rows) and the example (as many as asked for).
+//! Measures the memory of the storage while it stores rows, to compare it with the bound that is
+//! documented for operators (docs/operations.md). Shared by the test (few rows) and the example (as
+//! many as asked for).
 //!
-//! The resident memory of this process is read after every append, so a load runs in a process of its
-//! own: the program starts itself with [`LOADER`].
+//! The resident memory of the process is read after every append, so each load runs in a process of
+//! its own: the program starts itself with [`LOADER`].
 
 mod load;
 
@@ -12,32 +13,32 @@ use std::process::{Command, ExitCode, Stdio};
 
 pub(crate) use load::Load;
 
-/// The first argument of a loading process; its directory, load, rows and cache follow.
+/// First argument of a loading process; its directory, load, rows and cache follow.
 pub(crate) const LOADER: &str = "loader";
 
 /// One measurement.
 #[derive(Debug)]
 pub(crate) struct Task {
-    /// What is stored.
+    /// The load that is stored.
     pub(crate) load: Load,
-    /// Rows that are stored.
+    /// Number of rows.
     pub(crate) rows: u64,
     /// Bytes of the storage's cache.
     pub(crate) cache: u64,
-    /// Whether to print each sample.
+    /// Prints each sample.
     pub(crate) verbose: bool,
 }
 
-/// What a measurement found.
+/// Result of a measurement.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     /// Resident bytes before the first append.
     pub(crate) start: u64,
-    /// The most resident bytes after an append.
+    /// The largest resident bytes after an append.
     pub(crate) peak: u64,
     /// Resident bytes at the end.
     pub(crate) end: u64,
-    /// Rows for each second.
+    /// Rows per second.
     pub(crate) rate: u64,
 }
 
@@ -56,7 +57,7 @@ pub(crate) fn loader() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// Runs one load in a process of its own and returns what it took.
+/// Runs one load in a process of its own and returns the measurement.
 pub(crate) fn measure(task: &Task) -> Summary {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let own = std::env::current_exe().expect("the path of this program");

@@ -1,27 +1,27 @@
-//! One description of a workload for two judges: criterion, which times it, and `tests/counts.py`,
-//! which has valgrind count its instructions. Knows nothing of what is measured.
+//! Runs one set of benchmark cases in two ways: criterion times them, and `tests/counts.py` counts
+//! their instructions under valgrind. Knows nothing about the measured code.
 //!
-//! A benchmark's `main` calls [`run`] and nothing else. `cargo bench` times; with `--count` every case
-//! is run a fixed number of times and named on a line of its own. `tests/counts.py` tells valgrind to
-//! look for `measured`, in which instructions count, and `mark`, where one sum ends.
+//! A benchmark's `main` only calls [`run`]. `cargo bench` times the cases; with `--count`, each
+//! case runs a fixed number of times and prints its name on a line of its own. `tests/counts.py`
+//! makes valgrind count the instructions inside `measured` and end a sum at each call of `mark`.
 
 use std::hint::black_box;
 
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput};
 
-/// How often a case is run when it is counted: what chance adds to one run (a hash seed, a table that
-/// grows) is a small share of the sum.
+/// Number of counted runs of each case. Over 100 runs, the noise of a single run (a hash seed, a
+/// growing table) is a small share of the sum.
 const ROUNDS: u64 = 100;
 
-/// The judge of a program's cases.
+/// Runner of a program's benchmark cases.
 #[expect(missing_debug_implementations, reason = "criterion has none")]
 pub struct Bench {
-    /// Or else the cases are counted.
+    /// Criterion when the cases are timed; `None` when they are counted.
     timed: Option<Criterion>,
 }
 
-/// Cases about one thing, judged per element.
+/// Group of cases about one subject, measured per element.
 #[expect(missing_debug_implementations, reason = "criterion has none")]
 pub struct Group<'a> {
     timed: Option<BenchmarkGroup<'a, WallTime>>,
@@ -29,7 +29,7 @@ pub struct Group<'a> {
     elements: u64,
 }
 
-/// Has the cases timed or counted, as the program's arguments say.
+/// Times or counts the cases, as the program's arguments say.
 pub fn run(cases: &[fn(&mut Bench)]) {
     let counted = std::env::args().any(|argument| argument == "--count");
     let mut bench = Bench {
@@ -44,7 +44,7 @@ pub fn run(cases: &[fn(&mut Bench)]) {
 }
 
 impl Bench {
-    /// Opens a group whose routines each go through so many elements.
+    /// Opens a group whose routines each process `elements` elements.
     pub fn group<'a>(&'a mut self, name: &'a str, elements: u64) -> Group<'a> {
         let timed = self.timed.as_mut().map(|criterion| {
             let mut group = criterion.benchmark_group(name);
@@ -60,7 +60,7 @@ impl Bench {
 }
 
 impl Group<'_> {
-    /// A routine that needs nothing new to run again.
+    /// Adds a routine that needs no new input to run again.
     pub fn case<O>(&mut self, name: &str, mut routine: impl FnMut() -> O) {
         match &mut self.timed {
             Some(group) => {
@@ -70,7 +70,7 @@ impl Group<'_> {
         }
     }
 
-    /// A routine that uses up its input, which is made outside of what is measured.
+    /// Adds a routine that consumes its input; the input is made outside the measurement.
     pub fn fed<I, O>(
         &mut self,
         name: &str,
@@ -93,7 +93,8 @@ impl Group<'_> {
         mut input: impl FnMut() -> I,
         mut routine: impl FnMut(I) -> O,
     ) {
-        // What is done once is done before the sum begins.
+        // The first run pays for everything that is initialised once, so it comes before the sum
+        // begins.
         measured(&mut routine, input());
         mark();
         for _ in 0..ROUNDS {
@@ -104,13 +105,13 @@ impl Group<'_> {
     }
 }
 
-/// What is counted: the routine, and dropping what it made.
+/// Runs the routine and drops its result. Valgrind counts the instructions in here.
 #[inline(never)]
 fn measured<I, O>(routine: &mut impl FnMut(I) -> O, input: I) {
     drop(black_box(routine(black_box(input))));
 }
 
-/// Where one sum ends and the next begins.
+/// Ends one sum of instructions and begins the next.
 #[inline(never)]
 fn mark() {
     black_box(());

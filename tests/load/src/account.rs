@@ -1,4 +1,4 @@
-//! Users made for a run: each with a device and a token. Serves every scenario's beginning.
+//! Creates the users of a run, each with a device and a token. Every scenario begins with this.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,27 +12,27 @@ use tokio::time::{Instant, sleep};
 use crate::Fault;
 use crate::target::Services;
 
-/// gRPC connections to each process that makes accounts, and calls at a time on each.
+/// gRPC connections to each process that creates accounts, and concurrent calls on each.
 const CONNECTIONS: usize = 4;
 const CALLS: usize = 16;
 
-/// Tries of a call that a busy server did not serve, and the pause between.
+/// Attempts at a call that a busy server did not serve, and the pause between two of them.
 const TRIES: usize = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A user on a device.
+/// User on one device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Account {
-    /// The user.
+    /// User id.
     pub user: i64,
-    /// The device.
+    /// Device id.
     pub device: i64,
-    /// The token of this user on this device.
+    /// Token of this user on this device.
     pub token: String,
 }
 
 impl Account {
-    /// What the client library takes.
+    /// Returns the credentials for the client library.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
         Credentials {
@@ -43,21 +43,21 @@ impl Account {
     }
 }
 
-/// Makes accounts.
+/// Creates accounts.
 #[derive(Debug)]
 pub struct Accounts {
     apis: Vec<Api>,
     code: String,
-    /// Phone numbers of this run begin here.
+    /// First phone number of this run.
     phone: u64,
     made: AtomicU64,
 }
 
 impl Accounts {
-    /// Accounts of the server with these addresses, by this verification code.
+    /// Returns a creator of accounts on these services, with this verification code.
     ///
     /// # Errors
-    /// An address is none.
+    /// An address is invalid.
     pub fn new(services: &[Services], code: &str) -> Result<Self, Fault> {
         let mut apis = Vec::new();
         for _ in 0..CONNECTIONS {
@@ -75,24 +75,24 @@ impl Accounts {
         })
     }
 
-    /// The api for the call of this number.
+    /// Returns the API client for call `number`, round robin.
     fn turn(&self, number: usize) -> Result<&Api, Fault> {
         let api = self.apis.get(number % self.apis.len().max(1));
         api.ok_or_else(|| Fault::new("gRPC", "there is no address"))
     }
 
-    /// The services, as one of the accounts.
+    /// Returns an API client that acts as this account.
     ///
     /// # Errors
-    /// There are none.
+    /// There is no gRPC address.
     pub fn api(&self, account: &Account) -> Result<Api, Fault> {
         Ok(self.turn(0)?.signed_in(account.credentials()))
     }
 
-    /// New users with a device each, and how long it took.
+    /// Creates `count` users with a device each; returns them and the time it took.
     ///
     /// # Errors
-    /// One was refused.
+    /// The server refused one.
     pub async fn make(&self, count: usize) -> Result<(Vec<Account>, Duration), Fault> {
         let begun = Instant::now();
         let accounts = stream::iter(0..count)
@@ -118,7 +118,8 @@ impl Accounts {
     }
 }
 
-/// Repeats a call that a busy server did not serve in time: what comes before a run is not measured.
+/// Repeats a call that a busy server did not serve in time. The preparation of a run is not
+/// measured, so waiting is free.
 async fn insist<T>(
     what: &str,
     mut call: impl AsyncFnMut() -> Result<T, ApiError>,

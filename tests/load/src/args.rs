@@ -1,4 +1,4 @@
-//! What every scenario takes on the command line.
+//! Command-line arguments that all scenarios share.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-/// Where messages are stored by a server that is started for the run.
+/// Storage of a server that is started for the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Store {
     /// In memory.
     Memory,
     /// Embedded, durable.
     Sled,
-    /// `MySQL` and Redis, whose addresses are in `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`.
+    /// `MySQL` and Redis at the addresses in `GIMLET_TEST_MYSQL` and `GIMLET_TEST_REDIS`.
     Mysql,
 }
 
@@ -28,14 +28,14 @@ impl fmt::Display for Store {
     }
 }
 
-/// How clients speak.
+/// Protocol between clients and server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Wire {
     /// TCP with gimlet's extension: sends go over the socket.
     Tcp,
     /// WebSocket with gimlet's extension.
     Ws,
-    /// Plain gim: sends go by `LogicExt.SendMessage`, pushes come over TCP, nothing of gimlet's own.
+    /// Plain gim: sends go by `LogicExt.SendMessage`, pushes come over TCP, no extension of gimlet.
     Gim,
 }
 
@@ -50,95 +50,97 @@ impl fmt::Display for Wire {
 }
 
 impl Wire {
-    /// What a client says of itself at sign-in: 0 is a client of gim.
+    /// Returns the protocol number that a client gives at sign-in; 0 is a client of gim.
     #[must_use]
     pub fn protocol(self) -> u32 {
         u32::from(self != Self::Gim)
     }
 }
 
-/// Which server, how long, and where the results go.
+/// Arguments that all scenarios share: server, duration and output files.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// Storage of the server that is started for the run
     #[arg(long, value_enum, default_value = "memory", conflicts_with = "server")]
     pub store: Store,
-    /// The server's program; by default `gimlet` beside this one
+    /// Path of the server's program; by default `gimlet` beside this program
     #[arg(long, value_name = "PATH", conflicts_with = "server")]
     pub gimlet: Option<PathBuf>,
-    /// A setting for the started server, such as `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated
+    /// A setting for the started server, for example `GIMLET_LIMITS__SEND_QUEUE=1000`; may be repeated. An
+    /// empty value leaves the setting out, for a version that does not know it
     #[arg(long = "set", value_name = "NAME=VALUE", conflicts_with = "server")]
     pub settings: Vec<String>,
-    /// Leave the started server's limits at their defaults; without it those that protect it from its
-    /// users are raised, which would bound the run instead of the machine
+    /// Keep the started server's limits at their defaults; by default, limits that would bound the
+    /// run instead of the machine are raised
     #[arg(long, conflicts_with = "server")]
     pub default_limits: bool,
-    /// Folder for the started server's data; a temporary one by default
+    /// Folder for the started server's data; by default a temporary one
     #[arg(long, value_name = "DIR", conflicts_with = "server")]
     pub data: Option<PathBuf>,
-    /// A running server instead, for the wire in use
+    /// Use a running server instead: the address of its listener for the wire in use
     #[arg(long, value_name = "HOST:PORT", requires = "grpc")]
     pub server: Option<SocketAddr>,
-    /// Its `LogicExt`, such as <http://127.0.0.1:50100>
+    /// URL of the running server's `LogicExt`, for example <http://127.0.0.1:50100>
     #[arg(long, value_name = "URL", requires = "server")]
     pub grpc: Option<String>,
-    /// Its `BusinessExt`, if it is elsewhere
+    /// URL of its `BusinessExt`, if that has another address
     #[arg(long, value_name = "URL", requires = "server")]
     pub business: Option<String>,
-    /// Its process id, if it is on this machine: its memory and CPU are then measured
+    /// Process id of the running server, if it is on this machine: its memory and CPU are then
+    /// measured
     #[arg(long, value_name = "PID", requires = "server")]
     pub server_pid: Option<u32>,
-    /// The verification code that signs users in
+    /// Verification code that signs users in
     #[arg(long, default_value = "000000")]
     pub code: String,
-    /// How clients speak
+    /// Protocol of the clients
     #[arg(long, value_enum, default_value = "tcp")]
     pub wire: Wire,
-    /// Loopback addresses to connect from, 127.0.1.1 and up; by default as many as the connections
-    /// need, 0 leaves it to the system
+    /// Number of loopback addresses to connect from, 127.0.1.1 and up; by default as many as the
+    /// connections need; 0 lets the system choose
     #[arg(long)]
     pub sources: Option<u32>,
-    /// Nodes that hold clients' connections, each a process, with the other roles in processes of
-    /// their own; by default one process does it all
+    /// Connect nodes, each a process, with the other roles in processes of their own; by default
+    /// one process has all roles
     #[arg(long, value_name = "NODES", conflicts_with = "server")]
     pub nodes: Option<usize>,
-    /// With --nodes, processes for the other roles
+    /// Processes for the other roles, with --nodes
     #[arg(long, default_value_t = 1, requires = "nodes")]
     pub logic: usize,
-    /// Seconds measured
+    /// Seconds of the measured part
     #[arg(long, default_value_t = 10.0)]
     pub seconds: f64,
-    /// Seconds of the same load before
+    /// Seconds of the same load before the measured part
     #[arg(long, default_value_t = 3.0)]
     pub warm_up: f64,
-    /// Seconds after the last send within which all must be answered and delivered
+    /// Seconds after the last send by which everything must be answered and delivered
     #[arg(long, default_value_t = 15.0)]
     pub grace: f64,
-    /// Also measure what the machine could do at most, and print each figure as a share of it
+    /// Also measure the limits of the machine, and print each figure as a share of its limit
     #[arg(long)]
     pub limits: bool,
-    /// Write the results here as JSON
+    /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the results here as a page with plots
+    /// Write the results to this file as a page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
 }
 
 impl Common {
-    /// How long is measured.
+    /// Returns the length of the measured part.
     #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(self.seconds.clamp(0.01, 1e6))
     }
 
-    /// How long may pass after the last send until all is answered and delivered.
+    /// Returns the time after the last send by which everything must be answered and delivered.
     #[must_use]
     pub fn patience(&self) -> Duration {
         Duration::from_secs_f64(self.grace.clamp(0.0, 1e6))
     }
 
-    /// How long the load runs before.
+    /// Returns the length of the warm-up.
     #[must_use]
     pub fn before(&self) -> Duration {
         Duration::from_secs_f64(self.warm_up.clamp(0.0, 1e6))

@@ -1,5 +1,6 @@
-//! Time for measuring: the system's monotonic clock in nanoseconds, the same in all processes of one
-//! machine, so that one may stamp what another reads; and the date, for messages and reports.
+//! Clocks for measuring: the system's monotonic clock in nanoseconds, which is the same in all
+//! processes of one machine, so that one process can read the stamps of another; and the date, for
+//! messages and reports.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,7 +9,7 @@ use rustix::time::{ClockId, clock_gettime};
 /// Nanoseconds in a second.
 pub const SECOND: u64 = 1_000_000_000;
 
-/// Nanoseconds since the machine started.
+/// Returns the nanoseconds since the machine started.
 #[must_use]
 pub fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
@@ -16,7 +17,7 @@ pub fn now() -> u64 {
     seconds * SECOND + nanos
 }
 
-/// Milliseconds since 1970 UTC.
+/// Returns the milliseconds since 1970 UTC.
 #[must_use]
 #[expect(
     clippy::disallowed_methods,
@@ -27,13 +28,13 @@ pub fn today() -> i64 {
     i64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
 
-/// A duration in nanoseconds.
+/// Converts a duration to nanoseconds.
 #[must_use]
 pub fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Nanoseconds as seconds.
+/// Converts nanoseconds to seconds.
 #[must_use]
 #[expect(
     clippy::cast_precision_loss,

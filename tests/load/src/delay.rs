@@ -1,7 +1,7 @@
-//! A slower way to `MySQL`: a proxy that delays the answers to commits, or to everything, and a command
+//! Slow path to `MySQL`: a proxy that delays the answers to commits, or all answers, and a command
 //! that is run behind it.
 //!
-//! It shows what a database costs whose commits wait for a replica or a slow disk, or one that is in
+//! It shows the cost of a database whose commits wait for a replica or a slow disk, or that is in
 //! another data centre, on a machine where it is neither.
 
 use std::process::Stdio;
@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use crate::Fault;
 use crate::target::mysql_server;
 
-/// A COMMIT as text: the first byte of a query packet, and its words.
+/// A COMMIT as text: the first byte of a query packet, and the statement.
 const COMMIT: &[u8] = b"\x03COMMIT";
 
 /// Arguments of `delay`.
@@ -29,15 +29,15 @@ pub struct Delay {
     /// Milliseconds by which the answer to each COMMIT is delayed
     #[arg(long, default_value_t = 0.0)]
     pub commit_ms: f64,
-    /// Milliseconds by which every answer is delayed, as by a long way
+    /// Milliseconds by which every answer is delayed, as on a long network path
     #[arg(long, default_value_t = 0.0)]
     pub answer_ms: f64,
-    /// The command to run; `GIMLET_TEST_MYSQL` names the proxy in its environment
+    /// Command to run; `GIMLET_TEST_MYSQL` names the proxy in its environment
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<String>,
 }
 
-/// Runs the command behind the proxy; whether it succeeded.
+/// Runs the command behind the proxy; returns true if it succeeded.
 ///
 /// # Errors
 /// No server is named, or the command cannot be run.
@@ -61,7 +61,7 @@ pub async fn run(args: &Delay) -> Result<bool, Fault> {
     let (program, rest) = args
         .command
         .split_first()
-        .ok_or_else(|| fault("no command"))?;
+        .ok_or_else(|| fault("no command was given"))?;
     let status = Command::new(program)
         .args(rest)
         .env("GIMLET_TEST_MYSQL", through)
@@ -85,7 +85,7 @@ async fn serve(listener: TcpListener, server: String, delays: Delays) {
         let Ok(server) = TcpStream::connect(&server).await else {
             continue;
         };
-        // Otherwise the kernel delays as well.
+        // Without this, the kernel would add a delay of its own.
         if client.set_nodelay(true).is_err() || server.set_nodelay(true).is_err() {
             continue;
         }
@@ -97,7 +97,8 @@ async fn serve(listener: TcpListener, server: String, delays: Delays) {
     }
 }
 
-/// Passes requests on, and notes a COMMIT before it leaves.
+/// Forwards requests. Marks a COMMIT before it is forwarded, so that the mark is there before the
+/// answer.
 async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, committing: Arc<AtomicBool>) {
     let mut buffer = vec![0; 65_536];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
@@ -111,7 +112,8 @@ async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, committing: A
     }
 }
 
-/// Passes answers on after their delay. A connection has one request under way, so nothing else waits.
+/// Forwards answers after their delay. A connection has one request in flight, so nothing else
+/// waits.
 async fn answers(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,

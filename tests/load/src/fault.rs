@@ -1,8 +1,8 @@
-//! Why a run could not be made. A fault of the server found by the judge is not one of these.
+//! Errors that prevent a run. Defects of the server are findings of the judge, not errors.
 
 use std::fmt;
 
-/// What was tried, and why it did not work.
+/// Failed step of a run, and its cause.
 #[derive(Debug)]
 pub struct Fault {
     what: String,
@@ -10,7 +10,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// `what` did not work, because of `why`.
+    /// Creates an error: the step `what` failed because of `why`.
     pub fn new(what: impl Into<String>, why: impl fmt::Display) -> Self {
         Self {
             what: what.into(),

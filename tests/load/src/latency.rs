@@ -1,11 +1,11 @@
-//! How long things took: a histogram for the whole, and a line per second for the plots.
+//! Latencies: a histogram for the whole run, and a line per second for the plots.
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::SECOND;
 
-/// The longest time told apart: a minute.
+/// Longest time that the histogram distinguishes: a minute.
 const LONGEST: u64 = 60 * SECOND;
 
 /// One second of a run.
@@ -13,38 +13,38 @@ const LONGEST: u64 = 60 * SECOND;
 pub struct Tick {
     /// Seconds since the measured part began.
     pub second: u64,
-    /// Things that ended in it.
+    /// Operations that ended in this second.
     pub count: u64,
-    /// The middle of their times, milliseconds.
+    /// Median of their times, milliseconds.
     pub p50_ms: f64,
-    /// What 99 of 100 did not exceed, milliseconds.
+    /// 99th percentile of their times, milliseconds.
     pub p99_ms: f64,
 }
 
 /// The figures of a histogram, in milliseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// How many.
+    /// Number of recorded times.
     pub count: u64,
-    /// The middle.
+    /// Median.
     pub p50_ms: f64,
-    /// Nine of ten.
+    /// 90th percentile.
     pub p90_ms: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99_ms: f64,
-    /// 999 of 1,000.
+    /// 99.9th percentile.
     pub p999_ms: f64,
-    /// The longest.
+    /// Maximum.
     pub max_ms: f64,
-    /// The mean.
+    /// Mean.
     pub mean_ms: f64,
-    /// (percentile, milliseconds), for the plot.
+    /// Pairs of (percentile, milliseconds), for the plot.
     pub curve: Vec<(f64, f64)>,
-    /// Second by second.
+    /// Figures second by second.
     pub ticks: Vec<Tick>,
 }
 
-/// Times of one kind.
+/// Recorder for times of one kind.
 #[derive(Debug)]
 pub struct Latency {
     all: Histogram<u64>,
@@ -64,7 +64,7 @@ fn ms(nanos: u64) -> f64 {
 }
 
 impl Latency {
-    /// Nothing measured yet; seconds are counted from `begin`.
+    /// Creates an empty recorder; seconds are counted from `begin`.
     #[must_use]
     pub fn new(begin: u64) -> Self {
         Self {
@@ -76,12 +76,12 @@ impl Latency {
         }
     }
 
-    /// Adds the times of another, measured beside it; the seconds stay this one's.
+    /// Adds the times of another recorder that ran in parallel; the seconds stay those of this one.
     pub fn merge(&mut self, other: Self) {
         self.all += other.all;
     }
 
-    /// Something that was to begin at `from` ended at `now`.
+    /// Records an operation that was due at `from` and ended at `now`.
     pub fn record(&mut self, from: u64, now: u64) {
         let second = now.saturating_sub(self.begin) / SECOND;
         if second != self.current {
@@ -105,13 +105,13 @@ impl Latency {
         }
     }
 
-    /// How many were recorded.
+    /// Returns the number of recorded times.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.all.len()
     }
 
-    /// The figures.
+    /// Computes the figures.
     #[must_use]
     pub fn summary(mut self) -> Summary {
         self.tick();

@@ -1,13 +1,14 @@
-//! `gimlet-load`: makes load, measures it, and judges whether every message arrived as it should.
+//! `gimlet-load`: makes load, measures it, and checks that every message arrived as it should.
 //!
-//! - [`target`]: the server under test, one it starts itself or an address, and what it uses;
-//! - [`account`]: users made for a run;
+//! - [`target`]: the server under test, started here or at an address, and its resource usage;
+//! - [`account`]: users created for a run;
 //! - [`net`]: thousands of connections on one thread;
-//! - [`attack`]: one abusive machine; [`judge`]: delivered once, in order, to the right connections;
-//! - [`crowd`]: the members of rooms, who receive and judge;
-//! - [`pace`]: when to send; [`latency`]: how long it took;
-//! - [`scenario`]: what is done, one a file; [`limits`]: what the machine could do at most;
-//! - [`curve`]: a scenario at one point after the other; [`goals`]: the shares to be reached;
+//! - [`attack`]: one abusive machine; [`judge`]: delivered once, in order, to the right
+//!   connections;
+//! - [`crowd`]: subscribers of rooms that receive and check;
+//! - [`pace`]: send times; [`latency`]: measured times;
+//! - [`scenario`]: the scenarios, one per file; [`limits`]: what the machine does at most;
+//! - [`curve`]: a scenario at one point after another; [`goals`]: the targets;
 //! - [`report`]: the figures as a table, JSON and a page.
 
 pub mod account;

@@ -1,5 +1,5 @@
-//! `gimlet-load`: one scenario a subcommand. Ends with 0 when the judge found nothing wrong, with 1
-//! when it did or the run could not be made, with 2 for wrong arguments.
+//! `gimlet-load`: one subcommand per scenario. The exit code is 0 when the judge found nothing
+//! wrong, 1 when it did or the run could not be made, and 2 for wrong arguments.
 
 use std::process::ExitCode;
 
@@ -9,7 +9,7 @@ use gimlet_load::limits::{self, bare};
 use gimlet_load::scenario::{self, Scenario};
 use gimlet_load::{Fault, curve, delay, goals};
 
-/// Makes load on a gimlet server, measures it, and judges whether every message arrived as it should
+/// Makes load on a gimlet server, measures it, and checks that every message arrived as it should
 #[derive(Debug, Parser)]
 #[command(name = "gimlet-load", version, subcommand_required = true)]
 struct Cli {
@@ -22,24 +22,25 @@ struct Cli {
 enum Command {
     #[command(flatten)]
     Scenario(Scenario),
-    /// How figures change as one thing grows: data and a picture
+    /// Measures figures as one quantity grows, and writes data and a picture
     Curve(curve::Curve),
-    /// All targets, each beside its limits: what is met, what is missed and by how much
+    /// Runs all targets beside their limits, and prints which are met, which are missed and by how
+    /// much
     Targets(goals::Targets),
-    /// What this machine could do at most, without a server: disk, engines, loopback
+    /// Measures the limits of this machine without a server: disk, engines, loopback
     Limits(limits::Limits),
     /// Runs a command whose `MySQL` answers slowly: `gimlet-load delay --commit-ms 5 gimlet-load direct …`
     Delay(delay::Delay),
-    /// One of several client processes of a run, which takes orders from its input
+    /// Runs one of several client processes of a run, which takes orders from its standard input
     #[command(hide = true)]
     Part,
-    /// The attackers of a run, which end with their input
+    /// Runs the attackers of a run, which end with their standard input
     #[command(hide = true)]
     Attack(Attack),
-    /// A server as bare as it can be, for the limits
+    /// Runs a minimal server for the limits
     #[command(hide = true)]
     Bare {
-        /// Which one
+        /// Kind of server
         kind: bare::Kind,
     },
 }
@@ -68,7 +69,7 @@ async fn run(scenario: &Scenario) -> Result<bool, Fault> {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    // One process holds as many sockets as the system lets it.
+    // One process opens as many sockets as the system allows.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         eprintln!("gimlet-load: raising the number of descriptors: {error}");
     }
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
                         .map_err(|error| Fault::new("the bare server", error))
                 }
             };
-            // A scenario that was interrupted may still be on a thread of its own.
+            // An interrupted scenario may still run on a thread of its own.
             runtime.shutdown_background();
             done
         }

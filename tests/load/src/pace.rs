@@ -1,6 +1,6 @@
-//! When to send. Open loop: at a rate, whatever becomes of what was sent before, each send with the
-//! time it was due at, so that a server that stalls is charged for all it kept waiting. Closed loop:
-//! a number of sends outstanding per sender, which finds the peak.
+//! Pacing of sends. Open loop: sends at a rate, independent of the fate of earlier sends. Each has
+//! the time it was due at, so that a stalled server is charged for all sends that it kept waiting.
+//! Closed loop: a number of outstanding sends per sender, which finds the peak.
 
 use crate::clock::SECOND;
 
@@ -13,7 +13,7 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// `per_second` times a second from `begin` on.
+    /// Creates a schedule of `per_second` times a second, from `begin` on.
     #[must_use]
     pub fn new(begin: u64, per_second: f64) -> Self {
         Self {
@@ -23,7 +23,7 @@ impl Schedule {
         }
     }
 
-    /// When the next one is due.
+    /// Returns the time at which the next one is due.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -36,7 +36,7 @@ impl Schedule {
         self.begin + after as u64
     }
 
-    /// The time of the next one if it is due; it is then taken.
+    /// Takes the next one if it is due, and returns its time.
     pub fn due(&mut self, now: u64) -> Option<u64> {
         let next = self.next();
         (next <= now).then(|| {

@@ -1,9 +1,10 @@
 //! Several client processes for one run, where the descriptors of one are not enough. The parent
-//! starts this program again once for each part and gives orders, one line of JSON each; a part
-//! answers each with a line of JSON. Orders go to all parts before the first answer is waited for, so
-//! the parts work at the same time.
+//! starts this program again once for each client process and gives orders, one line of JSON each;
+//! a client process answers each with a line of JSON. Orders go to all of them before the first
+//! answer is awaited, so that they work at the same time.
 //!
-//! Times are of the machine's clock, which is the same in all processes. A part ends with its input.
+//! Times are of the machine's clock, which is the same in all processes. A client process ends when
+//! its standard input ends.
 
 use std::io::{self, BufRead as _, Write as _};
 use std::marker::PhantomData;
@@ -16,11 +17,11 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use crate::Fault;
 
-/// What a part is called in a fault.
-const PART: &str = "a part of the run";
+/// Name of a client process in errors.
+const PART: &str = "a client process of the run";
 
-/// The parts of a run, as their parent sees them: they take orders `O` and answer with `A`. Dropped,
-/// they are killed.
+/// Client processes of a run, as their parent sees them: they take orders `O` and answer with `A`.
+/// Dropping the value kills them.
 #[derive(Debug)]
 pub struct Parts<O, A> {
     parts: Vec<Part>,
@@ -35,7 +36,7 @@ struct Part {
 }
 
 impl<O: Serialize + Sync, A: DeserializeOwned> Parts<O, A> {
-    /// Starts so many.
+    /// Starts `count` processes.
     ///
     /// # Errors
     /// A process cannot be started.
@@ -64,39 +65,41 @@ impl<O: Serialize + Sync, A: DeserializeOwned> Parts<O, A> {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of processes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.parts.len()
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no processes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
 
-    /// Their process ids.
+    /// Returns their process ids.
     #[must_use]
     pub fn ids(&self) -> Vec<u32> {
         self.parts.iter().filter_map(|it| it.child.id()).collect()
     }
 
-    /// Gives all the same order; the answers, in the order of the parts.
+    /// Gives all of them the same order; returns the answers in the order of the processes.
     ///
     /// # Errors
-    /// One ended before, or says why it could not.
+    /// A process ended too early, or could not carry out the order.
     pub async fn all(&mut self, order: &O) -> Result<Vec<A>, Fault> {
+        // Give all orders before the first answer is awaited: otherwise the processes would take
+        // turns.
         for part in &mut self.parts {
             part.tell(order).await?;
         }
         self.answers(self.parts.len()).await
     }
 
-    /// Gives each an order of its own; the answers of those for whom there is one.
+    /// Gives each process an order of its own; returns the answers of those that got one.
     ///
     /// # Errors
-    /// One ended before, or says why it could not.
+    /// A process ended too early, or could not carry out its order.
     pub async fn each(&mut self, orders: &[O]) -> Result<Vec<A>, Fault> {
         for (part, order) in self.parts.iter_mut().zip(orders) {
             part.tell(order).await?;
@@ -129,10 +132,10 @@ impl Part {
     }
 }
 
-/// A part: carries out one order after the other until the parent is gone.
+/// Runs a client process: carries out one order after another until the parent is gone.
 ///
 /// # Errors
-/// The parent cannot be talked to.
+/// The parent cannot be reached.
 pub fn obey<O: DeserializeOwned, A: Serialize>(
     mut carry_out: impl FnMut(O) -> Result<A, Fault>,
 ) -> Result<(), Fault> {

@@ -1,5 +1,5 @@
-//! The whole tool against a server behind a relay that plants one defect of each kind: the run must
-//! fail and say which it was; without a defect it must not.
+//! Runs the whole tool against a server behind a relay that plants one defect of each kind: the run
+//! must fail and name the defect. Without a defect it must pass.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-/// The push, or the answer to a send, that the defect falls on.
+/// Number of the packet (a push, or the answer to a send) that gets the defect.
 const VICTIM: u32 = 25;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,12 +34,12 @@ enum Defect {
     Double,
     Swap,
     Misdirect,
-    /// The same of an answer.
+    /// Delivers an answer to a wrong connection.
     MisdirectAnswer,
     Damage,
 }
 
-/// What all connections of a relay share.
+/// State that all connections of a relay share.
 struct Relay {
     server: SocketAddr,
     defect: Defect,
@@ -82,7 +82,7 @@ impl Relay {
         self.frames(from_server, number, frames).await;
     }
 
-    /// Hands on what the server says, with the defect.
+    /// Forwards the server's frames, with the defect.
     async fn frames(&self, mut server: OwnedReadHalf, number: usize, out: mpsc::Sender<Vec<u8>>) {
         let mut held = None;
         while let Ok(length) = server.read_u16().await {
@@ -112,7 +112,7 @@ impl Relay {
                         other.send(frame).await.unwrap();
                     }
                     Defect::Damage => {
-                        // Within the padding of the content, wherever that stands.
+                        // Within the padding of the content, at any place in the frame.
                         let padding = frame.windows(8).position(|w| w == [w[0]; 8]);
                         frame[padding.unwrap() + 3] ^= 0x10;
                         send.push(frame);
@@ -142,7 +142,7 @@ struct Line<A: clap::Args> {
     args: A,
 }
 
-/// A line of arguments for a run against the relay.
+/// Parses the arguments of a run against the relay.
 fn line<A: clap::Args>(relay: SocketAddr, server: &Server, more: &[&str]) -> A {
     let grpc = format!("http://{}", server.addrs().grpc[0]);
     let relay = relay.to_string();

@@ -1,1 +1,1 @@
-"""A backend's own user service, as small as one can be: pb.BusinessInt on grpcio."""
+"""A minimal user service of a backend: pb.BusinessInt on grpcio."""

@@ -8,7 +8,7 @@ import sys
 
 import grpc
 
-from .behaviour import NONSENSE, Behaviour
+from .behaviour import INVALID_ANSWERS, Behaviour
 from .service import BusinessInt
 from .users import Users
 
@@ -18,20 +18,22 @@ GRACE_SECONDS = 2
 
 def options():
     parser = argparse.ArgumentParser(prog="business_server", description=__doc__)
-    parser.add_argument("--listen", default="127.0.0.1:7000", help="port 0 takes a free one")
+    parser.add_argument("--listen", default="127.0.0.1:7000",
+                        help="address to listen on; port 0 selects a free port")
     parser.add_argument("--users", default=os.path.join(HERE, "users.json"),
                         help="a JSON list of users with their tokens")
-    parser.add_argument("--slow", type=int, default=0, metavar="MS", help="hold every answer back")
-    parser.add_argument("--nonsense", choices=NONSENSE, nargs="?", const="garbage",
-                        help="answer what is not an answer")
+    parser.add_argument("--slow", type=int, default=0, metavar="MS",
+                        help="delay every answer by MS milliseconds")
+    parser.add_argument("--invalid", choices=INVALID_ANSWERS, nargs="?", const="garbage",
+                        help="send invalid answers of this kind")
     parser.add_argument("--refuse-with", type=int, default=10000, metavar="CODE",
-                        help="the grpc-status of a wrong token (10000)")
+                        help="grpc-status for a wrong token (default: 10000)")
     return parser.parse_args()
 
 
 def command(line, users, behaviour, service):
-    """One line of input: a change of behaviour, `rename ID NAME`, `revoke ID`, or `peers`, which
-    asks how many connections have called. Gives the answer."""
+    """Runs one line of input and returns its answer: a change of behaviour, `rename ID NAME`,
+    `revoke ID`, or `peers`, which returns the number of connections that have called."""
     words = line.split()
     if words == ["peers"]:
         return "%d" % len(service.peers)
@@ -44,22 +46,22 @@ def command(line, users, behaviour, service):
     return "done"
 
 
-async def obey(users, behaviour, service):
-    """Reads commands from standard input, answering each with a line, until it ends."""
+async def run_commands(users, behaviour, service):
+    """Reads commands from standard input until it ends, and answers each with a line."""
     lines, loop = asyncio.StreamReader(), asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
     while line := await lines.readline():
         try:
             print(command(line.decode(), users, behaviour, service), flush=True)
         except (ValueError, KeyError) as error:
-            print("not understood: %s" % error, flush=True)
+            print("invalid command: %s" % error, flush=True)
 
 
 async def main():
     given = options()
     users = Users.from_file(given.users)
-    behaviour = Behaviour(given.slow, given.nonsense, given.refuse_with)
-    # Not an option: what stands on a command line, every user of the machine can read.
+    behaviour = Behaviour(given.slow, given.invalid, given.refuse_with)
+    # Not an option, because every user of the machine can read command lines.
     secret = os.environ.get("BUSINESS_SECRET") or None
     server, service = grpc.aio.server(), BusinessInt(users, behaviour, secret)
     server.add_generic_rpc_handlers((service,))
@@ -70,7 +72,7 @@ async def main():
     stop = asyncio.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
-    commands = asyncio.ensure_future(obey(users, behaviour, service))
+    commands = asyncio.ensure_future(run_commands(users, behaviour, service))
     await stop.wait()
     commands.cancel()
     await server.stop(GRACE_SECONDS)

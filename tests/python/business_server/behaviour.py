@@ -1,29 +1,30 @@
-"""How the server behaves: well, slowly, or badly. For tests of what gimlet does then."""
+"""Switches for slow and invalid answers, for tests of gimlet's reaction."""
 
-NONSENSE = ("garbage", "strangers", "huge")
+INVALID_ANSWERS = ("garbage", "unrequested", "huge")
 
 
 class Behaviour:
-    """Plain values; the service reads them at every call."""
+    """The current behaviour; the service reads it at every call."""
 
-    def __init__(self, slow_ms=0, nonsense=None, refuse_with=10000):
-        # Every answer is held back this long.
+    def __init__(self, slow_ms=0, invalid=None, refuse_with=10000):
+        # Delay of every answer.
         self.slow_ms = slow_ms
-        # None: well. garbage: bytes that are no protobuf. strangers: users nobody asked for, under
-        # wrong ids. huge: a megabyte of extra and of nickname.
-        self.nonsense = nonsense
-        # The grpc-status that a wrong token gets.
+        # None: valid answers. garbage: undecodable bytes. unrequested: other users, under wrong
+        # ids. huge: a megabyte of extra and of nickname.
+        self.invalid = invalid
+        # The grpc-status for a wrong token.
         self.refuse_with = refuse_with
 
     def change(self, words):
-        """Takes a line such as "slow 3000", "nonsense garbage", "refuse 16" or "well"."""
-        if words == ["well"]:
+        """Applies a command: "slow 3000", "invalid garbage", "refuse 16" or "normal"."""
+        if words == ["normal"]:
             self.__init__()
         elif words[:1] == ["slow"] and len(words) == 2:
             self.slow_ms = int(words[1])
-        elif words[:1] == ["nonsense"] and words[1:] and words[1] in NONSENSE:
-            self.nonsense = words[1]
+        elif words[:1] == ["invalid"] and words[1:] and words[1] in INVALID_ANSWERS:
+            self.invalid = words[1]
         elif words[:1] == ["refuse"] and len(words) == 2:
             self.refuse_with = int(words[1])
         else:
-            raise ValueError("say: well, slow MS, nonsense %s, refuse CODE" % "|".join(NONSENSE))
+            raise ValueError("use normal, slow MS, invalid %s, refuse CODE, rename ID NAME, "
+                             "revoke ID or peers" % "|".join(INVALID_ANSWERS))

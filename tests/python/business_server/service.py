@@ -1,7 +1,7 @@
 """pb.BusinessInt (and its older name pb.UserInt) on grpcio, without generated code.
 
 Three methods: Auth, GetUser, GetUsers. Requests and answers are encoded by the tables of
-gimclient/messages.py, which were written from the protocol's description.
+gimclient/messages.py, which are written from the protocol's description.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ _SERVICES = ("pb.BusinessInt", "pb.UserInt")
 
 
 def status(number):
-    """A status as grpcio's asyncio server takes it. Its own enum ends at 16 and gim's codes begin
-    at 10000, but any enum member of the same shape, (number, text), is written as it stands. The
-    threaded server (grpc.server) has no such door: it writes 2 for what it does not know."""
+    """Returns a status that grpcio's asyncio server accepts. Its own enum ends at 16 and gim's codes
+    begin at 10000, but it sends any enum member of the shape (number, text) unchanged. The threaded
+    server (grpc.server) cannot do this: it sends 2 for unknown statuses."""
     return enum.Enum("Status", {"CODE": (number, "code %d" % number)}).CODE
 
 
 class BusinessInt(grpc.GenericRpcHandler):
     def __init__(self, users, behaviour, secret=None):
         self._users, self._behaviour, self._secret = users, behaviour, secret
-        # Where calls came from: one address for each connection that was used.
+        # Addresses of the callers: one for each connection that was used.
         self.peers = set()
         methods = {
             "Auth": ("AuthReq", self._auth),
@@ -39,7 +39,7 @@ class BusinessInt(grpc.GenericRpcHandler):
         }
 
     def service(self, handler_call_details):
-        """The handler of a path; none is answered with UNIMPLEMENTED."""
+        """Returns the handler of a path, or None, which grpcio answers with UNIMPLEMENTED."""
         return self._handlers.get(handler_call_details.method)
 
     def _handler(self, request_name, answer):
@@ -48,7 +48,7 @@ class BusinessInt(grpc.GenericRpcHandler):
             await asyncio.sleep(self._behaviour.slow_ms / 1000)
             if not self._is_gimlet(context):
                 await context.abort(status(PERMISSION_DENIED), "the cluster's secret is wrong")
-            if self._behaviour.nonsense == "garbage":
+            if self._behaviour.invalid == "garbage":
                 return b"\xff" * 40
             code, said = answer(CODEC.decode(request_name, data))
             if code != OK:
@@ -64,7 +64,7 @@ class BusinessInt(grpc.GenericRpcHandler):
         given = metadata.get("authorization", "")
         return hmac.compare_digest(given.encode(), ("Bearer " + self._secret).encode())
 
-    # The three methods. Each gives (0, bytes) or (code, text).
+    # The three methods. Each returns (0, bytes) or (code, text).
 
     def _auth(self, request):
         if self._users.may_sign_in(request.user_id, request.token):
@@ -84,8 +84,8 @@ class BusinessInt(grpc.GenericRpcHandler):
 
     def _shown(self, user_id):
         user = self._users.get(user_id)
-        if user is None or self._behaviour.nonsense is None:
+        if user is None or self._behaviour.invalid is None:
             return user
-        if self._behaviour.nonsense == "strangers":
+        if self._behaviour.invalid == "unrequested":
             return dict(user, user_id=user_id + 1_000_000, nickname="a stranger")
         return dict(user, nickname="n" * 1_000_000, extra="e" * 1_000_000)

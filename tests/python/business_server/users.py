@@ -1,14 +1,14 @@
-"""The backend's users and tokens, in memory. It knows no gRPC.
+"""The backend's users and tokens, in memory, independent of gRPC.
 
-A real backend has a database here. What matters is who owns what: users and tokens are the
-backend's, devices are gimlet's, and a token may be bound to a device or, as here, not.
+A real backend has a database here. Users and tokens belong to the backend, devices to gimlet. A
+token may be bound to a device; here it is not.
 """
 
 import hmac
 import json
 import time
 
-# The fields gimlet is told, with what is told if the table does not say.
+# The fields sent to gimlet, with their defaults.
 _FIELDS = {"nickname": "", "sex": 0, "avatar_url": "", "extra": ""}
 
 
@@ -31,17 +31,17 @@ class Users:
         return len(self._users)
 
     def may_sign_in(self, user_id, token):
-        """Whether the token is one of this user's; compared in constant time."""
+        """Returns whether the token belongs to the user; compares in constant time."""
         known = self._tokens.get(user_id, ())
         return any(hmac.compare_digest(one.encode(), token.encode()) for one in known)
 
     def get(self, user_id):
-        """The fields of pb.User, or None."""
+        """Returns the fields of pb.User, or None."""
         return self._users.get(user_id)
 
     def rename(self, user_id, nickname):
         self._users[user_id].update(nickname=nickname, update_time=int(time.time()))
 
     def revoke(self, user_id):
-        """Takes all tokens of the user away."""
+        """Revokes all tokens of the user."""
         self._tokens[user_id].clear()

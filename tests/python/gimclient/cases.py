@@ -1,4 +1,4 @@
-"""The list of cases. A case is a function whose name is the sentence it proves."""
+"""The list of cases. A case is a function whose name states what it proves."""
 
 CASES = []
 
@@ -10,18 +10,18 @@ class Case:
         sentence = function.__name__.replace("_", " ")
         self.name = "%s: %s" % (self.topic, sentence + (" (%s)" % wire if wire else ""))
 
-    def run(self, world):
-        self.function(world)
+    def run(self, fixture):
+        self.function(fixture)
 
 
 def case(function):
-    """A case that uses no socket, or a certain one."""
+    """Registers a case that uses no socket, or only one particular wire."""
     CASES.append(Case(function, None))
     return function
 
 
 def on_both_wires(function):
-    """A case that runs over TCP and again over WebSocket."""
+    """Registers a case that runs over TCP and again over WebSocket."""
     CASES.append(Case(function, "tcp"))
     CASES.append(Case(function, "ws"))
     return function

@@ -1,4 +1,4 @@
-"""A point in time that every wait is measured against. Nothing waits without one."""
+"""Deadlines. Every wait has one."""
 
 import time
 
@@ -6,14 +6,14 @@ DEFAULT_SECONDS = 10.0
 
 
 class Deadline:
-    """Counts down from the moment it is made."""
+    """Counts down from its creation."""
 
     def __init__(self, seconds=DEFAULT_SECONDS):
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self):
-        """Seconds left, never negative."""
+        """Returns the seconds left, never negative."""
         return max(0.0, self._end - time.monotonic())
 
     def passed(self):
@@ -21,7 +21,7 @@ class Deadline:
 
 
 def within(deadline):
-    """Takes a number of seconds, a Deadline or None (the default) and gives a Deadline."""
+    """Converts a number of seconds, a Deadline, or None (the default) to a Deadline."""
     if deadline is None:
         return Deadline()
     return deadline if isinstance(deadline, Deadline) else Deadline(deadline)

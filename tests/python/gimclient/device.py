@@ -1,4 +1,4 @@
-"""One device of one user, as it calls gRPC and opens sockets."""
+"""One device of one user, with its gRPC calls and sockets."""
 
 import itertools
 import time
@@ -11,13 +11,13 @@ from .ws import WsLink
 
 DEVELOPMENT_CODE = "000000"
 
-# A message is told from its repeat by its send time: no two are alike here.
-# Whole seconds are left out: they do not tell two messages apart.
+# The server tells a message from a repeat by its send time, so every send time here is unique.
+# Whole seconds are left out, because they do not distinguish messages.
 _send_times = (at for at in itertools.count(int(time.time() * 1000)) if at % 1000)
 
 
 class Refused(Exception):
-    """A gRPC answer other than 0."""
+    """A gRPC answer with a status other than 0."""
 
     def __init__(self, method, code, message):
         super().__init__("%s: code %d %s" % (method, code, message))
@@ -29,7 +29,7 @@ def next_send_time():
 
 
 def call(channel, method, metadata=(), **fields):
-    """Calls "Service.Method" with the fields of its request; gives the response message."""
+    """Calls "Service.Method" with the fields of its request and returns the response message."""
     path, request, response = m.METHODS[method]
     payload = m.CODEC.encode(request, **fields)
     code, message, body = channel.call(path, payload, metadata)
@@ -39,7 +39,7 @@ def call(channel, method, metadata=(), **fields):
 
 
 def code_of(action, *args, **kwargs):
-    """The gRPC code that `action` ends with."""
+    """Returns the gRPC code of `action`."""
     try:
         action(*args, **kwargs)
     except Refused as refusal:
@@ -48,7 +48,7 @@ def code_of(action, *args, **kwargs):
 
 
 class Device:
-    """Registered and signed in; `server` knows the addresses."""
+    """A registered and signed-in device; `server` has the addresses."""
 
     def __init__(self, server, phone, code=DEVELOPMENT_CODE):
         self.server, self.phone = server, phone
@@ -57,7 +57,7 @@ class Device:
         self.sign_in(code)
 
     def sign_in(self, code=DEVELOPMENT_CODE, phone=None):
-        """As fim does, it shows what it has from the sign-in before."""
+        """Signs in with the metadata of the previous sign-in, as fim does."""
         self.phone = phone or self.phone
         shown = self.metadata() if self.token else []
         answer = call(self.server.business, "BusinessExt.SignIn", shown, phone_number=self.phone,
@@ -71,20 +71,20 @@ class Device:
         return [(key, str(value)) for key, value in values.items() if value is not None]
 
     def call(self, method, request_id=None, channel=None, **fields):
-        """Calls as this device. LogicExt and BusinessExt go to the two ports gim has for them."""
+        """Calls a method as this device. LogicExt and BusinessExt go to gim's two ports."""
         if channel is None:
             business = method.startswith(("BusinessExt", "UserExt"))
             channel = self.server.business if business else self.server.logic
         return call(channel, method, self.metadata(request_id=request_id), **fields)
 
     def code(self, method, **fields):
-        """The code that a call ends with."""
+        """Returns the code of a call."""
         return code_of(self.call, method, **fields)
 
     # messages
 
     def draft(self, to, words="", **other):
-        """The fields of a SendMessage to a device's user, or to a user id."""
+        """Returns the fields of a SendMessage to a device's user, or to a user id."""
         receiver = to.user_id if isinstance(to, Device) else to
         fields = dict(receiver_type=m.TO_USER, receiver_id=receiver, message_type=m.TEXT,
                       message_content=m.text(words), send_time=next_send_time(), is_persist=True)
@@ -92,7 +92,7 @@ class Device:
         return fields
 
     def send(self, to, words="", **other):
-        """Sends a text; gives the seq of the sender's own copy."""
+        """Sends a text and returns the seq of the sender's own copy."""
         return self.call("LogicExt.SendMessage", **self.draft(to, words, **other)).seq
 
     def send_code(self, to, words="", **other):
@@ -108,20 +108,20 @@ class Device:
     # sockets
 
     def open(self, wire):
-        """A connection that is not signed in."""
+        """Opens a connection without signing in."""
         if wire == "tcp":
             return Session(TcpLink(self.server.tcp_address))
         return Session(WsLink(self.server.ws_address))
 
     def open_by_url(self, token=None):
-        """A WebSocket that is signed in by its address."""
+        """Opens a WebSocket that signs in by its URL."""
         query = urlencode(dict(user_id=self.user_id, device_id=self.device_id,
                                token=self.token if token is None else token))
         return Session(WsLink(self.server.ws_address, "/ws?" + query))
 
 
 def register(server, **other):
-    """Registers a device; gives its id."""
+    """Registers a device and returns its id."""
     fields = dict(type=1, brand="acme", model="a model name longer than twenty characters",
                   system_version="14", sdk_version="1.0.0")
     fields.update(other)

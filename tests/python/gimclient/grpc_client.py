@@ -1,7 +1,7 @@
 """Unary gRPC over plain-text HTTP/2, with blocking sockets.
 
-The usual gRPC libraries fold status codes above 16 into "unknown"; gim's codes (10000 and up)
-must be seen as they travel, so `grpc-status` is read here from the raw trailers.
+Common gRPC libraries map status codes above 16 to "unknown". The cases need gim's codes (10000 and
+up) as sent, so this client reads `grpc-status` from the raw trailers.
 """
 
 import socket
@@ -17,12 +17,12 @@ import h2.exceptions
 from .deadline import within
 
 
-class GrpcFault(Exception):
+class GrpcError(Exception):
     """The call ended without a gRPC answer: broken connection, reset, or not gRPC at all."""
 
 
 class Channel:
-    """One HTTP/2 connection, made on first use and again after it broke. One call at a time."""
+    """One HTTP/2 connection, opened on first use and again after it broke. One call at a time."""
 
     def __init__(self, address):
         self.address = address
@@ -31,14 +31,14 @@ class Channel:
         self._http2 = None
 
     def call(self, path, payload, metadata=(), timeout=None):
-        """Gives (grpc status, message, response bytes)."""
+        """Returns (grpc status, message, response bytes)."""
         deadline = within(timeout)
         with self._lock:
             try:
                 return self._call(path, payload, metadata, deadline)
-            except (OSError, h2.exceptions.ProtocolError, GrpcFault) as error:
+            except (OSError, h2.exceptions.ProtocolError, GrpcError) as error:
                 self._drop()
-                raise GrpcFault("%s: %s" % (path, error or type(error).__name__)) from error
+                raise GrpcError("%s: %s" % (path, error or type(error).__name__)) from error
 
     def close(self):
         with self._lock:
@@ -96,14 +96,14 @@ class Channel:
     def _receive(self, call, deadline):
         self._flush(deadline)
         if deadline.passed():
-            raise GrpcFault("no answer within %.1f s" % deadline.seconds)
+            raise GrpcError("no answer within %.1f s" % deadline.seconds)
         self._socket.settimeout(deadline.left() or 0.001)
         data = self._socket.recv(65536)
         if not data:
-            raise GrpcFault("the server closed the connection")
+            raise GrpcError("the server closed the connection")
         for event in self._http2.receive_data(data):
             if isinstance(event, h2.events.ConnectionTerminated):
-                raise GrpcFault("GOAWAY %s" % event.error_code)
+                raise GrpcError("GOAWAY %s" % event.error_code)
             if getattr(event, "stream_id", None) == call.stream:
                 call.take(event)
             if isinstance(event, h2.events.DataReceived):
@@ -113,7 +113,7 @@ class Channel:
 
 
 class _Call:
-    """What has arrived on one stream."""
+    """The data received so far on one stream."""
 
     def __init__(self, stream):
         self.stream, self.ended = stream, False
@@ -128,21 +128,21 @@ class _Call:
             self.ended = True
         elif isinstance(event, h2.events.StreamReset):
             if "grpc-status" not in self._headers:
-                raise GrpcFault("stream reset, code %s" % event.error_code)
+                raise GrpcError("stream reset, code %s" % event.error_code)
             self.ended = True
 
     def answer(self):
         if self._headers.get(":status") != "200":
-            raise GrpcFault("HTTP status %s" % self._headers.get(":status"))
+            raise GrpcError("HTTP status %s" % self._headers.get(":status"))
         if "grpc-status" not in self._headers:
-            raise GrpcFault("no grpc-status")
+            raise GrpcError("no grpc-status")
         status = int(self._headers["grpc-status"])
         message = unquote(self._headers.get("grpc-message", ""))
         if status != 0:
             return status, message, b""
         if len(self._body) < 5:
-            raise GrpcFault("an answer without a message")
+            raise GrpcError("an answer without a message")
         compressed, size = struct.unpack(">BI", self._body[:5])
         if compressed or size != len(self._body) - 5:
-            raise GrpcFault("a malformed message frame")
+            raise GrpcError("a malformed message frame")
         return status, message, self._body[5:]

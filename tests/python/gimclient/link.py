@@ -1,4 +1,4 @@
-"""What the two socket transports share: a buffered socket whose reads have deadlines."""
+"""The base of the two socket transports: a buffered socket whose reads have deadlines."""
 
 import select
 import socket
@@ -11,11 +11,11 @@ class Closed(Exception):
 
 
 class Timeout(Exception):
-    """Nothing (more) arrived in time. What did arrive stays buffered."""
+    """The data did not arrive in time. Data that did arrive stays buffered."""
 
 
 class Stream:
-    """A blocking TCP socket; `fill` keeps what it read when the deadline passes."""
+    """A blocking TCP socket; data read before a deadline passes stays in its buffer."""
 
     def __init__(self, address, timeout=None):
         self.socket = socket.create_connection(address, timeout=within(timeout).left())

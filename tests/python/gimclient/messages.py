@@ -1,4 +1,4 @@
-"""gim's messages and methods as tables, generation B (see wire.py for the notation)."""
+"""gim's messages and methods as tables (generation B; wire.py explains the notation)."""
 
 from .wire import Codec
 
@@ -155,16 +155,16 @@ for _line in _RPCS.split("\n"):
 
 
 def text(words):
-    """The content of a text message."""
+    """Returns the content of a text message."""
     return CODEC.encode("Text", text=words)
 
 
 def words_of(message):
-    """What a text message says."""
+    """Returns the text of a text message."""
     return CODEC.decode("Text", message.message_content).text
 
 
 def command_of(message):
-    """The code and the decoded payload of a system push."""
+    """Returns the code and the decoded payload of a system push."""
     command = CODEC.decode("Command", message.message_content)
     return command.code, CODEC.decode(PUSH_OF_COMMAND[command.code], command.data)

@@ -1,4 +1,4 @@
-"""Runs the gimlet binary: data in a temporary folder, free ports on loopback."""
+"""Runs the gimlet binary, with data in a temporary folder and free ports on loopback."""
 
 import ctypes
 import os
@@ -17,12 +17,12 @@ from .grpc_client import Channel
 START_SECONDS, STOP_SECONDS, POLL_SECONDS = 30, 10, 0.02
 
 
-class ServerFault(Exception):
+class ServerError(Exception):
     """The server did not start, did not stop, or stopped with an error."""
 
 
 def free_addresses(count):
-    """Loopback addresses nobody listens on; all held at once so that they differ."""
+    """Returns free loopback addresses; all are bound at the same time so that they differ."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for each in sockets:
@@ -34,13 +34,13 @@ def free_addresses(count):
 
 
 def _end_with_parent():
-    """Linux: the server gets SIGTERM if this process dies without stopping it."""
+    """Lets Linux send the server SIGTERM if this process dies without stopping it."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class Server:
     def __init__(self, binary, **settings):
-        """`settings` are more of the environment."""
+        """`settings` are additional environment variables."""
         self.binary, self.settings = binary, settings
         self.folder = tempfile.mkdtemp(prefix="gimlet-python-")
         self.log_path = os.path.join(self.folder, "log")
@@ -74,9 +74,9 @@ class Server:
         deadline = Deadline(START_SECONDS)
         while not self._ready():
             if self.process.poll() is not None:
-                raise ServerFault("ended while starting, code %d" % self.process.returncode)
+                raise ServerError("exited while starting, code %d" % self.process.returncode)
             if deadline.passed():
-                raise ServerFault("not ready within %d s" % START_SECONDS)
+                raise ServerError("not ready within %d s" % START_SECONDS)
             time.sleep(POLL_SECONDS)
 
     def _ready(self):
@@ -87,7 +87,7 @@ class Server:
 
     @staticmethod
     def get(address, path, timeout=10):
-        """An HTTP GET; gives (status, body)."""
+        """Sends an HTTP GET and returns (status, body)."""
         url = path if address is None else "http://%s:%d%s" % (address + (path,))
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
@@ -98,32 +98,32 @@ class Server:
                 return error.code, error.read()
 
     def stop(self):
-        """SIGTERM; the server must be gone with code 0 in time."""
-        self._hang_up()
+        """Sends SIGTERM; the server must exit with code 0 in time."""
+        self._close_channels()
         if self.process is None:
             return
         process, self.process = self.process, None
         if process.poll() is not None:
-            raise ServerFault("had ended by itself, code %d" % process.returncode)
+            raise ServerError("had exited by itself, code %d" % process.returncode)
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-            raise ServerFault("did not stop within %d s of SIGTERM" % STOP_SECONDS) from None
+            raise ServerError("did not stop within %d s of SIGTERM" % STOP_SECONDS) from None
         if process.returncode != 0:
-            raise ServerFault("stopped with code %d" % process.returncode)
+            raise ServerError("stopped with code %d" % process.returncode)
 
     def kill(self):
-        """SIGKILL, as a power cut would look to the process."""
-        self._hang_up()
+        """Sends SIGKILL, so that the process has no chance to clean up."""
+        self._close_channels()
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
 
-    def _hang_up(self):
+    def _close_channels(self):
         for channel in (self.logic, self.business, self.internal):
             channel.close()
 

@@ -1,4 +1,4 @@
-"""gim over TCP: two bytes of length, big endian, then one packet."""
+"""gim over TCP: the length in two bytes, big endian, then one packet."""
 
 import struct
 
@@ -7,7 +7,7 @@ from .link import Stream
 
 
 def frame(body):
-    """One framed packet."""
+    """Returns a packet with its length prefix."""
     return struct.pack(">H", len(body)) + body
 
 
@@ -19,7 +19,7 @@ class TcpLink:
         self.stream.write(frame(body))
 
     def send_together(self, bodies):
-        """Several packets in one write."""
+        """Sends several packets in one write."""
         self.stream.write(b"".join(frame(body) for body in bodies))
 
     def receive(self, timeout=None):

@@ -1,4 +1,4 @@
-"""Protobuf by hand: varints, tags and a table of messages, no generated code.
+"""A protobuf codec without generated code: varints, tags and a table of messages.
 
 A schema is text, "name=number:kind" separated by spaces. Kinds:
 
@@ -9,8 +9,8 @@ A schema is text, "name=number:kind" separated by spaces. Kinds:
     Name     another message of the table
     *kind    repeated; integers are written packed and read packed or not
 
-Reading is strict about what the table names (wire types, UTF-8, truncation) and skips what it
-does not, as protobuf asks: the numbers of skipped fields are kept in `unknown_fields`.
+Decoding is strict about fields in the table (wire types, UTF-8, truncation) and skips unknown
+fields, as protobuf requires: their numbers are kept in `unknown_fields`.
 """
 
 import struct
@@ -21,15 +21,15 @@ _DEFAULT = {"int": 0, "bool": False, "bytes": b"", "string": "", "double": 0.0}
 
 
 class DecodeError(Exception):
-    """The bytes are not the message they should be."""
+    """The bytes do not encode the expected message."""
 
 
 class Unpacked(list):
-    """A repeated integer that is to be written one tag per number, as fim does."""
+    """A repeated integer encoded with one tag per number, as fim does."""
 
 
 class Message:
-    """A decoded message: fields are attributes, absent ones have their default."""
+    """A decoded message. Fields are attributes; absent fields have their default."""
 
     def __init__(self, name, fields, unknown_fields=()):
         self.__dict__.update(fields)
@@ -37,7 +37,7 @@ class Message:
         self.unknown_fields = tuple(unknown_fields)
 
     def fields(self):
-        """The fields as a plain dict, nested messages too: for comparing and printing."""
+        """Returns the fields as a plain dict, nested messages included, for comparing and printing."""
         hidden = ("message_name", "unknown_fields")
         return {k: _plain(v) for k, v in self.__dict__.items() if k not in hidden}
 
@@ -75,7 +75,7 @@ class Codec:
             self._by_number[name] = {f.number: f for f in fields}
 
     def encode(self, name, /, **values):
-        """Bytes of message `name`; proto3, so a field that has its default is left out."""
+        """Encodes message `name`. As in proto3, a field with its default value is left out."""
         known = self._by_name[name]
         for key in values:
             if key not in known:
@@ -157,7 +157,7 @@ class Codec:
 
 
 def varint(number):
-    """A base-128 varint; a negative number takes ten bytes."""
+    """Encodes a base-128 varint; a negative number takes ten bytes."""
     number &= (1 << 64) - 1
     out = bytearray()
     while number > 0x7F:

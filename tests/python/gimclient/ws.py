@@ -13,16 +13,16 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0, 1, 2, 8, 9, 10
 
 
 class NotUpgraded(Exception):
-    """The server answered the handshake with something else than 101."""
+    """The server answered the handshake with a status other than 101."""
 
 
 class ProtocolError(Exception):
-    """The server broke RFC 6455 or sent something else than binary messages."""
+    """The server violated RFC 6455 or sent a message that is not binary."""
 
 
 class WsLink:
     def __init__(self, address, path="/ws", origin=None):
-        """Browsers send the `origin` of their page; gim's clients are none and send nothing."""
+        """`origin` is sent as a browser sends it; gim's clients send none."""
         self.stream = Stream(address)
         self.pongs = []
         try:
@@ -54,11 +54,11 @@ class WsLink:
         self.stream.write(_masked(_BINARY, body))
 
     def send_together(self, bodies):
-        """Several messages in one write."""
+        """Sends several messages in one write."""
         self.stream.write(b"".join(_masked(_BINARY, body) for body in bodies))
 
     def send_in_fragments(self, pieces):
-        """One message as several frames."""
+        """Sends one message as several frames."""
         last = len(pieces) - 1
         self.stream.write(b"".join(
             _masked(_CONTINUATION if i else _BINARY, piece, final=i == last)

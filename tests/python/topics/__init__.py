@@ -1,1 +1,1 @@
-"""The cases, one file a topic."""
+"""The cases, one file per topic."""

@@ -1,5 +1,4 @@
-"""gRPC as strangers and proxies use it: calls that are cancelled, answers that nobody reads, and what is
-not served here."""
+"""gRPC edge cases: cancelled calls, unread answers, and services of other listeners."""
 
 import socket
 
@@ -9,19 +8,19 @@ import h2.events
 import h2.settings
 from gimclient import messages as m
 from gimclient.cases import case
-from gimclient.world import assert_equal
+from gimclient.fixture import assert_equal
 
 RESOURCE_EXHAUSTED = 8
 
 
 class RawCalls:
-    """One HTTP/2 connection on which a case decides what is sent and read."""
+    """One HTTP/2 connection on which a case controls every send and read."""
 
     def __init__(self, address, window=None):
         self.socket = socket.create_connection(address, 10)
         self._h2 = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
         if window is not None:
-            # From the first byte on, not from when the server has heard of it.
+            # Applies from the first byte on, not only after the server has acknowledged it.
             self._h2.local_settings = h2.settings.Settings(client=True, initial_values={
                 h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self._authority = "%s:%d" % address
@@ -30,7 +29,7 @@ class RawCalls:
         self.codes, self.bodies = {}, {}
 
     def start(self, path, metadata=(), body=b""):
-        """Begins a call without sending it; gives its stream."""
+        """Prepares a call without sending it and returns its stream."""
         stream = self._h2.get_next_available_stream_id()
         self._h2.send_headers(stream, [
             (":method", "POST"), (":scheme", "http"), (":path", path),
@@ -51,10 +50,10 @@ class RawCalls:
         self.socket.sendall(self._h2.data_to_send())
 
     def read_until(self, done):
-        """Reads until `done()`; what came is in `codes` and `bodies`, by stream."""
+        """Reads until `done()`; fills `codes` and `bodies`, by stream."""
         while not done():
             data = self.socket.recv(65536)
-            assert data, "the server has hung up"
+            assert data, "the server closed the connection"
             for event in self._h2.receive_data(data):
                 assert not isinstance(event, h2.events.ConnectionTerminated), event
                 self._take(event)
@@ -74,9 +73,9 @@ class RawCalls:
 
 
 @case
-def a17_cancelled_calls_do_not_end_a_connection_that_others_share(w):
-    user = w.user()
-    calls = w.keep(RawCalls(w.server.logic.address))
+def a17_cancelled_calls_do_not_end_a_connection_that_others_share(fixture):
+    user = fixture.user()
+    calls = fixture.keep(RawCalls(fixture.server.logic.address))
     path = m.METHODS["LogicExt.GetGroups"][0]
     for _ in range(5):
         for _ in range(100):
@@ -89,17 +88,17 @@ def a17_cancelled_calls_do_not_end_a_connection_that_others_share(w):
 
 
 @case
-def a3_answers_that_nobody_reads_are_refused_and_come_again_later(w):
-    user = w.user()
+def a3_too_many_unread_answers_are_refused_until_they_are_read(fixture):
+    user = fixture.user()
     extra, introduction = "e" * 1_000, "i" * 1_000
     for n in range(60):
         user.call("LogicExt.CreateGroup", name="group %d" % n, introduction=introduction,
                   extra=extra)
-    calls = w.keep(RawCalls(w.server.logic.address, window=0))
+    calls = fixture.keep(RawCalls(fixture.server.logic.address, window=0))
     path = m.METHODS["LogicExt.GetGroups"][0]
     asked = [calls.start(path, user.metadata()) for _ in range(200)]
     calls.flush()
-    # Some 120 KB each: 16 MiB are 130 of them. Refusals have no body, so they come at once.
+    # Each answer has about 120 KB, so 16 MiB hold 130. Refusals have no body and arrive at once.
     refused = lambda: [each for each in asked if calls.codes.get(each) == RESOURCE_EXHAUSTED]
     calls.read_until(lambda: len(refused()) >= 40)
     assert_equal(set(calls.codes.values()), {RESOURCE_EXHAUSTED})
@@ -114,7 +113,7 @@ def a3_answers_that_nobody_reads_are_refused_and_come_again_later(w):
 
 
 def listed(address):
-    """The services that reflection lists: ServerReflectionRequest{list_services=7}."""
+    """Returns the services that reflection lists: ServerReflectionRequest{list_services=7}."""
     calls = RawCalls(address)
     try:
         stream = calls.start("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -131,21 +130,21 @@ def listed(address):
 
 
 @case
-def nb7_reflection_lists_what_its_listener_serves(w):
+def nb7_reflection_lists_what_its_listener_serves(fixture):
     clients = {"pb.LogicExt", "pb.BusinessExt", "pb.UserExt", "grpc.health.v1.Health"}
-    for channel in (w.server.logic, w.server.business):
+    for channel in (fixture.server.logic, fixture.server.business):
         assert_equal(listed(channel.address), clients)
-    assert_equal(listed(w.server.internal.address), {
+    assert_equal(listed(fixture.server.internal.address), {
         "pb.LogicInt", "pb.ConnectInt", "pb.BusinessInt", "pb.UserInt", "grpc.health.v1.Health",
         "gimlet.node.v1.LogicNode", "gimlet.node.v1.ConnectNode"})
 
 
 @case
-def nb7_what_is_not_served_here_says_where_it_is(w):
+def nb7_an_unserved_call_names_the_listener_that_serves_it(fixture):
     path = m.METHODS["LogicInt.PushAll"][0]
-    code, message, _ = w.server.logic.call(path, b"", ())
+    code, message, _ = fixture.server.logic.call(path, b"", ())
     assert_equal(code, m.UNIMPLEMENTED)
     assert "listen.internal" in message and "logic" in message, message
-    code, message, _ = w.server.logic.call("/im.Chat/Send", b"", ())
+    code, message, _ = fixture.server.logic.call("/im.Chat/Send", b"", ())
     assert_equal(code, m.UNIMPLEMENTED)
     assert "pb.LogicExt" in message, message

@@ -1,16 +1,16 @@
-"""Many senders at once: no hole, no repeat, nothing stepped over."""
+"""Many concurrent senders: no gap, no repeat, no skipped entry."""
 
 import threading
 
 from gimclient.cases import case, on_both_wires
 from gimclient.grpc_client import Channel
-from gimclient.world import assert_equal
+from gimclient.fixture import assert_equal
 
 SENDERS, EACH = 8, 25
 
 
 class Crowd:
-    """Threads that each send to one user, every thread over its own connection."""
+    """Threads that send to one user, each over its own connection."""
 
     def __init__(self, senders, receiver):
         self.errors, self.answers = [], []
@@ -44,9 +44,9 @@ class Crowd:
 
 
 @case
-def two_hundred_concurrent_sends_leave_no_hole_for_a_reader_in_a_loop(w):
-    bob, *senders = w.users(SENDERS + 1)
-    reader = w.signed_in(bob, "ws")
+def two_hundred_concurrent_sends_leave_no_hole_for_a_reader_in_a_loop(fixture):
+    bob, *senders = fixture.users(SENDERS + 1)
+    reader = fixture.signed_in(bob, "ws")
     crowd, seen = Crowd(senders, bob), []
     crowd.start()
     while crowd.busy():
@@ -60,9 +60,9 @@ def two_hundred_concurrent_sends_leave_no_hole_for_a_reader_in_a_loop(w):
 
 
 @on_both_wires
-def live_pushes_of_concurrent_sends_arrive_in_order_and_complete(w):
-    bob, *senders = w.users(SENDERS + 1)
-    live = w.online(bob)
+def live_pushes_of_concurrent_sends_arrive_in_order_and_complete(fixture):
+    bob, *senders = fixture.users(SENDERS + 1)
+    live = fixture.online(bob)
     crowd = Crowd(senders, bob)
     crowd.start()
     seen = []

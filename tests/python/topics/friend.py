@@ -2,7 +2,7 @@
 
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
-from gimclient.world import assert_bad_request, assert_equal
+from gimclient.fixture import assert_bad_request, assert_equal
 
 
 def friends(device):
@@ -16,10 +16,10 @@ def befriend(asking, asked):
 
 
 @on_both_wires
-def asking_and_agreeing_make_friends_and_push_100_and_101(w):
-    alice = w.user("Alice", avatar_url="http://a.example/a")
-    bob = w.user("Bob", avatar_url="http://a.example/b")
-    at_alice, at_bob = w.online(alice), w.online(bob)
+def asking_and_agreeing_make_friends_and_push_100_and_101(fixture):
+    alice = fixture.user("Alice", avatar_url="http://a.example/a")
+    bob = fixture.user("Bob", avatar_url="http://a.example/b")
+    at_alice, at_bob = fixture.online(alice), fixture.online(bob)
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id, remarks="bobby", description="hi?")
     message, payload = at_bob.expect_command(m.ADD_FRIEND)
     assert_equal((message.receiver_type, message.receiver_id, message.seq, message.status),
@@ -40,17 +40,18 @@ def asking_and_agreeing_make_friends_and_push_100_and_101(w):
 
 
 @case
-def a_request_waits_for_who_is_offline(w):
-    alice, bob = w.user("Alice"), w.user()
+def a_friend_request_waits_for_an_offline_user(fixture):
+    alice, bob = fixture.user("Alice"), fixture.user()
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id, description="later")
-    (entry,) = w.signed_in(bob).sync_all()
+    (entry,) = fixture.signed_in(bob).sync_all()
     code, payload = m.command_of(entry)
     assert_equal((entry.seq, code, payload.description), (1, m.ADD_FRIEND, "later"))
 
 
 @case
-def friends_are_listed_with_their_profile(w):
-    alice, bob = w.user(), w.user("Bob", sex=1, avatar_url="http://a.example/b", extra="e")
+def friends_are_listed_with_their_profile(fixture):
+    alice = fixture.user()
+    bob = fixture.user("Bob", sex=1, avatar_url="http://a.example/b", extra="e")
     befriend(alice, bob)
     (friend,) = alice.call("LogicExt.GetFriends").friends
     assert_equal((friend.nickname, friend.sex, friend.avatar_url, friend.user_extra),
@@ -58,8 +59,8 @@ def friends_are_listed_with_their_profile(w):
 
 
 @case
-def remarks_can_be_changed(w):
-    alice, bob = w.users(2)
+def remarks_can_be_changed(fixture):
+    alice, bob = fixture.users(2)
     befriend(alice, bob)
     fields = dict(friend_id=bob.user_id, remarks="the best", extra="x")
     alice.call("LogicExt.SetFriend", **fields)
@@ -69,8 +70,8 @@ def remarks_can_be_changed(w):
 
 
 @case
-def what_is_set_while_the_request_waits_is_kept(w):
-    alice, bob = w.users(2)
+def values_set_while_the_request_is_pending_are_kept(fixture):
+    alice, bob = fixture.users(2)
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id, remarks="bobby")
     answer = alice.call("LogicExt.SetFriend", friend_id=bob.user_id, extra="x")
     assert_equal(answer.fields(), dict(friend_id=bob.user_id, remarks="bobby", extra="x"))
@@ -80,17 +81,17 @@ def what_is_set_while_the_request_waits_is_kept(w):
 
 
 @case
-def a_stranger_is_not_kept_and_that_is_said(w):
-    alice, bob = w.users(2)
+def setting_a_stranger_as_friend_is_refused(fixture):
+    alice, bob = fixture.users(2)
     assert_bad_request(alice.code("LogicExt.SetFriend", friend_id=bob.user_id, remarks="b"))
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
     assert_bad_request(bob.code("LogicExt.SetFriend", friend_id=alice.user_id, remarks="a"))
 
 
 @case
-def asking_again_while_the_first_request_waits_pushes_nothing_more(w):
-    alice, bob = w.users(2)
-    at_bob = w.online(bob)
+def asking_again_while_the_first_request_waits_pushes_nothing_more(fixture):
+    alice, bob = fixture.users(2)
+    at_bob = fixture.online(bob)
     for _ in range(2):
         alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
     at_bob.expect_command(m.ADD_FRIEND)
@@ -99,16 +100,16 @@ def asking_again_while_the_first_request_waits_pushes_nothing_more(w):
 
 
 @case
-def asking_a_friend_is_10015(w):
-    alice, bob = w.users(2)
+def asking_a_friend_is_10015(fixture):
+    alice, bob = fixture.users(2)
     befriend(alice, bob)
     assert_equal(alice.code("LogicExt.AddFriend", friend_id=bob.user_id), m.ALREADY_FRIENDS)
     assert_equal(bob.code("LogicExt.AddFriend", friend_id=alice.user_id), m.ALREADY_FRIENDS)
 
 
 @case
-def agreeing_without_a_request_is_a_bad_request(w):
-    alice, bob = w.users(2)
+def agreeing_without_a_request_is_a_bad_request(fixture):
+    alice, bob = fixture.users(2)
     assert_bad_request(bob.code("LogicExt.AgreeAddFriend", user_id=alice.user_id))
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id)
     assert_bad_request(alice.code("LogicExt.AgreeAddFriend", user_id=bob.user_id))
@@ -116,9 +117,9 @@ def agreeing_without_a_request_is_a_bad_request(w):
 
 
 @case
-def agreeing_twice_is_fine_and_tells_once(w):
-    alice, bob = w.users(2)
-    at_alice = w.online(alice)
+def agreeing_twice_succeeds_and_pushes_once(fixture):
+    alice, bob = fixture.users(2)
+    at_alice = fixture.online(alice)
     befriend(alice, bob)
     bob.call("LogicExt.AgreeAddFriend", user_id=alice.user_id, remarks="asking")
     at_alice.expect_command(m.AGREE_ADD_FRIEND)
@@ -128,8 +129,8 @@ def agreeing_twice_is_fine_and_tells_once(w):
 
 
 @case
-def two_who_ask_each_other_become_friends(w):
-    alice, bob = w.users(2)
+def mutual_requests_make_friends(fixture):
+    alice, bob = fixture.users(2)
     alice.call("LogicExt.AddFriend", friend_id=bob.user_id, remarks="b")
     assert_equal(bob.code("LogicExt.AddFriend", friend_id=alice.user_id, remarks="a"), 0)
     assert_equal(bob.code("LogicExt.AgreeAddFriend", user_id=alice.user_id, remarks="a"), 0)
@@ -138,8 +139,8 @@ def two_who_ask_each_other_become_friends(w):
 
 
 @case
-def asking_somebody_who_does_not_exist_is_refused(w):
-    alice = w.user()
+def asking_somebody_who_does_not_exist_is_refused(fixture):
+    alice = fixture.user()
     assert_equal(alice.code("LogicExt.AddFriend", friend_id=987654321), m.NO_USER)
     for nobody in (0, -1):
         assert_bad_request(alice.code("LogicExt.AddFriend", friend_id=nobody))

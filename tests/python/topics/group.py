@@ -4,9 +4,9 @@ import time
 
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
-from gimclient.world import assert_equal
+from gimclient.fixture import assert_equal
 
-NOWHERE = 987654321
+MISSING_GROUP = 987654321
 
 
 def roles(device, group_id):
@@ -17,10 +17,11 @@ def roles(device, group_id):
 
 
 @case
-def a_new_group_is_as_it_was_asked_for(w):
-    admin, *others = w.users(3)
-    fields = dict(name="Große Gruppe 🦀", avatar_url="http://a.example/g", introduction="i", extra="x")
-    group_id = w.group(admin, *others, **fields)
+def a_new_group_has_the_requested_fields_and_members(fixture):
+    admin, *others = fixture.users(3)
+    fields = dict(name="Große Gruppe 🦀", avatar_url="http://a.example/g", introduction="i",
+                  extra="x")
+    group_id = fixture.group(admin, *others, **fields)
     assert group_id > 0
     group = admin.call("LogicExt.GetGroup", group_id=group_id).group
     found = group.fields()
@@ -37,36 +38,36 @@ def a_new_group_is_as_it_was_asked_for(w):
 
 
 @case
-def naming_the_creator_or_somebody_twice_counts_once(w):
-    admin, other = w.users(2)
-    group_id = w.group(admin, other, admin, other)
+def naming_the_creator_or_somebody_twice_counts_once(fixture):
+    admin, other = fixture.users(2)
+    group_id = fixture.group(admin, other, admin, other)
     assert_equal(roles(admin, group_id), {admin.user_id: m.ADMIN, other.user_id: m.MEMBER})
     assert_equal(admin.call("LogicExt.GetGroup", group_id=group_id).group.user_mum, 2)
 
 
 @case
-def members_are_shown_with_their_profile(w):
-    admin = w.user("The Admin", sex=1, avatar_url="http://a.example/1", extra="e")
-    group_id = w.group(admin)
+def members_are_shown_with_their_profile(fixture):
+    admin = fixture.user("The Admin", sex=1, avatar_url="http://a.example/1", extra="e")
+    group_id = fixture.group(admin)
     (member,) = admin.call("LogicExt.GetGroupMembers", group_id=group_id).members
     assert_equal((member.nickname, member.sex, member.avatar_url, member.user_extra),
                  ("The Admin", 1, "http://a.example/1", "e"))
 
 
 @case
-def creating_a_group_pushes_nothing(w):
-    admin, other = w.users(2)
-    group_id = w.group(admin, other)
+def creating_a_group_pushes_nothing(fixture):
+    admin, other = fixture.users(2)
+    group_id = fixture.group(admin, other)
     assert_equal(admin.send_group(group_id, "first"), 1)
-    assert_equal([m.words_of(e) for e in w.signed_in(other).sync_all()], ["first"])
+    assert_equal([m.words_of(e) for e in fixture.signed_in(other).sync_all()], ["first"])
 
 
 @on_both_wires
-def a_group_message_reaches_all_members_and_all_their_devices(w):
-    admin, bob, carol = w.users(3)
-    tablet = w.another_device(admin)
-    group_id = w.group(admin, bob, carol)
-    at_admin, at_tablet, at_bob = w.online(admin), w.online(tablet), w.online(bob)
+def a_group_message_reaches_all_members_and_all_their_devices(fixture):
+    admin, bob, carol = fixture.users(3)
+    tablet = fixture.another_device(admin)
+    group_id = fixture.group(admin, bob, carol)
+    at_admin, at_tablet, at_bob = fixture.online(admin), fixture.online(tablet), fixture.online(bob)
     admin.send(bob, "between us")
     assert_equal(admin.send_group(group_id, "to all", request_id=5), 2)
     at_tablet.expect_words("between us")
@@ -77,7 +78,7 @@ def a_group_message_reaches_all_members_and_all_their_devices(w):
                      (m.TO_GROUP, group_id, 2))
         assert_equal((message.sender.sender_type, message.sender.sender_id, message.status),
                      (m.USER, admin.user_id, m.NORMAL))
-    (entry,) = w.signed_in(carol).sync_all()
+    (entry,) = fixture.signed_in(carol).sync_all()
     assert_equal((m.words_of(entry), entry.seq, entry.receiver_type, entry.receiver_id),
                  ("to all", 1, m.TO_GROUP, group_id))
     bob.send_group(group_id, "an answer")
@@ -85,33 +86,33 @@ def a_group_message_reaches_all_members_and_all_their_devices(w):
 
 
 @case
-def who_is_no_member_may_not_send(w):
-    admin, stranger = w.users(2)
-    group_id = w.group(admin)
+def a_non_member_may_not_send(fixture):
+    admin, stranger = fixture.users(2)
+    group_id = fixture.group(admin)
     assert_equal(stranger.send_code(group_id, "let me in", receiver_type=m.TO_GROUP),
                  m.NOT_IN_GROUP)
-    assert_equal(w.signed_in(admin).sync_all(), [])
+    assert_equal(fixture.signed_in(admin).sync_all(), [])
 
 
 @case
-def a_missing_group_is_10013(w):
-    user = w.user()
-    assert_equal(user.send_code(NOWHERE, "hello?", receiver_type=m.TO_GROUP), m.NO_GROUP)
+def a_missing_group_is_10013(fixture):
+    user = fixture.user()
+    assert_equal(user.send_code(MISSING_GROUP, "hello?", receiver_type=m.TO_GROUP), m.NO_GROUP)
     for method, fields in (
             ("GetGroup", {}), ("GetGroupMembers", {}), ("UpdateGroup", dict(name="x")),
             ("AddGroupMembers", dict(user_ids=[user.user_id])),
             ("DeleteGroupMember", dict(user_id=user.user_id)),
             ("UpdateGroupMember", dict(user_id=user.user_id, member_type=m.ADMIN))):
-        code = user.code("LogicExt." + method, group_id=NOWHERE, **fields)
+        code = user.code("LogicExt." + method, group_id=MISSING_GROUP, **fields)
         assert code == m.NO_GROUP, (method, code)
 
 
 @on_both_wires
-def adding_members_tells_everybody_and_names_those_already_in(w):
-    admin, bob = w.user("Ada"), w.user()
-    carol = w.user("Carol", sex=2, avatar_url="http://a.example/c", extra="x")
-    group_id = w.group(admin, bob)
-    sessions = [w.online(device) for device in (admin, bob, carol)]
+def adding_members_is_pushed_to_everybody_and_returns_existing_members(fixture):
+    admin, bob = fixture.user("Ada"), fixture.user()
+    carol = fixture.user("Carol", sex=2, avatar_url="http://a.example/c", extra="x")
+    group_id = fixture.group(admin, bob)
+    sessions = [fixture.online(device) for device in (admin, bob, carol)]
     answer = admin.call("LogicExt.AddGroupMembers", group_id=group_id,
                         user_ids=[bob.user_id, carol.user_id])
     assert_equal(answer.user_ids, [bob.user_id])
@@ -130,10 +131,10 @@ def adding_members_tells_everybody_and_names_those_already_in(w):
 
 
 @on_both_wires
-def updating_a_group_tells_everybody(w):
-    admin, bob = w.user("Ada"), w.user()
-    group_id = w.group(admin, bob)
-    sessions = [w.online(device) for device in (admin, bob)]
+def updating_a_group_is_pushed_to_everybody(fixture):
+    admin, bob = fixture.user("Ada"), fixture.user()
+    group_id = fixture.group(admin, bob)
+    sessions = [fixture.online(device) for device in (admin, bob)]
     fields = dict(name="new", avatar_url="http://a.example/n", introduction="about", extra="y")
     admin.call("LogicExt.UpdateGroup", group_id=group_id, **fields)
     for session in sessions:
@@ -145,10 +146,10 @@ def updating_a_group_tells_everybody(w):
 
 
 @on_both_wires
-def a_removed_member_is_told_and_gets_nothing_after(w):
-    admin, bob, carol = w.user("Ada"), w.user(), w.user()
-    group_id = w.group(admin, bob, carol)
-    sessions = [w.online(device) for device in (admin, bob, carol)]
+def a_removed_member_gets_the_push_and_nothing_after_it(fixture):
+    admin, bob, carol = fixture.user("Ada"), fixture.user(), fixture.user()
+    group_id = fixture.group(admin, bob, carol)
+    sessions = [fixture.online(device) for device in (admin, bob, carol)]
     admin.call("LogicExt.DeleteGroupMember", group_id=group_id, user_id=carol.user_id)
     for session in sessions:
         message, payload = session.expect_command(m.REMOVE_GROUP_MEMBER)
@@ -166,20 +167,20 @@ def a_removed_member_is_told_and_gets_nothing_after(w):
 
 
 @case
-def a_group_message_that_is_not_kept_is_live_only(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob)
-    at_bob = w.online(bob)
+def a_group_message_that_is_not_kept_is_live_only(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob)
+    at_bob = fixture.online(bob)
     assert_equal(admin.send_group(group_id, "fleeting", is_persist=False), 0)
     assert_equal(at_bob.expect_words("fleeting").seq, 0)
     assert_equal(at_bob.sync_all(), [])
 
 
 @on_both_wires
-def pushes_of_a_change_carry_the_callers_request_id(w):
-    admin, bob, carol = w.users(3)
-    group_id = w.group(admin, bob)
-    at_admin, at_bob = w.online(admin), w.online(bob)
+def pushes_of_a_change_carry_the_callers_request_id(fixture):
+    admin, bob, carol = fixture.users(3)
+    group_id = fixture.group(admin, bob)
+    at_admin, at_bob = fixture.online(admin), fixture.online(bob)
     changes = [
         (m.UPDATE_GROUP, "LogicExt.UpdateGroup", dict(name="new")),
         (m.ADD_GROUP_MEMBERS, "LogicExt.AddGroupMembers", dict(user_ids=[carol.user_id])),

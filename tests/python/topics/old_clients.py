@@ -1,4 +1,4 @@
-"""What gim's own clients and fim need of a server: to the byte, and in time."""
+"""Requirements of gim's own clients and fim, in bytes and in timing."""
 
 import select
 import socket
@@ -8,9 +8,9 @@ import threading
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
 from gimclient.deadline import Deadline
-from gimclient.slow_way import SlowWay
+from gimclient.slow_link import SlowLink
 from gimclient.tcp import frame
-from gimclient.world import assert_equal
+from gimclient.fixture import assert_equal
 
 # The ack that gim's Go clients send: Input{type=4, request_id=7, data=MessageACK{2: 5, 3: 1}}.
 ACK = bytes.fromhex("080410071a0410051801")
@@ -19,7 +19,7 @@ HEARTBEAT_ANSWER = bytes.fromhex("08031009")
 
 
 def only_the_heartbeat_is_answered(session, acks, refused):
-    """Sends acks and then a heartbeat; the next thing that comes must be the heartbeat's answer."""
+    """Sends acks and then a heartbeat; the next packet must be the heartbeat's answer."""
     session.link.send_together(acks + [HEARTBEAT])
     answer = session.link.receive()
     if refused:
@@ -30,14 +30,14 @@ def only_the_heartbeat_is_answered(session, acks, refused):
 
 
 @on_both_wires
-def g1_an_ack_is_never_answered_whatever_the_state(w):
+def g1_an_ack_is_never_answered_whatever_the_state(fixture):
     """gim's clients take any answer of type 4 for a push, and crash on one without a message."""
     assert_equal(m.CODEC.decode("Input", ACK).type, m.MESSAGE)
-    user = w.user()
-    # With its request id, without one, and with data that is no MessageACK.
+    user = fixture.user()
+    # With its request id, without one, and with undecodable data.
     acks = [ACK, bytes.fromhex("08041a0410051801"), bytes.fromhex("0804"),
             bytes.fromhex("080410071a02ffff")]
-    session = w.open(user)
+    session = fixture.open(user)
     only_the_heartbeat_is_answered(session, acks, refused=True)
     assert_equal(session.sign_in(user, token="wrong").code, m.UNAUTHORIZED)
     only_the_heartbeat_is_answered(session, acks, refused=True)
@@ -45,25 +45,25 @@ def g1_an_ack_is_never_answered_whatever_the_state(w):
     only_the_heartbeat_is_answered(session, acks, refused=False)
     session.sync_all()
     only_the_heartbeat_is_answered(session, acks, refused=False)
-    # A newer connection of the device is served now.
-    w.online(user)
+    # From here on, a newer connection of the device is served.
+    fixture.online(user)
     only_the_heartbeat_is_answered(session, acks, refused=False)
 
 
 @case
-def g2_an_ack_and_the_next_sync_in_one_write_bring_the_next_page(w):
-    """Also while the server writes acks, which a connection that ends makes it do at once."""
-    alice, bob = w.users(2)
+def g2_an_ack_and_the_next_sync_in_one_write_bring_the_next_page(fixture):
+    """Holds also while the server writes acks; closing a connection makes it write them at once."""
+    alice, bob = fixture.users(2)
     count = 60
     for n in range(count):
         alice.send(bob, "message %d %s" % (n, "x" * 200))
-    session = w.signed_in(bob, "tcp")
+    session = fixture.signed_in(bob, "tcp")
     page, seen = session.sync(0), []
     while True:
         seen += [each.seq for each in page.messages]
         if not page.has_more:
             break
-        w.online(alice, "tcp").close()
+        fixture.online(alice, "tcp").close()
         ack = m.CODEC.encode("MessageACK", device_ack=seen[-1], receive_time=1)
         asks = m.CODEC.encode("SyncInput", seq=seen[-1])
         session.link.send_together([session.packet(m.MESSAGE, ack, 0),
@@ -73,7 +73,7 @@ def g2_an_ack_and_the_next_sync_in_one_write_bring_the_next_page(w):
 
 
 class OneFramePerRead:
-    """fim's reader: whatever one read brings, one frame is parsed of it."""
+    """Reads as fim does: it parses one frame per read and drops the rest."""
 
     def __init__(self, address):
         self.socket = socket.create_connection(address, timeout=10)
@@ -85,7 +85,7 @@ class OneFramePerRead:
         self.socket.sendall(frame(body))
 
     def read(self, deadline):
-        """The frame of the next read; None when nothing comes in time."""
+        """Returns the frame of the next read, or None if none arrives in time."""
         if not select.select([self.socket], [], [], deadline.left())[0]:
             return None
         data = self.socket.recv(65536)
@@ -100,9 +100,9 @@ class OneFramePerRead:
         self.socket.close()
 
 
-def fim(w, user, way):
-    """Signs in and syncs as fim does; gives its reader."""
-    reader = w.keep(OneFramePerRead(way.address))
+def fim(fixture, user, way):
+    """Signs in and syncs as fim does; returns its reader."""
+    reader = fixture.keep(OneFramePerRead(way.address))
     deadline = Deadline(10)
     reader.send(m.SIGN_IN, m.CODEC.encode("SignInInput", device_id=user.device_id,
                                           user_id=user.user_id, token=user.token))
@@ -113,15 +113,15 @@ def fim(w, user, way):
 
 
 @case
-def g3_a_hundred_messages_over_a_slow_way_reach_a_parser_of_one_frame_per_read(w):
-    alice, bob = w.users(2)
-    way = w.keep(SlowWay(w.server.tcp_address, 0.040, 0.120))
-    reader = fim(w, bob, way)
-    # Beside the reader, which never leaves anything lying: a phone reads at once.
+def g3_a_hundred_messages_over_a_slow_link_reach_a_parser_of_one_frame_per_read(fixture):
+    alice, bob = fixture.users(2)
+    way = fixture.keep(SlowLink(fixture.server.tcp_address, 0.040, 0.120))
+    reader = fim(fixture, bob, way)
+    # In a thread beside the reader, so that data is read at once, as on a phone.
     sender = threading.Thread(
         target=lambda: [alice.send(bob, "message %d" % n) for n in range(100)])
     sender.start()
-    # fim sends a heartbeat now and then, whatever is on its way.
+    # fim sends heartbeats independently of messages in flight.
     seen, answers, deadline = [], 0, Deadline(50)
     while len(seen) < 100 or answers < 4:
         output = reader.read(deadline)

@@ -1,8 +1,8 @@
-"""Who may do what in a group: a member sends, reads, invites and leaves; an admin does the rest."""
+"""Permissions in a group: a member sends, reads, invites and leaves; an admin does the rest."""
 
 from gimclient import messages as m
 from gimclient.cases import case
-from gimclient.world import assert_equal, assert_refused
+from gimclient.fixture import assert_equal, assert_refused
 
 
 def role_of(asking, group_id, user_id):
@@ -16,18 +16,18 @@ def set_role(device, group_id, user_id, member_type):
 
 
 @case
-def a_member_may_not_update_the_group(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob, name="before")
+def a_member_may_not_update_the_group(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob, name="before")
     assert_refused(bob.code("LogicExt.UpdateGroup", group_id=group_id, name="bob's"))
     assert_equal(admin.call("LogicExt.GetGroup", group_id=group_id).group.name, "before")
-    assert_equal(w.signed_in(admin).sync_all(), [])
+    assert_equal(fixture.signed_in(admin).sync_all(), [])
 
 
 @case
-def a_member_may_not_promote_itself_or_demote_the_admin(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob)
+def a_member_may_not_promote_itself_or_demote_the_admin(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob)
     assert_refused(set_role(bob, group_id, bob.user_id, m.ADMIN))
     assert_refused(set_role(bob, group_id, admin.user_id, m.MEMBER))
     assert_equal(role_of(admin, group_id, bob.user_id), m.MEMBER)
@@ -35,9 +35,9 @@ def a_member_may_not_promote_itself_or_demote_the_admin(w):
 
 
 @case
-def a_member_may_not_remove_another(w):
-    admin, bob, carol = w.users(3)
-    group_id = w.group(admin, bob, carol)
+def a_member_may_not_remove_another(fixture):
+    admin, bob, carol = fixture.users(3)
+    group_id = fixture.group(admin, bob, carol)
     for victim in (carol, admin):
         assert_refused(bob.code("LogicExt.DeleteGroupMember", group_id=group_id,
                                 user_id=victim.user_id))
@@ -45,9 +45,9 @@ def a_member_may_not_remove_another(w):
 
 
 @case
-def a_stranger_may_change_nothing(w):
-    admin, stranger = w.users(2)
-    group_id = w.group(admin)
+def a_stranger_may_change_nothing(fixture):
+    admin, stranger = fixture.users(2)
+    group_id = fixture.group(admin)
     for method, fields in (
             ("UpdateGroup", dict(name="mine")),
             ("AddGroupMembers", dict(user_ids=[stranger.user_id])),
@@ -58,25 +58,25 @@ def a_stranger_may_change_nothing(w):
 
 
 @case
-def a_member_may_invite(w):
-    admin, bob, carol = w.users(3)
-    group_id = w.group(admin, bob)
+def a_member_may_invite(fixture):
+    admin, bob, carol = fixture.users(3)
+    group_id = fixture.group(admin, bob)
     bob.call("LogicExt.AddGroupMembers", group_id=group_id, user_ids=[carol.user_id])
     assert_equal(role_of(admin, group_id, carol.user_id), m.MEMBER)
 
 
 @case
-def a_member_may_leave(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob)
+def a_member_may_leave(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob)
     bob.call("LogicExt.DeleteGroupMember", group_id=group_id, user_id=bob.user_id)
     assert_equal(role_of(admin, group_id, bob.user_id), None)
 
 
 @case
-def an_admin_may_change_a_members_role_and_remarks(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob, name="before")
+def an_admin_may_change_a_members_role_and_remarks(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob, name="before")
     admin.call("LogicExt.UpdateGroupMember", group_id=group_id, user_id=bob.user_id,
                member_type=m.ADMIN, remarks="second in command", extra="x")
     members = admin.call("LogicExt.GetGroupMembers", group_id=group_id).members
@@ -88,9 +88,9 @@ def an_admin_may_change_a_members_role_and_remarks(w):
 
 
 @case
-def the_last_admin_cannot_leave_while_members_remain(w):
-    admin, bob = w.users(2)
-    group_id = w.group(admin, bob)
+def the_last_admin_cannot_leave_while_members_remain(fixture):
+    admin, bob = fixture.users(2)
+    group_id = fixture.group(admin, bob)
     leave = dict(group_id=group_id, user_id=admin.user_id)
     assert_refused(admin.code("LogicExt.DeleteGroupMember", **leave))
     assert_equal(role_of(bob, group_id, admin.user_id), m.ADMIN)

@@ -1,11 +1,11 @@
-"""Rooms: live messages to who is subscribed, a short history, nothing in SYNC."""
+"""Rooms: live messages to subscribers, a short history, nothing in SYNC."""
 
 import itertools
 import time
 
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
-from gimclient.world import assert_equal
+from gimclient.fixture import assert_equal
 
 _rooms = itertools.count(7001)
 
@@ -15,10 +15,10 @@ def new_room():
 
 
 @on_both_wires
-def a_room_message_reaches_every_subscriber_the_pusher_too(w):
-    alice, bob, outside = w.user("Alice"), w.user(), w.user()
+def a_room_message_reaches_every_subscriber_the_pusher_too(fixture):
+    alice, bob, outside = fixture.user("Alice"), fixture.user(), fixture.user()
     room = new_room()
-    sessions = [w.online(alice), w.online(bob)]
+    sessions = [fixture.online(alice), fixture.online(bob)]
     for session in sessions:
         session.subscribe(room)
     alice.push_room(room, "one")
@@ -37,12 +37,12 @@ def a_room_message_reaches_every_subscriber_the_pusher_too(w):
 
 
 @on_both_wires
-def history_starts_with_the_seq_that_was_asked_for(w):
-    alice, bob = w.users(2)
+def history_starts_with_the_seq_that_was_asked_for(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
     for n in range(1, 6):
         alice.push_room(room, "%d" % n)
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room, 3)
     for n in (3, 4, 5):
         output = session.expect_push_packet()
@@ -54,34 +54,34 @@ def history_starts_with_the_seq_that_was_asked_for(w):
 
 
 @on_both_wires
-def seq_zero_is_live_only(w):
-    alice, bob = w.users(2)
+def seq_zero_is_live_only(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
     alice.push_room(room, "before")
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room, 0)
     alice.push_room(room, "after")
     assert_equal(session.expect_words("after").seq, 2)
 
 
 @case
-def a_room_message_that_is_not_kept_takes_a_number_and_leaves_no_history(w):
-    alice, bob = w.users(2)
+def a_room_message_that_is_not_kept_takes_a_number_and_leaves_no_history(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
     alice.push_room(room, "kept")
     alice.push_room(room, "fleeting", keep=False)
     alice.push_room(room, "kept too")
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room, 1)
     assert_equal(session.expect_words("kept").seq, 1)
     assert_equal(session.expect_words("kept too").seq, 3)
 
 
 @on_both_wires
-def subscribing_to_another_room_moves(w):
-    alice, bob = w.users(2)
+def subscribing_to_another_room_moves(fixture):
+    alice, bob = fixture.users(2)
     first, second = new_room(), new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(first)
     session.subscribe(second)
     alice.push_room(first, "left behind")
@@ -94,10 +94,10 @@ def subscribing_to_another_room_moves(w):
 
 
 @on_both_wires
-def subscribing_to_the_same_room_again_changes_nothing(w):
-    alice, bob = w.users(2)
+def subscribing_to_the_same_room_again_changes_nothing(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room)
     session.subscribe(room)
     alice.push_room(room, "once")
@@ -107,10 +107,10 @@ def subscribing_to_the_same_room_again_changes_nothing(w):
 
 
 @on_both_wires
-def room_zero_unsubscribes(w):
-    alice, bob = w.users(2)
+def room_zero_unsubscribes(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room)
     alice.push_room(room, "heard")
     session.expect_words("heard")
@@ -121,22 +121,22 @@ def room_zero_unsubscribes(w):
 
 
 @on_both_wires
-def a_room_message_is_not_part_of_sync(w):
-    alice, bob = w.users(2)
+def a_room_message_is_not_part_of_sync(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room)
     alice.push_room(room, "in the room")
     session.expect_words("in the room")
     assert_equal(session.sync_all(), [])
-    assert_equal(w.signed_in(alice).sync_all(), [])
+    assert_equal(fixture.signed_in(alice).sync_all(), [])
 
 
 @on_both_wires
-def acking_room_numbers_does_not_disturb_sync(w):
-    alice, bob = w.users(2)
+def acking_room_numbers_does_not_disturb_sync(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room)
     for n in range(1, 9):
         alice.push_room(room, "%d" % n)
@@ -145,7 +145,7 @@ def acking_room_numbers_does_not_disturb_sync(w):
     session.close()
     for n in range(1, 6):
         alice.send(bob, "mail %d" % n)
-    session = w.signed_in(bob)
+    session = fixture.signed_in(bob)
     found = session.sync_all()
     assert_equal([e.seq for e in found], [1, 2, 3, 4, 5])
     alice.send(bob, "mail 6")
@@ -153,18 +153,18 @@ def acking_room_numbers_does_not_disturb_sync(w):
 
 
 @on_both_wires
-def a_subscription_ends_with_its_connection(w):
-    alice, bob = w.users(2)
+def a_subscription_ends_with_its_connection(fixture):
+    alice, bob = fixture.users(2)
     room = new_room()
-    session = w.online(bob)
+    session = fixture.online(bob)
     session.subscribe(room)
     session.close()
-    session = w.online(bob)
+    session = fixture.online(bob)
     alice.push_room(room, "unheard")
     alice.send(bob, "marker")
     session.expect_words("marker")
 
 
 @case
-def nobody_in_the_room_is_no_error(w):
-    w.user().push_room(new_room(), "echo")
+def pushing_to_an_empty_room_succeeds(fixture):
+    fixture.user().push_room(new_room(), "echo")

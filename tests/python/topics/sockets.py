@@ -2,23 +2,23 @@
 
 from gimclient import messages as m
 from gimclient.cases import case, on_both_wires
-from gimclient.world import assert_equal, assert_refused
+from gimclient.fixture import assert_equal, assert_refused
 
 BIG_ID = (1 << 62) + 1
 NOT_PROTOBUF = b"\xff\xff\xff"
 
 
 @on_both_wires
-def a_device_signs_in(w):
-    user = w.user()
-    reply = w.open(user).sign_in(user)
+def a_device_signs_in(fixture):
+    user = fixture.user()
+    reply = fixture.open(user).sign_in(user)
     assert_equal((reply.type, reply.code, reply.message), (m.SIGN_IN, 0, ""))
 
 
 @on_both_wires
-def a_wrong_token_is_answered_with_10000_and_may_be_tried_again(w):
-    user = w.user()
-    session = w.open(user)
+def a_wrong_token_is_answered_with_10000_and_may_be_tried_again(fixture):
+    user = fixture.user()
+    session = fixture.open(user)
     reply = session.sign_in(user, token="wrong")
     assert_equal((reply.type, reply.code), (m.SIGN_IN, m.UNAUTHORIZED))
     assert_equal(session.sign_in(user).code, 0)
@@ -26,9 +26,9 @@ def a_wrong_token_is_answered_with_10000_and_may_be_tried_again(w):
 
 
 @on_both_wires
-def every_reply_echoes_the_request_id(w):
-    user = w.user()
-    session = w.open(user)
+def every_reply_echoes_the_request_id(fixture):
+    user = fixture.user()
+    session = fixture.open(user)
     sign_in = m.CODEC.encode("SignInInput", device_id=user.device_id, user_id=user.user_id,
                              token=user.token)
     room = m.CODEC.encode("SubscribeRoomInput", room_id=1)
@@ -43,9 +43,9 @@ def every_reply_echoes_the_request_id(w):
 
 
 @on_both_wires
-def sign_in_sync_and_subscribe_in_one_write_are_answered_in_order(w):
-    user = w.user()
-    session = w.open(user)
+def sign_in_sync_and_subscribe_in_one_write_are_answered_in_order(fixture):
+    user = fixture.user()
+    session = fixture.open(user)
     sign_in = m.CODEC.encode("SignInInput", device_id=user.device_id, user_id=user.user_id,
                              token=user.token)
     room = m.CODEC.encode("SubscribeRoomInput", room_id=1)
@@ -58,17 +58,17 @@ def sign_in_sync_and_subscribe_in_one_write_are_answered_in_order(w):
 
 
 @on_both_wires
-def a_hundred_packets_in_one_write_are_answered_in_order(w):
-    user = w.user()
-    session = w.signed_in(user)
+def a_hundred_packets_in_one_write_are_answered_in_order(fixture):
+    user = fixture.user()
+    session = fixture.signed_in(user)
     session.link.send_together([session.packet(m.HEARTBEAT, b"", n) for n in range(1, 101)])
     assert_equal([session.next_packet().request_id for _ in range(100)], list(range(1, 101)))
 
 
 @on_both_wires
-def signing_in_twice_on_one_connection_is_accepted(w):
-    user, friend = w.users(2)
-    session = w.signed_in(user)
+def signing_in_twice_on_one_connection_is_accepted(fixture):
+    user, friend = fixture.users(2)
+    session = fixture.signed_in(user)
     assert_equal(session.sign_in(user).code, 0)
     session.sync_all()
     friend.send(user, "still there?")
@@ -76,9 +76,9 @@ def signing_in_twice_on_one_connection_is_accepted(w):
 
 
 @on_both_wires
-def packets_before_sign_in_are_answered_with_10000(w):
-    user = w.user()
-    session = w.open(user)
+def packets_before_sign_in_are_answered_with_10000(fixture):
+    user = fixture.user()
+    session = fixture.open(user)
     for package_type in (m.SYNC, m.SUBSCRIBE_ROOM):
         reply = session.request(package_type)
         assert_equal((reply.type, reply.code), (package_type, m.UNAUTHORIZED))
@@ -86,31 +86,31 @@ def packets_before_sign_in_are_answered_with_10000(w):
 
 
 @on_both_wires
-def a_packet_of_unknown_type_gets_an_error_reply(w):
-    session = w.signed_in(w.user())
+def a_packet_of_unknown_type_gets_an_error_reply(fixture):
+    session = fixture.signed_in(fixture.user())
     reply = session.request(99)
     assert_refused(reply.code)
     session.heartbeat()
 
 
 @on_both_wires
-def a_negative_sync_is_a_bad_request(w):
-    session = w.signed_in(w.user())
+def a_negative_sync_is_a_bad_request(fixture):
+    session = fixture.signed_in(fixture.user())
     reply = session.sync_reply(-1)
     assert_equal((reply.type, reply.code, reply.data), (m.SYNC, m.BAD_REQUEST, b""))
     assert_equal(session.sync_all(), [])
 
 
 @on_both_wires
-def an_empty_packet_leaves_the_connection_open(w):
-    session = w.signed_in(w.user())
+def an_empty_packet_leaves_the_connection_open(fixture):
+    session = fixture.signed_in(fixture.user())
     session.link.send(b"")
     session.heartbeat()
 
 
 @on_both_wires
-def an_undecodable_packet_is_answered_and_the_third_closes(w):
-    session = w.signed_in(w.user())
+def an_undecodable_packet_is_answered_and_the_third_closes(fixture):
+    session = fixture.signed_in(fixture.user())
     for _ in range(2):
         session.link.send(NOT_PROTOBUF)
         reply = session.next_packet()
@@ -121,16 +121,16 @@ def an_undecodable_packet_is_answered_and_the_third_closes(w):
 
 
 @on_both_wires
-def an_undecodable_payload_is_answered_and_the_connection_lives(w):
-    session = w.signed_in(w.user())
+def an_undecodable_payload_is_answered_and_the_connection_lives(fixture):
+    session = fixture.signed_in(fixture.user())
     session.post(m.SYNC, NOT_PROTOBUF)
     assert_equal(session.next_packet().code, m.BAD_REQUEST)
     session.heartbeat()
 
 
 @on_both_wires
-def a_packet_of_65535_bytes_is_read(w):
-    session = w.signed_in(w.user())
+def a_packet_of_65535_bytes_is_read(fixture):
+    session = fixture.signed_in(fixture.user())
     for size in (300, 1022, 65535):
         around = len(session.packet(m.HEARTBEAT, b"x" * (size - 8), 7)) - (size - 8)
         body = session.packet(m.HEARTBEAT, b"x" * (size - around), 7)
@@ -141,9 +141,9 @@ def a_packet_of_65535_bytes_is_read(w):
 
 
 @case
-def a_websocket_message_of_70000_bytes_closes(w):
-    user = w.user()
-    session = w.signed_in(user, "ws")
+def a_websocket_message_of_70000_bytes_closes(fixture):
+    user = fixture.user()
+    session = fixture.signed_in(user, "ws")
     session.post(m.HEARTBEAT, b"x" * 70_000)
     session.expect_close()
-    w.signed_in(user, "ws").heartbeat()
+    fixture.signed_in(user, "ws").heartbeat()

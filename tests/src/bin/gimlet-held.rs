@@ -1,7 +1,7 @@
-//! A whole server on sled whose flush can be held: the server that `tests/held_flush.rs` kills.
+//! A complete server on sled whose flush can be held back: `tests/held_flush.rs` kills it.
 //!
-//! It prints where it listens, then does what it reads: `hold`, `release`, `reached` (answered
-//! when a commit stands at the closed gate). The end of its input ends it.
+//! Prints its listening addresses, then carries out the commands that it reads: `hold`, `release`,
+//! `reached` (answered when a commit waits at the closed gate). It stops at the end of its input.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write as _};
@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// A server on sled whose flush can be held.
+/// A server on sled whose flush can be held back.
 #[derive(Debug, Parser)]
 struct Args {
     /// The data directory.
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody may be left to read it.
+            // Standard error may be closed: the test that reads it may have ended.
             let _ = writeln!(io::stderr(), "gimlet-held: {error}");
             ExitCode::FAILURE
         }
@@ -58,10 +58,11 @@ async fn serve(args: Args) -> Result<(), Box<dyn Error + Send + Sync>> {
             "release" => gate.release(),
             "reached" => gate.reached().await,
             "" => break,
-            other => return Err(format!("\"{other}\": say hold, release or reached").into()),
+            other => return Err(format!("\"{other}\" is not hold, release or reached").into()),
         }
         say("done")?;
     }
+    // Released first: a commit at the closed gate would hold up the stop.
     gate.release();
     shutdown.cancel();
     Ok(running.await??)

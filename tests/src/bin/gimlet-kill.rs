@@ -1,8 +1,9 @@
-//! Kills the server under load, again and again, and looks for every answered send after each start.
+//! Kills the server under load repeatedly and checks for every answered send after each start.
 //!
 //! `cargo run --release -p gimlet-tests --bin gimlet-kill -- --kills 300`. One kill in three comes
-//! within 300 ms of a start, so also while the database recovers; the others after at least
-//! `--between` answered sends. Every fiftieth body is 60 KiB. Ends with 1 if a promise was broken.
+//! within 300 ms of a start, so some of them interrupt the database's recovery; the others come
+//! after at least `--between` answered sends. Every fiftieth body is 60 KiB. The exit code is 1 if
+//! a promise was broken; the data folder is then kept.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -24,45 +25,46 @@ use tokio::time::{Instant, sleep, timeout};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The folder of gimlet's data; kept if a promise was broken.
+/// Options of the program.
 #[derive(Debug, Parser)]
-#[command(about = "Kills the server under load and judges what is left")]
+#[command(about = "Kills the server under load and checks the remaining data")]
 struct Args {
-    /// How often to kill.
+    /// Number of kills.
     #[arg(long, default_value_t = 300)]
     kills: u64,
-    /// Answered sends between two kills, at least (but for the early ones).
+    /// Minimum number of answered sends between two kills (except for the kills right after a
+    /// start).
     #[arg(long, default_value_t = 100)]
     between: u64,
-    /// `power` or `process`.
+    /// Durability of the server: `power` or `process`.
     #[arg(long, default_value = "power")]
     durability: String,
-    /// The server; by default the `gimlet` beside this program.
+    /// Path of the server; by default the `gimlet` beside this program.
     #[arg(long)]
     binary: Option<PathBuf>,
 }
 
-/// Sends under way on one connection.
+/// Unanswered sends on one connection.
 const IN_FLIGHT: usize = 16;
 const USERS: usize = 4;
 
-/// A send, kept until it is answered.
+/// A send and its recipients, kept until it is answered.
 #[derive(Clone)]
 struct Sending {
     request: pb::SendMessageReq,
     readers: Vec<i64>,
 }
 
-/// The sends of a connection that wait for an answer, by request id.
+/// Unanswered sends of a connection, by request id.
 type Waiting = Mutex<HashMap<i64, Sending>>;
 
 struct World {
     users: Vec<Credentials>,
     group: i64,
     ledger: Mutex<Ledger>,
-    /// By user: sends that a kill left without an answer. They are repeated with their ids.
+    /// Sends that a kill left unanswered, by user. They are repeated with their ids.
     unanswered: Vec<Mutex<Vec<Sending>>>,
-    /// Answered since the last start.
+    /// Sends answered since the last start.
     answered: AtomicU64,
     made: AtomicU64,
 }
@@ -96,6 +98,8 @@ async fn run(args: Args) -> Result<bool> {
     for kill in 1..=args.kills {
         let load = world.load(ports);
         if kill % 3 == 0 {
+            // A second kill follows below: it hits a server that has just started, perhaps during
+            // the recovery of its database.
             early += 1;
             server.kill()?;
             load.abort();
@@ -166,7 +170,7 @@ impl World {
         })
     }
 
-    /// Everybody sends, until the server is gone.
+    /// Sends from every user until the server is gone.
     #[expect(
         clippy::disallowed_methods,
         reason = "the handle is awaited after the kill"
@@ -198,6 +202,8 @@ impl World {
             },
             async {
                 let _ = self.read(reader, &slots, &waiting).await;
+                // Closing the semaphore ends the other half: a writer that waits for a slot would
+                // wait forever after the reader has failed.
                 slots.close();
             },
         );
@@ -226,12 +232,14 @@ impl World {
             let send = again.unwrap_or_else(|| self.make(n, made));
             let request = send.request.encode_to_vec();
             let id = i64::try_from(made)? + 1;
+            // Inserted before the write: the answer may arrive before the write returns.
             waiting.lock().await.insert(id, send);
             writer.write(PackageType::PtSend, id, request).await?;
         }
     }
 
-    /// A new send of the user: every fourth to the group, every fiftieth with a body of 60 KiB.
+    /// Returns a new send of the user: every fourth goes to the group, every fiftieth has a body of
+    /// 60 KiB.
     fn make(&self, n: usize, made: u64) -> Sending {
         let size = if made.is_multiple_of(50) {
             60 * 1024 - 8
@@ -267,7 +275,7 @@ impl World {
                 continue;
             }
             let Some(send) = waiting.lock().await.remove(&output.request_id) else {
-                return Err("an answer to nothing".into());
+                return Err("an answer to an unknown request".into());
             };
             slots.add_permits(1);
             if output.code == 0 {
@@ -284,7 +292,7 @@ impl World {
         }
     }
 
-    /// Reads what is new in every inbox.
+    /// Reads the new entries of every inbox.
     async fn look(&self, ports: Ports) -> Result<()> {
         for who in &self.users {
             let mut raw = Raw::sign_in(ports.tcp, who).await?;

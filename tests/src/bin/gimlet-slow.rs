@@ -1,8 +1,8 @@
-//! Writes 64 MiB to a group in which one connection never reads, and says what that costs.
+//! Writes 64 MiB to a group with one connection that never reads, and prints the cost.
 //!
-//! `cargo run --release -p gimlet-tests --bin gimlet-slow`. Ends with 1 if more than the outbound
-//! budget was queued, if the others' p99 more than doubled, or if the connection did not get
-//! everything in order once it began to read.
+//! `cargo run --release -p gimlet-tests --bin gimlet-slow`. The exit code is 1 if more than the
+//! outbound budget was queued, if the p99 of the others more than doubled, or if the connection did
+//! not get everything in order once it began to read.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -34,18 +34,21 @@ async fn run() -> Result<bool, Box<dyn Error>> {
     config.storage.kind = StorageKind::Sled;
     config.storage.durability = Durability::Process;
     let server = Server::start(config).await?;
-    // The first run warms the caches of both.
+    // The first run warms the caches for both measured runs.
     slow::run(&server, MESSAGES / 4, SIZE, false).await?;
     let without = slow::run(&server, MESSAGES, SIZE, false).await?;
     let with = slow::run(&server, MESSAGES, SIZE, true).await?;
     server.stop().await?;
-    for (name, outcome) in [("alone", &without), ("beside one that never reads", &with)] {
+    for (name, outcome) in [
+        ("alone", &without),
+        ("with a connection that never reads", &with),
+    ] {
         let (p50, p99) = (outcome.percentile(0.5), outcome.percentile(0.99));
         println!("{name}: {MESSAGES} messages of {SIZE} B, p50 {p50:?}, p99 {p99:?}");
     }
     let budget = Limits::default().outbox_bytes;
     println!(
-        "queued for it at most {} of {budget} B; it then got {} in order",
+        "at most {} of {budget} B were queued for the connection; it then received {} messages in order",
         with.queued, with.caught_up
     );
     let fair = with.percentile(0.99) <= without.percentile(0.99) * 2;

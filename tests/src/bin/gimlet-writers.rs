@@ -1,10 +1,10 @@
-//! Writers to one user of a cluster, and a reader who polls as fast as it can: how many sends a
-//! second are answered, and whether the reader ever stepped over a hole.
+//! Measures writers to one user of a cluster while a reader polls continuously: answered sends per
+//! second, and whether the reader ever skipped a hole.
 //!
 //! `tests/backends/with cargo run --release -p gimlet-tests --bin gimlet-writers`, with the release
-//! build of `gimlet` beside it: a connect node, two logic nodes, a business node as processes of
-//! their own. `GIMLET_TEST_BINLOG=1` turns MariaDB's binary log on. Ends with 1 if a promise was
-//! broken.
+//! build of `gimlet` beside it. A connect node, two logic nodes and a business node run as separate
+//! processes. `GIMLET_TEST_BINLOG=1` turns MariaDB's binary log on. The exit code is 1 if a promise
+//! was broken.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -18,13 +18,13 @@ use gimlet_tests::writers;
 #[derive(Debug, Parser)]
 #[command(about = "Many writers to one user, and a reader that polls as fast as it can")]
 struct Args {
-    /// Writers, each with one send under way.
+    /// Number of writers, each with one unanswered send at a time.
     #[arg(long, default_value_t = 8)]
     writers: usize,
-    /// How long they write.
+    /// Duration of the run in seconds.
     #[arg(long, default_value_t = 15)]
     seconds: u64,
-    /// Logic nodes that the writers are spread over.
+    /// Number of logic nodes that the writers are spread over.
     #[arg(long, default_value_t = 2)]
     logic: usize,
 }
@@ -46,7 +46,8 @@ async fn run(args: Args) -> Result<bool, Box<dyn Error + Send + Sync>> {
         "GIMLET_TEST_MYSQL and GIMLET_TEST_REDIS are not set: run it by tests/backends/with",
     )?;
     let more = [
-        // The server's commits are on disk when they are answered, or the nodes do not start.
+        // With this setting off, nodes refuse to start unless MySQL commits are on disk when
+        // answered.
         ("GIMLET_STORAGE__RELAXED_DURABILITY", "false"),
         ("GIMLET_LIMITS__SEND_RATE", "1000000"),
         ("GIMLET_LIMITS__SEND_BURST", "1000000"),

@@ -1,5 +1,4 @@
-//! A MariaDB or a Redis of one's own, run by `tests/backends/with`, which also carries out what is
-//! done to it.
+//! A private MariaDB or Redis, run by `tests/backends/with`, which also carries out the faults.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,31 +9,31 @@ use tokio::task::block_in_place;
 
 use crate::cluster::Servers;
 
-/// One private server, beside a shared one of the other kind. Dropping it stops and removes it.
+/// One private server, with the shared server of the other kind. Dropping it stops and removes it.
 #[derive(Debug)]
 pub struct Backend {
     name: &'static str,
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
-    /// Both servers' addresses.
+    /// Addresses of both servers.
     pub servers: Servers,
 }
 
 impl Backend {
-    /// A private MariaDB, with the shared Redis.
+    /// Starts a private MariaDB, with the shared Redis.
     #[must_use]
     pub fn mysql(shared: &Servers) -> Self {
         Self::mysql_with(shared, "")
     }
 
-    /// A private MariaDB with these options, with the shared Redis.
+    /// Starts a private MariaDB with these options, with the shared Redis.
     #[must_use]
     pub fn mysql_with(shared: &Servers, options: &str) -> Self {
         Self::start("mysql", "GIMLET_TEST_MYSQL", shared, options)
     }
 
-    /// A private Redis, with the shared MySQL.
+    /// Starts a private Redis, with the shared MySQL.
     #[must_use]
     pub fn redis(shared: &Servers) -> Self {
         Self::start("redis", "GIMLET_TEST_REDIS", shared, "")
@@ -67,7 +66,7 @@ impl Backend {
             match said.split_once('=') {
                 Some(("GIMLET_TEST_MYSQL", url)) => url.clone_into(&mut backend.servers.mysql),
                 Some(("GIMLET_TEST_REDIS", url)) => url.clone_into(&mut backend.servers.redis),
-                _ => panic!("tests/backends/with said {line:?}"),
+                _ => panic!("tests/backends/with printed {line:?}, not the address of a server"),
             }
         }
         backend
@@ -76,7 +75,7 @@ impl Backend {
     fn line(&mut self) -> String {
         let mut line = String::new();
         let read = block_in_place(|| self.output.read_line(&mut line));
-        read.expect("tests/backends/with speaks");
+        read.expect("tests/backends/with prints a line");
         line.trim_end().to_owned()
     }
 
@@ -84,38 +83,38 @@ impl Backend {
         let order = format!("{verb} {}", self.name);
         let input = self.input.as_mut().expect("open until it is dropped");
         let written = writeln!(input, "{order}").and_then(|()| input.flush());
-        written.expect("tests/backends/with listens");
+        written.expect("tests/backends/with reads its input");
         assert_eq!(self.line(), order, "the order is carried out");
     }
 
-    /// Stops it in order, and returns when it is gone.
+    /// Stops the server gracefully and returns when it is gone.
     pub fn stop(&mut self) {
         self.order("stop");
     }
 
-    /// `kill -9`.
+    /// Kills the server with `kill -9`.
     pub fn kill(&mut self) {
         self.order("kill");
     }
 
-    /// Freezes it: it keeps its sockets and does nothing.
+    /// Freezes the server: it keeps its sockets and does nothing.
     pub fn freeze(&mut self) {
         self.order("freeze");
     }
 
-    /// It goes on.
+    /// Resumes a frozen server.
     pub fn thaw(&mut self) {
         self.order("thaw");
     }
 
-    /// Starts it again at the same port, over what it kept, and returns when it serves.
+    /// Starts the server again at the same port, over its kept data, and returns when it serves.
     pub fn start_again(&mut self) {
         self.order("start");
     }
 }
 
 impl Backend {
-    /// A Redis forgets everything: `FLUSHALL`.
+    /// Empties Redis with `FLUSHALL`.
     pub fn flush_all(&self) {
         let address = self.servers.redis.trim_start_matches("redis://");
         let address = address.split('/').next().unwrap_or_default();
@@ -124,14 +123,14 @@ impl Backend {
             redis.write_all(b"FLUSHALL\r\n")?;
             redis.read_exact(&mut answer)
         });
-        flushed.expect("redis listens");
-        assert_eq!(&answer, b"+OK\r\n", "redis forgets");
+        flushed.expect("Redis answers");
+        assert_eq!(&answer, b"+OK\r\n", "Redis is emptied");
     }
 }
 
 impl Drop for Backend {
     fn drop(&mut self) {
-        // The end of its input ends it, and it its servers.
+        // `with` ends at the end of its input, and stops its servers first.
         drop(self.input.take());
         let _ = self.child.wait();
     }

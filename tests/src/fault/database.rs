@@ -1,4 +1,4 @@
-//! A database of one's own on a server, and the server asked by hand.
+//! A private database on a shared server, and direct SQL queries to the server.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,44 +9,44 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 use tokio::runtime::Builder;
 
-/// A connection.
+/// A connection to a MySQL server.
 #[derive(Debug)]
 pub struct Sql(MySqlConnection);
 
 impl Sql {
-    /// Connects.
+    /// Connects to this address.
     pub async fn connect(url: &str) -> Self {
         Self(MySqlConnection::connect(url).await.unwrap())
     }
 
-    /// Runs a statement, or several; the server's error if it has one.
+    /// Runs one statement or several and returns the server's error.
     ///
     /// # Errors
-    /// The server refuses.
+    /// The server refuses a statement.
     pub async fn tries(&mut self, sql: &str) -> Result<(), sqlx::Error> {
         let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         query.execute(&mut self.0).await.map(drop)
     }
 
-    /// Runs a statement, or several.
+    /// Runs one statement or several; an error panics.
     pub async fn runs(&mut self, sql: &str) {
         let done = self.tries(sql).await;
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
-    /// The rows of a query.
+    /// Returns the rows of a query.
     pub async fn rows(&mut self, sql: &str) -> Vec<MySqlRow> {
         let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
         query.fetch_all(&mut self.0).await.unwrap()
     }
 
-    /// The one number that a query gives, or `None` if there is no row.
+    /// Returns the single number of a query's result, or `None` for an empty result.
     pub async fn number(&mut self, sql: &str) -> Option<i64> {
         let rows = self.rows(sql).await;
         rows.first().map(|row| row.try_get_unchecked(0).unwrap())
     }
 
-    /// How many deadlocks the server has seen.
+    /// Returns the number of deadlocks that the server has counted.
     pub async fn deadlocks(&mut self) -> u64 {
         let rows = self
             .rows("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
@@ -56,17 +56,17 @@ impl Sql {
     }
 }
 
-/// A database; it is dropped with this.
+/// A database that is removed when it is dropped.
 #[derive(Debug)]
 pub struct Database {
     server: String,
     name: String,
-    /// Its address.
+    /// Address of the database.
     pub url: String,
 }
 
 impl Database {
-    /// An empty database on this server.
+    /// Creates an empty database on this server.
     pub async fn new(server: &str) -> Self {
         let name = format!("gimlet_fault_{:016x}", rand::random::<u64>());
         let mut sql = Sql::connect(server).await;
@@ -83,7 +83,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let (server, name) = (self.server.clone(), self.name.clone());
-        // Not on the test's runtime: that one may be going down.
+        // Runs on its own thread: the test's runtime may be shutting down.
         let dropping = std::thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(async {

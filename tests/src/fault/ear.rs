@@ -1,5 +1,5 @@
-//! A bare connection that tells the judge what it is shown, and when it ended. Once it is fenced,
-//! because its device has signed in elsewhere, nothing that is sent later may reach it.
+//! A raw connection that records in the ledger what it receives, and when it ended. Once it is
+//! fenced, because its device has signed in elsewhere, no later message may reach it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,12 +14,12 @@ use super::shared::Shared;
 use crate::raw::Raw;
 use crate::scenario::soon;
 
-/// A connection that is listened on. Clones are the same.
+/// A watched raw connection. Clones share one connection.
 #[derive(Clone, Debug)]
 pub struct Ear {
     watch: usize,
     fence: Arc<Mutex<Option<Instant>>>,
-    /// Whether it has ended, and with which close code.
+    /// Close code, once the connection has ended.
     end: watch::Sender<Option<i32>>,
 }
 
@@ -36,33 +36,33 @@ impl Ear {
         self.watch
     }
 
-    /// Whether both are the same connection.
+    /// Returns whether both are the same connection.
     #[must_use]
     pub const fn is(&self, other: &Self) -> bool {
         self.watch == other.watch
     }
 
-    /// From now on it is not its device's connection any more.
+    /// Marks the connection as superseded: another connection of the device has replaced it.
     pub fn is_fenced(&self) {
         let mut fence = self.fence.lock().unwrap_or_else(PoisonError::into_inner);
         fence.get_or_insert_with(Instant::now);
     }
 
-    /// Whether the server has closed it.
+    /// Returns whether the server has closed the connection.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.end.borrow().is_some()
     }
 
-    /// Waits until the server closes it, and gives the code it said, 0 if none.
+    /// Waits until the server closes the connection and returns its close code, 0 if it sent none.
     pub async fn ends(&self) -> i32 {
         let mut end = self.end.subscribe();
         let ended = soon("the end of a connection", end.wait_for(Option::is_some)).await;
         let code = ended.ok().and_then(|code| *code);
-        code.expect("it has one, and the sender is ours")
+        code.expect("wait_for has seen a code, and this value owns the sender")
     }
 
-    /// Waits until something of these has ended.
+    /// Waits until one of these connections has ended.
     pub async fn one_ends(ears: &[Self]) {
         let ends = ears.iter().map(|ear| Box::pin(ear.ends()));
         futures_util::future::select_all(ends).await;
@@ -99,6 +99,8 @@ impl Ear {
         let Some(begun) = begun else { return };
         let watch = self.watch;
         shared.log().shown.push(Showing { watch, begun, at });
+        // Only a message whose send began after the fence is misdirected: earlier ones may have
+        // been in flight.
         let fence = *self.fence.lock().unwrap_or_else(PoisonError::into_inner);
         if fence.is_some_and(|fence| begun > fence) {
             let text = format!("{} reached a superseded connection", message.seq);

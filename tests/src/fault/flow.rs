@@ -1,5 +1,5 @@
-//! The senders of a load: each sends one message after the other, and repeats it with its id until
-//! it is answered.
+//! The senders of a load: each sends one message after another, and repeats it with its id until it
+//! is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,25 +12,25 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 use super::sender::Caller;
 use super::shared::{Sent, Shared};
 
-/// Each sender's pace.
+/// Interval between two sends of one sender.
 const PACE: Duration = Duration::from_millis(40);
-/// Before an attempt at the other node.
+/// Pause before an attempt at the other node.
 const AGAIN: Duration = Duration::from_millis(25);
 
-/// The content of a text message, as it is stored.
+/// Returns the content of a text message, as it is stored.
 #[must_use]
 pub fn text_bytes(text: &str) -> Vec<u8> {
     let text = text.to_owned();
     pb::Text { text }.encode_to_vec()
 }
 
-/// A send of this text, stored, with this id.
+/// Returns a durable send of this text with this id.
 #[must_use]
 pub fn request(to: Receiver, text: &str, id: String) -> pb::SendMessageReq {
     let (receiver_type, receiver_id) = match to {
         Receiver::Group(id) => (pb::ReceiverType::RtGroup, id),
         Receiver::User(id) => (pb::ReceiverType::RtUser, id),
-        other => panic!("nobody sends to {other:?} here"),
+        other => panic!("the load does not send to {other:?}"),
     };
     pb::SendMessageReq {
         receiver_type: receiver_type.into(),
@@ -43,7 +43,7 @@ pub fn request(to: Receiver, text: &str, id: String) -> pb::SendMessageReq {
     }
 }
 
-/// What a sender writes next: to whom, who may read it, the text.
+/// The sends of one sender: their receivers, recipients and texts.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) sender: u64,
@@ -69,14 +69,15 @@ impl Plan {
     }
 }
 
-/// Waits for the next turn; `false` if there is none.
+/// Waits for the next send; `false` when the load has ended.
 async fn next_turn(pace: &mut Interval, shared: &Shared) -> bool {
     let mut open = shared.open.subscribe();
     let turn = async {
         pace.tick().await;
-        // The sender is shared: it cannot be gone.
+        // The wait cannot fail: `shared` owns the sender.
         let _ = open.wait_for(|open| *open).await;
     };
+    // Biased: after the end of the load no further send may begin, also if one is due.
     tokio::select! {
         biased;
         () = shared.stop.cancelled() => false,
@@ -143,12 +144,15 @@ pub(super) async fn by_grpc(caller: Caller, plan: Plan, shared: Arc<Shared>) {
                 }
                 Err(error) => {
                     *shared.log().refused.entry(error.code).or_default() += 1;
+                    // 4 (deadline exceeded) leaves open whether the send was stored; 14
+                    // (unavailable) asks for a retry. Both are repeated with the same id until an
+                    // answer comes; any other code is a failure.
                     if ![4, 14].contains(&error.code) {
                         let text = format!("a send was refused with {error}");
                         shared.log().unexpected.push(text);
                         return;
                     }
-                    // The other node, with the same id.
+                    // Tries the other node, with the same id.
                     node += 1;
                     sleep(AGAIN).await;
                 }

@@ -1,5 +1,5 @@
-//! An address that leads to the server of the moment, as a virtual address, a balancer or a
-//! Kubernetes service does: connections that are open stay where they are until they are cut.
+//! A TCP proxy whose target can be changed, like a virtual address, a load balancer or a Kubernetes
+//! service: open connections keep their server until they are cut.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,19 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// A running address. Dropping it cuts everything.
+/// A running proxy. Dropping it cuts every connection.
 #[derive(Debug)]
 pub struct Lead {
-    /// Where clients connect.
+    /// Address for clients.
     pub address: SocketAddr,
     target: Arc<Mutex<String>>,
-    /// Raised when all connections are to be cut.
+    /// Incremented to cut all connections.
     cuts: watch::Sender<u64>,
     _tasks: JoinSet<()>,
 }
 
 impl Lead {
-    /// An address that leads to this server.
+    /// Starts a proxy to this server.
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -44,13 +44,13 @@ impl Lead {
         }
     }
 
-    /// New connections go to this server.
+    /// Directs new connections to this server.
     pub fn leads_to(&self, server: &str) {
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         server.clone_into(&mut target);
     }
 
-    /// Closes every connection there is.
+    /// Closes every open connection.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }

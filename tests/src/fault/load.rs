@@ -1,6 +1,6 @@
-//! A steady load on a cluster: four users send, one after the other each, to four others and to a
-//! group of all; two by the client library, two by gRPC at either logic node, repeating by id. Six
-//! of the eight are live, on both connect nodes.
+//! A steady load on a cluster: four users send, each one message after another, to four others and
+//! to a group of all. Two send with the client library, two over gRPC to either logic node,
+//! repeating with the same id. Six of the eight are live, on both connect nodes.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
@@ -22,17 +22,17 @@ use crate::cluster::Cluster;
 use crate::ledger::{Ledger, Verdict};
 use crate::raw::Raw;
 
-/// Senders, and receivers.
+/// Number of senders, and of receivers.
 const EACH: u64 = 4;
-/// How long anything may take that must happen after a fault: longer than a heartbeat.
+/// Longest wait for anything that must happen after a fault: longer than a heartbeat.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Somebody of the load.
+/// A user of the load.
 #[derive(Debug)]
 struct Person {
     number: String,
     who: Credentials,
-    /// The device the judge reads this inbox with.
+    /// Device with which the ledger's reader reads this inbox.
     judge: Credentials,
 }
 
@@ -49,8 +49,8 @@ pub struct Load {
 }
 
 impl Load {
-    /// Signs everybody up and begins; returns when every sender was answered and every live client
-    /// was shown something.
+    /// Signs up all users and begins; returns when every sender was answered and every live client
+    /// was shown a message.
     pub async fn begin(cluster: &Cluster) -> Self {
         let mut people = Vec::new();
         for _ in 0..EACH * 2 {
@@ -62,7 +62,7 @@ impl Load {
             });
         }
         let ids: Vec<i64> = people.iter().map(|person| person.who.user_id).collect();
-        let (first, rest) = people.split_first().expect("eight of them");
+        let (first, rest) = people.split_first().expect("eight users");
         let others: Vec<i64> = rest.iter().map(|person| person.who.user_id).collect();
         let api = cluster.api(0).signed_in(first.who.clone());
         let group = api.create_group("everybody", &others).await;
@@ -72,6 +72,7 @@ impl Load {
             .iter()
             .map(|node| node.ports().tcp)
             .collect();
+        // One proxy per connect node, which prefers that node and falls back to the others.
         let mut ways = Vec::new();
         for at in 0..tcp.len() {
             let mut nodes = tcp.clone();
@@ -88,7 +89,7 @@ impl Load {
             watchers: JoinSet::new(),
             ways,
         };
-        // Whoever sends by gRPC is not live.
+        // The users that send over gRPC are not live.
         let by_library = |at: &usize| ![2, 3].contains(at);
         for at in (0..ids.len()).filter(by_library) {
             load.watches(at).await;
@@ -100,10 +101,10 @@ impl Load {
             logic
         };
         let grpc: Vec<_> = nodes.iter().map(|node| node.ports().grpc).collect();
-        let receivers = ids.get(4..).expect("eight of them").to_vec();
+        let receivers = ids.get(4..).expect("eight users").to_vec();
         for sender in 0..EACH {
             let at = usize::try_from(sender).expect("small");
-            let person = load.people.get(at).expect("eight of them");
+            let person = load.people.get(at).expect("eight users");
             let plan = Plan {
                 sender,
                 own: person.who.user_id,
@@ -123,10 +124,10 @@ impl Load {
         load
     }
 
-    /// One more live client: this person's device.
+    /// Starts one more live client, for this user's device.
     async fn watches(&mut self, at: usize) {
         let way = self.ways.get(at % self.ways.len()).expect("counted round");
-        let who = &self.people.get(at).expect("one of them").who;
+        let who = &self.people.get(at).expect("a user of the load").who;
         let endpoint = Endpoint::Tcp(way.address.to_string());
         let (client, events) = watcher::connect(who, endpoint).await;
         let watch = self.shared.ledger().watches(who.user_id, who.device_id, 0);
@@ -136,8 +137,8 @@ impl Load {
         self.clients.push(client);
     }
 
-    /// Listens on a bare connection of this device, which was shown these entries behind this seq
-    /// and is live.
+    /// Watches a raw connection of this device, which is live and has been shown these entries
+    /// above this seq.
     pub fn listens(
         &mut self,
         raw: Raw,
@@ -159,7 +160,7 @@ impl Load {
         ear
     }
 
-    /// Waits for a condition of what happened.
+    /// Waits until the recorded events meet a condition.
     async fn until(
         &self,
         what: &str,
@@ -169,7 +170,7 @@ impl Load {
         let mut news = self.shared.news.subscribe();
         let wait = async {
             while !met(&self.shared) {
-                // The sender of the news is ours: it cannot be gone.
+                // The wait cannot fail: `shared` owns the sender.
                 let _ = news.changed().await;
             }
         };
@@ -183,7 +184,7 @@ impl Load {
     }
 
     /// Waits until every sender was answered after this instant, and every live client was shown a
-    /// message that was sent after it; how long after that was.
+    /// message that was sent after it; returns the time that this took.
     pub async fn is_served(&self, since: Instant) -> Duration {
         let when = |log: &Log| {
             let mut last = since;
@@ -197,18 +198,18 @@ impl Load {
         };
         let served = |shared: &Shared| when(&shared.log()).is_some();
         self.until("served again", PATIENCE, served).await;
-        let last = when(&self.shared.log()).expect("it was, and what was stays");
+        let last = when(&self.shared.log()).expect("the condition was met, and the log only grows");
         last.duration_since(since)
     }
 
-    /// Waits for so many more answers.
+    /// Waits for this many more answers.
     pub async fn flows(&self, more: usize) {
         let before = self.shared.log().answers.len();
         let enough = |shared: &Shared| shared.log().answers.len() >= before + more;
         self.until("more answers", PATIENCE, enough).await;
     }
 
-    /// Begins no more sends, and waits until those under way are answered.
+    /// Stops further sends and waits until those in flight are answered.
     pub async fn pauses(&self) {
         self.shared.open.send_replace(false);
         let mut flying = self.shared.flying.subscribe();
@@ -216,18 +217,18 @@ impl Load {
         assert!(landed.is_ok(), "sends are answered within {PATIENCE:?}");
     }
 
-    /// Goes on after a pause.
+    /// Resumes the sends after a pause.
     pub fn goes_on(&self) {
         self.shared.open.send_replace(true);
     }
 
-    /// How many sends were answered so far.
+    /// Returns the number of answered sends so far.
     #[must_use]
     pub fn answered(&self) -> usize {
         self.shared.log().answers.len()
     }
 
-    /// The longest that a sender waited for an answer since an instant.
+    /// Returns the longest time that a sender waited for an answer since an instant.
     #[must_use]
     pub fn longest_gap(&self, since: Instant) -> Duration {
         self.shared.log().longest_gap(EACH, since)
@@ -236,10 +237,11 @@ impl Load {
     /// Waits until this connection was shown a message that was sent after an instant.
     pub async fn is_heard(&self, ear: &Ear, since: Instant) {
         let heard = |shared: &Shared| shared.log().shown_after(ear.watch(), since).is_some();
-        self.until("heard", PATIENCE, heard).await;
+        self.until("a message on the watched connection", PATIENCE, heard)
+            .await;
     }
 
-    /// The longest attempt over gRPC that ended after an instant.
+    /// Returns the duration of the longest attempt over gRPC that ended after an instant.
     #[must_use]
     pub fn longest_attempt(&self, since: Instant) -> Duration {
         let log = self.shared.log();
@@ -247,31 +249,31 @@ impl Load {
         since.map(|(_, took)| *took).max().unwrap_or_default()
     }
 
-    /// How many connections of live clients ended so far.
+    /// Returns the number of live clients' connections that have ended so far.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.shared.log().dropped
     }
 
-    /// How many answers so far said that an earlier attempt was stored.
+    /// Returns the number of answers so far that reported an earlier attempt as stored.
     #[must_use]
     pub fn repeated(&self) -> u64 {
         self.shared.log().repeated
     }
 
-    /// Attempts over gRPC that were answered with 14, and with 4.
+    /// Returns the number of attempts over gRPC that were answered with 14, and with 4.
     #[must_use]
     pub fn refused(&self) -> (u64, u64) {
         let log = self.shared.log();
         (log.refused(14), log.refused(4))
     }
 
-    /// The judge, for what else a fault looks at.
+    /// Returns the ledger, for further checks of a test.
     pub fn judge(&self) -> MutexGuard<'_, Ledger> {
         self.shared.ledger()
     }
 
-    /// The users, senders first.
+    /// Returns the users, senders first.
     #[must_use]
     pub fn users(&self) -> Vec<i64> {
         self.people
@@ -280,27 +282,27 @@ impl Load {
             .collect()
     }
 
-    /// A sender that is not live: what it sends itself is shown to nobody.
+    /// Returns a sender that is not live: its own sends are not pushed to any client of its own.
     #[must_use]
     pub fn writer(&self) -> &Credentials {
-        let person = self.people.get(2).expect("one of them");
+        let person = self.people.get(2).expect("a user of the load");
         &person.who
     }
 
-    /// Both senders that are not live.
+    /// Returns both senders that are not live.
     #[must_use]
     pub fn writers(&self) -> Vec<&Credentials> {
         let both = self.people.iter().skip(2).take(2);
         both.map(|person| &person.who).collect()
     }
 
-    /// The admin of the groups: a sender that is live.
+    /// Returns the admin of the groups: a live sender.
     #[must_use]
     pub fn admin(&self) -> &Credentials {
-        &self.people.first().expect("one of them").who
+        &self.people.first().expect("a user of the load").who
     }
 
-    /// A receiver's number, by which another device of it signs in.
+    /// Returns a receiver's phone number, with which another of its devices signs in.
     #[must_use]
     pub fn number(&self, receiver: usize) -> &str {
         let at = receiver + usize::try_from(EACH).unwrap_or(0);
@@ -308,30 +310,31 @@ impl Load {
         &person.number
     }
 
-    /// Reads on in every inbox, by SYNC at this connect node.
+    /// Reads the new entries of every inbox, by SYNC at this connect node.
     pub async fn reads(&self, cluster: &Cluster, connect: usize) {
         for user in self.users() {
             self.reads_one(cluster, connect, user).await;
         }
     }
 
-    /// Reads on in one inbox.
+    /// Reads the new entries of one inbox.
     pub async fn reads_one(&self, cluster: &Cluster, connect: usize, user: i64) {
         let node = cluster.connect.get(connect).expect("a node");
         let his = |person: &&Person| person.judge.user_id == user;
-        let person = self.people.iter().find(his).expect("one of them");
+        let person = self.people.iter().find(his).expect("a user of the load");
         let seen = self.shared.ledger().seen(user);
         let read = async {
             let mut raw = Raw::sign_in(node.ports().tcp, &person.judge).await?;
             raw.sync(seen).await
         };
         let entries = read.await;
-        let entries = entries.unwrap_or_else(|error| panic!("an inbox is not read: {error}"));
+        let entries =
+            entries.unwrap_or_else(|error| panic!("cannot read the inbox of user {user}: {error}"));
         self.shared.ledger().read(user, &entries);
     }
 
-    /// Waits until every live client was shown everything that was read of its inbox; when that
-    /// was.
+    /// Waits until every live client was shown everything that was read of its inbox; returns the
+    /// instant of the last one.
     pub async fn is_complete(&self, patience: Duration) -> Instant {
         let complete = |shared: &Shared| shared.ledger().unshown() == 0;
         self.until("every live client complete", patience, complete)
@@ -341,9 +344,11 @@ impl Load {
         last.unwrap_or_else(Instant::now)
     }
 
-    /// Ends the load, and judges it: all sends are answered, all inboxes are read, all live clients
+    /// Ends the load and checks it: all sends are answered, all inboxes are read, all live clients
     /// are complete.
     pub async fn ends(mut self, cluster: &Cluster) -> Verdict {
+        // The order matters: senders finish first, so that the inboxes are read after the last
+        // answer, and only what was read then can be demanded from the live clients.
         self.shared.stop.cancel();
         let last = async {
             while let Some(ended) = self.senders.join_next().await {
@@ -361,7 +366,7 @@ impl Load {
         verdict
     }
 
-    /// Ends the load and makes the row.
+    /// Ends the load and returns its row of the report.
     pub async fn row(self, cluster: &Cluster, fault: &str, recovery: Duration, note: &str) -> Row {
         let refused = self.refused();
         Row {

@@ -1,11 +1,11 @@
-//! What happened when: every answer to a send, every push, every refusal.
+//! Timed record of a run: every answer to a send, every push, every refusal.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A send that was answered.
+/// An answered send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer {
     pub(super) sender: u64,
@@ -17,27 +17,27 @@ pub(super) struct Answer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Showing {
     pub(super) watch: usize,
-    /// When its send began.
+    /// Start of its send.
     pub(super) begun: Instant,
     pub(super) at: Instant,
 }
 
-/// What happened in a run, in order.
+/// Events of a run, in order.
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) answers: Vec<Answer>,
     pub(super) shown: Vec<Showing>,
-    /// When the send of each text began.
+    /// Start of the send of each text.
     pub(super) begun: HashMap<String, Instant>,
-    /// Attempts by the number of their refusal.
+    /// Number of refused attempts by code.
     pub(super) refused: BTreeMap<i32, u64>,
-    /// How long attempts took, and when they ended.
+    /// End and duration of each attempt.
     pub(super) attempts: Vec<(Instant, Duration)>,
-    /// Answers that said that an earlier attempt was stored.
+    /// Number of answers that reported an earlier attempt as stored.
     pub(super) repeated: u64,
-    /// Live clients that lost their connection.
+    /// Number of connections that live clients lost.
     pub(super) dropped: u64,
-    /// What must not happen, in words.
+    /// Descriptions of events that must not happen.
     pub(super) unexpected: Vec<String>,
 }
 
@@ -46,21 +46,22 @@ impl Log {
         self.refused.get(&code).copied().unwrap_or(0)
     }
 
-    /// When this sender was first answered after an instant.
+    /// Returns the time of this sender's first answer after an instant.
     pub(super) fn answered_after(&self, sender: u64, since: Instant) -> Option<Instant> {
         let after = self.answers.iter().rev().take_while(|it| it.at >= since);
         let his = after.filter(|it| it.sender == sender);
         his.map(|it| it.at).min()
     }
 
-    /// When this client was first shown a message that was sent after an instant.
+    /// Returns the first time after an instant at which this client was shown a message that was
+    /// also sent after it.
     pub(super) fn shown_after(&self, watch: usize, since: Instant) -> Option<Instant> {
         let after = self.shown.iter().rev().take_while(|it| it.at >= since);
         let his = after.filter(|it| it.watch == watch && it.begun >= since);
         his.map(|it| it.at).min()
     }
 
-    /// The longest that any sender went without an answer since an instant.
+    /// Returns the longest time that any sender was without an answer since an instant.
     pub(super) fn longest_gap(&self, senders: u64, since: Instant) -> Duration {
         let gap = |sender| {
             let his = self.answers.iter().filter(|it| it.sender == sender);

@@ -1,11 +1,11 @@
-//! What faults of a cluster cost: servers of its own that stop, die, freeze and forget; a steady
-//! load whose every answered send is judged; and the time until it is served again.
+//! Measures the cost of faults in a cluster: private servers that stop, die, freeze and lose data;
+//! a steady load whose every answered send is checked; and the time until the load is served again.
 //!
-//! Serves `tests/faults`. Whatever does not go as told panics.
+//! Serves `tests/faults`. A failed expectation panics.
 
 #![expect(
     clippy::missing_panics_doc,
-    reason = "whatever does not go as told panics: that is what a test is for"
+    reason = "a failed expectation panics: this is code for tests"
 )]
 
 mod backend;
@@ -39,7 +39,7 @@ pub use way::Way;
 
 use crate::cluster::variable;
 
-/// Whether outages last as long as it is promised they may, and not only a moment.
+/// Returns whether outages last as long as the documentation promises, and not only a moment.
 #[must_use]
 pub fn is_long() -> bool {
     variable("GIMLET_TEST_LONG").is_some_and(|value| value == "1")

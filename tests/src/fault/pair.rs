@@ -1,5 +1,5 @@
-//! Two servers of MariaDB, one of which follows the other by GTID, semi-synchronously: a commit is
-//! answered when the follower has it. An address leads to the primary of the moment.
+//! Two MariaDB servers; one is a semi-synchronous GTID replica of the other: a commit is answered
+//! when the replica has received it. A proxy leads to the current primary.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,27 +17,27 @@ use super::database::Sql;
 use super::lead::Lead;
 use crate::cluster::Servers;
 
-/// What both are started with. The wait for the follower never gives up: a commit that it does not
-/// have is not answered.
+/// Options of both servers. The wait for the replica never times out: a commit that the replica has
+/// not received is not answered.
 const OPTIONS: &str = "--log-bin=binlog --sync-binlog=1 --gtid-strict-mode=1 --log-slave-updates \
                        --rpl-semi-sync-master-wait-point=AFTER_SYNC \
                        --rpl-semi-sync-master-timeout=3600000 --rpl-semi-sync-slave-enabled=1";
-/// How long the follower may take for what it has received.
+/// Longest wait for the replica to apply what it has received.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The two servers.
+/// The two servers and their proxy.
 #[derive(Debug)]
 pub struct Pair {
     servers: [Backend; 2],
     primary: usize,
     lead: Lead,
-    /// The address of the database, by the way that leads to the primary.
+    /// Address of the database, through the proxy to the primary.
     pub url: String,
 }
 
 impl Pair {
-    /// Both, the second following the first, with an empty database and an account that may do
-    /// everything in it and nothing else.
+    /// Starts both, the second as replica of the first, with an empty database and an account that
+    /// has all rights in it and no others.
     pub async fn new(shared: &Servers) -> Self {
         let start = |id| Backend::mysql_with(shared, &format!("{OPTIONS} --server-id={id}"));
         let servers = [start(1), start(2)];
@@ -49,6 +49,7 @@ impl Pair {
             lead,
             url,
         };
+        // Both start with empty binary logs and equal GTID positions.
         for at in 0..2 {
             pair.sql(at).await.runs("RESET MASTER").await;
         }
@@ -69,7 +70,8 @@ impl Pair {
         Sql::connect(&self.servers[at].servers.mysql).await
     }
 
-    /// This server follows the other one, which answers commits when it has them.
+    /// Makes this server the replica of the other one, which answers commits when this server has
+    /// received them.
     async fn follows(&self, at: usize) {
         let port = host(&self.servers[1 - at]);
         let port = port.rsplit_once(':').unwrap().1;
@@ -95,7 +97,7 @@ impl Pair {
         self.has_caught_up(at, None).await;
     }
 
-    /// Waits until this server has applied a position, or all that it has received.
+    /// Waits until this server has applied a position, or everything that it has received.
     async fn has_caught_up(&self, at: usize, position: Option<String>) {
         let mut follower = self.sql(at).await;
         let wanted = match position {
@@ -112,7 +114,7 @@ impl Pair {
         assert_eq!(follower.number(&wait).await, Some(0), "it has {wanted}");
     }
 
-    /// The follower becomes the primary, and the address leads to it.
+    /// Promotes the replica to primary and directs the proxy to it.
     async fn is_promoted(&mut self, at: usize) -> Instant {
         self.sql(at)
             .await
@@ -123,12 +125,13 @@ impl Pair {
         Instant::now()
     }
 
-    /// Hands over in order: the primary takes no more changes, the follower gets them all and takes
-    /// its place, and the old one follows it. Open connections stay where they are. Returns when the
-    /// new primary was there.
+    /// Hands over in order: the primary becomes read-only, the replica receives all its changes and
+    /// takes its place, and the old primary becomes the replica. Open connections keep their
+    /// server. Returns the time of the promotion.
     pub async fn hands_over(&mut self) -> Instant {
         let (old, new) = (self.primary, 1 - self.primary);
         let mut before = self.sql(old).await;
+        // Read-only before the position is read: a later commit would be missing on the replica.
         before.runs("SET GLOBAL read_only = 1").await;
         let position = before.text("SELECT @@GLOBAL.gtid_binlog_pos", 0).await;
         self.has_caught_up(new, Some(position)).await;
@@ -137,7 +140,8 @@ impl Pair {
         there
     }
 
-    /// The primary dies by `kill -9`, and the follower takes its place with all that it received.
+    /// Kills the primary with `kill -9`; the replica takes its place with everything that it
+    /// received.
     pub async fn fails_over(&mut self) -> Instant {
         let (old, new) = (self.primary, 1 - self.primary);
         self.servers[old].kill();
@@ -145,20 +149,30 @@ impl Pair {
         self.is_promoted(new).await
     }
 
-    /// Cuts every connection through the address.
+    /// Stops the replication, and the primary's wait for it: what the primary commits from now on is
+    /// lost if it dies.
+    pub async fn loses_its_follower(&mut self) {
+        let (primary, follower) = (self.primary, 1 - self.primary);
+        let alone = "SET GLOBAL rpl_semi_sync_master_enabled = 0";
+        self.sql(primary).await.runs(alone).await;
+        let mut follower = self.sql(follower).await;
+        follower.runs("STOP SLAVE IO_THREAD").await;
+    }
+
+    /// Cuts every connection through the proxy.
     pub fn is_cut(&self) {
         self.lead.cut();
     }
 }
 
-/// The host and port of a server.
+/// Returns the host and port of a server.
 fn host(backend: &Backend) -> String {
     let (_, rest) = backend.servers.mysql.rsplit_once('@').unwrap();
     rest.split('/').next().unwrap().to_owned()
 }
 
 impl Sql {
-    /// A column of the first row of a query, as a text; empty if there is none.
+    /// Returns a column of the first row of a query as text; empty if it is NULL.
     async fn text(
         &mut self,
         sql: &str,

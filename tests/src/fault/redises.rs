@@ -1,5 +1,5 @@
-//! Several Redis servers that survive the death of one: a master with a replica under three
-//! Sentinels, or a cluster of three masters, one of which has a replica.
+//! Redis servers that survive the death of one: a master with a replica under three Sentinels, or a
+//! cluster of three masters, one of which has a replica.
 
 #![expect(
     clippy::unwrap_used,
@@ -16,12 +16,12 @@ use tokio::time::{Instant, sleep};
 
 use crate::process::free;
 
-/// How long a group of servers may take to agree.
+/// Longest wait for a group of servers to agree.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What the Sentinels call the master.
+/// Name of the master in the Sentinels' configuration.
 const SERVICE: &str = "gimlet";
 
-/// A Redis or a Sentinel of ours. Dropping it kills it.
+/// A private Redis or Sentinel. Dropping it kills it.
 #[derive(Debug)]
 struct Server {
     port: u16,
@@ -30,7 +30,7 @@ struct Server {
 }
 
 impl Server {
-    /// Starts one with this configuration behind its port.
+    /// Starts a server with this configuration in addition to its port.
     async fn start(configuration: &str, sentinel: bool) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free().port());
         let file = folder.path().join("redis.conf");
@@ -38,7 +38,7 @@ impl Server {
             "port {port}\nbind 127.0.0.1\ndir {}\nsave \"\"\n{configuration}",
             folder.path().display()
         );
-        // A Sentinel takes no setting of a server's data.
+        // A Sentinel rejects settings of a data server.
         let text = if sentinel {
             text.replace("save \"\"\n", "")
         } else {
@@ -64,7 +64,7 @@ impl Server {
         server
     }
 
-    /// What it answers, or nothing if it does not.
+    /// Returns the answer to a command; empty if the server does not answer.
     fn asked(&self, words: &[&str]) -> String {
         let port = self.port.to_string();
         let mut client = Command::new("redis-cli");
@@ -74,7 +74,7 @@ impl Server {
         String::from_utf8_lossy(&asked.stdout).into_owned()
     }
 
-    /// Waits until it answers so.
+    /// Waits until the answer to a command contains this text.
     async fn says(&self, words: &[&str], answer: &str) {
         let begun = Instant::now();
         loop {
@@ -102,10 +102,10 @@ impl Drop for Server {
     }
 }
 
-/// Servers one of which can be killed and replaced.
+/// Servers of which one can be killed and replaced.
 #[derive(Debug)]
 pub struct Redises {
-    /// How gimlet reaches them.
+    /// Address of the servers in gimlet's configuration.
     pub url: String,
     master: Option<Server>,
     replica: Server,
@@ -113,7 +113,8 @@ pub struct Redises {
 }
 
 impl Redises {
-    /// A master and a replica under three Sentinels, two of which must agree that it is gone.
+    /// Starts a master and a replica under three Sentinels, two of which must agree that the master
+    /// is gone.
     pub async fn under_sentinels() -> Self {
         let master = Server::start("", false).await;
         let replica = format!("replicaof 127.0.0.1 {}", master.port);
@@ -132,7 +133,7 @@ impl Redises {
             sentinels.push(Server::start(&watch, true).await);
         }
         for sentinel in &sentinels {
-            // They find each other and the replica by the master.
+            // The Sentinels find each other and the replica through the master.
             let info = ["INFO", "sentinel"];
             sentinel.says(&info, "slaves=1,sentinels=3").await;
         }
@@ -148,7 +149,7 @@ impl Redises {
         }
     }
 
-    /// A cluster of three masters; the first has a replica.
+    /// Starts a cluster of three masters; the first has a replica.
     pub async fn cluster() -> Self {
         let mut nodes = Vec::new();
         for _ in 0..4 {
@@ -197,7 +198,7 @@ impl Redises {
         }
     }
 
-    /// Kills the master by `kill -9`; returns when its replica has taken its place.
+    /// Kills the master with `kill -9`; returns when its replica has taken its place.
     pub async fn fails_over(&mut self) -> Instant {
         drop(self.master.take());
         self.replica

@@ -1,26 +1,27 @@
-//! What a fault cost, as a row of a table.
+//! The cost of a fault, as a row of a table.
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::ledger::Verdict;
 
-/// What a fault cost.
+/// The cost of a fault.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What was done.
+    /// Description of the fault.
     pub fault: String,
-    /// What came of every answered send.
+    /// Result of the check of every answered send.
     pub verdict: Verdict,
-    /// Attempts that were answered with 14, and with 4.
+    /// Number of attempts that were answered with 14, and with 4.
     pub refused: (u64, u64),
-    /// From the end of the outage until everybody is answered, pushed to and complete again.
+    /// Time from the end of the outage until every user is answered, receives pushes and is
+    /// complete again.
     pub recovery: Duration,
-    /// What else is worth knowing.
+    /// Further remarks.
     pub note: String,
 }
 
-/// The rows as a table in markdown.
+/// Formats the rows as a Markdown table.
 #[must_use]
 pub fn table(rows: &[Row]) -> String {
     let mut text = String::from(
@@ -49,7 +50,7 @@ pub fn table(rows: &[Row]) -> String {
             row.recovery.as_secs_f64(),
             row.note
         );
-        written.expect("a text takes all");
+        written.expect("a String accepts every write");
     }
     text
 }

@@ -1,4 +1,5 @@
-//! A backend's or a client's sends over gRPC, one attempt at a time, at whichever logic node.
+//! Sends over gRPC, as from a business server or a client: one attempt at a time, at any logic
+//! node.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,10 +11,10 @@ use pb::logic_ext_client::LogicExtClient;
 use tonic::Request;
 use tonic::transport::Endpoint;
 
-/// Longer than a logic node takes to answer, whatever its storage does.
+/// Timeout of an attempt: longer than a logic node takes to answer, in any state of its storage.
 const ATTEMPT: Duration = Duration::from_secs(4);
 
-/// A user at some logic nodes.
+/// A user with a gRPC channel to each of several logic nodes.
 #[derive(Clone, Debug)]
 pub struct Caller {
     nodes: Vec<RawStatus>,
@@ -21,7 +22,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// This user at these nodes' gRPC.
+    /// Creates channels for this user to the gRPC addresses of these nodes.
     #[must_use]
     pub fn new(nodes: &[SocketAddr], who: &Credentials) -> Self {
         let channel = |node: &SocketAddr| {
@@ -35,10 +36,16 @@ impl Caller {
         }
     }
 
-    /// One attempt at one node, counted round.
+    /// Returns the user's credentials.
+    #[must_use]
+    pub const fn credentials(&self) -> &Credentials {
+        &self.who
+    }
+
+    /// Makes one attempt at the node of this index, modulo the number of nodes.
     ///
     /// # Errors
-    /// The number and text of the refusal.
+    /// The code and text of the refusal.
     pub async fn send(
         &self,
         at: usize,

@@ -1,4 +1,4 @@
-//! What senders and watchers of a load share: the judge, the log, and the gate.
+//! State that the senders and watchers of a load share: the ledger, the log and the gate.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,16 +10,16 @@ use super::flow::text_bytes;
 use super::log::{Answer, Log};
 use crate::ledger::Ledger;
 
-/// What senders and watchers share.
+/// State that senders and watchers share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) ledger: Mutex<Ledger>,
     pub(super) log: Mutex<Log>,
-    /// Counts what happened.
+    /// Event counter; each change wakes the waits for a condition.
     pub(super) news: watch::Sender<u64>,
-    /// Whether senders may begin the next send.
+    /// Gate of the senders: no send begins while it is `false`.
     pub(super) open: watch::Sender<bool>,
-    /// Sends that have no answer yet.
+    /// Number of sends without an answer yet.
     pub(super) flying: watch::Sender<u64>,
     pub(super) stop: CancellationToken,
 }
@@ -44,7 +44,7 @@ impl Shared {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When the send of this text began.
+    /// Returns the start of the send of this text.
     pub(super) fn begun(&self, text: &str) -> Option<Instant> {
         self.log().begun.get(text).copied()
     }
@@ -55,6 +55,7 @@ impl Shared {
 
     pub(super) fn begins(&self, sender: u64, text: &str, readers: &Arc<[i64]>) -> Instant {
         let begun = Instant::now();
+        // The ledger must know the send before it leaves: its push may arrive before its answer.
         self.ledger()
             .means(sender, &text_bytes(text), Arc::clone(readers));
         self.log().begun.insert(text.to_owned(), begun);
@@ -82,7 +83,7 @@ impl Shared {
     }
 }
 
-/// What an answer says.
+/// Contents of an answer.
 pub(super) struct Sent {
     pub(super) message_id: Vec<u8>,
     pub(super) repeated: bool,

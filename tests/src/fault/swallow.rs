@@ -1,5 +1,5 @@
-//! A way to MySQL that swallows answers to COMMIT: the statement reaches the server, its answer
-//! reaches nobody.
+//! A proxy to MySQL that drops answers to COMMIT: the statement reaches the server, its answer does
+//! not reach the client.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// Bytes carried at a time.
+/// Size of the copy buffer in bytes.
 const PIECE: usize = 64 << 10;
 
-/// A running way; it ends with this.
+/// A running proxy; dropping it ends it.
 #[derive(Debug)]
 pub struct Swallow {
-    /// Where MySQL's clients connect.
+    /// Address for MySQL's clients.
     pub address: SocketAddr,
     counts: Arc<Counts>,
     _tasks: JoinSet<()>,
@@ -23,7 +23,7 @@ pub struct Swallow {
 
 #[derive(Debug, Default)]
 struct Counts {
-    /// Answers still to be swallowed.
+    /// Number of answers still to be dropped.
     wanted: AtomicU64,
     done: AtomicU64,
 }
@@ -37,7 +37,7 @@ impl Counts {
 }
 
 impl Swallow {
-    /// A way to this server.
+    /// Starts a proxy to this server.
     pub async fn before(server: String) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -63,19 +63,20 @@ impl Swallow {
         }
     }
 
-    /// Swallows the answer to the next COMMIT.
+    /// Drops the answer to the next COMMIT.
     pub fn next(&self) {
         self.counts.wanted.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many answers were swallowed.
+    /// Returns the number of dropped answers.
     #[must_use]
     pub fn swallowed(&self) -> u64 {
         self.counts.done.load(Ordering::SeqCst)
     }
 }
 
-/// A COMMIT is a query in plain text: its packet is a length, a number, the command 3, the text.
+/// Returns whether this is a COMMIT: a plain text query, whose packet is a length, a sequence
+/// number, the command 3 and the text.
 fn is_commit(bytes: &[u8]) -> bool {
     bytes.ends_with(b"\x03COMMIT")
 }
@@ -98,6 +99,8 @@ async fn carry(mut client: TcpStream, mut server: TcpStream, counts: &Counts) {
                     return;
                 }
                 if is_commit(bytes) && counts.take() {
+                    // The answer is read and dropped with both connections: the server has
+                    // committed for certain, and the client cannot know it.
                     let answered = server.read(&mut down).await;
                     assert!(matches!(answered, Ok(1..)), "the server answers a COMMIT");
                     counts.done.fetch_add(1, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! A live client that tells the judge what it is shown.
+//! A live client that records in the ledger what it is shown.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use super::log::Showing;
 use super::shared::Shared;
 use crate::scenario::soon;
 
-/// Longer than any outage.
+/// Deadline of a send: longer than any outage.
 const DEADLINE: Duration = Duration::from_mins(3);
 
-/// A client of this device at this address, which begins at the start of its inbox.
+/// Connects a client of this device to this address, starting at the beginning of its inbox.
 pub(super) async fn connect(who: &Credentials, endpoint: Endpoint) -> (Client, Events) {
     let mut options = Options::new(endpoint, who.clone());
     options.cursor = Some(Arc::<MemoryCursor>::default());
@@ -25,7 +25,7 @@ pub(super) async fn connect(who: &Credentials, endpoint: Endpoint) -> (Client, E
     connected.unwrap_or_else(|error| panic!("no client: {error}"))
 }
 
-/// Tells what the client is shown, until it ends.
+/// Records what the client is shown, until it ends.
 pub(super) async fn watch(mut events: Events, watch: usize, shared: Arc<Shared>) {
     while let Some(event) = events.next().await {
         let at = Instant::now();
@@ -48,7 +48,7 @@ pub(super) async fn watch(mut events: Events, watch: usize, shared: Arc<Shared>)
             | Event::SignedOut { .. }
             | Event::TurnedAway { .. }
             | Event::Trimmed { .. } => {
-                let text = format!("a live client was told {event:?}");
+                let text = format!("a live client received {event:?}");
                 shared.log().unexpected.push(text);
             }
             _ => continue,

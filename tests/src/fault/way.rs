@@ -1,5 +1,5 @@
-//! What stands before the connect nodes in a real cluster: an address that leads to whichever node
-//! accepts.
+//! The load balancer before the connect nodes of a real cluster: one address that leads to the
+//! first node that accepts.
 
 use std::net::SocketAddr;
 
@@ -7,16 +7,17 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// A way to the first of some nodes that accepts a connection. Dropping it cuts everything.
+/// A proxy to the first of several nodes that accepts a connection. Dropping it cuts every
+/// connection.
 #[derive(Debug)]
 pub struct Way {
-    /// Where clients connect.
+    /// Address for clients.
     pub address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
 impl Way {
-    /// A way to these, in this order.
+    /// Starts a proxy to these nodes, tried in this order.
     pub async fn to(nodes: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket");
@@ -42,7 +43,7 @@ async fn lead(mut client: TcpStream, nodes: Vec<SocketAddr>) {
         };
         let quick = client.set_nodelay(true).and(server.set_nodelay(true));
         if quick.is_ok() {
-            // However it ends, both ends close.
+            // In every case both connections close at the end.
             let _ = copy_bidirectional(&mut client, &mut server).await;
         }
         return;

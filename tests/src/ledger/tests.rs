@@ -1,8 +1,8 @@
-//! Each defect planted, and found.
+//! Each kind of defect is planted and must be found.
 
 use super::*;
 
-/// An entry: seq, message id, content, sending device.
+/// Returns an entry with this seq, message id, content and sending device.
 fn entry(seq: i64, id: u8, content: &'static [u8], device: i64) -> pb::Message {
     let sender = pb::Sender {
         device_id: device,
@@ -17,7 +17,7 @@ fn entry(seq: i64, id: u8, content: &'static [u8], device: i64) -> pb::Message {
     }
 }
 
-/// Users 7 and 8; device 70 sent "a" and "b" to both, and both were answered.
+/// Returns a ledger with users 7 and 8: device 70 sent "a" and "b" to both, and both were answered.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::default();
     for (id, content) in [(1, b"a"), (2, b"b")] {
@@ -31,7 +31,8 @@ fn whole() -> Vec<pb::Message> {
     vec![entry(1, 1, b"a", 70), entry(2, 2, b"b", 70)]
 }
 
-/// What a client of device 80 saw, which is user 8.
+/// Returns the verdict after a client of device 80, which belongs to user 8, was shown these
+/// entries.
 fn saw(seen: &[(i64, &[u8])]) -> Verdict {
     let mut ledger = ledger();
     ledger.read(7, &whole());

@@ -1,5 +1,5 @@
-//! A connection that does just what it is told, over either wire: for packets that no client
-//! library would write, and to see every frame as it comes.
+//! A connection without a client library, over either wire: for packets that no client library
+//! would write, and to see every frame as it arrives.
 
 use std::collections::VecDeque;
 use std::io;
@@ -17,7 +17,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_conf
 
 use super::{Wire, World, soon};
 
-/// The bytes of a packet, without a frame around them.
+/// Encodes a packet, without a frame around it.
 #[must_use]
 pub fn packet(kind: i32, request_id: i64, data: &impl prost::Message) -> Vec<u8> {
     let input = pb::Input {
@@ -34,18 +34,18 @@ enum Line {
     Ws(Box<WebSocketStream<MaybeTlsStream<TcpStream>>>),
 }
 
-/// A bare connection.
+/// A connection without a client library.
 #[derive(Debug)]
 pub struct Bare {
     line: Line,
-    /// Pushes that came while an answer was waited for.
+    /// Pushes that arrived during the wait for an answer.
     pushes: VecDeque<pb::Message>,
-    /// The last thing the server said before it closed.
+    /// Close packet that the server sent before it closed.
     close: Option<pb::CloseOutput>,
 }
 
 impl Bare {
-    /// Connects over the world's wire.
+    /// Connects over the fixture's wire.
     pub async fn connect(world: &World) -> Self {
         match world.wire() {
             Wire::Tcp => Self::tcp(world).await,
@@ -87,7 +87,7 @@ impl Bare {
         written.unwrap_or_else(|error| panic!("cannot write: {error}"));
     }
 
-    /// Writes one frame; the server may have closed.
+    /// Writes one frame; the server may have closed the connection.
     pub async fn try_write(&mut self, body: &[u8]) -> io::Result<()> {
         match &mut self.line {
             Line::Tcp(..) => {
@@ -123,7 +123,7 @@ impl Bare {
         written.expect("an open connection");
     }
 
-    /// Writes bytes as they are; TCP only.
+    /// Writes bytes without a frame; TCP only.
     pub async fn try_write_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
         match &mut self.line {
             Line::Tcp(stream, _) => stream.write_all(bytes).await,
@@ -136,13 +136,13 @@ impl Bare {
         self.writes(&packet(kind.into(), id, data)).await;
     }
 
-    /// Sends a packet and waits for its answer; pushes stay for [`Self::pushed`].
+    /// Sends a packet and waits for its answer; pushes are kept for [`Self::pushed`].
     pub async fn asks(&mut self, kind: Kind, id: i64, data: &impl prost::Message) -> pb::Output {
         self.says(kind, id, data).await;
         self.answer().await
     }
 
-    /// The next answer; pushes stay for [`Self::pushed`].
+    /// Waits for the next answer; pushes are kept for [`Self::pushed`].
     pub async fn answer(&mut self) -> pb::Output {
         loop {
             let output = self.next().await;
@@ -155,26 +155,26 @@ impl Bare {
         }
     }
 
-    /// Signs in, as a client of this protocol number, and demands that it works.
+    /// Signs in as a client of this protocol number; a refusal panics.
     pub async fn signs_in(&mut self, who: &Credentials, protocol: u32) -> pb::Output {
         let output = self.tries_to_sign_in(who, protocol).await;
         assert_eq!(output.code, 0, "sign-in: {}", output.message);
         output
     }
 
-    /// Signs in and gives the answer.
+    /// Signs in and returns the answer.
     pub async fn tries_to_sign_in(&mut self, who: &Credentials, protocol: u32) -> pb::Output {
         self.asks(Kind::PtSignIn, 1, &sign_in(who, protocol)).await
     }
 
-    /// One page of the inbox.
+    /// Returns one page of the inbox.
     pub async fn page(&mut self, seq: i64) -> pb::SyncOutput {
         let output = self.asks(Kind::PtSync, 2, &pb::SyncInput { seq }).await;
         assert_eq!(output.code, 0, "sync: {}", output.message);
         pb::SyncOutput::decode(output.data).expect("a page")
     }
 
-    /// Everything above a seq, page by page.
+    /// Returns everything above a seq, read page by page.
     pub async fn syncs(&mut self, mut seq: i64) -> Vec<pb::Message> {
         let mut all = Vec::new();
         loop {
@@ -187,7 +187,7 @@ impl Bare {
         }
     }
 
-    /// Says up to where it has received.
+    /// Acknowledges the entries up to a seq.
     pub async fn acks(&mut self, seq: i64) {
         let ack = pb::MessageAck {
             device_ack: seq,
@@ -196,12 +196,12 @@ impl Bare {
         self.says(Kind::PtMessage, 3, &ack).await;
     }
 
-    /// A heartbeat's answer.
+    /// Sends a heartbeat and returns its answer.
     pub async fn beats(&mut self) -> pb::Output {
         self.asks(Kind::PtHeartbeat, 4, &pb::Empty {}).await
     }
 
-    /// The next push.
+    /// Waits for the next push.
     pub async fn pushed(&mut self) -> pb::Message {
         if let Some(push) = self.pushes.pop_front() {
             return push;
@@ -212,12 +212,12 @@ impl Bare {
         message(output)
     }
 
-    /// The pushes that have come so far.
+    /// Returns the pushes received so far.
     pub fn pushes(&mut self) -> Vec<pb::Message> {
         self.pushes.drain(..).collect()
     }
 
-    /// Waits for the end, and gives what the server said about it.
+    /// Waits for the end of the connection and returns the server's close packet.
     pub async fn ends(&mut self) -> Option<pb::CloseOutput> {
         while let Some(output) = self.next().await {
             if output.r#type() == Kind::PtMessage {
@@ -227,7 +227,7 @@ impl Bare {
         self.close.clone()
     }
 
-    /// The next packet; `None` when the server has closed.
+    /// Returns the next packet; `None` after the server has closed the connection.
     pub async fn next(&mut self) -> Option<pb::Output> {
         let frame = soon("a frame", self.frame()).await?;
         let output = pb::Output::decode(frame).expect("an Output");
@@ -262,7 +262,7 @@ impl Bare {
     }
 }
 
-/// A sign-in packet's data.
+/// Returns the data of a sign-in packet.
 pub(crate) fn sign_in(who: &Credentials, protocol: u32) -> pb::SignInInput {
     pb::SignInInput {
         device_id: who.device_id,

@@ -1,5 +1,5 @@
-//! gRPC by hand: what the client library does not offer, and what backends call. Codes are the
-//! numbers that were on the wire.
+//! Direct gRPC calls: those that the client library does not offer, and those of business servers.
+//! Error codes are the numbers on the wire.
 
 use std::net::SocketAddr;
 
@@ -12,19 +12,19 @@ use pb::logic_int_client::LogicIntClient;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Response, Status};
 
-/// The services of one world.
+/// The gRPC services of one fixture.
 #[derive(Clone, Debug)]
 pub struct Calls {
-    /// What clients call.
+    /// The logic service for clients.
     pub logic: LogicExtClient<RawStatus>,
-    /// Accounts.
+    /// The account service for clients.
     pub business: BusinessExtClient<RawStatus>,
-    /// What backends call.
+    /// The logic service for business servers.
     pub backend: LogicIntClient<RawStatus>,
 }
 
 impl Calls {
-    /// Connects to the servers that have these roles; they may be one.
+    /// Connects to the servers with these roles; they may be one server.
     pub async fn to(logic: &Addrs, business: &Addrs) -> Self {
         let front = async |addrs: &Addrs| {
             let addr = addrs.grpc.first().expect("embedded servers listen on it");
@@ -38,24 +38,24 @@ impl Calls {
         }
     }
 
-    /// What clients call of the logic role, at one address.
+    /// Connects to the logic service for clients at one address.
     pub async fn logic_at(addr: SocketAddr) -> LogicExtClient<RawStatus> {
         LogicExtClient::new(RawStatus(connect(&addr).await))
     }
 
-    /// A request as `who`.
+    /// Returns a request with the metadata of `who`.
     #[must_use]
     pub fn signed<T>(who: &Credentials, message: T) -> Request<T> {
         let mut request = Request::new(message);
         let metadata = request.metadata_mut();
         metadata.insert("user_id", who.user_id.into());
         metadata.insert("device_id", who.device_id.into());
-        let token = who.token.parse().expect("a token is plain letters");
+        let token = who.token.parse().expect("a token is plain ASCII");
         metadata.insert("token", token);
         request
     }
 
-    /// The answer, or the error with its number.
+    /// Returns the answer, or the error with its code.
     pub fn answer<T>(answered: Result<Response<T>, Status>) -> Result<T, ApiError> {
         answered
             .map(Response::into_inner)

@@ -1,4 +1,4 @@
-//! One cell of the matrix: which storage, and which wire clients use.
+//! One cell of the test matrix: a storage and a wire.
 
 use std::fmt;
 use std::sync::Mutex;
@@ -8,18 +8,18 @@ use gimlet_server::config::StorageKind;
 
 use super::World;
 
-/// Where the server keeps everything.
+/// Storage of the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Store {
-    /// In its process.
+    /// Memory of the process.
     Memory,
-    /// On disk, in a folder of its own.
+    /// Disk, in a folder of its own.
     Sled,
-    /// MySQL and Redis, and each role in servers of its own.
+    /// MySQL and Redis, with each role in separate servers.
     Cluster,
 }
 
-/// How clients connect.
+/// Wire of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// gim's framing over TCP.
@@ -47,7 +47,7 @@ impl fmt::Display for Wire {
     }
 }
 
-/// A storage and a wire, and the world that a story made of them.
+/// A storage and a wire, and the fixture that a test has started with them.
 #[derive(Debug)]
 pub struct Cell {
     /// The storage.
@@ -58,7 +58,7 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// A cell without a world yet.
+    /// Creates a cell without a fixture yet.
     #[must_use]
     pub const fn new(store: Store, wire: Wire) -> Self {
         Self {
@@ -68,12 +68,12 @@ impl Cell {
         }
     }
 
-    /// Starts a server with the defaults; a cluster is several.
+    /// Starts a server with default settings; a cluster has several.
     pub async fn start(&self) -> World {
         self.start_with(|_| {}).await
     }
 
-    /// Starts a server with other settings.
+    /// Starts a server with changed settings.
     pub async fn start_with(&self, change: impl FnOnce(&mut Config)) -> World {
         let mut config = Config::embedded();
         config.storage.kind = match self.store {
@@ -89,7 +89,7 @@ impl Cell {
         world
     }
 
-    /// Stops the server of the story, if one was started.
+    /// Stops the server of the test, if one was started.
     pub async fn end(&self) {
         let world = self.world.lock().ok().and_then(|mut world| world.take());
         if let Some(world) = world {

@@ -1,4 +1,4 @@
-//! A device: one client of the library, and what has happened to it.
+//! A device: one client of the library, and the events that it has received.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -12,13 +12,13 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::said::{Receiving, Words};
 use super::{World, soon};
 
-/// Delays before a reconnect, short because nobody else is on the machine.
+/// Range of the delays before a reconnect: short, because no other client waits for the server.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(100));
 
-/// A device of somebody.
+/// A user's device.
 #[derive(Debug)]
 pub struct Device {
-    /// Whose it is, and its token.
+    /// User, device and token.
     pub who: Credentials,
     name: String,
     world: World,
@@ -27,7 +27,7 @@ pub struct Device {
     line: AsyncMutex<Line>,
 }
 
-/// What comes in. Kinds of events do not wait for each other; each kind keeps its order.
+/// Received events. Waits for one kind of event skip the other kinds; each kind keeps its order.
 #[derive(Debug, Default)]
 struct Line {
     events: Option<Events>,
@@ -46,18 +46,18 @@ impl Device {
         }
     }
 
-    /// Connects, from where it stopped, and waits until it is up to date.
+    /// Connects, from the stored cursor, and waits until the device is up to date.
     pub async fn comes_back(&self) {
         self.switches_on().await;
         self.is_up_to_date().await;
     }
 
-    /// Connects, from where it stopped.
+    /// Connects, from the stored cursor.
     pub async fn switches_on(&self) {
         self.switches_on_with(|_| {}).await;
     }
 
-    /// Connects with other options.
+    /// Connects with changed options.
     pub async fn switches_on_with(&self, change: impl FnOnce(&mut Options)) {
         let mut options = Options::new(self.world.endpoint(), self.who.clone());
         let cursor: Arc<MemoryCursor> = Arc::clone(&self.cursor);
@@ -72,7 +72,7 @@ impl Device {
         line.waiting.clear();
     }
 
-    /// Closes its connection; it keeps its place.
+    /// Closes the connection and keeps the cursor.
     pub async fn goes_offline(&self) {
         if let Some(client) = self.keep(None) {
             client.close().await;
@@ -81,54 +81,58 @@ impl Device {
     }
 
     fn keep(&self, client: Option<Client>) -> Option<Client> {
-        let mut kept = self.client.lock().expect("nobody panics with it");
+        let mut kept = self.client.lock().expect("no holder of the lock panics");
         std::mem::replace(&mut kept, client)
     }
 
-    /// The client of the library.
+    /// Returns the client of the library.
     #[must_use]
     pub fn client(&self) -> Client {
-        let kept = self.client.lock().expect("nobody panics with it").clone();
+        let kept = self
+            .client
+            .lock()
+            .expect("no holder of the lock panics")
+            .clone();
         kept.unwrap_or_else(|| panic!("{} is switched off", self.name))
     }
 
-    /// The gRPC services as this device.
+    /// Returns the gRPC services, signed in as this device.
     #[must_use]
     pub fn api(&self) -> Api {
         self.world.api().signed_in(self.who.clone())
     }
 
-    /// The world it is in.
+    /// Returns the fixture that the device belongs to.
     #[must_use]
     pub const fn world(&self) -> &World {
         &self.world
     }
 
-    /// What it is called.
+    /// Returns the device's name in messages.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The beginning of a sentence that ends with `.to(&somebody)`.
+    /// Begins a send, which [`to`](Words::to) completes with the receiver.
     #[must_use]
     pub fn sends(&self, text: impl Into<String>) -> Words<'_> {
         Words::new(self, text.into())
     }
 
-    /// Says that this text is the next entry of its inbox.
+    /// Expects this text as the next entry of the inbox.
     #[must_use]
     pub fn receives(&self, text: impl Into<String>) -> Receiving<'_> {
         Receiving::new(self, text.into())
     }
 
-    /// The next entry of its inbox, whatever it is, with its seq.
+    /// Waits for the next entry of the inbox and returns it with its seq.
     pub async fn next_entry(&self) -> Event {
         let entry = |event: &Event| matches!(event, Event::Message(_) | Event::Push(..));
         self.next("an entry of the inbox", entry).await
     }
 
-    /// The next entry, which must be a push of the system.
+    /// Waits for the next entry, which must be a system push.
     pub async fn receives_push(&self) -> (Inbound, Push) {
         match self.next_entry().await {
             Event::Push(inbound, push) => (inbound, push),
@@ -136,55 +140,55 @@ impl Device {
         }
     }
 
-    /// The next message that is not stored.
+    /// Waits for the next message that is not stored.
     pub async fn receives_live(&self) -> Inbound {
         match self
             .next("a live message", |e| matches!(e, Event::Live(_)))
             .await
         {
             Event::Live(inbound) => inbound,
-            other => panic!("asked for a live message, got {other:?}"),
+            other => panic!("expected a live message, got {other:?}"),
         }
     }
 
-    /// The next message of its room.
+    /// Waits for the next message of its room.
     pub async fn hears(&self) -> Inbound {
         match self
             .next("a room message", |e| matches!(e, Event::Room(_)))
             .await
         {
             Event::Room(inbound) => inbound,
-            other => panic!("asked for a room message, got {other:?}"),
+            other => panic!("expected a room message, got {other:?}"),
         }
     }
 
-    /// The next broadcast.
+    /// Waits for the next broadcast.
     pub async fn hears_all(&self) -> Inbound {
         match self
             .next("a broadcast", |e| matches!(e, Event::Broadcast(_)))
             .await
         {
             Event::Broadcast(inbound) => inbound,
-            other => panic!("asked for a broadcast, got {other:?}"),
+            other => panic!("expected a broadcast, got {other:?}"),
         }
     }
 
-    /// Waits until it has everything.
+    /// Waits until the device has received everything.
     pub async fn is_up_to_date(&self) {
         self.next("up to date", |e| matches!(e, Event::CaughtUp { .. }))
             .await;
     }
 
-    /// Waits until it is told that its connection is gone, and what it was told.
+    /// Waits for a disconnection and returns its reason.
     pub async fn is_cut_off(&self) -> String {
         let lost = |event: &Event| matches!(event, Event::Disconnected { .. });
         match self.next("a disconnection", lost).await {
             Event::Disconnected { reason, .. } => reason,
-            other => panic!("asked for a disconnection, got {other:?}"),
+            other => panic!("expected a disconnection, got {other:?}"),
         }
     }
 
-    /// Waits for the last thing it hears: that it was superseded, signed out or turned away.
+    /// Waits for the event that ends the session: superseded, signed out or turned away.
     pub async fn is_told_the_end(&self) -> Event {
         let end = |event: &Event| {
             matches!(
@@ -195,7 +199,7 @@ impl Device {
         self.next("the end", end).await
     }
 
-    /// The first event of a kind; the others stay for who asks for them.
+    /// Waits for the first event of a kind; the others are kept for later waits.
     async fn next(&self, what: &str, is_it: impl Fn(&Event) -> bool + Send + Sync) -> Event {
         let what = format!("{}: {what}", self.name);
         soon(&what, async {

@@ -1,4 +1,4 @@
-//! A group, and what a device can do with it.
+//! A group, and the group operations of a device.
 
 use gimlet_client::{ApiError, Receiver};
 
@@ -7,7 +7,7 @@ use super::{Addressee, Device, Person};
 /// A group.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// Its id.
+    /// The group's id.
     pub id: i64,
 }
 
@@ -24,26 +24,26 @@ impl Device {
         self.creates_a_group_of(&ids).await
     }
 
-    /// The same by ids.
+    /// Creates a group with the users of these ids.
     pub async fn creates_a_group_of(&self, members: &[i64]) -> Group {
         let created = self.api().create_group("team", members).await;
         let id = created.unwrap_or_else(|error| panic!("{}: no group: {error}", self.name()));
         Group { id }
     }
 
-    /// Adds somebody to a group.
+    /// Adds a user to a group.
     pub async fn adds(&self, whom: &Person, to: &Group) -> Vec<i64> {
         let added = self.api().add_group_members(to.id, &[whom.id]).await;
         added.unwrap_or_else(|error| panic!("{} cannot add {}: {error}", self.name(), whom.name))
     }
 
-    /// Removes somebody from a group.
+    /// Removes a user from a group; a refusal panics.
     pub async fn removes(&self, whom: &Person, from: &Group) {
         let removed = self.tries_to_remove(whom, from).await;
         removed.unwrap_or_else(|error| panic!("{}: {}: {error}", self.name(), whom.name));
     }
 
-    /// Tries to remove somebody from a group.
+    /// Removes a user from a group and returns the result.
     pub async fn tries_to_remove(&self, whom: &Person, from: &Group) -> Result<(), ApiError> {
         self.api().remove_group_member(from.id, whom.id).await
     }

@@ -1,4 +1,4 @@
-//! The servers behind a world: one that is everything, or a cluster with its roles apart, in this
+//! The servers behind a fixture: one with all roles, or a cluster with separate roles, in this
 //! process and over a real MySQL and Redis.
 
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use tokio::time::sleep;
 use super::{Store, soon};
 use crate::process::get;
 
-/// Nodes that hold connections: clients get them in turn, so that most of what a story says
-/// crosses from one to the other.
+/// Number of connect nodes. Clients are spread over them, so that most messages of a test cross
+/// from one node to the other.
 const CONNECT: usize = 2;
-/// Nodes that send and sync.
+/// Number of logic nodes.
 const LOGIC: usize = 2;
 
 /// Running servers.
@@ -22,23 +22,23 @@ const LOGIC: usize = 2;
 pub(crate) struct House {
     connect: Vec<Server>,
     behind: Vec<Server>,
-    /// Where it is reached.
+    /// Addresses of the servers.
     pub(crate) doors: Doors,
 }
 
-/// Where a house is reached.
+/// Addresses of a test cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Doors {
-    /// Each server that has clients' sockets.
+    /// Addresses of each server with client sockets.
     pub(crate) connect: Vec<Addrs>,
-    /// One that has `LogicExt` and `LogicInt`.
+    /// Addresses of a server with `LogicExt` and `LogicInt`.
     pub(crate) logic: Addrs,
-    /// One that has `BusinessExt`.
+    /// Addresses of a server with `BusinessExt`.
     pub(crate) business: Addrs,
 }
 
 impl House {
-    /// Starts what this store stands for.
+    /// Starts the servers for this storage.
     pub(crate) async fn start(store: Store, config: &Config) -> Self {
         match store {
             Store::Memory | Store::Sled => {
@@ -67,6 +67,7 @@ impl House {
             let addr = server.addrs().internal.expect("every role listens on it");
             addr.to_string()
         };
+        // Started from the inside out: each role needs the addresses of the nodes that it calls.
         let business = start(with(Role::Business)).await;
         let mut logic = with(Role::Logic);
         logic.cluster.business = vec![inside(&business)];
@@ -76,7 +77,10 @@ impl House {
         let connect = all(connect, CONNECT).await;
         let doors = Doors {
             connect: connect.iter().map(|it| it.addrs().clone()).collect(),
-            logic: logic.first().map(|it| it.addrs().clone()).expect("some"),
+            logic: logic
+                .first()
+                .map(|it| it.addrs().clone())
+                .expect("several logic nodes"),
             business: business.addrs().clone(),
         };
         let mut behind = logic;
@@ -94,19 +98,19 @@ impl House {
         }
     }
 
-    /// Stops everything in order: who has clients first.
+    /// Stops all servers in order, connect nodes first.
     pub(crate) async fn stop(self) {
         for part in [self.connect, self.behind] {
             let stops = part.into_iter().map(Server::stop);
             let stopped = soon("the stop", try_join_all(stops)).await;
-            stopped.unwrap_or_else(|error| panic!("a server does not stop well: {error}"));
+            stopped.unwrap_or_else(|error| panic!("a server failed to stop: {error}"));
         }
     }
 }
 
 async fn start(config: Config) -> Server {
     let started = soon("the start", Server::start(config)).await;
-    started.unwrap_or_else(|error| panic!("a server does not start: {error}"))
+    started.unwrap_or_else(|error| panic!("a server failed to start: {error}"))
 }
 
 async fn all(config: Config, count: usize) -> Vec<Server> {
@@ -114,7 +118,7 @@ async fn all(config: Config, count: usize) -> Vec<Server> {
     futures_util::future::join_all(starts).await
 }
 
-/// Waits until a server is ready and has found so many connect nodes.
+/// Waits until a server is ready and has found this many connect nodes.
 async fn knows(ops: SocketAddr, nodes: usize) {
     let found = format!("\ngimlet_nodes {nodes}\n");
     let metrics = async || get(ops, "/metrics").await.unwrap_or_default();

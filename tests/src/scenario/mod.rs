@@ -1,13 +1,13 @@
-//! Stories about people, devices and one server, told in sentences.
+//! Scenarios with users, devices and servers, written as sentences.
 //!
 //! Serves the tests under `tests/`: `alice.phone.sends("hi").to(&bob).await`, then
-//! `bob.phone.receives("hi").at(1).await`. A story that does not come true panics and says what
-//! was expected. Waiting is always for a condition and always has an end. It knows the server only
-//! by its ports.
+//! `bob.phone.receives("hi").at(1).await`. A failed expectation panics with the expected value.
+//! Every wait is for a condition and has a time limit. A scenario contacts the server only through
+//! its ports.
 
 #![expect(
     clippy::missing_panics_doc,
-    reason = "whatever does not go as told panics: that is what a test is for"
+    reason = "a failed expectation panics: this is code for tests"
 )]
 
 mod bare;
@@ -37,10 +37,10 @@ pub use relay::Relay;
 pub use said::{Addressee, Receiving, Sending, Words};
 pub use world::World;
 
-/// How long anything may take that must happen.
+/// Longest wait for anything that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Waits for what must happen.
+/// Waits for something that must happen, with a time limit.
 pub async fn soon<T>(what: impl fmt::Display, work: impl Future<Output = T>) -> T {
     let done = timeout(PATIENCE, work).await;
     done.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"))

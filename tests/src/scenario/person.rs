@@ -1,13 +1,13 @@
-//! A user with a phone, and perhaps more devices.
+//! A user with a phone, and possibly more devices.
 
 use gimlet_client::{Credentials, Receiver};
 
 use super::{Addressee, Device, World};
 
-/// The code that a server on loopback accepts.
+/// Sign-in code that a server on loopback accepts.
 const CODE: &str = "000000";
 
-/// A user.
+/// A user of a scenario.
 #[derive(Debug)]
 pub struct Person {
     /// The user's id.
@@ -29,7 +29,7 @@ impl Person {
             ..Default::default()
         };
         let named = phone.api().update_user(change).await;
-        named.unwrap_or_else(|error| panic!("{name} gets no name: {error}"));
+        named.unwrap_or_else(|error| panic!("cannot set the nickname of {name}: {error}"));
         Self {
             id: who.user_id,
             name: name.to_owned(),
@@ -39,23 +39,23 @@ impl Person {
         }
     }
 
-    /// One more device of this user, online.
+    /// Connects one more device of this user.
     pub async fn device(&self, kind: &str) -> Device {
         let device = self.absent_device(kind).await;
         device.comes_back().await;
         device
     }
 
-    /// One more device of this user, switched off.
+    /// Creates one more device of this user, without connecting it.
     pub async fn absent_device(&self, kind: &str) -> Device {
         let who = sign_up(&self.world, &self.number).await;
         Device::new(&self.world, &format!("{}'s {kind}", self.name), who)
     }
 
-    /// This user on a device that somebody else used before.
+    /// Signs this user in on a device that another user has used before.
     pub async fn takes(&self, device: &Device) -> Device {
         let id = device.who.device_id;
-        // Whoever holds the device shows its present token.
+        // Signing in on an existing device requires its current token.
         let api = self.world.api().signed_in(device.who.clone());
         let signed_in = api.sign_in(&self.number, CODE, id).await;
         let signed_in = signed_in.unwrap_or_else(|error| panic!("{}: {error}", self.name));
@@ -76,7 +76,7 @@ impl Addressee for Person {
     }
 }
 
-/// A new device with that user on it.
+/// Registers a new device and signs in the user of this number on it.
 async fn sign_up(world: &World, number: &str) -> Credentials {
     let api = world.api();
     let device_id = api.register_device("test").await;

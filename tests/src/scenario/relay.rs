@@ -1,5 +1,5 @@
-//! A cable between clients and the server: it can be cut, and plugged into another server, while
-//! clients go on using one address.
+//! A TCP relay between clients and the server: its connections can be cut, and it can lead to
+//! another server, while clients keep using one address.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use tokio_util::task::TaskTracker;
 
 type Plug = (Arc<[SocketAddr]>, u64);
 
-/// A TCP relay on a free port of loopback. Dropping it cuts everything.
+/// A TCP relay on a free port of loopback. Dropping it cuts every connection.
 #[derive(Debug)]
 pub struct Relay {
     addr: SocketAddr,
-    /// Where it leads, one after the other, and how often it was cut.
+    /// Target servers, used round-robin, and the number of cuts so far.
     plug: watch::Sender<Plug>,
     _stop: DropGuard,
 }
 
 impl Relay {
-    /// A relay that leads nowhere yet.
+    /// Starts a relay without a target.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("a bound socket");
@@ -50,14 +50,14 @@ impl Relay {
         }
     }
 
-    /// Where clients connect.
+    /// Returns the address for clients.
     #[must_use]
     pub const fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Leads to other servers from now on, each connection to the next of them, or nowhere; what
-    /// is connected is cut.
+    /// Directs new connections to these servers, round-robin, or to none; existing connections are
+    /// cut.
     pub fn lead(&self, to: Vec<SocketAddr>) {
         self.plug.send_modify(|(targets, cuts)| {
             *targets = to.into();
@@ -65,7 +65,7 @@ impl Relay {
         });
     }
 
-    /// Cuts every connection; new ones lead where they did before.
+    /// Cuts every connection; new ones use the same targets.
     pub fn cut(&self) {
         self.plug.send_modify(|(_, cuts)| *cuts += 1);
     }
@@ -83,6 +83,7 @@ async fn join(mut client: TcpStream, mut plugged: watch::Receiver<Plug>, turn: u
         }
         copy_bidirectional(&mut client, &mut server).await
     };
+    // Biased: the cut wins when both are ready.
     tokio::select! {
         biased;
         _ = plugged.changed() => {}

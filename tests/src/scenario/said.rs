@@ -1,4 +1,4 @@
-//! The sentences: who sends what to whom, and who receives it.
+//! Sends and expected receptions, written as sentences.
 
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
@@ -7,9 +7,9 @@ use gimlet_client::{Content, Draft, Error, Event, Inbound, Receiver, Sender, Sen
 
 use super::{Device, Person};
 
-/// Whom a message can be sent to.
+/// A receiver of messages.
 pub trait Addressee {
-    /// The receiver on the wire.
+    /// Returns the receiver as the client library names it.
     fn receiver(&self) -> Receiver;
 }
 
@@ -21,7 +21,7 @@ impl Addressee for Receiver {
 
 type Told<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Words without a receiver yet.
+/// A text without a receiver yet.
 #[derive(Debug)]
 pub struct Words<'a> {
     device: &'a Device,
@@ -33,7 +33,7 @@ impl<'a> Words<'a> {
         Self { device, text }
     }
 
-    /// Says to whom.
+    /// Completes the send with its receiver.
     #[must_use]
     pub fn to(self, whom: &impl Addressee) -> Sending<'a> {
         Sending {
@@ -43,7 +43,7 @@ impl<'a> Words<'a> {
     }
 }
 
-/// A send; awaiting it demands that it is stored.
+/// A send; awaiting it requires that it succeeds.
 #[derive(Debug)]
 pub struct Sending<'a> {
     device: &'a Device,
@@ -51,28 +51,28 @@ pub struct Sending<'a> {
 }
 
 impl Sending<'_> {
-    /// With this id of the client's.
+    /// Sets the client message id.
     #[must_use]
     pub fn with_id(mut self, id: impl Into<String>) -> Self {
         self.draft.id = Some(id.into());
         self
     }
 
-    /// Pointing at these users.
+    /// Mentions these users.
     #[must_use]
     pub fn mentioning(mut self, users: &[i64]) -> Self {
         self.draft.mentions = users.to_vec();
         self
     }
 
-    /// Without storing it.
+    /// Turns storing off.
     #[must_use]
     pub const fn unkept(mut self) -> Self {
         self.draft.persist = false;
         self
     }
 
-    /// Demands a refusal, and gives its code and text.
+    /// Requires a refusal and returns its code and text.
     pub async fn is_refused(self) -> (i32, String) {
         match self.device.send_draft(self.draft).await {
             Err(Error::Refused { code, message }) => (code, message),
@@ -80,7 +80,7 @@ impl Sending<'_> {
         }
     }
 
-    /// What came of it.
+    /// Sends and returns the result.
     pub async fn tried(self) -> Result<Sent, Error> {
         self.device.send_draft(self.draft).await
     }
@@ -99,7 +99,7 @@ impl<'a> IntoFuture for Sending<'a> {
     }
 }
 
-/// The next entry of an inbox; awaiting it demands that it is this text.
+/// The next entry of an inbox; awaiting it requires that it is this text.
 #[derive(Debug)]
 pub struct Receiving<'a> {
     device: &'a Device,
@@ -120,21 +120,21 @@ impl<'a> Receiving<'a> {
         }
     }
 
-    /// With this seq.
+    /// Requires this seq.
     #[must_use]
     pub const fn at(mut self, seq: i64) -> Self {
         self.at = Some(seq);
         self
     }
 
-    /// From this user.
+    /// Requires this sender.
     #[must_use]
     pub const fn from(mut self, person: &Person) -> Self {
         self.from = Some(person.id);
         self
     }
 
-    /// Addressed like this.
+    /// Requires this receiver.
     #[must_use]
     pub fn within(mut self, place: &impl Addressee) -> Self {
         self.to = Some(place.receiver());

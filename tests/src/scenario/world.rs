@@ -1,4 +1,4 @@
-//! A server, the cable to it, and the people who use it.
+//! The fixture of a scenario: a server, the relay to it, and its users.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -14,14 +14,14 @@ use super::house::{Doors, House};
 use super::{Bare, Calls, Person, Relay, Store, Wire};
 use crate::cluster::Servers;
 
-/// How long clients are asked to spread their return over.
+/// Time span over which a stopping server asks clients to spread their reconnects.
 const COME_BACK: Duration = Duration::from_millis(50);
 
-/// Telephone numbers of one world.
+/// Number of telephone numbers reserved for one fixture.
 const NUMBERS: u64 = 10_000;
 
-/// Where the numbers of the next world begin: worlds may share a database, also with those of other
-/// programs.
+/// Returns the first telephone number for the next fixture: fixtures may share a database, also
+/// with those of other programs.
 fn numbers() -> u64 {
     static NEXT: OnceLock<AtomicU64> = OnceLock::new();
     let first = || AtomicU64::new(100_000_000_000 * rand::random_range(1..1_000_000));
@@ -29,7 +29,7 @@ fn numbers() -> u64 {
         .fetch_add(NUMBERS, Ordering::Relaxed)
 }
 
-/// A server, or a cluster of them, and all around it. Clones are the same world.
+/// A server or a cluster, with its relay and its users. Clones share one fixture.
 #[derive(Clone, Debug)]
 pub struct World(Arc<Inner>);
 
@@ -41,15 +41,15 @@ struct Inner {
     relay: Relay,
     house: tokio::sync::Mutex<Option<House>>,
     doors: Mutex<(Doors, Option<Api>)>,
-    /// Counts who came in, so that all doors are used.
+    /// Counts calls of [`World::addrs`], so that all connect nodes are used.
     turn: AtomicUsize,
     numbers: AtomicU64,
     _dir: Option<TempDir>,
 }
 
 impl World {
-    /// Starts what the store stands for. Whatever the configuration says, its files are in a
-    /// temporary folder.
+    /// Starts the servers of this storage. Their files are always in a temporary folder, regardless
+    /// of the configuration.
     pub async fn start(store: Store, wire: Wire, mut config: Config) -> Self {
         let dir = match store {
             Store::Memory => None,
@@ -57,7 +57,7 @@ impl World {
                 let dir = tempfile::tempdir().expect("a temporary folder");
                 config.data_dir = dir.path().join("data");
                 config.storage.kind = StorageKind::Sled;
-                // No story cuts the power, and a busy disk would make all of them slow.
+                // No scenario cuts the power, and a busy disk would make every scenario slow.
                 config.storage.durability = Durability::Process;
                 Some(dir)
             }
@@ -89,15 +89,16 @@ impl World {
         world
     }
 
-    /// Starts the server over what is there, on other ports; the cable leads to it.
+    /// Starts the server over the existing data, on other ports, and directs the relay to it.
     pub async fn starts(&self) {
         let house = House::start(self.0.store, &self.0.config).await;
         *self.doors() = (house.doors.clone(), None);
         *self.0.house.lock().await = Some(house);
+        // Last: the relay's targets are read from the addresses stored above.
         self.0.relay.lead(self.fronts());
     }
 
-    /// Stops the server in order.
+    /// Stops the server gracefully.
     pub async fn stops(&self) {
         let house = self.0.house.lock().await.take();
         if let Some(house) = house {
@@ -111,23 +112,23 @@ impl World {
         self.starts().await;
     }
 
-    /// The wire that clients use.
+    /// Returns the wire of the clients.
     #[must_use]
     pub fn wire(&self) -> Wire {
         self.0.wire
     }
 
-    /// The cable between the client library and the server.
+    /// Returns the relay between the client library and the server.
     #[must_use]
     pub fn cable(&self) -> &Relay {
         &self.0.relay
     }
 
     fn doors(&self) -> MutexGuard<'_, (Doors, Option<Api>)> {
-        self.0.doors.lock().expect("nobody panics with it")
+        self.0.doors.lock().expect("no holder of the lock panics")
     }
 
-    /// Where clients connect past the cable: one of its servers after the other.
+    /// Returns the addresses of the next connect node, round-robin, bypassing the relay.
     #[must_use]
     pub fn addrs(&self) -> Addrs {
         let turn = self.0.turn.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +137,7 @@ impl World {
         some.cloned().unwrap_or_default()
     }
 
-    /// Where the cable leads: the servers' ports for this wire.
+    /// Returns the targets of the relay: the servers' ports for this wire.
     #[must_use]
     pub fn fronts(&self) -> Vec<SocketAddr> {
         let each = |addrs: &Addrs| match self.0.wire {
@@ -146,13 +147,13 @@ impl World {
         self.doors().0.connect.iter().filter_map(each).collect()
     }
 
-    /// The server's TCP port, past the cable.
+    /// Returns a TCP address of the server, bypassing the relay.
     #[must_use]
     pub fn tcp(&self) -> SocketAddr {
         self.addrs().tcp.expect("embedded servers listen on it")
     }
 
-    /// Where the client library connects.
+    /// Returns the address for the client library.
     #[must_use]
     pub fn endpoint(&self) -> Endpoint {
         let addr = self.0.relay.addr();
@@ -162,7 +163,7 @@ impl World {
         }
     }
 
-    /// The gRPC services as nobody.
+    /// Returns the gRPC services without credentials.
     #[must_use]
     pub fn api(&self) -> Api {
         let mut kept = self.doors();
@@ -179,35 +180,35 @@ impl World {
         api.get_or_insert_with(new).clone()
     }
 
-    /// The gRPC services by hand, for what the client library does not offer.
+    /// Connects to the gRPC services directly, for calls that the client library does not offer.
     pub async fn calls(&self) -> Calls {
         let doors = self.doors().0.clone();
         Calls::to(&doors.logic, &doors.business).await
     }
 
-    /// A bare connection over this cell's wire.
+    /// Opens a bare connection over this cell's wire.
     pub async fn bare(&self) -> Bare {
         Bare::connect(self).await
     }
 
-    /// Somebody new, with a phone that is online.
+    /// Creates a user with a connected phone.
     pub async fn person(&self, name: &str) -> Person {
         let person = self.absent(name).await;
         person.phone.comes_back().await;
         person
     }
 
-    /// Somebody new, with a phone that is switched off.
+    /// Creates a user with a phone that is not connected.
     pub async fn absent(&self, name: &str) -> Person {
         Person::new(self, name, self.number()).await
     }
 
-    /// A telephone number that nobody has.
+    /// Returns an unused telephone number.
     fn number(&self) -> String {
         self.0.numbers.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
-    /// Users who exist and have no device of their own.
+    /// Creates users without devices of their own.
     pub async fn crowd(&self, count: usize) -> Vec<i64> {
         let api = self.api();
         let device = api.register_device("kiosk").await.expect("a device");

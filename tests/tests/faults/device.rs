@@ -1,5 +1,5 @@
-//! Devices sign in elsewhere while the node that holds them is frozen, or again and again on three
-//! nodes. A connection that is no longer its device's gets nothing.
+//! Devices sign in elsewhere while their node is frozen, or repeatedly on three nodes. A superseded
+//! connection must receive nothing more.
 
 use std::time::Duration;
 
@@ -11,12 +11,13 @@ use tokio::time::Instant;
 
 use crate::stage::{APART, Stage, by_run, lasting, outage};
 
-/// Answers before and after a fault.
+/// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
-/// What a connection is told whose device has a newer one.
+/// Close code of a connection whose device has a newer one.
 pub(crate) const SUPERSEDED: i32 = 4300;
 
-/// This device at a connect node, live behind this seq; an error if it was superseded before.
+/// Connects this device to a connect node, live from this seq on; fails if the connection was
+/// superseded first.
 async fn live(
     cluster: &Cluster,
     connect: usize,
@@ -28,7 +29,7 @@ async fn live(
     Ok((raw, entries))
 }
 
-/// The same, heard by the judge.
+/// Does the same and lets the ledger watch the connection.
 pub(crate) async fn heard(
     cluster: &Cluster,
     load: &mut Load,
@@ -61,6 +62,8 @@ pub(crate) async fn a_connect_node_freezes_while_its_devices_sign_in_elsewhere(
         let start = Instant::now();
         heard(cluster, &mut load, 0, device).await.unwrap();
         slowest = slowest.max(start.elapsed());
+        // Fenced only after the newer sign-in was answered: until then a message may still reach
+        // either connection.
         old.is_fenced();
     }
     load.goes_on();
@@ -100,7 +103,7 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stag
         load.reads_one(cluster, wave % 3, device.user_id).await;
         let mut ears: Vec<Ear> = survivor.into_iter().collect();
         if wave % 2 == 0 {
-            // One after the other: the last one is the newest.
+            // The sign-ins follow each other: the last one is the newest.
             for turn in 0..3 {
                 let connect = (wave + turn) % 3;
                 let ear = heard(cluster, &mut load, connect, &device).await.unwrap();
@@ -109,13 +112,13 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stag
             }
             signed_in += 3;
         } else {
-            // All at once: one of them is.
+            // The sign-ins run at once: any one of them is the newest.
             let from = load.judge().seen(device.user_id);
             let three = [0, 1, 2].map(|connect| live(cluster, connect, &device, from));
             let before = ears.len();
             for lived in futures_util::future::join_all(three).await {
                 signed_in += 1;
-                // Who was superseded before its SYNC was answered is gone.
+                // A connection that was superseded before its SYNC was answered has failed.
                 if let Ok((raw, entries)) = lived {
                     ears.push(load.listens(raw, &device, from, &entries));
                 }
@@ -142,14 +145,17 @@ pub(crate) async fn a_device_signs_in_on_three_nodes_again_and_again(stage: Stag
     load.row(cluster, &fault, served, &note).await
 }
 
-/// Waits until all of these but one have ended, each told why.
+/// Waits until all connections but one have ended, each with the close code for a newer connection.
 async fn the_last_one(ears: &[Ear], in_order: bool) -> Ear {
     let mut open: Vec<Ear> = ears.to_vec();
     while open.len() > 1 {
         Ear::one_ends(&open).await;
         for ear in open.iter().filter(|ear| ear.has_ended()) {
             let code = ear.ends().await;
-            assert_eq!(code, SUPERSEDED, "a connection ended with {code}");
+            assert_eq!(
+                code, SUPERSEDED,
+                "a superseded connection ended with code {code}"
+            );
         }
         open.retain(|ear| !ear.has_ended());
     }

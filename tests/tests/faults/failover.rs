@@ -1,5 +1,5 @@
-//! A server is replaced by another one: the primary of two servers of MariaDB in order and because it died, a
-//! Redis under Sentinels, a master of a Redis Cluster.
+//! A server is replaced by another one: the primary of two MariaDB servers, by a handover and after
+//! its death; a Redis master under Sentinels; a master of a Redis Cluster.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::Instant;
 
 use crate::stage::{APART, Stage, by_run, over};
 
-/// Answers before and after a fault.
+/// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
-/// Within this of the new primary everything is served.
-const PROMISE: Duration = Duration::from_secs(10);
+/// Longest time from the new primary's appearance until everything is served.
+pub(crate) const PROMISE: Duration = Duration::from_secs(10);
 
-/// Two servers of MariaDB, and a cluster over the one that is the primary.
-async fn places(stage: &Stage) -> (Pair, Cluster) {
+/// Starts two MariaDB servers, and a cluster over the current primary.
+pub(crate) async fn places(stage: &Stage) -> (Pair, Cluster) {
     let pair = Pair::new(&stage.shared).await;
     let cluster = over(&pair.url, &stage.shared.redis, APART).await;
     (pair, cluster)
 }
 
-/// How long after the new primary was there everybody was served.
+/// Waits until everything is served again; returns the time since the new primary's appearance.
 async fn served(load: &Load, there: Instant) -> Duration {
     let served = load.is_served(there).await;
     assert!(
@@ -43,7 +43,7 @@ pub(crate) async fn the_primary_is_handed_over_and_back(stage: Stage) -> Row {
         let there = pair.hands_over().await;
         kept = kept.max(served(&load, there).await);
         load.flows(BETWEEN).await;
-        // And back, with all of them cut, as a balancer does that notices.
+        // The way back cuts all of them, as a load balancer with health checks does.
         let there = pair.hands_over().await;
         pair.is_cut();
         cut = cut.max(served(&load, there).await);
@@ -74,7 +74,7 @@ pub(crate) async fn the_primary_is_killed_and_its_replica_promoted(stage: Stage)
     load.row(&cluster, fault, served, note).await
 }
 
-/// Kills the master of these and judges what follows.
+/// Kills the master of these servers and measures the recovery.
 async fn redis_fails_over(stage: &Stage, mut redises: Redises, fault: &str) -> Row {
     let database = Database::new(&stage.shared.mysql).await;
     let cluster = over(&database.url, &redises.url, APART).await;

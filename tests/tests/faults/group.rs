@@ -1,5 +1,5 @@
-//! Groups: a large send whose node dies half-way, and members that are removed while sends are
-//! under way.
+//! Groups: a large send whose node dies half-way, and members that are removed while sends are in
+//! flight.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,13 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::stage::{APART, Stage, by_run};
 
-/// Members of the large group: five parts.
+/// Members of the large group: five fan-out chunks.
 const MEMBERS: i64 = 5_000;
-/// The first of those that are only accounts.
+/// First user id of the members that are accounts only.
 const FIRST: i64 = 1_000_000;
-/// A job that nobody works on is found within 30 s; and then it is to be done.
+/// Time limit for the takeover of a job: another node looks for abandoned jobs every 30 s, then has
+/// to finish it.
 const TAKEOVER: Duration = Duration::from_secs(50);
-/// The judge's streams of this file's own sends.
+/// Ledger stream of this file's own sends.
 const STREAM: u64 = 90;
 
 fn grpc(cluster: &Cluster) -> Vec<std::net::SocketAddr> {
@@ -49,7 +50,7 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: S
         let writer = Sending::new(cluster, &load, group, &readers);
         let text = format!("to all {tries}");
         sent.insert(writer.once(at, &text).await, text);
-        // Some parts are there, and not all.
+        // Waits until the job has stored some chunks, but not all.
         let progress = "SELECT done FROM fanout_job";
         while sql.number(progress).await == Some(1) {}
         let killed = Instant::now();
@@ -90,7 +91,7 @@ pub(crate) async fn a_logic_node_dies_between_the_parts_of_a_group_send(stage: S
     load.row(cluster, &fault, quiet.max(woken), &note).await
 }
 
-/// Accounts and nothing else, members of the group.
+/// Creates accounts without devices as members of the group.
 async fn crowd(sql: &mut Sql, group: i64, count: i64) -> Vec<i64> {
     let users: Vec<i64> = (FIRST..FIRST + count).collect();
     for some in users.chunks(500) {
@@ -113,7 +114,7 @@ async fn crowd(sql: &mut Sql, group: i64, count: i64) -> Vec<i64> {
     users
 }
 
-/// One who sends to a group.
+/// A sender to one group.
 struct Sending<'a> {
     load: &'a Load,
     caller: Caller,
@@ -131,7 +132,7 @@ impl<'a> Sending<'a> {
         }
     }
 
-    /// Sends, and is answered; the message's id.
+    /// Sends a text, which must be answered; returns the message's id.
     async fn once(&self, at: usize, text: &str) -> Vec<u8> {
         let content = text_bytes(text);
         let readers = Arc::clone(&self.readers);
@@ -147,8 +148,8 @@ impl<'a> Sending<'a> {
     }
 }
 
-/// The inboxes of the crowd, from the tables themselves. That a message's one body is what was sent
-/// is seen where it is read.
+/// Reads the inboxes of the members without devices from the tables. Their content is taken from
+/// the send, since a group message has one body, which the live members' inboxes check.
 async fn read_crowd(sql: &mut Sql, load: &Load, crowd: &[i64], sent: &HashMap<Vec<u8>, String>) {
     let entries = format!(
         "SELECT user_id, seq, shared FROM inbox WHERE user_id >= {FIRST} ORDER BY user_id, seq"
@@ -179,14 +180,15 @@ struct Attempt {
     answered: Instant,
 }
 
-/// What both sides tell of.
+/// Times of all sends and of the member's absences, recorded by both sides.
 #[derive(Default)]
 struct Story {
     attempts: Mutex<Vec<Attempt>>,
-    /// From when to when the member was certainly out: from the answer to its removal to the
-    /// request that adds it.
+    /// Times in which the member was certainly out: from the answer to its removal to the request
+    /// that adds it.
     out: Mutex<Vec<(Instant, Instant)>>,
-    /// And in: from the answer to its addition to the request that removes it.
+    /// Times in which it was certainly in: from the answer to its addition to the request that
+    /// removes it.
     inside: Mutex<Vec<(Instant, Instant)>>,
 }
 
@@ -259,8 +261,8 @@ pub(crate) async fn a_member_is_removed_while_sends_are_under_way(stage: Stage) 
     load.row(cluster, &fault, served, &note).await
 }
 
-/// Looks at what stands in the inbox of who was in and out by turns; the sends that were certainly
-/// made while it was out, and in.
+/// Checks the inbox of the member that was removed and added; returns the number of sends that were
+/// certainly made while it was out, and while it was in.
 fn compare(story: &Story, load: &Load, victim: i64) -> (usize, usize) {
     let attempts = story.attempts.lock().unwrap();
     let within = |spans: &[(Instant, Instant)], it: &Attempt| {
@@ -293,7 +295,7 @@ async fn add(api: &Api, group: i64, user: i64) -> Result<(), gimlet_client::ApiE
     api.add_group_members(group, &[user]).await.map(drop)
 }
 
-/// A change of the roster may be refused as unavailable while others win; it may be asked again.
+/// Repeats a roster change that is refused as unavailable because concurrent changes win.
 async fn until_done<F>(change: impl Fn() -> F)
 where
     F: Future<Output = Result<(), gimlet_client::ApiError>>,
@@ -307,7 +309,7 @@ where
     }
 }
 
-/// Waits for two sends that began after this and were answered.
+/// Waits for two answered sends that began after this instant.
 async fn two_more(story: &Story, since: Instant) {
     let enough = async {
         let count = || {
@@ -324,7 +326,7 @@ async fn two_more(story: &Story, since: Instant) {
         .expect("sends go on");
 }
 
-/// Sends to the group, one after the other, until it is told to stop; what was answered.
+/// Sends to the group, one message after another, until stopped; returns the answered sends.
 async fn sends_on(
     caller: Caller,
     at: u64,

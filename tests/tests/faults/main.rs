@@ -1,8 +1,8 @@
-//! What a cluster survives: each fault on real processes, under a steady load, with every answered
-//! send judged and the time until it serves again. At the end the table is printed.
+//! Fault tests: each fault hits real processes under a steady load, with every answered send
+//! checked and the time until service is restored. A table is printed at the end.
 //!
-//! Outages last 3 s, or with `GIMLET_TEST_LONG=1` (`tests/run --long`) as long as is promised. The
-//! length of an outage is the only thing that is waited for by the clock.
+//! Outages last 3 s, or with `GIMLET_TEST_LONG=1` (`tests/run --long`) as long as the documentation
+//! promises. Only the length of an outage is waited for by the clock.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,6 +13,7 @@
 mod device;
 mod failover;
 mod group;
+mod lossy;
 mod mysql;
 mod node;
 mod redis;
@@ -32,10 +33,10 @@ use tokio::time::timeout;
 
 use stage::Stage;
 
-/// How long a fault may take in all; the short and the long run.
+/// Longest duration of one fault test, in the short and in the long run.
 const MOST: (Duration, Duration) = (Duration::from_mins(3), Duration::from_mins(20));
 
-/// Faults at a time, each with a cluster of its own. They wait more than they work.
+/// Number of concurrent faults, each with a cluster of its own. They wait more than they work.
 const AT_ONCE: usize = 3;
 
 type Told = Pin<Box<dyn Future<Output = Row>>>;
@@ -47,7 +48,7 @@ macro_rules! faults {
     };
 }
 
-/// The longest first.
+/// The longest ones come first.
 const FAULTS: &[Fault] = faults![
     group::a_logic_node_dies_between_the_parts_of_a_group_send,
     redis::redis_dies_and_comes_back_empty,
@@ -58,6 +59,7 @@ const FAULTS: &[Fault] = faults![
     device::a_connect_node_freezes_while_its_devices_sign_in_elsewhere,
     failover::the_primary_is_handed_over_and_back,
     failover::the_primary_is_killed_and_its_replica_promoted,
+    lossy::a_replica_without_the_latest_commits_is_promoted,
     failover::the_master_of_sentinels_is_killed,
     failover::a_master_of_a_redis_cluster_is_killed,
     mysql::mysql_stops,

@@ -1,4 +1,4 @@
-//! MariaDB stops, dies, freezes, swallows an answer, and lets transactions deadlock.
+//! MariaDB stops, dies, freezes, loses an answer to a COMMIT, and forces deadlocks.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use tokio::time::Instant;
 
 use crate::stage::{APART, Stage, by_run, lasting, outage, over};
 
-/// Answers before and after a fault.
+/// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
 
-/// How long a batch may take to meet a lock: longer than a send takes to give up.
+/// Longest wait for a batch to reach a lock: longer than the deadline of a send.
 const WAITS: Duration = Duration::from_secs(2);
 
-/// A MariaDB of its own, and a cluster over it.
+/// A private MariaDB, and a cluster over it.
 struct Private {
     cluster: Cluster,
     database: Database,
@@ -109,7 +109,7 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: Stage) -> Row {
     let cluster = over(&through, &stage.shared.redis, APART).await;
     let load = Load::begin(&cluster).await;
     load.pauses().await;
-    // Alone first, so that it is known which answer is gone.
+    // Single sends come first, so that the dropped answer is known to be theirs.
     let alone = by_run(20, 5);
     for round in 0..alone {
         unknown_then_repeated(&cluster, &load, &swallow, round).await;
@@ -133,7 +133,7 @@ pub(crate) async fn the_answer_to_a_commit_is_swallowed(stage: Stage) -> Row {
     load.row(&cluster, &fault, worst, &note).await
 }
 
-/// One send whose COMMIT has no answer: unknown, and stored once.
+/// Makes one send whose COMMIT is not answered: the result is unknown, and the send is stored once.
 async fn unknown_then_repeated(cluster: &Cluster, load: &Load, swallow: &Swallow, round: u64) {
     let (person, to) = (load.writer(), load.users()[7]);
     let grpc: Vec<_> = cluster.logic.iter().map(|node| node.ports().grpc).collect();
@@ -146,9 +146,13 @@ async fn unknown_then_repeated(cluster: &Cluster, load: &Load, swallow: &Swallow
     swallow.next();
     let error = caller.send(0, &request).await.unwrap_err();
     assert_eq!(error.code, 4, "{error}");
-    assert_eq!(swallow.swallowed(), before + 1, "it was this one's");
+    assert_eq!(
+        swallow.swallowed(),
+        before + 1,
+        "the dropped answer belongs to this send"
+    );
     let sent = caller.send(1, &request).await.unwrap();
-    assert!(sent.repeated, "it had been stored");
+    assert!(sent.repeated, "the repeat finds the send stored");
     load.judge().answered(&sent.message_id, &content, &readers);
 }
 
@@ -164,14 +168,15 @@ pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
     let mut saboteur = Sql::connect(&place.database.url).await;
     let users = load.users();
     for _ in 0..rounds {
-        // Sends that met a lock are tried apart and wait for none: a batch waits at the heads only
-        // while nothing of the round before is left.
+        // Sends that met a lock are retried separately and wait for no lock: a batch waits at the
+        // inbox heads only after all sends of the round before are done.
         load.flows(BETWEEN).await;
-        // Much to undo, so that the server ends the other side, which is gimlet's.
+        // The server ends the transaction with less to undo, so this one gets much to undo: the
+        // victim is gimlet's transaction.
         saboteur.runs("BEGIN").await;
         let heavy = "INSERT INTO device_ack SELECT 99, seq, 1 FROM seq_1_to_2000";
         saboteur.runs(heavy).await;
-        // gimlet locks upwards, this locks downwards.
+        // gimlet locks the heads in ascending order, this transaction in descending order.
         let mut first = true;
         for user in users.iter().rev() {
             let lock = format!("UPDATE inbox_head SET floor = floor WHERE user_id = {user}");
@@ -180,7 +185,8 @@ pub(crate) async fn transactions_deadlock(stage: Stage) -> Row {
                 break;
             }
             if std::mem::take(&mut first) {
-                // Longer at the heads than it takes without a lock.
+                // Waits for a statement that has been at the heads longer than it takes without a
+                // lock.
                 let waits = "SELECT COUNT(*) FROM information_schema.PROCESSLIST \
                              WHERE DB = DATABASE() AND INFO LIKE 'INSERT INTO inbox_head%' \
                              AND TIME_MS > 50";

@@ -1,4 +1,4 @@
-//! Nodes of gimlet die, or go in order.
+//! gimlet nodes are killed, or restarted in order.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::stage::{APART, Stage, by_run};
 
-/// Answers between two blows: both paths are warm again.
+/// Number of answers awaited between two faults, so that both nodes are in use again.
 const BETWEEN: usize = 40;
 
 pub(crate) async fn a_connect_node_is_killed(stage: Stage) -> Row {

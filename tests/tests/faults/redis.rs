@@ -1,5 +1,5 @@
-//! Redis forgets, dies, freezes. Nothing that lasts is in it: sends go on, and what was not pushed
-//! is served when it is back, without anybody sending anything.
+//! Redis loses its data, dies, freezes. It holds no durable data: sends continue, and entries that
+//! were not pushed meanwhile are delivered after its return, without any new send.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use tokio::time::Instant;
 use crate::device::{SUPERSEDED, heard};
 use crate::stage::{APART, Stage, by_run, lasting, outage, over};
 
-/// Answers before and after a fault.
+/// Number of answers awaited before and after a fault.
 const BETWEEN: usize = 40;
-/// Within this of Redis' return everything is served.
+/// Longest time from the return of Redis until everything is served.
 const PROMISE: Duration = Duration::from_secs(10);
 
-/// A Redis of its own, and a cluster over it.
+/// A private Redis, and a cluster over it.
 struct Private {
     cluster: Cluster,
     _database: Database,
@@ -35,9 +35,10 @@ impl Private {
     }
 }
 
-/// Devices sign in and read, sends are answered; nobody needs Redis for that. Then nobody sends.
+/// Checks that devices sign in and read, and that sends are answered: all of this works without
+/// Redis. Then pauses the sends.
 async fn goes_on_without(place: &Private, load: &mut Load, began: Instant) {
-    // A device that moves is served where it is now, and nowhere else.
+    // A device that moves is served at its new node only.
     load.reads_one(&place.cluster, 0, load.users()[4]).await;
     let device = place.cluster.sign_in(load.number(0)).await;
     let old = heard(&place.cluster, load, 1, &device).await.unwrap();
@@ -57,8 +58,8 @@ async fn goes_on_without(place: &Private, load: &mut Load, began: Instant) {
     load.reads(&place.cluster, 0).await;
 }
 
-/// Everything that was sent is shown by itself, from when nobody sends any more and Redis is back;
-/// and live pushes come again.
+/// Waits until everything sent was shown, without any further send, after the return of Redis; then
+/// until live pushes work again. Returns both durations.
 async fn is_served_by_itself(load: &Load, back: Instant) -> (Duration, Duration) {
     let quiet = Instant::now();
     let whole = load.is_complete(PROMISE).await;
@@ -92,7 +93,7 @@ pub(crate) async fn redis_forgets_everything(stage: Stage) -> Row {
         let old = heard(&place.cluster, &mut load, 1, &device).await.unwrap();
         let flushed = Instant::now();
         place.backend.flush_all();
-        // Where the device was is forgotten with the rest; it moves all the same.
+        // The device's route was lost with the other data; the move must work without it.
         heard(&place.cluster, &mut load, 0, &device).await.unwrap();
         old.is_fenced();
         assert_eq!(old.ends().await, SUPERSEDED);

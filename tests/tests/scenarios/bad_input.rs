@@ -1,4 +1,4 @@
-//! Nonsense: every piece gets a clear answer, and the server goes on.
+//! Invalid input: every piece gets a clear answer, and the server continues.
 
 use gimlet_client::{Draft, Error, Receiver, pb};
 use gimlet_tests::scenario::{Addressee as _, Bare, Cell, Wire, World};
@@ -29,7 +29,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     )
 }
 
-/// The server is well: two people talk.
+/// Checks that the server still works: two users exchange a message.
 async fn all_is_well(world: &World) {
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.sends("still alive?").to(&bob).await;
@@ -141,7 +141,7 @@ async fn wrong_credentials_are_refused(cell: &Cell) {
     bare.signs_in(&good, 1).await;
 }
 
-/// What is made wrong in a good request.
+/// A change that makes a valid request invalid.
 type Change = fn(&mut pb::SendMessageReq);
 
 async fn a_send_says_which_field_is_wrong(cell: &Cell) {
@@ -196,7 +196,7 @@ async fn a_negative_sync_and_a_negative_room_are_refused(cell: &Cell) {
         let answer = bare.asks(Kind::PtSubscribeRoom, 5, &input).await;
         assert_eq!(answer.code, 10_001, "{}", answer.message);
     }
-    // Acks have no answer, and senseless ones no effect.
+    // Acks have no answer, and invalid ones have no effect.
     for ack in [-1, 0, i64::MIN, i64::MAX, 12] {
         bare.acks(ack).await;
     }
@@ -229,7 +229,7 @@ async fn grpc_says_what_is_wrong_too(cell: &Cell) {
     for key in ["A", "Al"] {
         assert_eq!(api.search_user(key).await.unwrap(), [], "S-10");
     }
-    // What the library refuses by itself.
+    // The library refuses these itself.
     let too_long = Draft::new(
         bob.receiver(),
         gimlet_client::Content::text("x".repeat(70_000)),
@@ -311,7 +311,7 @@ async fn c24_a_frame_split_anywhere_is_one_frame(cell: &Cell) {
     assert_eq!(bare.answer().await.request_id, 5);
 }
 
-/// The send arrives together with the end of the stream, and is stored.
+/// The send arrives together with the end of the stream, and is still stored.
 async fn c20_what_comes_with_the_end_of_the_stream_is_still_done(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);

@@ -1,4 +1,4 @@
-//! Friends: asking, agreeing, and what each side hears of it.
+//! Friends: requests, agreements, and the pushes that each side receives.
 
 use gimlet_client::Push;
 use gimlet_tests::scenario::{Calls, Cell};
@@ -55,7 +55,7 @@ async fn x1_two_who_ask_each_other_become_friends(cell: &Cell) {
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     alice.phone.api().add_friend(bob.id, "1").await.unwrap();
     bob.phone.api().add_friend(alice.id, "2").await.unwrap();
-    // Whoever agrees now finds nothing half-done.
+    // The friendship is complete: a later agreement by either side changes nothing.
     for (one, other) in [(&alice, &bob), (&bob, &alice)] {
         one.phone.api().agree(other.id).await.unwrap();
         let friends = one.phone.api().friends().await.unwrap();
@@ -86,7 +86,7 @@ async fn asking_a_friend_or_nobody_is_refused(cell: &Cell) {
     assert_eq!(api.add_friend(-5, "5").await.unwrap_err().code, 10_001);
     let stranger = world.person("Carol").await;
     let agreed = stranger.phone.api().agree(alice.id).await;
-    assert_eq!(agreed.unwrap_err().code, 10_001, "nobody has asked");
+    assert_eq!(agreed.unwrap_err().code, 10_001, "there is no request");
 }
 
 async fn remarks_are_kept_and_unset_fields_stay(cell: &Cell) {

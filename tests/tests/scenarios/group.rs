@@ -1,4 +1,4 @@
-//! Groups: who gets what, who may do what, and large ones.
+//! Groups: delivery, permissions, and large groups.
 
 use std::future::IntoFuture as _;
 
@@ -61,7 +61,11 @@ async fn everybody_hears_of_additions_changes_and_removals(cell: &Cell) {
             panic!("a push 120")
         };
         let ids: Vec<i64> = added.members.iter().map(|member| member.user_id).collect();
-        assert_eq!(ids, [dave.id], "X-5: the added one, not who added");
+        assert_eq!(
+            ids,
+            [dave.id],
+            "X-5: the added user, not the one that added it"
+        );
         assert_eq!((added.opt_id, added.opt_name.as_str()), (alice.id, "Alice"));
     }
     assert_eq!(
@@ -230,7 +234,7 @@ async fn x4_members_are_counted(cell: &Cell) {
 async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &Cell) {
     let world = cell.start().await;
     let alice = world.person("Alice").await;
-    // Members who never connected stand before and behind those who are online.
+    // Members that never connected are before and after the online members in the roster.
     let before = world.absent("Before").await;
     let bob = world.person("Bob").await;
     let behind = world.absent("Behind").await;
@@ -243,13 +247,14 @@ async fn m4_one_member_without_an_account_cuts_off_nobody(cell: &Cell) {
     }
 }
 
-/// Not on the cluster: thousands of sign-ups, a commit each, are a minute there. The contract suite
-/// has groups of several parts on MySQL, and the faults have a logic node killed between them.
+/// Excluded from the cluster: thousands of sign-ups, each with a commit, would take a minute there.
+/// The contract suite has groups of several fan-out chunks on MySQL, and the fault tests kill a
+/// logic node between them.
 async fn two_thousand_five_hundred_members_get_all_in_one_order(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let crowd = world.crowd(2_497).await;
-    // Made after the crowd: the last in the roster's order, in the last part of the job.
+    // Created last: the last in the roster's order, in the last fan-out chunk of the job.
     let carol = world.person("Carol").await;
     let mut members = crowd.clone();
     members.extend([bob.id, carol.id]);

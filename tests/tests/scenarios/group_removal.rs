@@ -1,5 +1,5 @@
-//! Law 11: a removed member gets nothing that was accepted after the removal was answered, and a
-//! new one everything after its addition was.
+//! Law 11: a removed member receives nothing that was accepted after the answer to its removal, and
+//! a new member everything that was accepted after the answer to its addition.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -18,7 +18,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-/// How often the member goes and comes; on the cluster each change is a commit on disk.
+/// Returns the number of removals and additions; on the cluster each change is a commit on disk.
 const fn rounds(store: Store) -> u64 {
     match store {
         Store::Memory | Store::Sled => 100,
@@ -26,17 +26,17 @@ const fn rounds(store: Store) -> u64 {
     }
 }
 
-/// What the senders know when they begin to send.
+/// State of the membership, as the senders read it before and after a send.
 #[derive(Default)]
 struct Known {
-    /// Odd: the member was added and that was answered; even: removed, and answered.
+    /// Odd after the answer to an addition, even after the answer to a removal.
     phase: AtomicU64,
-    /// Whether a change is under way: then either is right.
+    /// Set while a change is in flight: then either result is right.
     changing: AtomicBool,
     done: AtomicBool,
-    /// How many sends were noted.
+    /// Number of recorded sends.
     noted: watch::Sender<u64>,
-    /// Texts of messages that the member must have, and of those it must not.
+    /// Texts of messages that the member must have, and of those that it must not have.
     must: Mutex<BTreeSet<String>>,
     must_not: Mutex<BTreeSet<String>>,
 }
@@ -63,6 +63,8 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
     known.phase.store(1, Ordering::SeqCst);
     let changes = async {
         for _ in 0..rounds {
+            // The flag brackets each change, and the phase changes inside: a send that sees the
+            // same phase and no flag both before and after it ran between two changes.
             known.changing.store(true, Ordering::SeqCst);
             alice.phone.removes(&carol, &group).await;
             known.phase.fetch_add(1, Ordering::SeqCst);
@@ -103,7 +105,7 @@ async fn nothing_is_accepted_for_a_member_after_its_removal_was_answered(cell: &
     );
 }
 
-/// Sends all the time, and notes what the member must and must not get of it.
+/// Sends continuously and records the texts that the member must and must not receive.
 async fn keeps_sending(device: &Device, group: &Group, known: &Known) -> u64 {
     let mut sent = 0;
     while !known.done.load(Ordering::SeqCst) {

@@ -1,4 +1,4 @@
-//! Law 4: a repeat stores nothing and is answered like the first.
+//! Law 4: a repeated send stores nothing and is answered like the first.
 
 use std::future::IntoFuture as _;
 
@@ -86,7 +86,7 @@ async fn another_content_with_the_same_id_is_a_conflict(cell: &Cell) {
         .is_refused()
         .await;
     assert_eq!(code, 6, "another receiver");
-    // Another sender's ids are its own.
+    // Client message ids are scoped to their sender.
     assert!(
         !bob.phone
             .sends("one")

@@ -1,4 +1,5 @@
-//! A device that reads slowly: nothing is lost, nobody is kicked, nobody else waits.
+//! A device that reads slowly: no message is lost, the device stays connected, and no other device
+//! waits.
 
 use gimlet_client::pb::{MessageSend, Output, PackageType};
 use gimlet_tests::scenario::Cell;
@@ -13,7 +14,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     ])
 }
 
-/// What surely fits no socket's buffers.
+/// More messages than all buffers of the sockets hold.
 const COUNT: i64 = 150;
 const SIZE: usize = 50_000;
 
@@ -48,7 +49,7 @@ async fn a_slow_application_gets_everything_and_may_send_meanwhile(cell: &Cell) 
     for n in 1..=400 {
         alice.phone.sends(format!("{n}")).to(&bob).await;
     }
-    // Bob's application has not looked at any of them.
+    // Bob's application has not read any of them.
     assert_eq!(bob.phone.sends("wait").to(&alice).await.seq, 401);
     for n in 1..=400 {
         bob.phone.receives(format!("{n}")).at(n).await;

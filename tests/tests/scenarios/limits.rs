@@ -1,4 +1,4 @@
-//! Bounds: what happens at them, and that the rest goes on.
+//! Limits: behavior at each limit, and continued service for all others.
 
 use std::future::IntoFuture as _;
 
@@ -59,7 +59,7 @@ async fn who_sends_too_fast_is_told_when_to_go_on(cell: &Cell) {
         codes.push(output.code);
     }
     assert_eq!(codes, [0, 0, 0, 8, 8]);
-    // Others have a rate of their own.
+    // Other users have rates of their own.
     bob.phone.sends("not me").to(&bob).await;
 }
 
@@ -83,7 +83,7 @@ async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
     let (alice, bob) = (world.absent("Alice").await, world.person("Bob").await);
     let mut bare = world.bare().await;
     bare.signs_in(&alice.phone.who, 1).await;
-    // Far more than may be in flight at a time.
+    // Far more than the limit of unanswered sends.
     let sends = (1..=300).map(|n| {
         packet(
             PackageType::PtSend.into(),
@@ -111,8 +111,8 @@ async fn hundreds_of_sends_in_one_write_are_answered_in_order(cell: &Cell) {
     }
 }
 
-/// One turn to read for the whole node: the read of a connection that fell behind, and its own
-/// SYNCs, take it one after the other.
+/// The whole node has one read permit: the read of a connection that fell behind and its own SYNCs
+/// take it in turn.
 async fn a_connection_that_reads_and_syncs_does_not_wait_for_itself(cell: &Cell) {
     let world = cell
         .start_with(|config| config.limits.node.parallel_reads = 1)
@@ -160,8 +160,8 @@ async fn a_full_group_is_full(cell: &Cell) {
     assert_eq!(api.group_members(group.id).await.unwrap().len(), 3);
 }
 
-/// Behind a proxy on this machine everybody is loopback, so the user's count slows the guesses down;
-/// elsewhere it is counted for each address apart (C-22, A12).
+/// Behind a proxy on this machine every client comes from loopback, so guesses are slowed down per
+/// user; elsewhere they are counted per address (C-22, A12).
 async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
     let world = cell
         .start_with(|config| config.limits.node.failed_sign_ins = 3)
@@ -174,7 +174,7 @@ async fn who_guesses_tokens_locks_nobody_out_who_has_one(cell: &Cell) {
         who.token = format!("guess {n}");
         codes.push(bare.tries_to_sign_in(&who, 1).await.code);
     }
-    // Behind a proxy one more is looked at each second.
+    // Behind a proxy one further attempt per second is checked.
     assert_eq!(codes.iter().take(3).collect::<Vec<_>>(), [&10_000; 3]);
     assert!(codes.contains(&8), "{codes:?}");
     alice.phone.comes_back().await;

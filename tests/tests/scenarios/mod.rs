@@ -1,4 +1,4 @@
-//! The stories, by topic.
+//! The scenarios, by topic.
 
 mod bad_input;
 mod friends;
@@ -19,7 +19,7 @@ mod takeover;
 
 use crate::Scenario;
 
-/// All of them.
+/// Returns all scenarios.
 pub(crate) fn all() -> Vec<Scenario> {
     [
         bad_input::all(),

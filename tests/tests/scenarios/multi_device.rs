@@ -1,4 +1,4 @@
-//! Several devices of one person.
+//! Several devices of one user.
 
 use std::future::IntoFuture as _;
 
@@ -27,7 +27,7 @@ async fn every_device_gets_it_and_the_sending_one_does_not(cell: &Cell) {
     tablet.sends("hello").to(&alice).await;
     bob.phone.receives("hello").at(2).await;
     laptop.receives("hello").at(2).await;
-    // The next entry that the phone gets: its own "hi" is not among them.
+    // The phone's next entry is the answer: its own "hi" is not pushed to it.
     alice.phone.receives("hello").at(2).await;
 }
 

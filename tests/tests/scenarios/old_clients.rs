@@ -1,4 +1,4 @@
-//! gim's own clients, which know nothing of our extension.
+//! Clients of gim, without our extension.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ async fn answers_are_as_gim_gave_them(cell: &Cell) {
     let beat = bare.beats().await;
     assert_eq!((beat.code, beat.request_id), (0, 4));
     assert!(beat.data.is_empty());
-    // A client that speaks the extension hears more.
+    // A client that speaks the extension receives more fields.
     let mut ours = world.bare().await;
     let signed_in = ours.signs_in(&bob.phone.who, 1).await;
     let output = pb::SignInOutput::decode(signed_in.data).unwrap();
@@ -111,31 +111,31 @@ async fn a_url_signs_in(cell: &Cell) {
         )
     };
     let mut bare = Bare::ws(&world, &query(&who.token)).await;
-    // The first answer is that of the SYNC: the URL's sign-in has none.
+    // The first answer is that of the SYNC: a sign-in by URL has none.
     assert!(bare.page(0).await.messages.is_empty());
     alice.phone.sends("hi").to(&bob).await;
     assert_eq!(bare.pushed().await.seq, 1);
     let mut wrong = Bare::ws(&world, &query("wrong")).await;
     let refused = wrong.answer().await;
     assert_eq!((refused.r#type(), refused.code), (Kind::PtSignIn, 10_000));
-    // By packet it may still sign in.
+    // The connection may still sign in with a packet.
     wrong.signs_in(who, 0).await;
 }
 
-/// An old client parses one frame per read.
+/// A legacy client parses one frame per read.
 async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
     let mut bare = world.bare().await;
     bare.signs_in(&bob.phone.who, 0).await;
     bare.syncs(0).await;
-    // Measured from before the first frame: when this side reads, it may be late, never early.
+    // Measured from before the first frame: this side may read late, never early.
     let before = Instant::now();
     for n in 1..=4 {
         alice.phone.sends(format!("{n}")).to(&bob).await;
     }
-    // All four are stored. The ack of the first is waited for, and when it does not come the next
-    // one is pushed all the same.
+    // All four are stored. The server waits for the ack of the first, and pushes the next one after
+    // the wait even without it.
     for seq in 1..=2 {
         assert_eq!(bare.pushed().await.seq, seq);
     }
@@ -144,7 +144,7 @@ async fn frames_come_one_by_one_with_time_between(cell: &Cell) {
         paced >= Duration::from_millis(500),
         "two frames within {paced:?}"
     );
-    // An ack makes the next one come at once; that it comes is what counts here.
+    // After an ack the next one follows at once; only its arrival is checked here.
     for seq in 3..=4 {
         bare.acks(seq - 1).await;
         assert_eq!(bare.pushed().await.seq, seq);

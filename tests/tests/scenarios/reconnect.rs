@@ -1,4 +1,4 @@
-//! Connections that break, servers that restart: clients go on by themselves.
+//! Broken connections and server restarts: clients continue without help.
 
 use std::future::IntoFuture as _;
 
@@ -84,7 +84,7 @@ async fn a_message_of_the_outage_arrives(cell: &Cell) {
         };
         assert_eq!(got.seq, seq);
     }
-    // The same ids again, from another connection, over another restart.
+    // The same ids again, from another connection, after another restart.
     world.restarts().await;
     for n in 0..10 {
         let id = format!("outage {n}");

@@ -70,7 +70,7 @@ async fn nothing_is_received_after_the_answer(cell: &Cell) {
         for n in 0..5 {
             alice.phone.sends(format!("after {n}")).to(&bob).await;
         }
-        // It cannot send either: there is an error, or nobody listens any more.
+        // It cannot send either: the server answers with an error or has closed the connection.
         let send = pb::SendMessageReq::default();
         let body = gimlet_tests::scenario::packet(Kind::PtSend.into(), 9, &send);
         let _ = bare.try_write(&body).await;

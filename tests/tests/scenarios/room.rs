@@ -1,4 +1,4 @@
-//! Rooms: live messages to who follows them, and a short history.
+//! Rooms: live messages to subscribers, and a short history.
 
 use gimlet_client::{Content, Event};
 use gimlet_tests::scenario::{Cell, Device};
@@ -82,7 +82,7 @@ async fn following_another_room_moves(cell: &Cell) {
     hears(&bob.phone, "back", 2).await;
 }
 
-/// More than gim's trim loop survives, and the room goes on.
+/// The room takes more messages than gim's trim loop survives, and still works.
 async fn r1_trimming_history_always_ends(cell: &Cell) {
     let world = cell
         .start_with(|config| config.limits.node.send_burst = 2_000)
@@ -96,7 +96,7 @@ async fn r1_trimming_history_always_ends(cell: &Cell) {
         let some = futures_util::future::join_all((0..45).map(|n| push(45 * tens + n))).await;
         assert!(some.iter().all(Result::is_ok), "{some:?}");
     }
-    // 1,125 were kept by name and 1,000 by limit.
+    // 1,125 messages were pushed to be kept; the history's limit is 1,000.
     follows(&bob.phone, 5, 1).await;
     let first = bob.phone.hears().await.seq;
     assert_eq!(first, 126);
@@ -149,7 +149,7 @@ async fn m9_room_numbers_are_no_acks_of_the_inbox(cell: &Cell) {
     for text in ["2", "3"] {
         alice.phone.sends(text).to(&bob).await;
     }
-    // Seq 2 was a room's number when it was acked. The ack of 1 counts.
+    // Seq 2 had been acknowledged only as a number of the room. The ack of 1 counts.
     drop(bare);
     let mut again = world.bare().await;
     again.signs_in(&bob.phone.who, 1).await;

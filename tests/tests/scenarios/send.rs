@@ -1,4 +1,4 @@
-//! Sending from person to person.
+//! Messages from one user to another.
 
 use gimlet_client::{Content, Draft};
 use gimlet_tests::scenario::{Addressee as _, Cell};

@@ -1,4 +1,4 @@
-//! A server that stops in order, and comes back.
+//! A server that stops gracefully and starts again.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ async fn clients_are_told_to_come_back(cell: &Cell) {
     assert!(reason.contains("shutting down"), "{reason}");
 }
 
-/// Whatever holds the storage open would make a stop as long as it may be.
+/// A leak that keeps the storage open would extend the stop to its whole grace period.
 async fn a_stop_does_not_wait_out_its_grace(cell: &Cell) {
     let grace = Duration::from_secs(12);
     let world = cell.start_with(|config| config.stop.grace = grace).await;
@@ -49,7 +49,8 @@ async fn what_was_answered_is_there_after_a_stop_under_load(cell: &Cell) {
     for round in 0..3 {
         let sends = async {
             let mut answered = 0;
-            // The library repeats what the stop cut off, so each is stored exactly once.
+            // The library repeats the sends that the stop interrupted, so each is stored exactly
+            // once.
             for n in 0..60 {
                 alice.phone.sends(format!("{round} {n}")).to(&bob).await;
                 answered += 1;

@@ -1,4 +1,4 @@
-//! What was missed comes later, in order and without holes.
+//! Missed messages arrive later, in order and without holes.
 
 use gimlet_tests::scenario::{Bare, Cell, Device, Person};
 
@@ -67,7 +67,8 @@ async fn a_device_goes_on_where_it_stopped(cell: &Cell) {
         let (seen, missed) = (2 * away + 1, 2 * away + 2);
         alice.phone.sends(format!("seen {away}")).to(&bob).await;
         bob.phone.receives(format!("seen {away}")).at(seen).await;
-        // The event counts as handled when the next one is asked for: a live one does it.
+        // The client counts an event as handled when the next one is requested: receiving a live
+        // message does this.
         alice.phone.sends("mark").to(&bob).unkept().await;
         bob.phone.receives_live().await;
         bob.phone.goes_offline().await;
@@ -136,7 +137,7 @@ async fn seqs_of(bare: &mut Bare) -> Vec<i64> {
         .collect()
 }
 
-/// M-12: gim's page is empty, with more behind it, for ever.
+/// M-12: gim returned an empty page with `has_more` for such a message, endlessly.
 async fn a_message_that_fills_a_frame_stops_no_sync(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.absent("Bob").await);
@@ -156,7 +157,7 @@ async fn a_message_that_fills_a_frame_stops_no_sync(cell: &Cell) {
     assert_eq!(code, 10_001);
 }
 
-/// Not the time of the SYNC, and not the server's.
+/// The stored time is neither that of the SYNC nor the server's.
 async fn m17_a_message_keeps_the_time_it_was_sent_at(cell: &Cell) {
     let world = cell.start().await;
     let (alice, bob) = (world.absent("Alice").await, world.absent("Bob").await);
@@ -178,7 +179,7 @@ async fn m17_a_message_keeps_the_time_it_was_sent_at(cell: &Cell) {
     let mut reader = world.bare().await;
     reader.signs_in(&bob.phone.who, 1).await;
     let mut kept: Vec<i64> = reader.syncs(0).await.iter().map(|m| m.send_time).collect();
-    // N-B6: who states no time has not sent it in 1970.
+    // N-B6: a send without a time gets the current time, not 1970.
     assert!(kept[2] > 1_700_000_000_000, "{kept:?}");
     kept[2] = 0;
     assert_eq!(kept, times);

@@ -1,4 +1,4 @@
-//! The same device again, and a device that changes hands.
+//! A second connection of a device, and a device that changes its user.
 
 use gimlet_client::{Event, pb};
 use gimlet_tests::scenario::Cell;
@@ -37,7 +37,7 @@ async fn c3_the_older_connections_close_unregisters_nothing(cell: &Cell) {
         newer.signs_in(&bob.phone.who, 0).await;
         newer.syncs(0).await;
         drop(older);
-        // Its close reaches the server at some moment of these.
+        // The close of the older connection reaches the server during these heartbeats.
         for _ in 0..3 {
             newer.beats().await;
         }
@@ -50,7 +50,7 @@ async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: 
     let world = cell.start().await;
     let (alice, bob) = (world.person("Alice").await, world.person("Bob").await);
     let carol = world.absent("Carol").await;
-    // Alice writes to Bob, so that whoever caches Bob's devices has them now.
+    // Alice writes to Bob first, so that any cache of Bob's devices contains this one.
     alice.phone.sends("to Bob").to(&bob).await;
     bob.phone.receives("to Bob").at(1).await;
     let carols = carol.takes(&bob.phone).await;
@@ -63,7 +63,7 @@ async fn c5_a_device_that_changed_hands_gets_only_its_new_owners_messages(cell: 
     }
     alice.phone.sends("to Carol").to(&carol).await;
     carols.receives("to Carol").at(1).await;
-    // And the former owner cannot come back with the former token.
+    // The previous user's token is not accepted any more.
     let mut bare = world.bare().await;
     let refused = bare.tries_to_sign_in(&bob.phone.who, 1).await;
     assert_eq!(refused.code, 10_000, "S-14");

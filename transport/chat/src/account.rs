@@ -1,5 +1,5 @@
-//! The account kept on this machine, in a file that only its owner may read, so that the next start
-//! is the same device and gets what it missed.
+//! Stores the account on this machine, in a file that only its owner may read, so that the next
+//! start uses the same device and receives what it missed.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -20,7 +20,7 @@ struct Saved {
     token: String,
 }
 
-/// The file of one phone number.
+/// Returns the path of the file for the phone number, with this ending.
 pub(crate) fn file(args: &Args, ending: &str) -> Outcome<PathBuf> {
     let digits = |c: char| c.is_ascii_alphanumeric() || "+-_".contains(c);
     if args.phone.is_empty() || !args.phone.chars().all(digits) {
@@ -32,7 +32,7 @@ pub(crate) fn file(args: &Args, ending: &str) -> Outcome<PathBuf> {
     Ok(folder.join(format!("{}.{ending}", args.phone)))
 }
 
-/// Makes the folder for its owner alone: it holds tokens.
+/// Creates the folder with access for its owner only: it holds tokens.
 fn make(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
@@ -41,7 +41,7 @@ fn make(folder: &Path) -> io::Result<()> {
     builder.create(folder)
 }
 
-/// The account kept from last time; otherwise a new sign-in.
+/// Returns the stored account; without one, signs in.
 pub(crate) async fn open(args: &Args, api: &Api) -> Outcome<Credentials> {
     match load(&file(args, "json")?)? {
         Some(who) => Ok(who),
@@ -68,7 +68,7 @@ pub(crate) async fn sign_in(args: &Args, api: &Api) -> Outcome<Credentials> {
     Ok(who)
 }
 
-/// Sets the name, if one was given and it differs; returns the name.
+/// Sets the name, if one was given and it differs; returns the current name.
 pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
     let now = api.get_user().await?.nickname;
     match &args.name {
@@ -84,7 +84,7 @@ pub(crate) async fn name(args: &Args, api: &Api) -> Result<String, ApiError> {
     }
 }
 
-/// Forgets the account.
+/// Deletes the stored account.
 pub(crate) fn forget(args: &Args) -> Outcome {
     for ending in ["json", "cursor"] {
         match fs::remove_file(file(args, ending)?) {

@@ -1,4 +1,4 @@
-//! The command line.
+//! The command-line arguments.
 
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// Where to connect.
+    /// Returns the server's address.
     pub(crate) fn endpoint(&self) -> Result<Endpoint, gimlet_client::Error> {
         let port = if self.ws { 8081 } else { 8080 };
         let local = format!("127.0.0.1:{port}");
@@ -63,7 +63,7 @@ impl Args {
         })
     }
 
-    /// The certificate authorities to trust.
+    /// Returns the certificate authorities to trust.
     pub(crate) fn trust(&self) -> Outcome<Trust> {
         let Some(path) = &self.ca else {
             return Ok(Trust::public());
@@ -74,7 +74,7 @@ impl Args {
         Ok(trust.map_err(|error| format!("--ca {}: {error}", path.display()))?)
     }
 
-    /// The folder of the state.
+    /// Returns the folder of the state.
     pub(crate) fn folder(&self) -> PathBuf {
         self.state.clone().unwrap_or_else(|| {
             let home = std::env::home_dir().unwrap_or_else(std::env::temp_dir);

@@ -1,5 +1,5 @@
-//! Commands that ask the server. They run beside the loop and change nothing there: each returns an
-//! answer that the loop applies.
+//! Commands that call the server. They run concurrently with the loop and change none of its state:
+//! each returns an answer that the loop applies.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::names::{Found, Names};
 use crate::view::{and, explain};
 
-/// How long a subscription may wait for a connection before the chat says so.
+/// Time that a subscription may take before the chat reports a delay.
 const MOMENT: Duration = Duration::from_secs(3);
 
 /// The result of a command.
@@ -19,17 +19,17 @@ const MOMENT: Duration = Duration::from_secs(3);
 pub(crate) struct Answer {
     /// Lines to print.
     pub(crate) say: Vec<String>,
-    /// Names that were learnt.
+    /// Names that became known.
     pub(crate) names: Names,
-    /// Whom typed lines go to from now on, if that changes.
+    /// The new receiver of typed lines, if the command changes it.
     pub(crate) talk_to: Option<Receiver>,
-    /// A group that this user is no longer in.
+    /// A group that this user has left.
     pub(crate) left: Option<i64>,
-    /// Whether the account is signed out.
+    /// True if the account is signed out.
     pub(crate) signed_out: bool,
 }
 
-/// Everything that a command needs, as of when it was typed.
+/// A copy of the state that a command needs, from the time it was typed.
 pub(crate) struct Caller {
     pub(crate) args: Args,
     pub(crate) api: Api,
@@ -43,7 +43,7 @@ pub(crate) struct Caller {
 type Done = Result<(), String>;
 
 impl Caller {
-    /// Does it. The error is a line to print.
+    /// Performs the command. An error is a line to print.
     pub(crate) async fn perform(mut self, command: Command) -> Result<Answer, String> {
         let mut answer = Answer::default();
         let done = match command {
@@ -67,7 +67,7 @@ impl Caller {
         Ok(answer)
     }
 
-    /// Learns the names of friends and groups.
+    /// Fetches the names of friends and groups.
     pub(crate) async fn learn(&mut self) -> Done {
         let (friends, groups) = tokio::join!(self.api.friends(), self.api.groups());
         for friend in self.checked(friends)? {
@@ -103,7 +103,8 @@ impl Caller {
         Ok(())
     }
 
-    /// A person by name, label, number or phone number: from the address book, else by search.
+    /// Finds a person by name, label, number or phone number: first in the address book, then by a
+    /// search.
     async fn person(&mut self, key: &str) -> Result<i64, String> {
         match self.names.find_person(key) {
             Found::One(id) => return Ok(id),
@@ -116,7 +117,7 @@ impl Caller {
         for user in &others {
             self.names.learn_person(user.user_id, &user.nickname);
         }
-        // A search also finds the beginnings of names; a whole name wins.
+        // A search also finds names that begin with the key; an exact match wins.
         let whole = |user: &&pb::User| user.nickname.to_lowercase() == key.to_lowercase();
         if let Some(user) = others.iter().find(whole)
             && others.iter().filter(whole).count() == 1
@@ -126,7 +127,7 @@ impl Caller {
         match others.as_slice() {
             [user] => Ok(user.user_id),
             [] => Err(format!(
-                "there is nobody else called {key}, and no such phone number: have they signed in \
+                "no other user is called {key} or has that phone number: have they signed in \
                  once?"
             )),
             many => {
@@ -158,7 +159,7 @@ impl Caller {
         Ok(())
     }
 
-    /// A receiver from the address book.
+    /// Finds a receiver in the address book.
     fn lookup(&self, key: &str) -> Result<Option<Receiver>, String> {
         let group_first = key.starts_with("group ");
         match (self.names.find_person(key), self.names.find_group(key)) {
@@ -265,7 +266,7 @@ impl Caller {
     }
 
     async fn room(&mut self, id: i64, answer: &mut Answer) -> Done {
-        // 1: what is kept from the last minutes comes first.
+        // From 1: messages kept from the last minutes come first.
         self.follow(id, 1, answer).await?;
         answer.talk_to = Some(Receiver::Room(id));
         Ok(())
@@ -295,7 +296,7 @@ impl Caller {
     }
 
     async fn sign_out(&mut self, answer: &mut Answer) -> Done {
-        // A server that does not answer must not keep the account here.
+        // The account is deleted here even if the server does not answer.
         if let Err(error) = self.api.sign_out().await {
             answer
                 .say

@@ -1,8 +1,8 @@
-//! Reads a typed line. Knows no server.
+//! Parses typed lines. Independent of the server.
 
-/// What can be typed.
+/// The text of /help.
 pub(crate) const HELP: &str = "\
-* type a line and press Enter: it goes to whoever the prompt names. Commands:
+* type a line and press Enter: it goes to the receiver in the prompt. Commands:
 *   /add NAME or PHONE        ask somebody to be your friend
 *   /accept NAME              accept such a request
 *   /to NAME                  talk to a friend or a group
@@ -15,7 +15,7 @@ pub(crate) const HELP: &str = "\
 *   /signout                  forget this account on this machine
 *   /quit                     leave (so do Ctrl-C and Ctrl-D)";
 
-/// A typed line.
+/// A typed line, parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// A message.
@@ -55,7 +55,7 @@ pub(crate) enum Command {
 }
 
 impl Command {
-    /// Reads a line that is not empty. The error says what to type instead.
+    /// Parses a line that is not empty. The error says what to type instead.
     pub(crate) fn read(line: &str) -> Result<Self, String> {
         let Some(command) = line.strip_prefix('/') else {
             return Ok(Self::Say(line.to_owned()));
@@ -100,7 +100,7 @@ fn create(rest: &str) -> Result<Command, String> {
     Ok(Command::Create(name.to_owned(), members))
 }
 
-/// Names between commas.
+/// Splits names at commas.
 fn list(text: &str) -> Vec<String> {
     let names = text.split(',').map(str::trim);
     names

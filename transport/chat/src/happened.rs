@@ -1,4 +1,4 @@
-//! Events of the connection, in the chat's words.
+//! Shows events of the connection in the chat.
 
 use gimlet_client::{Event, Inbound, Push, Receiver, Sender};
 
@@ -7,7 +7,7 @@ use crate::shell::{Connection, Shell};
 use crate::view::{age, and, clean, message, reason};
 
 impl Shell<'_> {
-    /// Shows an event, and follows it.
+    /// Shows an event and updates the state of the chat.
     pub(crate) async fn on_event(&mut self, event: Event) -> Outcome {
         match event {
             Event::Connected { .. } => {
@@ -37,7 +37,8 @@ impl Shell<'_> {
                 self.say("* your account was opened in another window, so this one ends");
                 self.done = true;
             }
-            // The account is unknown: a server in memory was restarted, say.
+            // The server does not know the account, for example one with in-memory storage after a
+            // restart.
             Event::SignedOut { code: 10_000, .. } if !self.renewed => {
                 self.go_offline().await;
                 self.sign_in_again().await?;
@@ -45,7 +46,10 @@ impl Shell<'_> {
                 self.go_online().await?;
             }
             Event::SignedOut { message, .. } | Event::TurnedAway { message, .. } => {
-                self.say(&format!("* the server ended this: {}", clean(&message)));
+                self.say(&format!(
+                    "* the server ended the connection: {}",
+                    clean(&message)
+                ));
                 self.done = true;
             }
             _ => {}
@@ -53,7 +57,7 @@ impl Shell<'_> {
         Ok(())
     }
 
-    /// Prints a line now, or after what was missed is all there.
+    /// Prints a line at once, or after the missed messages while those are still arriving.
     fn tell(&mut self, line: String) {
         if self.connection == Connection::CatchingUp {
             self.missed.push(line);
@@ -76,7 +80,7 @@ impl Shell<'_> {
 
     fn on_disconnected(&mut self, why: &str) {
         self.show_missed();
-        // Once per outage, whatever each attempt says.
+        // Printed once per outage, not once per attempt.
         if self.connection == Connection::Away {
             return;
         }
@@ -99,7 +103,7 @@ impl Shell<'_> {
         if let Receiver::Group(id) = inbound.receiver {
             self.learn_group(id).await;
         }
-        // A line that was typed here stands on the screen already.
+        // A line that was typed here is on the screen already.
         if inbound.own_device && matches!(inbound.receiver, Receiver::Room(_)) {
             return;
         }
@@ -181,7 +185,7 @@ impl Shell<'_> {
         self.tell(line);
     }
 
-    /// A person in a sentence about a group.
+    /// Returns the name of a person for a sentence about a group.
     fn somebody(&mut self, id: i64, name: &str) -> String {
         self.names.learn_person(id, name);
         if id == self.who.user_id {
@@ -191,14 +195,14 @@ impl Shell<'_> {
         }
     }
 
-    /// Talks to `to` if nobody was chosen yet.
+    /// Makes `to` the receiver if none was chosen yet.
     fn suggest(&mut self, to: Receiver) {
         if self.current.is_none() {
             self.talk_to(to);
         }
     }
 
-    /// Learns the name of a group that is not known yet.
+    /// Fetches the name of a group that is not known yet.
     async fn learn_group(&mut self, id: i64) {
         if !self.names.knows_group(id)
             && let Ok(groups) = self.api.groups().await

@@ -1,9 +1,10 @@
-//! The terminal chat, `gimlet chat`: what a newcomer runs in two terminals beside a fresh server,
-//! and how a program uses the client library. It talks to the server's public ports only.
+//! The terminal chat, `gimlet chat`: the first program that a newcomer runs, in two terminals
+//! beside a new server, and an example of the client library. It uses the server's public ports
+//! only.
 //!
-//! `shell` is the loop: server events, typed lines, and what is on its way. `command` reads a typed
-//! line and `call` does what needs the server, away from the loop, so that typing and incoming
-//! messages never wait for an answer. `terminal` keeps the typed line below what is printed.
+//! `shell` is the loop over server events, typed lines and pending work. `command` parses a typed
+//! line, and `call` performs what needs the server, outside the loop, so that typing and incoming
+//! messages do not wait for its answer. `terminal` keeps the typed line below the printed lines.
 
 mod account;
 mod args;
@@ -21,10 +22,10 @@ pub use args::Args;
 use shell::Shell;
 use terminal::Terminal;
 
-/// The result of something whose failure ends the chat.
+/// The result of an operation whose failure ends the chat.
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-/// Runs the chat until it is left. `false` if it ended because something went wrong; the reason is
+/// Runs the chat until the user leaves. Returns `false` if it ended with an error, which is printed
 /// on the terminal.
 pub async fn run(args: Args) -> bool {
     let mut terminal = Terminal::open();

@@ -1,12 +1,12 @@
-//! Lines that came while this device was away, held until all of them are there: so that an
-//! absence of thousands of messages does not flood the terminal.
+//! Collects the lines that arrived while this device was offline until all of them are there, so
+//! that an absence of thousands of messages does not flood the terminal.
 
 use std::collections::VecDeque;
 
-/// The latest lines that are shown.
+/// Number of lines that are shown; the latest ones.
 const SHOWN: usize = 50;
 
-/// Lines of one absence.
+/// The lines of one absence.
 #[derive(Debug, Default)]
 pub(crate) struct Missed {
     lines: VecDeque<String>,
@@ -14,7 +14,7 @@ pub(crate) struct Missed {
 }
 
 impl Missed {
-    /// Holds a line; beyond the bound the oldest is only counted.
+    /// Adds a line; beyond the bound the oldest line is only counted.
     pub(crate) fn push(&mut self, line: String) {
         if self.lines.len() == SHOWN {
             self.lines.pop_front();
@@ -23,7 +23,7 @@ impl Missed {
         self.lines.push_back(line);
     }
 
-    /// Takes what is to be printed.
+    /// Returns the lines to print, and starts over.
     pub(crate) fn take(&mut self) -> Vec<String> {
         let mut all = Vec::new();
         if !self.lines.is_empty() {

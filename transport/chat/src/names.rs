@@ -1,4 +1,4 @@
-//! The address book: names of people and groups by id, and ids by what somebody types.
+//! The address book: names of people and groups by id, and ids by typed text.
 
 use std::collections::BTreeMap;
 
@@ -6,29 +6,29 @@ use gimlet_client::Receiver;
 
 use crate::view::clean;
 
-/// A plain number longer than this is a phone number, not an id.
+/// Digits above which a plain number is a phone number, not an id.
 const ID_DIGITS: usize = 6;
 
-/// Names of people and groups that this chat has met.
+/// Names of people and groups known to this chat.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Names {
     people: BTreeMap<i64, String>,
     groups: BTreeMap<i64, String>,
 }
 
-/// The result of looking a name up.
+/// The result of a lookup.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Exactly one.
     One(i64),
-    /// None.
+    /// No match.
     Nothing,
-    /// Several, by the labels that tell them apart.
+    /// Several matches, by the labels that distinguish them.
     Several(Vec<String>),
 }
 
 impl Names {
-    /// Remembers a person. Somebody without a name is shown by number.
+    /// Stores a person's name. A person without a name is shown by number.
     pub(crate) fn learn_person(&mut self, id: i64, name: &str) {
         let name = clean(name);
         if !name.trim().is_empty() {
@@ -36,18 +36,18 @@ impl Names {
         }
     }
 
-    /// Remembers a group.
+    /// Stores a group's name.
     pub(crate) fn learn_group(&mut self, id: i64, name: &str) {
         let name = clean(name);
         self.groups.insert(id, name.trim().to_owned());
     }
 
-    /// Forgets a group that this user has left.
+    /// Removes a group that this user has left.
     pub(crate) fn forget_group(&mut self, id: i64) {
         self.groups.remove(&id);
     }
 
-    /// Adds what another address book knows; its names are newer.
+    /// Adds the names of another address book, which are newer.
     pub(crate) fn merge(&mut self, other: Self) {
         self.people.extend(other.people);
         self.groups.extend(other.groups);
@@ -57,17 +57,17 @@ impl Names {
         self.groups.contains_key(&id)
     }
 
-    /// The person's name; with the number where somebody else has the same name.
+    /// Returns a person's name, with the number if another person has the same name.
     pub(crate) fn person(&self, id: i64) -> String {
         label(&self.people, id, "user")
     }
 
-    /// The group's name, likewise.
+    /// Returns a group's name, with the number if another group has the same name.
     pub(crate) fn group(&self, id: i64) -> String {
         label(&self.groups, id, "group")
     }
 
-    /// The name of whoever a message goes to.
+    /// Returns the name of a message's receiver.
     pub(crate) fn receiver(&self, to: Receiver) -> String {
         match to {
             Receiver::User(id) => self.person(id),
@@ -78,12 +78,12 @@ impl Names {
         }
     }
 
-    /// A person by name, label or number.
+    /// Finds a person by name, label or number.
     pub(crate) fn find_person(&self, key: &str) -> Found {
         find(&self.people, key, "user")
     }
 
-    /// A group, likewise.
+    /// Finds a group by name, label or number.
     pub(crate) fn find_group(&self, key: &str) -> Found {
         find(&self.groups, key, "group")
     }
@@ -119,7 +119,7 @@ fn find(names: &BTreeMap<i64, String>, key: &str, kind: &str) -> Found {
         [] => {}
         many => return Found::Several(many.iter().map(|id| label(names, *id, kind)).collect()),
     }
-    // "bob#7", "#7", "user 7", "7": whatever the chat itself may have shown.
+    // "bob#7", "#7", "user 7" and "7": every form that the chat itself may have shown.
     if let Some((_, number)) = key.rsplit_once('#') {
         return number_of(number, names);
     }

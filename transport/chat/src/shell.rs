@@ -1,4 +1,4 @@
-//! The loop: what comes from the server, what is typed, and what is on its way.
+//! The loop of the chat: server events, typed lines and pending work.
 
 use std::collections::VecDeque;
 use std::future::{Future, pending};
@@ -24,29 +24,29 @@ use crate::view::{clean, explain};
 type Sending = Pin<Box<dyn Future<Output = Result<Sent, SendError>> + Send>>;
 type Calling = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>>;
 
-/// How long a message may be on its way before the chat says so.
+/// Time that a message may be pending before the chat reports a delay.
 const SLOW: Duration = Duration::from_secs(3);
-/// Time between heartbeats: a server that hangs is noticed within this and [`SILENCE`].
+/// Time between heartbeats: a hanging server is noticed within this and [`SILENCE`].
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Silence, while an answer is due, after which the server counts as away.
+/// Silence, while an answer is due, after which the server counts as unreachable.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// The state of the connection, as the prompt shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Connection {
-    /// Not yet, for the first time.
+    /// Connecting for the first time.
     Connecting,
-    /// There is one, and what was missed is coming in.
+    /// Connected; missed messages are arriving.
     CatchingUp,
-    /// There is one, and everything is live.
+    /// Connected and up to date.
     Live,
-    /// The server is away.
+    /// The server cannot be reached.
     Away,
     /// The user disconnected.
     Offline,
 }
 
-/// Everything the chat knows.
+/// The state of the chat.
 pub(crate) struct Shell<'a> {
     pub(crate) args: Args,
     trust: Trust,
@@ -55,29 +55,29 @@ pub(crate) struct Shell<'a> {
     pub(crate) terminal: &'a mut Terminal,
     online: Option<(Client, Events)>,
     pub(crate) connection: Connection,
-    /// Whether a connection was there before.
+    /// True if there was a connection before.
     pub(crate) returning: bool,
-    /// Whom typed lines go to.
+    /// The receiver of typed lines.
     pub(crate) current: Option<Receiver>,
-    /// The room that is followed, and the first of its messages not seen yet.
+    /// The followed room, and the first of its messages not seen yet.
     pub(crate) room: Option<(i64, i64)>,
     pub(crate) names: Names,
     pub(crate) missed: Missed,
-    /// Lines that are not stored yet, in order, each with its id.
+    /// Lines that are not stored yet, in order; each has an id.
     outbox: VecDeque<Draft>,
     sending: Option<Sending>,
-    /// When the message on its way counts as slow; `None` once that was said.
+    /// Time at which the pending message counts as slow; `None` once that was reported.
     slow_at: Option<Instant>,
-    /// Commands that were typed while another one was at work.
+    /// Commands that were typed while another one was running.
     commands: VecDeque<Command>,
     calling: Option<Calling>,
     pub(crate) done: bool,
-    /// Whether the account was just made anew, and no connection has accepted it yet.
+    /// True if the account was just created again and no connection has accepted it yet.
     pub(crate) renewed: bool,
 }
 
 impl<'a> Shell<'a> {
-    /// Signs in, or takes the account kept from last time, and connects.
+    /// Signs in, or uses the stored account, and connects.
     pub(crate) async fn start(args: Args, terminal: &'a mut Terminal) -> Outcome<Self> {
         args.endpoint()?;
         let trust = args.trust()?;
@@ -112,8 +112,8 @@ impl<'a> Shell<'a> {
         Ok(shell)
     }
 
-    /// Says who this is. A server that has forgotten the account is signed in to anew; one that is
-    /// away is waited for.
+    /// Prints the name of this user. If the server does not know the account, signs in again; if it
+    /// cannot be reached, goes on without it.
     pub(crate) async fn introduce(&mut self) -> Outcome {
         let mut name = account::name(&self.args, &self.api).await;
         if name.as_ref().is_err_and(|error| error.code == 10_000) {
@@ -137,7 +137,7 @@ impl<'a> Shell<'a> {
             }
             Err(error) => self.say(&format!("* {}", explain(&self.args, &error))),
         }
-        // Names are a comfort: without them people are shown by number.
+        // Names are optional: without them people are shown by number.
         let mut caller = self.caller();
         if caller.learn().await.is_ok() {
             self.names.merge(caller.names);
@@ -153,7 +153,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// Connects, from where the last connection stopped.
+    /// Connects and continues from the stored cursor.
     pub(crate) async fn go_online(&mut self) -> Outcome {
         let cursor = FileCursor::new(account::file(&self.args, "cursor")?);
         let mut options = Options::new(self.args.endpoint()?, self.who.clone()).cursor(cursor);
@@ -167,7 +167,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// Disconnects. A message on its way keeps its id and is sent again later.
+    /// Disconnects. A pending message keeps its id and is sent again later.
     pub(crate) async fn go_offline(&mut self) {
         if let Some((client, _)) = self.online.take() {
             client.close().await;
@@ -190,6 +190,8 @@ impl<'a> Shell<'a> {
             }
             self.show_prompt();
             tokio::select! {
+                // Biased: a signal ends the chat first; server events come before results and
+                // input, so that these are handled with the current state.
                 biased;
                 () = signals.next() => self.done = true,
                 event = next_event(&mut self.online) => match event {
@@ -218,7 +220,7 @@ impl<'a> Shell<'a> {
         self.terminal.say(line);
     }
 
-    /// Prints what came while this device was away.
+    /// Prints the lines that arrived while this device was offline.
     pub(crate) fn show_missed(&mut self) {
         for line in self.missed.take() {
             self.terminal.say(&line);
@@ -252,7 +254,7 @@ impl<'a> Shell<'a> {
                 self.say("* offline; /online comes back");
             }
             Command::Online => return self.come_back().await,
-            // What is typed after a command waits for it: it may change whom the line goes to.
+            // Queued even if it is only a line: an earlier command may change its receiver.
             command => self.commands.push_back(command),
         }
         Ok(())
@@ -291,11 +293,11 @@ impl<'a> Shell<'a> {
 
     fn write(&mut self, text: &str) {
         let Some(to) = self.current else {
-            self.say("* nobody to talk to yet: /add NAME or PHONE, or /to NAME");
+            self.say("* no receiver chosen: /add NAME or PHONE, or /to NAME");
             return;
         };
         let mut draft = Draft::new(to, Content::text(text));
-        // One id for all attempts: sent again after an outage it is still one message.
+        // One id for all attempts: a message that is sent again after an outage is stored once.
         draft.id = Some(uuid::Uuid::now_v7().to_string());
         self.outbox.push_back(draft);
         match self.connection {
@@ -350,7 +352,7 @@ impl<'a> Shell<'a> {
         Ok(())
     }
 
-    /// Starts the oldest message on its way: one at a time, so that they stay in order.
+    /// Starts sending the oldest message: one at a time, so that they stay in order.
     fn send_next(&mut self) {
         if let (None, Some((client, _)), Some(draft)) =
             (&self.sending, &self.online, self.outbox.front())
@@ -363,7 +365,7 @@ impl<'a> Shell<'a> {
 
     fn on_slow(&mut self) {
         self.slow_at = None;
-        // While the server is known to be away, that was said already.
+        // While the server is known to be unreachable, that was reported already.
         if self.connection == Connection::Live {
             let line = self.outbox.front().map_or_else(String::new, text_of);
             self.say(&format!("* the server has not confirmed this yet: {line}"));
@@ -394,7 +396,7 @@ impl<'a> Shell<'a> {
         }
     }
 
-    /// Sends typed lines to `to` from now on.
+    /// Makes `to` the receiver of typed lines.
     pub(crate) fn talk_to(&mut self, to: Receiver) {
         if self.current == Some(to) {
             return;
@@ -433,7 +435,7 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-/// SIGTERM and SIGHUP: the terminal gets its settings back before the chat ends.
+/// SIGTERM and SIGHUP, handled so that the terminal's settings are restored before the chat ends.
 #[cfg(unix)]
 struct Signals([Option<tokio::signal::unix::Signal>; 2]);
 

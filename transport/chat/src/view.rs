@@ -1,5 +1,5 @@
-//! Words for what the chat prints. Lines of people read `name: text`; lines of the program begin
-//! with `*`.
+//! Formats what the chat prints. Lines of people read `name: text`; lines of the program begin with
+//! `*`.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,16 +8,16 @@ use gimlet_client::{ApiError, Content, Inbound, Receiver, Sender};
 use crate::args::Args;
 use crate::names::Names;
 
-/// A message younger than this is shown without its age.
+/// Age below which a message is shown without its age.
 const RECENT: Duration = Duration::from_mins(1);
 
-/// Others' text without what could steer the terminal.
+/// Removes control characters, which could steer the terminal, from the text of others.
 pub(crate) fn clean(text: &str) -> String {
     let shown = text.replace(['\n', '\t'], " ");
     shown.chars().filter(|c| !c.is_control()).collect()
 }
 
-/// A message in one line. `age` is shown with messages that were missed.
+/// Formats a message as one line. Missed messages are shown with their age.
 pub(crate) fn message(message: &Inbound, names: &Names, age: Option<Duration>) -> String {
     let text = content(&message.content);
     let from = match &message.sender {
@@ -35,7 +35,7 @@ pub(crate) fn message(message: &Inbound, names: &Names, age: Option<Duration>) -
     format!("{from}{place}{age}: {text}")
 }
 
-/// How long ago a message was sent, by this machine's clock; `None` if that is just now or unknown.
+/// Returns the age of a message by this machine's clock; `None` if it is recent or unknown.
 #[expect(
     clippy::disallowed_methods,
     reason = "shown to a person, and nothing is decided by it"
@@ -71,7 +71,7 @@ fn content(content: &Content) -> String {
     }
 }
 
-/// A failed call, in words that say what to do.
+/// Explains a failed call and what to do about it.
 pub(crate) fn explain(args: &Args, error: &ApiError) -> String {
     match error.code {
         14 | 4 if error.message.contains("certificate") => format!(
@@ -92,7 +92,7 @@ pub(crate) fn explain(args: &Args, error: &ApiError) -> String {
     }
 }
 
-/// The reason why a connection ended, without the system's error number.
+/// Returns the reason that a connection ended, without the operating system's error number.
 pub(crate) fn reason(reason: &str) -> String {
     let words = clean(reason);
     match words.split_once(" (os error") {
@@ -101,7 +101,7 @@ pub(crate) fn reason(reason: &str) -> String {
     }
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins names: `a`, `a and b`, `a, b and c`.
 pub(crate) fn and(names: &[String]) -> String {
     match names {
         [] => "nobody".to_owned(),

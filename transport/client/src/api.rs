@@ -1,5 +1,5 @@
 //! The gRPC services for clients: devices, accounts, friends, groups, and writing to rooms. Each
-//! call stands alone and is not repeated.
+//! call is independent and is not repeated.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::options::Credentials;
 use crate::raw_status::{RawStatus, api_error};
 use crate::tls::Trust;
 
-/// How long a call may take; gim's own client gives up after 2 s.
+/// Time limit of a call; gim's own client gives up after 2 s.
 const CALL: Duration = Duration::from_secs(5);
 
 /// `LogicExt` and `BusinessExt` of one server, or of a cluster's logic and business nodes. Cheap to
@@ -24,7 +24,7 @@ const CALL: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug)]
 pub struct Api {
     channel: RawStatus,
-    /// Where `BusinessExt` is, if elsewhere.
+    /// The channel of `BusinessExt`, if it has an address of its own.
     business: Option<RawStatus>,
     trust: Trust,
     who: Option<Credentials>,
@@ -36,7 +36,7 @@ fn channel(url: &str, trust: &Trust) -> Result<RawStatus, Error> {
         Ok(endpoint) if endpoint.uri().scheme_str() == Some("http") => endpoint,
         Ok(endpoint) if endpoint.uri().scheme_str() == Some("https") => endpoint
             .tls_config(trust.grpc())
-            .map_err(|error| Error::Invalid(format!("no TLS for {url}: {error}")))?,
+            .map_err(|error| Error::Invalid(format!("cannot set up TLS for {url}: {error}")))?,
         _ => {
             return Err(Error::Invalid(format!(
                 "\"{url}\" is not a gRPC address: write http://host:port or https://host"
@@ -48,9 +48,10 @@ fn channel(url: &str, trust: &Trust) -> Result<RawStatus, Error> {
 }
 
 impl Api {
-    /// Services at `url`, such as `http://127.0.0.1:50100` or `https://chat.example.com`, as nobody
-    /// yet: good for [`register_device`](Self::register_device) and [`sign_in`](Self::sign_in).
-    /// Connects when first used. Must be called within a tokio runtime.
+    /// Creates a client of the services at `url`, for example `http://127.0.0.1:50100` or
+    /// `https://chat.example.com`, without credentials: enough for
+    /// [`register_device`](Self::register_device) and [`sign_in`](Self::sign_in). Connects when
+    /// first used. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// If `url` is not an address.
@@ -58,7 +59,8 @@ impl Api {
         Self::with_trust(url, &Trust::public())
     }
 
-    /// The same, with the certificate authorities that `https://` trusts.
+    /// Creates a client of the services at `url` with the certificate authorities to trust for
+    /// `https://`.
     ///
     /// # Errors
     /// If `url` is not an address.
@@ -71,8 +73,7 @@ impl Api {
         })
     }
 
-    /// The same, with `BusinessExt` at an address of its own, as in a cluster whose business nodes
-    /// are apart.
+    /// Uses another address for `BusinessExt`, as in a cluster with separate business nodes.
     ///
     /// # Errors
     /// If `url` is not an address.
@@ -81,7 +82,7 @@ impl Api {
         Ok(self)
     }
 
-    /// The same services as `who`.
+    /// Returns a client of the same services with the credentials `who`.
     #[must_use]
     pub fn signed_in(&self, who: Credentials) -> Self {
         Self {
@@ -100,7 +101,7 @@ impl Api {
         BusinessExtClient::new(self.business.as_ref().unwrap_or(&self.channel).clone())
     }
 
-    /// A request that says who asks. Without credentials the server answers 10000.
+    /// Builds a request with the credentials. Without them the server answers 10000.
     fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         if let Some(who) = &self.who {
@@ -115,7 +116,7 @@ impl Api {
         request
     }
 
-    /// Gives this device its id, good for ever: keep it.
+    /// Registers this device and returns its id, which is valid for ever: keep it.
     pub async fn register_device(&self, model: &str) -> Result<i64, ApiError> {
         let request = pb::RegisterDeviceReq {
             r#type: match std::env::consts::OS {
@@ -134,8 +135,8 @@ impl Api {
         Ok(ok(answer)?.device_id)
     }
 
-    /// Signs a user in on a device; the user is created if there is none of that phone number. Asked
-    /// as somebody who is signed in on that device, it ends the sign-ins of other users there.
+    /// Signs a user in on a device; an unknown phone number creates a user. Called with the
+    /// credentials of a user of that device, it ends the sign-ins of other users on it.
     pub async fn sign_in(
         &self,
         phone: &str,
@@ -150,13 +151,13 @@ impl Api {
         ok(self.business().sign_in(self.request(request)).await)
     }
 
-    /// Ends this device's sign-in: its token is void, its connections are closed.
+    /// Ends this device's sign-in: its token is revoked and its connections are closed.
     pub async fn sign_out(&self) -> Result<(), ApiError> {
         let request = self.request(pb::Empty {});
         ok(self.business().sign_out(request).await).map(drop)
     }
 
-    /// The caller's profile.
+    /// Returns the caller's profile.
     pub async fn get_user(&self) -> Result<pb::User, ApiError> {
         let request = self.request(pb::GetUserReq::default());
         let answer = ok(self.business().get_user(request).await)?;
@@ -176,7 +177,7 @@ impl Api {
         Ok(ok(self.business().search_user(request).await)?.users)
     }
 
-    /// Asks a user to be a friend; `description` is what the user reads.
+    /// Asks a user to be a friend; the user sees `description`.
     pub async fn add_friend(&self, friend_id: i64, description: &str) -> Result<(), ApiError> {
         let request = self.request(pb::AddFriendReq {
             friend_id,
@@ -195,7 +196,7 @@ impl Api {
         ok(self.logic().agree_add_friend(request).await).map(drop)
     }
 
-    /// The caller's friends, page by page.
+    /// Returns the caller's friends, fetched page by page.
     pub async fn friends(&self) -> Result<Vec<pb::Friend>, ApiError> {
         let mut found: Vec<pb::Friend> = Vec::new();
         loop {
@@ -210,7 +211,7 @@ impl Api {
         }
     }
 
-    /// Creates a group with the caller as its admin, and gives its id.
+    /// Creates a group with the caller as its admin, and returns its id.
     pub async fn create_group(&self, name: &str, members: &[i64]) -> Result<i64, ApiError> {
         let request = self.request(pb::CreateGroupReq {
             name: name.to_owned(),
@@ -220,7 +221,7 @@ impl Api {
         Ok(ok(self.logic().create_group(request).await)?.group_id)
     }
 
-    /// Adds members to a group, and gives those who were members already.
+    /// Adds members to a group, and returns those who were members already.
     pub async fn add_group_members(
         &self,
         group_id: i64,
@@ -239,7 +240,7 @@ impl Api {
         ok(self.logic().delete_group_member(request).await).map(drop)
     }
 
-    /// The caller's groups, page by page.
+    /// Returns the caller's groups, fetched page by page.
     pub async fn groups(&self) -> Result<Vec<pb::Group>, ApiError> {
         let mut found: Vec<pb::Group> = Vec::new();
         loop {
@@ -254,7 +255,7 @@ impl Api {
         }
     }
 
-    /// The members of a group, page by page.
+    /// Returns the members of a group, fetched page by page.
     pub async fn group_members(&self, group_id: i64) -> Result<Vec<pb::GroupMember>, ApiError> {
         let mut found: Vec<pb::GroupMember> = Vec::new();
         loop {
@@ -273,8 +274,8 @@ impl Api {
         }
     }
 
-    /// Sends a message to those who follow a room now; with `keep`, also to those who subscribe
-    /// within the next two minutes and ask for what was kept.
+    /// Sends a message to the subscribers of a room; with `keep`, also to those who subscribe
+    /// within the next two minutes and ask for kept messages.
     pub async fn push_room(
         &self,
         room_id: i64,

@@ -1,5 +1,5 @@
-//! How long to wait before trying again: growing ceilings, and a random part of them ("full
-//! jitter"), so that a thousand clients do not come back at the same moment.
+//! Delays between attempts: growing ceilings, and a random part of them ("full jitter"), so that a
+//! thousand clients do not reconnect at the same moment.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ impl Backoff {
         }
     }
 
-    /// Starts over from the base.
+    /// Starts again from the base.
     pub(crate) const fn reset(&mut self) {
         self.attempt = 0;
     }
 
-    /// The next delay: a random part of the ceiling, which doubles with each call.
+    /// Returns the next delay: a random part of the ceiling, which doubles with each call.
     pub(crate) fn next(&mut self) -> Duration {
         let ceiling = ceiling(self.base, self.cap, self.attempt);
         self.attempt = self.attempt.saturating_add(1);
@@ -33,12 +33,12 @@ impl Backoff {
     }
 }
 
-/// The longest delay of an attempt, counted from 0.
+/// Returns the longest delay of an attempt, counted from 0.
 pub(crate) fn ceiling(base: Duration, cap: Duration, attempt: u32) -> Duration {
     base.saturating_mul(2_u32.saturating_pow(attempt)).min(cap)
 }
 
-/// A random duration from zero to `most`.
+/// Returns a random duration from zero to `most`.
 pub(crate) fn random_part(most: Duration) -> Duration {
     most.mul_f64(rand::random::<f64>())
 }

@@ -39,11 +39,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Starts a client and gives its handle and its events. It connects by itself; whether that
-    /// works is told by the events, and it goes on trying.
+    /// Starts a client and returns its handle and its events. It connects in the background and
+    /// keeps trying; the events report the state of the connection.
     ///
     /// # Errors
-    /// If the options make no sense or the cursor cannot be read.
+    /// The options are invalid, or the cursor cannot be read.
     pub async fn connect(options: Options) -> Result<(Self, Events), Error> {
         options.check()?;
         let api = match &options.grpc {
@@ -102,19 +102,19 @@ impl Client {
     /// Sends a message that is stored, with a new id. See [`send_draft`](Self::send_draft).
     ///
     /// # Errors
-    /// As [`send_draft`](Self::send_draft).
+    /// The errors of [`send_draft`](Self::send_draft).
     pub async fn send(&self, to: Receiver, content: Content) -> Result<Sent, Error> {
         self.send_draft(Draft::new(to, content)).await
     }
 
-    /// Sends a message and waits until it is stored, over as many connections as it takes,
-    /// always with the same id, until the deadline. Sends of one task, each awaited before the
-    /// next, are stored in that order. Dropping the future gives up waiting; a message that was
-    /// written already may still be stored.
+    /// Sends a message and waits until it is stored or the deadline passes, over any number of
+    /// connections and always with the same id. Sends of one task, each awaited before the next,
+    /// are stored in that order. Dropping the future stops the waiting; a message that was already
+    /// written may still be stored.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the server said no; [`Error::Deadline`] if it said nothing final in
-    /// time; others as they are named.
+    /// [`Error::Refused`] if the server refused it; [`Error::Deadline`] without a final answer in
+    /// time; others as named.
     pub async fn send_draft(&self, draft: Draft) -> Result<Sent, Error> {
         let persist = draft.persist;
         let data = draft.encode()?;
@@ -132,12 +132,13 @@ impl Client {
         })
     }
 
-    /// Follows a room, and no other from now on; also after reconnects, from the last message
-    /// seen. `from` is the first kept message wanted, 0 for live messages only.
+    /// Subscribes to a room and to no other from now on; the subscription is renewed after
+    /// reconnects, from the last message seen. `from` is the first kept message wanted, 0 for live
+    /// messages only.
     ///
     /// # Errors
-    /// [`Error::Refused`], or [`Error::Deadline`] if there was no connection in time; in that
-    /// case the room is followed as soon as there is one.
+    /// [`Error::Refused`], or [`Error::Deadline`] without a connection in time; in that case the
+    /// subscription is made as soon as there is one.
     pub async fn subscribe(&self, room: i64, from: i64) -> Result<(), Error> {
         if room <= 0 || from < 0 {
             let text = "a room's id starts at 1, and the first message wanted at 0";
@@ -146,10 +147,10 @@ impl Client {
         self.room(room, from).await
     }
 
-    /// Follows no room.
+    /// Ends the subscription to a room.
     ///
     /// # Errors
-    /// As [`subscribe`](Self::subscribe).
+    /// The errors of [`subscribe`](Self::subscribe).
     pub async fn unsubscribe(&self) -> Result<(), Error> {
         self.room(0, 0).await
     }
@@ -167,7 +168,7 @@ impl Client {
         })
     }
 
-    /// Hands a command over and waits for its answer; `None` if the deadline came first.
+    /// Sends a command to the engine and awaits its answer; `None` if the deadline came first.
     async fn ask<T>(
         &self,
         command: Command,
@@ -184,19 +185,19 @@ impl Client {
         timeout_at(until, work).await.ok()
     }
 
-    /// The gRPC services as this user, if the options named their address.
+    /// Returns the gRPC services as this user, if the options named their address.
     #[must_use]
     pub const fn api(&self) -> Option<&Api> {
         self.api.as_ref()
     }
 
-    /// What the client was started with.
+    /// Returns the options that the client was started with.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.options
     }
 
-    /// Closes the connection, keeps the cursor, and ends the background task. Sends without an
+    /// Closes the connection, saves the cursor, and ends the background task. Sends without an
     /// answer end with [`Error::Closed`]; the server may still store those that were written.
     pub async fn close(&self) {
         self.token.cancel();
@@ -204,8 +205,8 @@ impl Client {
     }
 }
 
-/// What happens, in order. An event counts as handled when the next one is asked for: the cursor
-/// moves then, so an application that dies while it handles a message gets it again.
+/// The events of a client, in order. An event counts as handled when the next one is requested, and
+/// the cursor moves then: an application that dies while it handles a message gets it again.
 ///
 /// Ends after a terminal event or [`Client::close`]; dropping it ends the client.
 #[derive(Debug)]
@@ -217,7 +218,7 @@ pub struct Events {
 }
 
 impl Events {
-    /// The next event. Dropping the future loses nothing.
+    /// Returns the next event. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
@@ -228,6 +229,7 @@ impl Stream for Events {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Event>> {
         loop {
+            // The previous event is handled: publish its mark before the next event is taken.
             if let Some(mark) = self.finished.take() {
                 self.handled.send_replace(mark);
             }

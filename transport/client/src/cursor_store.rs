@@ -1,31 +1,31 @@
-//! Where a client keeps its place between runs. A cursor belongs to one user on one device; two
-//! clients must not share a store. It knows nothing of connections.
+//! Stores for a client's cursor between runs. A cursor belongs to one user on one device; two
+//! clients must not share a store. Independent of connections.
 
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// A place in a user's inbox.
+/// A position in a user's inbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cursor {
-    /// Which numbering the seq belongs to; 0 if no server has said so yet.
+    /// The epoch of the numbering; 0 if no server has named one yet.
     pub epoch: u64,
     /// Every entry up to and including this one was handled by the application.
     pub seq: i64,
 }
 
-/// Keeps a cursor. Called from threads that may block, one call at a time.
+/// Stores a cursor. Called from threads that may block, one call at a time.
 ///
-/// A save that is lost costs repeated events after the next start, never lost ones.
+/// A lost save causes repeated events after the next start, but never lost ones.
 pub trait CursorStore: Send + Sync + 'static {
-    /// The cursor saved last, or `None` if there was none.
+    /// Returns the last saved cursor, or `None`.
     fn load(&self) -> io::Result<Option<Cursor>>;
     /// Replaces the cursor. After a failure the old one must still be readable.
     fn save(&self, cursor: Cursor) -> io::Result<()>;
 }
 
-/// Keeps the cursor for the life of the process, over several clients one after another.
+/// Keeps the cursor for the life of the process, across several clients one after another.
 #[derive(Debug, Default)]
 pub struct MemoryCursor(Mutex<Option<Cursor>>);
 
@@ -44,22 +44,22 @@ fn poisoned() -> io::Error {
     io::Error::other("another thread panicked while it saved the cursor")
 }
 
-/// Keeps the cursor in a small text file, replaced as a whole.
+/// Keeps the cursor in a small text file, which is replaced as a whole.
 ///
-/// The file survives the end of the process. It is not forced to the disk at each save: after a
-/// power cut an older cursor may come back, which repeats events.
+/// The file survives the end of the process. It is not synced to disk at each save: after a power
+/// failure an older cursor may come back, which repeats events.
 #[derive(Debug)]
 pub struct FileCursor {
     path: PathBuf,
 }
 
 impl FileCursor {
-    /// A cursor in the file `path`, which need not exist; its folder must.
+    /// Uses the file `path`, which need not exist; its folder must.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where it is kept.
+    /// Returns the path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path

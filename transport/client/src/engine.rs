@@ -1,5 +1,5 @@
-//! The one background task of a client: connects, runs a session, waits, connects again. Owns
-//! everything that outlives a connection.
+//! The one background task of a client: connects, runs a session, waits, connects again. Owns all
+//! state that outlives a connection.
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -18,14 +18,14 @@ use crate::session::Session;
 use crate::state::State;
 use crate::verdict::{End, Verdict};
 
-/// What a handle asks of the task.
+/// A command from a handle to the task.
 #[derive(Debug)]
 pub(crate) enum Command {
     Send(Job),
     Subscribe(Room),
 }
 
-/// What lasts over connections.
+/// State that outlives a connection.
 pub(crate) struct Engine {
     pub(crate) options: Options,
     pub(crate) token: CancellationToken,
@@ -77,26 +77,29 @@ impl Engine {
         }
     }
 
-    /// Takes a command; what needs a connection waits for one.
+    /// Accepts a command; one that needs a connection waits for it.
     pub(crate) fn accept(&mut self, command: Command) {
         match command {
             Command::Send(job) => self.sends.add(job),
             Command::Subscribe(room) => {
                 if let Some(reply) = std::mem::replace(&mut self.room, room).reply {
-                    let text = "another subscription took its place: one room at a time";
+                    let text =
+                        "replaced by a newer subscription: a client follows one room at a time";
                     drop(reply.send(Err(Error::Invalid(text.to_owned()))));
                 }
             }
         }
     }
 
-    /// Does `work`, which needs no session, and serves the application meanwhile. `None` if the
-    /// client was closed first.
+    /// Runs `work`, which needs no session, and serves the application meanwhile. Returns `None` if
+    /// the client was closed first.
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         tokio::pin!(work);
         loop {
             let has_room = self.sends.has_room();
             let keep_at = self.keeper.due();
+            // Biased: closing comes first, then the work. Commands are accepted and the cursor is
+            // saved during an outage as well.
             tokio::select! {
                 biased;
                 () = self.token.cancelled() => return None,
@@ -111,8 +114,11 @@ impl Engine {
         }
     }
 
-    /// Tells everybody who waits, lets the application take what is left, and keeps the cursor.
+    /// Answers all waiting callers, lets the application take the remaining events, and saves the
+    /// cursor.
     async fn finish(mut self) {
+        // Close the channel first, then take what it still holds: a command that was accepted must
+        // get an answer.
         self.commands.close();
         while let Ok(command) = self.commands.try_recv() {
             self.accept(command);
@@ -127,6 +133,9 @@ impl Engine {
             mut keeper,
             ..
         } = self;
+        // The application may still take events after the end. Dropping the outlet ends its stream
+        // behind the last one; then the loop saves the cursor as it handles them, until it drops
+        // the events, which cancels the token.
         let left = async {
             outlet.drain().await;
             drop(outlet);

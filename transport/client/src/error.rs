@@ -1,34 +1,34 @@
-//! What a caller of the client gets instead of an answer. Reconnecting is not among them: the
-//! client does that by itself and tells of it by events.
+//! Errors of the client's methods. A lost connection is not among them: the client reconnects by
+//! itself and reports that by events.
 
 use std::io;
 use std::time::Duration;
 
-/// Why a request of the application did not succeed.
+/// Reasons that a request of the application failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The server refused it; asking again in the same way would be refused again.
+    /// The server refused it, and would refuse the same request again.
     #[error("refused ({code}): {message}")]
     Refused {
         /// A `RefusalCode`: gim's numbers from 10000 up, or a standard gRPC code.
         code: i32,
-        /// The server's words.
+        /// The server's text.
         message: String,
     },
-    /// The deadline passed first. With `maybe_done` it is unknown whether the server did it: a
-    /// send repeated with the same id cannot make a second message.
+    /// The deadline passed. With `maybe_done` the server may have done it: a send repeated with the
+    /// same id cannot create a second message.
     #[error("no answer within {} s{}", .after.as_secs_f32(), last.as_deref().map(|l| format!(" (last: {l})")).unwrap_or_default())]
     Deadline {
-        /// How long it was tried.
+        /// Time that it was tried for.
         after: Duration,
-        /// Whether it reached the wire at least once.
+        /// True if it was written to a connection at least once.
         maybe_done: bool,
-        /// What stood in the way last, if anything did.
+        /// The last obstacle, if there was one.
         last: Option<String>,
     },
-    /// A message that is not to be stored was written when the connection broke. Such sends carry
-    /// no promise and are not repeated.
+    /// The connection broke after a message that is not stored was written. Such sends carry no
+    /// promise and are not repeated.
     #[error("the connection broke while a message that is not stored was on its way")]
     Unknown,
     /// The request is longer than a frame can carry.
@@ -36,10 +36,10 @@ pub enum Error {
     TooLarge {
         /// Its length in bytes.
         len: usize,
-        /// The most that fits.
+        /// The largest length that fits.
         max: usize,
     },
-    /// The request makes no sense; the text says what would.
+    /// The request is invalid; the text says what would be valid.
     #[error("{0}")]
     Invalid(String),
     /// The client was closed, or ended by a terminal event.
@@ -50,13 +50,13 @@ pub enum Error {
     Cursor(#[source] io::Error),
 }
 
-/// Why a gRPC call did not succeed, with the number as it stood on the wire.
+/// The error of a gRPC call, with its status number as sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({code})")]
 pub struct ApiError {
-    /// `grpc-status` as sent, gim's numbers from 10000 up; 14 if the server cannot be reached, 4 if
-    /// the connection broke or the time ran out, so that it may have been done.
+    /// `grpc-status` as sent, gim's numbers from 10000 up; 14 if the server cannot be reached; 4 if
+    /// the connection broke or the time ran out, so that the call may have been executed.
     pub code: i32,
-    /// The server's words, or the transport's.
+    /// The text of the server, or of the transport.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! What the application gets: decoded messages, and what happens to the connection.
+//! The events for the application: decoded messages, and changes of the connection.
 
 use std::time::Duration;
 
@@ -8,25 +8,26 @@ use prost::Message as _;
 
 use crate::options::Credentials;
 
-/// Something that happened, in order.
+/// An event; events come in order.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// A connection is signed in. What was missed follows, then [`Event::CaughtUp`].
+    /// A connection is signed in. Missed messages follow, then [`Event::CaughtUp`].
     Connected {
-        /// The inbox's numbering.
+        /// The epoch of the inbox.
         epoch: u64,
         /// The highest seq in the inbox.
         head: i64,
     },
-    /// Everything stored so far was given out; what follows is live. Once per connection.
+    /// All stored messages were delivered; later ones are live. Once per connection, unless the
+    /// application is so slow that it is dropped and counted in [`Event::Missed`].
     CaughtUp {
-        /// The highest seq given out.
+        /// The highest seq delivered.
         seq: i64,
     },
-    /// A stored message, each once and in the order of its seq.
+    /// A stored message; each is delivered once and in the order of its seq.
     Message(Inbound),
-    /// A stored message of the system: friends and groups. Numbered like [`Event::Message`].
+    /// A stored message of the system about friends or groups, numbered like [`Event::Message`].
     Push(Inbound, Push),
     /// A message that is not stored: seq 0, best effort.
     Live(Inbound),
@@ -36,46 +37,46 @@ pub enum Event {
     Broadcast(Inbound),
     /// Entries were removed by the server's retention policy before this device saw them.
     Trimmed {
-        /// The last entry that is gone.
+        /// The last entry that was removed.
         up_to: i64,
     },
-    /// The application was so slow that this many best-effort messages were dropped.
+    /// The application was so slow that this many best-effort events were dropped.
     Missed {
-        /// How many.
+        /// Number of dropped events.
         count: u64,
     },
-    /// There is no connection; the client tries again by itself.
+    /// The connection was lost; the client reconnects by itself.
     Disconnected {
-        /// What happened, in words.
+        /// The reason, in words.
         reason: String,
-        /// When it tries next.
+        /// Time until the next attempt.
         retry_in: Duration,
     },
-    /// The server's storage was replaced or restored: the inbox starts over from 1. Forget what
-    /// was known by seq.
+    /// The server's storage was replaced or restored: the inbox starts over from 1. Discard
+    /// everything that is known by seq.
     HistoryChanged {
-        /// The new numbering.
+        /// The new epoch.
         epoch: u64,
     },
     /// The same device signed in elsewhere. Terminal, unless configured otherwise.
     Superseded,
-    /// The server does not accept these credentials (any more): sign in again. Terminal.
+    /// The server does not accept the credentials, or no longer does: sign in again. Terminal.
     SignedOut {
-        /// The code of the sign-in's refusal or of the close.
+        /// The code of the refused sign-in, or of the close.
         code: i32,
-        /// The server's words.
+        /// The server's text.
         message: String,
     },
-    /// The server asked this client not to come back. Terminal.
+    /// The server asked this client not to reconnect. Terminal.
     TurnedAway {
         /// The code of the close.
         code: i32,
-        /// The server's words.
+        /// The server's text.
         message: String,
     },
 }
 
-/// Where a message goes, or went.
+/// The receiver of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Receiver {
@@ -83,11 +84,11 @@ pub enum Receiver {
     User(i64),
     /// A group.
     Group(i64),
-    /// A room; 0 is everybody.
+    /// A room; room 0 is everybody.
     Room(i64),
 }
 
-/// Who a message is from.
+/// The sender of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Sender {
@@ -110,7 +111,7 @@ pub enum Sender {
     Business,
 }
 
-/// What a message holds.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Content {
@@ -124,11 +125,11 @@ pub enum Content {
     Image(pb::Image),
     /// A file.
     File(pb::File),
-    /// A place.
+    /// A location.
     Location(pb::Location),
     /// Something for the program: codes from 1000 up are the application's own.
     Command(pb::Command),
-    /// Whatever the application agreed on.
+    /// Data of the application's own format.
     Custom(String),
     /// A type this client does not know, or bytes that are not of their type.
     Other {
@@ -145,7 +146,7 @@ impl Content {
         Self::Text(text.into())
     }
 
-    /// The type's number and the bytes on the wire.
+    /// Returns the type's number and the encoded content.
     pub(crate) fn encode(&self) -> (i32, Bytes) {
         use pb::MessageType as T;
         let (kind, bytes) = match self {
@@ -182,27 +183,27 @@ impl Content {
     }
 }
 
-/// A message that came in.
+/// A received message.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Inbound {
-    /// Its number in this user's inbox, in the room, or 0 if it was not stored.
+    /// Its number in this user's inbox or in the room; 0 if it was not stored.
     pub seq: i64,
-    /// Its own id (16 bytes, a UUID), the same for all who get it; empty if it has none.
+    /// Its own id (16 bytes, a UUID), the same for all receivers; empty if it has none.
     pub message_id: Bytes,
-    /// Who sent it.
+    /// The sender.
     pub sender: Sender,
-    /// Where it went.
+    /// The receiver.
     pub receiver: Receiver,
-    /// The users it points at.
+    /// The mentioned users.
     pub mentions: Vec<i64>,
-    /// What it holds.
+    /// The content.
     pub content: Content,
     /// When it was sent, milliseconds since 1970 UTC, by the sender's clock.
     pub sent_at_ms: i64,
-    /// Whether this user sent it, from any device.
+    /// True if this user sent it, from any device.
     pub own: bool,
-    /// Whether this very device sent it, as far as the server tells.
+    /// True if this device sent it, as far as the server reports devices.
     pub own_device: bool,
 }
 
@@ -251,7 +252,7 @@ impl Push {
     }
 }
 
-/// Makes a wire message an event, as `who` sees it.
+/// Converts a wire message into an event, from the point of view of `who`.
 pub(crate) fn event(message: pb::Message, who: &Credentials) -> Event {
     use pb::{ReceiverType, SenderType};
     let id = message.receiver_id;

@@ -1,4 +1,4 @@
-//! From an address to a signed-in connection.
+//! Connects to an address and signs in.
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -12,10 +12,10 @@ use crate::verdict::End;
 
 /// The version of gimlet's extension that this client speaks.
 const PROTOCOL: u32 = 1;
-/// The request id of the sign-in; those of a session follow.
+/// The request id of the sign-in; a session continues from it.
 pub(crate) const SIGN_IN_ID: i64 = 1;
 
-/// A connection that is signed in.
+/// A signed-in connection.
 pub(crate) struct Greeted {
     pub(crate) frames: Frames,
     pub(crate) out: Outgoing,
@@ -92,12 +92,12 @@ pub(crate) fn read(frame: Bytes) -> Result<pb::Output, End> {
     pb::Output::decode(frame).map_err(|_| unreadable())
 }
 
-/// What a `PT_CLOSE` says.
+/// Converts a `PT_CLOSE` into the end of the connection.
 pub(crate) fn closed(output: pb::Output) -> End {
     End::Told(pb::CloseOutput::decode(output.data).unwrap_or_default())
 }
 
-/// The server sent what is no packet of this protocol.
+/// Returns the end of a connection whose server sent an invalid packet.
 pub(crate) fn unreadable() -> End {
     End::Lost("the server sent something that is not gim's protocol".to_owned())
 }

@@ -1,4 +1,4 @@
-//! Carries what the application has handled to the cursor store, gathered over a moment.
+//! Saves the cursor of handled events in the cursor store, at most once per interval.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::cursor_store::{Cursor, CursorStore};
 
-/// The handled cursor and where it is kept.
+/// The handled cursor and its store.
 pub(crate) struct Keeper {
     handled: watch::Receiver<Cursor>,
     store: Option<Arc<dyn CursorStore>>,
@@ -35,8 +35,8 @@ impl Keeper {
         }
     }
 
-    /// Waits for the application to handle something, once until the next [`keep`](Self::keep).
-    /// Ends only then; dropping it half-way loses nothing.
+    /// Waits until the application has handled something, once until the next [`keep`](Self::keep).
+    /// Returns only then; dropping the future loses nothing.
     pub(crate) async fn noticed(&mut self) {
         if self.due.is_some() || self.handled.changed().await.is_err() {
             pending::<()>().await;
@@ -44,12 +44,12 @@ impl Keeper {
         self.due = Some(Instant::now() + self.every);
     }
 
-    /// When to call [`keep`](Self::keep), if there is something to keep.
+    /// Returns when to call [`keep`](Self::keep), if there is something to save.
     pub(crate) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Saves what was handled so far, and gives it.
+    /// Saves the handled cursor, and returns it.
     pub(crate) async fn keep(&mut self) -> Cursor {
         self.due = None;
         let handled = *self.handled.borrow_and_update();
@@ -60,7 +60,7 @@ impl Keeper {
             let store = Arc::clone(store);
             match spawn_blocking(move || store.save(handled)).await {
                 Ok(Ok(())) => {}
-                // Not fatal: the price is repeated events after the next start.
+                // Not fatal: it only causes repeated events after the next start.
                 Ok(Err(error)) => tracing::warn!(%error, "cursor not saved"),
                 Err(error) => tracing::warn!(%error, "cursor not saved: the store panicked"),
             }

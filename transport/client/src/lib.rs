@@ -1,5 +1,6 @@
-//! A client of gimlet: connects over TCP or WebSocket, with TLS or without, signs in, gets every stored message once
-//! and in order, and sends with ids so that a repeat stores nothing twice.
+//! A client of gimlet: connects over TCP or WebSocket, with TLS or without, signs in, delivers
+//! every stored message once and in order, and sends with ids so that a repeat stores nothing
+//! twice.
 //!
 //! ```no_run
 //! use gimlet_client::{
@@ -35,20 +36,20 @@
 //! # }
 //! ```
 //!
-//! What it promises:
-//! - **Each stored message once, in order, without holes**, over any number of connections and
-//!   restarts with a [`CursorStore`]. Twice only if the program dies between handling a message
-//!   and the save of the cursor (200 ms).
+//! Its guarantees:
+//! - **Each stored message once, in order, without gaps**, over any number of connections and
+//!   restarts with a [`CursorStore`]. A message comes twice only if the program dies between
+//!   handling it and the save of the cursor (200 ms).
 //! - **A send that was answered is stored.** It is repeated with the same id, over reconnects,
-//!   until the server gives a final answer or the deadline comes.
-//! - **Everything is bounded.** While the application is slow the socket is not read; what the
-//!   server then leaves out is fetched from the inbox afterwards.
+//!   until the server gives a final answer or the deadline passes.
+//! - **Everything is bounded.** While the application is slow the socket is not read; messages that
+//!   the server then leaves out are fetched from the inbox afterwards.
 //! - Rooms, broadcasts and messages that are not stored are best effort.
 //!
-//! The modules, inside out: `state` (the cursor's rules) and `verdict` (what to do after a
-//! connection) are pure; `send`, `room`, `outlet` and `keeper` are what outlives a connection;
-//! `link` and `greet` make a connection, `session` runs one, `engine` runs one after another;
-//! `client` is the handle. [`Api`] is apart: gRPC, for devices, friends and groups.
+//! The modules, inside out: `state` (the cursor's rules) and `verdict` (the action after a
+//! connection) are pure; `send`, `room`, `outlet` and `keeper` hold state that outlives a
+//! connection; `link` and `greet` make a connection, `session` runs one, `engine` runs one after
+//! another; `client` is the handle. [`Api`] is separate: gRPC, for devices, friends and groups.
 
 mod api;
 mod backoff;
@@ -80,7 +81,7 @@ pub use options::{Credentials, Endpoint, OnSuperseded, Options};
 pub use send::{Draft, Sent};
 pub use tls::Trust;
 
-/// For tests that call gRPC by hand: no part of the promised interface.
+/// For tests that call gRPC directly: not part of the stable interface.
 #[doc(hidden)]
 pub mod raw {
     pub use crate::raw_status::{RawStatus, api_error};

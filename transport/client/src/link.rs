@@ -1,5 +1,5 @@
-//! One connection as two streams of frames, the same for TCP and WebSocket. Knows nothing of what
-//! the frames mean.
+//! One connection as two streams of frames, the same for TCP and WebSocket. Frames are not
+//! interpreted here.
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,10 +18,10 @@ use tokio_util::codec::{Framed, LengthDelimitedCodec};
 use crate::options::{Endpoint, Options};
 use crate::tls::Trust;
 
-/// The longest frame either side may send: the most that two length bytes can say.
+/// The longest frame that either side may send: the maximum of a two-byte length.
 pub(crate) const MAX_FRAME: usize = 65_535;
 
-/// Why a connection ended.
+/// Reasons that a connection ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
     #[error("{0}")]
@@ -30,7 +30,7 @@ pub(crate) enum Broken {
     Ws(Box<tokio_tungstenite::tungstenite::Error>),
     #[error("the server closed the connection")]
     Ended,
-    /// A WebSocket close frame with a number.
+    /// A WebSocket close frame with a code.
     #[error("the server closed the connection: {reason} ({code})")]
     Closed { code: u16, reason: String },
 }
@@ -44,11 +44,11 @@ impl From<tokio_tungstenite::tungstenite::Error> for Broken {
     }
 }
 
-/// The frames that come in. Dropping a pending `next` loses nothing.
+/// The incoming frames. Dropping a pending `next` loses nothing.
 pub(crate) type Frames = Pin<Box<dyn Stream<Item = Result<Bytes, Broken>> + Send>>;
 type FrameSink = Pin<Box<dyn Sink<Bytes, Error = Broken> + Send>>;
 
-/// The frames that go out: a queue, and the wire that takes from it.
+/// The outgoing frames: a queue, and the wire that takes from it.
 pub(crate) struct Outgoing {
     queue: VecDeque<Bytes>,
     sink: FrameSink,
@@ -56,21 +56,23 @@ pub(crate) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Puts a frame at the end of the queue; its bound is the caller's, who counts requests.
+    /// Appends a frame to the queue; the caller bounds it by counting requests.
     pub(crate) fn put(&mut self, frame: Bytes) {
         self.queue.push_back(frame);
         self.flushed = false;
     }
 
-    /// Whether something is not on the wire yet.
+    /// Returns whether frames are not on the wire yet.
     pub(crate) const fn is_busy(&self) -> bool {
         !self.flushed
     }
 
-    /// Writes everything. Dropping it half-way loses nothing: the next call goes on.
+    /// Writes all frames. Dropping the future loses nothing: the next call continues.
     pub(crate) async fn pump(&mut self) -> Result<(), Broken> {
         while !self.queue.is_empty() {
             poll_fn(|cx| self.sink.as_mut().poll_ready(cx)).await?;
+            // The frame leaves the queue only when the sink is ready to take it, without an await
+            // between: a dropped future cannot lose it.
             if let Some(frame) = self.queue.pop_front() {
                 self.sink.as_mut().start_send(frame)?;
             }
@@ -80,7 +82,7 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Writes everything and closes the sending half.
+    /// Writes all frames and closes the sending half.
     pub(crate) async fn close(&mut self) -> Result<(), Broken> {
         self.pump().await?;
         self.sink.close().await
@@ -96,7 +98,7 @@ pub(crate) async fn connect(options: &Options) -> Result<(Frames, Outgoing), Bro
                 .rsplit_once(':')
                 .map_or(address.as_str(), |(host, _)| host);
             let stream = open(address.as_str()).await?;
-            // Boxed: the handshake is some 20 KB, which a connection without TLS need not carry.
+            // Boxed: the handshake takes some 20 KB, which a connection without TLS need not carry.
             tcp(Box::pin(trust(options).connect(bare(host), stream)).await?)
         }
         Endpoint::Ws(url) => {
@@ -131,7 +133,7 @@ fn trust(options: &Options) -> Trust {
     options.trust.clone().unwrap_or_default()
 }
 
-/// A host without the brackets of an IPv6 address.
+/// Returns the host without the brackets of an IPv6 address.
 fn bare(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')

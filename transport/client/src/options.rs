@@ -1,4 +1,4 @@
-//! What a client is told at the start. Every default stands here, with its unit.
+//! Options of a client. Every default is defined here, with its unit.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use crate::cursor_store::CursorStore;
 use crate::error::Error;
 use crate::tls::Trust;
 
-/// Where the server listens.
+/// The server's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// TCP: `host:port`, resolved at each connection.
@@ -64,12 +64,12 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Who signs in: what `Api::register_device` and `Api::sign_in` gave.
+/// The credentials, as returned by `Api::register_device` and `Api::sign_in`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The user.
     pub user_id: i64,
-    /// The device; one device is one client at a time.
+    /// The device; only one client at a time may use it.
     pub device_id: i64,
     /// The token of this user on this device.
     pub token: String,
@@ -84,55 +84,56 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What to do when the same device signs in elsewhere.
+/// The reaction when the same device signs in elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnSuperseded {
-    /// End with `Event::Superseded`: the newer one is meant to be served.
+    /// End with `Event::Superseded`, in favour of the newer connection.
     #[default]
     End,
-    /// Connect again, after a delay. Two clients of one device that both do so take turns for ever.
+    /// Reconnect after a delay. Two clients of one device with this option displace each other for
+    /// ever.
     TakeBack,
 }
 
-/// How a client behaves. Start from [`Options::new`] and change what differs.
+/// The behaviour of a client. Start from [`Options::new`] and change what differs.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Options {
-    /// Where the server listens.
+    /// The server's address.
     pub endpoint: Endpoint,
-    /// Who signs in.
+    /// The credentials.
     pub credentials: Credentials,
-    /// The server's gRPC address, such as `http://127.0.0.1:50100`, for `Client::api`.
+    /// The server's gRPC address for `Client::api`, for example `http://127.0.0.1:50100`.
     pub grpc: Option<String>,
-    /// The certificate authorities trusted with `wss://`, `tls://` and `https://`. `None`: the
+    /// The certificate authorities to trust with `wss://`, `tls://` and `https://`. `None`: the
     /// public ones.
     pub trust: Option<Trust>,
-    /// Where the cursor is kept between runs. `None`: nowhere, the inbox comes from its start.
+    /// The store of the cursor between runs. `None`: not kept, the inbox is read from its start.
     pub cursor: Option<Arc<dyn CursorStore>>,
     /// Time between heartbeats: 30 s. A lost push is noticed within it.
     pub heartbeat: Duration,
-    /// How long a send or a subscription is tried, over any number of connections: 30 s.
+    /// Time limit of a send or a subscription, over any number of connections: 30 s.
     pub deadline: Duration,
-    /// The longest a connection and its sign-in may take: 5 s.
+    /// Time limit of a connection and its sign-in: 5 s.
     pub connect_timeout: Duration,
     /// Silence, while an answer is due, after which a connection counts as lost: 10 s.
     pub answer_timeout: Duration,
-    /// How long handled messages are gathered before they are acknowledged and saved: 200 ms.
+    /// Time that handled messages are gathered before they are acknowledged and saved: 200 ms.
     pub ack_every: Duration,
-    /// Events that wait for the application before the socket is no longer read: 128.
+    /// Events that may wait for the application before the socket is no longer read: 128.
     pub event_capacity: usize,
-    /// Sends under way at a time; more wait: 64.
+    /// Concurrent sends; further ones wait: 64.
     pub max_in_flight: usize,
     /// The first ceiling of the delay before a reconnect: 200 ms; it doubles each time.
     pub backoff_base: Duration,
-    /// The last ceiling: 15 s.
+    /// The highest ceiling: 15 s.
     pub backoff_cap: Duration,
-    /// What to do when the same device signs in elsewhere.
+    /// The reaction when the same device signs in elsewhere.
     pub on_superseded: OnSuperseded,
 }
 
 impl Options {
-    /// The defaults for `credentials` at `endpoint`.
+    /// Returns the defaults for `credentials` at `endpoint`.
     #[must_use]
     pub const fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
         Self {
@@ -154,14 +155,14 @@ impl Options {
         }
     }
 
-    /// Keeps the cursor in `store`.
+    /// Stores the cursor in `store`.
     #[must_use]
     pub fn cursor(mut self, store: impl CursorStore) -> Self {
         self.cursor = Some(Arc::new(store));
         self
     }
 
-    /// What is wrong with these options, if anything is.
+    /// Checks the options, and returns what is invalid.
     pub(crate) fn check(&self) -> Result<(), Error> {
         let who = &self.credentials;
         for (name, id) in [("user_id", who.user_id), ("device_id", who.device_id)] {
@@ -180,7 +181,9 @@ impl Options {
             }
         }
         if self.heartbeat.is_zero() {
-            return Err(Error::Invalid("heartbeat is 0; say how long".to_owned()));
+            return Err(Error::Invalid(
+                "heartbeat is 0; it must be longer than 0".to_owned(),
+            ));
         }
         Ok(())
     }

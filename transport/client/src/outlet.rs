@@ -1,5 +1,6 @@
-//! The way from the connection to the application: a bounded channel, and what waits before it.
-//! While something waits, the application is slow and the session reads no more than it must.
+//! The path of events from the connection to the application: a bounded channel, and a queue in
+//! front of it. While the queue is not empty the application is slow, and the session reads no more
+//! than it must.
 
 use std::collections::VecDeque;
 
@@ -8,17 +9,17 @@ use tokio::sync::mpsc;
 use crate::cursor_store::Cursor;
 use crate::event::Event;
 
-/// How many events without a promise may wait before the channel.
+/// Best-effort events that may wait in the queue.
 const MAX_BEST_EFFORT: usize = 1_024;
 
-/// An event, and where the cursor stands once it is handled.
+/// An event, and the position of the cursor once it is handled.
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) event: Option<Event>,
     pub(crate) mark: Option<Cursor>,
 }
 
-/// The sending side.
+/// The sending side of the events.
 #[derive(Debug)]
 pub(crate) struct Outlet {
     tx: mpsc::Sender<Item>,
@@ -35,14 +36,16 @@ impl Outlet {
         }
     }
 
-    /// Whether the application is behind by more than the channel holds.
+    /// Returns whether the application is behind by more than the channel holds.
     pub(crate) fn is_full(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Gives out an event, or only a mark. The caller bounds how often it does so while full.
+    /// Queues an event, or only a mark. The caller bounds how often it does so while full.
     pub(crate) fn put(&mut self, event: Option<Event>, mark: Option<Cursor>) {
         let mut item = Item { event, mark };
+        // The channel may be used directly only while nothing waits: otherwise events would
+        // overtake.
         if self.waiting.is_empty() {
             match self.tx.try_send(item) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => return,
@@ -55,7 +58,7 @@ impl Outlet {
         }
     }
 
-    /// Gives out an event that may be dropped if the application is very slow.
+    /// Queues an event that may be dropped if the application is very slow.
     pub(crate) fn put_best_effort(&mut self, event: Event, mark: Option<Cursor>) {
         if self.waiting.len() < MAX_BEST_EFFORT {
             self.put(Some(event), mark);
@@ -64,10 +67,12 @@ impl Outlet {
         }
     }
 
-    /// Moves what waits into the channel as the application makes room. Dropping it half-way
-    /// loses nothing.
+    /// Moves the queue into the channel as the application makes room. Dropping the future loses
+    /// nothing.
     pub(crate) async fn drain(&mut self) {
         while !self.waiting.is_empty() {
+            // The slot is reserved before the item is taken, so that a dropped future cannot lose
+            // an item.
             let Ok(permit) = self.tx.reserve().await else {
                 self.waiting.clear();
                 return;

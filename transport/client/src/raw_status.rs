@@ -1,4 +1,4 @@
-//! Keeps status numbers that tonic does not know. gim's run from 10000; tonic reads any number
+//! Preserves status numbers that tonic does not know. gim's run from 10000; tonic reads any number
 //! above 16 as "unknown" and drops the header (tonic 0.14.9, `Status::from_header_map`), so this
 //! layer copies the number to a header that survives in the status' metadata.
 
@@ -17,8 +17,8 @@ use crate::error::ApiError;
 
 const COPY: HeaderName = HeaderName::from_static("x-raw-grpc-status");
 
-/// The error of a call, with the number that was on the wire. A connection that broke and a time
-/// that ran out are 4: nobody knows whether it was done.
+/// Converts the error of a call, with its status number as sent. A broken connection and a timeout
+/// are 4: it is unknown whether the call was executed.
 pub fn api_error(status: &Status) -> ApiError {
     let raw = status.metadata().get(COPY.as_str());
     let raw: Option<i32> = raw.and_then(|value| value.to_str().ok()?.parse().ok());
@@ -36,7 +36,7 @@ pub fn api_error(status: &Status) -> ApiError {
     }
 }
 
-/// The transport's words, with what caused it: "transport error" alone helps nobody.
+/// Appends the causes to the transport's text: "transport error" alone is of no help.
 fn with_causes(mut text: String, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
     while let Some(error) = cause {
         let words = error.to_string();
@@ -57,7 +57,7 @@ fn copy(headers: &mut HeaderMap) {
     }
 }
 
-/// A channel whose answers keep their number.
+/// A channel that preserves the status numbers of its answers.
 #[derive(Clone, Debug)]
 pub struct RawStatus(pub Channel);
 
@@ -80,7 +80,7 @@ impl Service<http::Request<Body>> for RawStatus {
     }
 }
 
-/// A body whose trailers keep their number.
+/// A body that preserves the status number in its trailers.
 #[derive(Debug)]
 pub struct RawBody(Body);
 

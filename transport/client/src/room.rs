@@ -1,4 +1,4 @@
-//! The room a client follows: remembered over connections, resumed after the last message seen.
+//! The room that a client follows: kept over connections, and resumed after the last message seen.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -7,19 +7,19 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 
-/// How many messages are remembered to know repeats by; the server keeps 1,000 of a room.
+/// Messages that are remembered to recognise repeats; the server keeps 1,000 of a room.
 const REMEMBERED: usize = 1_024;
 
-/// Who waits for a subscription's answer.
+/// The channel for the answer to a subscription.
 pub(crate) type Reply = oneshot::Sender<Result<(), Error>>;
 
-/// The subscription, as it is or as it should be. Room 0 is none.
+/// The current or wanted subscription. Room 0 means no room.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) id: i64,
     /// The first room seq wanted; 0 for live messages only.
     pub(crate) from: i64,
-    /// Who asked, until the server has answered.
+    /// The waiting caller, until the server has answered.
     pub(crate) reply: Option<Reply>,
     order: VecDeque<(i64, i64)>,
     known: BTreeSet<(i64, i64)>,
@@ -35,8 +35,9 @@ impl Room {
         }
     }
 
-    /// Takes a message; false if it was seen. Live messages may overtake kept ones, and a room's
-    /// numbers may start over, so a repeat is known by seq and time, not by its height.
+    /// Takes a message; returns false for a repeat. Live messages may overtake kept ones, and a
+    /// room's numbers may start over, so a repeat is recognised by its seq and time, not by an
+    /// order of seqs.
     pub(crate) fn is_news(&mut self, message: &pb::Message) -> bool {
         if message.receiver_id != self.id {
             return true;

@@ -1,5 +1,5 @@
-//! Own messages on their way: written, answered, repeated with the same id until the server has
-//! said what became of them. Knows no sockets.
+//! Sends on their way: written, answered, and repeated with the same id until the server has given
+//! a final answer. Independent of sockets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -18,32 +18,33 @@ use crate::error::Error;
 use crate::event::{Content, Receiver};
 use crate::link::MAX_FRAME;
 
-/// What an `Input` adds around its data, at most: tags, type, request id, length.
+/// Bytes that an `Input` adds to its data, at most: tags, type, request id, length.
 const ENVELOPE: usize = 24;
-/// The longest ceiling between two attempts on a connection that works.
 /// The longest wait that the server may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
+/// The longest ceiling between two attempts on a working connection.
 const RETRY_CAP: Duration = Duration::from_secs(2);
 
 /// A message to send.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Draft {
-    /// A user or a group. A room is written to by `Api::push_room`.
+    /// A user or a group. Use `Api::push_room` to write to a room.
     pub to: Receiver,
-    /// What it holds.
+    /// The content.
     pub content: Content,
-    /// The users it points at.
+    /// The mentioned users.
     pub mentions: Vec<i64>,
-    /// Whether to store it. If not, it goes to whoever is connected, without a promise.
+    /// True to store it; otherwise it goes to connected devices only, without a promise.
     pub persist: bool,
-    /// The id by which the server knows a repeat, at most 64 bytes. `None`: a new UUID. Give one,
-    /// kept with the message, to be able to repeat the send after a restart of the application.
+    /// The id by which the server recognises a repeat, at most 64 bytes. `None`: a new UUID. Set
+    /// one, stored with the message, to be able to repeat the send after a restart of the
+    /// application.
     pub id: Option<String>,
 }
 
 impl Draft {
-    /// A message that is stored, with a new id.
+    /// Creates a message that is stored, with a new id.
     #[must_use]
     pub const fn new(to: Receiver, content: Content) -> Self {
         Self {
@@ -55,7 +56,7 @@ impl Draft {
         }
     }
 
-    /// The request on the wire. The time of sending is that of the new id.
+    /// Encodes the request. The time of sending is taken from a new UUID.
     pub(crate) fn encode(self) -> Result<Bytes, Error> {
         let (receiver_type, receiver_id) = match self.to {
             Receiver::User(id) => (pb::ReceiverType::RtUser, id),
@@ -98,7 +99,7 @@ impl Draft {
     }
 }
 
-/// Milliseconds since 1970 UTC, from a UUID of version 7.
+/// Returns milliseconds since 1970 UTC, from a UUID of version 7.
 fn millis(id: Uuid) -> i64 {
     let (seconds, nanos) = id.get_timestamp().map_or((0, 0), |time| time.to_unix());
     i64::try_from(seconds).unwrap_or(0) * 1_000 + i64::from(nanos / 1_000_000)
@@ -110,18 +111,18 @@ fn millis(id: Uuid) -> i64 {
 pub struct Sent {
     /// The number of the sender's own copy; 0 if it was not stored.
     pub seq: i64,
-    /// The message's own id (16 bytes, a UUID), the same for all who get it.
+    /// The message's own id (16 bytes, a UUID), the same for all receivers.
     pub message_id: Bytes,
-    /// Whether an earlier attempt with the same id had been stored; this is its result.
+    /// True if an earlier attempt with the same id had been stored; this is its result.
     pub repeated: bool,
 }
 
-/// What the waiting caller can tell if the deadline comes first.
+/// State of a send for the waiting caller, in case the deadline comes first.
 #[derive(Debug, Default)]
 pub(crate) struct Progress(Mutex<(bool, Option<String>)>);
 
 impl Progress {
-    /// Whether it reached the wire, and what stood in the way last.
+    /// Returns whether it was written to a connection, and the last obstacle.
     pub(crate) fn get(&self) -> (bool, Option<String>) {
         self.0.lock().map_or((true, None), |state| state.clone())
     }
@@ -133,7 +134,7 @@ impl Progress {
     }
 }
 
-/// One send and who waits for it.
+/// One send and its waiting caller.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) data: Bytes,
@@ -162,12 +163,12 @@ impl Job {
     }
 
     fn finish(self, result: Result<Sent, Error>) {
-        // Who no longer waits has said so by dropping the other end.
+        // A caller that gave up has dropped the other end.
         drop(self.reply.send(result));
     }
 }
 
-/// Every send of a client that has no final answer.
+/// All sends of a client without a final answer.
 #[derive(Debug)]
 pub(crate) struct Sends {
     waiting: VecDeque<Job>,
@@ -186,7 +187,7 @@ impl Sends {
         }
     }
 
-    /// Whether another job may be added.
+    /// Returns whether another send may be added.
     pub(crate) fn has_room(&mut self) -> bool {
         if self.waiting.len() + self.flying.len() >= self.max {
             self.waiting.retain(|job| !job.reply.is_closed());
@@ -198,12 +199,12 @@ impl Sends {
         self.waiting.push_back(job);
     }
 
-    /// Whether an answer is due on this connection.
+    /// Returns whether an answer is due on this connection.
     pub(crate) fn are_flying(&self) -> bool {
         !self.flying.is_empty()
     }
 
-    /// The data of the next send that may be written now, under `request_id` from now on.
+    /// Returns the data of the next send that may be written now, and assigns `request_id` to it.
     pub(crate) fn write_next(&mut self, request_id: i64, now: Instant) -> Option<Bytes> {
         self.waiting.retain(|job| !job.reply.is_closed());
         let ready = |job: &Job| job.not_before.is_none_or(|time| time <= now);
@@ -215,12 +216,12 @@ impl Sends {
         Some(data)
     }
 
-    /// When the next one may be repeated, if one waits for that.
+    /// Returns the time of the earliest retry, if one is waiting.
     pub(crate) fn next_retry(&self) -> Option<Instant> {
         self.waiting.iter().filter_map(|job| job.not_before).min()
     }
 
-    /// Takes an answer; gives the seq of the own copy if it was stored.
+    /// Takes an answer; returns the seq of the own copy if it was stored.
     pub(crate) fn answered(&mut self, output: &pb::Output, now: Instant) -> Option<i64> {
         let mut job = self.flying.remove(&output.request_id)?;
         if output.code == 0 {
@@ -235,6 +236,8 @@ impl Sends {
             }));
             return Some(sent.seq);
         }
+        // A refusal that time can mend is retried with the same id; a message that is not stored
+        // has no id that the server remembers, so after an uncertain answer it is not repeated.
         let wait = match pb::RefusalCode::try_from(output.code) {
             Ok(pb::RefusalCode::DeadlineExceeded) if !job.persist => {
                 job.finish(Err(Error::Unknown));
@@ -265,8 +268,10 @@ impl Sends {
         self.waiting.push_back(job);
     }
 
-    /// The connection is gone: what was written is written again on the next one, in order.
+    /// Takes back the unanswered sends of a lost connection, for the next one.
     pub(crate) fn disconnected(&mut self, why: &str) {
+        // From the last to the first, each to the front of the queue: they are written again in
+        // their order and before sends that were never written.
         while let Some((_, mut job)) = self.flying.pop_last() {
             if !job.persist {
                 job.finish(Err(Error::Unknown));
@@ -278,7 +283,7 @@ impl Sends {
         }
     }
 
-    /// No more connections: everybody is told.
+    /// Ends all sends when there will be no more connections.
     pub(crate) fn close(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_values();
         for job in flying.chain(self.waiting.drain(..)) {
@@ -287,8 +292,8 @@ impl Sends {
     }
 }
 
-/// When the server says that the same request may succeed, and a part of that by chance: others that
-/// were refused at the same time wait as well.
+/// Returns how long the server asks to wait, plus a random part of that: others that were refused
+/// at the same time wait as well.
 fn asked_to_wait(output: &pb::Output) -> Option<Duration> {
     let after = u64::try_from(output.retry_after_ms)
         .ok()

@@ -1,5 +1,5 @@
-//! One signed-in connection, from its first SYNC to its end. Everything it learns goes into the
-//! engine's values, so that the next connection goes on where this one stopped.
+//! One signed-in connection, from its first SYNC to its end. Results go into the engine's state, so
+//! that the next connection continues from there.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::link::{Broken, Frames, Outgoing};
 use crate::state::{Page, Step};
 use crate::verdict::End;
 
-/// How long an entry may be missing before it is fetched: pushes overtake each other.
+/// Time that an entry may be missing before it is fetched: pushes may overtake each other.
 const GAP: Duration = Duration::from_millis(50);
-/// How long to wait after a SYNC that was refused.
+/// Pause after a refused SYNC.
 const SYNC_AGAIN: Duration = Duration::from_millis(500);
-/// How long to say goodbye, and to look for the server's last words.
+/// Time limit for closing, and for reading the server's reason to close.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What a request was about; sends are the engine's.
+/// The kind of a pending request; the sends themselves are in the engine.
 #[derive(Clone, Copy, Debug)]
 enum Asked {
     Sync,
@@ -36,7 +36,7 @@ enum Asked {
     Send,
 }
 
-/// The state that ends with the connection.
+/// State that ends with the connection.
 pub(crate) struct Session<'a> {
     engine: &'a mut Engine,
     frames: Frames,
@@ -47,7 +47,7 @@ pub(crate) struct Session<'a> {
     acked: i64,
     sync_at: Option<Instant>,
     heartbeat_at: Instant,
-    /// Since when an answer is due and nothing came.
+    /// Time since an answer is due without any input.
     quiet_since: Option<Instant>,
 }
 
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
             return match end {
                 End::Closed => {
                     self.keep().await;
-                    // The server finds out anyway; this is only politeness.
+                    // Only a courtesy: the server detects the end anyway.
                     drop(timeout(GOODBYE, self.out.close()).await);
                     End::Closed
                 }
@@ -96,12 +96,16 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Waits for one thing to happen and deals with it.
+    /// Waits for one event and handles it.
     async fn turn(&mut self) -> Result<(), End> {
         self.plan();
         let wake = self.next_wake();
         let reading = self.is_reading();
         let room = self.engine.sends.has_room();
+        // Biased, in this order: closing; writing, so that input cannot delay queued requests;
+        // handled events and the queue to the application, so that they make room before more is
+        // read; commands; input; the clock. Every branch may be dropped half-way without losing
+        // anything.
         tokio::select! {
             biased;
             () = self.engine.token.cancelled() => return Err(End::Closed),
@@ -127,18 +131,20 @@ impl<'a> Session<'a> {
         self.check_time().await
     }
 
-    /// Whether the socket is read: not while the application is slow, unless an answer is due to
-    /// it. Without that exception an application that sends while it handles an event would wait
-    /// for itself.
+    /// Decides whether to read the socket: not while the application is slow, unless it waits for
+    /// an answer. Without that exception, an application that sends while it handles an event would
+    /// wait for itself.
     fn is_reading(&self) -> bool {
         let waited_for = || self.engine.room.reply.is_some() || self.engine.sends.are_flying();
         !self.engine.outlet.is_full() || waited_for()
     }
 
-    /// Writes the requests whose time has come.
+    /// Queues the requests that are due.
     fn plan(&mut self) {
         let now = Instant::now();
         if self.engine.state.wants_sync() && !self.engine.outlet.is_full() {
+            // A gap in live pushes is often filled by a push on its way, so a SYNC waits for that;
+            // while catching up it is sent at once.
             let live = self.engine.state.is_live();
             let wait = if live { GAP } else { Duration::ZERO };
             if *self.sync_at.get_or_insert(now + wait) <= now {
@@ -195,9 +201,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Saves what was handled, and acknowledges it to the server.
+    /// Saves the handled cursor and acknowledges it to the server.
     async fn keep(&mut self) {
         let Cursor { epoch, seq } = self.engine.keeper.keep().await;
+        // A cursor of an earlier epoch must not be acknowledged in the present one.
         if seq > self.acked && epoch == self.engine.state.cursor().epoch {
             self.acked = seq;
             let ack = pb::MessageAck {
@@ -236,7 +243,7 @@ impl<'a> Session<'a> {
         self.out.put(input(kind, self.last_id, data));
     }
 
-    /// Deals with a frame.
+    /// Handles a frame.
     fn take(&mut self, frame: Bytes) -> Result<(), End> {
         self.quiet_since = None;
         let output = read(frame)?;
@@ -260,6 +267,8 @@ impl<'a> Session<'a> {
                 self.engine.outlet.put_best_effort(event, None);
             }
         } else if self.engine.outlet.is_full() {
+            // The application is slow: the entry is only noted, and fetched by SYNC once there is
+            // room.
             self.engine.state.missed(message.seq);
         } else {
             let steps = self.engine.state.pushed(message);
@@ -358,7 +367,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Writing failed: the server may have said why before it closed.
+    /// Returns the end after a failed write: the server may have sent its reason before it closed.
     async fn last_words(&mut self, broken: Broken) -> End {
         let look = async {
             while let Some(Ok(frame)) = self.frames.next().await {

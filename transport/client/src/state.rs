@@ -1,5 +1,5 @@
-//! The client's place in its inbox, as a value: which entries may be given to the application now,
-//! and when the server must be asked. Knows no sockets, clocks or channels.
+//! The client's position in its inbox, as a value: it decides which entries may be delivered now,
+//! and when to ask the server. Independent of sockets, clocks and channels.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,26 +8,27 @@ use gimlet_proto::pb::{Message, SyncOutput};
 
 use crate::cursor_store::Cursor;
 
-/// Entries ahead of the cursor that are kept for their predecessors; what is beyond is fetched.
+/// Entries ahead of the cursor that are kept until their predecessors arrive; entries beyond that
+/// are fetched.
 const MAX_PARKED: usize = 32;
 /// Own sends ahead of the cursor that are remembered, without their bodies, so that they do not
-/// come back as messages; they gather while a slow application lets the inbox wait.
+/// come back as messages. They accumulate while a slow application delays the SYNC.
 const MAX_OWN: usize = 1_024;
 
-/// What to do with one entry, or about a range of them.
+/// An action for one entry, or for a range of entries.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "nearly every step is a delivery")]
 pub(crate) enum Step {
-    /// Give it to the application.
+    /// Deliver it to the application.
     Deliver(Message),
-    /// This client sent it and knows; only the cursor moves.
+    /// This client sent it: only the cursor moves.
     Own(i64),
-    /// Everything up to here was removed on the server.
+    /// The server has removed everything up to this seq.
     Trimmed(i64),
 }
 
 impl Step {
-    /// Where the cursor stands after this step.
+    /// Returns the position of the cursor after this step.
     pub(crate) const fn seq(&self) -> i64 {
         match self {
             Self::Deliver(message) => message.seq,
@@ -36,28 +37,28 @@ impl Step {
     }
 }
 
-/// What a page of SYNC brought.
+/// The result of a SYNC page.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Page {
-    /// The numbering is another one: everything known is void, sync from 0.
+    /// The history was replaced: discard everything and sync from 0.
     HistoryChanged,
-    /// Entries, in order.
+    /// The steps for its entries, in order.
     Steps(Vec<Step>),
 }
 
-/// The cursor and what is known beyond it.
+/// The cursor and the known entries beyond it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
     epoch: u64,
-    /// The highest seq given out, without a hole below it.
+    /// The highest seq delivered, without a gap below it.
     cursor: i64,
-    /// The highest seq heard of.
+    /// The highest seq known to exist.
     seen: i64,
     /// Entries above the cursor; `None` is an own send, known without its body.
     parked: BTreeMap<i64, Option<Message>>,
-    /// The seq of the SYNC that is under way.
+    /// The seq of the pending SYNC.
     asked: Option<i64>,
-    /// Whether SYNC has reached the end on this connection.
+    /// True if SYNC has reached the end on this connection.
     live: bool,
 }
 
@@ -82,50 +83,50 @@ impl State {
         self.live
     }
 
-    /// The connection is gone: what was parked comes again by SYNC.
+    /// Resets the state of the connection. Parked entries come again by SYNC; own sends stay known.
     pub(crate) fn disconnected(&mut self) {
         self.asked = None;
         self.live = false;
         self.parked.retain(|_, body| body.is_none());
     }
 
-    /// Takes the sign-in's answer; true if the history changed.
+    /// Takes the answer to the sign-in; returns true if the history changed.
     pub(crate) fn signed_in(&mut self, epoch: u64, head: i64) -> bool {
         self.history(epoch, head < self.cursor)
     }
 
-    /// Takes a heartbeat's answer; true if the history changed. A head below the cursor means
-    /// nothing here: the server may share one reading among many heartbeats.
+    /// Takes the answer to a heartbeat; returns true if the history changed. A head below the
+    /// cursor does not show that: the server may use one reading for many heartbeats.
     pub(crate) fn heartbeat(&mut self, epoch: u64, head: i64) -> bool {
         let changed = self.history(epoch, false);
         self.missed(head);
         changed
     }
 
-    /// An entry exists that was not taken.
+    /// Notes that an entry exists which was not taken.
     pub(crate) fn missed(&mut self, seq: i64) {
         self.seen = self.seen.max(seq);
     }
 
-    /// Whether entries are known to exist above the cursor.
+    /// Returns whether entries are known to exist above the cursor.
     pub(crate) const fn is_behind(&self) -> bool {
         self.seen > self.cursor
     }
 
-    /// Whether a SYNC should be sent: at once while not live, after a moment otherwise, because
-    /// what is missing may be on its way.
+    /// Returns whether a SYNC should be sent: at once while not live, otherwise after a moment,
+    /// because the missing entry may be on its way.
     pub(crate) const fn wants_sync(&self) -> bool {
         self.asked.is_none() && (!self.live || self.is_behind())
     }
 
-    /// The seq to ask from; a SYNC is under way until [`page`](Self::page) or
+    /// Starts a SYNC and returns its seq; it is pending until [`page`](Self::page) or
     /// [`sync_failed`](Self::sync_failed).
     pub(crate) fn ask(&mut self) -> i64 {
         self.asked = Some(self.cursor);
         self.cursor
     }
 
-    /// The SYNC was refused.
+    /// Notes that the SYNC was refused.
     pub(crate) fn sync_failed(&mut self) {
         self.asked = None;
     }
@@ -137,7 +138,8 @@ impl State {
         self.drain()
     }
 
-    /// Takes the answer to an own send: the sender's own entry, which is not pushed to this device.
+    /// Takes the answer to an own send, that is the sender's own entry, which is not pushed to this
+    /// device.
     pub(crate) fn sent(&mut self, seq: i64) -> Vec<Step> {
         self.park(seq, None);
         self.drain()
@@ -161,6 +163,7 @@ impl State {
                 continue;
             }
             self.cursor = seq;
+            // The body of an own send is skipped: its answer has been delivered already.
             steps.push(match self.parked.remove(&seq) {
                 Some(None) => Step::Own(seq),
                 _ => Step::Deliver(message),
@@ -168,7 +171,7 @@ impl State {
         }
         self.parked = self.parked.split_off(&self.cursor.saturating_add(1));
         steps.append(&mut self.drain());
-        // A page without entries is the end, whatever it says: asking again would spin.
+        // A page without entries is the end, whatever `has_more` says: asking again would loop.
         self.live = !page.has_more || empty;
         if self.live {
             let parked = self.parked.last_key_value().map(|(seq, _)| *seq);
@@ -177,7 +180,7 @@ impl State {
         Page::Steps(steps)
     }
 
-    /// Adopts an epoch; on a change forgets everything and says so.
+    /// Adopts an epoch; on a change, discards all state and returns true.
     fn history(&mut self, epoch: u64, went_back: bool) -> bool {
         let other = epoch != 0 && self.epoch != 0 && epoch != self.epoch;
         if epoch != 0 {
@@ -207,7 +210,7 @@ impl State {
             Entry::Vacant(free) => {
                 free.insert(body);
             }
-            // Known twice: as an own send it needs no body.
+            // Known twice: an own send needs no body.
             Entry::Occupied(mut kept) if body.is_none() => {
                 kept.insert(None);
             }
@@ -215,7 +218,7 @@ impl State {
         }
     }
 
-    /// Takes out what follows the cursor without a hole.
+    /// Removes the entries that follow the cursor without a gap, and moves the cursor over them.
     fn drain(&mut self) -> Vec<Step> {
         let mut steps = Vec::new();
         while let Some(entry) = self.parked.first_entry() {

@@ -15,20 +15,20 @@ use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::error::Error;
 
-/// The certificate authorities that a client trusts: the public ones (Mozilla's list), and those
-/// that it is given.
+/// The certificate authorities that a client trusts: the public ones (Mozilla's list) and added
+/// ones.
 #[derive(Clone)]
 pub struct Trust {
     config: Arc<ClientConfig>,
-    /// The added authorities, as they were given.
+    /// The added authorities in their original PEM text.
     pem: Arc<[u8]>,
 }
 
 impl Trust {
-    /// The public authorities.
+    /// Trusts the public authorities.
     #[must_use]
     pub fn public() -> Self {
-        // Some 150 roots: read once, shared by all clients of the process.
+        // Some 150 roots: parsed once and shared by all clients of the process.
         static PUBLIC: OnceLock<Trust> = OnceLock::new();
         let public = PUBLIC.get_or_init(|| Self {
             config: config(public_roots()),
@@ -37,11 +37,11 @@ impl Trust {
         public.clone()
     }
 
-    /// The public authorities, and those in this PEM text: the CA of a company, or a certificate
-    /// that was made by hand.
+    /// Trusts the public authorities and those in this PEM text: the CA of a company, or a
+    /// self-made certificate.
     ///
     /// # Errors
-    /// If the text has no certificate, or a damaged one.
+    /// The text has no certificate, or a damaged one.
     pub fn with_pem(pem: &[u8]) -> Result<Self, Error> {
         let mut roots = public_roots();
         let before = roots.len();
@@ -66,7 +66,7 @@ impl Trust {
         })
     }
 
-    /// The same for gRPC, which makes its own connections.
+    /// Returns the same configuration for gRPC, which makes its own connections.
     pub(crate) fn grpc(&self) -> ClientTlsConfig {
         let tls = ClientTlsConfig::new().with_webpki_roots();
         if self.pem.is_empty() {
@@ -76,7 +76,7 @@ impl Trust {
         }
     }
 
-    /// Does the handshake as a client of `host`.
+    /// Performs the handshake as a client of `host`.
     pub(crate) async fn connect(
         &self,
         host: &str,
@@ -97,11 +97,11 @@ impl Trust {
                 )
             } else if text.contains("CaUsedAsEndEntity") {
                 io::Error::other(
-                    "the server's certificate is one of an authority; make one for the server, \
+                    "the server uses the certificate of an authority; issue one for the server, \
                      with basicConstraints CA:FALSE",
                 )
             } else {
-                io::Error::other(format!("no TLS with the server: {text}"))
+                io::Error::other(format!("TLS handshake with the server failed: {text}"))
             }
         })
     }
@@ -128,8 +128,8 @@ fn public_roots() -> RootCertStore {
 }
 
 fn config(roots: RootCertStore) -> Arc<ClientConfig> {
-    // The provider is named: another library of the process may bring a second one, and rustls
-    // refuses to choose.
+    // The provider is named explicitly: another library of the process may bring a second one, and
+    // rustls would then refuse to choose.
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("aws-lc has the ciphers of TLS 1.2 and 1.3")

@@ -1,4 +1,4 @@
-//! What to do after a connection ended: decided from values, without a runtime.
+//! Decides what to do after a connection ended: pure, from values, without a runtime.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use crate::event::Event;
 use crate::link::Broken;
 use crate::options::OnSuperseded;
 
-/// How a connection ended.
+/// The end of a connection.
 #[derive(Debug)]
 pub(crate) enum End {
     /// The application closed the client.
     Closed,
-    /// It broke, or never came to be.
+    /// It broke, or was never established.
     Lost(String),
-    /// The server said why and what to do.
+    /// The server sent its reason and what to do.
     Told(pb::CloseOutput),
     /// The server did not accept the sign-in.
     NotSignedIn {
@@ -43,20 +43,20 @@ impl From<Broken> for End {
     }
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time")]
 pub(crate) enum Verdict {
     /// Connect again after a wait.
     Again {
-        /// In words.
+        /// The reason, in words.
         reason: String,
-        /// How long to wait.
+        /// Time to wait.
         wait: Duration,
     },
     /// End with this event.
     Stop(Event),
-    /// End without a word.
+    /// End without an event.
     Close,
 }
 
@@ -68,7 +68,7 @@ impl Verdict {
                 reason,
                 wait: backoff.next(),
             },
-            // gim's own codes mean that the same credentials will not do later either.
+            // gim's own codes mean that the same credentials will be refused again later.
             End::NotSignedIn { code, message } if code >= 10_000 => {
                 Self::Stop(Event::SignedOut { code, message })
             }
@@ -109,7 +109,7 @@ impl Verdict {
     }
 }
 
-/// What the hundreds of a close code say, for codes this client does not know.
+/// Returns the action for the hundreds of a close code, for codes that this client does not know.
 const fn by_range(code: i32) -> pb::ComeBack {
     match code {
         4000..=4099 => pb::ComeBack::NowWithJitter,

@@ -1,4 +1,4 @@
-//! gRPC answers whose number is none of gRPC's own reach the caller as they were sent.
+//! Tests that gRPC status numbers outside gRPC's own range reach the caller as sent.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -17,7 +17,7 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::server::NamedService;
 
-/// Refuses everything: with the headers for one method, after them for the others.
+/// Refuses every call: in the headers for one method, in the trailers for the others.
 #[derive(Clone)]
 struct Refusing;
 
@@ -99,7 +99,7 @@ async fn numbers_beyond_grpc_arrive_as_sent() {
     assert_eq!(api.add_friend(2, "").await, Err(refused(10_015)));
     assert_eq!(api.friends().await, Err(refused(10_000)));
     assert_eq!(api.groups().await, Err(refused(14)));
-    // The business service is not here; with an address of its own it is asked there.
+    // `BusinessExt` is not served here; with an address of its own it is called there.
     assert_eq!(api.get_user().await.unwrap_err().code, 12);
     let apart = api.with_business("http://127.0.0.1:1").unwrap();
     assert_eq!(apart.get_user().await.unwrap_err().code, 14);
@@ -112,7 +112,7 @@ async fn numbers_beyond_grpc_arrive_as_sent() {
 
 #[tokio::test]
 async fn a_server_that_is_not_there_is_14() {
-    // Bound and not listening: nobody else gets the port meanwhile.
+    // Bound but not listening, so that no other program gets the port meanwhile.
     let port = tokio::net::TcpSocket::new_v4().unwrap();
     port.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = port.local_addr().unwrap();

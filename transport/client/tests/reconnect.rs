@@ -1,4 +1,4 @@
-//! The client against a server that breaks off, skips, repeats and refuses on cue.
+//! Tests the client against a server that disconnects, skips, repeats and refuses on demand.
 
 mod fake;
 
@@ -51,7 +51,7 @@ async fn pages_then_live_then_the_rest_after_a_broken_connection() {
         assert_eq!(sync.seq(), 4);
         conn.answer(&sync, &page(5..=6, false)).await;
         assert_eq!(seqs_until(&mut events, 6).await, [5, 6]);
-        // The last one counts as handled once the next is asked for.
+        // The last event counts as handled once the next one is requested.
         until(&mut events, |event| matches!(event, Event::CaughtUp { .. })).await;
         conn.acked(6).await;
         client.close().await;
@@ -109,7 +109,7 @@ async fn a_send_cut_off_is_repeated_with_its_id() {
             let first = conn.expect(Kind::PtSend).await.send();
             drop(conn);
             let (mut conn, sync) = fake.welcome(EPOCH, 1).await;
-            // The first attempt was stored: it comes by SYNC, and the repeat says so.
+            // The first attempt was stored: it comes by SYNC, and the answer to the repeat says so.
             let mut own = entry(1);
             let sender = own.sender.as_mut().unwrap();
             (sender.sender_id, sender.device_id) = (1, 11);
@@ -140,7 +140,7 @@ async fn the_own_entry_moves_the_cursor_without_an_event() {
     let mut conn = fake.live().await;
     let (sent, conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
-        // What comes after the own entry overtakes its answer.
+        // The entry after the own one arrives before the answer.
         conn.push(entry(2)).await;
         conn.answer(&asked, &stored(1, false)).await;
         conn
@@ -186,7 +186,7 @@ async fn refusals_are_repeated_or_given_back_by_what_they_mean() {
 
 #[tokio::test]
 async fn a_send_without_a_server_ends_at_its_deadline() {
-    // Bound and not listening: nobody else gets the port meanwhile.
+    // Bound but not listening, so that no other program gets the port meanwhile.
     let port = tokio::net::TcpSocket::new_v4().unwrap();
     port.bind(([127, 0, 0, 1], 0).into()).unwrap();
     let address = port.local_addr().unwrap().to_string();
@@ -297,7 +297,7 @@ async fn the_kept_cursor_is_what_was_handled_and_no_more() {
     let (first, mut events) = client(options).await;
     let (mut conn, sync) = fake.welcome(EPOCH, 3).await;
     conn.answer(&sync, &page(1..=3, false)).await;
-    // 2 is given out, but nobody has asked for what comes after it.
+    // 2 was delivered, but the event after it was not requested.
     assert_eq!(seqs_until(&mut events, 2).await, [1, 2]);
     first.close().await;
     let kept = FileCursor::new(&path).load().unwrap();
@@ -327,7 +327,8 @@ async fn a_slow_application_gets_everything_and_may_send_meanwhile() {
     for seq in 1..=40 {
         conn.push(entry(seq)).await;
     }
-    // Nothing was taken yet. The answer comes behind the pushes, and must get through.
+    // The application has taken no event yet. The answer comes after the pushes, and must still be
+    // read.
     let (sent, mut conn) = tokio::join!(client.send(BOB, Content::text("hi")), async {
         let asked = conn.expect(Kind::PtSend).await;
         conn.answer(&asked, &stored(41, false)).await;

@@ -1,7 +1,7 @@
-//! From a frame to a packet, and from a message to a frame.
+//! Measures decoding frames into packets and encoding messages into frames.
 //!
-//! `cargo bench -p gimlet-transport --bench encode`. What is measured is compiled into this program
-//! from its own files: it is nobody's outside the session.
+//! Run with `cargo bench -p gimlet-transport --bench encode`. The measured modules are compiled
+//! into this program from their source files, because the crate does not export them.
 
 #[path = "../src/body.rs"]
 mod body;

@@ -1,7 +1,7 @@
-//! Who may connect: a number of connections for the node and a number for each address.
+//! Connection limits: a number of connections for the node and a number for each client address.
 //!
-//! Serves the accept loops of all wires, which share one [`Admission`]. Pure counting; turning a
-//! client away is the caller's.
+//! Shared by the accept loops of all wires through one [`Admission`]. It only counts; the caller
+//! turns the client away.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -9,17 +9,18 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The places for connections on this node.
+/// The connection permits of this node.
 pub struct Admission {
     free: AtomicUsize,
     per_address: usize,
     refused: AtomicU64,
-    /// A plain mutex: it is held for one map operation and never over a wait.
+    /// A plain mutex: it is held for one map operation and never over an await.
     addresses: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl Admission {
-    /// `connections` places in all, `per_address` of them for one [client address](client_address).
+    /// Creates `connections` permits, `per_address` of them for one [client
+    /// address](client_address).
     #[must_use]
     pub fn new(connections: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self {
@@ -30,7 +31,7 @@ impl Admission {
         })
     }
 
-    /// Takes a place, or says which limit is reached.
+    /// Takes a permit, or returns the limit that is reached.
     pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<Place, Full> {
         let (free, one_less) = (&self.free, |free: usize| free.checked_sub(1));
         if (free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)).is_err() {
@@ -54,14 +55,14 @@ impl Admission {
         Ok(place)
     }
 
-    /// Connections that were turned away so far.
+    /// Returns the number of connections turned away so far.
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<IpAddr, usize>> {
-        // Counting cannot leave the map half-changed.
+        // A panic while counting cannot leave the map half-changed, so poisoning is ignored.
         self.addresses
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -88,8 +89,8 @@ impl fmt::Debug for Admission {
 }
 
 /// Returns the address that a client is counted by: its own, or for IPv6 its /64, which is one
-/// customer's. Loopback is a program of this machine, usually a proxy that stands for many clients:
-/// it says nothing about who the client is, so it is `None`.
+/// customer's. Returns `None` for loopback: that is usually a proxy on this machine that stands for
+/// many clients, and does not identify one of them.
 #[must_use]
 pub fn client_address(ip: IpAddr) -> Option<IpAddr> {
     match ip.to_canonical() {
@@ -102,16 +103,16 @@ pub fn client_address(ip: IpAddr) -> Option<IpAddr> {
     }
 }
 
-/// Which limit is reached.
+/// The limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The node has as many connections as it may.
+    /// The node is at its connection limit.
     Node,
-    /// The client's address has.
+    /// The client's address is at its connection limit.
     Address,
 }
 
-/// A place for one connection, given back when it is dropped.
+/// A permit for one connection, given back on drop.
 #[derive(Debug)]
 pub struct Place {
     admission: Arc<Admission>,

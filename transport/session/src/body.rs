@@ -1,7 +1,8 @@
-//! `pb.Message` written straight from core's types: no value of the generated type in between.
+//! Encodes `pb.Message` straight from core's types, without a value of the generated type in
+//! between.
 //!
-//! Its lengths are computed first, so that whoever writes it can set aside what it takes. The bytes
-//! are exactly those that prost writes (a test compares them).
+//! The lengths are computed first, so that the writer can reserve the exact size. The bytes are
+//! exactly those that prost writes (a test compares them).
 
 use bytes::{BufMut, BytesMut};
 use gimlet_core::id::{DeviceId, UserId};
@@ -12,27 +13,28 @@ use gimlet_proto::pb;
 use crate::convert;
 use crate::encode::{TAG, delimited_len, int_len, put_int, put_len, put_varint, varint_len};
 
-/// Bytes of `message_id` with its tag: field 20, 16 bytes. It comes last.
+/// Encoded size of `message_id`: field 20 (a two-byte tag), the length, 16 bytes. It is the last
+/// field.
 pub(crate) const MESSAGE_ID: usize = 2 + 1 + 16;
 
-/// A message without its seq, ready to be written.
+/// A message without its seq, ready to be encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Body<'a> {
     message: &'a Message,
-    /// What the sender shows of itself.
+    /// The profile to show with the sender.
     profile: Option<&'a Profile>,
     kind: pb::SenderType,
     user: i64,
     device: i64,
     receiver: (pb::ReceiverType, i64),
-    /// Bytes of the sender, of the mentions, and of all in front of the seq.
+    /// Encoded sizes in bytes: the sender, the mentions, and everything in front of the seq.
     sender: usize,
     mentions: usize,
     front: usize,
 }
 
 impl<'a> Body<'a> {
-    /// With the sending device, if it is to be named.
+    /// Computes the sizes; `device` decides whether the sending device is named.
     pub(crate) fn new(message: &'a Message, profile: Option<&'a Profile>, device: bool) -> Self {
         // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
         // The time and the id are behind the seq: `put` writes them.
@@ -89,13 +91,13 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Bytes of the message with that seq; our own fields are for those who speak our extension.
+    /// Returns the encoded size with this seq; our additive fields are for extension clients only.
     pub(crate) fn len(&self, seq: Seq, extended: bool) -> usize {
         let ours = if extended { MESSAGE_ID } else { 0 };
         self.front + int_len(seq.to_wire()) + tail_len(self.message) + ours
     }
 
-    /// Writes it.
+    /// Appends the encoded message, with this seq, to the buffer.
     pub(crate) fn put(&self, buffer: &mut BytesMut, seq: Seq, extended: bool) {
         self.put_front(buffer);
         put_int(buffer, 0x38, seq.to_wire());
@@ -107,7 +109,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Writes what is in front of the seq.
+    /// Appends the fields in front of the seq.
     fn put_front(&self, buffer: &mut BytesMut) {
         buffer.put_u8(0x0a);
         put_len(buffer, self.sender);
@@ -133,12 +135,12 @@ impl<'a> Body<'a> {
     }
 }
 
-/// Bytes behind the seq, without our own fields.
+/// Encoded size of the fields after the seq, without our additive ones.
 pub(crate) const fn tail_len(message: &Message) -> usize {
     int_len(message.sent_at.0) + int_len(convert::status(message) as i64)
 }
 
-/// Bytes of a field of bytes with a one-byte tag; nothing if it is empty.
+/// Encoded size of a bytes field with a one-byte tag; an empty field is not encoded.
 const fn bytes_len(length: usize) -> usize {
     if length == 0 {
         0

@@ -1,7 +1,8 @@
-//! Why a connection is closed, as the wire says it.
+//! Reasons for closing a connection, as they appear on the wire.
 //!
-//! The numbers and their meaning stand in `connect.ext.proto`; this maps the server's reasons onto
-//! them. The hundreds of a code say what the client does, so nobody states that twice.
+//! The codes and their meaning are defined in `connect.ext.proto`; this module maps the server's
+//! reasons onto them. The hundreds of a code tell the client what to do, so the action is derived
+//! from the code and not stated twice.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use prost::Message as _;
 
 use crate::encode;
 
-/// Why this connection ends, and when its client may come back.
+/// The reason a connection is closed, and the earliest time its client may reconnect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Close {
     pub(crate) code: CloseCode,
@@ -29,8 +30,8 @@ impl Close {
         }
     }
 
-    /// The code as WebSocket carries it; what has no reason is a normal closure. A client without our
-    /// extension gets the standard's code where there is one.
+    /// Returns the code for a WebSocket close frame; without a reason that is a normal closure
+    /// (1000). A client without our extension gets the standard's own code where there is one.
     pub(crate) fn number(&self, extended: bool) -> u16 {
         match self.code {
             CloseCode::Unknown => 1000,
@@ -39,7 +40,7 @@ impl Close {
         }
     }
 
-    /// The `PT_CLOSE` frame.
+    /// Encodes the `PT_CLOSE` frame.
     pub(crate) fn frame(&self) -> Bytes {
         let output = pb::CloseOutput {
             code: self.code.into(),
@@ -74,7 +75,7 @@ impl From<CloseReason> for Close {
     }
 }
 
-/// What the client does: the hundreds of the code say it.
+/// Returns the action of the client, which the hundreds of the code determine.
 fn come_back(code: CloseCode) -> ComeBack {
     match i32::from(code) / 100 {
         40 => ComeBack::NowWithJitter,

@@ -1,9 +1,9 @@
-//! Between the wire's vocabulary and core's: packets' fields to ids, drafts and requests, and
-//! messages to what clients see.
+//! Converts between the wire's vocabulary and core's: packet fields to ids, drafts and requests,
+//! and messages to the form that clients see.
 //!
-//! Serves the sessions, and whoever else speaks gim's messages by another way (gRPC). The only place
-//! of this crate that makes ids from wire integers. A field that cannot be right is
-//! refused by name, with its value and what would be right.
+//! Used by the sessions and by the gRPC API, which carries the same messages. This is the only
+//! place of this crate that makes ids from wire integers. An invalid field is refused with its
+//! name, its value and the valid range.
 
 use bytes::Bytes;
 use gimlet_core::error::Refusal;
@@ -16,7 +16,7 @@ use gimlet_proto::pb;
 
 use crate::link::UrlSignIn;
 
-/// Who wants to sign in.
+/// The credentials of a sign-in.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Credentials {
     pub(crate) user: UserId,
@@ -34,7 +34,7 @@ pub(crate) fn credentials(input: pb::SignInInput) -> Result<Credentials, Refusal
     })
 }
 
-/// The sign-in of a URL, and its request id.
+/// Returns the request id and the credentials of a URL sign-in.
 pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<Credentials, Refusal>) {
     let request_id = url.request_id.and_then(|id| id.parse().ok()).unwrap_or(0);
     let credentials = number("user_id", &url.user_id).and_then(|user_id| {
@@ -51,15 +51,15 @@ pub(crate) fn url_credentials(url: UrlSignIn) -> (i64, Result<Credentials, Refus
 fn number(field: &str, text: &str) -> Result<i64, Refusal> {
     text.parse().map_err(|_| {
         Refusal::bad(format!(
-            "{field} is no number; it is one from 1 to {MAX_ID}"
+            "{field} is not a number; it must be from 1 to {MAX_ID}"
         ))
     })
 }
 
-/// A place in an inbox or a room.
+/// Converts a position in an inbox or a room.
 ///
 /// # Errors
-/// A negative number.
+/// The number is negative.
 pub fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
     Seq::from_wire(raw).ok_or_else(|| {
         Refusal::bad(format!(
@@ -68,12 +68,12 @@ pub fn seq(field: &str, raw: i64) -> Result<Seq, Refusal> {
     })
 }
 
-/// How far a device has received; a number that is none acks nothing.
+/// Converts an ack's position; returns `None` for a negative number, which acks nothing.
 pub(crate) fn ack(input: &pb::MessageAck) -> Option<Seq> {
     Seq::from_wire(input.device_ack)
 }
 
-/// Where to subscribe; `None` ends the subscription.
+/// Returns the room and the first seq of a subscription; no room ends the subscription.
 pub(crate) fn subscription(
     input: &pb::SubscribeRoomInput,
 ) -> Result<(Option<RoomId>, Seq), Refusal> {
@@ -84,10 +84,10 @@ pub(crate) fn subscription(
     Ok((room, seq("seq", input.seq)?))
 }
 
-/// What a client wants sent.
+/// Converts the request of a client to send a message.
 ///
 /// # Errors
-/// A receiver or a mention that is no id.
+/// The receiver or a mention is not a valid id.
 pub fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
     let mentions = request.to_user_ids.iter();
     Ok(Draft {
@@ -104,7 +104,8 @@ pub fn draft(request: pb::SendMessageReq) -> Result<Draft, Refusal> {
     })
 }
 
-/// The client's id of a send. A field that comes twice leaves the room of the longer one.
+/// Returns the client's id of a send. Shrunk first: when the field is repeated on the wire, the
+/// string keeps the capacity of the longest value.
 fn client_id(mut id: String) -> Option<String> {
     id.shrink_to_fit();
     Some(id).filter(|id| !id.is_empty())
@@ -127,15 +128,15 @@ fn receiver(kind: i32, raw: i64) -> Result<Receiver, Refusal> {
     }
 }
 
-/// An id of any kind.
+/// Converts an id of any kind.
 ///
 /// # Errors
-/// A number that is none.
+/// The number is not a valid id.
 pub fn id<T>(field: &str, raw: i64, make: impl FnOnce(i64) -> Option<T>) -> Result<T, Refusal> {
     make(raw).ok_or_else(|| Refusal::bad(format!("{field} is {raw}; an id is from 1 to {MAX_ID}")))
 }
 
-/// The answer to a send.
+/// Returns the answer to a send.
 #[must_use]
 pub fn sent(sent: &Sent) -> pb::SendMessageResp {
     pb::SendMessageResp {
@@ -145,7 +146,7 @@ pub fn sent(sent: &Sent) -> pb::SendMessageResp {
     }
 }
 
-/// A message as a client sees it; `seq` is left for who knows it.
+/// Returns the message as a client sees it, with seq 0: the caller sets the seq.
 #[must_use]
 pub fn message(message: &Message, profile: &Profile) -> pb::Message {
     // Without `..`: a field that is added to `Message` is written here, or left out here on purpose.
@@ -179,7 +180,7 @@ pub fn message(message: &Message, profile: &Profile) -> pb::Message {
     }
 }
 
-/// What became of a message: gim leaves it out for rooms and broadcasts.
+/// Returns the status of a message; gim does not set it for rooms and broadcasts.
 pub(crate) const fn status(message: &Message) -> pb::MessageStatus {
     match message.receiver {
         Receiver::User(_) | Receiver::Group(_) => pb::MessageStatus::MsNormal,
@@ -250,8 +251,8 @@ mod tests {
         assert!(text(credentials(pb::SignInInput::default())).starts_with("user_id is 0;"));
     }
 
-    /// What is kept of a send must not keep the buffer that it came in: a frame is a part of what was
-    /// read at once, and a sender can pad a request with fields that nobody knows.
+    /// A draft must not keep the buffer that it came in alive: a frame is a slice of a larger read,
+    /// and a sender can pad a request with unknown fields.
     #[test]
     fn d9_a_draft_keeps_nothing_of_its_buffer() {
         let request = pb::SendMessageReq {
@@ -272,7 +273,11 @@ mod tests {
         let id = draft.client_id.unwrap();
         assert_eq!((id.as_str(), id.capacity()), ("y", 1));
         assert!(draft.mentions.capacity() <= 4, "{:?}", draft.mentions);
-        let content = draft.content.0.try_into_mut().expect("nobody else has it");
+        let content = draft
+            .content
+            .0
+            .try_into_mut()
+            .expect("the content is not shared");
         assert_eq!((&content[..], content.capacity()), (&b"hi"[..], 2));
     }
 
@@ -286,6 +291,6 @@ mod tests {
         };
         let (request_id, refused) = url_credentials(url);
         assert_eq!(request_id, 12);
-        assert!(text(refused).starts_with("user_id is no number;"));
+        assert!(text(refused).starts_with("user_id is not a number;"));
     }
 }

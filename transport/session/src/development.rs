@@ -1,7 +1,9 @@
-//! What a development run refuses, whatever the wire: requests that came through a proxy.
+//! Recognises requests that came through a proxy, on every wire.
 //!
-//! A development run signs anybody in, and loopback listeners do not keep the world out: a proxy on
-//! the same machine reaches them for everybody. Headers that proxies add give it away.
+//! A development run refuses them: it signs in anybody, and listening on loopback is not enough to
+//! keep strangers out, because a proxy on the same machine forwards everybody to it. The headers
+//! that proxies add reveal it. Connections that begin with the PROXY protocol are refused in every
+//! run.
 
 /// Headers that proxies add and that no client of gimlet sends.
 const FORWARDING_HEADERS: [&str; 6] = [
@@ -16,7 +18,7 @@ const FORWARDING_HEADERS: [&str; 6] = [
 /// First bytes of the PROXY protocol, versions 1 and 2.
 const PROXY_PREFIXES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 
-/// Bytes that tell whether a connection begins with the PROXY protocol.
+/// Bytes that are needed to recognise the PROXY protocol.
 pub const PROXY_PREFIX_MAX: usize = 12;
 
 /// Answer to a connection that begins with the PROXY protocol.
@@ -24,7 +26,7 @@ pub const PROXY_REFUSAL: &str = "this listener does not speak the PROXY protocol
                                  this upstream (nginx: proxy_protocol off; haproxy: leave out \
                                  send-proxy)";
 
-/// Returns the header that shows that a request came through a proxy; `has` looks a name up.
+/// Returns the header that reveals a proxy; `has` tells whether the request has a header.
 pub fn forwarding_header(has: impl Fn(&str) -> bool) -> Option<&'static str> {
     FORWARDING_HEADERS.into_iter().find(|name| has(name))
 }
@@ -39,7 +41,7 @@ pub fn refusal(header: &str) -> String {
     )
 }
 
-/// Whether a connection that begins with these bytes speaks the PROXY protocol.
+/// Returns whether a connection that begins with these bytes speaks the PROXY protocol.
 #[must_use]
 pub fn begins_with_proxy(bytes: &[u8]) -> bool {
     PROXY_PREFIXES.iter().any(|it| bytes.starts_with(it))

@@ -1,21 +1,22 @@
-//! From a frame to a packet: what the client asks, before anybody looks at its values.
+//! Reads a frame as a packet and a packet as a request. Field values are checked later, by
+//! `convert`.
 
 use bytes::Bytes;
 use gimlet_core::error::Refusal;
 use gimlet_proto::pb::{self, PackageType};
 use prost::Message;
 
-/// One packet of a client.
+/// One packet from a client.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    /// The package type as it came; its answer has the same.
+    /// The package type as received; the answer repeats it.
     pub(crate) kind: i32,
-    /// The client's number for it; its answer has the same.
+    /// The client's request id; the answer repeats it.
     pub(crate) request_id: i64,
     pub(crate) data: Bytes,
 }
 
-/// What a packet is about.
+/// A decoded request.
 #[derive(Debug)]
 pub(crate) enum Request {
     SignIn(pb::SignInInput),
@@ -27,7 +28,7 @@ pub(crate) enum Request {
 }
 
 impl Packet {
-    /// Reads a frame.
+    /// Decodes a frame.
     pub(crate) fn read(frame: Bytes) -> Result<Self, Refusal> {
         let first = frame.first().copied();
         let input = pb::Input::decode(frame).map_err(|error| {
@@ -45,14 +46,14 @@ impl Packet {
         })
     }
 
-    /// Its type, if it is one that clients send.
+    /// Returns the package type, if it is one that clients send.
     pub(crate) fn package(&self) -> Option<PackageType> {
         PackageType::try_from(self.kind)
             .ok()
             .filter(|kind| !matches!(kind, PackageType::PtUnknown | PackageType::PtClose))
     }
 
-    /// Reads its data.
+    /// Decodes the data by the package type.
     pub(crate) fn request(&self) -> Result<Request, Refusal> {
         let data = self.data.clone();
         match self.package() {

@@ -1,8 +1,8 @@
-//! The bytes of what the server sends.
+//! Encodes the frames that the server sends.
 //!
-//! A pushed message is encoded once, without its seq, into its envelope; what differs between those
-//! who get it is written around and into it: the seq, and our additive fields, which clients of gim do
-//! not get. Lengths are computed, not measured, so a frame is made by one allocation. The bytes are
+//! A pushed message is encoded once, without its seq, and kept in its envelope. The parts that
+//! differ between receivers are added to a copy: the seq, and our additive fields, which clients of
+//! gim do not get. Lengths are computed in advance, so a frame takes one allocation. The bytes are
 //! exactly those that prost writes (a test compares them).
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -16,15 +16,15 @@ use prost::Message as _;
 
 use crate::body::{self, Body, MESSAGE_ID};
 
-/// Bytes of a tag of a field up to 15.
+/// Encoded size of the tag of a field up to 15.
 pub(crate) const TAG: usize = 1;
 
-/// The largest frame a client is sent: what two bytes of length can say.
+/// The largest frame that is sent to a client: the maximum of a two-byte length.
 pub(crate) const LARGEST_FRAME: usize = u16::MAX as usize;
 
-/// Bytes of a varint.
+/// Encoded size of a varint.
 pub(crate) const fn varint_len(value: u64) -> usize {
-    // Seven bits a byte; zero takes one as well.
+    // Seven bits per byte; zero takes one byte as well.
     (((value | 1).ilog2() as usize) * 9 + 73) / 64
 }
 
@@ -36,12 +36,12 @@ pub(crate) fn put_varint(buffer: &mut BytesMut, mut value: u64) {
     buffer.put_u8((value & 0x7f) as u8);
 }
 
-/// Writes the length in front of something.
+/// Appends a length prefix.
 pub(crate) fn put_len(buffer: &mut BytesMut, length: usize) {
     put_varint(buffer, length as u64);
 }
 
-/// Bytes of an `int64` field with a one-byte tag; nothing for the default.
+/// Encoded size of an `int64` field with a one-byte tag; the default value is not encoded.
 pub(crate) const fn int_len(value: i64) -> usize {
     if value == 0 {
         0
@@ -57,34 +57,35 @@ pub(crate) fn put_int(buffer: &mut BytesMut, tag: u8, value: i64) {
     }
 }
 
-/// Bytes of something with its length in front of it.
+/// Encoded size of `length` bytes with their length prefix.
 pub(crate) const fn delimited_len(length: usize) -> usize {
     varint_len(length as u64) + length
 }
 
-/// A pushed message, ready to be written with whichever seq.
+/// A pushed message, ready to be written with any seq.
 #[derive(Debug)]
 struct Encoded {
     /// `pb.Message` without its seq.
     bytes: Bytes,
-    /// Where the seq goes: behind field 6.
+    /// Offset of the seq: after field 6.
     split: usize,
 }
 
 impl Encoded {
-    /// Encoded once for all who get it. A client of gim does not get our fields.
+    /// Takes the encoding that is kept with the envelope, made on first use and shared by all
+    /// receivers. Our additive fields are cut off for a client of gim.
     fn live(envelope: &Envelope, extended: bool) -> Self {
         let bytes = envelope.encoded(whole);
         Self::cut(bytes.clone(), &envelope.message, extended)
     }
 
-    /// The same, not kept with the message.
+    /// Encodes the message without keeping the encoding in the envelope.
     fn once(envelope: &Envelope, extended: bool) -> Self {
         Self::cut(whole(envelope), &envelope.message, extended)
     }
 
-    /// The same without what the sender shows of itself, which is the only part whose size nobody
-    /// promised: a message that is too large for a frame with it goes out without.
+    /// Encodes the message without the sender's profile, the only part without a size limit: a
+    /// message that exceeds the frame limit with its profile is sent without it.
     fn bare(envelope: &Envelope, extended: bool) -> Self {
         let body = Body::new(&envelope.message, None, extended);
         Self::cut(written(&body), &envelope.message, extended)
@@ -99,12 +100,12 @@ impl Encoded {
         Self { bytes, split }
     }
 
-    /// Bytes of the message with that seq.
+    /// Encoded size with this seq.
     fn len(&self, seq: Seq) -> usize {
         self.bytes.len() + int_len(seq.to_wire())
     }
 
-    /// Writes the message with that seq.
+    /// Appends the message with this seq.
     fn put(&self, buffer: &mut BytesMut, seq: Seq) {
         let (front, back) = self.bytes.split_at(self.split);
         buffer.put_slice(front);
@@ -118,14 +119,14 @@ fn whole(envelope: &Envelope) -> Bytes {
     written(&Body::new(&envelope.message, profile, true))
 }
 
-/// The message without its seq, with our own fields.
+/// Encodes a message without its seq, with our additive fields.
 fn written(body: &Body<'_>) -> Bytes {
     let mut buffer = BytesMut::with_capacity(body.len(Seq::ZERO, true));
     body.put(&mut buffer, Seq::ZERO, true);
     buffer.freeze()
 }
 
-/// A pushed message as a frame; `None` if no frame can carry it.
+/// Encodes a pushed message as a frame; `None` if it exceeds the frame limit.
 pub(crate) fn push(
     envelope: &Envelope,
     seq: Seq,
@@ -136,13 +137,16 @@ pub(crate) fn push(
         .or_else(|| push_of(&Encoded::bare(envelope, extended), seq, request_id))
 }
 
-/// The same for a room's message and all its members; what it is made from is not kept.
+/// Encodes a room message as the one frame for all subscribers; the message's encoding is not kept.
 pub(crate) fn room_push(item: &RoomItem, extended: bool) -> Option<Bytes> {
     let RoomItem { seq, envelope, .. } = item;
     let frame = push_of(&Encoded::once(envelope, extended), *seq, 0)
         .or_else(|| push_of(&Encoded::bare(envelope, extended), *seq, 0));
     if frame.is_none() {
-        gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
+        gimlet_core::error_rated!(
+            message = %envelope.message.id,
+            "message exceeds the frame limit, skipped"
+        );
     }
     frame
 }
@@ -166,7 +170,7 @@ fn push_of(message: &Encoded, seq: Seq, request_id: i64) -> Option<Bytes> {
     Some(buffer.freeze())
 }
 
-/// An answer with data.
+/// Encodes an answer with data.
 pub(crate) fn answer(kind: i32, request_id: i64, data: Bytes) -> Bytes {
     let output = pb::Output {
         r#type: kind,
@@ -177,7 +181,7 @@ pub(crate) fn answer(kind: i32, request_id: i64, data: Bytes) -> Bytes {
     output.encode_to_vec().into()
 }
 
-/// Begins an answer of success, with that much data behind it.
+/// Appends the head of a successful answer; `data` bytes must follow.
 pub(crate) fn put_answer(buffer: &mut BytesMut, kind: pb::PackageType, id: i64, data: usize) {
     put_int(buffer, 0x08, kind as i64);
     put_int(buffer, 0x10, id);
@@ -187,7 +191,7 @@ pub(crate) fn put_answer(buffer: &mut BytesMut, kind: pb::PackageType, id: i64, 
     }
 }
 
-/// Bytes of an answer with that much data.
+/// Encoded size of an answer with that much data.
 pub(crate) const fn answer_len(request_id: i64, data: usize) -> usize {
     let data = if data == 0 {
         0
@@ -197,7 +201,7 @@ pub(crate) const fn answer_len(request_id: i64, data: usize) -> usize {
     2 + int_len(request_id) + data
 }
 
-/// A refusal.
+/// Encodes a refusal.
 pub(crate) fn refusal(kind: i32, request_id: i64, refusal: &Refusal) -> Bytes {
     let output = pb::Output {
         r#type: kind,

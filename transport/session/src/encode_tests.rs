@@ -1,4 +1,4 @@
-//! Our hand-made bytes against prost's.
+//! Compares the hand-written encoding with prost's.
 
 use std::sync::Arc;
 

@@ -1,11 +1,11 @@
-//! Failed sign-ins, counted per address and per user from an address, so that tokens cannot be guessed
-//! in bulk.
+//! Limits failed sign-ins per address, and per user from an address, so that tokens cannot be
+//! guessed in bulk.
 //!
-//! Serves the sessions and whoever else checks tokens of clients. A stranger can fail in somebody's
-//! name, so a count must lock nobody else out: what is counted for a user is counted apart for each
-//! address. Clients behind a proxy on this machine have no address of their own and are one address;
-//! there a user's token is looked at once a second beyond the count. A token that was right here is
-//! always looked at.
+//! Used by the sessions and by every other part that checks clients' tokens. A stranger can fail in
+//! somebody else's name, so a count must not lock the real user out: failures for a user are
+//! counted separately for each address. Clients behind a proxy on this machine have no address of
+//! their own and share one count per user; there, once the count is reached, one token of the user
+//! is still checked per second. A token that was accepted by this process before is always checked.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -18,21 +18,21 @@ use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
 use tokio::time::Instant;
 
-/// What is counted together.
+/// The period over which failures are counted.
 const WINDOW: Duration = Duration::from_mins(1);
 
-/// Failures of an address, of whatever users, are this many times those for one user: many people
+/// The limit of an address, over all users, as a multiple of the limit for one user: many people
 /// share an address.
 const PER_ADDRESS: u32 = 10;
 
-/// Where everybody has one address, a user whose token was guessed too often is let through this
-/// often.
+/// Time between two checks for a user without a client address whose limit is reached.
 const TRICKLE: Duration = Duration::from_secs(1);
 
-/// Addresses, or users, at which old ones are forgotten; beyond it new ones are not counted.
+/// Entries of a map at which expired ones are removed; when it is still full, new ones are not
+/// counted.
 const CROWD: usize = 10_000;
 
-/// Right tokens remembered in one generation; two are kept, of eight bytes each.
+/// Accepted tokens remembered per generation; two generations are kept, eight bytes per token.
 const REMEMBERED: usize = 32 * 1024;
 
 /// One attempt to sign in, or to call with a token.
@@ -49,7 +49,7 @@ pub struct Failures {
     most: u32,
     hasher: RandomState,
     failed: AtomicU64,
-    /// A plain mutex: it is held for a few map operations and never over a wait.
+    /// A plain mutex: it is held for a few map operations and never over an await.
     state: Mutex<State>,
 }
 
@@ -57,14 +57,15 @@ pub struct Failures {
 struct State {
     addresses: Counts<IpAddr>,
     users: Counts<(Option<IpAddr>, UserId)>,
-    /// When a user without an address was let through last.
+    /// Time of the last check allowed for a user without a client address.
     trickle: HashMap<UserId, Instant>,
     right: Remembered,
 }
 
 impl Failures {
-    /// `most` failures in a minute for one user from one address; from then on that user is refused
-    /// from that address until the minute is over. Ten times as many, and the address is.
+    /// Allows `most` failures in a minute for one user from one address, after which that user is
+    /// refused from that address until the minute is over. An address is refused after ten times as
+    /// many.
     #[must_use]
     pub fn new(most: u32) -> Self {
         Self {
@@ -75,8 +76,8 @@ impl Failures {
         }
     }
 
-    /// Names an attempt from this [address](crate::admission::client_address), if the client is
-    /// known by one.
+    /// Describes an attempt from this [address](crate::admission::client_address), which is
+    /// `None` for a client without an address of its own.
     #[must_use]
     pub fn attempt(
         &self,
@@ -88,16 +89,16 @@ impl Failures {
         Attempt {
             address,
             user,
-            // Who finds another token of this number has found that it is looked at, not more.
+            // A hash is enough: a collision only makes a wrong token be checked, not accepted.
             token: self.hasher.hash_one((user, device, token)),
         }
     }
 
-    /// Whether the token may be looked at.
+    /// Decides whether the token may be checked.
     ///
     /// # Errors
-    /// Too many failures of the address, or for the user from there, and the token was never right
-    /// here.
+    /// The address, or the user from this address, has reached its limit, and this process has
+    /// never accepted the token.
     pub fn check(&self, attempt: &Attempt) -> Result<(), Refusal> {
         let mut state = self.lock();
         let most = self.most.saturating_mul(PER_ADDRESS);
@@ -114,11 +115,11 @@ impl Failures {
         Err(Refusal::RateLimited { retry_after: left })
     }
 
-    /// The token was wrong.
+    /// Records that the token was wrong.
     pub fn wrong(&self, attempt: &Attempt) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         let mut state = self.lock();
-        // It may have been right before, and revoked since.
+        // It may have been accepted before and revoked since.
         state.right.forget(attempt.token);
         state.users.note((attempt.address, attempt.user));
         if let Some(address) = attempt.address {
@@ -126,12 +127,12 @@ impl Failures {
         }
     }
 
-    /// The token was right.
+    /// Records that the token was right.
     pub fn right(&self, attempt: &Attempt) {
         self.lock().right.note(attempt.token);
     }
 
-    /// Wrong tokens so far.
+    /// Returns the number of wrong tokens so far.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
@@ -143,7 +144,7 @@ impl Failures {
 }
 
 impl State {
-    /// Lets a user through who has not been for a while; else returns how long it has to wait.
+    /// Allows one check per [`TRICKLE`] for a user; otherwise returns the time to wait.
     fn trickle(&mut self, user: UserId) -> Duration {
         if self.trickle.len() >= CROWD {
             self.trickle.retain(|_, at| at.elapsed() < TRICKLE);
@@ -160,7 +161,7 @@ impl State {
     }
 }
 
-/// Failures of the present minute of each.
+/// Failures in the current minute, by key.
 #[derive(Debug)]
 struct Counts<K>(HashMap<K, (Instant, u32)>);
 
@@ -171,7 +172,7 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Eq + Hash> Counts<K> {
-    /// How long it is refused, if it is.
+    /// Returns how long the key is still refused; zero if it is not.
     fn left(&self, key: &K, most: u32) -> Duration {
         match self.0.get(key) {
             Some((since, count)) if *count >= most => WINDOW.saturating_sub(since.elapsed()),
@@ -194,7 +195,7 @@ impl<K: Eq + Hash> Counts<K> {
     }
 }
 
-/// The latest right tokens, as numbers: two generations, so that the oldest go together.
+/// Hashes of recently accepted tokens, in two generations, so that the oldest are dropped together.
 #[derive(Debug, Default)]
 struct Remembered {
     young: HashSet<u64>,
@@ -257,7 +258,7 @@ mod tests {
             failures.wrong(&guess);
         }
         assert_eq!(failures.check(&guess).unwrap_err().code(), 8);
-        // A fresh token from elsewhere, which this process has never seen.
+        // A new token from another address, which this process has never seen.
         failures
             .check(&attempt(&failures, "192.0.2.2", 1, "fresh"))
             .unwrap();
@@ -265,7 +266,7 @@ mod tests {
             .check(&attempt(&failures, "192.0.2.1", 2, "fresh"))
             .unwrap();
         failures.check(&known).unwrap();
-        // Revoked: from now on it is as good as a guess.
+        // Revoked: it now counts as a guess.
         failures.wrong(&known);
         assert!(failures.check(&known).is_err());
         assert_eq!(failures.failed(), 3);
@@ -290,7 +291,7 @@ mod tests {
         assert!(matches!(refusal, Refusal::RateLimited { retry_after } if retry_after <= TRICKLE));
         tokio::time::advance(TRICKLE).await;
         failures.check(&fresh).unwrap();
-        // Other users are not concerned.
+        // Other users are not affected.
         failures
             .check(&attempt(&failures, "127.0.0.1", 2, "x"))
             .unwrap();

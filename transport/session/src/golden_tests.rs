@@ -1,4 +1,4 @@
-//! What sessions write, against the golden bytes that other implementations read.
+//! Compares the frames that sessions write with the golden bytes that other implementations read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const SENT: i64 = 1_652_227_200_000;
 const EPOCH: u64 = 11_400_714_819_323_198_485;
 const ID: [u8; 16] = *b"\x01\x8f\x3a\x5c\x7b\x2e\x7c\x4d\x8e\x9f\xa0\xb1\xc2\xd3\xe4\xf5";
 
-/// The golden packet of that name, without the two bytes of its length.
+/// Returns the golden packet with that name, without its two-byte length.
 fn golden(name: &str) -> Vec<u8> {
     let vectors: serde_json::Value =
         serde_json::from_str(include_str!("../../../tests/vectors/wire.json")).unwrap();

@@ -1,14 +1,14 @@
-//! The session every wire shares: from frames to requests on a gateway and back.
+//! The session layer shared by all wires: turns frames into requests to a gateway, and back.
 //!
-//! A wire (`gimlet-transport-tcp`, `gimlet-transport-ws`) gives links of frames ([`link`]);
-//! [`serve::accept`] takes them in, and a [`Sessions`] serves them:
+//! A wire (`gimlet-transport-tcp`, `gimlet-transport-ws`) provides links that carry frames
+//! ([`link`]); [`serve::accept`] accepts them, and a [`Sessions`] serves them:
 //!
 //! ```text
 //! frame ─ dispatch ─ packet ─ convert ─ request ─ session ─ gateway      (in)
 //! frame ─────────── encode ───────────────────── session ─ hub           (out)
 //! ```
 //!
-//! It knows gim's packets and core's gateway; sockets belong to the wires, stores to core.
+//! It knows gim's packets and core's gateway; it does not know sockets or stores.
 
 pub mod admission;
 mod body;

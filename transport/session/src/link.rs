@@ -1,8 +1,9 @@
-//! What a wire gives the session: a connection of frames, and a listener that makes them.
+//! The interface of a wire to the session: a connection that carries frames, and a listener that
+//! accepts connections.
 //!
-//! Serves the accept loop and the session, which are generic over these traits: they run per frame
-//! and never mix, so nothing is boxed. A frame is the bytes of one `pb.Input` or `pb.Output`; what
-//! is in it, a link does not know.
+//! The accept loop and the session are generic over these traits, which avoids boxing on the path
+//! of every frame. A frame is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret
+//! them.
 
 use std::error::Error;
 use std::future::Future;
@@ -25,39 +26,41 @@ pub enum Wire {
 
 /// One client connection of frames.
 ///
-/// Reading gives whole frames. Writing copies frames into one pending buffer: `start_send` never
-/// touches the socket, `poll_flush` writes everything that is pending with as few writes as it can,
-/// and `poll_ready` waits while more than a fixed number of bytes is pending.
+/// Reading returns whole frames. Writing copies frames into one pending buffer: `start_send` never
+/// touches the socket, `poll_flush` writes everything that is pending with as few writes as
+/// possible, and `poll_ready` waits while more than a fixed number of bytes is pending.
 ///
-/// An idle link owns no buffer worth mentioning: what is read is handed out, and what was written
-/// is given back.
+/// An idle link holds almost no buffer memory: read frames are handed out, and the write buffer is
+/// released once it is flushed.
 pub trait Link:
     Stream<Item = Result<Bytes, LinkError>> + Sink<Bytes, Error = LinkError> + Unpin + Send + 'static
 {
-    /// Which wire this is.
+    /// Returns the wire of this link.
     fn wire(&self) -> Wire;
 
-    /// Queues frames that others are sent as well; like `start_send`, it follows a `poll_ready`.
+    /// Queues frames that are shared with other connections; like `start_send`, it requires a
+    /// preceding `poll_ready`.
     fn put_all(&mut self, frames: &[Bytes]) -> Result<(), LinkError>;
 
-    /// Whether everything that was sent has been handed to the system.
+    /// Returns whether everything sent has been handed to the operating system.
     fn is_flushed(&self) -> bool;
 
-    /// Gives memory back that a burst has left behind; called when the connection goes idle.
+    /// Releases memory that a burst left behind; called when the connection becomes idle.
     fn release_buffers(&mut self);
 
-    /// Bytes that the system has taken so far, modulo 2^32: whether an output that waits moves on.
+    /// Returns the bytes that the operating system has accepted so far, modulo 2^32, which shows
+    /// whether pending output makes progress.
     fn written(&self) -> u32;
 
-    /// Queues a sign of life if the wire has one and `silence` has gone by without anything written;
-    /// returns when it is to be called again. The first call starts the clock.
+    /// Queues a ping, on wires that have one, if nothing was written for `silence`; returns the
+    /// time of the next call. The first call starts the clock.
     fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant>;
 
-    /// Gives up what waits to be written: the system forgets it, and the client sees a reset.
+    /// Discards pending output: the operating system drops it, and the client sees a reset.
     fn abort(&mut self);
 
-    /// Says why the connection will be closed, for wires that can carry it (WebSocket's close
-    /// frame). It is written by `poll_close`.
+    /// Sets the close code and reason for wires that carry them (WebSocket's close frame);
+    /// `poll_close` writes them.
     fn set_close(&mut self, code: u16, reason: &str);
 }
 
@@ -66,22 +69,22 @@ pub trait Listener: Send + 'static {
     /// A connection before its handshake.
     type Pending: Pending;
 
-    /// The next connection. The handshake is not done here: one slow client would hold up all.
+    /// Accepts the next connection, without its handshake: one slow client would delay all others.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Pending, SocketAddr)>> + Send;
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     fn local_addr(&self) -> io::Result<SocketAddr>;
 }
 
 /// An accepted connection before its handshake.
 pub trait Pending: Send + 'static {
-    /// What it becomes.
+    /// The link that it becomes.
     type Link: Link;
 
-    /// Does the handshake, in the connection's own task.
+    /// Performs the handshake, in the connection's own task.
     fn open(self) -> impl Future<Output = Result<Opened<Self::Link>, LinkError>> + Send;
 
-    /// Turns the client away and says when to come back, as far as the wire can say it.
+    /// Rejects the client and tells it when to reconnect, if the wire can express that.
     fn refuse(self, after: Duration) -> impl Future<Output = ()> + Send;
 }
 
@@ -90,17 +93,17 @@ pub trait Pending: Send + 'static {
 pub struct Opened<L> {
     /// The connection.
     pub link: L,
-    /// What the client said while connecting.
+    /// The sign-in data that the client gave while connecting.
     pub greeting: Greeting,
 }
 
-/// How a client introduces itself.
+/// The way a client signs in.
 #[derive(Debug, Default)]
 pub enum Greeting {
-    /// By a `SIGN_IN` packet, which is still to come.
+    /// With a `SIGN_IN` packet, which has not arrived yet.
     #[default]
     BySignIn,
-    /// In the URL of a WebSocket, as gim's clients of 2020 did.
+    /// With the URL of a WebSocket, as gim's clients of 2020 did.
     FromUrl(Box<UrlSignIn>),
 }
 
@@ -126,10 +129,10 @@ impl std::fmt::Debug for UrlSignIn {
     }
 }
 
-/// Why a connection of frames ended other than by a clean close.
+/// Reasons a link ended without a clean close.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// A frame's declared length is over the limit; nothing of it was read.
+    /// The declared length of a frame exceeds the limit; none of it was read.
     #[error("a frame of {declared} bytes is over the limit of {limit}")]
     TooLarge {
         /// The length the client declared.
@@ -141,24 +144,24 @@ pub enum LinkError {
     #[error("the stream ended inside a frame")]
     Truncated,
     /// The handshake was not finished in time.
-    #[error("no handshake within {} ms", .0.as_millis())]
+    #[error("handshake not finished within {} ms", .0.as_millis())]
     HandshakeTimeout(Duration),
     /// The socket failed.
     #[error("the socket failed")]
     Io(#[from] io::Error),
-    /// The client broke the rules of the wire.
+    /// The client violated the protocol of the wire.
     #[error("{text}")]
     Protocol {
-        /// What it did.
+        /// A description of the violation.
         text: String,
-        /// What the wire's library said, if it was the one that noticed.
+        /// The error of the wire's library, if the library detected it.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
 }
 
 impl LinkError {
-    /// The client broke the rules of the wire, in the words given.
+    /// Returns a protocol violation with this description.
     #[must_use]
     pub fn protocol(text: impl Into<String>) -> Self {
         Self::Protocol {

@@ -1,23 +1,23 @@
-//! Which web pages may open a WebSocket and upload.
+//! Checks which web pages may open a WebSocket and upload.
 //!
-//! A browser lets any page open a WebSocket to any host, and send it forms; only the `Origin` header
-//! tells whose page it is. Clients that are no browsers send none.
+//! A browser lets any page open a WebSocket to any host and send forms to it; only the `Origin`
+//! header identifies the page. Programs other than browsers do not send it.
 
 use std::sync::Arc;
 
-/// Pages that may connect.
+/// The origins of pages that may connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origins {
     any: bool,
     same: bool,
-    /// Pages of this machine, for a development run.
+    /// Allow pages of this machine, for a development run.
     local: bool,
     listed: Arc<[String]>,
 }
 
 impl Origins {
-    /// Those of the setting: `same`, `any`, and origins as browsers send them. In a development run
-    /// `same` means those of this machine too.
+    /// Creates the set from the setting: `same`, `any`, and origins as browsers send them. In a
+    /// development run `same` includes pages of this machine.
     #[must_use]
     pub fn new(setting: &[String], development: bool) -> Self {
         let has = |word: &str| setting.iter().any(|it| it == word);
@@ -35,7 +35,7 @@ impl Origins {
         }
     }
 
-    /// Every page.
+    /// Allows every page.
     #[must_use]
     pub fn any() -> Self {
         Self::new(&["any".to_owned()], false)
@@ -44,7 +44,7 @@ impl Origins {
     /// Checks one word of the setting.
     ///
     /// # Errors
-    /// What would be right.
+    /// A text that lists the valid forms.
     pub fn check(word: &str) -> Result<(), &'static str> {
         let listed = authority(word).is_some_and(|(_, it)| !it.is_empty() && !it.contains('/'));
         if listed || ["same", "any"].contains(&word) {
@@ -53,7 +53,7 @@ impl Origins {
         Err("same, any, or a scheme and a host: write one such as https://chat.example.com")
     }
 
-    /// Whether a request with this `Origin` to this `Host` may connect.
+    /// Returns whether a request with this `Origin` to this `Host` may connect.
     #[must_use]
     pub fn allow(&self, origin: Option<&str>, host: Option<&str>) -> bool {
         let Some(origin) = origin else { return true };
@@ -71,7 +71,8 @@ impl Origins {
     }
 }
 
-/// The default port of an origin's scheme, as an address ends with it, and its host and port.
+/// Returns the default port of an origin's scheme as an address suffix, and the origin's host and
+/// port.
 fn authority(origin: &str) -> Option<(&'static str, &str)> {
     let (scheme, page) = origin.split_once("://")?;
     match scheme {
@@ -81,7 +82,7 @@ fn authority(origin: &str) -> Option<(&'static str, &str)> {
     }
 }
 
-/// Whether a host and port is this machine's loopback.
+/// Returns whether a host, with or without a port, is this machine's loopback.
 fn is_local(page: &str) -> bool {
     let host = match page.strip_prefix('[') {
         Some(rest) => rest.split(']').next(),
@@ -122,7 +123,7 @@ mod tests {
             assert!(!same.allow(Some(origin), Some(host)), "{origin} {host}");
         }
         assert!(!same.allow(Some("https://chat.example"), None));
-        assert!(same.allow(None, Some("x")), "no browser");
+        assert!(same.allow(None, Some("x")), "not a browser");
     }
 
     #[test]

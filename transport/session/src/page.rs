@@ -1,4 +1,4 @@
-//! The answer to SYNC: as much of a page as fits the frame.
+//! Encodes the answer to SYNC: as much of a page as the frame can carry.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use gimlet_core::envelope::Envelope;
@@ -10,25 +10,26 @@ use prost::Message as _;
 use crate::body::Body;
 use crate::encode::{self, LARGEST_FRAME, delimited_len};
 
-/// Bytes a legacy TCP client can take in one read (its buffer holds 1,024 with the length).
+/// Bytes that a legacy TCP client can read at once: its buffer holds 1,024 with the two-byte
+/// length.
 const LEGACY_BODY: usize = 1_022;
 
-/// Bytes of `has_more` when it is set.
+/// Encoded size of `has_more` when it is set.
 const HAS_MORE: usize = 2;
 
-/// The frame, and what it holds.
+/// The encoded frame and a summary of its content.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) frame: Bytes,
-    /// The last message in it, if there is one.
+    /// Seq of the last message in the frame, if it has one.
     pub(crate) last: Option<Seq>,
-    /// Everything up to here is in it or needs no sending.
+    /// Position up to which every entry is in the frame or needs no sending.
     pub(crate) upto: Seq,
-    /// Whether there is more behind it.
+    /// True if entries follow after this page.
     pub(crate) more: bool,
 }
 
-/// Cuts the page to its frame, at least one message long, and encodes it.
+/// Cuts the page to what the frame can carry, but keeps at least one message, and encodes it.
 pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: bool) -> Answer {
     let budget = if legacy { LEGACY_BODY } else { LARGEST_FRAME };
     let ours = ours(page, extended);
@@ -45,12 +46,17 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
     while let Some((seq, envelope)) = items.next() {
         let behind = page.more || items.peek().is_some();
         let mut body = body(envelope, true, extended);
+        // The largest frame is what bounds a single message; `budget`, which is smaller for a
+        // legacy client, bounds only what is added to a message that is already in the page.
         if !fits(item_len(&body, *seq, extended), behind, LARGEST_FRAME) {
             body = self::body(envelope, false, extended);
         }
         let item = item_len(&body, *seq, extended);
         if !fits(item, behind, LARGEST_FRAME) {
-            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(
+                message = %envelope.message.id,
+                "message exceeds the frame limit, skipped"
+            );
             continue;
         }
         if let Some((last, _)) = bodies
@@ -85,13 +91,14 @@ pub(crate) fn answer(page: &SyncPage, request_id: i64, extended: bool, legacy: b
     }
 }
 
-/// The message of an item. gim does not name the sending device in a page, nor do we to its clients.
+/// Returns the message of an item. gim does not name the sending device in a page, and its clients
+/// do not get it from us either.
 fn body(envelope: &Envelope, profile: bool, extended: bool) -> Body<'_> {
     let profile = profile.then_some(&*envelope.profile);
     Body::new(&envelope.message, profile, extended)
 }
 
-/// Our own fields of the answer; a client of gim gets none.
+/// Returns our additive fields of the answer; empty for a client of gim.
 fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
     if !extended {
         return pb::SyncOutput::default();
@@ -104,7 +111,7 @@ fn ours(page: &SyncPage, extended: bool) -> pb::SyncOutput {
     }
 }
 
-/// Bytes of a message as an item of the page.
+/// Encoded size of a message as an item of the page.
 fn item_len(body: &Body<'_>, seq: Seq, extended: bool) -> usize {
     1 + delimited_len(body.len(seq, extended))
 }

@@ -1,4 +1,4 @@
-//! gim's system pushes as protobuf: what core cannot say itself.
+//! Encodes gim's system pushes as protobuf, which core does not know.
 
 use bytes::Bytes;
 use gimlet_core::business::UserInfo;
@@ -86,7 +86,7 @@ fn data(push: SystemPush) -> Vec<u8> {
     }
 }
 
-/// A member as gim shows it in a push: profile fields only.
+/// Returns a member as gim shows it in a push: profile fields only.
 fn member(info: UserInfo) -> pb::GroupMember {
     pb::GroupMember {
         user_id: info.user.to_wire(),

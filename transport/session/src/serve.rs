@@ -1,8 +1,8 @@
-//! The accept loop: takes connections in, gives each a task of its own, and turns away what there
-//! is no place for.
+//! The accept loop: accepts connections, runs each in a task of its own, and rejects those over the
+//! connection limits.
 //!
-//! It knows places, the handshake's time limit and when to stop; packets it does not know. What a
-//! connection then does is its [`Serve`]'s.
+//! It handles permits, the handshake's time limit and the stop signal; it does not know packets.
+//! The connection itself is served by [`Serve`].
 
 use std::future::Future;
 use std::io;
@@ -17,13 +17,14 @@ use tokio_util::task::TaskTracker;
 use crate::admission::{Admission, Full, Place};
 use crate::link::{LinkError, Listener, Opened, Pending};
 
-/// How long the loop rests after a failed accept (no descriptors left, say), at first and at most.
+/// Pause after a failed accept, for example when no descriptors are left: the first and the
+/// longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// Clients that are being turned away with words at a time; to more nothing is said.
+/// Rejections with an answer that run at the same time; further clients are dropped without one.
 const REFUSALS: usize = 64;
 
-/// What happens on a connection once its handshake is done.
+/// The service that runs on a connection after its handshake.
 pub trait Serve<L>: Send + Sync + 'static {
     /// Serves the connection until it ends.
     fn serve(&self, opened: Opened<L>, addr: SocketAddr) -> impl Future<Output = ()> + Send;
@@ -32,9 +33,9 @@ pub trait Serve<L>: Send + Sync + 'static {
 /// The limits of an accept loop.
 #[derive(Clone, Debug)]
 pub struct AcceptLimits {
-    /// A handshake that takes longer ends the connection. Default 5 s.
+    /// Time limit of the handshake; then the connection ends. Default 5 s.
     pub handshake: Duration,
-    /// What a client that is turned away is told to wait. Default 5 s.
+    /// Time after which a rejected client may reconnect. Default 5 s.
     pub come_back: Duration,
 }
 
@@ -47,7 +48,7 @@ impl Default for AcceptLimits {
     }
 }
 
-/// Accepts until `stop`; each connection runs on `tasks`, which the caller waits for.
+/// Accepts connections until `stop`; each runs on `tasks`, which the caller waits for.
 pub async fn accept<Li, S>(
     mut listener: Li,
     sessions: Arc<S>,
@@ -63,6 +64,7 @@ pub async fn accept<Li, S>(
     let mut rest = BACK_OFF.0;
     loop {
         let accepted = tokio::select! {
+            // Biased: a stop wins over a connection that is ready at the same moment.
             biased;
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
@@ -74,7 +76,7 @@ pub async fn accept<Li, S>(
             }
             Err(error) if of_one_client(&error) => continue,
             Err(error) => {
-                gimlet_core::warn_rated!(%error, "cannot accept connections for the moment");
+                gimlet_core::warn_rated!(%error, "accept failed, retrying");
                 tokio::select! {
                     () = stop.cancelled() => return,
                     () = tokio::time::sleep(rest) => {}
@@ -83,6 +85,7 @@ pub async fn accept<Li, S>(
                 continue;
             }
         };
+        // The permit is taken before the handshake, so that unfinished handshakes count as well.
         match admission.enter(addr) {
             Ok(place) => {
                 let sessions = Arc::clone(&sessions);
@@ -91,7 +94,7 @@ pub async fn accept<Li, S>(
             }
             Err(full) => {
                 note(full, addr);
-                // Waiting for a turn would shut everybody out.
+                // Waiting for a free slot here would stop the loop and block every other client.
                 let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() else {
                     continue;
                 };
@@ -101,7 +104,7 @@ pub async fn accept<Li, S>(
                         .await
                         .is_err()
                     {
-                        tracing::debug!(%addr, "left before it could be turned away");
+                        tracing::debug!(%addr, "client did not take its rejection in time");
                     }
                     drop(turn);
                 });
@@ -110,8 +113,8 @@ pub async fn accept<Li, S>(
     }
 }
 
-/// What the task of a connection does: the handshake, then the session. It lives as long as the
-/// connection, so it holds next to nothing itself.
+/// The task of a connection: the handshake, then the session. It lives as long as the connection,
+/// so its own state is kept small.
 pub(crate) fn attend<P: Pending, S: Serve<P::Link>>(
     pending: P,
     addr: SocketAddr,
@@ -119,13 +122,14 @@ pub(crate) fn attend<P: Pending, S: Serve<P::Link>>(
     place: Place,
     (limit, stop): (Duration, CancellationToken),
 ) -> impl Future<Output = ()> + Send {
-    // Boxed, so that its memory is gone when the session starts.
+    // Boxed, so that the handshake's memory is freed before the session starts.
     let opening = Box::pin(async move {
-        // A stop does not wait for handshakes: whoever is in one has nothing to lose.
+        // A stop aborts handshakes: their clients have nothing to lose yet.
         stop.run_until_cancelled(open(pending, addr, limit)).await?
     });
     async move {
-        // What was opened must be gone from here while it is served.
+        // The opened link moves into `session` here; nothing of it may stay in this frame while the
+        // session runs, as it would count in every connection's task.
         let session = match opening.await {
             Some((opened, addr)) => sessions.serve(opened, addr),
             None => return drop(place),
@@ -147,13 +151,13 @@ async fn open<P: Pending>(
     match opened {
         Ok(opened) => Some((opened, addr)),
         Err(error) => {
-            tracing::debug!(%addr, %error, "no handshake");
+            tracing::debug!(%addr, %error, "handshake failed");
             None
         }
     }
 }
 
-/// Whether the error belongs to the connection that was being accepted, not to the listener.
+/// Returns whether the error belongs to the connection being accepted, not to the listener.
 fn of_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -166,10 +170,16 @@ fn of_one_client(error: &io::Error) -> bool {
 fn note(full: Full, addr: SocketAddr) {
     match full {
         Full::Node => {
-            gimlet_core::warn_rated!(%addr, "turned away: this node has all connections it may");
+            gimlet_core::warn_rated!(
+                %addr,
+                "connection rejected: node is at limits.max_connections"
+            );
         }
         Full::Address => {
-            gimlet_core::info_rated!(%addr, "turned away: this address has all connections it may");
+            gimlet_core::info_rated!(
+                %addr,
+                "connection rejected: address is at limits.per_address"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a session allows: each with its unit, its default and what happens at it.
+//! Settings of a session: each with its unit, its default and its effect.
 
 use std::time::Duration;
 
@@ -7,34 +7,35 @@ use crate::link::Wire;
 /// The settings of all sessions of a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSettings {
-    /// A connection that has not tried to sign in closes after this. Default 10 s.
+    /// Time after which a connection without a sign-in attempt is closed; also the time to finish
+    /// after the client has ended its side. Default 10 s.
     pub silent: Duration,
-    /// A TCP connection closes when nothing came in for this long. Default 11 min, as in gim.
+    /// Time without input after which a TCP connection is closed. Default 11 min, as in gim.
     pub idle_tcp: Duration,
-    /// The same for WebSocket. Default 12 min, as in gim.
+    /// Time without input after which a WebSocket connection is closed. Default 12 min, as in gim.
     pub idle_ws: Duration,
-    /// Longest time in which a WebSocket client gets nothing: a ping then. Proxies cut what is silent,
-    /// nginx after 60 s. Zero: never. Default 50 s.
+    /// Longest time without output to a WebSocket client, after which it gets a ping. Proxies close
+    /// silent connections, nginx after 60 s. Zero disables pings. Default 50 s.
     pub ws_silence: Duration,
-    /// A client that takes nothing of what waits for it for this long is closed with 4102; what it has
-    /// not got is in its inbox. Default 2 min.
+    /// Time after which a client that reads none of its pending output is closed with code 4102;
+    /// the rest stays in its inbox. Default 2 min.
     pub stuck: Duration,
-    /// Sends of one connection that wait for their answers; at it the socket is not read.
-    /// Default 64.
+    /// Unanswered sends of one connection at which its socket is no longer read. Default 64.
     pub in_flight: usize,
-    /// Packets that could not be read; the last one closes the connection. Default 3.
+    /// Undecodable packets of a connection; the last one closes it. Default 3.
     pub undecodable: u8,
-    /// Failed sign-ins of one address (loopback exempt), and of one user, in a minute; at it further
-    /// ones are refused with code 8 until the minute is over, but for tokens that were right here
-    /// before. Default 10.
+    /// Wrong tokens in a minute for one user from one address, after which further attempts are
+    /// refused with code 8 until the minute is over, except with a token that this process accepted
+    /// before. An address other than loopback is refused after ten times as many. Default 10.
     pub failed_sign_ins: u32,
-    /// Whether TCP clients without a protocol version get one frame per write, paced, and small
+    /// Gives TCP clients without a protocol version one frame per write, paced, and small
     /// SYNC pages, because they parse one frame per read (gim's fim). Default on.
     pub pace: bool,
-    /// Shortest pause after a frame to such a client, unless it answers before: all of the pause for
-    /// one that does not ack. The acks of one that does are waited for up to 2 s. Default 50 ms.
+    /// Shortest pause after a frame to such a client, unless it answers earlier. It is the whole
+    /// pause for a client that does not ack; the acks of one that does are awaited for up to 2 s.
+    /// Default 50 ms.
     pub pace_wait: Duration,
-    /// How long a connection that is being closed may take to let go. Default 1 s.
+    /// Time that a connection may take to close. Default 1 s.
     pub linger: Duration,
 }
 

@@ -1,6 +1,6 @@
-//! What every client socket needs, whatever the wire above it.
+//! Socket options for client connections of every wire.
 //!
-//! Left alone, the system lets what waits for one client grow to some megabytes: a thousand clients
+//! By default the operating system buffers up to some megabytes for one client: a thousand clients
 //! that never read hold 1.5 GB of its memory.
 
 use std::io;
@@ -10,35 +10,36 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-/// Silence after which the system asks whether the other end is still there.
+/// Silence after which the operating system probes the other end.
 const KEEPALIVE_IDLE: Duration = Duration::from_mins(2);
 
-/// Time between two such questions.
+/// Time between two probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Unanswered questions after which the connection is dead.
+/// Unanswered probes after which the connection is dead.
 const KEEPALIVE_RETRIES: u32 = 4;
 
-/// Bounds what the system holds for each connection that this listener accepts, in each direction.
-/// Linux doubles the number for its own bookkeeping. It has to be said before the connections come:
-/// the window that they offer is made of it.
+/// Limits the operating system's buffers, in each direction, of every connection that this listener
+/// accepts. Linux doubles the number for its own bookkeeping. It must be set before connections
+/// arrive, because the advertised TCP window is derived from it.
 ///
 /// # Errors
-/// The system refuses the number.
+/// The operating system rejects the number.
 pub fn bound_buffers(listener: &impl AsFd, bytes: usize) -> io::Result<()> {
     let socket = SockRef::from(listener);
     socket.set_send_buffer_size(bytes)?;
     socket.set_recv_buffer_size(bytes)
 }
 
-/// Makes the system forget what waits to be written when the socket is closed. Otherwise it goes on
-/// offering it to a client that does not take it, for minutes.
+/// Makes the operating system discard unsent output when the socket is closed. Otherwise it keeps
+/// offering the output, for minutes, to a client that does not read.
 pub fn forget_unwritten(stream: &TcpStream) {
-    // A socket that is gone already has nothing to forget.
+    // Fails only for a socket that is closed already, which has nothing to discard.
     let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-/// Frames leave at once, and a peer that vanished without a goodbye is found within minutes.
+/// Disables Nagle's algorithm and enables keepalive probes, which detect a vanished peer within
+/// minutes.
 ///
 /// # Errors
 /// The socket is closed already.
@@ -57,8 +58,8 @@ mod tests {
 
     use super::*;
 
-    /// A superseded connection of an old client has no idle limit: only this finds the one whose
-    /// client vanished.
+    /// A superseded connection of a legacy client has no idle limit: only the keepalive detects
+    /// that its client has vanished.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_client_that_vanished_is_found_by_the_system_within_minutes() {

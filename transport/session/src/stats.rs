@@ -1,10 +1,10 @@
-//! What sessions have done so far, for metrics.
+//! Counters of all sessions, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gimlet_core::error::Refusal;
 
-/// The codes of refusals; another one is counted as the last.
+/// The codes of refusals; an unknown code is counted as the last.
 const CODES: [i32; 15] = [
     10_000, 10_001, 10_010, 10_011, 10_013, 10_014, 10_015, 10_016, 4, 6, 7, 8, 12, 14, 2,
 ];
@@ -12,9 +12,9 @@ const CODES: [i32; 15] = [
 /// Counters of all sessions; they only grow.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Connections whose handshake was done.
+    /// Connections whose handshake succeeded.
     pub opened: AtomicU64,
-    /// Connections that have ended; the difference is open now.
+    /// Connections that have ended; the difference is the number open now.
     pub closed: AtomicU64,
     /// Frames received.
     pub frames_in: AtomicU64,
@@ -22,14 +22,14 @@ pub struct Stats {
     pub frames_out: AtomicU64,
     /// Sends over sockets that were answered with success.
     pub sends: AtomicU64,
-    /// Frames that were no packets.
+    /// Frames that could not be decoded.
     pub undecodable: AtomicU64,
     /// Packets answered with a refusal, in the order of `CODES`.
     refused: [AtomicU64; CODES.len()],
 }
 
 impl Stats {
-    /// A packet was answered with this.
+    /// Counts a packet that was answered with this refusal.
     pub(crate) fn refuse(&self, refusal: &Refusal) {
         let at = CODES.iter().position(|code| *code == refusal.code());
         let last = CODES.len() - 1;
@@ -38,7 +38,7 @@ impl Stats {
         }
     }
 
-    /// How many packets were answered with each code, those never used left out.
+    /// Returns the number of refused packets by code, without codes that never occurred.
     pub fn refusals(&self) -> impl Iterator<Item = (i32, u64)> {
         let counts = self.refused.iter().map(|n| n.load(Ordering::Relaxed));
         CODES

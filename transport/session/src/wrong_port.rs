@@ -1,20 +1,20 @@
-//! Clients at the wrong port: an HTTP request, gRPC or TLS where gim's frames are expected, and the
-//! like. Recognised by their first bytes, and answered in their own protocol with words that say
-//! where to go, instead of silence.
+//! Detects clients on the wrong port: HTTP, gRPC or TLS where gim's frames are expected. They are
+//! recognised by their first bytes and answered in their own protocol with a text that names the
+//! right port, instead of silence.
 
-/// What every HTTP/2 client sends first.
+/// The first bytes of every HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
-/// The first words of HTTP/1 requests. None of them begins a frame of gim: behind its two bytes of
-/// length, the third byte would be the tag of a `pb.Input`, and no field of it has these.
+/// The first bytes of HTTP/1 requests. They cannot begin a frame of gim: after the two-byte length,
+/// the third byte would be the tag of a `pb.Input` field, and no field has one of these.
 const METHODS: [&[u8]; 8] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PATC", b"DELE", b"CONN",
 ];
-/// The head of a TLS handshake record, whatever its version.
+/// The head of a TLS handshake record of any version.
 const TLS: &[u8] = &[0x16, 0x03];
-/// Bytes that are needed to tell.
+/// Bytes that are needed to recognise a protocol.
 pub const LEAST: usize = 4;
 
-/// A protocol of another port.
+/// A protocol that belongs to another port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// HTTP/1: a browser, curl, a probe, a WebSocket client.
@@ -26,7 +26,7 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// Recognises a protocol by the first bytes of a connection, of which [`LEAST`] are enough.
+    /// Recognises a protocol by the first bytes of a connection; [`LEAST`] bytes are enough.
     #[must_use]
     pub fn of(first: &[u8]) -> Option<Self> {
         if first.len() < LEAST {
@@ -38,14 +38,15 @@ impl Foreign {
         if METHODS.iter().any(|method| first.starts_with(method)) {
             return Some(Self::Http1);
         }
-        // 3: TLS 1.0 to 1.3 all write 1 to 3 there; 4 of them are a version that does not exist.
+        // The third byte is the minor version: TLS 1.0 to 1.3 write 1 to 3. As the tag of a
+        // `pb.Input` field, no value up to 4 is possible.
         let is_tls = first.starts_with(TLS) && first.get(2).is_some_and(|minor| *minor <= 4);
         is_tls.then_some(Self::Tls)
     }
 
-    /// The answer that a client of this protocol can show: `text` says what listens here and where
-    /// the client may want to go. TLS has no room for words; its client is told that the handshake
-    /// failed.
+    /// Returns the answer that a client of this protocol can show; `text` says what listens here
+    /// and where the client may want to go. TLS has no field for a text, so its client only learns
+    /// that the handshake failed.
     #[must_use]
     pub fn answer(self, text: &str) -> Vec<u8> {
         match self {
@@ -61,7 +62,7 @@ impl Foreign {
         }
     }
 
-    /// Its name, for the log.
+    /// Returns the protocol's name, for the log.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -72,7 +73,8 @@ impl Foreign {
     }
 }
 
-/// SETTINGS, which HTTP/2 demands first, and GOAWAY with debug data, which gRPC clients show.
+/// Encodes SETTINGS, which HTTP/2 requires first, and GOAWAY with debug data, which gRPC clients
+/// show.
 fn go_away(text: &str) -> Vec<u8> {
     const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     const GOAWAY: u8 = 7;
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(Foreign::of(b"GE"), None, "not enough to tell");
     }
 
-    /// Whatever its length, a packet is never taken for another protocol.
+    /// A packet is never taken for another protocol, whatever its length.
     #[test]
     fn no_packet_is_taken_for_another_protocol() {
         for kind in [0, 1, 16, 32] {

@@ -1,7 +1,7 @@
-//! Frames out of a stream and into one.
+//! Measures taking frames out of a stream and putting them into one.
 //!
-//! `cargo bench -p gimlet-transport-tcp --bench frame`. What is measured is compiled into this
-//! program from its own file: it is nobody's outside the link.
+//! Run with `cargo bench -p gimlet-transport-tcp --bench frame`. The measured module is compiled
+//! into this program from its source file, because the crate does not export it.
 
 #[path = "../src/frame.rs"]
 #[expect(dead_code, reason = "the part that is measured is used")]

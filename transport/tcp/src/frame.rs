@@ -1,20 +1,20 @@
-//! gim's framing: two bytes of big-endian length, then that many bytes.
+//! gim's framing: a two-byte big-endian length, then that many bytes.
 //!
-//! Pure functions over buffers, tested at every split; the socket is next door in `link`.
+//! Pure functions over buffers, tested with every split of the input; `link` has the socket.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use gimlet_transport::LinkError;
 
-/// Bytes of the length in front of a frame.
+/// Size of the length prefix in bytes.
 pub(crate) const PREFIX: usize = 2;
 
 /// The largest length that two bytes can declare.
 pub(crate) const WIDEST: usize = u16::MAX as usize;
 
-/// Takes the next whole frame off the front of `buffer`; `None` if more bytes are needed.
+/// Takes the next whole frame off the front of `buffer`; returns `None` if more bytes are needed.
 ///
-/// The declared length is checked as soon as it is there, before anything is set aside for it.
-/// When the last byte was taken, the buffer lets go of its memory: the frames taken share it.
+/// The declared length is checked as soon as it is complete, before memory is reserved for it. When
+/// the last byte is taken, the buffer releases its memory, which the frames share.
 pub(crate) fn take(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, LinkError> {
     let Some(prefix) = buffer.first_chunk::<PREFIX>() else {
         return Ok(None);

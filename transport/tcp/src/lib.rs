@@ -1,6 +1,7 @@
-//! TCP with gim's two-byte length frames.
+//! TCP with gim's framing.
 //!
-//! Serves the server's client listener. It knows sockets and lengths; packets are the session's.
+//! Used for the server's client listener. It handles sockets and frames; the session handles
+//! packets.
 
 mod frame;
 mod link;

@@ -1,8 +1,8 @@
-//! A TCP connection of frames, with no buffer of its own while it is idle.
+//! A TCP connection of frames, without a buffer of its own while it is idle.
 //!
-//! Reading goes through one scratch buffer per thread: only what was read is kept, and only until
-//! its last frame is taken. Writing gathers frames, so that many of them cost one system call
-//! (limits.md E: the call is the price, bytes are free).
+//! Reads go through one scratch buffer per thread; only the bytes read are kept, and only until
+//! their last frame is taken. Writes gather frames, so that many of them take one system call: the
+//! cost is the call, not the bytes.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,10 +23,10 @@ use crate::frame;
 /// Bytes read from a socket at a time.
 const SCRATCH: usize = 16 * 1024;
 
-/// Bytes pending for the socket at which the link takes no more frames.
+/// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
-/// What listens here, for clients of another protocol.
+/// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's TCP port: it takes gim's binary frames, without HTTP or \
     TLS. WebSocket is on listen.ws (by default 8081, path /ws), gRPC on listen.grpc (50100), files \
     on listen.http (8085), health and metrics on listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
@@ -42,18 +42,18 @@ pub struct TcpLink {
     input: BytesMut,
     output: BytesMut,
     limit: usize,
-    /// Bytes that the system has taken, modulo 2^32.
+    /// Bytes that the operating system has accepted, modulo 2^32.
     written: u32,
     /// The client has ended its side.
     heard_end: bool,
-    /// Nothing has come that tells whether this is a client of gim's frames.
+    /// Too few bytes have arrived to tell whether the client speaks gim's framing.
     fresh: bool,
-    /// Nothing more is handed out.
+    /// The stream has returned its last item.
     ended: bool,
 }
 
 impl TcpLink {
-    /// Frames over this socket; a declared length above `limit` is an error.
+    /// Creates a link over this socket; a declared length above `limit` is an error.
     #[must_use]
     pub fn new(stream: TcpStream, limit: usize) -> Self {
         Self {
@@ -68,11 +68,11 @@ impl TcpLink {
         }
     }
 
-    /// Reads once into `input`; `heard_end` is set at the end of the stream. Data that came together
-    /// with the end is read first.
+    /// Reads once into `input`; sets `heard_end` at the end of the stream. Data that arrived
+    /// together with the end is returned first.
     ///
-    /// A read that does not fill the buffer has emptied the socket, and tokio knows it from here on:
-    /// `poll_read` saves the second call that would only say so, `try_read` does not.
+    /// A read that does not fill the buffer has emptied the socket, and `poll_read` lets tokio
+    /// remember that, which saves a second call; `try_read` does not.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         READ.with_borrow_mut(|scratch| {
             let mut read = ReadBuf::new(scratch);
@@ -83,7 +83,7 @@ impl TcpLink {
         })
     }
 
-    /// Hands out the error, if there is one, and nothing after it.
+    /// Returns the error, if there is one, as the last item of the stream.
     fn end(&mut self, error: Option<LinkError>) -> Poll<Option<Result<Bytes, LinkError>>> {
         self.ended = true;
         self.input = BytesMut::new();
@@ -124,18 +124,19 @@ impl Stream for TcpLink {
                     return this.end(truncated.then_some(LinkError::Truncated));
                 }
                 Ok(None) => {}
-                // What follows cannot be told from rubbish.
+                // After a bad length, frame boundaries are lost: the rest of the input is unusable.
                 Err(error) => return this.end(Some(error)),
             }
             if let Err(error) = ready!(this.poll_fill(cx)) {
                 this.heard_end = true;
                 return this.end(Some(error.into()));
             }
-            // Before the first frame is looked for: "GE" would be a length of 18,245.
+            // Checked before the first frame is parsed: "GE" would be a length of 18,245.
             if this.fresh && this.input.len() >= wrong_port::LEAST {
                 this.fresh = false;
                 if let Some(foreign) = Foreign::of(&this.input) {
-                    // The socket's send buffer is empty, so this is the whole answer or none.
+                    // The socket's send buffer is empty, so the answer is written as a whole or not
+                    // at all.
                     let _ = this.stream.try_write(&foreign.answer(WRONG_PORT));
                     let text = format!("{} on the TCP port", foreign.name());
                     return this.end(Some(LinkError::protocol(text)));
@@ -166,7 +167,8 @@ impl Sink<Bytes> for TcpLink {
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), LinkError>> {
         ready!(self.poll_drain(cx, 0))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-        // A socket closed with unread input resets, which can destroy the last frames on their way.
+        // Reads to the end of the stream: closing a socket with unread input sends a reset, which
+        // can destroy the last frames in transit.
         while !self.heard_end {
             if ready!(self.poll_fill(cx)).is_err() {
                 break;
@@ -195,7 +197,7 @@ impl Link for TcpLink {
     }
 
     fn release_buffers(&mut self) {
-        // Nothing is kept between frames.
+        // A TCP link keeps no buffer between frames.
     }
 
     fn written(&self) -> u32 {
@@ -203,7 +205,7 @@ impl Link for TcpLink {
     }
 
     fn keep_alive(&mut self, _silence: Duration, _now: Instant) -> Option<Instant> {
-        // gim's framing has nothing that a client does not take for an answer.
+        // gim's framing has no frame that a client would not take for an answer.
         None
     }
 
@@ -212,6 +214,6 @@ impl Link for TcpLink {
     }
 
     fn set_close(&mut self, _code: u16, _reason: &str) {
-        // TCP carries no reason; PT_CLOSE says it to those who understand it.
+        // TCP carries no close reason; PT_CLOSE tells it to clients that understand it.
     }
 }

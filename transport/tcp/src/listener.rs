@@ -1,4 +1,4 @@
-//! Accepts TCP connections and makes them links.
+//! Accepts TCP connections and turns them into links.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct TcpFrames {
 }
 
 impl TcpFrames {
-    /// Serves a bound socket. Frames of clients may have `limit` bytes, at most 65,535.
+    /// Serves a bound socket. Clients' frames may have up to `limit` bytes, at most 65,535.
     #[must_use]
     pub fn new(listener: TcpListener, limit: usize) -> Self {
         Self {
@@ -42,7 +42,7 @@ impl Listener for TcpFrames {
     }
 }
 
-/// An accepted TCP connection. There is no handshake to do.
+/// An accepted TCP connection. TCP needs no handshake of its own.
 #[derive(Debug)]
 pub struct TcpPending {
     stream: TcpStream,
@@ -61,7 +61,7 @@ impl Pending for TcpPending {
     }
 
     async fn refuse(self, _after: Duration) {
-        // A client that has not signed in has not said that it understands PT_CLOSE; gim's clients
-        // come back by themselves after some seconds.
+        // A client that has not signed in has not declared that it understands PT_CLOSE; gim's
+        // clients reconnect by themselves after some seconds.
     }
 }

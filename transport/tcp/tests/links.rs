@@ -1,4 +1,4 @@
-//! Links over loopback sockets, and the accept loop around them.
+//! Tests links over loopback sockets, and the accept loop around them.
 #![expect(clippy::unwrap_used, reason = "a failed test should panic")]
 
 use std::net::SocketAddr;
@@ -47,7 +47,7 @@ async fn frames_arrive_whole_wherever_the_network_cuts_them() {
     }
 }
 
-/// Browsers, gRPC clients and TLS get an answer of their own protocol, not 10 s of silence.
+/// Browsers, gRPC clients and TLS get an answer in their own protocol instead of 10 s of silence.
 #[tokio::test]
 async fn clients_of_other_ports_are_told_where_to_go() {
     for (request, answer) in [
@@ -62,7 +62,7 @@ async fn clients_of_other_ports_are_told_where_to_go() {
         ),
     ] {
         let (mut link, mut client) = pair(LIMIT).await;
-        // Cut in two: what is not enough to tell is waited for.
+        // Cut in two: bytes that are not enough to recognise the protocol are kept.
         client.write_all(&request[..3]).await.unwrap();
         tokio::task::yield_now().await;
         client.write_all(&request[3..]).await.unwrap();
@@ -70,7 +70,8 @@ async fn clients_of_other_ports_are_told_where_to_go() {
         assert!(link.next().await.is_none());
         drop(link);
         let mut got = Vec::new();
-        // The rest of the request may have come after the answer: the system then resets.
+        // The rest of the request may arrive after the answer: the operating system then sends a
+        // reset.
         let _ = client.read_to_end(&mut got).await;
         let got = String::from_utf8_lossy(&got);
         assert!(got.contains(answer), "{got}");
@@ -201,7 +202,10 @@ async fn who_finds_no_place_is_turned_away_and_a_place_comes_back() {
     assert!(echoes(&mut first).await);
     let mut second = TcpStream::connect(served.addr).await.unwrap();
     assert!(!echoes(&mut second).await);
-    assert!(echoes(&mut first).await, "the first is not disturbed");
+    assert!(
+        echoes(&mut first).await,
+        "the first connection is not affected"
+    );
     drop(first);
     let mut again = TcpStream::connect(served.addr).await.unwrap();
     while !echoes(&mut again).await {
@@ -214,7 +218,7 @@ async fn who_lingers_when_turned_away_does_not_shut_others_out() {
     let served = echo(1).await;
     let mut first = TcpStream::connect(served.addr).await.unwrap();
     assert!(echoes(&mut first).await);
-    // More than are turned away with words at a time; none of them goes away.
+    // More clients than can be rejected with an answer at a time; none of them disconnects.
     let mut crowd = Vec::new();
     for _ in 0..100 {
         crowd.push(TcpStream::connect(served.addr).await.unwrap());
@@ -229,7 +233,10 @@ async fn who_lingers_when_turned_away_does_not_shut_others_out() {
         }
     };
     let in_time = tokio::time::timeout(Duration::from_secs(2), soon);
-    assert!(in_time.await.is_ok(), "they were waited for");
+    assert!(
+        in_time.await.is_ok(),
+        "the rejected clients blocked the others"
+    );
 }
 
 #[tokio::test]
@@ -242,7 +249,10 @@ async fn the_accept_loop_stops_and_connections_are_waited_for() {
     while TcpStream::connect(served.addr).await.is_ok() {
         tokio::task::yield_now().await;
     }
-    assert!(echoes(&mut client).await, "what is open goes on");
+    assert!(
+        echoes(&mut client).await,
+        "open connections are still served"
+    );
     drop(client);
     served.tasks.wait().await;
 }

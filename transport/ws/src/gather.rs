@@ -1,9 +1,9 @@
-//! A socket whose writes are gathered until they are flushed.
+//! A socket that gathers writes until they are flushed.
 //!
-//! Serves the WebSocket link: frames and the library's control frames land here in order, leave in
-//! one write, and the memory is given back when they have left. The library answers each ping and does
-//! not stop reading while its answers wait, so what waits of them is counted here, and the link reads
-//! no further while it is too much.
+//! Used by the WebSocket link: data frames and the library's control frames are appended here in
+//! order and leave in one write, after which the memory is released. The library answers each ping
+//! and keeps reading while its answers are pending, so those answers are counted here, and the link
+//! stops reading while there are too many.
 
 use std::io;
 use std::pin::Pin;
@@ -14,13 +14,13 @@ use gimlet_transport::socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
-/// Bytes pending for the socket at which the link takes no more frames.
+/// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
-/// Bytes at which even control frames (answers to pings) have to wait.
+/// Pending bytes at which even control frames (answers to pings) have to wait.
 const FULL: usize = 2 * PENDING + 64 * 1024;
 
-/// Bytes of the library's own answers that may wait; at it the socket is not read.
+/// Pending bytes of the library's own answers at which the socket is no longer read.
 pub(crate) const MAX_CONTROL_BYTES: usize = 4 * 1024;
 
 /// The first byte of an unfragmented binary frame (RFC 6455, 5.2).
@@ -34,10 +34,10 @@ const PING: [u8; 2] = [0x89, 0];
 pub(crate) struct Gather {
     stream: TcpStream,
     output: BytesMut,
-    /// Bytes of the library's own frames that wait, and of `output` up to the last of them.
+    /// Pending bytes of the library's own frames, and the end of the last of them in `output`.
     control: usize,
     control_end: usize,
-    /// Bytes that the system has taken, modulo 2^32.
+    /// Bytes that the operating system has accepted, modulo 2^32.
     written: u32,
 }
 
@@ -52,12 +52,12 @@ impl Gather {
         }
     }
 
-    /// Whether nothing waits to be written.
+    /// Returns whether no output is pending.
     pub(crate) fn is_flushed(&self) -> bool {
         self.output.is_empty()
     }
 
-    /// Appends one binary message as the server's side writes it: one frame, without a mask.
+    /// Appends one binary message as a server writes it: one frame, without a mask.
     pub(crate) fn put_binary(&mut self, payload: &[u8]) {
         self.output.reserve(10 + payload.len());
         self.output.put_u8(FINAL_BINARY);
@@ -75,7 +75,7 @@ impl Gather {
         self.output.put_slice(payload);
     }
 
-    /// Bytes of the library's own frames that wait.
+    /// Returns the pending bytes of the library's own frames.
     #[cfg(test)]
     pub(crate) const fn waiting_control(&self) -> usize {
         self.control
@@ -94,7 +94,7 @@ impl Gather {
         self.output.extend_from_slice(&PING);
     }
 
-    /// Waits while too many of the library's answers wait.
+    /// Waits while too many bytes of the library's answers are pending.
     pub(crate) fn poll_control_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.control >= MAX_CONTROL_BYTES {
             ready!(self.poll_write_some(cx))?;
@@ -102,7 +102,7 @@ impl Gather {
         Poll::Ready(Ok(()))
     }
 
-    /// Waits until there is room for another frame.
+    /// Waits until another frame may be appended.
     pub(crate) fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.output.len() < PENDING {
             return Poll::Ready(Ok(()));
@@ -110,8 +110,9 @@ impl Gather {
         self.poll_drain(cx, PENDING - 1)
     }
 
-    /// Writes what is pending, ends our side, and waits for the client to end its own: a socket
-    /// closed with unread input resets, which can destroy the last frames on their way.
+    /// Writes the pending output, shuts down the sending side, and reads until the client ends its
+    /// own: closing a socket with unread input sends a reset, which can destroy the last frames in
+    /// transit.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_drain(cx, 0))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
@@ -134,6 +135,8 @@ impl Gather {
         self.output.advance(written);
         let taken = u32::try_from(written).unwrap_or(u32::MAX);
         self.written = self.written.wrapping_add(taken);
+        // The counter falls only when the last control frame has left: one count for all of them is
+        // enough to bound them.
         self.control_end = self.control_end.saturating_sub(written);
         if self.control_end == 0 {
             self.control = 0;

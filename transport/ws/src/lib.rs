@@ -1,7 +1,7 @@
 //! WebSocket: one binary message is one frame.
 //!
-//! Serves the server's client listener. It knows HTTP's upgrade and WebSocket's frames; packets are
-//! the session's.
+//! Used for the server's client listener. It handles the HTTP upgrade and WebSocket frames; the
+//! session handles packets.
 
 mod gather;
 mod link;

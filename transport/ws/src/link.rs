@@ -1,7 +1,7 @@
 //! A WebSocket connection of frames: one message is one frame.
 //!
-//! Reading, pings and closing are the library's. Writing is ours, because the library keeps the
-//! largest buffer it ever needed for as long as the connection lives.
+//! The library reads, answers pings and closes. This module writes data frames itself, because the
+//! library keeps the largest write buffer that it ever needed for the rest of the connection.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,23 +19,24 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message};
 
 use crate::gather::Gather;
 
-/// A received message above this size must not pin the buffer it was read into.
+/// Size up to which a received message is copied; a larger one keeps the buffer it was read into.
 const LARGE: usize = 1024;
 
-/// Bytes of a close frame's reason: a control frame holds 125, two of them are the code.
+/// Bytes of a close frame's reason: a control frame holds 125 bytes, and the code takes two.
 const REASON: usize = 123;
 
 /// One WebSocket connection of frames.
 #[derive(Debug)]
 pub struct WsLink {
     stream: WebSocketStream<Gather>,
-    /// The last large message. While it is held, the library takes a fresh small buffer for what
-    /// comes next instead of keeping the large one.
+    /// The last large message. While this clone exists, the library cannot reuse the large buffer
+    /// and takes a small one for its next read.
     large: Option<Bytes>,
     close: Option<Box<CloseFrame>>,
     closing: bool,
     ended: bool,
-    /// Something was written since [`Link::keep_alive`] last looked, and when it looks again.
+    /// True if something was written since [`Link::keep_alive`] last checked, and the time of its
+    /// next check.
     wrote: bool,
     look_at: Option<Instant>,
 }
@@ -55,7 +56,7 @@ impl WsLink {
 
     fn take(&mut self, payload: Bytes) -> Bytes {
         if payload.len() <= LARGE {
-            // A copy: a small message would otherwise hold the whole read buffer.
+            // Copied: a small message would otherwise keep the whole read buffer alive.
             return Bytes::copy_from_slice(&payload);
         }
         self.large = Some(payload.clone());
@@ -72,7 +73,8 @@ impl Stream for WsLink {
             return Poll::Ready(None);
         }
         loop {
-            // A client that pings and reads nothing is not read either.
+            // Checked before each read: a client that pings but does not read is not read from
+            // either.
             if let Err(error) = ready!(this.stream.get_mut().poll_control_room(cx)) {
                 this.ended = true;
                 return Poll::Ready(Some(Err(error.into())));
@@ -176,8 +178,8 @@ impl Link for WsLink {
         self.stream.get_ref().written()
     }
 
-    /// It looks twice in the time allowed: a ping that is due is then never late, and an idle client
-    /// gets one every other time.
+    /// Checks twice per `silence`: a ping is then never late, and an idle client gets one at every
+    /// other check.
     fn keep_alive(&mut self, silence: Duration, now: Instant) -> Option<Instant> {
         let next = *self.look_at.get_or_insert(now + silence / 2);
         if now < next || self.closing {
@@ -186,7 +188,7 @@ impl Link for WsLink {
         if !self.wrote {
             self.stream.get_mut().put_ping();
         }
-        // A ping counts as something written.
+        // A ping counts as output.
         self.wrote = !self.wrote;
         self.look_at = Some(now + silence / 2);
         self.look_at
@@ -204,7 +206,7 @@ impl Link for WsLink {
     }
 }
 
-/// The close frame for a client that broke the rules (RFC 6455, 7.4.1).
+/// Returns the close frame for a client that violated the protocol (RFC 6455, 7.4.1).
 fn violation(error: &WsError) -> Option<CloseFrame> {
     let (code, reason) = match error {
         WsError::Utf8(_) => (
@@ -221,7 +223,7 @@ fn violation(error: &WsError) -> Option<CloseFrame> {
     })
 }
 
-/// As much of a reason as a close frame holds.
+/// Cuts a reason to the size of a close frame, between characters.
 fn cut(reason: &str) -> &str {
     let mut end = reason.len().min(REASON);
     while !reason.is_char_boundary(end) {
@@ -230,12 +232,12 @@ fn cut(reason: &str) -> &str {
     reason.get(..end).unwrap_or_default()
 }
 
-/// What an error of the library means; `None` for a plain end.
+/// Converts an error of the library; `None` for an ordinary end.
 fn ended_by(error: WsError) -> Option<LinkError> {
     match error {
         WsError::ConnectionClosed
         | WsError::AlreadyClosed
-        // A client that is just gone, without a close frame, is the usual case.
+        // A client that disappears without a close frame is the usual case.
         | WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
         WsError::Io(error) => Some(LinkError::Io(error)),
         WsError::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
@@ -245,7 +247,7 @@ fn ended_by(error: WsError) -> Option<LinkError> {
             })
         }
         error => Some(LinkError::Protocol {
-            text: "the client broke the rules of WebSocket".into(),
+            text: "the client violated the WebSocket protocol".into(),
             source: Some(Box::new(error)),
         }),
     }
@@ -291,7 +293,7 @@ mod tests {
             writes.write_all(&MESSAGE).await.unwrap();
             writes
         });
-        // The socket takes some megabytes of answers before they wait here.
+        // The operating system takes some megabytes of answers before they become pending here.
         let mut refused = 0;
         while refused < 1_000 {
             let polled = poll_fn(|cx| Poll::Ready(link.poll_next_unpin(cx))).await;

@@ -1,9 +1,9 @@
-//! The sign-in that some clients put into the WebSocket's URL.
+//! Reads the sign-in that some clients put into the WebSocket's URL.
 
 use gimlet_transport::{Greeting, UrlSignIn};
 
-/// Reads `user_id`, `device_id`, `token` and `request_id` from a URL's query. Without the first
-/// three the client signs in by a packet, so anything else in the URL is ignored.
+/// Reads `user_id`, `device_id`, `token` and `request_id` from a URL's query. If one of the first
+/// three is missing, the client signs in with a packet. Other parameters are ignored.
 pub(crate) fn greeting(query: Option<&str>) -> Greeting {
     let mut sign_in = UrlSignIn::default();
     for pair in query.unwrap_or_default().split('&') {
@@ -25,7 +25,7 @@ pub(crate) fn greeting(query: Option<&str>) -> Greeting {
     Greeting::FromUrl(Box::new(sign_in))
 }
 
-/// Undoes percent-encoding and `+` for a space; what is not valid UTF-8 becomes U+FFFD.
+/// Decodes percent-encoding and `+` for a space; invalid UTF-8 becomes U+FFFD.
 fn decode(value: &str) -> String {
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();

@@ -1,4 +1,4 @@
-//! The HTTP request that becomes a WebSocket, and the answers to those that do not.
+//! Upgrades HTTP requests to WebSockets, and answers the requests that cannot be upgraded.
 
 use gimlet_transport::origins::Origins;
 use gimlet_transport::wrong_port::Foreign;
@@ -10,29 +10,29 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
-/// Bytes of a request's head.
+/// Longest head of a request in bytes.
 const HEAD: usize = 8 * 1024;
 
-/// The path clients connect to; a slash behind it is allowed.
+/// The path of the WebSocket; a trailing slash is allowed.
 const PATH: &str = "/ws";
 
-/// Subprotocols that are confirmed to a client that offers them: a browser that offers some goes on
-/// only if one is chosen. All mean the same; a client of gim offers none.
+/// Subprotocols that are confirmed to a client that offers them: a browser that offers some
+/// continues only if one is chosen. All mean the same; a client of gim offers none.
 const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
-/// What listens here, for clients of another protocol.
+/// Text for clients of another protocol: names this port and the other ones.
 const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
     listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
 
 /// A request that was answered with 101.
 pub(crate) struct Upgraded {
-    /// The query of its URL.
+    /// The query of the request's URL.
     pub(crate) query: Option<String>,
-    /// What the client sent right behind it.
+    /// Bytes that the client sent right after the request.
     pub(crate) tail: Vec<u8>,
 }
 
-/// Reads the request and answers it. A request that cannot become a WebSocket gets an HTTP answer
-/// that says what would be right.
+/// Reads the request and answers it. A request that cannot be upgraded gets an HTTP answer that
+/// says what would be right.
 pub(crate) async fn upgrade(
     stream: &mut TcpStream,
     origins: &Origins,
@@ -75,7 +75,7 @@ pub(crate) async fn upgrade(
     }
     let path = request.uri().path();
     if path.strip_suffix('/').unwrap_or(path) != PATH {
-        let text = "nothing is here: the WebSocket is at /ws";
+        let text = "unknown path: the WebSocket is at /ws";
         return refuse(stream, StatusCode::NOT_FOUND, text).await;
     }
     let mut response = match create_response(&request) {
@@ -120,8 +120,8 @@ pub(crate) async fn refuse<T>(
     Err(LinkError::protocol(text))
 }
 
-/// Writes a whole HTTP answer and waits until the client has had a chance to read it: closing with
-/// unread input would reset the connection and destroy the answer on its way.
+/// Writes a complete HTTP answer and reads until the client ends its side: closing with unread
+/// input would reset the connection and destroy the answer in transit.
 pub(crate) async fn answer(
     stream: &mut TcpStream,
     status: StatusCode,
@@ -152,7 +152,7 @@ pub(crate) async fn answer(
     Ok(())
 }
 
-/// The first of the client's subprotocols that is known.
+/// Returns the first of the client's subprotocols that is known.
 fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
     offered

@@ -1,4 +1,5 @@
-//! WebSocket over loopback sockets: the upgrade, frames both ways, pings and closing.
+//! Tests WebSocket over loopback sockets: the upgrade, frames in both directions, pings and
+//! closing.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -47,7 +48,7 @@ async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
     (opened, client.await.unwrap())
 }
 
-/// Sends a raw request; returns what the server said and how it sees it.
+/// Sends a raw request; returns the answer, and the result on the server's side.
 async fn request(head: &str, origins: Origins) -> (String, Result<Opened<WsLink>, LinkError>) {
     request_of(head, origins, false).await
 }
@@ -121,7 +122,7 @@ async fn the_upgrade_is_at_ws_and_nowhere_else() {
         let (answer, opened) = request(&upgrade(path, ""), Origins::any()).await;
         assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
         assert!(
-            answer.ends_with("nothing is here: the WebSocket is at /ws\n"),
+            answer.ends_with("unknown path: the WebSocket is at /ws\n"),
             "{answer}"
         );
         assert!(opened.is_err());
@@ -169,7 +170,7 @@ async fn a_list_of_origins_keeps_other_pages_out_and_lets_programs_in() {
     }
 }
 
-/// A browser that offers subprotocols goes on only if one is chosen.
+/// A browser that offers subprotocols continues only if one is chosen.
 #[tokio::test]
 async fn a_known_subprotocol_is_chosen_and_an_unknown_one_is_not() {
     for (offered, chosen) in [
@@ -224,7 +225,7 @@ async fn a_ping_goes_out_only_if_nothing_else_did() {
     let silence = Duration::from_secs(50);
     let mut now = link.keep_alive(silence, Instant::now()).unwrap();
     assert!(link.is_flushed(), "the first call starts the clock");
-    // Silent: a ping, and the next time none.
+    // Silent: a ping, and none at the next check.
     for pinged in [true, false, true, false] {
         let next = link.keep_alive(silence, now).unwrap();
         assert_eq!(next - now, silence / 2);
@@ -235,7 +236,7 @@ async fn a_ping_goes_out_only_if_nothing_else_did() {
     }
     link.send(Bytes::from_static(b"push")).await.unwrap();
     now = link.keep_alive(silence, now).unwrap();
-    assert!(link.is_flushed(), "a push is a sign of life");
+    assert!(link.is_flushed(), "a push replaces the ping");
     link.keep_alive(silence, now);
     link.flush().await.unwrap();
     let ping = || Message::Ping(Bytes::new());
@@ -370,7 +371,7 @@ async fn a_client_that_just_goes_is_a_plain_end() {
     assert!(link.next().await.is_none());
 }
 
-/// Drops what it is given.
+/// Reads and drops every frame.
 #[derive(Debug)]
 struct Busy;
 

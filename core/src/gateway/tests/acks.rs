@@ -1,4 +1,4 @@
-//! Acks that are on their way to the store.
+//! Acks that are being written to the store.
 
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
@@ -11,7 +11,7 @@ use crate::sending::Sending;
 use crate::service::Service;
 use crate::store::{AckMark, Head};
 
-/// The logic role with a gate before its acks.
+/// The logic role with a gate in front of its acks.
 #[derive(Debug)]
 struct GatedAcks {
     logic: Service,
@@ -65,7 +65,7 @@ impl Logic for GatedAcks {
     }
 }
 
-/// A gateway of its own over the node's logic, and the gate.
+/// Starts another gateway over the node's logic role, and returns the gate.
 fn gateway(node: &Node, stores: &Stores, from_zero: SyncFromZero) -> (Gateway, Arc<GatedAcks>) {
     let logic = Arc::new(GatedAcks {
         logic: node.service().clone(),
@@ -117,7 +117,7 @@ async fn g2_an_old_client_that_acks_a_page_gets_the_next_one_while_the_ack_is_wr
     while stores.device.acked(user(2)).await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
-    // The store has 1. The write of 50 is under way when the next page is asked for.
+    // The store has 1. The write of 50 is in progress when the next page is requested.
     old.ack(page.upto);
     gate.reached.acquire().await.unwrap().forget();
     let next = old.sync(page.upto).await.unwrap();

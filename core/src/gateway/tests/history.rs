@@ -1,4 +1,4 @@
-//! Law 10: a history that ends is told to everybody, and one that went back is ended.
+//! Law 10: the end of a history closes every connection, and a history that went back is ended.
 
 use std::sync::Mutex;
 
@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::store::{Head, Scope, SeqStore, StoreError};
 
-/// A store whose heads can be put back, as by a replica that is promoted without the last commits.
+/// A store whose heads can go back, like a replica that was promoted without the last commits.
 #[derive(Debug)]
 struct Rewound {
     inner: Arc<dyn SeqStore>,
@@ -64,10 +64,10 @@ async fn a_head_that_goes_back_ends_the_history_for_every_connection() {
     assert!(is_closed(&work(&connection).await));
     assert!(
         is_closed(&work(&other).await),
-        "others' history has ended as well"
+        "the history ends for every connection"
     );
     let new = stores.seq.epoch().await.unwrap();
-    assert_ne!(new, epoch, "nothing more is accepted under the old one");
+    assert_ne!(new, epoch, "the old epoch accepts nothing more");
     *rewound.head.lock().unwrap() = None;
     let (again, _) = live(&node, 1, 1, 0).await;
     assert_eq!(again.head().0, new);
@@ -94,9 +94,9 @@ async fn readings_that_passed_each_other_end_nothing() {
     let old = stores.seq.epoch().await.unwrap();
     let logic: Arc<dyn Logic> = Arc::new(node.service().clone());
     let epoch = logic.went_back(user(1), Seq::new(1), old).await.unwrap();
-    assert_eq!(epoch, old, "the inbox is as long as it was");
+    assert_eq!(epoch, old, "the inbox is not shorter");
     let epoch = logic.went_back(user(1), Seq::new(2), old).await.unwrap();
     assert_ne!(epoch, old);
     let again = logic.went_back(user(1), Seq::new(2), old).await.unwrap();
-    assert_eq!(again, epoch, "one end, one epoch");
+    assert_eq!(again, epoch, "a single end draws a single epoch");
 }

@@ -1,5 +1,4 @@
-//! The inbox on a live connection: what is pushed, what a SYNC brings, and that nothing is lost
-//! between the two.
+//! The inbox on a live connection: pushes, SYNC pages, and no loss between the two.
 
 use bytes::Bytes;
 
@@ -9,7 +8,7 @@ use crate::message::{Content, Message, Receiver, UnknownFields};
 use crate::store::Append;
 use crate::time::Timestamp;
 
-/// Stores an entry that nobody is told of: a lost push.
+/// Stores an entry without a push, like a push that was lost.
 async fn store_silently(stores: &Stores, from: u64, to: u64) {
     let message = Message {
         id: MessageId::generate(),
@@ -42,11 +41,7 @@ async fn a_message_is_live_on_every_device_but_the_one_that_sent_it() {
     let (bob, _) = live(&node, 2, 21, 0).await;
     assert_eq!(send(&node, 1, 11, 2).await, 1);
     send(&node, 2, 21, 1).await;
-    assert_eq!(
-        next(&phone, 1).await,
-        [2],
-        "its own send is a step without a body"
-    );
+    assert_eq!(next(&phone, 1).await, [2], "its own send needs no body");
     assert_eq!(next(&laptop, 2).await, [1, 2]);
     assert_eq!(next(&bob, 1).await, [1]);
 }
@@ -84,7 +79,7 @@ async fn m16_what_is_sent_between_sign_in_and_sync_is_not_lost() {
     assert_eq!(
         next(&bob, 1).await,
         [2],
-        "it came after the page was read, before it was live"
+        "it arrived after the page was read and before the connection was live"
     );
 }
 
@@ -113,7 +108,11 @@ async fn a_sync_from_where_the_inbox_stood_at_sign_in_reads_nothing() {
     assert_eq!((page.upto.get(), head, floor), (2, 2, 1));
     bob.synced(Seq::new(2), page.upto, page.more);
     let _ = bob.heartbeat();
-    assert_eq!(next(&bob, 1).await, [3], "a lost push is found as ever");
+    assert_eq!(
+        next(&bob, 1).await,
+        [3],
+        "the heartbeat still finds a lost push"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +123,7 @@ async fn a_sync_from_elsewhere_or_later_reads_the_inbox() {
     let bob = sign_in(&node, 2, 21, 1, false).await;
     store_silently(&stores, 1, 2).await;
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(sync(&bob, 1).await, [2], "it looks again after a while");
+    assert_eq!(sync(&bob, 1).await, [2], "after a while the inbox is read");
     let bob = sign_in(&node, 2, 21, 1, false).await;
     assert_eq!(sync(&bob, 1).await, [2]);
     assert_eq!(sync(&bob, 2).await, [0; 0]);
@@ -132,7 +131,7 @@ async fn a_sync_from_elsewhere_or_later_reads_the_inbox() {
     assert_eq!(
         sync(&bob, 2).await,
         [3],
-        "a live one asks because it misses something"
+        "a live connection syncs because it misses entries"
     );
 }
 
@@ -187,7 +186,7 @@ async fn m10_fims_own_sends_do_not_hide_pushes_it_has_missed() {
     assert_eq!(sync(&fim, 3).await, [2]);
 }
 
-/// A legacy client that comes back after it has sent much from this device.
+/// A legacy client that comes back after it has sent many messages from this device.
 #[tokio::test(start_paused = true)]
 async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
     let stores = memory::stores();
@@ -200,7 +199,7 @@ async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
         send(&node, 2, 21, 1).await;
     }
     drop(fim);
-    // 502: pushed while nobody was there. 503: its own, which it names.
+    // 502: pushed while the device was offline. 503: its own send, which it names.
     send(&node, 1, 11, 2).await;
     send(&node, 2, 21, 1).await;
     let fim = sign_in(&node, 2, 21, 0, true).await;
@@ -218,7 +217,7 @@ async fn d12_a_sync_over_nothing_but_own_sends_reads_a_few_pages_at_a_time() {
     assert_eq!((got, asks), (vec![502], 3));
 }
 
-/// The same of a client that ignores `has_more`: the inbox is read on for it.
+/// As above for a client that ignores `has_more`: the gateway reads the inbox on for it.
 #[tokio::test(start_paused = true)]
 async fn d12_what_lies_behind_own_sends_is_pushed_to_who_does_not_ask_again() {
     let stores = memory::stores();

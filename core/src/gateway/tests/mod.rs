@@ -1,4 +1,4 @@
-//! The gateway over in-memory stores: what connections are served, and when.
+//! The gateway over in-memory stores: the entries that connections get, and when.
 
 mod acks;
 mod history;
@@ -41,7 +41,7 @@ async fn sign_in(node: &Node, who: u64, on: u64, protocol: u32, fragile: bool) -
     node.gateway().sign_in(request).await.unwrap()
 }
 
-/// Signs in, syncs from `seq`, and returns what came.
+/// Signs in, syncs from `seq`, and returns the seqs received.
 async fn live(node: &Node, who: u64, on: u64, seq: u64) -> (Connection, Vec<u64>) {
     let connection = sign_in(node, who, on, 1, false).await;
     let got = sync(&connection, seq).await;
@@ -63,7 +63,7 @@ async fn sync(connection: &Connection, mut seq: u64) -> Vec<u64> {
 
 async fn work(connection: &Connection) -> Work {
     loop {
-        // A wake may bring a new deadline instead of work: it is asked for again soon.
+        // A wake may bring a new deadline instead of work, so the loop polls again soon.
         let soon = Instant::now() + Duration::from_millis(100);
         let deadline = connection.next_deadline().map_or(soon, |at| at.min(soon));
         tokio::select! {
@@ -76,7 +76,7 @@ async fn work(connection: &Connection) -> Work {
     }
 }
 
-/// The seqs of the next `n` deliveries; inbox reads are made as the session would.
+/// Returns the seqs of the next `n` deliveries; reads the inbox as the session would.
 async fn next(connection: &Connection, n: usize) -> Vec<u64> {
     let mut got = Vec::new();
     while got.len() < n {
@@ -93,7 +93,7 @@ async fn send(node: &Node, from: u64, on: u64, to: u64) -> u64 {
         user: user(from),
         device: DeviceId::new(on),
     };
-    // gim's clients without an id are recognised by their content: make each its own.
+    // gim's clients send no message id and are recognized by content, so each text is unique.
     let text = format!("{}", rand::random::<u64>());
     node.service()
         .send(sender, Draft::text(user(to), &text))

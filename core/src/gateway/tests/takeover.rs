@@ -1,11 +1,11 @@
-//! Which connection of a device is served, and until when: the newer one, on this node or on another,
-//! and none when the node goes away.
+//! Takeover of a device: the newer connection is served, on this node or on another, and none once
+//! the node shuts down.
 
 use super::*;
 use crate::id::Generation;
 use crate::store::Route;
 
-/// The device signs in on another node.
+/// Signs the device in on another node.
 async fn sign_in_elsewhere(stores: &Stores, who: u64, on: u64) {
     let elsewhere = Route {
         device: DeviceId::new(on).unwrap(),
@@ -52,7 +52,7 @@ async fn after_a_pause_nothing_is_served_before_the_routes_are_compared() {
     let node = node(&stores);
     let (moved, _) = live(&node, 1, 10, 0).await;
     let (stayed, _) = live(&node, 2, 20, 0).await;
-    // The process stands still; the device signs in elsewhere, and a push is in the socket.
+    // The process is paused; the device signs in elsewhere, and a push is in the socket.
     sign_in_elsewhere(&stores, 1, 10).await;
     tokio::time::advance(Duration::from_secs(5)).await;
     for who in [1, 2] {

@@ -10,8 +10,9 @@ use crate::page::{Page, PageLimit};
 use crate::seq::Seq;
 use crate::store::RoomItem;
 
-/// Kept messages, each with the monotonic time of its publishing: a wall clock that was wrong for a
-/// second would put a message at the front that never gets old, and hold up all behind it.
+/// Kept messages, each with the monotonic time of its publication. With a wall clock, one wrong
+/// time would put a message at the front that never expires, and nothing behind it would be
+/// dropped.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     items: VecDeque<(Duration, Arc<RoomItem>)>,
@@ -19,17 +20,17 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Their bytes, each counted with its overhead.
+    /// Returns the bytes of the messages, each counted with its overhead.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// When the oldest was published.
+    /// Returns the publication time of the oldest message.
     pub(super) fn oldest(&self) -> Option<Duration> {
         self.items.front().map(|(at, _)| *at)
     }
 
-    /// Keeps a message; the oldest go while there are more than a room may keep.
+    /// Keeps a message, and drops the oldest ones above the room's limits.
     pub(super) fn push(&mut self, now: Duration, item: &Arc<RoomItem>, bounds: RoomBounds) {
         self.bytes += item.envelope.weight();
         self.items.push_back((now, Arc::clone(item)));
@@ -38,7 +39,7 @@ impl Kept {
         }
     }
 
-    /// Drops what was published that long ago.
+    /// Drops the messages that were published at least `age` ago.
     pub(super) fn drop_old(&mut self, now: Duration, age: Duration) {
         while self.oldest().is_some_and(|at| at + age <= now) {
             self.drop_oldest();
@@ -52,12 +53,12 @@ impl Kept {
         };
         self.bytes = self.bytes.saturating_sub(item.envelope.weight());
         if self.items.is_empty() {
-            // A busy hour's capacity goes with its messages.
+            // Releases the capacity of a busy hour with its messages.
             *self = Self::default();
         }
     }
 
-    /// A page of those from `from` on.
+    /// Returns a page of the messages from `from` on.
     pub(super) fn page(&self, from: Seq, limit: PageLimit) -> Page<Arc<RoomItem>> {
         let start = self.items.partition_point(|(_, item)| item.seq < from);
         let items = self.items.range(start..).map(|(_, item)| Arc::clone(item));

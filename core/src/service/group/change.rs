@@ -1,5 +1,5 @@
-//! Changing groups: a change and its pushes are one step of the store, planned again if the group
-//! has changed meanwhile, and then pushed live.
+//! Changes of groups. A change and its pushes are one step of the store; if the group has changed
+//! meanwhile, they are planned again. After the step the pushes are delivered live.
 
 use std::sync::Arc;
 
@@ -13,14 +13,14 @@ use crate::store::{Append, Changed, GroupChange, GroupEdit, MemberEdit, Roster};
 
 use super::{Operator, plan};
 
-/// How often a change is planned again.
+/// Attempts to apply a change while the group changes concurrently.
 const PLANS: usize = 16;
 
-/// What a plan decided: a change, and who is told what.
+/// A planned change with its pushes and their recipients.
 type Step = (GroupChange, Vec<SystemPush>, Arc<[UserId]>);
 
 impl Service {
-    /// Sets fields of the group and tells its members; `None` leaves a field as it is.
+    /// Sets fields of the group and notifies its members; `None` leaves a field unchanged.
     pub async fn update_group(
         &self,
         caller: impl Into<Operator>,
@@ -60,7 +60,8 @@ impl Service {
         Err(Refusal::Unavailable)
     }
 
-    /// Adds members and tells all, the new ones too; returns who was a member before.
+    /// Adds members and notifies all members, including the new ones; returns the users that were
+    /// members before.
     pub async fn add_members(
         &self,
         caller: impl Into<Operator>,
@@ -82,6 +83,7 @@ impl Service {
             if new.is_empty() {
                 return Ok(already);
             }
+            // Counted once: another attempt after a concurrent change is still the same request.
             if !counted {
                 self.may_add(caller, &new).await?;
                 counted = true;
@@ -90,7 +92,7 @@ impl Service {
             let mut members: Vec<UserInfo> = Vec::with_capacity(new.len());
             for user in &new {
                 let person = people.get(user).ok_or(Refusal::NoSuchUser(*user))?;
-                // Cut, so that one member alone surely fits a push.
+                // The truncated profile: a push with one member always fits the content limit.
                 members.push(UserInfo {
                     profile: (*person.profile).clone(),
                     ..person.info.clone()
@@ -112,7 +114,8 @@ impl Service {
         Err(Refusal::Unavailable)
     }
 
-    /// Removes a member and tells all, the removed one too. Who is no member stays none.
+    /// Removes a member and notifies all members and the removed one. Does nothing for a user that
+    /// is not a member.
     pub async fn remove_member(
         &self,
         caller: impl Into<Operator>,
@@ -142,7 +145,7 @@ impl Service {
         Err(Refusal::Unavailable)
     }
 
-    /// Sets fields of a member; pushes nothing.
+    /// Sets fields of a member, without a push.
     pub async fn update_member(
         &self,
         caller: UserId,
@@ -166,7 +169,8 @@ impl Service {
         Err(Refusal::Unavailable)
     }
 
-    /// One attempt, finished even if the caller goes away; `false` if the group changed meanwhile.
+    /// Makes one attempt, which is completed even if the caller goes away; returns `false` if the
+    /// group has changed meanwhile.
     async fn change(
         &self,
         group: GroupId,
@@ -183,8 +187,12 @@ impl Service {
                 .collect();
             let groups = &this.inner.stores.group;
             let changed = groups.update(group, expected, &change, &pushes, at).await;
-            // Also after a fault: it may have taken place.
+            // The cached roster is dropped before the answer and before the pushes, and also after
+            // a fault, because the change may have taken place: the next send of this node must not
+            // use the old roster.
             this.inner.rosters.forget(group).await;
+            // A change with an unknown outcome may have left a job for its pushes: the runner looks
+            // for it now and not at its next sweep.
             if changed.is_err() {
                 this.inner.jobs.wake(group);
             }
@@ -199,7 +207,8 @@ impl Service {
         .await
     }
 
-    /// Pushes of these members, in order, each within the limit of a message's content.
+    /// Makes pushes for these members, in order, each within the limit of a message's content.
+    /// Splits the list in halves until each part fits.
     fn cut(
         &self,
         members: &[UserInfo],
@@ -227,7 +236,7 @@ const fn sender(user: UserId) -> Sender {
     Sender::User { user, device: None }
 }
 
-/// All members, and then the new ones.
+/// Returns all members, followed by the new ones.
 fn everyone(roster: &Roster, new: &[UserId]) -> Arc<[UserId]> {
     let members = roster.members.iter().map(|(user, _)| *user);
     members.chain(new.iter().copied()).collect()

@@ -1,4 +1,4 @@
-//! Groups: making and reading them. Changes are in `change`.
+//! Groups: creation and reads. Changes are in `change`.
 
 mod change;
 mod plan;
@@ -13,12 +13,12 @@ use crate::page::Page;
 use crate::service::{GroupAdd, Service, check};
 use crate::store::{Group, Member, NewGroup, Role, Scope};
 
-/// The user who changes a group, and its call.
+/// The user that changes a group, with the request id of its call.
 #[derive(Clone, Copy, Debug)]
 pub struct Operator {
     /// The user.
     pub user: UserId,
-    /// gim's `request_id` metadata of the call, if it had one: the pushes of the change carry it.
+    /// gim's `request_id` metadata of the call, if present; the pushes of the change carry it.
     pub request_id: Option<i64>,
 }
 
@@ -29,23 +29,23 @@ impl From<UserId> for Operator {
     }
 }
 
-/// A group to be made.
+/// A group to be created.
 #[derive(Clone, Debug, Default)]
 pub struct GroupDraft {
-    /// Its name.
+    /// The name.
     pub name: String,
-    /// Where its picture is.
+    /// URL of the picture.
     pub avatar_url: String,
-    /// What it says of itself.
+    /// The introduction.
     pub introduction: String,
     /// The business backend's own data.
     pub extra: String,
-    /// Its first members beside the creator; repeats, and the creator itself, are folded.
+    /// The first members beside the creator; repeats, and the creator itself, are ignored.
     pub members: Vec<UserId>,
 }
 
 impl Service {
-    /// Makes a group with the creator as its admin; pushes nothing.
+    /// Creates a group with the creator as its admin, without a push.
     pub async fn create_group(
         &self,
         creator: UserId,
@@ -92,7 +92,7 @@ impl Service {
         Ok(id)
     }
 
-    /// The group, for a member of it.
+    /// Returns the group to one of its members.
     pub async fn group(&self, caller: UserId, group: GroupId) -> Result<Group, Refusal> {
         let found = self.inner.stores.group.get(group).await?;
         let found = found.ok_or(Refusal::NoSuchGroup(group))?;
@@ -100,7 +100,7 @@ impl Service {
         Ok(found)
     }
 
-    /// Up to `limit` groups of the user with an id above `after`, ascending.
+    /// Returns up to `limit` groups of the user with an id above `after`, ascending.
     pub async fn groups_of(
         &self,
         user: UserId,
@@ -111,8 +111,8 @@ impl Service {
         Ok(groups.groups_of(user, after, limit).await?)
     }
 
-    /// Up to `limit` members of a group with an id above `after`, for a member of it: ascending, each
-    /// with what the backend says of it if it can.
+    /// Returns up to `limit` members of a group with an id above `after` to one of its members:
+    /// ascending, each with the backend's user info if available.
     pub async fn members(
         &self,
         caller: UserId,
@@ -140,8 +140,8 @@ impl Service {
         plan::role(&roster, group, caller).map(|_| ())
     }
 
-    /// Whether the caller may add these users to a group: nobody reads everybody's profile by making
-    /// a group of everybody.
+    /// Refuses if the caller may not add these users to a group. The daily limit keeps a user from
+    /// reading all profiles through a group of all users.
     pub(super) async fn may_add(&self, caller: UserId, users: &[UserId]) -> Result<(), Refusal> {
         let inner = &self.inner;
         if inner.policy.group_add == GroupAdd::Friends {

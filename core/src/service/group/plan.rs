@@ -1,7 +1,7 @@
-//! The rules of groups: who may change what. Pure.
+//! The rules of groups as pure functions: the rights of members and admins.
 //!
-//! A member may send, read, invite, set what the group calls it, and remove itself; an admin does
-//! the rest. A group with members always has an admin.
+//! A member may send, read, invite, set its own name and data in the group, and leave; all other
+//! changes need an admin. A group with members always has an admin.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::error::Refusal;
 use crate::id::{GroupId, UserId};
 use crate::store::{GroupChange, GroupEdit, MemberEdit, Role, Roster};
 
-/// The caller's role; who has none may do nothing.
+/// Returns the caller's role; a caller that is not a member is refused.
 pub(super) fn role(roster: &Roster, group: GroupId, caller: UserId) -> Result<Role, Refusal> {
     roster.role(caller).ok_or(Refusal::NotInGroup(group))
 }
@@ -33,7 +33,7 @@ fn admin(roster: &Roster, group: GroupId, caller: UserId) -> Result<(), Refusal>
     }
 }
 
-/// Sets fields of the group: an admin's. `None`: nothing is set.
+/// Plans new fields of the group; needs an admin. Returns `None` if no field is set.
 pub(super) fn edit(
     roster: &Roster,
     group: GroupId,
@@ -45,7 +45,7 @@ pub(super) fn edit(
     Ok(changes.then(|| GroupChange::Edit(edit.clone())))
 }
 
-/// Who of `users` is new, and who was a member before, both ascending and without repeats.
+/// Splits `users` into new members and present members, both ascending and without repeats.
 pub(super) fn add(
     roster: &Roster,
     group: GroupId,
@@ -64,7 +64,8 @@ pub(super) fn add(
     Ok((new, already))
 }
 
-/// Removes a member: itself, or an admin anyone. `None`: it is no member, nothing changes.
+/// Plans the removal of a member, by itself or by an admin. Returns `None` if the user is not a
+/// member.
 pub(super) fn remove(
     roster: &Roster,
     group: GroupId,
@@ -87,7 +88,8 @@ pub(super) fn remove(
     Ok(Some(GroupChange::Remove(user)))
 }
 
-/// Sets fields of a member: its own remarks and data, or an admin anything. `None`: nothing is set.
+/// Plans new fields of a member: its own remarks and data, or any field by an admin. Returns `None`
+/// if no field changes.
 pub(super) fn edit_member(
     roster: &Roster,
     group: GroupId,
@@ -102,7 +104,7 @@ pub(super) fn edit_member(
         )));
     };
     let mut edit = edit.clone();
-    // A role that is stated and not changed is no change: old clients state it always.
+    // The present role, stated again, is not a change: legacy clients always state it.
     edit.role = edit.role.filter(|role| *role != before);
     if present != Role::Admin && (caller != user || edit.role.is_some()) {
         admin(roster, group, caller)?;
@@ -129,7 +131,7 @@ mod tests {
         GroupId::new(9).unwrap()
     }
 
-    /// 1 is admin, 2 and 3 are members.
+    /// A roster with the admin 1 and the members 2 and 3.
     fn roster() -> Roster {
         let members = [
             (user(1), Role::Admin),

@@ -1,4 +1,4 @@
-//! A send is answered within its deadline, whatever hangs.
+//! Sends are answered within their deadline, even if the store or the backend hangs.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -60,8 +60,8 @@ impl Business for Hangs {
     }
 }
 
-/// How two sends of one user, with an id each, are refused, and after how long, on a paused clock.
-/// The second one waits for the first.
+/// Sends two messages of one user, with an id each, on a paused clock. Returns their refusals and
+/// the time of each. The second one waits for the first.
 async fn refused_after(business: Arc<dyn Business>) -> [(Refusal, Duration); 2] {
     let mut stores = memory::stores();
     stores.inbox = Arc::new(Hangs);
@@ -89,7 +89,7 @@ async fn d15_a_send_to_a_store_that_hangs_is_answered_at_its_deadline() {
     let sends = refused_after(Arc::new(Open)).await;
     assert_eq!(sends[0].0, Refusal::Unknown);
     assert!(sends.iter().all(|(_, took)| *took <= latest), "{sends:?}");
-    // What comes before it hangs as well, so nothing was stored.
+    // The checks before the append hang as well, so nothing was stored.
     let sends = refused_after(Arc::new(Hangs)).await;
     let unavailable = |(refusal, _): &_| *refusal == Refusal::Unavailable;
     assert!(sends.iter().all(unavailable), "{sends:?}");

@@ -1,4 +1,4 @@
-//! Friends: asking, agreeing, and who hears of it.
+//! Friends: requests, agreement, and their pushes.
 
 use super::*;
 

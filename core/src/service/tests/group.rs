@@ -1,4 +1,4 @@
-//! Groups: their rules, their pushes, and who gets what around a change.
+//! Groups: their rules, their pushes, and the recipients around a change.
 
 use super::*;
 use crate::store::{GroupEdit, MemberEdit, Role};
@@ -123,7 +123,7 @@ async fn everyone_hears_of_additions_and_who_was_there_is_told() {
 async fn the_removed_one_hears_of_it_and_of_nothing_after() {
     let world = world();
     let group = world.group([1, 2, 3]).await;
-    // The roster is remembered here.
+    // This send caches the roster.
     world
         .service
         .send(from(1), to_group(group, "one"))
@@ -142,7 +142,7 @@ async fn the_removed_one_hears_of_it_and_of_nothing_after() {
     assert_eq!(world.pushes(3).await, ["one", "121"]);
     let out = world.service.send(from(3), to_group(group, "me")).await;
     assert_eq!(out, Err(Refusal::NotInGroup(group)));
-    // Who is no member stays none, and nobody hears of it.
+    // Removing a user that is not a member changes nothing and pushes nothing.
     remove(1, 3).await.unwrap();
     assert_eq!(world.pushes(2).await.len(), 3);
     assert_eq!(remove(1, 1).await.unwrap_err().code(), 7);
@@ -216,7 +216,7 @@ async fn roles_are_the_admins_and_names_also_ones_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn members_get_everything_between_their_addition_and_their_removal() {
-    // Two nodes on one store: each remembers rosters that the other changes.
+    // Two nodes on one store: each caches rosters that the other changes.
     let stores = memory::stores();
     let one = world_of(stores.clone(), Limits::default(), Policy::default());
     let two = world_of(stores, Limits::default(), Policy::default());
@@ -361,7 +361,7 @@ async fn m6_who_has_left_still_gets_the_first_answer_to_a_repeat() {
     assert_eq!(world.pushes(2).await, ["hi", "121"]);
 }
 
-/// A15: nobody reads everybody's profile by making a group of everybody.
+/// A15: a user cannot read all profiles through a group of all users.
 #[tokio::test(start_paused = true)]
 async fn a_user_adds_so_many_a_day() {
     let limits = Limits {
@@ -382,7 +382,7 @@ async fn a_user_adds_so_many_a_day() {
         world.service.add_members(user(1), group, &new).await
     };
     add(4).await.unwrap();
-    assert_eq!(add(4).await.unwrap(), [user(4)], "nobody was added");
+    assert_eq!(add(4).await.unwrap(), [user(4)], "no user was added");
     assert_eq!(add(5).await.unwrap_err().code(), 8);
     assert_eq!(make(vec![6]).await.unwrap_err().code(), 8);
     tokio::time::advance(Duration::from_hours(24)).await;

@@ -1,4 +1,4 @@
-//! Group sends that are larger than one part.
+//! Group sends that are larger than one chunk.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,12 +17,12 @@ impl World {
         heads.iter().map(|head| head.head.get()).collect()
     }
 
-    /// Waits until all members have that many entries; it does not claim, which would take the job
-    /// away from the runner.
+    /// Waits until all members have that many entries. Claims no job, which would take it away from
+    /// the runner.
     async fn settled(&self, members: u64, head: u64) {
         let all = async {
             while self.heads(1..=members).await.iter().any(|h| *h < head) {
-                // Not a mere yield: with time paused, the runner's pauses have to pass.
+                // A sleep and not a yield: time is paused, and the runner's pauses have to pass.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -64,7 +64,7 @@ async fn a_push_to_a_large_group_is_finished_as_well() {
     assert_eq!(world.pushes(LARGE).await, ["120"]);
 }
 
-/// Stores a large send as a node does that dies before it works on the job.
+/// Stores a large send, as a node does that dies before it works on the job.
 async fn leave(stores: &Stores, group: GroupId) {
     let roster = stores.group.roster(group).await.unwrap().unwrap();
     let message = crate::message::Message {
@@ -121,13 +121,13 @@ async fn a_node_that_is_never_idle_finds_what_others_leave_behind() {
     world.stop().await;
 }
 
-/// A store whose jobs advance when the test lets them, and whose jobs of one group always fail.
+/// A store whose jobs advance when the test permits it, and whose jobs of one group always fail.
 #[derive(Debug)]
 struct HeldJobs {
     inner: Arc<dyn InboxStore>,
     steps: Semaphore,
     failing: Mutex<Option<GroupId>>,
-    /// The groups whose parts were made, in order.
+    /// The groups of the stored chunks, in order.
     made: Mutex<Vec<GroupId>>,
 }
 
@@ -184,7 +184,7 @@ async fn a_group_that_has_too_much_to_deliver_is_refused_until_there_is_room() {
     let (world, held) = held_world(limits);
     let group = world.group(1..=LARGE).await;
     let small = world.group(1..=100).await;
-    // Other words each time: the same again would be a repeat of the first.
+    // Another text each time: the same text would be a repeat of the first send.
     let words = AtomicUsize::new(0);
     let send = |group| {
         let n = words.fetch_add(1, Ordering::SeqCst);
@@ -197,17 +197,17 @@ async fn a_group_that_has_too_much_to_deliver_is_refused_until_there_is_room() {
     assert_eq!(refusal.code(), 8);
     assert!(refusal.retry_after().is_some(), "{refusal:?}");
     assert_eq!(world.service.job_backlog().1, 1);
-    // Others are not concerned.
+    // Other sends are not affected.
     send(small).await.unwrap();
     world.service.send(from(1), to_user(2, "hi")).await.unwrap();
-    // The first job's two parts make room for the next send.
+    // The first job's two chunks make room for the next send.
     held.steps.add_permits(2);
     while send(group).await.is_err() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     held.steps.add_permits(1_000);
     world.settled(LARGE, 3).await;
-    // What was refused was not stored.
+    // The refused sends were not stored.
     assert_eq!(world.texts(LARGE).await.len(), 3);
     while world.service.job_backlog() != (0, 0) {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -235,7 +235,7 @@ async fn a_group_with_a_long_backlog_delays_another_by_a_part_at_a_time() {
     world.settled(LARGE, 21).await;
     let made = held.made.lock().unwrap().clone();
     let last = made.iter().rposition(|group| *group == short).unwrap();
-    // Two parts of each, and what a sweep or the first claim was at already.
+    // Two chunks of each, and those that a sweep or the first claim had already begun.
     assert!(
         last < 8,
         "the short job was done at step {last} of {}",

@@ -27,7 +27,7 @@ use crate::peer::Alone;
 use crate::seq::Seq;
 use crate::time::{ManualClock, Timestamp};
 
-/// A backend that knows the users 1 … `users`, and may be down.
+/// A backend with the users 1 … `users`, which may be down.
 #[derive(Debug)]
 struct Backend {
     users: u64,
@@ -65,7 +65,7 @@ impl Business for Backend {
     }
 }
 
-/// Notes what is handed to this node's connections.
+/// Records the calls to this node's connections.
 #[derive(Debug, Default)]
 struct Heard {
     parcels: Mutex<Vec<Parcel>>,
@@ -83,7 +83,7 @@ impl LocalSink for Heard {
 }
 
 impl Heard {
-    /// Who was pushed which entry, in order.
+    /// Returns the user and the seq of each pushed entry, in order.
     fn entries(&self) -> Vec<(u64, u64)> {
         let parcels = self.parcels.lock().unwrap();
         let entries = parcels.iter().filter_map(|parcel| match parcel {
@@ -97,7 +97,7 @@ impl Heard {
     }
 }
 
-/// Writes pushes as text.
+/// Encodes pushes as text.
 #[derive(Debug)]
 struct InWords;
 
@@ -115,7 +115,7 @@ struct World {
     token: CancellationToken,
 }
 
-/// A world of 3,000 users.
+/// Makes a fixture with 3,000 users.
 fn world() -> World {
     world_of(memory::stores(), Limits::default(), Policy::default())
 }
@@ -150,7 +150,7 @@ fn world_of(stores: Stores, limits: Limits, policy: Policy) -> World {
 }
 
 impl World {
-    /// The inbox of a user: seq and text of each entry.
+    /// Returns the seq and the text of each entry of a user's inbox.
     async fn inbox(&self, of: u64) -> Vec<(u64, String)> {
         let limit = PageLimit::items(10_000);
         let page = self.service.page(user(of), Seq::ZERO, limit).await.unwrap();
@@ -164,19 +164,19 @@ impl World {
     async fn texts(&self, of: u64) -> Vec<String> {
         let entries = self.inbox(of).await;
         for (at, (seq, _)) in entries.iter().enumerate() {
-            assert_eq!(*seq, at as u64 + 1, "an inbox has no hole");
+            assert_eq!(*seq, at as u64 + 1, "an inbox has no gaps");
         }
         entries.into_iter().map(|(_, text)| text).collect()
     }
 
-    /// The push codes in a user's inbox.
+    /// Returns the push codes in a user's inbox.
     async fn pushes(&self, of: u64) -> Vec<String> {
         let texts = self.texts(of).await;
         let codes = texts.iter().filter_map(|text| text.split(' ').next());
         codes.map(str::to_owned).collect()
     }
 
-    /// A group of these users; the first one is admin.
+    /// Creates a group of these users; the first one is its admin.
     async fn group(&self, members: impl IntoIterator<Item = u64>) -> GroupId {
         let members: Vec<UserId> = members.into_iter().map(user).collect();
         let draft = GroupDraft {

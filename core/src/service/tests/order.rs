@@ -1,4 +1,4 @@
-//! Order and fairness of sends that meet on their way into the store.
+//! Order and fairness of concurrent sends.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::store::{
     JobPart, Member, NewGroup, Roster, RosterVersion, StoreError,
 };
 
-/// A store that takes its time for each batch.
+/// A store with a delay for each batch.
 #[derive(Debug)]
 struct SlowStore {
     inner: Arc<dyn InboxStore>,
@@ -44,7 +44,7 @@ impl InboxStore for SlowStore {
     }
 }
 
-/// Counts how often a roster is read.
+/// Counts the reads of rosters.
 #[derive(Debug)]
 struct CountingGroups {
     inner: Arc<dyn GroupStore>,
@@ -96,7 +96,7 @@ impl GroupStore for CountingGroups {
     }
 }
 
-/// Lets every task that can go on do so.
+/// Lets all runnable tasks run.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -105,7 +105,7 @@ async fn settle() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_send_stays_before_those_that_came_after_it() {
-    // Two nodes on one store: the second remembers rosters that the first changes.
+    // Two nodes on one store: the second caches rosters that the first changes.
     let stores = memory::stores();
     let one = world_of(stores.clone(), Limits::default(), Policy::default());
     let two = world_of(stores, Limits::default(), Policy::default());
@@ -123,7 +123,7 @@ async fn a_stale_send_stays_before_those_that_came_after_it() {
         // Planned with the old roster; its task does nothing while it is refused as stale.
         let stale = send(2, &first);
         settle().await;
-        // Meanwhile somebody else's send has the new roster read.
+        // Meanwhile another user's send loads the new roster.
         send(1, "other").await.unwrap();
         send(2, &second).await.unwrap();
         stale.await.unwrap();
@@ -220,7 +220,7 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
     let (accepted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut greedy = tokio::task::JoinSet::new();
     for by in 0..GREEDY {
-        // Each has more under way than the whole queue would give it.
+        // Each greedy user has more sends in progress than its share of the queue.
         for n in 0..20 {
             let service = world.service.clone();
             let (accepted, refused) = (Arc::clone(&accepted), Arc::clone(&refused));
@@ -254,7 +254,7 @@ async fn a_polite_client_gets_its_sends_in_beside_greedy_ones() {
     );
     assert!(
         refused > accepted,
-        "the load was no overload: {accepted} stored, {refused} refused"
+        "the load did not overload the node: {accepted} stored, {refused} refused"
     );
     world.stop().await;
 }

@@ -48,7 +48,7 @@ async fn an_unknown_receiver_is_refused_and_a_silent_backend_says_nothing_of_it(
     *world.backend.down.lock().unwrap() = true;
     let refusal = world.service.send(from(1), to_user(2, "hi")).await;
     assert_eq!(refusal, Err(Refusal::Unavailable));
-    // The sender's own profile is a courtesy.
+    // The sender's own profile is optional.
     let own = world.service.send(from(1), to_user(1, "note")).await;
     assert!(own.is_ok());
     *world.backend.down.lock().unwrap() = false;
@@ -74,7 +74,7 @@ async fn a_repeat_is_answered_like_the_first_and_another_content_is_a_conflict()
     let other = world.service.send(from(1), draft("ho")).await;
     assert_eq!(other, Err(Refusal::Conflict));
     assert_eq!(world.texts(2).await, ["hi", "other"]);
-    // gim's clients say nothing of themselves but the time.
+    // gim's clients send no id, only the time.
     let legacy = world.service.send(from(1), to_user(2, "other")).await;
     assert!(legacy.unwrap().repeated);
     let later = Draft {
@@ -93,7 +93,10 @@ async fn a_send_without_a_time_gets_the_servers() {
     };
     world.service.send(from(1), timeless()).await.unwrap();
     let again = world.service.send(from(1), timeless()).await.unwrap();
-    assert!(!again.repeated, "nothing tells it from a second message");
+    assert!(
+        !again.repeated,
+        "a send without an id and a time is not a repeat"
+    );
     let page = world.service.page(user(2), Seq::ZERO, PageLimit::items(9));
     let items = page.await.unwrap().items;
     let times: Vec<_> = items.iter().map(|(_, it)| it.message.sent_at).collect();
@@ -261,7 +264,7 @@ async fn sends_keep_their_order_when_the_task_has_used_up_its_budget() {
     while has_budget_remaining() {
         let _ = pin!(consume_budget()).poll(&mut Context::from_waker(Waker::noop()));
     }
-    // Nobody is remembered, so both have to wait for their turn.
+    // No user is cached, so both have to wait for the order lock.
     let first = world.service.send(from(1), to_user(2, "first"));
     let second = world.service.send(from(1), to_user(2, "second"));
     let (second, first) = futures_util::future::join(second, first).await;

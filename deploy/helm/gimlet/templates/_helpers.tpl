@@ -28,12 +28,12 @@ helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
       key: {{ index . 2 }}
 {{- end }}
 
-{{/* Where BusinessInt is. */}}
+{{/* Address of BusinessInt. */}}
 {{- define "gimlet.business" -}}
 {{- if .Values.business.enabled -}}
 {{ include "gimlet.name" . }}-business-nodes:50000
 {{- else -}}
-{{ required "business.external: say where BusinessInt is served, host:port, or enable business" .Values.business.external }}
+{{ required "business.external is not set: set it to host:port of the server that has BusinessInt, or enable business" .Values.business.external }}
 {{- end }}
 {{- end }}
 
@@ -156,7 +156,7 @@ spec:
       {{- end }}
 {{- end }}
 
-{{/* Services of a role: clients' ports, and a headless one by which nodes are found. */}}
+{{/* Services of a role: one for clients' ports, and a headless one for other nodes. */}}
 {{- define "gimlet.services" -}}
 {{- $top := .top }}
 {{- $role := .role }}

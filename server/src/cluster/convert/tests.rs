@@ -1,4 +1,4 @@
-//! What crosses between nodes comes as it went, as a record and in the legacy form.
+//! Values survive the way between nodes, as records and in the legacy form.
 
 use gimlet_core::message::{Message, Profile, UnknownFields};
 use gimlet_record::testkit;

@@ -1,7 +1,7 @@
 //! The link to one logic node: one ordered stream of sends, and a channel for everything else.
 //!
-//! The stream is also the sign of life: the node is asked nothing while the stream is not open, and
-//! opening it again, with growing pauses, is the probe.
+//! The stream is also the health check: no call goes to the node while the stream is not open, and
+//! reopening it, with growing pauses, is the probe.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,13 +22,13 @@ use super::super::call::{MESSAGE_MAX, NodeChannel};
 use super::super::convert;
 use super::super::refusal::decode;
 
-/// Sends that wait to be written; more are refused.
+/// Sends that may wait to be written; more are refused.
 const QUEUE: usize = 8_192;
-/// How long opening the stream may take.
+/// Time limit for opening the stream.
 const OPEN: Duration = Duration::from_millis(1_500);
-/// The first pause after a failure, and the longest.
+/// First and longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// A node that goes away has this long to answer what is under way.
+/// Time that a node that is shutting down has to answer the sends in flight.
 const LAST: Duration = Duration::from_secs(4);
 
 pub(super) type Client = LogicNodeClient<NodeChannel>;
@@ -52,16 +52,17 @@ struct Lane {
     pending: Pending,
 }
 
-/// Who waits for an answer, and the room its send takes until then.
+/// Waiting callers by the id of their send, each with the budget that its send holds until the
+/// answer.
 type Pending = Arc<Mutex<HashMap<u64, (oneshot::Sender<Outcome>, OwnedSemaphorePermit)>>>;
 
-/// Why a stream ended.
+/// Reasons a stream ended.
 enum End {
-    /// The node said that it goes.
+    /// The node said that it is shutting down.
     Going,
-    /// This node goes.
+    /// This node is shutting down.
     Stopped,
-    /// It broke.
+    /// The stream broke.
     Broken(String),
 }
 
@@ -88,32 +89,35 @@ impl Link {
         *self.up.borrow()
     }
 
-    /// Returns when the node is reached.
+    /// Waits until the node is reached.
     pub(super) async fn reached(&self) {
         let mut up = self.up.subscribe();
-        // The sender is ours: it cannot be gone.
+        // The sender is a field of `self`, so the watch cannot be closed.
         let _ = up.wait_for(|up| *up).await;
     }
 
-    /// Returns when the node is not reached.
+    /// Waits until the node is not reached.
     pub(super) async fn lost(&self) {
         let mut up = self.up.subscribe();
         let _ = up.wait_for(|up| !*up).await;
     }
 
-    /// Puts a send on the stream; what it resolves to is the answer, or an error if the stream broke
-    /// before. `None` if nothing was put there.
+    /// Puts a send on the stream and returns a receiver for its answer, which fails if the stream
+    /// breaks first. `None` if the send was not put on the stream.
     pub(super) fn send(
         &self,
         sender: Sender,
         draft: Draft,
         room: OwnedSemaphorePermit,
     ) -> Option<oneshot::Receiver<Outcome>> {
+        // The lane is locked until the send is queued: sends must be queued in the order of their
+        // ids, which is the order in which callers started them.
         let mut place = lock(&self.lane);
         let lane = place.as_mut()?;
         lane.next += 1;
         let id = lane.next;
         let (answer, answered) = oneshot::channel();
+        // Registered before it is queued: the answer may come before `try_send` returns.
         lock(&lane.pending).insert(id, (answer, room));
         if lane
             .queue
@@ -126,8 +130,8 @@ impl Link {
         Some(answered)
     }
 
-    /// A send was not answered in time, although the node answers each within less: the stream is
-    /// given up.
+    /// Gives the stream up after a send was not answered in time, although the node answers each
+    /// send in less time.
     pub(super) fn doubt(&self) {
         self.doubted.notify_one();
     }
@@ -145,16 +149,20 @@ impl Link {
             let end = match opened {
                 Ok(Ok((replies, pending))) => {
                     gimlet_core::info_rated!(node = self.address, "logic node reached");
+                    // A new outage starts with the short pause again, and its first failure is
+                    // logged again.
                     (pause, told) = (PAUSE.0, false);
                     self.pump(replies, &pending, &stop).await
                 }
                 Ok(Err(status)) => End::Broken(status.message().to_owned()),
                 Err(_) => End::Broken("it did not answer in time".into()),
             };
+            // Dropping the lane (and `pending`, when the arm above ended) fails the receivers of
+            // all unanswered sends: their outcome is unknown.
             self.close();
             match end {
                 End::Stopped => return,
-                End::Going => gimlet_core::info_rated!(node = self.address, "logic node goes away"),
+                End::Going => gimlet_core::info_rated!(node = self.address, "logic node stopping"),
                 End::Broken(why) if !told => {
                     told = true;
                     gimlet_core::warn_rated!(node = self.address, why, "logic node not reached");
@@ -174,6 +182,7 @@ impl Link {
         let requests = stream::poll_fn(move |cx| queued.poll_recv(cx));
         let replies = self.client().send(requests).await?.into_inner();
         let pending = Pending::default();
+        // The lane exists before `up` is set: a caller that sees `up` must find a lane.
         *lock(&self.lane) = Some(Lane {
             queue,
             next: 0,
@@ -183,17 +192,21 @@ impl Link {
         Ok((replies, pending))
     }
 
-    /// Hands answers to who waits for them, until the stream ends.
+    /// Hands answers to the waiting callers until the stream ends.
     async fn pump(
         &self,
         mut replies: Streaming<node::SendReply>,
         pending: &Pending,
         stop: &CancellationToken,
     ) -> End {
-        // What an earlier stream was doubted for.
+        // Discards a doubt about an earlier stream: `Notify` stores one, and it would break this
+        // stream.
         let _ = self.doubted.notified().now_or_never();
         let mut going = None;
         loop {
+            // The doubt is polled before the answers: a stream that still delivers other answers
+            // must be given up as well. The end of the shutdown time is last, so that an answer
+            // that is already here still counts.
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return End::Stopped,
@@ -206,7 +219,8 @@ impl Link {
             match next {
                 Ok(Some(reply)) if reply.closing => {
                     going = Some(Instant::now() + LAST);
-                    // The request stream ends with its queue; the answers still come.
+                    // Dropping the queue's sender ends the request stream after everything in it;
+                    // answers still come.
                     self.close();
                 }
                 Ok(Some(reply)) => answer(pending, reply),
@@ -218,6 +232,7 @@ impl Link {
     }
 
     fn close(&self) {
+        // In the reverse order of `open`: callers stop choosing this node before its lane is gone.
         self.up.send_replace(false);
         lock(&self.lane).take();
     }
@@ -237,15 +252,15 @@ fn answer(pending: &Pending, reply: node::SendReply) {
     let outcome = match reply.refusal {
         Some(refusal) => Err(decode(refusal)),
         None => convert::sent_in(reply.sent).map_err(|error| {
-            gimlet_core::error_rated!(%error, "a logic node answered what cannot be read");
+            gimlet_core::error_rated!(%error, "received an unreadable answer from a logic node");
             Refusal::Unknown
         }),
     };
-    // Whoever asked may be gone.
+    // The caller may be gone.
     let _ = waiting.send(outcome);
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whole whatever panicked: each change is one step.
+    // A poisoned lock is safe to use: each change is one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

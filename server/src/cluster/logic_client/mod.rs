@@ -1,8 +1,9 @@
-//! The logic role somewhere else: `Logic` over the configured logic nodes.
+//! `Logic` over the configured logic nodes: the client for a logic role in other processes.
 //!
-//! A user's requests go to one node, chosen by its id among those that are reached, so that every
-//! connect node chooses the same. They move to another only when those under way are answered or
-//! known to be unknown. A send is never repeated here: that is its client's, by its id.
+//! A user's requests go to one node, chosen by the user's id among the nodes that are reached, so
+//! that every connect node chooses the same one. They move to another node only when the sends in
+//! flight are answered or known to have an unknown outcome. A send is never repeated here: only its
+//! client repeats it, with its id.
 
 mod link;
 mod place;
@@ -33,21 +34,21 @@ use super::refusal::decode;
 use link::{Client, Link};
 use place::Places;
 
-/// A read is answered within this, or asked of another node: what a logic node allows its storage,
-/// and the way there and back.
+/// Time limit of a read before another node is asked: the time that a logic node allows its
+/// storage, and the round trip.
 const READ: Duration = Duration::from_millis(1_500);
-/// A sign-in waits for the business backend and for the storage.
+/// Time limit of a sign-in, which waits for the business backend and for the storage.
 const SIGN_IN: Duration = Duration::from_secs(4);
-/// What a send's answer has for its way, beyond the time the logic node has.
+/// Time for the round trip of a send, on top of the time that the logic node has.
 const WAY: Duration = Duration::from_millis(250);
-/// Nodes asked before a read is given up.
+/// Nodes that are asked before a read fails.
 const TRIES: usize = 2;
-/// Bytes of all sends under way.
+/// Bytes of all sends in flight.
 const SEND_BYTES: usize = 64 << 20;
-/// Bytes a send is counted as beside its content.
+/// Bytes that a send counts for besides its content.
 const OVERHEAD: usize = 256;
 
-/// `Logic` by gRPC.
+/// `Logic` over gRPC.
 #[derive(Debug)]
 pub(crate) struct RemoteLogic {
     links: Vec<Arc<Link>>,
@@ -57,24 +58,24 @@ pub(crate) struct RemoteLogic {
     send_wait: Duration,
 }
 
-/// Why a node's answer is none.
+/// Reasons a call to a logic node failed.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error("{0}")]
     Status(#[from] tonic::Status),
-    #[error("its answer cannot be read: {0}")]
+    #[error("its answer cannot be decoded: {0}")]
     Nonsense(#[from] Nonsense),
 }
 
-/// What a node answered, if it did.
+/// The answer of a node, or the reason there is none.
 type Answer<T> = Result<Result<T, Refusal>, Trouble>;
 
 impl RemoteLogic {
-    /// Keeps a link to each address until `stop`. `send_deadline` is what a logic node allows a
-    /// send.
+    /// Starts a link to each address and keeps it until `stop`. `send_deadline` is the time that a
+    /// logic node allows a send.
     ///
     /// # Errors
-    /// An address is none.
+    /// An address is not valid.
     pub(crate) fn start(
         addresses: &[String],
         caller: &Caller,
@@ -97,7 +98,7 @@ impl RemoteLogic {
         })
     }
 
-    /// Waits until a node is reached, for so long at most; returns whether one is.
+    /// Waits until a node is reached, at most `within`; returns whether one is.
     pub(crate) async fn reached(&self, within: Duration) -> bool {
         let any = self.links.iter().map(|link| Box::pin(link.reached()));
         if self.links.is_empty() {
@@ -108,14 +109,14 @@ impl RemoteLogic {
             .is_ok()
     }
 
-    /// Returns when no node is reached.
+    /// Waits until no node is reached.
     pub(crate) async fn lost(&self) {
         while let Some(link) = self.links.iter().find(|link| link.is_up()) {
             link.lost().await;
         }
     }
 
-    /// Waits until every node is reached, for so long at most; returns whether they are.
+    /// Waits until every node is reached, at most `within`; returns whether they are.
     #[cfg(test)]
     pub(super) async fn all_reached(&self, within: Duration) -> bool {
         let all = self.links.iter().map(|link| link.reached());
@@ -124,7 +125,7 @@ impl RemoteLogic {
             .is_ok()
     }
 
-    /// The nodes that are reached, the user's first, or in turn.
+    /// Returns the nodes that are reached: the user's node first, or in rotation without a user.
     fn order(&self, user: Option<UserId>) -> Vec<&Arc<Link>> {
         let in_turn = || {
             let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -136,7 +137,8 @@ impl RemoteLogic {
         links.filter(|link| link.is_up()).collect()
     }
 
-    /// Asks one node, and another one if it does not answer: only for what may be asked twice.
+    /// Asks one node, and another one if it does not answer. Only for calls that are safe to
+    /// repeat.
     async fn ask<T, F>(
         &self,
         user: Option<UserId>,
@@ -165,7 +167,7 @@ impl RemoteLogic {
     }
 }
 
-/// The value of an answer, or the refusal in it.
+/// Returns the value of an answer, or the refusal in it.
 fn value<T>(
     refusal: Option<node::Refusal>,
     value: impl FnOnce() -> Result<T, Nonsense>,
@@ -301,20 +303,26 @@ impl Logic for RemoteLogic {
     fn send(&self, sender: Sender, draft: Draft) -> Sending {
         match self.begin(sender, draft) {
             Some(answered) => Sending::asked(answered),
-            // Nothing has left this node: 14.
+            // The send has not left this node, so it can be refused with 14, which is safe to
+            // retry.
             None => Sending::done(Err(Refusal::Unavailable)),
         }
     }
 }
 
 impl RemoteLogic {
-    /// Puts a send on its node's stream; `None` if there is none or it takes no more.
+    /// Puts a send on the stream of its user's node. `None` if no node is reached, or it takes no
+    /// more.
     fn begin(
         &self,
         sender: Sender,
         draft: Draft,
     ) -> Option<impl Future<Output = Result<Sent, Refusal>> + use<>> {
         let deadline = Instant::now() + self.send_wait;
+        // This part runs when the send is started, not when the future is polled: it fixes the
+        // order of a user's sends. The order of the steps: choose the node, reserve the bytes,
+        // queue the send. Each later step can fail, and then the earlier ones are given back on
+        // return.
         let place = self.places.take(sender.user(), |at| {
             self.links.get(at).is_some_and(|link| link.is_up())
         })?;
@@ -325,6 +333,7 @@ impl RemoteLogic {
             .ok()?;
         let answer = link.send(sender, draft, room)?;
         Some(async move {
+            // Kept until the answer: while it lives, the user's later sends go to the same node.
             let _place = place;
             match timeout_at(deadline, answer).await {
                 Ok(Ok(answer)) => answer,

@@ -1,4 +1,4 @@
-//! Which logic node a user's requests go to.
+//! Chooses the logic node for a user's requests.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -7,11 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use gimlet_core::id::UserId;
 
-/// The nodes by number, and where users have sends under way.
+/// The nodes by index, and the node of each user with sends in flight.
+///
+/// The order of nodes for a user is rendezvous hashing: a node that leaves moves its own users
+/// only.
 #[derive(Debug)]
 pub(super) struct Places {
     seeds: Vec<u64>,
-    /// Bounded by the sends under way.
+    /// Bounded by the sends in flight.
     busy: Mutex<HashMap<Option<UserId>, Busy>>,
 }
 
@@ -34,8 +37,7 @@ impl Places {
         }
     }
 
-    /// All nodes, the user's first: the same order on every connect node, and a node that goes
-    /// moves its own users only.
+    /// Returns all nodes, the user's first: the same order on every connect node.
     pub(super) fn order(&self, user: UserId) -> Vec<usize> {
         self.scored(user.get())
     }
@@ -49,8 +51,8 @@ impl Places {
         order
     }
 
-    /// The node for a send: where the user's other sends are, while that node is reached; else the
-    /// user's first that is. `None` if none is.
+    /// Chooses the node for a send: the node of the user's other sends in flight while it is
+    /// reached, else the first one in the user's order that is reached. `None` if none is.
     pub(super) fn take(
         self: &Arc<Self>,
         user: Option<UserId>,
@@ -65,7 +67,8 @@ impl Places {
             Entry::Occupied(mut there) => {
                 let there = there.get_mut();
                 if !is_up(there.at) {
-                    // What is under way there is unknown already.
+                    // The sends in flight on the lost node already have an unknown outcome, so
+                    // their order with this one cannot be kept in any case.
                     there.at = best()?;
                 }
                 there.sends += 1;
@@ -88,7 +91,7 @@ impl Places {
     }
 }
 
-/// A send's node, kept for the user until it is dropped.
+/// The node chosen for a send, reserved for its user until it is dropped.
 #[derive(Debug)]
 pub(super) struct Place {
     places: Arc<Places>,
@@ -154,7 +157,7 @@ mod tests {
         let places = places();
         let order = places.order(user(1));
         let (first, second) = (order[0], order[1]);
-        // Its node is away, then comes back.
+        // The user's node goes away, then comes back.
         let away = places.take(Some(user(1)), |at| at != first).unwrap();
         assert_eq!(away.at(), second);
         let back = places.take(Some(user(1)), |_| true).unwrap();

@@ -1,4 +1,4 @@
-//! The link to one connect node: one ordered stream of parcels behind a bounded queue.
+//! The link to one connect node: one ordered stream of delivery batches behind a bounded queue.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,18 +18,18 @@ use tonic::{Status, Streaming};
 use super::super::call::{MESSAGE_MAX, NodeChannel};
 use super::super::convert::{self, MessageForm};
 
-/// Batches of parcels that wait for the way.
+/// Items that may wait to be written.
 const QUEUE: usize = 4_096;
-/// Bytes of them.
+/// Bytes of these items.
 const QUEUE_BYTES: usize = 16 << 20;
-/// Bytes of one batch: far below what a node accepts.
+/// Bytes of one item: far below the most that a node accepts.
 const BATCH_BYTES: usize = 1 << 20;
-/// How long opening the stream, and each single call, may take.
+/// Time limit for opening the stream, and for each single call.
 const CALL: Duration = Duration::from_secs(1);
-/// The first pause after a failure, and the longest.
+/// First and longest pause after a failure.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 
-/// A batch, and the room in the queue that it takes.
+/// An item of the stream, and the permit for its bytes in the queue.
 pub(super) type Item = (node::DeliverRequest, OwnedSemaphorePermit);
 
 /// One connect node.
@@ -40,16 +40,17 @@ pub(super) struct Link {
     client: ConnectNodeClient<NodeChannel>,
     queue: Mutex<Option<mpsc::Sender<Item>>>,
     room: Arc<Semaphore>,
-    /// Something was dropped since the node was last told so.
+    /// `true` if something was dropped and the node was not notified of it yet.
     missed: AtomicBool,
-    /// The node has said that it reads records. It stays so: a link is to one run of one program.
+    /// Set once the node has announced that it reads records. Never reset: a link belongs to one run of one
+    /// node.
     accepts_record: AtomicBool,
     ended: CancellationToken,
 }
 
 impl Link {
-    /// The link, and the queue that [`run`](Self::run) starts with: the first parcels wait there
-    /// while the stream is opened.
+    /// Returns the link, and the queue that [`run`](Self::run) starts with: the first batches wait
+    /// there while the stream is opened.
     pub(super) fn new(
         from: String,
         node: NodeId,
@@ -69,19 +70,21 @@ impl Link {
         (link, queued)
     }
 
-    /// The node is gone for good.
+    /// Ends the link: the node is gone for good.
     pub(super) fn end(&self) {
         self.ended.cancel();
     }
 
-    /// Puts the parcels on the stream, in order; `false` if some were dropped.
+    /// Puts the batches on the stream, in order; `false` if some were dropped.
     pub(super) fn deliver(&self, parcels: &[Parcel]) -> bool {
+        // Locked over all items: two callers must not interleave, and `run` must not swap the queue
+        // in between.
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(queue) = queue.as_ref() else {
             self.missed.store(true, Ordering::Release);
             return false;
         };
-        // Until its first answer a node may be of a release that does not see records.
+        // Before its first answer, the node may be of a release that ignores records.
         let form = MessageForm::of(self.accepts_record.load(Ordering::Acquire));
         let mut batch = Vec::new();
         let mut weight = 0;
@@ -105,7 +108,8 @@ impl Link {
         let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(weight) else {
             return false;
         };
-        // There is room again: the node hears first that something is missing.
+        // Notified before the next batch: the node then compares heads, instead of a gap staying
+        // unnoticed.
         if self.missed.swap(false, Ordering::AcqRel) {
             let Ok(none) = Arc::clone(&self.room).try_acquire_many_owned(0) else {
                 return false;
@@ -121,12 +125,12 @@ impl Link {
         queue.try_send((parcels, room)).is_ok()
     }
 
-    /// Something for the node was dropped before it came here.
+    /// Records that something for the node was dropped before it came here.
     pub(super) fn miss(&self) {
         self.missed.store(true, Ordering::Release);
     }
 
-    /// Tells the node at once if something was dropped.
+    /// Notifies the node at once if something was dropped.
     pub(super) fn nudge(&self) {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(queue) = queue.as_ref()
@@ -137,7 +141,7 @@ impl Link {
         }
     }
 
-    /// Whether the node has heard it.
+    /// Supersedes a connection on the node; returns whether the node acknowledged it.
     pub(super) async fn supersede(
         &self,
         user: UserId,
@@ -153,7 +157,7 @@ impl Link {
         self.call("supersede", client.supersede(request)).await
     }
 
-    /// Whether the node has heard it.
+    /// Closes connections on the node; returns whether the node acknowledged it.
     pub(super) async fn disconnect(
         &self,
         user: UserId,
@@ -183,7 +187,7 @@ impl Link {
         false
     }
 
-    /// Keeps the stream open until `stop` or the node's end.
+    /// Keeps the stream open until `stop` or the end of the node.
     pub(super) async fn run(
         self: Arc<Self>,
         mut queued: mpsc::Receiver<Item>,
@@ -196,7 +200,8 @@ impl Link {
                 tokio::select! {
                     biased;
                     () = stop.cancelled() => {
-                        // What was handed over is written; the stream ends with its queue.
+                        // Dropping the queue's sender lets the stream write what is queued and then
+                        // end.
                         self.set(None);
                         let _ = timeout(CALL, streaming).await;
                         return;
@@ -205,7 +210,9 @@ impl Link {
                     why = streaming.as_mut() => why,
                 }
             };
-            // What waited is dropped with its queue; nothing is repeated (law 6).
+            // Queued batches are dropped with their queue and never repeated (law 6). `missed` is
+            // set after the queue is gone: set before, a `deliver` in between would clear it with a
+            // notification that is lost with the queue.
             self.set(None);
             self.missed.store(true, Ordering::Release);
             tracing::debug!(node = %self.node, why, "the stream to a connect node ended");
@@ -226,7 +233,7 @@ impl Link {
         *self.queue.lock().unwrap_or_else(PoisonError::into_inner) = queue;
     }
 
-    /// Opens the stream and waits for its end; says why it ended.
+    /// Opens the stream and waits for its end; returns the reason of the end.
     async fn stream(&self, queued: mpsc::Receiver<Item>, pause: &mut Duration) -> String {
         let mut replies = match timeout(CALL, self.open(queued)).await {
             Ok(Ok(replies)) => replies,
@@ -236,6 +243,8 @@ impl Link {
         tracing::debug!(node = %self.node, "stream to a connect node opened");
         loop {
             match replies.message().await {
+                // Only an accepted stream resets the pause: a node that refuses every stream is
+                // tried less and less often.
                 Ok(Some(reply)) => {
                     *pause = PAUSE.0;
                     self.accepts_record
@@ -255,10 +264,12 @@ impl Link {
             from: self.from.clone(),
             boot: self.node.boot,
         }));
+        // A new stream begins with the notification. If opening it fails, `run` sets the flag
+        // again.
         let missed = self.missed.swap(false, Ordering::AcqRel);
         let missed = missed.then(|| word(What::Missed(Plain {})));
         let first = stream::iter(std::iter::once(hello).chain(missed));
-        // A batch's room is free when it is taken to be written.
+        // The permit of an item is released when the item is taken to be written.
         let rest = stream::poll_fn(move |cx| queued.poll_recv(cx)).map(|(request, _room)| request);
         let mut client = self.client.clone();
         Ok(client.deliver(first.chain(rest)).await?.into_inner())

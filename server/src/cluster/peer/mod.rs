@@ -1,8 +1,8 @@
-//! The other connect nodes: `Peer` over the nodes that hold a lease.
+//! `Peer` over the other connect nodes: those that hold a lease.
 //!
-//! Parcels are hints (law 6): they are handed on at once or dropped and counted, and a node that
-//! was cut off compares its heads when it is heard again. A takeover is none: it is said until it
-//! was heard, and until then the node gets no parcels.
+//! Pushes are hints (law 6): they are handed on at once, or dropped and counted, and a node that
+//! missed some compares its heads when it is reachable again. A takeover is not a hint: it is
+//! repeated until the node acknowledges it, and until then the node gets no pushes.
 
 mod link;
 mod owed;
@@ -26,19 +26,19 @@ use super::call::Caller;
 use link::Link;
 use owed::Owed;
 
-/// How often the list of nodes is read.
+/// Interval at which the list of nodes is read.
 const REFRESH: Duration = Duration::from_secs(1);
-/// The same at a node's start, when others often start with it, and for how long.
+/// The interval after a node's start, when others often start with it, and how long it applies.
 const AT_START: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
-/// How long reading it may take.
+/// Time limit for reading the list.
 const READ: Duration = Duration::from_millis(800);
-/// A node that is no longer listed counts for so long still: the list may have been lost.
+/// A node that is no longer listed still counts for this long, because the list may have been lost.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// How often a node is told again what it has not heard.
+/// Interval at which pending takeovers are sent again.
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// `Peer` by gRPC. Cheap to clone.
+/// `Peer` over gRPC. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct RemotePeer {
     inner: Arc<Inner>,
@@ -58,8 +58,7 @@ struct Inner {
 }
 
 impl RemotePeer {
-    /// Follows the list of nodes, and keeps a stream to each that was handed something, until
-    /// `stop`.
+    /// Follows the list of nodes, and keeps a stream to each node that got pushes, until `stop`.
     pub(crate) fn start(
         here: NodeId,
         route: Arc<dyn DeviceRoute>,
@@ -89,12 +88,12 @@ impl RemotePeer {
         Self { inner }
     }
 
-    /// Connect nodes known now, without this one.
+    /// Returns the number of connect nodes that are known now, without this one.
     pub(crate) fn known(&self) -> usize {
         lock(&self.inner.nodes).len()
     }
 
-    /// Parcels dropped so far.
+    /// Returns the number of delivery batches dropped so far.
     pub(crate) fn dropped(&self) -> u64 {
         self.inner.dropped.load(Ordering::Relaxed)
     }
@@ -115,7 +114,7 @@ impl Inner {
         }
     }
 
-    /// Says again what was not heard, to the nodes that are listed.
+    /// Sends pending takeovers again, to the nodes that are listed.
     async fn repay(&self) {
         loop {
             sleep(AGAIN).await;
@@ -134,7 +133,9 @@ impl Inner {
                 return;
             }
             if lock(&self.owed).heard(node, seat, generation) {
-                gimlet_core::info_rated!(%node, "a connect node has heard of all takeovers");
+                gimlet_core::info_rated!(%node, "connect node acknowledged all takeovers");
+                // The pushes withheld meanwhile are reported as missed, so that the node compares
+                // heads.
                 link.nudge();
             }
         }
@@ -147,6 +148,8 @@ impl Inner {
     fn listed(&self, now: Vec<NodeId>) {
         let at = Instant::now();
         let mut nodes = lock(&self.nodes);
+        // Every listed node gets the current time, also a known one: `retain` below drops those
+        // that were not listed for `GRACE`.
         for node in now.into_iter().filter(|node| *node != self.here) {
             if nodes.insert(node.clone(), at).is_none() {
                 tracing::info!(%node, "connect node found");
@@ -159,6 +162,7 @@ impl Inner {
             }
             known
         });
+        // `links` is locked while `nodes` is held, never the other way round.
         lock(&self.links).retain(|node, link| {
             let known = nodes.contains_key(node);
             if !known {
@@ -168,7 +172,7 @@ impl Inner {
         });
     }
 
-    /// The link to this node, made when it is first needed. `None` if it has no address.
+    /// Returns the link to this node, made at its first use. `None` if its address is not valid.
     fn link(&self, node: &NodeId) -> Option<Arc<Link>> {
         let mut links = lock(&self.links);
         if let Some(link) = links.get(node) {
@@ -176,7 +180,7 @@ impl Inner {
         }
         let channel = self.caller.channel(&node.name);
         let channel = channel.inspect_err(|error| {
-            gimlet_core::warn_rated!(%node, %error, "a node advertises what is no address");
+            gimlet_core::warn_rated!(%node, %error, "a node advertises an invalid address");
         });
         let (link, queued) = Link::new(self.here.name.clone(), node.clone(), channel.ok()?);
         let link = Arc::new(link);
@@ -196,6 +200,8 @@ impl Peer for RemotePeer {
     async fn deliver(&self, node: &NodeId, parcels: Vec<Parcel>) -> bool {
         let count = parcels.len() as u64;
         let taken = self.inner.link(node).is_some_and(|link| {
+            // A node with a pending takeover may still serve the superseded connection: a push
+            // would reach a device that was taken over. The node compares heads later instead.
             let held = self.inner.owes(node);
             if held {
                 link.miss();
@@ -218,12 +224,13 @@ impl Peer for RemotePeer {
         let Some(link) = self.inner.link(node) else {
             return;
         };
-        // A node that does not hear is not waited for again and again.
+        // While one takeover is pending, later ones are only recorded: a sign-in must not wait for
+        // an unreachable node again and again.
         if !self.inner.owes(node) && link.supersede(user, device, generation).await {
             return;
         }
         if lock(&self.inner.owed).note(node, (user, device), generation) {
-            gimlet_core::warn_rated!(%node, "a connect node does not hear of a takeover; it is told again");
+            gimlet_core::warn_rated!(%node, "takeover not acknowledged by connect node, retrying");
         }
     }
 
@@ -242,6 +249,6 @@ impl Peer for RemotePeer {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Whole whatever panicked: each change is one step.
+    // A poisoned lock is safe to use: each change is one step.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! Takeovers that a node has not heard of: they are said again until it has.
+//! Pending takeovers: those that a node has not acknowledged. They are sent again until it does.
 //!
-//! Everything else between nodes may be lost (law 6); this may not, or a superseded or revoked
-//! connection would be served on.
+//! Everything else between nodes may be lost (law 6). A takeover may not: a superseded or revoked
+//! connection would still be served.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,15 +9,16 @@ use std::time::Duration;
 use gimlet_core::id::{DeviceId, Generation, NodeId, UserId};
 use tokio::time::Instant;
 
-/// A node that was not heard of for so long has no connections any more.
+/// A node that was unreachable for this long has no connections any more.
 const KEPT: Duration = Duration::from_mins(10);
-/// Takeovers kept for one node; what is beyond it is caught when the node registers its routes again.
+/// Takeovers kept for one node. Those beyond it are noticed when the node registers its routes
+/// again.
 const MOST: usize = 100_000;
 
-/// A user on a device: what is taken over.
+/// A user on a device: the subject of a takeover.
 pub(super) type Seat = (UserId, DeviceId);
 
-/// What is owed to each node.
+/// The pending takeovers of each node.
 #[derive(Debug, Default)]
 pub(super) struct Owed(HashMap<NodeId, Debt>);
 
@@ -28,7 +29,7 @@ struct Debt {
 }
 
 impl Owed {
-    /// Notes a takeover; `true` if it is the first for this node.
+    /// Records a takeover; returns `true` if it is the first for this node.
     pub(super) fn note(&mut self, node: &NodeId, device: Seat, generation: Generation) -> bool {
         let first = !self.0.contains_key(node);
         let debt = self.0.entry(node.clone()).or_insert_with(|| Debt {
@@ -42,29 +43,31 @@ impl Owed {
         first
     }
 
-    /// Whether this node has not heard everything.
+    /// Returns whether this node has pending takeovers.
     pub(super) fn has(&self, node: &NodeId) -> bool {
         self.0.contains_key(node)
     }
 
-    /// The nodes that have not, without those that are long gone.
+    /// Returns the nodes with pending takeovers, after forgetting those that are gone for long.
     pub(super) fn nodes(&mut self) -> Vec<NodeId> {
         self.0.retain(|_, debt| debt.since.elapsed() < KEPT);
         self.0.keys().cloned().collect()
     }
 
-    /// What a node has not heard.
+    /// Returns the pending takeovers of a node.
     pub(super) fn of(&self, node: &NodeId) -> Vec<(Seat, Generation)> {
         let debt = self.0.get(node).into_iter();
         debt.flat_map(|debt| debt.devices.iter().map(|(device, it)| (*device, *it)))
             .collect()
     }
 
-    /// The node has heard this; `true` if it has heard everything now.
+    /// Records an acknowledgement; returns `true` if the node has no pending takeovers left.
     pub(super) fn heard(&mut self, node: &NodeId, device: Seat, generation: Generation) -> bool {
         let Some(debt) = self.0.get_mut(node) else {
             return false;
         };
+        // Only this generation is acknowledged: a newer takeover may have been recorded while the
+        // call was under way, and it is still pending.
         if debt.devices.get(&device) == Some(&generation) {
             debt.devices.remove(&device);
         }
@@ -92,7 +95,7 @@ mod tests {
         assert!(!owed.note(&node, device(1), Generation(2)));
         assert!(!owed.note(&node, device(2), Generation(1)));
         assert_eq!(owed.of(&node).len(), 2);
-        // A newer one came while the older was said.
+        // A newer takeover came while the older one was being sent.
         assert!(!owed.heard(&node, device(1), Generation(2)));
         assert!(!owed.heard(&node, device(1), Generation(3)));
         assert!(owed.has(&node) && owed.nodes().len() == 1);

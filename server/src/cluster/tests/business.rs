@@ -1,4 +1,4 @@
-//! A business server of somebody else, well and unwell.
+//! A third-party business server, working and failing.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -13,7 +13,7 @@ use super::*;
 use crate::cluster::RemoteBusiness;
 use crate::config::Secret;
 
-/// How the server behaves.
+/// Behaviour of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Mood {
     #[default]

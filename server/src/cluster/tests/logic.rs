@@ -1,4 +1,4 @@
-//! Sends, reads and refusals through a logic node, and what its going does.
+//! Sends, reads and refusals through a logic node, and the effects of its shutdown.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use super::*;
 use crate::cluster::RemoteLogic;
 
 const SOON: Duration = Duration::from_secs(10);
-/// What a logic node allows a send.
+/// Time that a logic node allows a send.
 const DEADLINE: Duration = Duration::from_millis(1_500);
 
 /// The remote half, and its tasks.
@@ -121,7 +121,7 @@ async fn nothing_changes_by_splitting() {
         Ok(vec![(device(20), Seq::new(1))])
     );
 
-    // Refusals come with all they say.
+    // Refusals arrive with every detail.
     let other = with_id(Draft::text(user(2), "other"), "a");
     assert_eq!(logic.send(phone(1), other).await, Err(Refusal::Conflict));
     let group = GroupId::new(77).unwrap();
@@ -211,7 +211,7 @@ async fn a_node_that_does_not_answer_is_left_and_its_sends_are_unknown() {
         sent.iter().all(|it| *it == Err(Refusal::Unknown)),
         "{sent:?}"
     );
-    // Reads are tried, and given up within their time.
+    // Reads are tried, and fail within their time limit.
     assert_eq!(remote.logic.epoch().await, Err(Refusal::Unavailable));
     remote.stop().await;
     mute.stop.cancel();

@@ -1,4 +1,4 @@
-//! Parcels, takeovers and disconnects through another connect node.
+//! Pushes, takeovers and disconnects through another connect node.
 
 use std::future::poll_fn;
 use std::time::Duration;
@@ -28,7 +28,7 @@ struct Pair {
     stop: CancellationToken,
 }
 
-/// What other nodes call of this one, at the address that is its name.
+/// Serves `ConnectNode` of this node, at the address that is its name.
 async fn serve(node: &Node, id: &NodeId) -> Served {
     let (gateway, id) = (node.gateway().clone(), id.clone());
     Served::at(id.name.parse().unwrap(), |tasks, stop| {
@@ -183,7 +183,8 @@ async fn a_takeover_that_was_not_heard_is_told_again() {
     pair.served.remove(0).stop().await;
     let new = pair.sign_in(1, 1, 10).await;
     assert!(!old.handle().is_superseded(), "nobody could tell it");
-    // Before it has heard, it gets nothing that the older connection could be served.
+    // Until it has acknowledged the takeover, it gets no pushes, which the older connection could
+    // get.
     assert!(!pair.peers[1].deliver(&pair.ids[0], Vec::new()).await);
     let again = serve(&pair.nodes[0], &pair.ids[0]).await;
     pair.served.insert(0, again);
@@ -200,7 +201,7 @@ async fn a_node_that_is_gone_costs_nothing_but_a_count() {
     let mut pair = Pair::start().await;
     let bob = pair.sign_in(1, 2, 20).await;
     pair.served.pop().unwrap().stop().await;
-    // Its lease lives still: pushes to it are dropped, sends are answered.
+    // Its lease is still valid: pushes to it are dropped, sends are answered.
     let mut n = 0;
     while pair.peers[0].dropped() == 0 {
         n += 1;
@@ -237,7 +238,7 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
             )),
         }
     };
-    // Handed over while the stream is opened, then refused.
+    // Accepted while the stream is opened, then refused.
     while alive.deliver(&ghost, vec![everyone()]).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -245,7 +246,7 @@ async fn an_earlier_run_of_a_node_gets_nothing() {
     pair.end().await;
 }
 
-/// D4: `Disconnect(user, 0)` asked the routes, and these were lost.
+/// D4: `Disconnect(user, 0)` read the routes, and these were lost.
 #[tokio::test]
 async fn d4_all_devices_of_a_user_are_closed_on_the_other_node() {
     let pair = Pair::start().await;

@@ -1,4 +1,4 @@
-//! The layers, their order, and what is said of a mistake.
+//! The layers, their order, and the messages about mistakes.
 
 use super::super::{StorageKind, TEMPLATE};
 use super::*;

@@ -8,7 +8,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 
-/// Lets in user 1 on device 2 with the token "t".
+/// Accepts user 1 on device 2 with the token "t".
 #[derive(Debug)]
 struct OneUser;
 
@@ -202,7 +202,7 @@ async fn a_name_that_the_server_did_not_make_is_not_found() {
     }
 }
 
-/// Asks for a file with these headers.
+/// Sends GET for a file with these headers.
 async fn get(router: &Router, path: &str, headers: &[(&str, &str)]) -> Response {
     let mut request = Request::get(path);
     for (name, value) in headers {
@@ -291,4 +291,30 @@ async fn what_has_no_room_is_refused_with_words() {
             .contains("20 bytes a day"),
         "{answer}"
     );
+}
+
+async fn preflight(origin: &str) -> Response {
+    let request = Request::options("/upload")
+        .header("host", "files.example")
+        .header("origin", origin)
+        .header("access-control-request-method", "POST")
+        .header("access-control-request-headers", "token,user-id,device-id")
+        .body(Body::empty());
+    service(false).oneshot(request.unwrap()).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_browser_may_upload_from_an_allowed_page_only() {
+    let allowed = preflight("https://files.example").await;
+    assert_eq!(allowed.status(), StatusCode::OK);
+    let header = |name: &str| allowed.headers().get(name).map(|it| it.to_str().unwrap());
+    let origin = header("access-control-allow-origin");
+    assert_eq!(origin, Some("https://files.example"));
+    let headers = header("access-control-allow-headers").unwrap();
+    for name in ["token", "user-id", "device-id", "content-type"] {
+        assert!(headers.split(',').any(|it| it == name), "{headers}");
+    }
+    let refused = preflight("https://evil.example").await;
+    let origin = refused.headers().get("access-control-allow-origin");
+    assert_eq!(origin, None);
 }

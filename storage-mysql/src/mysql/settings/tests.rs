@@ -1,4 +1,4 @@
-//! What is read of a server's settings, and which servers are refused.
+//! Reading of a server's settings, and refusal of unsuitable servers.
 
 use super::*;
 
@@ -16,7 +16,7 @@ fn a_server_that_may_lose_commits_is_refused() {
     let flush = "innodb_flush_log_at_trx_commit";
     let durable = [(flush, "1"), ("log_bin", "ON"), ("sync_binlog", "1")];
     assert_eq!(judged(&durable, false).unwrap().packet, 4 << 20);
-    // Without a binary log it does not matter how it is synced.
+    // Without a binary log, its sync setting is irrelevant.
     let off = [(flush, "1"), ("log_bin", "OFF"), ("sync_binlog", "0")];
     assert!(judged(&off, false).is_ok());
     let lazy = [(flush, "2")];

@@ -1,6 +1,7 @@
--- Sets the route of a user on a device if its generation is larger, or equal on the same run of a node.
--- KEYS: user. ARGV: device, route, generation, beginning of the route up to its node, life in ms.
--- Returns whether it is set, and the other route: the displaced one, or the one that stands.
+-- Sets the route of a user on a device if its generation is larger, or equal and from the same run
+-- of the node. KEYS: user. ARGV: device, route, generation, beginning of the route up to its node,
+-- lifetime in ms. Returns whether the route was set, and the other route: the displaced one, or the
+-- one that stays.
 local now = redis.call('HGET', KEYS[1], ARGV[1])
 local displaced = ''
 if now then

@@ -1,6 +1,6 @@
--- Reads a page of what is kept of a room. KEYS: meta, kept, marks. ARGV: first seq, most messages
+-- Reads a page of a room's kept messages. KEYS: meta, kept, marks. ARGV: first seq, most messages
 -- of the page, bytes at which it ends, most messages kept, most bytes kept, age in ms. Returns
--- stream, head, whether more is kept, and seq and message in turn.
+-- stream, head, whether more messages are kept, and alternating seqs and messages.
 local meta, kept, marks = KEYS[1], KEYS[2], KEYS[3]
 local stream = redis.call('HGET', meta, 'stream')
 if not stream then
@@ -9,7 +9,7 @@ end
 trim(meta, kept, marks, tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
 local items, budget = tonumber(ARGV[2]), tonumber(ARGV[3])
 local found, bytes, more, from = {}, 0, 0, ARGV[1] .. '-0'
--- One at a time: what is read beyond the page would be copied here for nothing.
+-- One entry at a time: reading beyond the page would copy messages for nothing.
 while true do
     local entry = redis.call('XRANGE', kept, from, '+', 'COUNT', 1)[1]
     if not entry then

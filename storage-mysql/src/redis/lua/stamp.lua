@@ -1,6 +1,6 @@
--- Reads which cluster the keys under this prefix belong to, and claims them if they are nobody's.
--- KEYS: stamp, young. ARGV: this cluster's identity, or 0 to read only; lease in ms.
--- Returns the identity, or 0 for nobody's, and whether they were claimed less than one lease ago.
+-- Reads the cluster to which the keys under this prefix belong, and claims them if they have no
+-- owner. KEYS: stamp, young. ARGV: this cluster's identity, or 0 to read only; lease in ms. Returns
+-- the identity, or 0 without an owner, and whether it was written less than one lease ago.
 local owner = redis.call('GET', KEYS[1])
 if owner then
     return { owner, redis.call('EXISTS', KEYS[2]) }

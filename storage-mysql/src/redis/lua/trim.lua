@@ -1,6 +1,7 @@
--- Lets a room's oldest messages go while there are too many, or they are too old.
--- `marks` holds "time:weight" of each kept message, oldest first. A time that lies further ahead than
--- a message is kept was written by a wrong clock; it would hold up all behind it, and goes at once.
+-- Removes a room's oldest messages while there are too many, or while they are too old. `marks`
+-- holds "time:weight" of each kept message, oldest first. A time that is further ahead than the age
+-- of a kept message was written with a wrong clock. It would block the removal of everything behind
+-- it, so its message is removed at once.
 local function trim(meta, kept, marks, messages, bytes, age)
     local time = redis.call('TIME')
     local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,4 +1,4 @@
-//! Attacks on other people's devices and names.
+//! Attacks on other users' devices and identities.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use super::target::Squad;
 use super::wire::Socket;
 use crate::account::Account;
 
-/// Signs in with its own phone number on other people's devices.
+/// Signs in with the attacker's own phone number on other users' devices.
 pub(super) async fn devices(squad: Squad, tally: Arc<Tally>) {
     let mut tick = interval(Duration::from_millis(20));
     for &(_, device) in squad.field.victims.iter().cycle() {
@@ -23,7 +23,7 @@ pub(super) async fn devices(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-/// Wrong tokens in other people's names.
+/// Signs in as other users with wrong tokens.
 pub(super) async fn tokens(squad: Squad, tally: Arc<Tally>) {
     let mut tick = interval(Duration::from_millis(50));
     for &(user, device) in squad.field.victims.iter().cycle() {

@@ -1,5 +1,5 @@
-//! Attacks by gRPC calls, made with bare HTTP/2 so that windows, padding and resets are the
-//! attacker's choice.
+//! Attacks by gRPC calls over bare HTTP/2, so that the attacker controls windows, padding and
+//! resets.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use super::target::Squad;
 use super::wire::PATIENCE;
 use crate::account::Account;
 
-/// Answers asked for and never read.
+/// Answers that are requested and never read.
 pub(super) const HOARDED: usize = 256;
-/// Groups of the account whose list is asked for.
+/// Groups of the account that requests its list of groups.
 const GROUPS: usize = 200;
 /// Health watches that stay open.
 pub(super) const WATCHES: usize = 500;
-/// Calls that are cancelled at once, in each burst.
+/// Calls in each burst that are cancelled at once.
 pub(super) const CANCELLED: usize = 20;
 /// Bytes of padding around a room message of one byte.
 const PADDING: usize = 250_000;
 
 type Failed = Box<dyn Error + Send + Sync>;
 
-/// A bare HTTP/2 connection; its driver ends with it.
+/// Bare HTTP/2 connection. Dropping it ends the task that drives it.
 struct Calls {
     send: SendRequest<Bytes>,
     authority: String,
@@ -48,7 +48,7 @@ impl Calls {
         let (send, connection) = builder.handshake(stream).await?;
         let mut driver = JoinSet::new();
         driver.spawn(async move {
-            // Its end is seen by the next call.
+            // The next call sees the end of the connection.
             let _ = connection.await;
         });
         Ok(Self {
@@ -86,7 +86,7 @@ impl Calls {
     }
 }
 
-/// Runs an attack over one connection again and again.
+/// Repeats an attack over one connection.
 async fn again<F: Future<Output = Result<(), Failed>>>(
     tally: &Tally,
     mut attack: impl FnMut() -> F,
@@ -99,7 +99,7 @@ async fn again<F: Future<Output = Result<(), Failed>>>(
     }
 }
 
-/// Asks for large answers with a flow-control window of 0, and holds them.
+/// Requests large answers with a flow-control window of 0, and holds them unread.
 pub(super) async fn hoard(squad: Squad, tally: Arc<Tally>) {
     let account = squad.spare(5);
     let api = squad.as_account(&account);
@@ -157,7 +157,7 @@ pub(super) async fn cancels(squad: Squad, tally: Arc<Tally>) {
     .await;
 }
 
-/// Room messages of one byte in requests that are mostly padding: an unknown field of the message.
+/// Publishes room messages of one byte in requests that are mostly padding, an unknown field.
 pub(super) async fn padded(squad: Squad, tally: Arc<Tally>) {
     let account = squad.spare(7);
     let mut message = pb::PushRoomReq {

@@ -17,7 +17,7 @@ use crate::account::Account;
 /// Bytes of an upload.
 pub(super) const UPLOAD: usize = 5 << 20;
 
-/// Uploads one file after the other.
+/// Uploads one file after another.
 pub(super) async fn uploads(squad: Squad, tally: Arc<Tally>) {
     let Some(to) = squad.field.http else { return };
     let account = squad.spare(4);

@@ -12,10 +12,10 @@ use super::wire::{Socket, send_body};
 
 /// Bytes of a message.
 const SIZE: usize = 100;
-/// A pause after a refusal.
+/// Pause after a refusal.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One account sends to a group of a thousand as fast as it is answered.
+/// Sends to a group of a thousand from one account, each send as soon as the last is answered.
 pub(super) async fn sends(squad: Squad, tally: Arc<Tally>) {
     let Some((admin, others)) = squad.members.split_first() else {
         return;

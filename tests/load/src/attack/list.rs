@@ -8,7 +8,7 @@ use super::tally::Tally;
 use super::target::{GREEDY, GROUP, Squad};
 use super::{accounts, calls, files, groups, rooms, sockets, websocket};
 
-/// Names and sizes, for the report.
+/// Returns the names and sizes of the attacks, for the report.
 #[must_use]
 pub fn sizes() -> Vec<(&'static str, String)> {
     vec![
@@ -22,7 +22,7 @@ pub fn sizes() -> Vec<(&'static str, String)> {
         ),
         (
             "silent",
-            format!("{} connections that say nothing", sockets::SILENT),
+            format!("{} connections that never send", sockets::SILENT),
         ),
         ("deaf", format!("{} devices that never read", sockets::DEAF)),
         ("tiny", "messages of 2 bytes, 64 in one write".to_owned()),
@@ -73,7 +73,7 @@ pub fn sizes() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Starts the attacks of these names, or all.
+/// Starts the attacks with these names, or all attacks if none are named.
 pub(super) fn start(squad: &Squad, only: &[String], tasks: &mut JoinSet<()>) -> Vec<Arc<Tally>> {
     let mut tallies = Vec::new();
     macro_rules! attack {

@@ -1,8 +1,9 @@
-//! One abusive machine: many kinds of misuse at the same time, each with a stated size, from a
-//! process of its own. Serves the scenario `abuse`, which measures what well-behaved users notice.
+//! Simulates one abusive machine: many kinds of misuse at the same time, each of a stated size, in
+//! a process of its own. Serves the scenario `abuse`, which measures the effect on well-behaved
+//! users.
 //!
-//! An attack never ends by itself and never fails the run: a refusal, a closed connection or a full
-//! queue is what it is there to provoke. It counts what it tried and what was refused.
+//! An attack never ends by itself and never fails the run: it is meant to provoke refusals, closed
+//! connections and full queues. It counts its attempts and the refusals.
 
 mod accounts;
 mod calls;
@@ -31,23 +32,25 @@ pub use target::Field;
 /// Arguments of the hidden subcommand `attack`.
 #[derive(Args, Clone, Debug)]
 pub struct Attack {
-    /// A file with the [`Field`] as JSON
+    /// File with the [`Field`] as JSON
     #[arg(long)]
     pub field: PathBuf,
-    /// Run these attacks only, by name, comma-separated
+    /// Run only these attacks, by name, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
 }
 
-/// Makes its accounts, prints `ready`, attacks from the first byte of the standard input to its end, then prints what was tried as one line of JSON.
+/// Creates the attackers' accounts, prints `ready`, attacks from the first line of standard input
+/// to the next line or its end, and then prints the tallies as one line of JSON.
 ///
 /// # Errors
-/// The field cannot be read, or the attackers cannot get the accounts that they need.
+/// The field cannot be read, or the accounts cannot be created.
 pub async fn run(args: &Attack) -> Result<(), Fault> {
     let text = std::fs::read(&args.field)?;
     let field: Field = serde_json::from_slice(&text).map_err(|it| Fault::new("--field", it))?;
     let squad = target::Squad::enlist(&field).await?;
-    // The parent begins to measure at this line: making the attackers' accounts is no attack.
+    // The parent waits for this line before it measures: creating the accounts is not part of the
+    // attack.
     println!("ready");
     next_line().await?;
     let mut tasks = JoinSet::new();
@@ -60,7 +63,7 @@ pub async fn run(args: &Attack) -> Result<(), Fault> {
     Ok(ended?)
 }
 
-/// Waits for the next line of the standard input, or its end.
+/// Waits for the next line of standard input, or its end.
 async fn next_line() -> io::Result<()> {
     let read = || io::stdin().read_line(&mut String::new()).map(drop);
     tokio::task::spawn_blocking(read)

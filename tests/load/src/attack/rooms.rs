@@ -13,18 +13,18 @@ use super::tally::Tally;
 use super::target::Squad;
 use super::wire::{Socket, frame};
 
-/// The room whose history is large.
+/// Room with a large history.
 const BUSY_ROOM: i64 = 9_000_000;
-/// Messages that it keeps, each of [`LARGE`] bytes.
+/// Messages in its history, each of [`LARGE`] bytes.
 const KEPT: usize = 64;
 /// Bytes of a large message.
 const LARGE: usize = 60 * 1000;
-/// Members who ask for the history at the same time.
+/// Members that request the history at the same time.
 pub(super) const SUBSCRIBERS: usize = 60;
 /// Rooms that get one large message each, in turn.
 const MANY: i64 = 1_000;
 
-/// Many subscribe at once to a room whose history is large.
+/// Subscribes many members at once to a room with a large history.
 pub(super) async fn history(squad: Squad, tally: Arc<Tally>) {
     let api = squad.as_account(&squad.spare(2));
     let mut round = interval(Duration::from_secs(3));
@@ -61,7 +61,7 @@ pub(super) async fn history(squad: Squad, tally: Arc<Tally>) {
     }
 }
 
-/// One large kept message in each of many rooms.
+/// Publishes one large kept message to each of many rooms.
 pub(super) async fn many(squad: Squad, tally: Arc<Tally>) {
     let api = squad.as_account(&squad.spare(3));
     let content = large();

@@ -14,22 +14,22 @@ use super::target::Squad;
 use super::wire::{PATIENCE, Socket, frame, send_body};
 use crate::account::Account;
 
-/// Connections that say nothing.
+/// Connections that never send anything.
 pub(super) const SILENT: usize = 2_000;
-/// Devices that sign in, are sent a large group's messages, and never read.
+/// Devices that sign in, receive a large group's messages, and never read.
 pub(super) const DEAF: usize = 200;
-/// Bytes of a message that pins the buffer that it came in.
+/// Bytes of a message that would pin the buffer that it was read into.
 const TINY: usize = 2;
-/// Tiny messages in one write, so that one read of the server holds them all.
+/// Tiny messages in one write, so that one read of the server takes them all.
 const PIPELINED: i64 = 64;
 /// Unanswered sends of a greedy account.
 const WINDOW: i64 = 32;
-/// Entries that an old client has sent itself before it asks for them again and again.
+/// Entries that an old client sends to itself before it requests them repeatedly.
 const OWN_ENTRIES: i64 = 1_000;
-/// A pause after a refusal, so that the attackers do not spend the machine on their own loops.
+/// Pause after a refusal, so that the attackers do not spend the machine on their own loops.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Holds connections that never say anything, and knocks for more.
+/// Holds connections that never send anything, and opens new ones for those that close.
 pub(super) async fn silent(squad: Squad, tally: Arc<Tally>) {
     let mut held = JoinSet::new();
     let mut tick = interval(Duration::from_millis(5));
@@ -40,7 +40,7 @@ pub(super) async fn silent(squad: Squad, tally: Arc<Tally>) {
             continue;
         }
         if let Some(mut socket) = tally.counts(Socket::connect(squad.field.tcp).await) {
-            // Ends when the server closes it, or says anything.
+            // Ends when the server closes the connection or sends anything.
             held.spawn(async move {
                 while socket
                     .next()
@@ -56,7 +56,7 @@ fn ran_out_of_patience(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::TimedOut
 }
 
-/// Devices of the large group that never read what is pushed to them.
+/// Signs in devices of the large group that never read their pushes.
 pub(super) async fn deaf(squad: Squad, tally: Arc<Tally>) {
     let mut tasks = JoinSet::new();
     for account in squad.members.iter().skip(1).take(DEAF) {
@@ -69,7 +69,8 @@ pub(super) async fn deaf(squad: Squad, tally: Arc<Tally>) {
                     let sync = pb::SyncInput { seq: 0 }.encode_to_vec();
                     let synced = socket.ask(PackageType::PtSync, 2, sync).await;
                     if synced.is_ok() {
-                        // A heartbeat that cannot be written says that the server closed it.
+                        // A heartbeat that cannot be written shows that the server closed the
+                        // connection.
                         while beat(&mut socket).await.is_ok() {}
                     }
                     tally.refused(&"a connection that never reads was closed");
@@ -88,7 +89,7 @@ async fn beat(socket: &mut Socket) -> io::Result<()> {
         .await
 }
 
-/// Two-byte messages to itself, many in one write.
+/// Sends two-byte messages to itself, many in one write.
 pub(super) async fn tiny(squad: Squad, tally: Arc<Tally>) {
     let account = squad.spare(0);
     loop {
@@ -120,7 +121,7 @@ async fn pipelined(squad: &Squad, account: &Account, tally: &Tally) -> io::Resul
     }
 }
 
-/// An old client whose inbox is full of its own sends asks for all of it, again and again.
+/// Requests, as an old client, its inbox full of its own sends, repeatedly.
 pub(super) async fn own_entries(squad: Squad, tally: Arc<Tally>) {
     let account = squad.spare(1);
     loop {
@@ -149,7 +150,7 @@ async fn ask_for_own(squad: &Squad, account: &Account, tally: &Tally) -> io::Res
     }
 }
 
-/// Accounts that send as fast as they are answered.
+/// Sends from many accounts, each as fast as it is answered.
 pub(super) async fn greedy(squad: Squad, tally: Arc<Tally>) {
     let mut tasks = JoinSet::new();
     for account in squad.greedy.iter() {

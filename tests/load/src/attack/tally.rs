@@ -1,24 +1,24 @@
-//! Counts of one attack.
+//! Counters of one attack.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-/// What one attack did, in total.
+/// Totals of one attack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Tried {
-    /// The attack's name.
+    /// Name of the attack.
     pub name: String,
-    /// Requests, packets or connections that were tried.
+    /// Attempted requests, packets or connections.
     pub tried: u64,
-    /// How many of them the server refused, closed, or did not take in time.
+    /// Attempts that the server refused, closed, or did not take in time.
     pub refused: u64,
-    /// The first refusal in words.
+    /// Text of the first refusal.
     pub first: String,
 }
 
-/// The counts while the attack runs. Cheap to share.
+/// Counters of a running attack. Cheap to share.
 #[derive(Debug)]
 pub(super) struct Tally {
     name: &'static str,
@@ -37,19 +37,19 @@ impl Tally {
         })
     }
 
-    /// Counts one try.
+    /// Counts one attempt.
     pub(super) fn tries(&self) {
         self.tried.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one refusal; keeps the words of the first.
+    /// Counts one refusal, and keeps the text of the first.
     pub(super) fn refused(&self, why: &impl ToString) {
         if self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
             *self.first.lock().unwrap_or_else(PoisonError::into_inner) = why.to_string();
         }
     }
 
-    /// Counts one try and, if it failed, one refusal.
+    /// Counts one attempt and, if it failed, one refusal.
     pub(super) fn counts<T, E: ToString>(&self, outcome: Result<T, E>) -> Option<T> {
         self.tries();
         outcome.map_err(|why| self.refused(&why)).ok()

@@ -1,4 +1,4 @@
-//! What is attacked, and the accounts that attack.
+//! The attacked server, and the accounts of the attackers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,45 +10,45 @@ use crate::Fault;
 use crate::account::{Account, Accounts};
 use crate::target::Services;
 
-/// The addresses of the server and whom to attack, as the parent process tells it.
+/// Addresses of the server and the victims, which the parent process passes as JSON.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Field {
-    /// Clients over TCP.
+    /// Address for clients over TCP.
     pub tcp: SocketAddr,
-    /// Clients over WebSocket.
+    /// Address for clients over WebSocket.
     pub ws: SocketAddr,
-    /// Uploads.
+    /// Address for uploads.
     pub http: Option<SocketAddr>,
-    /// gRPC, such as `http://127.0.0.1:50100`.
+    /// gRPC URL, for example `http://127.0.0.1:50100`.
     pub grpc: String,
-    /// The verification code that signs users in.
+    /// Verification code that signs users in.
     pub code: String,
-    /// Users and their devices in whose names is attacked.
+    /// Users and devices that the attackers impersonate.
     pub victims: Vec<(i64, i64)>,
 }
 
-/// Members of the large group, all attackers' accounts.
+/// Members of the large group, all of them attackers' accounts.
 pub(super) const GROUP: usize = 1_000;
 /// Accounts that send as fast as they are answered.
 pub(super) const GREEDY: usize = 200;
-/// Accounts for the attacks that need one of their own.
+/// Accounts for attacks that need an account of their own.
 const SPARE: usize = 16;
 
-/// The attackers.
+/// Accounts and API clients of the attackers.
 #[derive(Clone, Debug)]
 pub(super) struct Squad {
     pub(super) field: Arc<Field>,
-    /// gRPC, as nobody.
+    /// gRPC client without an account.
     pub(super) api: Api,
     /// Members of the large group; the first is its admin.
     pub(super) members: Arc<[Account]>,
-    /// Senders without restraint.
+    /// Accounts that send as fast as they are answered.
     pub(super) greedy: Arc<[Account]>,
     spare: Arc<[Account]>,
 }
 
 impl Squad {
-    /// Makes the accounts.
+    /// Creates the accounts.
     pub(super) async fn enlist(field: &Field) -> Result<Self, Fault> {
         let services = [Services {
             grpc: field.grpc.clone(),
@@ -67,13 +67,13 @@ impl Squad {
         })
     }
 
-    /// An account that only the attack of this number uses.
+    /// Returns the account that only attack `number` uses.
     pub(super) fn spare(&self, number: usize) -> Account {
         let account = self.spare.get(number % self.spare.len());
         account.expect("an index below the length").clone()
     }
 
-    /// gRPC as this account.
+    /// Returns a gRPC client that acts as this account.
     pub(super) fn as_account(&self, account: &Account) -> Api {
         self.api.signed_in(account.credentials())
     }

@@ -15,12 +15,12 @@ use super::wire::PATIENCE;
 
 /// Connections that ping without reading.
 pub(super) const PINGERS: usize = 8;
-/// Payload of a ping, the most that RFC 6455 allows.
+/// Bytes of a ping's payload, the maximum in RFC 6455.
 const PAYLOAD: u8 = 125;
 /// Pings in one write.
 const PINGS: usize = 64;
 
-/// Pings as fast as the server takes them, and reads no pong.
+/// Pings as fast as the server takes them, and never reads a pong.
 pub(super) async fn pings(squad: Squad, tally: Arc<Tally>) {
     let mut tasks = JoinSet::new();
     for _ in 0..PINGERS {
@@ -53,7 +53,7 @@ async fn ping(to: std::net::SocketAddr, tally: &Tally) -> io::Result<()> {
     {
         return Err(io::Error::other("the upgrade was refused"));
     }
-    // Final frame, opcode ping; masked with zeros, so that the payload stands as it is.
+    // Final frame with opcode ping, masked with zeros so that the payload stays unchanged.
     let mut frame = vec![0x89, 0x80 | PAYLOAD, 0, 0, 0, 0];
     frame.resize(frame.len() + usize::from(PAYLOAD), b'p');
     let frames = frame.repeat(PINGS);

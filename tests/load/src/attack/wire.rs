@@ -1,4 +1,4 @@
-//! A plain socket of gim's wire over TCP, which does just what an attack says.
+//! Plain socket of gim's wire over TCP that does exactly what an attack asks.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,10 +14,10 @@ use tokio::time::timeout;
 use crate::account::Account;
 use crate::net::sign_in_body;
 
-/// How long an attacker waits for anything.
+/// Timeout of each step of an attack.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection.
+/// Connection of an attacker.
 #[derive(Debug)]
 pub(super) struct Socket(BufReader<TcpStream>);
 
@@ -45,7 +45,7 @@ impl Socket {
         timeout(PATIENCE, self.0.get_mut().write_all(frames)).await?
     }
 
-    /// Writes one packet and waits for its answer, whatever comes before.
+    /// Writes one packet and waits for its answer; packets before the answer are skipped.
     pub(super) async fn ask(
         &mut self,
         kind: PackageType,
@@ -64,7 +64,7 @@ impl Socket {
         }
     }
 
-    /// The next packet.
+    /// Reads the next packet.
     pub(super) async fn next(&mut self) -> io::Result<pb::Output> {
         let read = async {
             let length = self.0.read_u16().await?;
@@ -76,7 +76,7 @@ impl Socket {
     }
 }
 
-/// A packet with the two bytes of its length before it.
+/// Encodes a packet with its two bytes of length in front.
 pub(super) fn frame(kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<Vec<u8>> {
     let body = pb::Input {
         r#type: kind as i32,
@@ -91,7 +91,7 @@ pub(super) fn frame(kind: PackageType, id: i64, data: Vec<u8>) -> io::Result<Vec
     Ok(frame)
 }
 
-/// The body of a send of so many bytes.
+/// Encodes the body of a send with `size` bytes of content.
 pub(super) fn send_body(kind: ReceiverType, receiver: i64, size: usize) -> Vec<u8> {
     pb::SendMessageReq {
         receiver_type: kind as i32,

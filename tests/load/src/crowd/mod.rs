@@ -1,11 +1,16 @@
-//! The members of rooms: a program that receives what is published and judges it. Serves the `room`
-//! scenario and the bare fan-out that it is compared with, so that both are received alike.
+//! Subscribers of rooms: receive the published messages and check every delivery. Serves the `room`
+//! scenario and the bare fan-out that it is compared with, so that the same code receives both.
 //!
-//! A thread for each core reads, four at most: one would be slower than what it measures.
+//! One thread per core reads, four at most: a single reading thread would be slower than the
+//! servers it measures.
 //!
-//! Each room has a burst of messages under way at a time; the next goes out when every member has
-//! the last of them, or at the room's beat. Every delivery is compared with what was published:
-//! once, in the same order for all, in the right room, every byte.
+//! Each room has one burst of messages in flight; the next burst goes out when every member has the
+//! last one, or at the configured rate. Each delivery is compared with the published messages:
+//! once, in the same order for all members, in the right room, byte for byte.
+//!
+//! The end of a run needs an order. The leading thread seals all rooms, which waits for a publish
+//! in progress and prevents later ones, and only then sets `over`. Every thread reads `over` before
+//! it reads whether its rooms are complete.
 
 mod room;
 #[cfg(test)]
@@ -28,19 +33,19 @@ use room::{Member, Room, Shared};
 
 pub use room::{CONTENT, content};
 
-/// Without a delivery for this long, something is lost.
+/// Nanoseconds without a delivery after which messages count as lost.
 const STUCK: u64 = 10 * SECOND;
 
-/// How soon an idle crowd looks at the time again.
+/// Nanoseconds after which an idle thread looks at the time again.
 const NAP: u64 = SECOND / 10;
 
-/// What publishes: called with the room's place among the crowd's, and the contents.
+/// Callback that publishes: gets the index of the room and the contents.
 pub type Publish<'a> = Box<dyn FnMut(usize, Vec<Vec<u8>>) -> Outcome<()> + Send + 'a>;
 
-/// Threads that read, at most.
+/// Maximum number of reading threads.
 const THREADS: usize = 4;
 
-/// How many threads read on this machine.
+/// Returns the number of reading threads on this machine.
 #[must_use]
 pub fn threads() -> usize {
     thread::available_parallelism()
@@ -48,61 +53,62 @@ pub fn threads() -> usize {
         .min(THREADS)
 }
 
-/// The members that one thread reads for, each with the place of its room among the crowd's.
+/// Members that one thread reads for.
 #[derive(Debug)]
 pub struct Section {
-    /// Their connections.
+    /// Connections of the members.
     pub net: Net,
-    /// Who they are.
+    /// Each member's connection, and the index of its room.
     pub members: Vec<(ConnId, u32)>,
 }
 
-/// How the messages are paced.
+/// Pacing of the messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
     /// Messages published together.
     pub burst: u64,
-    /// Bursts of each room in a second; `None`: the next when all members have the last.
+    /// Bursts of each room per second; with `None`, the next burst goes out when all members have
+    /// the last.
     pub rate: Option<f64>,
-    /// How long before it counts.
+    /// Time before the measured part.
     pub warm_up: Duration,
-    /// How long it counts.
+    /// Length of the measured part.
     pub span: Duration,
 }
 
-/// What was seen.
+/// Results of a run.
 #[derive(Debug)]
 pub struct Seen {
-    /// Deliveries that count.
+    /// Deliveries in the measured part.
     pub deliveries: u64,
-    /// Messages published while it counted.
+    /// Messages published in the measured part.
     pub messages: u64,
-    /// In this time.
+    /// Measured length of that part.
     pub span: Duration,
-    /// From when a message was due to each delivery.
+    /// Times from when a message was due to each delivery.
     pub latency: Summary,
-    /// From when a burst was due until the last member had all of it.
+    /// Times from when a burst was due until the last member had all of it.
     pub whole: Summary,
-    /// What was wrong.
+    /// Findings of the checks.
     pub findings: Findings,
 }
 
-/// What the time is for; each since when.
+/// Phase of a run, with the time at which it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// Nothing counts yet.
+    /// Warm-up: nothing counts yet.
     Warm(u64),
-    /// It counts.
+    /// Measured part.
     Counts(u64),
-    /// What is on its way is still judged, but does not count.
+    /// Drain: remaining deliveries are checked, but do not count.
     Drains,
 }
 
-/// Has the members of rooms, which are ids, receive what is published, as `pace` says. `marks` is
-/// called with true when counting begins and with false when it ends.
+/// Receives published messages on all sections until the run ends. `rooms` are the ids of the
+/// rooms. `marks` is called with true when the measured part begins and with false when it ends.
 ///
 /// # Errors
-/// The connections cannot be driven.
+/// There is no section, or the connections cannot be driven.
 pub fn gather(
     sections: &mut [Section],
     rooms: &[i64],
@@ -124,7 +130,7 @@ pub fn gather(
         over: &over,
         failed: &failed,
     };
-    // All members are known before any of them reads.
+    // All members join before any thread reads: a burst must know the number of its deliveries.
     let crowds = sections.iter_mut().map(|section| {
         let crowd = Crowd::new(&rooms, &section.members, stage, now);
         (&mut section.net, crowd)
@@ -132,7 +138,7 @@ pub fn gather(
     let mut crowds: Vec<_> = crowds.collect();
     let (net, mut leader) = crowds
         .pop()
-        .ok_or_else(|| io::Error::other("nobody reads"))?;
+        .ok_or_else(|| io::Error::other("there is no section of members"))?;
     leader.marks = Some(marks);
     thread::scope(|scope| {
         let read = |(net, mut crowd): (&mut Net, Crowd<'_>)| {
@@ -157,14 +163,14 @@ pub fn gather(
         for other in others {
             let more: io::Result<Tally> = other
                 .join()
-                .unwrap_or_else(|_| Err(io::Error::other("a thread that reads panicked")));
+                .unwrap_or_else(|_| Err(io::Error::other("a reading thread panicked")));
             seen.merge(more?);
         }
         led.map(|()| seen.told())
     })
 }
 
-/// What one thread has seen.
+/// Counters of one thread.
 #[derive(Debug)]
 struct Tally {
     deliveries: u64,
@@ -208,18 +214,19 @@ impl Tally {
     }
 }
 
-/// What the threads share.
+/// State that the threads share.
 #[derive(Clone, Copy)]
 struct Stage<'a> {
     pace: Pace,
     publish: &'a (dyn Fn(usize, Vec<Vec<u8>>) -> Outcome<()> + Sync),
-    /// The leader counts no more, and nobody publishes: all end when all has come.
+    /// Set by the leading thread once all rooms are sealed: each thread ends when its rooms are
+    /// complete.
     over: &'a AtomicBool,
-    /// One of them has failed, and all end.
+    /// Set when one thread has failed: all threads end.
     failed: &'a AtomicBool,
 }
 
-/// Ends the others when a thread panics.
+/// Ends the other threads when this one panics.
 struct FailOnPanic<'a>(&'a AtomicBool);
 
 impl Drop for FailOnPanic<'_> {
@@ -230,17 +237,18 @@ impl Drop for FailOnPanic<'_> {
     }
 }
 
-/// What one thread reads for.
+/// Reader of one thread's members.
 struct Crowd<'a> {
     rooms: Vec<Room>,
-    /// By connection.
+    /// Members by connection.
     members: Vec<Member>,
     stage: Stage<'a>,
-    /// Of the one who leads: called with true when counting begins and with false when it ends.
+    /// Callback of the leading thread; `None` in the other threads. Gets true when the measured
+    /// part begins and false when it ends.
     marks: Option<&'a mut (dyn FnMut(bool) + Send)>,
     phase: Phase,
     moved: u64,
-    /// The time of the present read.
+    /// Time of the current read, shared by all its packets.
     now: Option<u64>,
     seen: Tally,
 }
@@ -291,7 +299,7 @@ impl<'a> Crowd<'a> {
         matches!(self.phase, Phase::Counts(_))
     }
 
-    /// Goes on to the next phase when the time has come.
+    /// Enters the next phase when its time has come.
     fn age(&mut self, now: u64) {
         let pace = self.stage.pace;
         match self.phase {
@@ -306,6 +314,8 @@ impl<'a> Crowd<'a> {
                 self.seen.span = Duration::from_nanos(now - since);
                 self.mark(false);
                 if self.leads() {
+                    // Seal before `over` is set: a thread that sees `over` relies on no further
+                    // burst.
                     self.rooms.iter().for_each(Room::seal);
                     self.stage.over.store(true, Ordering::Release);
                 }
@@ -326,7 +336,7 @@ impl<'a> Crowd<'a> {
         }
     }
 
-    /// Publishes what is due; says when the next is.
+    /// Publishes the bursts that are due; returns the time at which the next one is due.
     fn publish_due(&mut self, now: u64) -> u64 {
         let burst = self.stage.pace.burst;
         let mut soonest = now + NAP;
@@ -340,6 +350,7 @@ impl<'a> Crowd<'a> {
                 }
                 continue;
             };
+            // In an open loop only the leading thread publishes, so that each burst goes out once.
             if self.marks.is_none() {
                 break;
             }
@@ -357,7 +368,7 @@ impl<'a> Crowd<'a> {
         soonest
     }
 
-    /// A member got a message.
+    /// Checks one delivery to a member, and records its times.
     fn deliver(&mut self, id: ConnId, pushed: &Pushed<'_>) {
         let member = self.members.get_mut(id as usize);
         let room = member
@@ -365,7 +376,7 @@ impl<'a> Crowd<'a> {
             .and_then(|it| self.rooms.get_mut(it.room as usize));
         let (Some(member), Some(room)) = (member, room) else {
             self.seen.findings.add(Finding::Misdirected, || {
-                format!("connection {id} is no member")
+                format!("connection {id} is not a member of a room")
             });
             return;
         };
@@ -411,7 +422,9 @@ impl Actor for Crowd<'_> {
 
     fn turn(&mut self, _net: &mut Net, now: u64) -> Option<u64> {
         self.age(now);
-        // Looked at before what is open: nothing is published once it is over.
+        // Read `over` before the rooms: once it is set, nothing more is published and the open
+        // counts only fall. In the other order, a burst published between the two reads would be
+        // missed.
         let over = self.phase == Phase::Drains && self.stage.over.load(Ordering::Acquire);
         let complete = self.rooms.iter().all(Room::is_complete);
         if self.stage.failed.load(Ordering::Relaxed) || (over && complete) {
@@ -420,7 +433,7 @@ impl Actor for Crowd<'_> {
         if self.leads() && !complete && now.saturating_sub(self.moved) > STUCK {
             let lost: u64 = self.rooms.iter().map(Room::open).sum();
             self.seen.findings.add(Finding::Dropped, || {
-                format!("{lost} deliveries did not come")
+                format!("{lost} deliveries are missing")
             });
             self.fail();
             return None;

@@ -1,4 +1,5 @@
-//! One room of the crowd: what was published in it, and what its members have of that.
+//! One room: its published messages, and the deliveries to its members. The threads share one
+//! record per room, and each keeps a copy of what it has read of it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,39 +7,39 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::judge::{Finding, Findings};
 use crate::net::Pushed;
 
-/// Bytes of a message: its number, when it was due, and filling.
+/// Bytes of a message: its number, the time it was due, and filler.
 pub const CONTENT: usize = 100;
 
-/// The wire's number for a room as receiver.
+/// Receiver type of a room on the wire.
 const TO_ROOM: i32 = 3;
 
-/// The bytes behind the number and the time.
+/// Filler behind the number and the time.
 const FILLING: [u8; CONTENT - 16] = [b'.'; CONTENT - 16];
 
-/// A room, as all threads of the crowd know it.
+/// Record of a room that all threads share.
 #[derive(Debug)]
 pub(super) struct Shared {
     id: i64,
     members: AtomicU64,
-    /// Deliveries that have not come.
+    /// Deliveries still expected.
     open: AtomicU64,
-    /// Somebody is about to publish.
+    /// True while a thread is about to publish, and for good once the room is sealed.
     claimed: AtomicBool,
-    /// When the last burst was due.
+    /// Time at which the last burst was due.
     begun: AtomicU64,
     book: Mutex<Book>,
 }
 
-/// What was published, and what its order is.
+/// Published messages, and their order.
 #[derive(Debug, Default)]
 struct Book {
-    /// When each message was due; its number is its place here.
+    /// Time at which each message was due, by message number.
     due: Vec<u64>,
-    /// By number: whether it has a place in the order.
+    /// True once the message has a place in the order, by message number.
     placed: Vec<bool>,
-    /// The numbers in the order of the seqs, as the first who got each place got them.
+    /// Message numbers in the order of the seqs, as the first member to reach each place got them.
     order: Vec<u64>,
-    /// The seq of the first place.
+    /// Seq of the first place.
     base: Option<i64>,
 }
 
@@ -54,43 +55,43 @@ impl Shared {
         }
     }
 
-    // A book is whole whatever panicked.
+    // Poisoning is ignored: no panic leaves a book half-written.
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A room, as one thread sees it: with its own copy of what it has seen of the book.
+/// Room as one thread sees it, with a copy of the part of the book that it has read.
 #[derive(Debug)]
 pub(super) struct Room {
     shared: Arc<Shared>,
     due: Vec<u64>,
     order: Vec<u64>,
     base: Option<i64>,
-    /// When the next burst is due, in an open loop.
+    /// Time at which the next burst is due, in an open loop.
     pub(super) next: u64,
 }
 
-/// A delivery that is right.
+/// Delivery that passed the checks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Right {
-    /// When its message was due.
+    /// Time at which its message was due.
     pub(super) due: u64,
-    /// Whether it was the last one that all wait for.
+    /// True if it was the last delivery that was still expected.
     pub(super) last: bool,
 }
 
-/// Where one connection is.
+/// State of one member's connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Member {
-    /// The place of its room in the crowd.
+    /// Index of its room.
     pub(super) room: u32,
-    /// Messages it has.
+    /// Messages received.
     received: usize,
 }
 
 impl Member {
-    /// A connection in no room.
+    /// Returns the state of a connection that is in no room.
     pub(super) const fn nowhere() -> Self {
         Self {
             room: u32::MAX,
@@ -110,7 +111,7 @@ impl Room {
         }
     }
 
-    /// One more member; the room stands at that place.
+    /// Adds a member; `at` is the index of this room.
     pub(super) fn join(&self, at: u32) -> Member {
         self.shared.members.fetch_add(1, Ordering::Relaxed);
         Member {
@@ -119,7 +120,7 @@ impl Room {
         }
     }
 
-    /// Deliveries that have not come.
+    /// Returns the number of deliveries still expected.
     pub(super) fn open(&self) -> u64 {
         self.shared.open.load(Ordering::Acquire)
     }
@@ -128,29 +129,31 @@ impl Room {
         self.open() == 0
     }
 
-    /// When the last burst was due.
+    /// Returns the time at which the last burst was due.
     pub(super) fn begun(&self) -> u64 {
         self.shared.begun.load(Ordering::Relaxed)
     }
 
-    /// The next messages, if all members have the last ones and no other thread is faster.
+    /// Returns the next messages, if all members have the last ones and no other thread publishes.
     pub(super) fn publish_when_complete(&self, count: u64, due: u64) -> Option<Vec<Vec<u8>>> {
         if !self.is_complete() || self.shared.claimed.swap(true, Ordering::AcqRel) {
             return None;
         }
+        // Check again under the claim: another thread may have published since the first check.
         let contents = self.is_complete().then(|| self.publish(count, due));
         self.shared.claimed.store(false, Ordering::Release);
         contents
     }
 
-    /// From now on nobody publishes when it is complete.
+    /// Prevents every later publish of a complete room. Takes the claim, which waits for a publish
+    /// in progress, and never returns it.
     pub(super) fn seal(&self) {
         while self.shared.claimed.swap(true, Ordering::AcqRel) {
             std::hint::spin_loop();
         }
     }
 
-    /// The next messages.
+    /// Records the next messages and returns their contents.
     pub(super) fn publish(&self, count: u64, due: u64) -> Vec<Vec<u8>> {
         let shared = &*self.shared;
         let mut book = shared.book();
@@ -159,6 +162,8 @@ impl Room {
         let all = book.due.len();
         book.placed.resize(all, false);
         drop(book);
+        // Raise `open` before the contents leave this function: no delivery may find it at 0. This
+        // addition also makes `begun` visible to the thread that gets the last delivery.
         shared.begun.store(due, Ordering::Relaxed);
         let deliveries = shared.members.load(Ordering::Relaxed) * count;
         shared.open.fetch_add(deliveries, Ordering::AcqRel);
@@ -167,7 +172,7 @@ impl Room {
             .collect()
     }
 
-    /// A member got a message; tells whether it is the right one.
+    /// Checks one delivery to a member; returns it if it is right.
     pub(super) fn deliver(
         &mut self,
         member: &mut Member,
@@ -182,6 +187,7 @@ impl Room {
             return None;
         }
         let shared = &self.shared;
+        // The first seq that any thread sees becomes place 0 for all of them.
         let base = *self
             .base
             .get_or_insert_with(|| *shared.book().base.get_or_insert(seq));
@@ -192,15 +198,17 @@ impl Room {
         }
         for lost in member.received..place {
             findings.add(Finding::Dropped, || {
-                format!("place {lost} behind {base} is missing")
+                format!("place {lost} after seq {base} is missing")
             });
         }
+        // Skipped messages are subtracted too: each is a finding already, and must not keep the
+        // room open.
         let come = (place + 1 - member.received) as u64;
         member.received = place + 1;
         let last = self.shared.open.fetch_sub(come, Ordering::AcqRel) == come;
         let Some((number, due)) = self.published(pushed.content) else {
             findings.add(Finding::Damaged, || {
-                format!("seq {seq} is nothing that was published")
+                format!("seq {seq} has a content that was never published")
             });
             return None;
         };
@@ -208,7 +216,7 @@ impl Room {
         Some(Right { due, last })
     }
 
-    /// Which message these bytes are, and when it was due.
+    /// Returns the number of the message with these bytes, and the time at which it was due.
     fn published(&mut self, content: &[u8]) -> Option<(usize, u64)> {
         let number = usize::try_from(u64::from_be_bytes(*content.first_chunk()?)).ok()?;
         if number >= self.due.len() {
@@ -222,7 +230,7 @@ impl Room {
         whole.then_some((number, due))
     }
 
-    /// A member got this number in that place: so must all others.
+    /// Checks that all members get the same message in this place.
     fn place(&mut self, place: usize, number: usize, findings: &mut Findings) {
         if place >= self.order.len() {
             let mut book = self.shared.book();
@@ -233,7 +241,7 @@ impl Room {
                         format!("message {number} has two seqs")
                     });
                 }
-                // A place that the first member skipped stays unknown.
+                // Places that the first member skipped stay unknown.
                 book.order.resize(place, u64::MAX);
                 book.order.push(number as u64);
             }
@@ -245,13 +253,13 @@ impl Room {
             && first != number as u64
         {
             findings.add(Finding::Swapped, || {
-                format!("place {place} is {first} for one and {number} for another")
+                format!("place {place} is message {first} for one member and {number} for another")
             });
         }
     }
 }
 
-/// The bytes of a message.
+/// Returns the content of a message.
 #[must_use]
 pub fn content(number: u64, due: u64) -> Vec<u8> {
     let mut content = Vec::with_capacity(CONTENT);

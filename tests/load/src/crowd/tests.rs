@@ -1,4 +1,4 @@
-//! A planted defect of each kind is found.
+//! Plants one defect of each kind and checks that it is found.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn pushed(seq: i64, content: &[u8]) -> Pushed<'_> {
     }
 }
 
-/// Two members, three messages; `deliver` gives the second member what it likes.
+/// Publishes three messages to two members; `deliver` chooses the deliveries to the second.
 fn found(deliver: impl Fn(&mut Crowd<'_>, &[Vec<u8>])) -> Findings {
     let pace = Pace {
         burst: 3,
@@ -115,7 +115,7 @@ fn a_damaged_message_is_found() {
     });
 }
 
-/// Two threads, a member each: what one has seen binds the other.
+/// Two threads with one member each: the order that one thread saw binds the other.
 #[test]
 fn threads_agree_on_the_order_and_on_the_last_delivery() {
     let mut findings = Findings::default();

@@ -1,12 +1,12 @@
-//! Connections: one node in memory as far as its descriptors go, and a cluster beyond. Users come to
-//! one server in groups, and at each point all of them sit for a while.
+//! Connections: one node in memory up to its limit of descriptors, and a cluster beyond. Users
+//! connect to one server in groups, and at each point all of them stay idle for a while.
 
 use super::{Column, Curve, Data, Point, check};
 use crate::Fault;
 use crate::scenario::{Hall, Scenario, Stage, with_target};
 use crate::target::capacity;
 
-/// Runs it.
+/// Measures the curve.
 pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![
         Column::new("server", "bytes", "memory of each connection"),
@@ -17,7 +17,7 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
         Column::new(
             "CPU of sitting",
             "% of a core",
-            "server CPU of 10,000 who sit",
+            "server CPU of 10,000 idle users",
         ),
     ];
     let mut data = Data::new("connections", "connections", columns);
@@ -31,7 +31,7 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     Ok(data)
 }
 
-/// One line: a server, and the points on it.
+/// Measures one series: a server, and the points on it.
 #[expect(clippy::cast_precision_loss, reason = "thousands of connections")]
 async fn line(
     args: &Curve,
@@ -45,12 +45,13 @@ async fn line(
     };
     let (_, scenario) = args.scenario(&format!("{words} --users {most}"))?;
     let Scenario::Idle(idle) = &scenario else {
-        return Err(Fault::new("connections", "idle was asked for"));
+        return Err(Fault::new("connections", "the command is not an idle run"));
     };
     with_target(&idle.common, async |target| {
         let mut stage = Stage::new("idle", &idle.common, target)?;
-        // All are made first: those who are there already would sit without a heartbeat meanwhile,
-        // until the kernel's keepalive probes come all at once and the loopback drops them.
+        // All users are created first. Otherwise the connected users would send no heartbeat while
+        // the next group is created, until the kernel's keepalive probes come all at once and the
+        // loopback drops them.
         let mut users = stage.users(most).await?.into_iter();
         let mut hall = Hall::open(&idle.common, idle.heartbeat, stage.target, most).await?;
         let mut seats = 0;

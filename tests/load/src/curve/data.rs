@@ -1,4 +1,4 @@
-//! What a curve has measured: as a table for the terminal, as JSON, and as a picture.
+//! Data of a curve: as a table for the terminal, as JSON, and as a picture.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -11,19 +11,19 @@ use crate::clock;
 use crate::report::plot::{Plot, picture};
 use crate::report::{Machine, number};
 
-/// One measured quantity.
+/// Measured quantity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// What it is.
+    /// Name of the quantity.
     pub name: String,
-    /// Of what.
+    /// Unit of the quantity.
     pub unit: String,
-    /// The plot that it is drawn in.
+    /// Plot in which it is drawn.
     pub plot: String,
 }
 
 impl Column {
-    /// A quantity with a plot of its own, or shared with others of that plot's name.
+    /// Creates a quantity. Quantities with the same plot name share that plot.
     pub(super) fn new(name: &str, unit: &str, plot: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -33,33 +33,34 @@ impl Column {
     }
 }
 
-/// One point.
+/// Point of a curve.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Point {
-    /// The line it belongs to.
+    /// Series that the point belongs to.
     pub series: String,
-    /// Where it is.
+    /// Position on the x axis.
     pub x: f64,
-    /// What made it.
+    /// Command that made the point.
     pub command: String,
-    /// What was measured, by column; nothing where it does not apply.
+    /// Measured values, by column; `None` where a column does not apply.
     pub values: Vec<Option<f64>>,
 }
 
-/// All of a curve. Every message of every point was judged; a loss would have ended it.
+/// All data of a curve. Every message of every point was checked; a loss would have ended the
+/// curve.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Data {
-    /// What is shown.
+    /// Title of the curve.
     pub title: String,
-    /// What grows.
+    /// Quantity on the x axis.
     pub x: String,
-    /// How it was called.
+    /// Command line of the curve.
     pub command: String,
-    /// When it ended, milliseconds since 1970 UTC.
+    /// Time of the end, milliseconds since 1970 UTC.
     pub ended_ms: i64,
-    /// Where it ran, and of which commit.
+    /// Machine of the run, and its commit.
     pub machine: Machine,
-    /// What is measured.
+    /// Measured quantities.
     pub columns: Vec<Column>,
     /// The points.
     pub points: Vec<Point>,
@@ -78,7 +79,7 @@ impl Data {
         }
     }
 
-    /// Adds a point and tells it.
+    /// Adds a point and prints it.
     pub(super) fn add(&mut self, point: Point) {
         if self.points.is_empty() {
             println!("{}", self.head());
@@ -116,14 +117,14 @@ impl Data {
         all
     }
 
-    /// One line of one plot.
+    /// Returns the points of one series for one column.
     fn curve(&self, series: &str, column: usize) -> Vec<(f64, f64)> {
         let points = self.points.iter().filter(|it| it.series == series);
         let points = points.filter_map(|it| Some((it.x, (*it.values.get(column)?)?)));
         points.collect()
     }
 
-    /// The picture.
+    /// Draws the picture.
     pub(super) fn svg(&self) -> String {
         let mut titles: Vec<&str> = Vec::new();
         for column in &self.columns {
@@ -165,7 +166,7 @@ impl Data {
         picture(&self.title, &notes, &plots)
     }
 
-    /// The lines of one plot, with their names.
+    /// Returns the lines of one plot, with their names.
     fn named(&self, plot: &str) -> Vec<(String, Vec<(f64, f64)>)> {
         let mut lines = Vec::new();
         for (at, column) in self
@@ -184,7 +185,7 @@ impl Data {
         lines
     }
 
-    /// Writes data and picture.
+    /// Writes the data and the picture.
     pub(super) fn write(&self, folder: &Path, name: &str) -> Result<(), Fault> {
         fs::create_dir_all(folder)?;
         let json = serde_json::to_string_pretty(self);

@@ -1,6 +1,6 @@
-//! Entries in the store. Each step writes to new users who are away, until the store has as many
-//! entries as the point says (one in each sender's inbox and one in each receiver's); the last sends
-//! are timed, then the users come and read their pages, and a durable store starts again.
+//! Entries in the store. Each step writes to new users who are offline, until the store has as many
+//! entries as the point says (one in each sender's inbox and one in each receiver's). The last
+//! sends are timed; then the users connect and read their pages, and a durable store restarts.
 
 use std::path::Path;
 
@@ -10,22 +10,22 @@ use crate::args::{Common, Store};
 use crate::clock::{self, SECOND};
 use crate::scenario::{AT_ONCE, Crews, Goal, Scenario, Stage, size_of_folder, with_target};
 
-/// Users who write: so many that none comes near the 10,000 entries that an inbox in memory keeps.
+/// Users who write: enough that none comes near the 10,000 entries that an inbox in memory keeps.
 const WRITERS: usize = 1_000;
 
-/// Users who are written to in a step, at least.
+/// Minimum number of users who are written to in a step.
 const READERS: usize = 100;
 
-/// Messages to each of them, at most.
+/// Maximum number of messages to each of them.
 const EACH: usize = 4_000;
 
-/// Messages to each of them that are timed, at most.
+/// Maximum number of timed messages to each of them.
 const TIMED: u64 = 200;
 
-/// Unanswered sends of each writer, in turn for each it writes to.
+/// Unanswered sends of each writer, over its receivers in turn.
 const WINDOW: usize = 32;
 
-/// Runs it.
+/// Measures the curve.
 pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![
         Column::new("sends", "1/s", "sends answered, messages read"),
@@ -39,14 +39,14 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     for &store in &args.stores {
         let (_, scenario) = args.scenario(&format!("sync --store {store}"))?;
         let Scenario::Sync(sync) = &scenario else {
-            return Err(Fault::new("inbox", "sync was asked for"));
+            return Err(Fault::new("inbox", "the command is not a sync run"));
         };
         line(&sync.common, store, &points, &mut data).await?;
     }
     Ok(data)
 }
 
-/// One store.
+/// Measures one store.
 async fn line(
     common: &Common,
     store: Store,
@@ -83,12 +83,12 @@ async fn line(
     .await
 }
 
-/// Users it takes to have so many entries more.
+/// Returns the number of users to write to for `entries` more entries.
 fn readers(entries: usize) -> usize {
     entries.div_ceil(2 * EACH).max(READERS)
 }
 
-/// From so many entries to so many more; gives what was measured there.
+/// Adds entries up to a point; returns the values measured there.
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
 async fn step(
     stage: &mut Stage<'_>,
@@ -132,7 +132,7 @@ async fn step(
     ])
 }
 
-/// Writes so many to each; gives the nanoseconds it took.
+/// Writes `each` messages to each user; returns the nanoseconds it took.
 async fn write(crews: &mut Crews, each: u64) -> Result<u64, Fault> {
     let begun = clock::now();
     let goal = Goal::Written {

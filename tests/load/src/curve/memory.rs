@@ -1,5 +1,5 @@
-//! Memory of the server over the seconds of one run: sends to a group of 1,000 on sled, as fast as all
-//! members have them.
+//! Memory of the server over the seconds of one run: sends to a group of 1,000 on sled, each as
+//! soon as all members have the last.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use crate::Fault;
 use crate::clock;
 use crate::scenario::{Sampler, Scenario, Stage, group, with_target};
 
-/// Looks at the server in a run.
+/// Samples of the server in a run.
 const SAMPLES: u32 = 60;
 
-/// Runs it.
+/// Measures the curve.
 #[expect(clippy::cast_precision_loss, reason = "bytes of a run")]
 pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![
@@ -21,7 +21,7 @@ pub(super) async fn run(args: &Curve) -> Result<Data, Fault> {
     let mut data = Data::new("memory", "seconds", columns);
     let (command, scenario) = args.scenario("group --store sled --members 1000")?;
     let Scenario::Group(group) = &scenario else {
-        return Err(Fault::new("memory", "group was asked for"));
+        return Err(Fault::new("memory", "the command is not a group run"));
     };
     let every = Duration::from_secs_f64(args.seconds) / SAMPLES;
     with_target(&group.common, async |target| {

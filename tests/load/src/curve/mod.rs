@@ -1,7 +1,7 @@
-//! How a figure changes as one thing grows. A curve runs a scenario, or the steps of one, at one
-//! point after the other, and leaves data and a picture.
+//! Curves: the change of a figure as one quantity grows. A curve runs a scenario, or the steps of
+//! one, at one point after another, and writes data and a picture.
 //!
-//! Each point is judged as a run of its own is, and one with a finding ends the curve as failed.
+//! Each point is checked like a run of its own, and a point with a finding fails the curve.
 
 mod connections;
 mod data;
@@ -20,7 +20,7 @@ use crate::scenario::Scenario;
 
 pub use data::{Column, Data, Point};
 
-/// What grows.
+/// Curves by their growing quantity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Name {
     /// Connections, on one node in memory and on --nodes nodes: memory of each, connects, CPU
@@ -40,39 +40,40 @@ pub enum Name {
 /// Arguments of `curve`.
 #[derive(Args, Clone, Debug)]
 pub struct Curve {
-    /// Which
+    /// Curve to measure
     pub name: Name,
-    /// The points, separated by commas
+    /// Points to measure, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub points: Vec<usize>,
-    /// The stores of `inbox` and `group`, separated by commas
+    /// Stores of `inbox` and `group`, separated by commas
     #[arg(long, value_enum, value_delimiter = ',', default_value = "memory,sled")]
     pub stores: Vec<Store>,
     /// Connect nodes of `connections`
     #[arg(long, default_value_t = 11)]
     pub nodes: usize,
-    /// Members of all rooms together, of `rooms`
+    /// Members of all rooms together, for `rooms`
     #[arg(long, default_value_t = 10_000)]
     pub total: usize,
     /// Seconds measured at each point
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
-    /// Where data and picture go
+    /// Folder for the data and the picture
     #[arg(long, value_name = "DIR", default_value = "docs/performance")]
     pub dir: PathBuf,
-    /// More arguments of the scenarios, such as `-- --set NAME=VALUE`
+    /// More arguments of the scenarios, for example `-- --set NAME=VALUE`
     #[arg(last = true)]
     pub more: Vec<String>,
 }
 
 impl Curve {
-    /// The points, if none are asked for these.
+    /// Returns the points given as arguments, or the usual ones.
     fn points(&self, usual: &[usize]) -> Vec<usize> {
         let asked = (!self.points.is_empty()).then(|| self.points.clone());
         asked.unwrap_or_else(|| usual.to_vec())
     }
 
-    /// A scenario of these words and the arguments that all points have.
+    /// Parses a scenario from these words and the arguments that all points share; returns its
+    /// command line, too.
     fn scenario(&self, words: &str) -> Result<(String, Scenario), Fault> {
         let given = format!("--seconds {} --warm-up 1", self.seconds);
         let words = words.split_whitespace().chain(given.split_whitespace());
@@ -83,7 +84,7 @@ impl Curve {
     }
 }
 
-/// Ends a curve whose point is not good.
+/// Fails the curve if a point has findings.
 fn check(point: &str, findings: &Findings) -> Result<(), Fault> {
     if findings.is_empty() {
         return Ok(());
@@ -91,10 +92,10 @@ fn check(point: &str, findings: &Findings) -> Result<(), Fault> {
     Err(Fault::new(point, findings.lines().join("; ")))
 }
 
-/// Runs a curve and writes what came out.
+/// Runs a curve and writes its results.
 ///
 /// # Errors
-/// A point cannot be run, or the judge found something.
+/// A point cannot be run, or has a finding.
 pub async fn run(args: &Curve) -> Result<(), Fault> {
     let data = match args.name {
         Name::Connections => connections::run(args).await?,
@@ -105,6 +106,6 @@ pub async fn run(args: &Curve) -> Result<(), Fault> {
         Name::Memory => memory::run(args).await?,
     };
     let name = args.name.to_possible_value();
-    let name = name.ok_or_else(|| Fault::new("curve", "it has no name"))?;
+    let name = name.ok_or_else(|| Fault::new("curve", "the curve has no name"))?;
     data.write(&args.dir, name.get_name())
 }

@@ -4,7 +4,7 @@ use super::{Column, Curve, Data, Point, check};
 use crate::Fault;
 use crate::report::Report;
 
-/// Runs a point's scenario and judges it; gives its line, too.
+/// Runs and checks a point's scenario; returns its command line, too.
 async fn report(args: &Curve, words: &str) -> Result<(String, Report), Fault> {
     let (line, scenario) = args.scenario(words)?;
     let report = scenario.run().await?;
@@ -12,13 +12,13 @@ async fn report(args: &Curve, words: &str) -> Result<(String, Report), Fault> {
     Ok((line, report))
 }
 
-/// p50 and p99 of the times of this name.
+/// Returns the p50 and p99 of the times with this name.
 fn times(report: &Report, name: &str) -> [Option<f64>; 2] {
     let summary = report.summary(name);
     [summary.map(|it| it.p50_ms), summary.map(|it| it.p99_ms)]
 }
 
-/// Members of a group, from 2 to 10,000.
+/// Measures groups of 2 to 10,000 members.
 #[expect(clippy::cast_precision_loss, reason = "thousands of members")]
 pub(super) async fn group(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![
@@ -52,7 +52,7 @@ pub(super) async fn group(args: &Curve) -> Result<Data, Fault> {
     Ok(data)
 }
 
-/// Rooms, from one to ten thousand, with the same number of members in all.
+/// Measures one to ten thousand rooms with the same number of members in all.
 #[expect(clippy::cast_precision_loss, reason = "thousands of rooms")]
 pub(super) async fn rooms(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![
@@ -84,7 +84,7 @@ pub(super) async fn rooms(args: &Curve) -> Result<Data, Fault> {
     Ok(data)
 }
 
-/// Connect nodes, from one to eleven.
+/// Measures one to eleven connect nodes.
 #[expect(clippy::cast_precision_loss, reason = "a few nodes")]
 pub(super) async fn nodes(args: &Curve) -> Result<Data, Fault> {
     let columns = vec![

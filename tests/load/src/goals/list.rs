@@ -1,28 +1,28 @@
-//! The targets as they were set: shares of limits that the same run measures.
+//! Targets, as shares of limits that the same run measures.
 
-/// What of a report is looked at.
+/// Value of a report that is checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum What {
-    /// A figure.
+    /// Value of a figure.
     Figure(&'static str),
-    /// A figure in percent of the limit it is printed with.
+    /// Figure in percent of the limit that it is printed with.
     Share(&'static str),
-    /// A figure over the limit of this place in the report's list.
+    /// Figure divided by the limit at this index of the report.
     Times(&'static str, usize),
-    /// The middle of times, milliseconds.
+    /// Median of times, in milliseconds.
     P50(&'static str),
-    /// What 99 of 100 do not exceed, milliseconds.
+    /// 99th percentile of times, in milliseconds.
     P99(&'static str),
 }
 
-/// Which side is good.
+/// Bound of the good values.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bound {
     AtLeast(f64),
     AtMost(f64),
 }
 
-/// One target.
+/// Target of a scenario.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Check {
     pub(super) what: What,
@@ -31,7 +31,7 @@ pub(super) struct Check {
     pub(super) unit: &'static str,
 }
 
-/// A scenario and what is asked of it. HALF is half of what the line before answered.
+/// Scenario and its targets. HALF stands for half of the rate that the line before answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Line {
     pub(super) words: &'static str,
@@ -75,7 +75,7 @@ const ROOM: &[Check] = &[
 ];
 const SITTING: Check = most(
     What::Figure("server CPU per 10,000"),
-    "server CPU of 10,000 who sit",
+    "server CPU of 10,000 idle users",
     2.0,
     "%",
 );

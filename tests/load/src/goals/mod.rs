@@ -1,4 +1,4 @@
-//! The targets: what share of its limit each scenario is to reach, all in one run. Each line runs a
+//! Targets: the share of its limit that each scenario must reach, all in one run. Each line runs a
 //! scenario with its limits right beside it, as its own command would.
 
 mod list;
@@ -18,57 +18,57 @@ use list::{Bound, LIST, Line, What};
 /// Arguments of `targets`.
 #[derive(Args, Clone, Debug)]
 pub struct Targets {
-    /// Only the lines whose command contains one of these, such as `room` or `sled`
+    /// Run only the lines whose command contains one of these words, for example `room` or `sled`
     #[arg(long, value_delimiter = ',', allow_hyphen_values = true)]
     pub only: Vec<String>,
-    /// Seconds measured of each
+    /// Seconds of the measured part of each line
     #[arg(long, default_value_t = 5.0)]
     pub seconds: f64,
-    /// Write the results here as JSON
+    /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// More arguments of the scenarios, such as `-- --set NAME=VALUE`
+    /// More arguments of the scenarios, for example `-- --set NAME=VALUE`
     #[arg(last = true)]
     pub more: Vec<String>,
 }
 
-/// One target, and what was measured.
+/// Target and its measured value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
-    /// The scenario's command.
+    /// Command of the scenario.
     pub command: String,
-    /// What is measured.
+    /// Description of the measured value.
     pub what: String,
-    /// The target in words, such as `≥ 40 %`.
+    /// Target in words, for example `≥ 40 %`.
     pub target: String,
-    /// How much it is; nothing where it could not be measured.
+    /// Measured value; `None` if it could not be measured.
     pub value: Option<f64>,
-    /// Of what.
+    /// Unit of the value.
     pub unit: String,
-    /// Value over target, or target over value where less is better: 1 and more is met.
+    /// Value over target, or target over value where less is better: 1 and more means met.
     pub reached: Option<f64>,
-    /// What bounds it, where that is no share: the same of the disk alone.
+    /// Bound of the value where it is not a share: the same times of the disk alone.
     #[serde(default)]
     pub bound: Option<String>,
-    /// Why there is no value, or what the judge found.
+    /// Reason for a missing value, or the findings of the judge.
     pub fault: Option<String>,
 }
 
-/// All targets.
+/// Results of all targets.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Results {
-    /// Where it ran, and of which commit.
+    /// Machine of the run, and its commit.
     pub machine: Machine,
-    /// When it ended, milliseconds since 1970 UTC.
+    /// Time of the end, milliseconds since 1970 UTC.
     pub ended_ms: i64,
-    /// The targets.
+    /// Targets and their values.
     pub targets: Vec<Judged>,
-    /// The reports of the scenarios.
+    /// Reports of the scenarios.
     pub reports: Vec<Report>,
 }
 
 impl Judged {
-    /// Whether the target is met and nothing was wrong.
+    /// Returns true if the target is met and nothing was wrong.
     #[must_use]
     pub fn met(&self) -> bool {
         self.fault.is_none() && self.reached.is_some_and(|it| it >= 1.0)
@@ -83,7 +83,7 @@ impl Judged {
         }
     }
 
-    /// As a line of a table.
+    /// Formats the result as a line of a table.
     #[must_use]
     pub fn line(&self) -> String {
         let value = self.value.map_or_else(|| "-".to_owned(), number);
@@ -99,7 +99,7 @@ impl Judged {
     }
 }
 
-/// What a report says of this.
+/// Returns the value of a report that a target checks.
 fn measured(what: &What, report: &Report) -> Option<f64> {
     match *what {
         What::Figure(name) => report.value(name),
@@ -116,14 +116,14 @@ fn measured(what: &What, report: &Report) -> Option<f64> {
     }
 }
 
-/// What the disk alone did in the same seconds, where that is no share.
+/// Describes the disk alone in the same seconds, for targets that are not shares.
 fn alone(what: &What, report: &Report) -> Option<String> {
     let What::P99(_) = what else { return None };
     let disk = report.summary(DISK)?;
     Some(format!("{DISK}: {} ms", number(disk.p99_ms)))
 }
 
-/// Judges a line by the report of its scenario.
+/// Checks the targets of a line against the report of its scenario.
 fn judge(line: &Line, command: &str, report: &Result<Report, Fault>) -> Vec<Judged> {
     let fault = match report {
         Ok(report) if report.good() => None,
@@ -143,7 +143,7 @@ fn judge(line: &Line, command: &str, report: &Result<Report, Fault>) -> Vec<Judg
             target: format!("{sign} {} {}", number(bound), check.unit),
             value,
             unit: check.unit.to_owned(),
-            // Less than nothing above a limit is as good as it gets.
+            // A value below 0 is as good as it gets.
             reached: reached.map(|it| if it < 0.0 { f64::MAX } else { it }),
             bound: report.and_then(|report| alone(&check.what, report)),
             fault: fault.clone(),
@@ -152,7 +152,7 @@ fn judge(line: &Line, command: &str, report: &Result<Report, Fault>) -> Vec<Judg
     line.checks.iter().map(judge).collect()
 }
 
-/// Runs all that is asked for, and says whether everything was met.
+/// Runs all selected lines; returns true if every target is met.
 ///
 /// # Errors
 /// The results cannot be written.

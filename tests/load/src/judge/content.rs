@@ -1,22 +1,22 @@
-//! What a message of a run holds: whose it is, which it is, when it was sent, and a checksum over
-//! all of it.
+//! Content of a message in a run: its identity, the time it was sent, and a checksum over all of
+//! it.
 
-/// Bytes of a mark; the rest of a content is padding that the checksum covers.
+/// Bytes of a mark; the rest of a content is padding that the checksum covers, too.
 pub const MARK: usize = 32;
 
-/// Opens every content, so that another program's message is told apart.
+/// First bytes of every content. They tell our messages from those of other programs.
 const OPENING: [u8; 4] = *b"glod";
 
-/// Who a message is.
+/// Identity of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The run it belongs to.
+    /// Run that the message belongs to.
     pub run: u32,
-    /// The stream it belongs to.
+    /// Stream that it belongs to.
     pub stream: u32,
-    /// Its number in the stream.
+    /// Number of the message in its stream.
     pub number: u32,
-    /// When it was to be sent, nanoseconds of the machine's clock.
+    /// Intended send time, nanoseconds of the machine's clock.
     pub at: u64,
 }
 
@@ -26,7 +26,7 @@ fn padding(stream: u32, number: u32) -> u8 {
 }
 
 impl Mark {
-    /// Writes a content of `size` bytes, at least [`MARK`], over what is in `out`.
+    /// Writes a content of `size` bytes, at least [`MARK`], over the bytes in `out`.
     pub fn write(&self, out: &mut Vec<u8>, size: usize) {
         out.clear();
         out.extend_from_slice(&OPENING);
@@ -43,7 +43,7 @@ impl Mark {
         }
     }
 
-    /// The client's id of the message: unique in all runs.
+    /// Returns the client's id of the message, which is unique in all runs.
     #[must_use]
     pub fn key(&self) -> [u8; 24] {
         let mut key = [0; 24];
@@ -57,14 +57,14 @@ impl Mark {
         key
     }
 
-    /// Reads a content.
+    /// Reads a content and verifies its checksum.
     ///
     /// # Errors
-    /// It is not one of ours, or not as it was written.
+    /// The content is not one of ours, or was changed.
     pub fn read(content: &[u8]) -> Result<Self, &'static str> {
         let (head, rest) = content
             .split_first_chunk::<MARK>()
-            .ok_or("a content shorter than any that was sent")?;
+            .ok_or("a content shorter than the mark of a message")?;
         let word = |at: usize| {
             let bytes = head.get(at..at + 4).and_then(|b| b.try_into().ok());
             u32::from_le_bytes(bytes.unwrap_or_default())

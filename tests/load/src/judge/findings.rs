@@ -1,35 +1,36 @@
-//! What the judge found wrong: how often, and the first few in words.
+//! Findings of the judge: the number of each kind, and the first few in words.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A kind of wrong.
+/// Kind of defect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// Answered and never delivered.
+    /// Answered, but never delivered.
     Dropped,
     /// Delivered twice to one connection.
     Doubled,
-    /// Delivered after one that was sent later.
+    /// Delivered after a message that was sent later.
     Swapped,
-    /// Delivered to a connection that must not get it, or under a wrong name; or so answered.
+    /// Delivered to a connection that must not get it, or with a wrong sender or receiver; or
+    /// answered on a wrong connection.
     Misdirected,
-    /// Not what was sent.
+    /// Content that differs from the sent one.
     Damaged,
-    /// A message of another run.
+    /// Message of another run.
     Foreign,
-    /// Refused as not stored, and delivered.
+    /// Refused as not stored, but delivered.
     Refused,
     /// Never answered.
     Unanswered,
-    /// A seq that does not rise.
+    /// Seq that does not rise.
     Seq,
-    /// A seq that nobody got.
+    /// Seq that no connection got.
     Hole,
-    /// A connection that the server closed, or something it said that cannot be.
+    /// Connection that the server closed, or a packet that cannot be right.
     Connection,
 }
 
@@ -54,14 +55,14 @@ impl fmt::Display for Finding {
 /// Examples kept of each kind.
 const EXAMPLES: usize = 3;
 
-/// All that was found.
+/// All findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     kinds: BTreeMap<Finding, (u64, Vec<String>)>,
 }
 
 impl Findings {
-    /// Adds one; the words are asked for only while they are kept.
+    /// Adds a finding; `text` is called only while examples are kept.
     pub fn add(&mut self, finding: Finding, text: impl FnOnce() -> String) {
         let (count, examples) = self.kinds.entry(finding).or_default();
         *count += 1;
@@ -70,25 +71,25 @@ impl Findings {
         }
     }
 
-    /// Whether nothing was found.
+    /// Returns true if nothing was found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.kinds.is_empty()
     }
 
-    /// How many kinds.
+    /// Returns the number of kinds.
     #[must_use]
     pub fn kinds(&self) -> usize {
         self.kinds.len()
     }
 
-    /// How many of a kind.
+    /// Returns the number of findings of a kind.
     #[must_use]
     pub fn count(&self, finding: Finding) -> u64 {
         self.kinds.get(&finding).map_or(0, |kind| kind.0)
     }
 
-    /// Takes over what another judge of the same run found.
+    /// Adds the findings of another judge of the same run.
     pub fn merge(&mut self, other: Self) {
         for (finding, (count, examples)) in other.kinds {
             let kind = self.kinds.entry(finding).or_default();
@@ -98,7 +99,7 @@ impl Findings {
         }
     }
 
-    /// A line for each kind.
+    /// Formats one line for each kind.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let line = |(kind, (count, examples)): (&Finding, &(u64, Vec<String>))| {

@@ -1,11 +1,11 @@
-//! The judge: every answered message is delivered once, in order, to the right connections, and to
-//! no other. Serves every scenario; knows no socket.
+//! The judge checks that every answered message is delivered once, in order, to the right
+//! connections, and to no others. Serves every scenario; knows no socket.
 //!
-//! What is sent is a *stream*: the messages of one sender to one user, group or room, numbered from
-//! 0. Who must get it is an *ear*: a connection that listens to streams. Each message carries its
-//! stream, number and checksum (see [`content`]), so that a lost, a doubled, a swapped and a
-//! misdirected one are told apart. It remembers one counter per ear and stream and, beyond that,
-//! only what is missing at the moment, never the messages.
+//! A *stream* is the sequence of messages from one sender to one user, group or room, numbered from
+//! 0. An *ear* is a receiver: a connection that must get the messages of its streams. Each message
+//! carries its stream, number and checksum (see [`content`]), so that lost, doubled, swapped and
+//! misdirected messages can be told apart. The judge keeps one counter per receiver and stream and,
+//! beyond that, only the numbers that are missing at the moment, never the messages.
 
 mod content;
 mod findings;
@@ -22,22 +22,22 @@ use crate::net::Pushed;
 /// Number of a stream within its judge.
 pub type StreamId = u32;
 
-/// Number of an ear within its judge.
+/// Number of a receiver within its judge.
 pub type EarId = u32;
 
-/// Where messages go: gim's receiver types.
+/// Destination of messages, by gim's receiver types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
     /// A user.
     User(i64),
     /// The members of a group.
     Group(i64),
-    /// The followers of a room.
+    /// The subscribers of a room.
     Room(i64),
 }
 
 impl To {
-    /// The wire's number of the kind.
+    /// Returns the receiver type's number on the wire.
     #[must_use]
     pub const fn kind(self) -> u8 {
         match self {
@@ -47,7 +47,7 @@ impl To {
         }
     }
 
-    /// The user, group or room.
+    /// Returns the id of the user, group or room.
     #[must_use]
     pub const fn id(self) -> i64 {
         match self {
@@ -56,12 +56,12 @@ impl To {
     }
 }
 
-/// How a send ended that was not answered with success.
+/// Outcome of a send that was not answered with success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// It was refused as not stored: nobody may get it.
+    /// Refused as not stored: it must not be delivered.
     Refused,
-    /// Nobody knows whether it was stored.
+    /// Unknown: it may have been stored.
     Unknown,
 }
 
@@ -76,30 +76,30 @@ struct Stream {
 
 #[derive(Debug)]
 struct Ear {
-    /// The streams it listens to, ascending, with the next number it waits for.
+    /// Streams of the receiver, ascending, each with the next number it waits for.
     hears: Vec<(StreamId, u32)>,
-    /// The seq before its first push.
+    /// Seq before its first push.
     base: i64,
-    /// The highest seq pushed to it.
+    /// Highest seq pushed to it.
     pushed: i64,
-    /// The highest seq its own sends were answered with.
+    /// Highest seq with which its own sends were answered.
     own: i64,
-    /// Entries it was pushed and sends it was answered.
+    /// Number of entries pushed to it, and of its own sends that were answered.
     entries: i64,
 }
 
-/// What a good push was.
+/// Push that passed the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
-    /// Its stream.
+    /// Stream of the message.
     pub stream: StreamId,
-    /// Its number there.
+    /// Number of the message in its stream.
     pub number: u32,
-    /// The time its sender stamped it with.
+    /// Time with which its sender stamped it.
     pub at: u64,
 }
 
-/// Keeps the counters of one run.
+/// Counters and findings of one run.
 #[derive(Debug)]
 pub struct Judge {
     run: u32,
@@ -107,17 +107,17 @@ pub struct Judge {
     ears: Vec<Ear>,
     missing: HashMap<(EarId, StreamId), BTreeSet<u32>>,
     failed: HashMap<(StreamId, u32), Failed>,
-    /// Deliveries that have to come until all is delivered; failed sends are not in it.
+    /// Deliveries still expected, without those of failed sends.
     owed: i64,
     /// Sends that are neither answered nor failed.
     open: i64,
-    /// The ears of each stream.
+    /// Receivers of each stream.
     listeners: Vec<Vec<EarId>>,
     findings: Findings,
 }
 
 impl Judge {
-    /// A judge of messages with this run's number; those of other runs are foreign.
+    /// Creates a judge for messages with this run's number; messages of other runs are foreign.
     #[must_use]
     pub fn new(run: u32) -> Self {
         Self {
@@ -133,7 +133,7 @@ impl Judge {
         }
     }
 
-    /// A new stream from a user.
+    /// Adds a stream from a user.
     pub fn stream(&mut self, sender: i64, to: To) -> StreamId {
         self.streams.push(Stream {
             sender,
@@ -146,7 +146,7 @@ impl Judge {
         StreamId::try_from(self.streams.len() - 1).unwrap_or(StreamId::MAX)
     }
 
-    /// A new ear whose inbox stands at `base`.
+    /// Adds a receiver whose inbox stands at `base`.
     pub fn ear(&mut self, base: i64) -> EarId {
         self.ears.push(Ear {
             hears: Vec::new(),
@@ -158,7 +158,7 @@ impl Judge {
         EarId::try_from(self.ears.len() - 1).unwrap_or(EarId::MAX)
     }
 
-    /// From the stream's next message on, the ear must get it.
+    /// Makes the receiver get the stream, from its next message on.
     pub fn listen(&mut self, ear: EarId, stream: StreamId) {
         let Some(next) = self.streams.get(stream as usize).map(|it| it.sent) else {
             return;
@@ -173,7 +173,7 @@ impl Judge {
         }
     }
 
-    /// The next message of the stream, to be put into its content.
+    /// Returns the mark of the stream's next message, to be put into its content.
     pub fn send(&mut self, stream: StreamId, at: u64) -> Mark {
         let mut number = 0;
         if let Some(it) = self.streams.get_mut(stream as usize) {
@@ -190,14 +190,14 @@ impl Judge {
         }
     }
 
-    /// How many connections must get each message of the stream.
+    /// Returns the number of connections that must get each message of the stream.
     #[must_use]
     pub fn listeners(&self, stream: StreamId) -> u32 {
         let listeners = self.listeners.get(stream as usize);
         listeners.map_or(0, |it| u32::try_from(it.len()).unwrap_or(u32::MAX))
     }
 
-    /// Whether the ear has heard this number of the stream.
+    /// Returns true if the receiver has got this number of the stream.
     fn has_heard(&self, ear: EarId, stream: StreamId, number: u32) -> bool {
         let Some(it) = self.ears.get(ear as usize) else {
             return false;
@@ -208,13 +208,13 @@ impl Judge {
         next.is_some_and(|hear| number < hear.1) && !gap.is_some_and(|gap| gap.contains(&number))
     }
 
-    /// A stream's receiver.
+    /// Returns a stream's destination.
     #[must_use]
     pub fn to(&self, stream: StreamId) -> Option<To> {
         self.streams.get(stream as usize).map(|it| it.to)
     }
 
-    /// A send was answered with success.
+    /// Records that a send was answered with success.
     pub fn answered(&mut self, stream: StreamId) {
         if let Some(it) = self.streams.get_mut(stream as usize) {
             it.answered += 1;
@@ -222,7 +222,7 @@ impl Judge {
         }
     }
 
-    /// A send of the ear's user was answered with this seq of its inbox.
+    /// Records that a send of the receiver's user was answered with this seq of its inbox.
     pub fn own(&mut self, ear: EarId, seq: i64) {
         if let Some(ear) = self.ears.get_mut(ear as usize) {
             if seq <= ear.own && seq != 0 {
@@ -234,14 +234,15 @@ impl Judge {
         }
     }
 
-    /// A send was not answered with success.
+    /// Records that a send was not answered with success.
     pub fn failed(&mut self, stream: StreamId, number: u32, how: Failed) {
         if self.failed.insert((stream, number), how).is_none() {
             if let Some(it) = self.streams.get_mut(stream as usize) {
                 it.failed += 1;
                 self.open -= 1;
             }
-            // It may have come before its answer.
+            // Some receivers may have got the message before its failure: only the others owe
+            // nothing now.
             let ears = self.listeners.get(stream as usize);
             let ears = ears.into_iter().flatten();
             let waiting = ears.filter(|&&ear| !self.has_heard(ear, stream, number));
@@ -249,7 +250,8 @@ impl Judge {
         }
     }
 
-    /// A connection got a push. `None` if it is none of this run's messages, or a faulty one.
+    /// Checks a push to a connection. Returns `None` if it is not a message of this run, or is
+    /// wrong.
     pub fn heard(&mut self, ear: EarId, pushed: &Pushed<'_>) -> Option<Heard> {
         self.seq(ear, pushed.seq, pushed.receiver_type);
         if pushed.sender == 0 {
@@ -293,6 +295,7 @@ impl Judge {
         if !gap.is_empty() {
             self.missing.entry((ear, stream)).or_default().extend(gap);
         }
+        // A failed send is not in `owed` any more.
         self.owed -= i64::from(!self.is_failed(stream, number));
         Some(Heard {
             stream,
@@ -301,7 +304,7 @@ impl Judge {
         })
     }
 
-    /// A number below the expected one: it was overtaken, or it came before.
+    /// Handles a number below the expected one: it was overtaken, or it came before.
     fn late(&mut self, ear: EarId, stream: StreamId, number: u32) {
         let missing = self.missing.get_mut(&(ear, stream));
         if missing.is_some_and(|missing| missing.remove(&number)) {
@@ -316,7 +319,7 @@ impl Judge {
         }
     }
 
-    /// Entries of an inbox come in the order of their seqs.
+    /// Checks that the entries of an inbox come in the order of their seqs.
     fn seq(&mut self, ear: EarId, seq: i64, receiver_type: i32) {
         if seq == 0 || receiver_type == 3 {
             return;
@@ -335,19 +338,19 @@ impl Judge {
         !self.failed.is_empty() && self.failed.contains_key(&(stream, number))
     }
 
-    /// Whether all that was sent is answered or failed, and delivered where it must be.
+    /// Returns true if every send is answered or failed, and every expected delivery has come.
     #[must_use]
     pub fn complete(&self) -> bool {
         self.owed <= 0 && self.open <= 0
     }
 
-    /// Sends answered with success.
+    /// Returns the number of sends answered with success.
     #[must_use]
     pub fn answers(&self) -> u64 {
         self.streams.iter().map(|it| u64::from(it.answered)).sum()
     }
 
-    /// Sends refused, and sends of unknown fate.
+    /// Returns the numbers of refused sends and of sends with an unknown outcome.
     #[must_use]
     pub fn failures(&self) -> (u64, u64) {
         let refused = |how: &&Failed| **how == Failed::Refused;
@@ -355,12 +358,12 @@ impl Judge {
         (refused, self.failed.len() as u64 - refused)
     }
 
-    /// Adds a finding that the scenario made itself, such as a connection that was closed.
+    /// Adds a finding that the scenario made itself, for example a closed connection.
     pub fn note(&mut self, finding: Finding, text: impl FnOnce() -> String) {
         self.findings.add(finding, text);
     }
 
-    /// The end: what did not come is lost, what was refused must not have come.
+    /// Ends the run: messages that have not come are lost, and refused messages must not have come.
     #[must_use]
     pub fn verdict(mut self) -> Findings {
         for (id, it) in self.streams.iter().enumerate() {
@@ -386,6 +389,7 @@ impl Judge {
             }
         }
         self.refused_but_delivered();
+        // A send with an unknown outcome may have stored an entry that was not counted.
         if self.failed.values().all(|how| *how == Failed::Refused) {
             self.holes();
         }
@@ -407,7 +411,7 @@ impl Judge {
         }
     }
 
-    /// An inbox has no hole: its head is where it began plus all that came in.
+    /// Checks that no inbox has a hole: its head is its base plus the number of its entries.
     fn holes(&mut self) {
         for (id, it) in self.ears.iter().enumerate() {
             let head = it.pushed.max(it.own);

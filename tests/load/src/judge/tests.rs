@@ -1,4 +1,4 @@
-//! Every kind of wrong is planted and found, and nothing is found where nothing is wrong.
+//! Plants every kind of defect and checks that it is found, and that a correct run has no findings.
 
 use super::*;
 
@@ -14,7 +14,7 @@ struct World {
 }
 
 impl World {
-    /// Ann sends ten messages to Ben; Eve listens to another stream.
+    /// Creates a run in which Ann sends ten messages to Ben, and Eve gets another stream.
     fn new() -> Self {
         let mut judge = Judge::new(7);
         let stream = judge.stream(ANN, To::User(BEN));
@@ -212,7 +212,7 @@ fn an_unanswered_send_is_found() {
     assert_eq!(world.judge.verdict().count(Finding::Unanswered), 1);
 }
 
-/// A send that was delivered may be answered with 4, or not at all: what is owed to others stays.
+/// A delivered send may be answered with 4, or not at all: deliveries to others stay expected.
 #[test]
 fn a_message_that_came_before_its_failure_is_not_counted_twice() {
     let mut world = World::new();

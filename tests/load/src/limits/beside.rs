@@ -1,5 +1,5 @@
-//! The disk without a server, in the very seconds of a scenario: a small durable write beside those of the
-//! server, on the same drive. A drive that others share stalls at times, and this shows when.
+//! Probe of the disk in the seconds of a scenario: a small durable write beside those of the
+//! server, on the same drive. A shared drive stalls at times, and the probe shows when.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -11,25 +11,25 @@ use crate::clock;
 use crate::latency::{Latency, Summary};
 use crate::pace::Schedule;
 
-/// Writes a second: enough to see each stall of 5 ms, at some 1 % of a core; an odd number, so that they
-/// do not keep in step with the sends of a run.
+/// Writes per second: enough to see each stall of 5 ms, at about 1 % of a core. The number is odd,
+/// so that the writes do not keep in step with the sends of a run.
 const RATE: f64 = 199.0;
 
 /// Bytes of a write.
 const RECORD: usize = 120;
 
-/// The writes that go on.
+/// Probe that is running.
 #[derive(Debug)]
 pub struct Beside {
     thread: JoinHandle<Outcome<Summary>>,
 }
 
 impl Beside {
-    /// Appends a record to a file of this folder and syncs it, over and over, from one time to the
-    /// other (nanoseconds of [`clock::now`]). Each is charged from the time it was due.
+    /// Appends a record to a file in this folder and syncs it, repeatedly, from one time to another
+    /// (nanoseconds of [`clock::now`]). Each write is timed from when it was due.
     ///
     /// # Errors
-    /// There is no thread or no file to be had.
+    /// The thread or the file cannot be created.
     pub fn start(dir: &Path, from: u64, until: u64) -> Outcome<Self> {
         let mut file = tempfile::tempfile_in(dir)?;
         let write = move || {
@@ -50,7 +50,7 @@ impl Beside {
         Ok(Self { thread })
     }
 
-    /// Waits for its end, and tells how long the writes took.
+    /// Waits for the end of the probe; returns the times of the writes.
     ///
     /// # Errors
     /// A write failed.
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn every_write_that_was_due_is_counted() {
         let dir = tempfile::tempdir().unwrap();
-        // All of them were due before it began.
+        // All writes are due before the probe begins.
         let until = clock::now();
         let from = until - clock::SECOND / 20;
         let beside = Beside::start(dir.path(), from, until).unwrap();

@@ -1,4 +1,4 @@
-//! What connecting costs with no gimlet behind it: bare servers, as many as there are nodes, and the
+//! Cost of connecting without gimlet: bare servers, at least as many as there are nodes, and the
 //! client processes of the scenarios.
 
 use std::time::Duration;
@@ -8,13 +8,13 @@ use super::{Limit, Outcome, Pass, Shape, cpu};
 use crate::net::{Framing, Place, Sources};
 use crate::scenario::{bare_connects, processes};
 
-/// More connections than this are made once only: a pass takes long enough to be steady.
+/// Number of connections above which one pass is made only: it takes long enough to be steady.
 const LARGE: usize = 30_000;
 
-/// Connecting so many to so many servers, a frame there and back on each.
+/// Makes `connections` connections to `nodes` servers, with a frame there and back on each.
 ///
 /// # Errors
-/// One does not come.
+/// A connection fails.
 pub async fn connect(
     shape: Shape,
     connections: usize,

@@ -1,19 +1,19 @@
-//! How much processor time a process has used.
+//! CPU time that a process has used.
 
 use std::fs;
 use std::time::Duration;
 
-/// What one tick of `/proc` is; Linux shows a hundred a second, whatever its kernel counts.
+/// Length of a tick in `/proc`: Linux shows a hundred a second, whatever its kernel counts.
 const TICK: Duration = Duration::from_millis(10);
 
-/// User and system time of a process so far; `None` once it is gone.
+/// Returns the user and system time of a process so far; `None` once it is gone.
 #[must_use]
 pub fn used(pid: u32) -> Option<Duration> {
     parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
 fn parse(stat: &str) -> Option<Duration> {
-    // The name may hold spaces and brackets; what counts follows the last one.
+    // The name may hold spaces and brackets; the fields follow the last bracket.
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);
     let user: u32 = fields.next()?.parse().ok()?;

@@ -1,4 +1,4 @@
-//! What the disk gives: appends made durable one by one, together, and for many senders.
+//! Disk probes: appends made durable one by one, together, and for many senders.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -16,10 +16,10 @@ const RECORD: usize = 120;
 /// Records of one write in the batched probe.
 const BATCH: u64 = 512;
 
-/// Bytes set aside for the overwriting probe.
+/// Bytes allocated for the overwriting probe.
 const AHEAD: u64 = 64 << 20;
 
-/// Every disk probe.
+/// Runs every disk probe.
 pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
     let one = shape.passes(|span| append(dir, span, 1))?;
     let ahead = shape.passes(|span| overwrite(dir, span))?;
@@ -35,7 +35,7 @@ pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
             "disk overwrite",
             "records/s",
             &ahead,
-            "120 B in a file laid out before, fdatasync",
+            "120 B in a preallocated file, fdatasync",
         ),
         Limit::of(
             "disk append x512",
@@ -48,7 +48,7 @@ pub fn all(dir: &Path, shape: Shape) -> Outcome<Vec<Limit>> {
     ])
 }
 
-/// Group commit for so many senders.
+/// Measures group commit for `senders` senders.
 pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     let passes = shape.passes(|span| {
         let mut file = tempfile::tempfile_in(dir)?;
@@ -69,7 +69,7 @@ pub fn commits(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
         name,
         "acks/s",
         &passes,
-        "what waits in one write + fdatasync, tokio senders",
+        "all waiting records in one write + fdatasync, tokio senders",
     ))
 }
 

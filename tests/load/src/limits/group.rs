@@ -1,4 +1,4 @@
-//! Group commit as bare as it can be: many senders, one thread that commits what waits.
+//! Minimal group commit: many senders, and one thread that commits all waiting items together.
 //!
 //! Serves the disk and the sled probes; both commit for the same senders, so their figures compare.
 
@@ -12,12 +12,12 @@ use tokio::time::Instant;
 use super::Outcome;
 use super::Pass;
 
-/// What one commit takes at most.
+/// Maximum number of items in one commit.
 const BATCH: usize = 1_024;
 
 type Waiting<T> = (T, oneshot::Sender<()>);
 
-/// Lets `senders` tasks send one thing after the other, each when the one before is durable.
+/// Runs `senders` tasks that each send one item after another, each when the last one is durable.
 pub(super) fn commit<T, C>(
     senders: u64,
     span: Duration,

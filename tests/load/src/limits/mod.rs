@@ -1,9 +1,9 @@
-//! What the machine gives with no gimlet in front of it, measured in the same run as the scenarios:
-//! the figures that theirs are shares of.
+//! Limits: what the machine does without gimlet, measured in the same run as the scenarios. The
+//! scenarios' figures are shares of these.
 //!
-//! Each probe is the shape of one scenario: the same bytes, the same number of connections, the same
-//! client program. A probe runs several passes and shows the middle one; the machine's disk and its
-//! two cores are shared, so an absolute number of another hour says little.
+//! Each probe has the shape of one scenario: the same bytes, the same number of connections, the
+//! same client program. A probe runs several passes and shows the median; the machine's disk and
+//! its two cores are shared, so an absolute number from another hour says little.
 
 pub mod bare;
 pub mod beside;
@@ -29,15 +29,15 @@ use page::Inboxes;
 
 pub use rate::{Limit, Pass, short};
 
-/// What a probe returns: its failures are told to a person, nothing else is done with them.
+/// Result of a probe. Its errors are only shown to a person.
 pub type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How long a probe runs, and how often.
+/// Duration and number of the passes of a probe.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Of one pass.
+    /// Duration of one pass.
     pub span: Duration,
-    /// Passes, of which the middle counts.
+    /// Number of passes; the median counts.
     pub passes: u32,
 }
 
@@ -57,7 +57,7 @@ impl Shape {
     }
 }
 
-/// How often in a second the probes of one thing at a time do it.
+/// Rate per second of the probes that do one operation at a time.
 const RATE: f64 = 200.0;
 
 /// A family of probes.
@@ -81,22 +81,22 @@ pub enum Family {
     Once,
 }
 
-/// What to measure.
+/// Arguments of `limits`.
 #[derive(Clone, Debug, Args)]
 pub struct Limits {
-    /// Only these families of probes, separated by commas
+    /// Run only these families of probes, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<Family>,
     /// Seconds of one pass
     #[arg(long, default_value_t = 2.0)]
     pub seconds: f64,
-    /// Passes of each probe; the middle one counts
+    /// Passes of each probe; the median counts
     #[arg(long, default_value_t = 3)]
     pub passes: u32,
-    /// Where the disk probes write; a temporary folder by default
+    /// Folder of the disk probes; by default a temporary one
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The database of the mysql probes, `mysql://user:password@host:port/database`
+    /// Database of the mysql probes, `mysql://user:password@host:port/database`
     #[arg(long, value_name = "URL")]
     pub mysql: Option<String>,
     /// Connections of the connect probe
@@ -105,7 +105,7 @@ pub struct Limits {
     /// Servers of the connect probe
     #[arg(long, default_value_t = 1)]
     pub nodes: usize,
-    /// Write the results here as JSON
+    /// Write the results to this file as JSON
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 }
@@ -116,7 +116,7 @@ impl Limits {
     }
 }
 
-/// Runs the probes that are asked for, and hands out each limit as it is known. It blocks.
+/// Runs the selected probes and passes on each limit as soon as it is known. Blocks the thread.
 ///
 /// # Errors
 /// A probe cannot be run.

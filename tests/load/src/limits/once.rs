@@ -1,6 +1,6 @@
-//! How long one thing takes on a machine that does nothing else, at a low rate: a frame there and
-//! back, a durable commit of the embedded engine, one of the database. A machine that sleeps between
-//! two of them wakes slowly, so the rate is that of the run it is compared with.
+//! Times of single operations on an idle machine, at a low rate: a frame there and back, a durable
+//! commit of the embedded engine, one of the database. A machine that sleeps between two operations
+//! wakes slowly, so the rate is that of the run it is compared with.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::latency::Latency;
 use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
 use crate::pace::Schedule;
 
-/// What the middle of the passes is called.
+/// Makes a limit of the passes' medians.
 fn told(name: &str, mut middles: Vec<f64>, what: &str) -> Limit {
     middles.sort_by(f64::total_cmp);
     let at = |at: usize| middles.get(at).copied().unwrap_or_default();
@@ -28,7 +28,7 @@ fn told(name: &str, mut middles: Vec<f64>, what: &str) -> Limit {
     }
 }
 
-/// A frame there and back, so many times a second.
+/// Measures a frame there and back, `rate` times a second.
 ///
 /// # Errors
 /// The bare server cannot be reached.
@@ -61,7 +61,7 @@ pub fn echo(shape: Shape, rate: f64) -> Outcome<Limit> {
     Ok(told("one echo", middles, what))
 }
 
-/// One frame under way at a time.
+/// Actor with one frame in flight at a time.
 struct One {
     conn: ConnId,
     open: bool,
@@ -106,7 +106,8 @@ impl Actor for One {
     }
 }
 
-/// A durable send of the embedded engine, so many times a second: one batch, one blocking flush.
+/// Measures a durable send of the embedded engine, `rate` times a second: one batch, one blocking
+/// flush, one sync.
 ///
 /// # Errors
 /// The engine cannot be opened or written.
@@ -132,7 +133,7 @@ pub fn sled_commit(dir: &Path, shape: Shape, rate: f64) -> Outcome<Limit> {
     Ok(told("one sled commit", middles, what))
 }
 
-/// A transaction of one send, so many times a second.
+/// Measures a transaction of one send, `rate` times a second.
 ///
 /// # Errors
 /// The database cannot be reached.

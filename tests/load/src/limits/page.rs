@@ -1,4 +1,4 @@
-//! Reading pages of long inboxes: what is read, and what it costs when the entries are in memory.
+//! Page reads of long inboxes: the inboxes to read, and the cost when their entries are in memory.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::{Limit, Pass};
 use super::{Outcome, Shape};
 
-/// Entries of one page, as gim's wire has them.
+/// Entries of one page, as on gim's wire.
 pub(super) const PAGE: u64 = 50;
 
-/// What is read: inboxes, each from its beginning to its end. As `sync` does if nothing else is said.
+/// Inboxes to read, each from its beginning to its end. The defaults are those of `sync`.
 #[derive(Clone, Copy, Debug)]
 pub struct Inboxes {
-    /// How many.
+    /// Number of inboxes.
     pub inboxes: u64,
-    /// Entries of each.
+    /// Entries of each inbox.
     pub entries: u64,
 }
 
@@ -31,17 +31,18 @@ impl Default for Inboxes {
 }
 
 impl Inboxes {
-    /// All pages again and again, from that inbox on: an inbox and the first seq of each.
+    /// Returns all pages in an endless loop, from inbox `first` on: an inbox and the first seq of
+    /// each.
     pub(super) fn pages(self, first: u64) -> impl Iterator<Item = (u64, u64)> {
         let pages = self.entries.max(1).div_ceil(PAGE);
         let starts = move || (0..pages).map(|page| page * PAGE + 1);
-        // One inbox lies far from the next.
+        // Consecutive inboxes lie far apart.
         let inboxes = (0..).map(move |n: u64| n.wrapping_mul(7_919).wrapping_add(first));
         inboxes.flat_map(move |inbox| starts().map(move |seq| (inbox % self.inboxes, seq)))
     }
 }
 
-/// Range reads of fifty entries, each entry's body shared.
+/// Measures range reads of fifty entries, with each entry's body shared.
 pub fn memory(shape: Shape, of: Inboxes) -> Outcome<Limit> {
     let mut map = BTreeMap::new();
     for inbox in 0..of.inboxes {

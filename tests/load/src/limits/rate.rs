@@ -1,31 +1,31 @@
-//! A measured rate: the middle of several passes, and how far they lay apart.
+//! Measured rates: the median of several passes, and their spread.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What a probe has found.
+/// Result of a probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limit {
-    /// Which probe, such as `echo 100x16`.
+    /// Name of the probe, for example `echo 100x16`.
     pub name: String,
-    /// What is counted, such as `messages/s`.
+    /// Unit, for example `messages/s`.
     pub unit: String,
-    /// The median of the passes.
+    /// Median of the passes.
     pub value: f64,
-    /// The lowest pass.
+    /// Lowest pass.
     pub low: f64,
-    /// The highest pass.
+    /// Highest pass.
     pub high: f64,
-    /// Processor time of the probed side per unit, in microseconds, where it is a process apart.
+    /// CPU time of the probed side per unit, in microseconds, if it is a process of its own.
     pub cpu_us: Option<f64>,
-    /// What was done, in a few words.
+    /// Short description of the probe.
     pub what: String,
 }
 
 impl Limit {
-    /// A limit that is known as one number.
+    /// Creates a limit from a single number.
     #[must_use]
     pub fn new(name: &str, value: f64, unit: &str) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Limit {
         }
     }
 
-    /// The limit that these passes show.
+    /// Computes the limit that these passes show.
     #[must_use]
     pub fn of(name: impl Into<String>, unit: &str, passes: &[Pass], what: &str) -> Self {
         let mut rates: Vec<f64> = passes.iter().map(Pass::rate).collect();
@@ -57,7 +57,7 @@ impl Limit {
         }
     }
 
-    /// How much of this limit a rate is, in percent.
+    /// Returns a rate in percent of this limit.
     #[must_use]
     pub fn share(&self, rate: f64) -> f64 {
         if self.value > 0.0 {
@@ -86,16 +86,16 @@ impl fmt::Display for Limit {
 /// One pass of a probe.
 #[derive(Clone, Copy, Debug)]
 pub struct Pass {
-    /// What was done.
+    /// Operations done.
     pub count: u64,
-    /// In this time.
+    /// Duration of the pass.
     pub span: Duration,
-    /// Processor time of the probed side.
+    /// CPU time of the probed side.
     pub cpu: Option<Duration>,
 }
 
 impl Pass {
-    /// Per second.
+    /// Returns the operations per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         as_f64(self.count) / self.span.as_secs_f64().max(1e-9)
@@ -107,7 +107,7 @@ impl Pass {
     }
 }
 
-/// A count as a number to divide; what a run counts is far below 2^52.
+/// Converts a count for a division; counts of a run are far below 2^52.
 #[must_use]
 pub(super) const fn as_f64(count: u64) -> f64 {
     #[expect(
@@ -119,7 +119,7 @@ pub(super) const fn as_f64(count: u64) -> f64 {
     }
 }
 
-/// A number as people read it: `58.6k`, `1.38M`.
+/// Formats a number for people: `58.6k`, `1.38M`.
 #[must_use]
 pub fn short(value: f64) -> String {
     if value >= 1e6 {

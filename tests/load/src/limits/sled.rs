@@ -1,4 +1,4 @@
-//! What sled gives with nothing around it: one writer, one tree, one batch, one blocking flush.
+//! Probes of plain sled: one writer, one tree, one batch, one blocking flush.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,7 +18,7 @@ const USERS: u64 = 10_000;
 /// Bytes of a message.
 const BODY: usize = 100;
 
-/// Durable sends: a message, two heads raised, two entries.
+/// Measures durable sends: a message, two raised heads, two entries.
 pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     let passes = shape.passes(|span| {
         let dir = tempfile::tempdir_in(dir)?;
@@ -45,8 +45,8 @@ pub fn sends(dir: &Path, shape: Shape, senders: u64) -> Outcome<Limit> {
     ))
 }
 
-/// What commits one send after the other, each on the disk when it returns: sled's flush hands its
-/// pages to the drive but does not sync the file.
+/// Returns a function that commits one send at a time, each on the disk when it returns. The extra
+/// sync is needed: sled's flush hands its pages to the drive but does not sync the file.
 pub(super) fn one_by_one(dir: &Path) -> Outcome<impl FnMut() -> Outcome<()>> {
     let tree = open(dir)?.open_tree("all")?;
     let file = File::open(dir.join("db").join("db"))?;
@@ -60,13 +60,13 @@ pub(super) fn one_by_one(dir: &Path) -> Outcome<impl FnMut() -> Outcome<()>> {
     })
 }
 
-/// Inboxes read from their beginning to their end, fifty entries, SYNC's page, by one range scan, bodies in
-/// the entries; one reader.
+/// Reads inboxes from their beginning to their end, fifty entries (a SYNC page) by one range scan,
+/// with the bodies in the entries and one reader.
 pub fn pages(dir: &Path, shape: Shape, of: Inboxes) -> Outcome<Limit> {
     let dir = tempfile::tempdir_in(dir)?;
     let db = open(dir.path())?;
     let tree = db.open_tree("all")?;
-    // Written as messages come: to every inbox in turn.
+    // Written in the order of arriving messages: to every inbox in turn.
     for seq in 1..=of.entries {
         let mut batch = Batch::default();
         for inbox in 0..of.inboxes {
@@ -101,7 +101,7 @@ fn scan(tree: &Tree, span: Duration, of: Inboxes) -> Outcome<Pass> {
 }
 
 fn open(dir: &Path) -> Outcome<sled::Db> {
-    // The flusher is off, as in gimlet: what is written is flushed by the writer.
+    // The flusher is off, as in gimlet: the writer flushes its own writes.
     Ok(sled::Config::default()
         .path(dir.join("db"))
         .flush_every_ms(None)
@@ -146,7 +146,7 @@ fn key(kind: u8, of: u64, seq: Option<u64>) -> Vec<u8> {
     key
 }
 
-/// Bytes that no page can be compressed by.
+/// Returns bytes that no compression makes smaller.
 fn body(seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mut body = Vec::with_capacity(BODY + 8);

@@ -1,5 +1,5 @@
-//! What the loopback gives: echo, connecting, and a room's fan-out, by servers as bare as tokio
-//! allows and the client program of the scenarios.
+//! Probes of the loopback: echo, connecting, and a room's fan-out, with minimal tokio servers and
+//! the client program of the scenarios.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -16,13 +16,13 @@ use crate::crowd::{Pace, Section, Seen, gather, threads};
 use crate::net::{Actor, ConnId, Framing, Net, Packet, Place, Raw, Sources, drive};
 use crate::scenario::{AT_ONCE, split};
 
-/// Bytes of the data of an echoed packet; with what is around it a frame of 120 bytes or so.
+/// Bytes of the data of an echoed packet; its frame has about 120 bytes.
 pub(super) const DATA: usize = 110;
 
-/// The room of the bare fan-out.
+/// Room id of the bare fan-out.
 const ROOM: i64 = 1;
 
-/// Echo on so many connections with so many frames of each under way.
+/// Measures echoes on `connections` connections with `outstanding` frames of each in flight.
 pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Limit> {
     let server = Bare::start(Kind::Echo)?;
     let mut net = net(&server)?;
@@ -35,7 +35,7 @@ pub fn echo(shape: Shape, connections: usize, outstanding: usize) -> Outcome<Lim
     Ok(Limit::of(name, "frames/s", &passes, what))
 }
 
-/// Connects so many, a frame there and back on each, and keeps them open.
+/// Opens connections, with a frame there and back on each, and keeps them open.
 pub(crate) fn open(place: Place, connections: usize, at_once: usize) -> Outcome<Net> {
     let mut net = Net::new(place)?;
     let mut echo = Echo::new(None, connections, 1);
@@ -45,7 +45,8 @@ pub(crate) fn open(place: Place, connections: usize, at_once: usize) -> Outcome<
     Ok(net)
 }
 
-/// One room of so many members, so many messages at a time: the faster of two ways of writing.
+/// Measures one room of `members` members, `burst` messages at a time: the faster of two ways of
+/// writing.
 pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     let queue = room_by(Kind::Queue, shape, members, burst)?;
     let direct = room_by(Kind::Direct, shape, members, burst)?;
@@ -56,7 +57,7 @@ pub fn room(shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     })
 }
 
-/// The same by one way of writing.
+/// Measures the same with one way of writing.
 pub fn room_by(kind: Kind, shape: Shape, members: usize, burst: u64) -> Outcome<Limit> {
     let server = Bare::start(kind)?;
     let mut sections = Vec::new();
@@ -139,7 +140,7 @@ fn room_pass(
     })
 }
 
-/// Appends a room's message as gimlet writes it.
+/// Appends a room's message as gimlet encodes it.
 fn frame(bytes: &mut Vec<u8>, seq: i64, content: Vec<u8>) -> Outcome<()> {
     let sender = pb::Sender {
         sender_type: 3,
@@ -178,19 +179,19 @@ fn net(server: &Bare) -> Outcome<Net> {
     Ok(Net::new(place)?)
 }
 
-/// Connects, keeps frames under way on each connection, and counts those that come back. Without a
-/// span to count in, it ends when one has come back on each.
+/// Actor that connects, keeps frames in flight on each connection, and counts those that come back.
+/// Without a span to count in, it ends when one has come back on each.
 struct Echo {
     pid: Option<u32>,
     connections: usize,
     outstanding: usize,
-    /// Connections on their way at a time.
+    /// Connections that are being set up at a time.
     at_once: usize,
     spans: Vec<Duration>,
     begun: usize,
     open: Vec<ConnId>,
     back: u64,
-    /// When the present pass began, what had come back and been used by then.
+    /// Start of the current pass, with the frames and the CPU time by then.
     since: Option<(u64, u64, Option<Duration>)>,
     done: Vec<Pass>,
     failed: Option<String>,
@@ -224,7 +225,7 @@ impl Echo {
         net.send(id, PackageType::PtHeartbeat, 0, &Raw(&[7; DATA]));
     }
 
-    /// Ends a pass that is over and begins the next; `false` when there is none.
+    /// Ends a pass that is over and begins the next; returns `false` after the last.
     fn count(&mut self, now: u64) -> bool {
         let Some(span) = self.spans.get(self.done.len()) else {
             return false;

@@ -1,13 +1,13 @@
-//! What a client says, as bytes: whole frames appended to a connection's buffer. Serves the fleet.
+//! Encodes packets of the client: whole frames appended to a connection's buffer. Serves
+//! [`super::Net`].
 //!
-//! A frame's length stands before its body, so a body is written first and its head put in front of
-//! it from what is known: all lengths here are computed before anything is written.
+//! A frame's length stands before its body, so all lengths are computed before anything is written.
 
 use gimlet_proto::pb::PackageType;
 
 use super::Framing;
 
-/// Bytes a varint takes.
+/// Returns the number of bytes of a varint.
 const fn width(value: u64) -> usize {
     let bits = 64 - (value | 1).leading_zeros() as usize;
     bits.div_ceil(7)
@@ -23,15 +23,15 @@ pub(super) fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// A body that knows its length before it is written.
+/// Packet body whose length is known before it is written.
 pub trait Body {
-    /// Bytes it takes.
+    /// Returns the length in bytes.
     fn length(&self) -> usize;
-    /// Appends itself.
+    /// Appends the encoded body.
     fn write(&self, out: &mut Vec<u8>);
 }
 
-/// Bytes as they are.
+/// Body of given bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Raw<'a>(pub &'a [u8]);
 
@@ -45,12 +45,12 @@ impl Body for Raw<'_> {
     }
 }
 
-/// `pb.MessageACK`: received up to here.
+/// `pb.MessageACK`: received up to `seq`.
 #[derive(Clone, Copy, Debug)]
 pub struct Ack {
-    /// The seq of the message.
+    /// Seq of the message.
     pub seq: i64,
-    /// When it was received, milliseconds since 1970 UTC.
+    /// Time of receipt, milliseconds since 1970 UTC.
     pub at: i64,
 }
 
@@ -71,15 +71,15 @@ impl Body for Ack {
 /// `pb.SendMessageReq`, persistent, of type `MT_TEXT`.
 #[derive(Clone, Copy, Debug)]
 pub struct Send<'a> {
-    /// A `ReceiverType`.
+    /// Receiver type, a `ReceiverType`.
     pub receiver_type: u8,
-    /// The user or group.
+    /// Id of the user or group.
     pub receiver: i64,
-    /// When it was sent, milliseconds since 1970 UTC.
+    /// Time of the send, milliseconds since 1970 UTC.
     pub at: i64,
-    /// The content.
+    /// Content of the message.
     pub content: &'a [u8],
-    /// The client's id of the message, at most 64 bytes; empty for none.
+    /// Client's id of the message, at most 64 bytes; empty if it has no id.
     pub key: &'a [u8],
 }
 

@@ -1,5 +1,5 @@
-//! One client connection: a socket, what was read of an unfinished frame, what waits to be written.
-//! Empty buffers hold no memory while idle.
+//! One client connection: a socket, the bytes of an unfinished frame, and the bytes that wait to be
+//! written. Empty buffers hold no memory while idle.
 
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -9,30 +9,30 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::framing::{Framing, UPGRADE};
 use super::{Place, Traffic};
 
-/// A buffer larger than this is given back when it is empty.
+/// Largest capacity that an empty buffer keeps, in bytes.
 const KEPT: usize = 4096;
 
-/// How far a connection is.
+/// Stage in the setup of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     /// The system connects.
     Connecting,
-    /// The upgrade to WebSocket was asked for.
+    /// The upgrade to WebSocket was requested.
     Upgrading,
-    /// Packets go.
+    /// Packets can go both ways.
     Open,
 }
 
-/// A connection.
+/// Client connection.
 #[derive(Debug)]
 pub(super) struct Conn {
     stream: TcpStream,
     pub(super) stage: Stage,
-    /// Whether it is in the list of those to flush.
+    /// True while it is in the list of connections to flush.
     pub(super) dirty: bool,
     pub(super) partial: Vec<u8>,
     pub(super) out: Vec<u8>,
-    /// How much of `out` is written.
+    /// Bytes of `out` that are written.
     pub(super) written: usize,
 }
 
@@ -68,7 +68,7 @@ impl Conn {
         &self.stream
     }
 
-    /// The system says that connecting has ended; goes on to the next stage.
+    /// Handles the end of connecting and enters the next stage.
     pub(super) fn arrived(&mut self, framing: Framing) -> io::Result<()> {
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
@@ -92,7 +92,7 @@ impl Conn {
             .extend(payload.iter().take(usize::from(length)).copied());
     }
 
-    /// Writes what waits, as far as the socket takes it.
+    /// Writes the waiting bytes, as far as the socket takes them.
     pub(super) fn flush(&mut self, traffic: &mut Traffic) -> io::Result<()> {
         while let Some(rest) = self.out.get(self.written..).filter(|rest| !rest.is_empty()) {
             match self.stream.write(rest) {

@@ -1,9 +1,9 @@
-//! Frames in a byte stream: gim's TCP framing and WebSocket's, the client's half of both. Serves the
-//! fleet; knows nothing of packets.
+//! Frames in a byte stream: the client's half of gim's TCP framing and of WebSocket. Serves
+//! [`super::Net`]; knows nothing of packets.
 
 use serde::{Deserialize, Serialize};
 
-/// How frames are told apart.
+/// Framing of a byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Framing {
     /// Two bytes of length, big-endian.
@@ -12,20 +12,20 @@ pub enum Framing {
     Ws,
 }
 
-/// What stands at the beginning of a buffer.
+/// Item at the beginning of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found<'a> {
-    /// A frame's body; the whole took so many bytes.
+    /// Body of a frame, and the length of the whole frame.
     Frame(&'a [u8], usize),
-    /// A ping that wants its payload back.
+    /// Payload of a ping, to be sent back, and the length of the frame.
     Ping(&'a [u8], usize),
-    /// Nothing of interest.
+    /// Length of a frame to ignore.
     Skip(usize),
-    /// The peer closes, with this code.
+    /// Close by the peer, with this code.
     Close(u16),
-    /// Not all of it is there yet.
+    /// Incomplete item.
     Partial,
-    /// Not this framing.
+    /// Bytes that violate the framing.
     Broken(&'static str),
 }
 
@@ -48,7 +48,7 @@ impl Framing {
         }
     }
 
-    /// What stands at the beginning of `bytes`.
+    /// Parses the item at the beginning of `bytes`.
     pub(super) fn find(self, bytes: &[u8]) -> Found<'_> {
         match self {
             Self::Tcp => {
@@ -95,12 +95,13 @@ fn websocket(bytes: &[u8]) -> Option<Found<'_>> {
     })
 }
 
-/// The request that asks for WebSocket.
+/// Request for an upgrade to WebSocket.
 pub(super) const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: load\r\nUpgrade: websocket\r\n\
 Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
 Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// Where the answer to it ends; `Err` if it is no agreement, `None` if it is not all there.
+/// Finds the end of the answer to it; `Err` if the upgrade was refused, `None` if the answer is
+/// incomplete.
 pub(super) fn upgraded(bytes: &[u8]) -> Option<Result<usize, String>> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     if bytes.starts_with(b"HTTP/1.1 101") {

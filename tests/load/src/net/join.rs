@@ -1,4 +1,4 @@
-//! Signs many connections in and makes them live. Serves every scenario's beginning.
+//! Signs many connections in and makes them live. Every scenario begins with this.
 
 use std::io;
 
@@ -9,22 +9,22 @@ use super::{Actor, ConnId, Net, Packet, Raw, drive, epoch_and_head, page};
 use crate::account::Account;
 use crate::clock::{self, SECOND};
 
-/// Connections on their way at a time.
+/// Connections that are joining at a time.
 const PARALLEL: usize = 256;
 
-/// Without any progress for this long it has failed.
+/// Nanoseconds without progress after which joining has failed.
 const STUCK: u64 = 30 * SECOND;
 
-/// A live connection.
+/// Live connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Joined {
-    /// The connection.
+    /// Id of the connection.
     pub conn: ConnId,
-    /// The last seq of its inbox that it was served or told of.
+    /// Highest seq of its inbox that the connection has received or learned.
     pub head: i64,
 }
 
-/// The body of a `SIGN_IN`; `protocol` 0 is a client of gim.
+/// Encodes the body of a `SIGN_IN`; `protocol` 0 is a client of gim.
 #[must_use]
 pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
     pb::SignInInput {
@@ -36,10 +36,11 @@ pub fn sign_in_body(account: &Account, protocol: u32) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Connects each account, signs it in, and syncs until it is live; in the order of the accounts.
+/// Connects each account, signs it in, and syncs until it is live; returns the connections in the
+/// order of the accounts.
 ///
 /// # Errors
-/// One of them was refused or closed, or nothing went on for half a minute.
+/// A connection was refused or closed, or there was no progress for half a minute.
 pub fn join(net: &mut Net, accounts: &[Account], protocol: u32) -> io::Result<Vec<Joined>> {
     let nobody = Joined {
         conn: ConnId::MAX,
@@ -66,7 +67,7 @@ struct Joiner<'a> {
     accounts: &'a [Account],
     protocol: u32,
     next: usize,
-    /// By connection: whose it is.
+    /// Index of the account, by connection.
     who: Vec<usize>,
     joined: Vec<Joined>,
     live: usize,
@@ -92,7 +93,7 @@ impl Joiner<'_> {
         }
     }
 
-    /// It cannot go on; the first reason is the one that is told.
+    /// Fails the joining; the first reason is kept.
     fn fail(&mut self, why: impl FnOnce() -> String) {
         self.failed.get_or_insert_with(why);
     }
@@ -119,7 +120,7 @@ impl Joiner<'_> {
             Self::sync(net, conn, joined.head);
         } else if packet.is(PackageType::PtSync) {
             let Some((messages, more)) = page(packet.data) else {
-                self.fail(|| "SYNC was answered with no page".to_owned());
+                self.fail(|| "the answer to SYNC is not a page".to_owned());
                 return;
             };
             joined.head = messages.last().map_or(joined.head, |last| last.seq);
@@ -144,7 +145,7 @@ impl Actor for Joiner<'_> {
         if packet.code != 0 || packet.is(PackageType::PtClose) {
             self.fail(|| format!("joining was refused: {}", packet.refusal()));
         } else if packet.is(PackageType::PtMessage) {
-            // A push of the set-up, such as being added to a group: its number counts.
+            // A push of the preparation, for example about a joined group, raises the head.
             if let Some(pushed) = super::Pushed::read(packet.data)
                 && let Some(joined) = self.of(id).and_then(|who| self.joined.get_mut(who))
             {
@@ -156,7 +157,7 @@ impl Actor for Joiner<'_> {
     }
 
     fn closed(&mut self, _net: &mut Net, _id: ConnId, why: &str) {
-        self.fail(|| format!("a connection that joins was lost: {why}"));
+        self.fail(|| format!("a connection was lost while joining: {why}"));
     }
 
     fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64> {
@@ -165,7 +166,7 @@ impl Actor for Joiner<'_> {
         }
         if now.saturating_sub(self.moved) > STUCK {
             let text = format!("{} of {} are live", self.live, self.accounts.len());
-            self.fail(|| format!("joining does not go on: {text}"));
+            self.fail(|| format!("no progress while joining: {text}"));
             return None;
         }
         while self.failed.is_none()

@@ -1,10 +1,14 @@
-//! Thousands of client connections on one thread. Serves the scenarios; knows frames and packets and
-//! nothing of what they mean.
+//! Thousands of client connections on one thread. Serves the scenarios; knows frames and packets,
+//! but nothing of their meaning.
 //!
-//! One thread, one epoll, no task and no timer per connection: the load generator shares the machine
-//! with the server, so a message must cost it little more than its system calls. A scenario is an
-//! [`Actor`]: [`drive`] calls it for each packet and asks it when it wants to act next. What it
-//! sends is collected and written once per turn and connection.
+//! One thread, one epoll, no task and no timer per connection: the load generator shares the
+//! machine with the server, so a message must cost it little more than its system calls. A scenario
+//! is an [`Actor`]: [`drive`] calls it for each packet and asks it when it wants to act next. Its
+//! packets are collected and written once per turn and connection.
+//!
+//! The order of a turn in [`drive`] is fixed: the actor acts, all collected packets are written,
+//! the thread waits, and then the events are handled. Epoll is edge-triggered: a socket is read
+//! until it is empty, and bytes that it did not take are written after its next event.
 
 mod compose;
 mod conn;
@@ -35,10 +39,10 @@ pub use join::{Joined, join, sign_in_body};
 pub use packet::{Packet, Pushed, answered_seq, epoch_and_head, page};
 pub use sources::Sources;
 
-/// Number of a connection within its [`Net`]; free again after its close.
+/// Number of a connection within its [`Net`]; reused after the connection is closed.
 pub type ConnId = u32;
 
-/// The event that is no connection.
+/// Event data of the waker, which is not a connection.
 const WAKE: u64 = u64::MAX;
 
 /// Bytes read at a time.
@@ -47,39 +51,39 @@ const SCRATCH: usize = 256 * 1024;
 /// Events taken at a time.
 const EVENTS: usize = 1024;
 
-/// The longest sleep, so that an actor sees the time pass.
+/// Longest sleep in nanoseconds, so that an actor sees the time pass.
 const NAP: u64 = 100_000_000;
 
-/// Where connections go.
+/// Addresses of the servers, and of the connections to them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Place {
-    /// Addresses of the servers; one connection after the other goes to the next.
+    /// Addresses of the servers, used in turn.
     pub to: Vec<SocketAddr>,
-    /// How they frame.
+    /// Framing of the connections.
     pub framing: Framing,
-    /// What the connections come from.
+    /// Source addresses of the connections.
     pub from: Sources,
 }
 
-/// What a scenario does with its connections.
+/// Callbacks of a scenario on its connections.
 pub trait Actor {
-    /// The connection may be used.
+    /// Called when the connection may be used.
     fn opened(&mut self, _net: &mut Net, _id: ConnId) {}
 
-    /// A packet came.
+    /// Called for each packet.
     fn packet(&mut self, net: &mut Net, id: ConnId, packet: &Packet<'_>);
 
-    /// All packets of one read were seen.
+    /// Called after all packets of one read.
     fn read(&mut self, _net: &mut Net, _id: ConnId) {}
 
-    /// The connection is gone; its number may be given again.
+    /// Called when the connection is gone; its number may be reused.
     fn closed(&mut self, net: &mut Net, id: ConnId, why: &str);
 
-    /// Says at which time it wants its next turn at the latest, or `None` when all is done.
+    /// Called once per turn. Returns the latest time of the next turn, or `None` when all is done.
     fn turn(&mut self, net: &mut Net, now: u64) -> Option<u64>;
 }
 
-/// System calls and bytes so far.
+/// Counts of system calls and bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Traffic {
     /// Reads that gave something.
@@ -101,7 +105,7 @@ pub struct Waker(Arc<OwnedFd>);
 impl Waker {
     /// Gives the actor a turn soon.
     pub fn wake(&self) {
-        // A full counter wakes as well.
+        // A full counter wakes the thread as well.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
@@ -122,7 +126,7 @@ pub struct Net {
 }
 
 impl Net {
-    /// No connection yet.
+    /// Creates a set without connections.
     ///
     /// # Errors
     /// The system has no descriptor left.
@@ -149,25 +153,25 @@ impl Net {
         })
     }
 
-    /// What wakes it.
+    /// Returns a handle that wakes the thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Connections that exist, open or on their way.
+    /// Returns the number of connections, open or being set up.
     #[must_use]
     pub fn len(&self) -> usize {
         self.open
     }
 
-    /// Whether there is none.
+    /// Returns true if there are no connections.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.open == 0
     }
 
-    /// System calls and bytes so far.
+    /// Returns the system calls and bytes so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic
@@ -176,7 +180,7 @@ impl Net {
     /// Begins a connection; [`Actor::opened`] or [`Actor::closed`] follows.
     ///
     /// # Errors
-    /// The system refuses at once, as without descriptors or ports.
+    /// The system refuses at once, for example without descriptors or ports.
     pub fn connect(&mut self) -> io::Result<ConnId> {
         let id = self.free.pop().unwrap_or_else(|| {
             self.conns.push(None);
@@ -205,7 +209,7 @@ impl Net {
         }
     }
 
-    /// Ends a connection without a word; [`Actor::closed`] is not called.
+    /// Closes a connection without notice; [`Actor::closed`] is not called.
     pub fn close(&mut self, id: ConnId) {
         if let Some(slot) = self.conns.get_mut(id as usize)
             && slot.take().is_some()
@@ -215,7 +219,7 @@ impl Net {
         }
     }
 
-    /// Sends a packet with the turn's other ones; a connection that is gone takes nothing.
+    /// Adds a packet to those of this turn; does nothing if the connection is gone.
     pub fn send(&mut self, id: ConnId, kind: PackageType, request_id: i64, body: &impl Body) {
         let framing = self.place.framing;
         if let Some(conn) = self.conn(id) {
@@ -226,7 +230,7 @@ impl Net {
         }
     }
 
-    /// Bytes that wait to be written to a connection.
+    /// Returns the number of bytes that wait to be written to a connection.
     #[must_use]
     pub fn backlog(&self, id: ConnId) -> usize {
         let conn = self.conns.get(id as usize).and_then(Option::as_ref);
@@ -244,8 +248,10 @@ impl Net {
         }
     }
 
-    /// Writes what the turn collected.
+    /// Writes the packets of the turn.
     fn flush(&mut self, actor: &mut impl Actor) {
+        // A connection that fails calls the actor, which may send: those packets go to the new,
+        // empty list, and the next flush writes them.
         let mut dirty = mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(id as usize).and_then(Option::as_mut) else {
@@ -288,6 +294,8 @@ impl Net {
         {
             self.read(actor, id, flags.contains(EventFlags::RDHUP));
         }
+        // The edge may be one of writing: try again to write the bytes that the socket did not take
+        // before.
         if let Some(conn) = self.conn(id)
             && !conn.out.is_empty()
             && !mem::replace(&mut conn.dirty, true)
@@ -296,8 +304,9 @@ impl Net {
         }
     }
 
-    /// Reads all there is. A read that does not fill the buffer took the last of it, unless the peer
-    /// closed behind it.
+    /// Reads until the socket is empty, because events are edge-triggered. A read that does not
+    /// fill the buffer took the last bytes, unless the peer closed behind them: then a further read
+    /// must report the end.
     fn read(&mut self, actor: &mut impl Actor, id: ConnId, closing: bool) {
         let mut scratch = mem::take(&mut self.scratch);
         while let Some(conn) = self.conn(id) {
@@ -321,6 +330,7 @@ impl Net {
 
     fn feed(&mut self, actor: &mut impl Actor, id: ConnId, bytes: &[u8]) {
         let Some(conn) = self.conn(id) else { return };
+        // The unfinished frame is taken out, because the actor may close the connection meanwhile.
         let mut before = mem::take(&mut conn.partial);
         let all = if before.is_empty() {
             bytes
@@ -337,7 +347,7 @@ impl Net {
         actor.read(self, id);
     }
 
-    /// Takes the whole frames; gives how many bytes are left over.
+    /// Handles all complete frames; returns the number of bytes left over.
     fn frames(&mut self, actor: &mut impl Actor, id: ConnId, all: &[u8]) -> usize {
         let framing = self.place.framing;
         let mut rest = all;
@@ -362,7 +372,7 @@ impl Net {
                 Found::Frame(body, took) => {
                     match Packet::read(body) {
                         Some(packet) => actor.packet(self, id, &packet),
-                        None => self.fail(actor, id, "a frame that is no packet"),
+                        None => self.fail(actor, id, "a frame that is not a packet"),
                     }
                     took
                 }
@@ -386,7 +396,7 @@ impl Net {
     }
 }
 
-/// Lets the actor live on the connections until it says that it is done.
+/// Runs the actor on the connections until it is done.
 ///
 /// # Errors
 /// The system cannot wait for events.
@@ -398,8 +408,11 @@ pub fn drive(net: &mut Net, actor: &mut impl Actor) -> io::Result<()> {
             net.flush(actor);
             return Ok(());
         };
+        // Flush before the wait: no packet of this turn or of the last events may wait through a
+        // sleep.
         net.flush(actor);
         let left = until.saturating_sub(clock::now());
+        // A connection that failed in the flush may have made the actor send: then do not sleep.
         let left = if net.dirty.is_empty() { left } else { 0 };
         net.wait(&mut events, left)?;
         for event in &events {

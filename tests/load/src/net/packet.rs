@@ -1,5 +1,5 @@
-//! Packets without copies: what the client half reads and writes per message. Serves the fleet and
-//! the scenarios; knows gim's wire and nothing of sockets.
+//! Packet decoding without copies, for the client's hot path. Serves [`super::Net`] and the
+//! scenarios; knows gim's wire and nothing of sockets.
 //!
 //! The load generator shares the machine with the server it measures, so its own cost per message
 //! counts. Reading borrows from the read buffer and looks only at the fields it needs; everything
@@ -11,40 +11,40 @@ use prost::Message as _;
 /// One packet from the server (`pb.Output`), borrowed from the read buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// A `PackageType`.
+    /// Type of the packet, a `PackageType`.
     pub kind: i32,
-    /// The number of the request it answers; 0 in most pushes.
+    /// Id of the request that it answers; 0 in most pushes.
     pub request_id: i64,
-    /// 0, or why it was refused.
+    /// 0, or the code of the refusal.
     pub code: i32,
-    /// The refusal in words.
+    /// Text of the refusal.
     pub message: &'a [u8],
-    /// What the kind says.
+    /// Data of the packet, depending on its type.
     pub data: &'a [u8],
 }
 
-/// A pushed message (`pb.MessageSend`), as far as the judge looks.
+/// Pushed message (`pb.MessageSend`), with the fields that are checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pushed<'a> {
-    /// Who sent it.
+    /// Id of the sender.
     pub sender: i64,
-    /// A `ReceiverType`.
+    /// Receiver type, a `ReceiverType`.
     pub receiver_type: i32,
-    /// The user, group or room it was sent to.
+    /// Id of the user, group or room it was sent to.
     pub receiver: i64,
-    /// Its number in this inbox or room.
+    /// Seq in this inbox or room.
     pub seq: i64,
-    /// What the sender put in.
+    /// Content that the sender wrote.
     pub content: &'a [u8],
 }
 
-/// One field of a message: its number and what it holds.
+/// Value of one field of a message.
 enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
 }
 
-/// The fields of an encoded message, one after another; ends at the first that cannot be read.
+/// Iterator over the fields of an encoded message; ends at the first field that cannot be read.
 struct Fields<'a> {
     rest: &'a [u8],
     whole: bool,
@@ -108,20 +108,20 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
-/// The two's complement a varint holds.
+/// Returns the signed number of a varint in two's complement.
 #[expect(clippy::cast_possible_wrap, reason = "protobuf's own reading")]
 const fn signed(value: u64) -> i64 {
     value as i64
 }
 
-/// An enum or int32: protobuf cuts it to 32 bits.
+/// Returns an enum or int32, which protobuf cuts to 32 bits.
 #[expect(clippy::cast_possible_truncation, reason = "protobuf's own reading")]
 const fn small(value: u64) -> i32 {
     signed(value) as i32
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a frame's body; `None` if it is no packet.
+    /// Reads a frame's body; returns `None` if it is not a packet.
     #[must_use]
     pub fn read(body: &'a [u8]) -> Option<Self> {
         let mut packet = Self::default();
@@ -139,13 +139,13 @@ impl<'a> Packet<'a> {
         fields.whole.then_some(packet)
     }
 
-    /// Whether it is of this kind.
+    /// Returns true if the packet has this type.
     #[must_use]
     pub fn is(&self, kind: PackageType) -> bool {
         self.kind == kind as i32
     }
 
-    /// A refusal as a person reads it, or why the server closes the connection.
+    /// Formats a refusal for people, or the server's reason for closing the connection.
     #[must_use]
     pub fn refusal(&self) -> String {
         if self.is(PackageType::PtClose) {
@@ -157,7 +157,7 @@ impl<'a> Packet<'a> {
 }
 
 impl<'a> Pushed<'a> {
-    /// Reads the data of a push; `None` if it is none.
+    /// Reads the data of a push; returns `None` if it is not a push.
     #[must_use]
     pub fn read(data: &'a [u8]) -> Option<Self> {
         let mut fields = Fields::of(data);
@@ -168,7 +168,7 @@ impl<'a> Pushed<'a> {
         Self::read_message(message)
     }
 
-    /// Reads a `pb.Message`, as a SYNC page holds them.
+    /// Reads a `pb.Message`, the element of a SYNC page.
     #[must_use]
     pub fn read_message(message: &'a [u8]) -> Option<Self> {
         let mut pushed = Self::default();
@@ -198,7 +198,8 @@ fn sender_id(sender: &[u8]) -> Option<i64> {
     fields.whole.then_some(id)
 }
 
-/// The messages of a SYNC page (`pb.SyncOutput`), and whether there is more. `None` if it is none.
+/// Reads the messages of a SYNC page (`pb.SyncOutput`), and whether there are more. Returns `None`
+/// if the data is not a page.
 #[must_use]
 pub fn page(data: &[u8]) -> Option<(Vec<Pushed<'_>>, bool)> {
     let (mut messages, mut more) = (Vec::new(), false);
@@ -213,7 +214,7 @@ pub fn page(data: &[u8]) -> Option<(Vec<Pushed<'_>>, bool)> {
     fields.whole.then_some((messages, more))
 }
 
-/// The seq of an answer to a send (`pb.SendMessageResp`), 0 if it has none.
+/// Reads the seq in the answer to a send (`pb.SendMessageResp`); 0 if it has no seq.
 #[must_use]
 pub fn answered_seq(data: &[u8]) -> i64 {
     Fields::of(data)
@@ -224,8 +225,8 @@ pub fn answered_seq(data: &[u8]) -> i64 {
         .unwrap_or(0)
 }
 
-/// The two numbers of an answer to `SIGN_IN` or `HEARTBEAT` of a client that gave its protocol: the
-/// epoch and the head of the inbox.
+/// Reads the epoch and the head of the inbox in the answer to a `SIGN_IN` or `HEARTBEAT` of a
+/// client that gave its protocol.
 #[must_use]
 pub fn epoch_and_head(data: &[u8]) -> (u64, i64) {
     let mut answer = (0, 0);

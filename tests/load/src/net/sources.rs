@@ -1,22 +1,22 @@
-//! Loopback addresses to connect from. One address has some 28,000 ports towards a server, and a port
-//! of a closed connection lingers for a minute, so many connections need several.
+//! Loopback addresses to connect from. One address has some 28,000 ports towards a server, and a
+//! port of a closed connection lingers for a minute, so many connections need several addresses.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
-/// Connections made from one address within a minute. A third of its ports: looking for a free one
-/// takes longer the fewer there are.
+/// Connections made from one address within a minute. This is a third of its ports: the search for
+/// a free port takes longer the fewer there are.
 const EACH: usize = 10_000;
 
-/// 127.0.1.1: the first address of those that are asked for by number.
+/// 127.0.1.1: first address of a range that is given by its size.
 const FIRST: u32 = u32::from_be_bytes([127, 0, 1, 1]);
 
-/// Where the addresses that are chosen here begin, and how far they may go.
+/// Range of the addresses that are chosen here.
 const CHOSEN: std::ops::Range<u32> =
     u32::from_be_bytes([127, 1, 0, 1])..u32::from_be_bytes([127, 240, 0, 0]);
 
-/// Addresses that follow each other; none leaves the choice to the system.
+/// Range of consecutive addresses; an empty one leaves the choice to the system.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sources {
     first: u32,
@@ -24,7 +24,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// So many, from 127.0.1.1 on.
+    /// Returns `count` addresses, from 127.0.1.1 on.
     #[must_use]
     pub const fn of(count: u32) -> Self {
         Self {
@@ -33,9 +33,9 @@ impl Sources {
         }
     }
 
-    /// As many as it takes to make so many connections within a minute to a server at this address:
-    /// none where the system's own choice does. They begin anywhere, since the ports of a run before
-    /// may linger still.
+    /// Returns enough addresses for `connections` connections within a minute to a server at this
+    /// address, or an empty range where the system's own choice does. The range begins at a random
+    /// address, since the ports of an earlier run may still linger.
     #[must_use]
     pub fn enough(connections: usize, server: IpAddr) -> Self {
         if connections <= EACH || !server.is_loopback() {
@@ -48,7 +48,8 @@ impl Sources {
         }
     }
 
-    /// The part of them for one of several processes, at least one address if there is any.
+    /// Returns the share of one of several processes, at least one address unless the range is
+    /// empty.
     #[must_use]
     pub fn share(self, part: usize, parts: usize) -> Self {
         let cut = |part: usize| {
@@ -62,7 +63,7 @@ impl Sources {
         }
     }
 
-    /// The address of a connection, in turn.
+    /// Returns the address of connection `number`, in turn.
     #[must_use]
     pub fn nth(self, number: u64) -> Option<Ipv4Addr> {
         let turn = u32::try_from(number.checked_rem(self.count.into())?).ok()?;

@@ -1,4 +1,4 @@
-//! A report as one page: no script, no style, no picture from elsewhere.
+//! Report as one page: no script, no style, no picture from elsewhere.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ svg .m{text-anchor:middle}svg .g{stroke:#e4e4e4}svg polyline{fill:none;stroke-wi
 .bad{color:#b71c1c;font-weight:600}.good{color:#1b5e20;font-weight:600}code{background:#f2f2f2}";
 
 impl Report {
-    /// All of it as a page.
+    /// Formats the report as a page.
     #[must_use]
     pub fn html(&self) -> String {
         let title = format!(

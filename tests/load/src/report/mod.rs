@@ -1,4 +1,4 @@
-//! The figures of a run: as a table for the terminal, as JSON, and as a page with plots.
+//! Report of a run: a table for the terminal, JSON, and a page with plots.
 
 mod html;
 pub(crate) mod plot;
@@ -20,84 +20,84 @@ use crate::limits::Limit;
 use crate::target::{Load, Target};
 pub(crate) use table::number;
 
-/// One figure.
+/// Measured figure.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Figure {
-    /// What it is.
+    /// Name of the figure.
     pub name: String,
-    /// How much.
+    /// Value.
     pub value: f64,
-    /// Of what.
+    /// Unit.
     pub unit: String,
-    /// What bounds it, if that was measured in this run.
+    /// Limit that bounds it, if it was measured in this run.
     pub limit: Option<Limit>,
 }
 
 /// Times of one kind.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Times {
-    /// From what to what.
+    /// Start and end of the times, in words.
     pub name: String,
-    /// How long.
+    /// Distribution of the times.
     pub summary: Summary,
 }
 
-/// Points that belong together, such as memory over time.
+/// Points that belong together, for example memory over time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Curve {
-    /// What it shows.
+    /// Name of the curve.
     pub name: String,
-    /// What x is.
+    /// Quantity on the x axis.
     pub x: String,
-    /// What y is.
+    /// Quantity on the y axis.
     pub y: String,
     /// The points.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Where it ran.
+/// Machine of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Machine {
-    /// The processor.
+    /// Model of the processor.
     pub cpu: String,
-    /// How many of it.
+    /// Number of cores.
     pub cores: usize,
     /// Memory in MiB.
     pub memory_mib: u64,
-    /// The kernel.
+    /// Version of the kernel.
     pub kernel: String,
-    /// The commit of the working copy, if this runs in one.
+    /// Commit of the working copy, if the program runs in one.
     pub commit: String,
 }
 
-/// All of a run.
+/// Report of a run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
-    /// What was done.
+    /// Name of the scenario.
     pub scenario: String,
-    /// How it was called.
+    /// Command line of the run.
     pub command: String,
-    /// When it ended, milliseconds since 1970 UTC.
+    /// Time of the end, milliseconds since 1970 UTC.
     pub ended_ms: i64,
-    /// Where the server stores.
+    /// Storage of the server.
     pub store: String,
-    /// How clients spoke.
+    /// Protocol of the clients.
     pub wire: String,
-    /// What the server says of itself.
+    /// Version of the server, as it says.
     pub server: String,
-    /// Where it ran.
+    /// Machine of the run.
     pub machine: Machine,
     /// The figures.
     pub figures: Vec<Figure>,
     /// The times.
     pub times: Vec<Times>,
-    /// More to plot.
+    /// More curves to plot.
     pub curves: Vec<Curve>,
-    /// What was measured as limits.
+    /// Limits that were measured.
     pub limits: Vec<Limit>,
-    /// What one should know beside the figures.
+    /// Notes that explain the figures.
     pub notes: Vec<String>,
-    /// What the judge found; the run has failed if there is anything.
+    /// Findings of the judge; any of them fails the run.
     pub findings: Findings,
 }
 
@@ -109,7 +109,7 @@ fn read(path: &str, key: &str) -> String {
 }
 
 impl Machine {
-    /// This one.
+    /// Describes this machine.
     pub(crate) fn here() -> Self {
         let memory = read("/proc/meminfo", "MemTotal");
         let kib: u64 = memory.trim_end_matches(" kB").parse().unwrap_or(0);
@@ -130,7 +130,7 @@ impl Machine {
     }
 }
 
-/// This run's command, without the folder of the program.
+/// Returns this run's command, without the folder of the program.
 pub(crate) fn command() -> String {
     let program = std::env::args()
         .take(1)
@@ -143,7 +143,7 @@ pub(crate) fn command() -> String {
 }
 
 impl Report {
-    /// A report without figures yet.
+    /// Creates a report without figures.
     #[must_use]
     pub fn new(scenario: &str, args: &Common, target: &Target) -> Self {
         Self {
@@ -157,7 +157,7 @@ impl Report {
         }
     }
 
-    /// A report of nobody.
+    /// Creates a report that belongs to no server.
     pub(crate) fn empty(scenario: &str) -> Self {
         Self {
             scenario: scenario.to_owned(),
@@ -181,7 +181,7 @@ impl Report {
         self.share(name, value, unit, None);
     }
 
-    /// Adds a figure that is printed as a share of what bounds it.
+    /// Adds a figure that is printed as a share of the limit that bounds it.
     pub fn share(&mut self, name: &str, value: f64, unit: &str, limit: Option<&Limit>) {
         self.figures.push(Figure {
             name: name.to_owned(),
@@ -199,7 +199,7 @@ impl Report {
         });
     }
 
-    /// Adds what server, clients and others used; `done` is how much of `what` was done meanwhile.
+    /// Adds the usage of server, clients and others; `done` is the number of `what` done meanwhile.
     #[expect(clippy::cast_precision_loss, reason = "memory in MiB")]
     pub fn load(&mut self, load: &Load, done: f64, what: &str) {
         if load.server_rss > 0 {
@@ -215,27 +215,27 @@ impl Report {
         self.figure("other CPU", load.other_cores, "cores");
     }
 
-    /// The value of the figure of this name.
+    /// Returns the value of the figure with this name.
     #[must_use]
     pub fn value(&self, name: &str) -> Option<f64> {
         let figure = self.figures.iter().find(|it| it.name == name);
         figure.map(|it| it.value)
     }
 
-    /// The times of this name.
+    /// Returns the times with this name.
     #[must_use]
     pub fn summary(&self, name: &str) -> Option<&Summary> {
         let times = self.times.iter().find(|it| it.name == name);
         times.map(|it| &it.summary)
     }
 
-    /// Whether the judge found nothing.
+    /// Returns true if the judge found nothing.
     #[must_use]
     pub fn good(&self) -> bool {
         self.findings.is_empty()
     }
 
-    /// Prints the table and writes the files that were asked for.
+    /// Prints the table and writes the requested files.
     ///
     /// # Errors
     /// A file cannot be written.

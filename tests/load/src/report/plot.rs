@@ -1,4 +1,4 @@
-//! Lines in a box, as SVG.
+//! Line plots as SVG.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use super::table::number;
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 240.0;
 const LEFT: f64 = 70.0;
-/// Room for the names of the lines.
+/// Space for the names of the lines.
 const RIGHT: f64 = 190.0;
 const BOTTOM: f64 = 36.0;
 const TOP: f64 = 24.0;
@@ -16,25 +16,25 @@ const COLOURS: [&str; 7] = [
     "#1565c0", "#c62828", "#2e7d32", "#6a1b9a", "#ef6c00", "#00838f", "#4e342e",
 ];
 
-/// A plot: titled, with named axes and named lines.
+/// Plot with a title, named axes and named lines.
 #[derive(Debug)]
 pub(crate) struct Plot<'a> {
     pub(crate) title: &'a str,
     pub(crate) x: &'a str,
     pub(crate) y: &'a str,
-    /// Whether x rises by factors, and the points are marked and named below.
+    /// True if x is logarithmic; the points are then marked, and named below.
     pub(crate) across_logarithmic: bool,
-    /// Whether y rises by factors.
+    /// True if y is logarithmic.
     pub(crate) logarithmic: bool,
     pub(crate) lines: Vec<(&'a str, Vec<(f64, f64)>)>,
 }
 
-/// What a drawing that stands alone looks like.
+/// Style of a drawing that stands alone.
 const STYLE: &str = "svg{font-family:system-ui,sans-serif}text{font-size:11px;fill:#555}.t{font-weight:600;\
      fill:#222}.r{text-anchor:end}.m{text-anchor:middle}.g{stroke:#e4e4e4}polyline{fill:none;\
      stroke-width:1.6}.h{font-size:15px}";
 
-/// Plots below each other, as a file of its own.
+/// Draws plots below each other, as a file of its own.
 pub(crate) fn picture(title: &str, notes: &[String], plots: &[Plot<'_>]) -> String {
     let (mut body, mut down) = (String::new(), 40.0);
     for note in notes {
@@ -59,14 +59,14 @@ pub(crate) fn picture(title: &str, notes: &[String], plots: &[Plot<'_>]) -> Stri
     )
 }
 
-/// Text as HTML shows it.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
 }
 
-/// The places of the points, each once.
+/// Returns the x values of the points, each once.
 fn places<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Vec<f64> {
     let mut places: Vec<f64> = points.map(|point| point.0).collect();
     places.sort_by(f64::total_cmp);
@@ -75,7 +75,7 @@ fn places<'a>(points: impl Iterator<Item = &'a (f64, f64)>) -> Vec<f64> {
 }
 
 impl Plot<'_> {
-    /// The drawing.
+    /// Draws the plot.
     pub(super) fn svg(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.1);
         let across = Scale::of(points().map(|p| p.0), self.across_logarithmic, false);
@@ -148,7 +148,7 @@ impl Plot<'_> {
     }
 }
 
-/// A value beside an axis.
+/// Formats a value beside an axis.
 fn tick(value: f64, logarithmic: bool) -> String {
     let (value, unit) = match value {
         v if logarithmic && v >= 1e6 => (v / 1e6, "M"),

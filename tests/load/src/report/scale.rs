@@ -1,6 +1,6 @@
-//! Where a value stands on an axis, and which values are named beside it.
+//! Scale of an axis: the position of a value, and the values that are named beside it.
 
-/// An axis.
+/// Scale of an axis.
 #[derive(Debug)]
 pub(super) struct Scale {
     low: f64,
@@ -8,10 +8,10 @@ pub(super) struct Scale {
     logarithmic: bool,
 }
 
-/// The numbers that an axis of steps by ten begins and ends with.
+/// Digits with which a logarithmic axis begins and ends.
 const STEPS: [f64; 4] = [1.0, 2.0, 5.0, 10.0];
 
-/// The power of ten at or below.
+/// Returns the power of ten at or below a value.
 fn decade(value: f64) -> f64 {
     10_f64.powf(value.log10().floor())
 }
@@ -54,7 +54,7 @@ impl Scale {
         }
     }
 
-    /// How far along the axis, from 0 to 1.
+    /// Returns the position along the axis, from 0 to 1.
     pub(super) fn part(&self, value: f64) -> f64 {
         let part = if self.logarithmic {
             (value.max(self.low).log10() - self.low.log10())
@@ -65,13 +65,13 @@ impl Scale {
         part.clamp(0.0, 1.0)
     }
 
-    /// What is named beside it.
+    /// Returns the values that are named beside the axis.
     pub(super) fn marks(&self) -> Vec<f64> {
         if !self.logarithmic {
             let step = |n: i32| self.low + (self.high - self.low) * f64::from(n) / 4.0;
             return (0..=4).map(step).collect();
         }
-        // Within a few decades, steps in between are named, too.
+        // Within a few decades, the steps in between are named, too.
         let few = self.high / self.low < 300.0;
         let (mut marks, mut decade) = (Vec::new(), decade(self.low));
         while decade <= self.high * 1.000_1 && marks.len() < 40 {

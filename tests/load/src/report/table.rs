@@ -1,10 +1,10 @@
-//! A report as text.
+//! Report as text.
 
 use std::fmt::Write as _;
 
 use super::{Figure, Report};
 
-/// A number as a person reads it: few digits, thousands apart.
+/// Formats a number for people: few digits, thousands apart.
 pub(crate) fn number(value: f64) -> String {
     let text = match value.abs() {
         v if v >= 1000.0 => format!("{value:.0}"),
@@ -31,7 +31,7 @@ pub(crate) fn number(value: f64) -> String {
     out
 }
 
-/// A figure's share of its limit, in words.
+/// Describes a figure's share of its limit.
 pub(super) fn share(figure: &Figure) -> String {
     figure.limit.as_ref().map_or_else(String::new, |limit| {
         let percent = 100.0 * figure.value / limit.value.max(f64::MIN_POSITIVE);
@@ -45,7 +45,7 @@ pub(super) fn share(figure: &Figure) -> String {
 }
 
 impl Report {
-    /// All of it as text.
+    /// Formats the report as text.
     #[must_use]
     pub fn table(&self) -> String {
         let mut out = format!(

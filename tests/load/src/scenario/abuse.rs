@@ -1,10 +1,10 @@
-//! Well-behaved users beside one abusive machine: what they notice of it, what the server holds
-//! meanwhile, and whether everything is back to normal afterwards.
+//! Well-behaved users beside one abusive machine: the effect on them, the resources that the server
+//! holds meanwhile, and its recovery afterwards.
 //!
-//! Three parts with the same users and the same rate: alone, beside all attacks of
-//! [`attack`](crate::attack) at once, and from 10 s after their end. The server keeps its own limits:
-//! they are what protects it. The attackers are a process of their own with the lowest priority, as a
-//! machine elsewhere would not take the server's processors.
+//! The run has three parts with the same users and the same rate: alone, beside all attacks of
+//! [`attack`](crate::attack) at once, and from 10 s after their end. The server keeps its own
+//! limits, because they protect it. The attackers are a process of their own with the lowest
+//! priority, as a machine elsewhere would not take the server's processors.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -27,7 +27,7 @@ use crate::net::{Net, Place, join};
 use crate::report::Report;
 use crate::target::Usage;
 
-/// After so long without attacks everything must be as before.
+/// Time without attacks after which everything must be as before.
 const RECOVERY: Duration = Duration::from_secs(10);
 
 /// Users that each user writes to, in turn.
@@ -36,33 +36,33 @@ const PEERS: usize = 4;
 /// Bytes of a message's content.
 const SIZE: usize = 100;
 
-/// Looks at the server's memory.
+/// Interval of the samples of the server's memory.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Arguments of `abuse`.
 #[derive(Args, Clone, Debug)]
 pub struct Abuse {
-    /// Which server, how long the attacks last, and where the results go
+    /// Server, duration of the attacks, and output files
     #[command(flatten)]
     pub common: Common,
     /// Well-behaved users, each on one connection
     #[arg(long, default_value_t = 100)]
     pub users: usize,
-    /// Their sends per second, of all together
+    /// Sends per second, of all of them together
     #[arg(long, default_value_t = 100.0)]
     pub rate: f64,
     /// Seconds measured without attacks, before and after
     #[arg(long, default_value_t = 20.0)]
     pub calm: f64,
-    /// Run these attacks only, by name, comma-separated
+    /// Run only these attacks, by name, separated by commas
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 pub async fn run(args: &Abuse, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.users < 2 || args.common.wire == Wire::Gim {
         let why = "at least 2 users and gimlet's own wire are needed";
@@ -141,7 +141,7 @@ fn in_words(it: &Tried) -> String {
     )
 }
 
-/// One part of the run, beside the attackers if there are any; they end with it.
+/// Runs one part of the scenario, beside the attackers if there are any; they end with it.
 async fn part(
     args: &Abuse,
     stage: &Stage<'_>,
@@ -176,7 +176,8 @@ fn flow(
     usage: impl Fn() -> Usage + Send + 'static,
 ) -> Outcome<(Flowed, Vec<Tried>)> {
     let mut net = Net::new(place)?;
-    // Before the attacks: a node that is full turns newcomers away, well-behaved ones too.
+    // Join before the attacks: a full node rejects new connections, also those of well-behaved
+    // users.
     let joined = join(&mut net, &users, protocol)?;
     if let Some(attackers) = &mut attackers {
         attackers.begin()?;
@@ -205,7 +206,7 @@ fn flow(
     Ok((flowed, tried.unwrap_or_default()))
 }
 
-/// The process that attacks. Dropped, it ends.
+/// Process of the attackers. Dropping it ends the process.
 struct Attackers {
     child: Child,
     input: Option<ChildStdin>,
@@ -213,7 +214,7 @@ struct Attackers {
 }
 
 impl Attackers {
-    /// Starts it; it makes its accounts and waits.
+    /// Starts the process, which creates its accounts and then waits.
     fn start(args: &Abuse, stage: &Stage<'_>, users: &[Account]) -> Result<Self, Fault> {
         let target = &stage.target;
         let none = || Fault::new("abuse", "the server has no listener for clients");
@@ -270,7 +271,7 @@ impl Attackers {
         }
     }
 
-    /// Ends the attacks, and returns what they tried.
+    /// Ends the attacks; returns the totals of each.
     fn end(mut self) -> Outcome<Vec<Tried>> {
         drop(self.input.take());
         let line = self.line()?;
@@ -282,7 +283,7 @@ impl Attackers {
 impl Drop for Attackers {
     fn drop(&mut self) {
         drop(self.input.take());
-        // Its end closes every connection of the attacks.
+        // The end of the process closes every connection of the attacks.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Which limits bound sends, by where the server stores.
+//! Limits that bound sends, by the storage of the server.
 
 use std::path::PathBuf;
 
@@ -8,11 +8,11 @@ use crate::args::Store;
 use crate::limits::{Limit, mysql, once, sled, wire};
 use crate::target::mysql_server;
 
-/// Senders at a time of the probe of the embedded engine, at most.
+/// Maximum number of senders at a time in the probe of the embedded engine.
 const SENDERS: u64 = 512;
 
-/// What bounds one-to-one sends of so many connections with so many sends under way each; the first
-/// is what `answered` is a share of.
+/// Measures the limits of one-to-one sends on `connections` connections with `outstanding` sends of
+/// each in flight. The figure `answered` is a share of the first.
 pub(super) async fn direct(
     stage: &Stage<'_>,
     connections: usize,
@@ -43,8 +43,8 @@ pub(super) async fn direct(
     Ok(all)
 }
 
-/// What bounds one message at a time: a frame there and back, and what makes it durable, at the rate
-/// of the run.
+/// Measures the limits of one message at a time: a frame there and back, and a durable commit, at
+/// the rate of the run.
 pub(super) async fn once(stage: &Stage<'_>, rate: f64) -> Result<Vec<Limit>, Fault> {
     if !stage.args.limits {
         return Ok(Vec::new());
@@ -64,18 +64,20 @@ pub(super) async fn once(stage: &Stage<'_>, rate: f64) -> Result<Vec<Limit>, Fau
     Ok(all)
 }
 
-/// Where the server's disk can be watched during the run, if limits are asked for.
+/// Returns the folder in which the server's disk can be probed during the run, if limits are
+/// requested.
 pub(super) fn disk(stage: &Stage<'_>) -> Option<PathBuf> {
     let watched = stage.args.limits && stage.target.store == Some(Store::Sled);
     watched.then(|| folder(stage))
 }
 
-/// A folder on the disk of the server's data.
+/// Returns a folder on the disk of the server's data.
 fn folder(stage: &Stage<'_>) -> PathBuf {
     stage.args.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-/// What bounds entries of group sends: rows of one batched transaction.
+/// Measures the limits of group sends: the rows of one batched transaction, and of one commit per
+/// member.
 pub(super) async fn group(stage: &Stage<'_>) -> Result<Vec<Limit>, Fault> {
     if !stage.args.limits || stage.target.store != Some(Store::Mysql) {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! A scenario as its command line names it, and running it against the server of that line.
+//! Scenarios as subcommands: parses one, and runs it against the server that its arguments name.
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -9,24 +9,26 @@ use crate::args::Common;
 use crate::report::Report;
 use crate::target::Target;
 
-/// What can be done to a server.
+/// Scenarios of the tool.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Scenario {
     /// One-to-one sends among many users: answered per second, end-to-end latency, server CPU
     Direct(direct::Direct),
     /// Sends to groups: entries per second, time until the last member has it
     Group(group::Group),
-    /// Messages of rooms to all who follow: deliveries per second, latency, server CPU for each
+    /// Room messages to all subscribers: deliveries per second, latency, server CPU for each
     Room(room::Room),
-    /// Connections that only live: connect rate, memory of each, CPU of heartbeats
+    /// Idle connections: connect rate, memory of each, CPU of heartbeats
     Idle(idle::Idle),
-    /// Everybody comes back at once after a kill, a restart or a cut: time until all are live
+    /// All users reconnect at once after a kill, a restart or a network cut: time until all are
+    /// live
     Storm(storm::Storm),
-    /// Users come back to a backlog: messages per second, time until they are live
+    /// Users reconnect to a backlog: messages per second, time until they are live
     Sync(sync::Sync),
-    /// A mix for hours: drift of memory, latency and disk
+    /// Mixed load for hours: drift of memory, latency and disk
     Soak(soak::Soak),
-    /// Well-behaved users beside one abusive machine: their p99 with and without, the server's memory
+    /// Well-behaved users beside one abusive machine: their p99 with and without attacks, the
+    /// server's memory
     Abuse(abuse::Abuse),
 }
 
@@ -37,10 +39,10 @@ struct Line {
 }
 
 impl Scenario {
-    /// The scenario of a line such as `direct --users 100`.
+    /// Parses a scenario from a line, for example `direct --users 100`.
     ///
     /// # Errors
-    /// It is none.
+    /// The line is not a scenario.
     pub fn parse(line: &[String]) -> Result<Self, Fault> {
         let words = std::iter::once("gimlet-load").chain(line.iter().map(|word| &**word));
         let line = Line::try_parse_from(words);
@@ -49,7 +51,7 @@ impl Scenario {
             .scenario)
     }
 
-    /// The arguments that all have.
+    /// Returns the arguments that all scenarios share.
     #[must_use]
     pub fn common(&self) -> &Common {
         match self {
@@ -64,7 +66,7 @@ impl Scenario {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the scenario.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -79,13 +81,13 @@ impl Scenario {
         }
     }
 
-    /// Starts the server if that is what the line says, runs, and stops what was started.
+    /// Starts the server if the arguments say so, runs the scenario, and stops what was started.
     ///
     /// # Errors
-    /// It cannot be set up, or was interrupted.
+    /// The run cannot be set up, or was interrupted.
     pub async fn run(&self) -> Result<Report, Fault> {
         let mut common = self.common().clone();
-        // The limits are what protects the server from abuse.
+        // This scenario keeps the limits, because they protect the server from abuse.
         common.default_limits |= matches!(self, Self::Abuse(_));
         with_target(&common, async |target| {
             let stage = Stage::new(self.name(), &common, target)?;
@@ -104,8 +106,8 @@ impl Scenario {
     }
 }
 
-/// Does something to the server of these arguments, and stops what was started whatever happens,
-/// on Ctrl-C and SIGTERM, too.
+/// Runs `run` against the server of these arguments. Stops what was started in any case, on Ctrl-C
+/// and SIGTERM, too.
 pub(crate) async fn with_target<T>(
     common: &Common,
     run: impl AsyncFnOnce(&mut Target) -> Result<T, Fault>,
@@ -117,6 +119,7 @@ pub(crate) async fn with_target<T>(
             Fault::new("the run", "interrupted")
         })),
     };
+    // Close first, whatever happened: an error of the run must not leave the server behind.
     let closed = target.close().await;
     let done = done?;
     closed?;

@@ -16,25 +16,25 @@ use crate::limits::beside::Beside;
 use crate::net::{Net, join};
 use crate::report::Report;
 
-/// What the report calls the durable writes beside the run.
+/// Name of the disk probe's times in the report.
 pub(crate) const DISK: &str = "the disk alone";
 
 /// Arguments of `direct`.
 #[derive(Args, Clone, Debug)]
 pub struct Direct {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
     /// Users, each on one connection
     #[arg(long, default_value_t = 1000)]
     pub users: usize,
-    /// Users each user writes to, in turn
+    /// Users that each user writes to, in turn
     #[arg(long, default_value_t = 4)]
     pub peers: usize,
     /// Open loop: sends per second, of all users together
     #[arg(long, value_name = "PER_SECOND", conflicts_with = "outstanding")]
     pub rate: Option<f64>,
-    /// Closed loop: unanswered sends per user; the default, with 1
+    /// Closed loop, the default: unanswered sends per user, 1 if not given
     #[arg(long, value_name = "SENDS")]
     pub outstanding: Option<u32>,
     /// Bytes of a message's content
@@ -61,10 +61,10 @@ impl Direct {
     }
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 pub async fn run(args: &Direct, mut stage: Stage<'_>) -> Result<Report, Fault> {
     args.check()?;
     let outstanding = args.outstanding.unwrap_or(1) as usize;

@@ -1,5 +1,6 @@
-//! Messages flowing among live connections: who sends when, and what the judge hears. Serves
-//! `direct`, `group` and `soak`, which differ in who listens to what.
+//! Messages that flow among live connections: paces the sends, and passes all answers and pushes to
+//! the judge. Serves `direct`, `group`, `soak` and `abuse`, which differ in the receivers of each
+//! stream.
 
 mod flowed;
 mod member;
@@ -32,13 +33,14 @@ pub(super) use plan::{Pace, Plan, Until};
 /// Sends begun in one turn, so that reading is never far away.
 const BURST: usize = 256;
 
-/// Sends under way at the most; in an open loop later ones wait, and are charged for it.
+/// Maximum number of sends in flight; in an open loop, later sends wait, and their wait is part of
+/// their time.
 const UNDER_WAY: usize = 50_000;
 
-/// fim's heartbeat.
+/// Interval of fim's heartbeats, in nanoseconds.
 const HEARTBEAT: u64 = 270 * SECOND;
 
-/// The actor.
+/// Actor of a flow.
 pub(super) struct Flow {
     plan: Plan,
     judge: Judge,
@@ -48,11 +50,11 @@ pub(super) struct Flow {
     tally: Tally,
     /// Sends that have begun and not ended.
     open: usize,
-    /// When the next is due, in an open loop.
+    /// Times of the sends, in an open loop.
     schedule: Option<Schedule>,
     today: i64,
     beat: u64,
-    /// The first refusal in words.
+    /// Text of the first refusal.
     refusal: Option<String>,
     progress: Progress,
 }
@@ -64,7 +66,7 @@ impl std::fmt::Debug for Flow {
 }
 
 impl Flow {
-    /// A flow among these members, by gRPC if there is a gateway.
+    /// Creates a flow among these members; sends go by gRPC if there is a gateway.
     pub(super) fn new(
         plan: Plan,
         judge: Judge,
@@ -92,7 +94,7 @@ impl Flow {
         }
     }
 
-    /// Runs it to its end.
+    /// Runs the flow to its end.
     pub(super) fn run(mut self, net: &mut Net) -> io::Result<Flowed> {
         if let Pace::Closed(each) = self.plan.pace {
             let now = clock::now();
@@ -106,7 +108,8 @@ impl Flow {
         Ok(self.tally.told(self.judge, self.refusal))
     }
 
-    /// The sender's next message, due at `at`; by gRPC it may have to wait for the one before.
+    /// Begins the sender's next message, due at `at`. By gRPC it may have to wait for the call
+    /// before.
     fn begin_send(&mut self, net: &mut Net, sender: u32, at: u64) {
         let Some(member) = self.members.get_mut(sender) else {
             return;
@@ -136,7 +139,7 @@ impl Flow {
         self.sends.begin(net, member, to, (sent, mark), self.today);
     }
 
-    /// A send was answered, on this connection if it was not a call.
+    /// Handles the answer to a send; `on` is the connection it came on, or `None` for a call.
     fn settle(
         &mut self,
         net: &mut Net,
@@ -146,7 +149,7 @@ impl Flow {
     ) {
         let Some(sent) = self.sends.end(slot) else {
             self.judge.note(Finding::Connection, || {
-                format!("an answer to a send that was not under way ({slot})")
+                format!("an answer to a send that was not in flight ({slot})")
             });
             return;
         };
@@ -176,6 +179,7 @@ impl Flow {
                 true
             }
         };
+        // The sender's call is over: its next one may begin, in the order in which they were due.
         if self.sends.by_call() {
             let member = self.members.get_mut(sent.member);
             if let Some((stream, at)) = member.and_then(Member::next_call) {
@@ -187,7 +191,7 @@ impl Flow {
         }
     }
 
-    /// A send has ended; in a closed loop the next one begins.
+    /// Ends a send; in a closed loop the next one begins.
     fn ended(&mut self, net: &mut Net, sender: u32, now: u64) {
         self.open = self.open.saturating_sub(1);
         if matches!(self.plan.pace, Pace::Closed(_)) && now < self.tally.end() {
@@ -220,7 +224,7 @@ impl Flow {
         }
     }
 
-    /// Begins what is due.
+    /// Begins the sends that are due.
     fn due(&mut self, net: &mut Net, now: u64) {
         let Some(mut schedule) = self.schedule else {
             return;

@@ -1,4 +1,4 @@
-//! Sends by gRPC, as gim's clients do, for a thread that lives on sockets. Orders go in, outcomes
+//! Sends by gRPC, as gim's clients do, for a thread that lives on sockets. Orders go in; outcomes
 //! come out and wake the thread; each call is a task of its own.
 
 use std::mem;
@@ -21,24 +21,24 @@ use crate::net::Waker;
 /// gRPC connections; each is one task of the client and one of the server.
 const CONNECTIONS: usize = 8;
 
-/// How long a call may take.
+/// Timeout of a call.
 const CALL: Duration = Duration::from_secs(10);
 
-/// A send to make.
+/// Send to make.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// The sender's number for it.
+    /// Number by which the sender knows the send.
     pub(super) slot: u32,
-    /// Who sends.
+    /// Account of the sender.
     pub(super) account: Arc<Account>,
-    /// What.
+    /// Request to send.
     pub(super) send: pb::SendMessageReq,
 }
 
-/// How a send ended: its slot, and the seq of the answer or why there is none.
+/// Outcome of a send: its slot, and the seq of the answer or the failure.
 pub(super) type Outcome = (u32, Result<i64, (Failed, String)>);
 
-/// The sending side.
+/// Sending side of the gRPC calls.
 #[derive(Debug)]
 pub(super) struct Gateway {
     orders: mpsc::UnboundedSender<Order>,
@@ -46,8 +46,8 @@ pub(super) struct Gateway {
 }
 
 impl Gateway {
-    /// Connects to `LogicExt`; `waker` wakes whoever takes the outcomes. Must be called within a
-    /// tokio runtime.
+    /// Connects to `LogicExt`; `waker` wakes the thread that takes the outcomes. Must be called
+    /// within a tokio runtime.
     pub(super) async fn connect(grpc: &str, waker: Waker) -> Result<Self, Fault> {
         let fault = |error: tonic::transport::Error| Fault::new(grpc, error);
         let endpoint = Endpoint::from_shared(grpc.to_owned()).map_err(fault)?;
@@ -78,6 +78,7 @@ impl Gateway {
                     let outcome = call(client, order).await;
                     let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                     done.push((slot, outcome));
+                    // One wake is enough: the thread takes all outcomes at once.
                     if done.len() == 1 {
                         waker.wake();
                     }
@@ -89,11 +90,12 @@ impl Gateway {
 
     /// Gives an order.
     pub(super) fn send(&self, order: Order) {
-        // Only a runtime that ends takes none; then the send stays unanswered, which is a finding.
+        // Only a runtime that ends takes no orders; the send then stays unanswered, which is a
+        // finding.
         let _ = self.orders.send(order);
     }
 
-    /// What ended since the last call.
+    /// Takes the outcomes since the last call.
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
         let outcomes = self.outcomes.lock();
         mem::take(&mut *outcomes.unwrap_or_else(PoisonError::into_inner))
@@ -115,7 +117,8 @@ async fn call(mut client: LogicExtClient<Channel>, order: Order) -> Result<i64, 
     }
 }
 
-/// gim's own codes are refusals; tonic shows them as unknown without a source.
+/// Sorts a failed call into refused or unknown. gim's own codes are refusals; tonic shows them as
+/// unknown without a source.
 fn fate(status: &Status) -> Failed {
     use std::error::Error as _;
     match (status.code(), status.source()) {

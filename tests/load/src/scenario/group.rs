@@ -19,7 +19,7 @@ const ADDED: usize = 500;
 /// Arguments of `group`.
 #[derive(Args, Clone, Debug)]
 pub struct Group {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
     /// Members of each group, each a user on one connection
@@ -34,7 +34,7 @@ pub struct Group {
     /// Open loop: sends per second, of all groups together
     #[arg(long, value_name = "PER_SECOND", conflicts_with = "outstanding")]
     pub rate: Option<f64>,
-    /// Closed loop: sends per sender that not all members have yet; the default, with 1
+    /// Closed loop, the default: sends per sender that not all members have yet, 1 if not given
     #[arg(long, value_name = "SENDS")]
     pub outstanding: Option<u32>,
     /// Bytes of a message's content
@@ -58,10 +58,10 @@ async fn found(stage: &Stage<'_>, members: &[Account]) -> Result<i64, Fault> {
     Ok(group)
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.members < 2 || args.size < MARK {
         let why = format!("--members must be at least 2, --size at least {MARK}");
@@ -122,7 +122,7 @@ pub async fn run(args: &Group, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let entries = (flowed.answered * args.members as u64) as f64 / args.common.seconds;
     report.figure("entries", entries, "1/s");
     if let Some(limit) = limits.first() {
-        // An entry is a row of its own and raises a head, which is another.
+        // An entry is one row, and it raises a head, which is another.
         report.share("rows", 2.0 * entries, "rows/s", Some(limit));
     }
     report.times("answer", flowed.answer);

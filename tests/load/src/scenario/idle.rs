@@ -1,4 +1,4 @@
-//! Connections that only live: how fast they come, what each costs, and whether they still work.
+//! Idle connections: how fast they are set up, their cost, and a check that they still work.
 
 use std::time::Duration;
 
@@ -17,34 +17,34 @@ use crate::target::{Target, Usage};
 /// Arguments of `idle`.
 #[derive(Args, Clone, Debug)]
 pub struct Idle {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
     /// Users, each on one connection
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
-    /// Seconds from a heartbeat of a connection to its next
+    /// Seconds between two heartbeats of a connection
     #[arg(long, default_value_t = 30.0)]
     pub heartbeat: f64,
 }
 
-/// What so many connections cost.
+/// Measured cost of a number of connections.
 #[derive(Debug)]
 pub(crate) struct Seated {
-    /// Users who are live, and those who came last.
+    /// Number of live users, and of those who joined last.
     pub(crate) users: usize,
     pub(crate) newcomers: usize,
-    /// How those came.
+    /// Figures of that join.
     pub(crate) came: Came,
-    /// Before they came; before and after the time they sat.
+    /// Usage before the join; usage before and after the idle time.
     before: Usage,
     begin: Usage,
     end: Usage,
-    /// Heartbeats answered meanwhile.
+    /// Heartbeats answered in the idle time.
     beats: u64,
 }
 
-/// Users come one group after the other, sit, and write to each other.
+/// Users who connect in one group after another, stay idle, and write to each other.
 #[derive(Debug)]
 pub(crate) struct Hall {
     crews: Crews,
@@ -56,7 +56,7 @@ pub(crate) struct Hall {
 }
 
 impl Hall {
-    /// For at most so many users.
+    /// Starts the client processes for at most `most` users.
     pub(crate) async fn open(
         common: &Common,
         heartbeat: f64,
@@ -76,7 +76,7 @@ impl Hall {
         })
     }
 
-    /// More users come; all sit; those who came write to each other.
+    /// Connects more users, lets all of them stay idle, and makes the new ones write to each other.
     pub(crate) async fn seat(
         &mut self,
         target: &Target,
@@ -103,7 +103,7 @@ impl Hall {
         })
     }
 
-    /// What was wrong.
+    /// Ends the run; returns the findings.
     pub(crate) async fn close(self) -> Result<Findings, Fault> {
         self.crews.verdict().await
     }
@@ -111,12 +111,13 @@ impl Hall {
 
 #[expect(clippy::cast_precision_loss, reason = "bytes and counts of a run")]
 impl Seated {
-    /// Newcomers live in a second.
+    /// Returns the rate of new users per second.
     pub(crate) fn rate(&self) -> f64 {
         self.newcomers as f64 * SECOND as f64 / self.came.took.max(1) as f64
     }
 
-    /// Bytes of each connection in the server's processes, and in those that hold connections.
+    /// Returns the bytes of each connection in the server's processes, and in those that hold
+    /// connections.
     pub(crate) fn memory(&self, hall: &Hall) -> (f64, f64) {
         let each = |now: u64, empty: u64| now.saturating_sub(empty) as f64 / self.users as f64;
         (
@@ -125,29 +126,29 @@ impl Seated {
         )
     }
 
-    /// Bytes of each end of a connection in the kernel; both are on this machine.
+    /// Returns the bytes of each end of a connection in the kernel; both ends are on this machine.
     pub(crate) fn kernel(&self, hall: &Hall) -> f64 {
         let slab = self.begin.slab.saturating_sub(hall.empty.slab) / 2;
         slab as f64 / self.users as f64
     }
 
-    /// Microseconds of the server's CPU that a newcomer cost.
+    /// Returns the microseconds of the server's CPU that a new user cost.
     pub(crate) fn joining(&self) -> f64 {
         let load = self.begin.since(&self.before);
         load.server_cores * load.seconds * 1e6 / self.newcomers as f64
     }
 
-    /// Percent of a core that 10,000 who sit cost.
+    /// Returns the percentage of a core that 10,000 idle users cost.
     pub(crate) fn sitting(&self) -> f64 {
         let load = self.end.since(&self.begin);
         load.server_cores * 10_000.0 / self.users as f64 * 100.0
     }
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.users < 2 {
@@ -177,7 +178,7 @@ pub async fn run(args: &Idle, mut stage: Stage<'_>) -> Result<Report, Fault> {
     report.times("to be live", seated.came.times);
     report
         .notes
-        .push("after it, each user wrote to the next, and all of it came".to_owned());
+        .push("afterwards each user wrote to the next, and every message came".to_owned());
     report.notes.extend(busy);
     report.findings = findings;
     Ok(report)

@@ -1,5 +1,5 @@
-//! What is done to a server, one scenario a file. Each takes its arguments and a [`Stage`], and gives
-//! a [`Report`]; it decides nothing about how results are shown.
+//! Scenarios, one per file. Each takes its arguments and a [`Stage`], and returns a [`Report`]; it
+//! decides nothing about the presentation of the results.
 
 pub mod abuse;
 mod bound;
@@ -36,24 +36,24 @@ pub(crate) use idle::Hall;
 pub use progress::Progress;
 pub(crate) use sampler::{Sampler, size_of_folder};
 
-/// What every scenario has: the arguments, a running server, and a place for the results.
+/// Context of every scenario: the arguments, a running server, and the report.
 #[derive(Debug)]
 pub struct Stage<'a> {
-    /// The common arguments.
+    /// Arguments that all scenarios share.
     pub args: &'a Common,
-    /// The server.
+    /// Server under test.
     pub target: &'a mut Target,
-    /// Makes users.
+    /// Creates users.
     pub accounts: Accounts,
-    /// What comes out.
+    /// Report to fill.
     pub report: Report,
 }
 
 impl<'a> Stage<'a> {
-    /// A stage for the scenario of this name.
+    /// Creates the context for the scenario of this name.
     ///
     /// # Errors
-    /// An address is none.
+    /// An address is invalid.
     pub fn new(name: &str, args: &'a Common, target: &'a mut Target) -> Result<Self, Fault> {
         Ok(Self {
             accounts: Accounts::new(&target.services, &args.code)?,
@@ -63,7 +63,7 @@ impl<'a> Stage<'a> {
         })
     }
 
-    /// New users; how fast they were made is a figure of the report.
+    /// Creates users; the rate of their creation is a figure of the report.
     ///
     /// # Errors
     /// The server refuses one.
@@ -76,7 +76,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Measures the bare connect probe of this shape, if limits are asked for.
+/// Measures the bare connect probe of this shape, if limits are requested.
 async fn connects(stage: &Stage<'_>, connections: usize) -> Result<Option<Limit>, Fault> {
     if !stage.args.limits {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A line on the terminal that says how far a run is; nothing where there is no terminal.
+//! Progress line on the terminal; prints nothing where there is no terminal.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -19,7 +19,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// For standard error.
+    /// Creates a progress line on standard error.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -29,7 +29,7 @@ impl Progress {
         }
     }
 
-    /// Shows `count` things done by `now`, and how many in the last second.
+    /// Shows the number of `what` done by `now`, and their rate since the last line.
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     pub fn show(&mut self, now: u64, what: &str, count: u64) {
         if !self.shown || now.saturating_sub(self.last) < SECOND {
@@ -45,7 +45,7 @@ impl Progress {
         (self.last, self.count) = (now, count);
     }
 
-    /// Says a step of the preparation.
+    /// Prints a step of the preparation.
     pub fn step(&self, what: &str) {
         if self.shown {
             eprintln!("{what}");

@@ -1,4 +1,4 @@
-//! Rooms: one message to all who follow now.
+//! Rooms: one message to all current subscribers.
 
 use std::sync::Arc;
 
@@ -20,37 +20,37 @@ use crate::limits::{Outcome, wire};
 use crate::net::{Actor, ConnId, Net, Packet, Raw, drive, join};
 use crate::report::Report;
 
-/// gRPC connections that publish; a burst goes out over one, in order.
+/// gRPC connections that publish; a burst goes out over one of them, in order.
 const PUBLISHERS: usize = 4;
 
-/// Without an answer for this long, subscribing has failed.
+/// Nanoseconds without an answer after which subscribing has failed.
 const STUCK: u64 = 30 * SECOND;
 
 /// Arguments of `room`.
 #[derive(Args, Clone, Debug)]
 pub struct Room {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
     /// Members of each room, each a user on one connection
     #[arg(long, default_value_t = 1000)]
     pub members: usize,
-    /// Rooms
+    /// Number of rooms
     #[arg(long, default_value_t = 1)]
     pub rooms: usize,
     /// Messages published together in each room
     #[arg(long, default_value_t = 1)]
     pub burst: u64,
-    /// Open loop: bursts per second of each room; by default the next goes out when all members have
-    /// the last
+    /// Open loop: bursts per second of each room; by default the next burst goes out when all
+    /// members have the last
     #[arg(long, value_name = "PER_SECOND")]
     pub rate: Option<f64>,
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (members, rooms) = (args.members.max(1), args.rooms.max(1));
@@ -72,7 +72,7 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
         warm_up: args.common.before(),
         span: args.common.duration(),
     };
-    // Another run's rooms are other rooms.
+    // Random ids, so that two runs do not share rooms.
     let begin = rand::random_range(1..i64::from(u32::MAX));
     let ids: Vec<i64> = (begin..).take(rooms).collect();
     let runtime = Handle::current();
@@ -144,7 +144,7 @@ pub async fn run(args: &Room, mut stage: Stage<'_>) -> Result<Report, Fault> {
     Ok(report)
 }
 
-/// Has each connection follow its room.
+/// Subscribes each connection to its room.
 fn subscribe(net: &mut Net, rooms: &[i64], follow: &[(ConnId, u32)]) -> Outcome<()> {
     for &(conn, of) in follow {
         let room_id = *rooms.get(of as usize).ok_or("no such room")?;
@@ -170,7 +170,7 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// It cannot go on; the first reason is the one that is told.
+    /// Fails the subscribing; the first reason is kept.
     fn fail(&mut self, why: String) {
         self.failed.get_or_insert(why);
     }

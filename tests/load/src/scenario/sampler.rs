@@ -1,4 +1,4 @@
-//! The server's memory and disk over the time of a run.
+//! Samples of the server's memory and disk over the time of a run.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use crate::clock;
 use crate::report::{Curve, Report};
 use crate::target::Usage;
 
-/// One look at the server.
+/// One sample of the server.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sample {
-    /// What was used.
+    /// Resource usage.
     pub(crate) usage: Usage,
-    /// Bytes of the data.
+    /// Bytes of the data folder.
     pub(crate) disk: u64,
 }
 
-/// Looks at the server now and then, on a thread of its own, until it is dropped.
+/// Takes samples of the server regularly, on a thread of its own, until [`Self::end`].
 #[derive(Debug)]
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// Starts looking, at once and every so often.
+    /// Starts the thread; it takes a sample at once, and then one in each interval.
     pub(crate) fn start(
         usage: impl Fn() -> Usage + Send + 'static,
         data: Option<PathBuf>,
@@ -49,7 +49,7 @@ impl Sampler {
         Self { stop, thread }
     }
 
-    /// Stops, and gives what was seen.
+    /// Stops the thread; returns its samples.
     pub(crate) fn end(self) -> Vec<Sample> {
         self.stop.store(true, Ordering::Relaxed);
         self.thread.thread().unpark();
@@ -57,7 +57,7 @@ impl Sampler {
     }
 }
 
-/// Bytes of all files below a folder.
+/// Returns the bytes of all files below a folder.
 pub(crate) fn size_of_folder(folder: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return 0;
@@ -70,7 +70,7 @@ pub(crate) fn size_of_folder(folder: &Path) -> u64 {
     entries.flatten().map(size).sum()
 }
 
-/// The curves, and how fast each rises in the second half of the run.
+/// Adds the curves to the report, and the slope of each in the second half of the run.
 #[expect(clippy::cast_precision_loss, reason = "bytes and times of a run")]
 pub(super) fn tell_memory(report: &mut Report, samples: &[Sample]) {
     let Some(first) = samples.first().map(|it| it.usage.at) else {
@@ -103,7 +103,7 @@ pub(super) fn tell_memory(report: &mut Report, samples: &[Sample]) {
     }
 }
 
-/// How much y rises with x, by least squares.
+/// Returns the slope of y over x, by least squares.
 #[expect(clippy::cast_precision_loss, reason = "hundreds of points")]
 fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len().max(1) as f64;

@@ -1,8 +1,8 @@
-//! Who is on which connection. Serves `flow` and `crew`, which number their users.
+//! Users of the connections. Serves the flows and the simulated users.
 
 use crate::net::ConnId;
 
-/// The users of the connections.
+/// User of each connection.
 #[derive(Debug)]
 pub(super) struct Seats(Vec<u32>);
 
@@ -11,7 +11,7 @@ impl Seats {
         Self(Vec::new())
     }
 
-    /// The user is on this connection, and nobody else any more.
+    /// Assigns the connection to the user, instead of any user before.
     pub(super) fn sit(&mut self, conn: ConnId, user: usize) {
         let conn = conn as usize;
         if self.0.len() <= conn {
@@ -22,7 +22,7 @@ impl Seats {
         }
     }
 
-    /// Who was the last on this connection; no user's number if nobody ever was.
+    /// Returns the last user of this connection; no user's number if there never was one.
     pub(super) fn of(&self, conn: ConnId) -> Option<usize> {
         self.0.get(conn as usize).map(|&user| user as usize)
     }

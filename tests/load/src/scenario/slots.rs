@@ -1,7 +1,7 @@
-//! Numbers for what waits for its answer. A number is free again when it is answered, so that they
-//! stay small however long a run is. Serves `flow` and `crew`.
+//! Numbers for requests that wait for their answers. A number is free again when its request is
+//! answered, so numbers stay small in a run of any length. Serves the flows and the simulated users.
 
-/// Things under way, by their numbers.
+/// Items in flight, by number.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     places: Vec<Option<T>>,
@@ -16,12 +16,12 @@ impl<T> Slots<T> {
         }
     }
 
-    /// How many are under way.
+    /// Returns the number of items in flight.
     pub(super) const fn len(&self) -> usize {
         self.places.len() - self.free.len()
     }
 
-    /// One more is under way; gives its number.
+    /// Adds an item; returns its number.
     pub(super) fn put(&mut self, it: T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
@@ -33,12 +33,12 @@ impl<T> Slots<T> {
         slot
     }
 
-    /// Whether something of this number is under way.
+    /// Returns true if an item with this number is in flight.
     pub(super) fn has(&self, slot: u32) -> bool {
         matches!(self.places.get(slot as usize), Some(Some(_)))
     }
 
-    /// It ends; `None` if nothing of this number was under way.
+    /// Removes an item; returns `None` if it was not in flight.
     pub(super) fn take(&mut self, slot: u32) -> Option<T> {
         let it = self.places.get_mut(slot as usize).and_then(Option::take)?;
         self.free.push(slot);
@@ -46,12 +46,12 @@ impl<T> Slots<T> {
     }
 }
 
-/// The number of a slot's request on the wire, where 0 is none.
+/// Returns the request id of a slot on the wire, where 0 means no request.
 pub(super) fn request_of(slot: u32) -> i64 {
     i64::from(slot) + 1
 }
 
-/// The slot that an answer is for; one that is never taken if the wire's number is none of ours.
+/// Returns the slot of a request id; a slot that is never used if the id is not one of ours.
 pub(super) fn slot_of(request: i64) -> u32 {
     u32::try_from(request.saturating_sub(1)).unwrap_or(u32::MAX)
 }

@@ -1,4 +1,4 @@
-//! A mix for a long time: does memory, latency or the disk drift?
+//! Mixed load for a long time, which shows a drift of memory, latency or disk.
 
 use std::time::Duration;
 
@@ -15,22 +15,22 @@ use crate::judge::{Judge, MARK, To};
 use crate::net::{Net, join};
 use crate::report::Report;
 
-/// Samples of a run, at least and at most.
+/// Samples of a run; fewer in a short run.
 const SAMPLES: f64 = 300.0;
 
 /// Arguments of `soak`.
 #[derive(Args, Clone, Debug)]
 pub struct Soak {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
-    /// How long, in hours; instead of --seconds
+    /// Hours of the measured part, instead of --seconds
     #[arg(long)]
     pub hours: Option<f64>,
     /// Users, each on one connection
     #[arg(long, default_value_t = 1000)]
     pub users: usize,
-    /// Users in each group; each group has one member who sends to it
+    /// Users in each group; one member of each group sends to it
     #[arg(long, default_value_t = 50)]
     pub members: usize,
     /// Sends per second, of all users together; one of five from a group's sender goes to the group
@@ -41,10 +41,10 @@ pub struct Soak {
     pub size: usize,
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.users < 2 || args.size < MARK || args.common.wire == Wire::Gim {
         let why = format!("at least 2 users, {MARK} bytes, and gimlet's own wire are needed");
@@ -96,7 +96,7 @@ pub async fn run(args: &Soak, mut stage: Stage<'_>) -> Result<Report, Fault> {
     Ok(report)
 }
 
-/// Who writes to whom: everybody to four others, the first of each group also to the group.
+/// Creates the streams: each user writes to four others, the first of each group also to the group.
 fn lay_lanes(judge: &mut Judge, members: &mut [Member], groups: &[i64], each: usize) {
     let whom: Vec<_> = members.iter().map(|m| (m.account.user, m.ear)).collect();
     for (at, member) in members.iter_mut().enumerate() {

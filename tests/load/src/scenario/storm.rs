@@ -1,5 +1,6 @@
-//! Everybody comes back at once: after the server was killed or restarted, or after the network was
-//! cut. What was answered before must be there after, and what was written meanwhile must come.
+//! All users reconnect at once: after the server was killed or restarted, or after the network was
+//! cut. Every message that was answered before must be there afterwards, and every message that was
+//! written meanwhile must come.
 
 use clap::{Args, ValueEnum};
 
@@ -13,21 +14,21 @@ use crate::report::Report;
 /// Arguments of `storm`.
 #[derive(Args, Clone, Debug)]
 pub struct Storm {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
     /// Users, each on one connection
     #[arg(long, default_value_t = 10_000)]
     pub users: usize,
-    /// What parts them from the server; by default kill, and cut where a restart forgets everything
+    /// Cause of the disconnect; by default kill, or cut where a restart would lose the users
     #[arg(long, value_enum)]
     pub how: Option<How>,
-    /// Users on their way back at a time
+    /// Users that reconnect at a time
     #[arg(long, default_value_t = AT_ONCE)]
     pub at_once: usize,
 }
 
-/// What happens to the connections.
+/// Causes of the disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum How {
     /// The server is killed and started again.
@@ -51,10 +52,10 @@ impl Storm {
     }
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if args.users < 2 {
@@ -64,11 +65,11 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     if how != How::Cut && args.common.store == Store::Memory {
         return Err(Fault::new(
             "--how",
-            "a server in memory forgets its users: say cut",
+            "a server in memory loses its users: use cut",
         ));
     }
     let users = stage.users(count).await?;
-    // Each connects twice.
+    // Each user connects twice.
     let place = stage.target.place(wire, 2 * count);
     let mut crews = Crews::start(place, wire.protocol(), count).await?;
     stage.target.clients(crews.ids());
@@ -76,7 +77,7 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let at_once = args.at_once.max(1);
     let first = crews.come(at_once).await?.took;
     crews.round().await?;
-    // Sends are under way when it happens.
+    // Sends must be in flight when the connections break.
     let answers = (count / crews.len()) as u64 / 4;
     crews.reach(Goal::Writing { each: 2, answers }).await?;
     let broken = clock::now();
@@ -117,7 +118,7 @@ pub async fn run(args: &Storm, mut stage: Stage<'_>) -> Result<Report, Fault> {
     report.load(&load, count as f64, "connection");
     report.times("to be live again", back.times);
     report.notes.push(format!(
-        "{answered} sends were answered, {refused} refused; of {unknown} the connection broke first"
+        "{answered} sends were answered, {refused} refused; {unknown} lost their connection before"
     ));
     report.notes.extend(busy);
     report.findings = findings;

@@ -1,4 +1,5 @@
-//! Users come back to a backlog, all at once: messages a second, and the time until they are live.
+//! Users reconnect to a backlog, all at once: messages per second, and the time until they are
+//! live.
 
 use clap::Args;
 
@@ -19,24 +20,24 @@ const WRITERS: usize = 64;
 /// Arguments of `sync`.
 #[derive(Args, Clone, Debug)]
 pub struct Sync {
-    /// Which server, how long, and where the results go
+    /// Server, duration and output files
     #[command(flatten)]
     pub common: Common,
-    /// Users who come back
+    /// Users that reconnect
     #[arg(long, default_value_t = 200)]
     pub users: usize,
-    /// Messages that wait for each
+    /// Messages in the backlog of each
     #[arg(long, default_value_t = 2000)]
     pub backlog: u64,
-    /// Users on their way back at a time
+    /// Users that reconnect at a time
     #[arg(long, default_value_t = 256)]
     pub at_once: usize,
 }
 
-/// Runs it.
+/// Runs the scenario.
 ///
 /// # Errors
-/// It cannot be set up.
+/// The run cannot be set up.
 #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
 pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
     let (wire, readers) = (args.common.wire, args.users.max(1));
@@ -76,7 +77,7 @@ pub async fn run(args: &Sync, mut stage: Stage<'_>) -> Result<Report, Fault> {
         )?;
         let load = usage().since(&before);
         let (synced, times) = (crew.synced(), crew.times());
-        // Live means live: what is written now comes.
+        // Live users must also get new messages.
         crew.reach(
             &mut net,
             Goal::Written {

@@ -9,15 +9,15 @@ use crate::Fault;
 pub(super) struct Database {
     server: String,
     name: String,
-    /// Its address.
+    /// URL of the database.
     pub(super) url: String,
-    /// Redis' address.
+    /// URL of Redis.
     pub(super) redis: String,
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "test servers are named by GIMLET_TEST_…, which is no configuration"
+    reason = "test servers are named by GIMLET_TEST_…, which is not configuration"
 )]
 fn named(variable: &str) -> Result<String, Fault> {
     std::env::var(variable).map_err(|_| {
@@ -29,13 +29,13 @@ fn named(variable: &str) -> Result<String, Fault> {
     })
 }
 
-/// The server that the environment names.
+/// Returns the URL of the server that the environment names.
 pub(super) fn server() -> Result<String, Fault> {
     named("GIMLET_TEST_MYSQL")
 }
 
 impl Database {
-    /// Makes it on the server that the environment names.
+    /// Creates a database on the server that the environment names.
     pub(super) async fn make() -> Result<Self, Fault> {
         let server = server()?;
         let redis = named("GIMLET_TEST_REDIS")?;
@@ -52,7 +52,7 @@ impl Database {
         Ok(made)
     }
 
-    /// What stands before its keys in Redis.
+    /// Returns the prefix of its keys in Redis.
     pub(super) fn prefix(&self) -> String {
         format!("{}:", self.name)
     }
@@ -68,7 +68,7 @@ impl Database {
             .map_err(|error: sqlx::Error| Fault::new("MySQL", error))
     }
 
-    /// Removes it.
+    /// Removes the database.
     pub(super) async fn remove(&self) -> Result<(), Fault> {
         self.run(format!("DROP DATABASE {}", self.name)).await
     }

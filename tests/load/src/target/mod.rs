@@ -1,5 +1,4 @@
-//! The server under test: one that is started for the run, or an address; and what it uses of the
-//! machine.
+//! Server under test, started for the run or given by its address, and its resource usage.
 
 mod database;
 pub(crate) mod ports;
@@ -17,56 +16,56 @@ use server::Server;
 
 pub use usage::{Load, Usage, Watched};
 
-/// How many connections one process of this machine holds: what its descriptors allow, and no more
-/// than one thread is good for.
+/// Returns the number of connections that one process of this machine holds: its limit of
+/// descriptors, and no more than one thread can serve.
 ///
 /// # Errors
-/// The system does not say.
+/// The system does not tell the limit.
 pub fn capacity() -> Result<usize, Fault> {
     let all = server::capacity()?.clamp(1, 50_000);
     Ok(usize::try_from(all).unwrap_or(usize::MAX))
 }
 
-/// The address of the `MySQL` server that the environment names.
+/// Returns the URL of the `MySQL` server that the environment names.
 ///
 /// # Errors
-/// It names none.
+/// The environment names no server.
 pub fn mysql_server() -> Result<String, Fault> {
     database::server()
 }
 
-/// Where the server is.
+/// Server under test.
 #[derive(Debug)]
 pub struct Target {
-    /// Clients over TCP, by node.
+    /// Addresses for clients over TCP, by node.
     pub tcp: Vec<SocketAddr>,
-    /// Clients over WebSocket, by node.
+    /// Addresses for clients over WebSocket, by node.
     pub ws: Vec<SocketAddr>,
-    /// Where `LogicExt` and `BusinessExt` are, by process.
+    /// URLs of `LogicExt` and `BusinessExt`, by process.
     pub services: Vec<Services>,
-    /// Where files are uploaded, if it was started here.
+    /// Address for uploads, if the server was started here.
     pub http: Option<SocketAddr>,
-    /// The storage, if it was started here.
+    /// Storage, if the server was started here.
     pub store: Option<Store>,
-    /// What it says of itself.
+    /// Version of the server, as it says.
     pub version: String,
-    /// Connections from here to there.
+    /// Number of source addresses, if the arguments give it.
     sources: Option<u32>,
     watched: Watched,
     server: Option<Server>,
 }
 
-/// The gRPC addresses of one process.
+/// URLs of the gRPC services of one process.
 #[derive(Clone, Debug)]
 pub struct Services {
-    /// `LogicExt`.
+    /// URL of `LogicExt`.
     pub grpc: String,
-    /// `BusinessExt`.
+    /// URL of `BusinessExt`.
     pub business: String,
 }
 
 impl Target {
-    /// The server that the arguments name; started, if that is what they say.
+    /// Opens the server that the arguments name, and starts it if they say so.
     ///
     /// # Errors
     /// It cannot be started, or does not become ready.
@@ -113,16 +112,16 @@ impl Target {
         Ok(target)
     }
 
-    /// The `LogicExt` of its first process.
+    /// Returns the URL of the `LogicExt` of the first process.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no address.
     pub fn grpc(&self) -> Result<&str, Fault> {
         let first = self.services.first().map(|it| &*it.grpc);
         first.ok_or_else(|| Fault::new("gRPC", "there is no address"))
     }
 
-    /// Where connections of this wire go, if so many are made within a minute.
+    /// Returns the addresses for `connections` connections over this wire, made within a minute.
     #[must_use]
     pub fn place(&self, wire: Wire, connections: usize) -> Place {
         let (to, framing) = match wire {
@@ -141,7 +140,7 @@ impl Target {
         }
     }
 
-    /// The process ids that run now.
+    /// Notes the ids of the processes that run now.
     fn watch(&mut self) {
         if let Some(server) = &self.server {
             self.watched.server = server.ids();
@@ -149,32 +148,32 @@ impl Target {
         }
     }
 
-    /// From now on, these processes are parts of this program.
+    /// Sets the ids of the client processes, whose usage counts as that of this program.
     pub fn clients(&mut self, pids: Vec<u32>) {
         self.watched.clients = pids;
     }
 
-    /// The folder of its data, if it was started here.
+    /// Returns the folder of its data, if the server was started here.
     #[must_use]
     pub fn data(&self) -> Option<PathBuf> {
         let server = self.server.as_ref()?;
         Some(server.data.path().to_owned())
     }
 
-    /// What the server and the machine used so far; what is not known is 0.
+    /// Samples the usage of the server and the machine; unknown values are 0.
     #[must_use]
     pub fn usage(&self) -> Usage {
         self.watched.usage()
     }
 
-    /// The same, for a thread of its own.
+    /// Returns a function that samples the usage on another thread.
     pub fn usage_of(&self) -> impl Fn() -> Usage + Send + 'static {
         let watched = self.watched.clone();
         move || watched.usage()
     }
 
-    /// The first half of a restart: the nodes that hold connections stop in order. Only for a server
-    /// that was started here.
+    /// Stops the nodes that hold connections in order: the first half of a restart. Only for a
+    /// server that was started here.
     ///
     /// # Errors
     /// It was not started here, or did not stop.
@@ -184,7 +183,7 @@ impl Target {
         Ok(())
     }
 
-    /// The second half: they start again on the same addresses and data.
+    /// Starts them again on the same addresses and data: the second half of a restart.
     ///
     /// # Errors
     /// It was not started here, or did not start.
@@ -194,7 +193,7 @@ impl Target {
         Ok(())
     }
 
-    /// `kill -9` of the nodes that hold connections.
+    /// Kills the nodes that hold connections with `kill -9`.
     ///
     /// # Errors
     /// It was not started here.
@@ -205,7 +204,7 @@ impl Target {
     }
 
     fn ours(&mut self) -> Result<&mut Server, Fault> {
-        let why = "it was not started by this program, which restarts its own server only";
+        let why = "the server was not started by this program, and only such a one can be";
         self.server
             .as_mut()
             .ok_or_else(|| Fault::new("restarting the server", why))

@@ -1,13 +1,14 @@
-//! Free ports on loopback for servers to be started.
+//! Free ports on loopback for servers that are to be started.
 
 use std::net::{SocketAddr, TcpListener};
 
 use crate::Fault;
 
-/// Below the range the system takes client ports from, so that no client of ours can be on one.
+/// Port range below the one from which the system takes client ports, so that no client of ours
+/// uses one of them.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Gives one free address after the other, none twice.
+/// Source of free addresses; gives each only once.
 #[derive(Clone, Debug)]
 pub(crate) struct Ports {
     from: u16,
@@ -15,7 +16,7 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// They begin anywhere, since others look for some at the same time.
+    /// Creates a source that begins anywhere, since other runs search at the same time.
     pub(crate) fn new() -> Self {
         Self {
             from: rand::random_range(PORTS),
@@ -23,7 +24,7 @@ impl Ports {
         }
     }
 
-    /// A free one.
+    /// Returns a free address.
     pub(crate) fn free(&mut self) -> Result<SocketAddr, Fault> {
         while self.next < PORTS.len() {
             let ahead = u16::try_from(self.next).unwrap_or(0);
@@ -34,7 +35,7 @@ impl Ports {
                 return Ok(addr);
             }
         }
-        let why = "none is left between 20000 and 32000";
+        let why = "no port is left between 20000 and 32000";
         Err(Fault::new("free ports", why))
     }
 }

@@ -1,4 +1,4 @@
-//! One gimlet process of the run's own: started, asked whether it is ready, stopped or killed.
+//! One gimlet process of the run's own: started, polled until it is ready, stopped or killed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,21 +14,21 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::Fault;
 
-/// How long a start or a stop may take.
+/// Timeout of a start or a stop.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A process and what it needs.
+/// Process and its settings.
 #[derive(Debug)]
 pub(super) struct Process {
     pub(super) program: PathBuf,
     pub(super) settings: Vec<(String, String)>,
-    /// Where it says whether it is ready.
+    /// Address of its readiness page.
     pub(super) ops: SocketAddr,
     child: Option<Child>,
 }
 
 impl Process {
-    /// One that is not started yet.
+    /// Creates a process that is not started yet.
     pub(super) const fn new(
         program: PathBuf,
         settings: Vec<(String, String)>,
@@ -42,7 +42,7 @@ impl Process {
         }
     }
 
-    /// Starts it.
+    /// Starts the process.
     pub(super) fn launch(&mut self) -> Result<(), Fault> {
         let settings = self.settings.iter().map(|(name, value)| (name, value));
         let child = Command::new(&self.program)
@@ -55,7 +55,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits until it says that it is ready.
+    /// Waits until the process is ready.
     pub(super) async fn ready(&mut self) -> Result<(), Fault> {
         let until = Instant::now() + PATIENCE;
         while !self.says_ready().await {
@@ -87,16 +87,16 @@ impl Process {
         self.child.as_ref().and_then(Child::id)
     }
 
-    /// Asks it to stop.
+    /// Asks the process to stop, with SIGTERM.
     pub(super) fn ask(&self) {
         let pid = self.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // One that is gone already is found by the wait that follows.
+            // If the process is gone already, the wait that follows finds it.
             let _ = kill_process(pid, Signal::TERM);
         }
     }
 
-    /// Waits for the end of one that was asked to stop.
+    /// Waits for the end of a process that was asked to stop.
     pub(super) async fn stopped(&mut self) -> Result<(), Fault> {
         let Some(mut child) = self.child.take() else {
             return Ok(());
@@ -109,7 +109,7 @@ impl Process {
         }
     }
 
-    /// `kill -9`.
+    /// Kills the process with SIGKILL.
     pub(super) fn kill(&mut self) -> Result<(), Fault> {
         match &mut self.child {
             Some(child) => Ok(child.start_kill()?),
@@ -117,7 +117,7 @@ impl Process {
         }
     }
 
-    /// Waits for the end of one that was killed.
+    /// Waits for the end of a process that was killed.
     pub(super) async fn gone(&mut self) -> Result<(), Fault> {
         if let Some(mut child) = self.child.take() {
             child.wait().await?;

@@ -1,6 +1,6 @@
 //! The run's own server: configured so that no rate limit bounds the run, started on free loopback
-//! ports with data in a temporary folder, stopped at the end. One process, or a cluster of nodes that
-//! hold connections and processes for the other roles.
+//! ports with data in a temporary folder, and stopped at the end. It is one process, or a cluster
+//! of nodes that hold connections and processes for the other roles.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,7 +14,8 @@ use super::process::Process;
 use crate::Fault;
 use crate::args::{Common, Store};
 
-/// Limits that protect a server from its users would bound the run instead of the machine.
+/// Raised limits. They protect a server from its users, and would bound the run instead of the
+/// machine.
 const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__SEND_RATE", "1000000"),
     ("GIMLET_LIMITS__SEND_BURST", "1000000"),
@@ -23,12 +24,13 @@ const RAISED: &[(&str, &str)] = &[
     ("GIMLET_LIMITS__SILENT_BEFORE_SIGN_IN", "60s"),
     ("GIMLET_LIMITS__FAILED_SIGN_INS", "1000000"),
     ("GIMLET_LIMITS__PER_ADDRESS", "0"),
+    ("GIMLET_LIMITS__DEVICE_REGISTRATIONS", "0"),
 ];
 
-/// Descriptors a server keeps for what is no client.
+/// Descriptors that a server keeps for purposes other than clients.
 const OTHERS: u64 = 500;
 
-/// What a process does.
+/// Roles of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
     All,
@@ -37,7 +39,7 @@ enum Role {
     Connect,
 }
 
-/// Where a process listens.
+/// Addresses on which a process listens.
 #[derive(Clone, Copy, Debug)]
 struct Listens {
     role: Role,
@@ -49,26 +51,26 @@ struct Listens {
     ops: SocketAddr,
 }
 
-/// The processes and what they need.
+/// Processes of the server, and the resources they need.
 #[derive(Debug)]
 pub(super) struct Server {
-    /// Those that hold no connections.
+    /// Processes that hold no connections.
     logic: Vec<Process>,
-    /// Those that hold connections.
+    /// Processes that hold connections.
     connect: Vec<Process>,
-    /// Where clients connect.
+    /// Addresses for clients.
     pub(super) tcp: Vec<SocketAddr>,
     pub(super) ws: Vec<SocketAddr>,
-    /// Where `LogicExt` and `BusinessExt` are.
+    /// Addresses of `LogicExt` and `BusinessExt`.
     pub(super) grpc: Vec<SocketAddr>,
-    /// Where files are uploaded.
+    /// Address for uploads.
     pub(super) http: Option<SocketAddr>,
     pub(super) version: String,
     database: Option<Database>,
     pub(super) data: TempDir,
 }
 
-/// `gimlet` beside this program.
+/// Returns the path of `gimlet` beside this program.
 fn beside() -> Result<PathBuf, Fault> {
     let mut folder = std::env::current_exe()?;
     folder.pop();
@@ -79,7 +81,7 @@ fn beside() -> Result<PathBuf, Fault> {
     if program.exists() {
         return Ok(program);
     }
-    let why = "it is not there: build it with `cargo build --release -p gimlet-server`, or say \
+    let why = "no such program: build it with `cargo build --release -p gimlet-server`, or say \
                --gimlet PATH";
     Err(Fault::new(program.display().to_string(), why))
 }
@@ -90,7 +92,7 @@ async fn version(program: &PathBuf) -> Result<String, Fault> {
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// How many clients one process of this machine takes.
+/// Returns the number of clients that one process of this machine takes.
 pub(super) fn capacity() -> Result<u64, Fault> {
     Ok(rlimit::Resource::NOFILE.get()?.1.saturating_sub(OTHERS))
 }
@@ -128,7 +130,7 @@ impl Listens {
     }
 }
 
-/// The processes that the arguments ask for.
+/// Lays out the processes that the arguments ask for.
 fn layout(args: &Common) -> Result<Vec<Listens>, Fault> {
     let mut ports = Ports::new();
     let roles = match args.nodes {
@@ -139,7 +141,7 @@ fn layout(args: &Common) -> Result<Vec<Listens>, Fault> {
             roles
         }
         Some(_) => {
-            let why = "several nodes share MySQL and Redis: say --store mysql, and at least 1";
+            let why = "several nodes share MySQL and Redis: use --store mysql, and at least 1";
             return Err(Fault::new("--nodes", why));
         }
     };
@@ -149,7 +151,7 @@ fn layout(args: &Common) -> Result<Vec<Listens>, Fault> {
     listens.collect()
 }
 
-/// What all processes are told.
+/// Returns the settings that all processes share.
 fn common(
     args: &Common,
     layout: &[Listens],
@@ -176,7 +178,7 @@ fn common(
         settings.extend(RAISED.iter().map(|&(name, value)| (name, value.to_owned())));
     }
     settings.push(("GIMLET_LOG__LEVEL", "error".to_owned()));
-    // Not dev, so that versions which do not know that value can be measured too.
+    // The value is not `dev`, so that versions which do not know that value can be measured, too.
     let code = ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:000000".to_owned());
     settings.push(code);
     let owned = settings.into_iter();
@@ -185,16 +187,19 @@ fn common(
         .collect();
     for setting in &args.settings {
         let (name, value) = setting.split_once('=').ok_or_else(|| {
-            let why = format!("\"{setting}\" is none: say NAME=VALUE");
+            let why = format!("\"{setting}\" is not a setting: write NAME=VALUE");
             Fault::new("--set", why)
         })?;
-        settings.push((name.to_owned(), value.to_owned()));
+        settings.retain(|(known, _)| known != name);
+        if !value.is_empty() {
+            settings.push((name.to_owned(), value.to_owned()));
+        }
     }
     Ok(settings)
 }
 
 impl Server {
-    /// Starts it and waits until it is ready.
+    /// Starts the server and waits until it is ready.
     pub(super) async fn start(args: &Common) -> Result<Self, Fault> {
         let program = match &args.gimlet {
             Some(path) => path.clone(),
@@ -256,21 +261,22 @@ impl Server {
                 self.connect.push(process);
             }
         }
+        // Connect nodes call the logic processes, so those start first.
         begin(&mut self.logic).await?;
         begin(&mut self.connect).await
     }
 
-    /// Starts those that hold connections and waits until they are ready.
+    /// Starts the processes that hold connections, and waits until they are ready.
     pub(super) async fn resume(&mut self) -> Result<(), Fault> {
         begin(&mut self.connect).await
     }
 
-    /// Asks those that hold connections to stop, and waits for their end.
+    /// Asks the processes that hold connections to stop, and waits for their end.
     pub(super) async fn halt(&mut self) -> Result<(), Fault> {
         end(&mut self.connect).await
     }
 
-    /// `kill -9` of those that hold connections, and waits for their end.
+    /// Kills the processes that hold connections with `kill -9`, and waits for their end.
     pub(super) async fn kill(&mut self) -> Result<(), Fault> {
         for process in &mut self.connect {
             process.kill()?;
@@ -281,19 +287,20 @@ impl Server {
         Ok(())
     }
 
-    /// The process ids of what runs.
+    /// Returns the ids of the running processes.
     pub(super) fn ids(&self) -> Vec<u32> {
         let all = self.logic.iter().chain(&self.connect);
         all.filter_map(Process::id).collect()
     }
 
-    /// The process ids of those that hold connections.
+    /// Returns the ids of the processes that hold connections.
     pub(super) fn holders(&self) -> Vec<u32> {
         self.connect.iter().filter_map(Process::id).collect()
     }
 
-    /// Stops it and removes what it left.
+    /// Stops the server and removes what it left.
     pub(super) async fn end(mut self) -> Result<(), Fault> {
+        // Connect nodes call the logic processes until their end, so those stop last.
         let stopped = end(&mut self.connect).await;
         let stopped = stopped.and(end(&mut self.logic).await);
         if let Some(database) = &self.database {

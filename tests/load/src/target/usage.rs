@@ -1,4 +1,4 @@
-//! What a process and the machine used, from `/proc`.
+//! Resource usage of processes and of the machine, from `/proc`.
 
 use std::fs;
 
@@ -6,45 +6,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock;
 
-/// The kernel counts CPU time in hundredths of a second and memory in pages.
+/// Milliseconds of a tick and bytes of a page: the kernel counts CPU time in hundredths of a second
+/// and memory in pages.
 const TICK_MS: u64 = 10;
 const PAGE: u64 = 4096;
 
 /// Counters at one moment; CPU times in milliseconds since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// The moment.
+    /// Time of the sample.
     pub at: u64,
-    /// The CPU of the server's processes, user and system.
+    /// CPU time of the server's processes in user mode.
     pub server_user: u64,
-    /// Their CPU in the kernel.
+    /// CPU time of the server's processes in the kernel.
     pub server_system: u64,
-    /// Their resident memory, bytes.
+    /// Resident memory of the server's processes, bytes.
     pub server_rss: u64,
-    /// Part of it of those that hold connections.
+    /// Part of it in the processes that hold connections.
     pub holder_rss: u64,
-    /// This program's CPU, with its parts.
+    /// CPU time of this program and its client processes.
     pub client: u64,
-    /// All CPUs, busy.
+    /// Busy time of all CPUs.
     pub machine: u64,
-    /// Sockets of the machine: bytes of kernel memory for their buffers.
+    /// Kernel memory for the socket buffers of the machine, bytes.
     pub socket_bytes: u64,
     /// Kernel memory in slabs, bytes.
     pub slab: u64,
 }
 
-/// What was used between two moments.
+/// Usage between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
-    /// Seconds between.
+    /// Seconds between the samples.
     pub seconds: f64,
-    /// Cores the server used, user and system.
+    /// Cores that the server used, user and system.
     pub server_cores: f64,
     /// Part of them in the kernel.
     pub server_system: f64,
-    /// Cores this program used.
+    /// Cores that this program used.
     pub client_cores: f64,
-    /// Cores all others used, such as a database.
+    /// Cores that all others used, for example a database.
     pub other_cores: f64,
     /// The server's resident memory at the end, bytes.
     pub server_rss: u64,
@@ -89,19 +90,19 @@ fn socket_bytes() -> Option<u64> {
     Some(pages * PAGE)
 }
 
-/// Whose use is measured.
+/// Processes whose usage is measured.
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
     /// The server's processes.
     pub server: Vec<u32>,
-    /// Those of them that hold connections.
+    /// Server processes that hold connections.
     pub holders: Vec<u32>,
-    /// The parts of this program.
+    /// Client processes of this program.
     pub clients: Vec<u32>,
 }
 
 impl Watched {
-    /// What was used by now; 0 where something is not known.
+    /// Samples the usage; unknown values are 0.
     #[must_use]
     pub fn usage(&self) -> Usage {
         let cpu = |pid: &u32| stat(&format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -127,7 +128,7 @@ impl Watched {
 }
 
 impl Usage {
-    /// What was used since an earlier moment.
+    /// Returns the usage since an earlier sample.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of one run")]
     pub fn since(&self, before: &Self) -> Load {

@@ -1,13 +1,13 @@
-//! The line that is being typed: changed by keys, seen through a window as wide as the terminal.
-//! Knows no terminal.
+//! The line editor: keys change the line, which is shown through a window as wide as the terminal.
+//! Independent of the terminal.
 
 use unicode_width::UnicodeWidthChar as _;
 
 use super::keys::Key;
 
-/// Characters of a line: more than a message may have.
+/// Longest line in characters: more than a message may have.
 const LINE_MAX: usize = 64 * 1024;
-/// Lines that can be fetched back.
+/// Lines in the history.
 const HISTORY: usize = 100;
 
 /// The effect of a key.
@@ -21,17 +21,18 @@ pub(super) enum Pressed {
     Interrupt,
     /// Ctrl-D on an empty line.
     End,
-    /// The screen is to be cleared.
+    /// The screen must be cleared.
     Clear,
 }
 
-/// A line, a cursor, and the lines entered before.
+/// A line, a cursor, and the history.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
     text: Vec<char>,
     cursor: usize,
     history: Vec<String>,
-    /// How many lines back the text comes from, and what was typed before looking back.
+    /// Position in the history, counted back from the newest, and the text typed before looking
+    /// back.
     back: usize,
     typed: Vec<char>,
 }
@@ -68,7 +69,8 @@ impl Editor {
         Pressed::Changed
     }
 
-    /// The part of the text around the cursor that fits `columns`, and the cursor's column in it.
+    /// Returns the part of the text around the cursor that fits `columns`, and the cursor's column
+    /// in it.
     pub(super) fn window(&self, columns: usize) -> (String, usize) {
         let width = |c: &char| c.width().unwrap_or(0);
         let before = self.text.get(..self.cursor).unwrap_or_default();
@@ -158,7 +160,7 @@ impl Editor {
     }
 }
 
-/// The beginning of a text that fits `columns`.
+/// Returns the beginning of a text that fits `columns`.
 pub(super) fn cut(text: &str, columns: usize) -> String {
     let mut left = columns;
     let fits = |c: &char| match left.checked_sub(c.width().unwrap_or(0)) {
@@ -171,7 +173,7 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
     text.chars().take_while(fits).collect()
 }
 
-/// A line without what could steer the terminal.
+/// Removes control characters, which could steer the terminal.
 pub(super) fn printable(line: &str) -> String {
     line.chars().filter(|c| !c.is_control()).collect()
 }

@@ -1,4 +1,4 @@
-//! Turns the bytes of a terminal into keys. Knows no line.
+//! Decodes the bytes of a terminal into keys. Independent of the line.
 
 /// A key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,27 +23,27 @@ pub(super) enum Key {
     EndOfInput,
 }
 
-/// The longest sequence that a key sends; a longer one is not a key.
+/// Longest escape sequence of a key; a longer one is skipped.
 const SEQUENCE_MAX: usize = 16;
 
-/// Decodes bytes; a key may be cut anywhere.
+/// Decodes bytes into keys; the input may be cut anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
     pending: Vec<u8>,
 }
 
-/// The first thing in some bytes.
+/// The first element of some bytes.
 enum Head {
     /// A key of this many bytes.
     Key(Key, usize),
-    /// Bytes that are no key.
+    /// Bytes that are not a key.
     Skip(usize),
-    /// A key whose rest has not come yet.
+    /// A key whose remaining bytes have not arrived.
     Partial,
 }
 
 impl Keys {
-    /// Decodes what came, together with what was left from before.
+    /// Decodes the new bytes, together with those left over from before.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Vec<Key> {
         self.pending.extend_from_slice(bytes);
         let mut keys = Vec::new();
@@ -75,7 +75,7 @@ fn head(bytes: &[u8]) -> Head {
     }
 }
 
-/// The keys of control characters, as shells have them.
+/// Returns the key of a control character, as in shells.
 const fn control(byte: u8) -> Option<Key> {
     Some(match byte {
         0x01 => Key::Home,
@@ -104,7 +104,7 @@ fn character(bytes: &[u8]) -> Head {
             .ok()
             .and_then(|s| s.chars().next())
         {
-            // C1 controls could steer the terminal when the line is drawn.
+            // C1 control characters could steer the terminal when the line is drawn.
             return if c.is_control() {
                 Head::Skip(len)
             } else {
@@ -125,7 +125,7 @@ fn character(bytes: &[u8]) -> Head {
     }
 }
 
-/// `ESC [ …`, `ESC O …`, and Alt with a letter.
+/// Decodes `ESC [ …`, `ESC O …`, and Alt with a letter.
 fn escape(bytes: &[u8]) -> Head {
     match bytes.get(1) {
         None => Head::Partial,

@@ -1,8 +1,9 @@
-//! The terminal: prints lines above the line that is being typed, which is drawn again below them.
+//! The terminal: prints lines above the line that is being typed, and draws that line again below
+//! them.
 //!
-//! `keys` turns bytes into keys, `editor` turns keys into a line, `raw` has the terminal hand over
-//! each key as it is pressed. Without a terminal (a pipe, a file, `TERM=dumb`) lines are read and
-//! printed as they are.
+//! `keys` decodes bytes into keys, `editor` applies keys to the line, `raw` makes the terminal
+//! report each key as it is pressed. Without a terminal (a pipe, a file, `TERM=dumb`) lines are
+//! read and printed as they are.
 
 mod editor;
 mod keys;
@@ -20,7 +21,7 @@ use raw::{Raw, Resizes};
 
 /// Bytes read at a time.
 const CHUNK: usize = 4 * 1024;
-/// Chunks that wait: somebody who pastes a book waits for the chat, not the other way round.
+/// Chunks that may wait: a large paste waits for the chat, not the other way round.
 const CHUNKS: usize = 16;
 /// The longest line of a pipe, in bytes; the rest of it becomes the next line.
 const LINE_MAX: usize = 64 * 1024;
@@ -34,7 +35,7 @@ pub(crate) enum Input {
     Interrupt,
 }
 
-/// How lines are read.
+/// The mode of reading lines.
 enum Mode {
     /// Key by key, with a prompt.
     Keys(Box<Screen>),
@@ -42,15 +43,15 @@ enum Mode {
     Lines(Vec<u8>),
 }
 
-/// A terminal in raw mode, and the line on it.
+/// A terminal in raw mode, with the line on it.
 struct Screen {
-    /// Gives the terminal its settings back when it is dropped.
+    /// Restores the terminal's settings on drop.
     _raw: Raw,
     resizes: Resizes,
     keys: Keys,
     editor: Editor,
     prompt: String,
-    /// Whether notices are dimmed and names stand out.
+    /// True if notices are dimmed and names are emphasised.
     colour: bool,
 }
 
@@ -63,7 +64,7 @@ pub(crate) struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal over, if there is one. Must be called within a tokio runtime.
+    /// Takes over the terminal, if there is one. Must be called within a tokio runtime.
     pub(crate) fn open() -> Self {
         let mode = match Raw::enter() {
             Some(raw) => Mode::Keys(Box::new(Screen {
@@ -84,7 +85,7 @@ impl Terminal {
         }
     }
 
-    /// Prints a line above the one that is being typed.
+    /// Prints a line above the line that is being typed.
     pub(crate) fn say(&mut self, line: &str) {
         match &mut self.mode {
             Mode::Keys(screen) => screen.say(line),
@@ -92,7 +93,7 @@ impl Terminal {
         }
     }
 
-    /// Changes the prompt; without a terminal there is none.
+    /// Changes the prompt; there is none without a terminal.
     pub(crate) fn prompt(&mut self, prompt: &str) {
         if let Mode::Keys(screen) = &mut self.mode
             && screen.prompt != prompt
@@ -102,7 +103,7 @@ impl Terminal {
         }
     }
 
-    /// The next input; `None` at its end. Dropping the future loses nothing.
+    /// Returns the next input; `None` at the end. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Option<Input> {
         loop {
             if let Some(input) = self.ready.pop_front() {
@@ -122,7 +123,7 @@ impl Terminal {
                 Mode::Lines(line) => {
                     let bytes = self.chunks.recv().await;
                     self.ended = bytes.is_none();
-                    // A last line without an end is one, too.
+                    // A last line without a line end counts as well.
                     split(line, bytes.as_deref().unwrap_or(b"\n"), &mut self.ready);
                 }
             }
@@ -152,7 +153,7 @@ impl Screen {
         print(&format!("\r\u{1b}[K{}", self.line()));
     }
 
-    /// The prompt and the typed text, with the cursor where it belongs. Never longer than the
+    /// Returns the prompt and the typed text, with the cursor in its place. Never longer than the
     /// terminal is wide: a line that wraps could not be drawn over.
     fn line(&self) -> String {
         let columns = Raw::columns();
@@ -188,7 +189,7 @@ impl Screen {
     }
 }
 
-/// Dims what the program says, and makes the name before a message stand out.
+/// Dims lines of the program, and emphasises the name in front of a message.
 fn styled(line: &str) -> String {
     if line.starts_with('*') {
         return format!("\u{1b}[2m{line}\u{1b}[0m");
@@ -199,13 +200,13 @@ fn styled(line: &str) -> String {
     }
 }
 
-/// Writes to the terminal. One that is gone is no failure: its input ends soon, too.
+/// Writes to the terminal. A terminal that is gone is not an error here: its input ends as well.
 fn print(text: &str) {
     let mut out = stdout().lock();
     drop(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
 
-/// Takes whole lines out of what a pipe brought.
+/// Takes complete lines out of the input of a pipe.
 fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<Input>) {
     for byte in bytes {
         if *byte != b'\n' {
@@ -221,7 +222,7 @@ fn split(line: &mut Vec<u8>, bytes: &[u8], ready: &mut VecDeque<Input>) {
     }
 }
 
-/// Reads the input in a thread of its own: reading a terminal cannot be interrupted.
+/// Reads the input in a thread of its own: a blocking read of a terminal cannot be interrupted.
 fn chunks() -> mpsc::Receiver<Vec<u8>> {
     let (tx, rx) = mpsc::channel(CHUNKS);
     std::thread::spawn(move || {

@@ -1,5 +1,5 @@
-//! The terminal's own settings: keys one by one without an echo, and everything as it was before
-//! when the chat ends.
+//! Terminal settings: keys are reported one by one without an echo, and the previous settings are
+//! restored when the chat ends.
 
 #[cfg(unix)]
 pub(super) use unix::{Raw, Resizes};
@@ -16,10 +16,10 @@ mod unix {
     };
     use tokio::signal::unix::{Signal, SignalKind, signal};
 
-    /// Columns where the terminal does not say.
+    /// Columns of a terminal that does not report its width.
     const COLUMNS: usize = 80;
 
-    /// The settings from before; put back when this is dropped.
+    /// The previous settings; restored on drop.
     pub(in crate::terminal) struct Raw(Termios);
 
     impl Raw {
@@ -32,7 +32,7 @@ mod unix {
             }
             let before = tcgetattr(stdin()).ok()?;
             let mut raw = before.clone();
-            // Without ISIG Ctrl-C is a key: it clears the line first.
+            // Without ISIG, Ctrl-C is read as a key, which clears the line first.
             raw.local_modes -=
                 LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
             raw.input_modes -= InputModes::ICRNL | InputModes::INLCR | InputModes::IXON;
@@ -40,7 +40,7 @@ mod unix {
             Some(Self(before))
         }
 
-        /// The terminal's width.
+        /// Returns the terminal's width.
         pub(in crate::terminal) fn columns() -> usize {
             let size = tcgetwinsize(stdout()).map_or(0, |size| size.ws_col.into());
             if size == 0 { COLUMNS } else { size }
@@ -75,7 +75,7 @@ mod unix {
 
 #[cfg(not(unix))]
 mod other {
-    /// No terminal is taken over: lines are read as the system hands them out.
+    /// Terminals are not supported here: lines are read as the operating system returns them.
     pub(in crate::terminal) struct Raw(std::convert::Infallible);
 
     impl Raw {
@@ -88,7 +88,7 @@ mod other {
         }
     }
 
-    /// No size, no changes.
+    /// Changes of the terminal's size, which do not occur here.
     pub(in crate::terminal) struct Resizes;
 
     impl Resizes {

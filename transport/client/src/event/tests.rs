@@ -1,4 +1,4 @@
-//! What a wire message becomes.
+//! Tests the conversion of wire messages into events.
 
 use super::*;
 

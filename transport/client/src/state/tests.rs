@@ -1,4 +1,4 @@
-//! The cursor's rules, one by one, without a runtime.
+//! Tests the cursor's rules one by one, without a runtime.
 
 use super::*;
 
@@ -38,7 +38,7 @@ fn steps(page: Page) -> Vec<Step> {
     }
 }
 
-/// A state that is signed in to epoch 7 and live at `seq`.
+/// Returns a state that is signed in to epoch 7 and live at `seq`.
 fn live_at(seq: i64) -> State {
     let mut state = State::new(Cursor { epoch: 7, seq });
     assert!(!state.signed_in(7, seq));

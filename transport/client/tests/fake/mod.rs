@@ -1,4 +1,4 @@
-//! A server that does what a test tells it, frame by frame, over TCP or WebSocket.
+//! A server that a test controls frame by frame, over TCP or WebSocket.
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation should panic")]
 
@@ -15,20 +15,20 @@ use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_util::codec::LengthDelimitedCodec;
 
-/// Longer than anything here takes; only a failure waits for it.
+/// Longer than anything in these tests takes; only a failure waits for it.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The epoch of the fake inbox.
 pub(crate) const EPOCH: u64 = 7;
 
-/// Waits for something that must come.
+/// Waits for something that must happen.
 pub(crate) async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(LIMIT, work)
         .await
         .expect("it should have come by now")
 }
 
-/// Options of user 1 on device 11, quick to come back.
+/// Returns options of user 1 on device 11 with short delays.
 pub(crate) fn options(endpoint: Endpoint) -> Options {
     let who = Credentials {
         user_id: 1,
@@ -63,7 +63,7 @@ impl Fake {
         }
     }
 
-    /// Options of a client of this server: user 1, device 11, quick to come back.
+    /// Returns options of a client of this server: user 1, device 11, with short delays.
     pub(crate) fn options(&self) -> Options {
         let address = self.listener.local_addr().unwrap();
         options(if self.ws {
@@ -73,7 +73,7 @@ impl Fake {
         })
     }
 
-    /// The next connection.
+    /// Accepts the next connection.
     pub(crate) async fn accept(&self) -> Conn {
         let (socket, _) = soon(self.listener.accept()).await.unwrap();
         if self.ws {
@@ -99,7 +99,8 @@ impl Fake {
         }
     }
 
-    /// The next connection, signed in with an inbox up to `head`; gives the seq that it syncs from.
+    /// Accepts the next connection, signs it in with an inbox up to `head`, and returns it with its
+    /// SYNC.
     pub(crate) async fn welcome(&self, epoch: u64, head: i64) -> (Conn, Asked) {
         let mut conn = self.accept().await;
         let asked = conn.expect(Kind::PtSignIn).await;
@@ -110,7 +111,7 @@ impl Fake {
         (conn, sync)
     }
 
-    /// A connection that is live with an empty inbox.
+    /// Returns a connection that is live with an empty inbox.
     pub(crate) async fn live(&self) -> Conn {
         let (mut conn, sync) = self.welcome(EPOCH, 0).await;
         assert_eq!(sync.seq(), 0);
@@ -121,7 +122,7 @@ impl Fake {
 
 type Error = tokio_tungstenite::tungstenite::Error;
 
-/// One connection, seen from the server.
+/// One connection, from the server's side.
 pub(crate) struct Conn {
     stream: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     sink: Pin<Box<dyn Sink<Bytes, Error = ()> + Send>>,
@@ -135,13 +136,13 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The seq of a SYNC.
+    /// Returns the seq of a SYNC.
     pub(crate) fn seq(&self) -> i64 {
         assert_eq!(self.kind, Kind::PtSync);
         pb::SyncInput::decode(self.data.clone()).unwrap().seq
     }
 
-    /// A send.
+    /// Returns the request of a send.
     pub(crate) fn send(&self) -> pb::SendMessageReq {
         assert_eq!(self.kind, Kind::PtSend);
         pb::SendMessageReq::decode(self.data.clone()).unwrap()
@@ -149,7 +150,7 @@ impl Asked {
 }
 
 impl Conn {
-    /// The next packet, whatever it is; `None` at the end.
+    /// Returns the next packet of any kind; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<Asked> {
         let input = pb::Input::decode(soon(self.stream.next()).await?).unwrap();
         Some(Asked {
@@ -159,7 +160,7 @@ impl Conn {
         })
     }
 
-    /// The next packet of `kind`; acks are stepped over unless asked for.
+    /// Returns the next packet of `kind`; acks are skipped unless they are wanted.
     pub(crate) async fn expect(&mut self, kind: Kind) -> Asked {
         loop {
             let asked = self.next().await.expect("a packet");
@@ -221,14 +222,14 @@ impl Conn {
             code,
             message: text.into(),
             data: data.encode_to_vec().into(),
-            // What time mends; a fake that answers at once asks for no more.
+            // Code 8 is a refusal that time mends; the shortest wait keeps the test fast.
             retry_after_ms: i64::from(code == 8),
         };
         self.sink.send(output.encode_to_vec().into()).await.unwrap();
     }
 }
 
-/// Entry `seq` of the inbox: "hi `seq`" from user 2.
+/// Returns entry `seq` of the inbox: "hi `seq`" from user 2.
 pub(crate) fn entry(seq: i64) -> pb::Message {
     let text = pb::Text {
         text: format!("hi {seq}"),
@@ -249,7 +250,7 @@ pub(crate) fn entry(seq: i64) -> pb::Message {
     }
 }
 
-/// Message `seq` of room 5.
+/// Returns message `seq` of room 5.
 pub(crate) fn in_room(seq: i64) -> pb::Message {
     pb::Message {
         receiver_type: pb::ReceiverType::RtRoom.into(),
@@ -258,7 +259,7 @@ pub(crate) fn in_room(seq: i64) -> pb::Message {
     }
 }
 
-/// A page of the inbox.
+/// Returns a page of the inbox.
 pub(crate) fn page(seqs: std::ops::RangeInclusive<i64>, has_more: bool) -> pb::SyncOutput {
     pb::SyncOutput {
         head: *seqs.end(),
@@ -269,7 +270,7 @@ pub(crate) fn page(seqs: std::ops::RangeInclusive<i64>, has_more: bool) -> pb::S
     }
 }
 
-/// The page of an empty inbox.
+/// Returns the page of an empty inbox.
 pub(crate) fn nothing() -> pb::SyncOutput {
     pb::SyncOutput {
         epoch: EPOCH,
@@ -277,7 +278,7 @@ pub(crate) fn nothing() -> pb::SyncOutput {
     }
 }
 
-/// The answer to a send.
+/// Returns the answer to a send.
 pub(crate) fn stored(seq: i64, repeated: bool) -> pb::SendMessageResp {
     pb::SendMessageResp {
         seq,
@@ -286,17 +287,17 @@ pub(crate) fn stored(seq: i64, repeated: bool) -> pb::SendMessageResp {
     }
 }
 
-/// A client and its events.
+/// Starts a client.
 pub(crate) async fn client(options: Options) -> (Client, Events) {
     Client::connect(options).await.unwrap()
 }
 
-/// The next event.
+/// Returns the next event.
 pub(crate) async fn next(events: &mut Events) -> Event {
     soon(events.next()).await.expect("an event")
 }
 
-/// Takes events until the inbox's entry `last`; gives the seqs, having checked the texts.
+/// Takes events up to the inbox entry `last`; checks their texts and returns the seqs.
 pub(crate) async fn seqs_until(events: &mut Events, last: i64) -> Vec<i64> {
     let mut seqs = Vec::new();
     while seqs.last() != Some(&last) {
@@ -311,7 +312,7 @@ pub(crate) async fn seqs_until(events: &mut Events, last: i64) -> Vec<i64> {
     seqs
 }
 
-/// Waits for an event that `fits`, stepping over others.
+/// Waits for an event that `fits`, skipping others.
 pub(crate) async fn until(events: &mut Events, fits: impl Fn(&Event) -> bool) -> Event {
     loop {
         let event = next(events).await;

@@ -1,10 +1,11 @@
-//! One client connection, whatever its wire: a single task that reads packets, asks the gateway,
-//! and writes answers and pushes.
+//! One client connection on any wire: a single task that reads packets, calls the gateway, and
+//! writes answers and pushes.
 //!
-//! There is no second task and no channel: [`step`] polls everything the connection waits for, in
-//! one place, and hands out one packet at a time; [`requests`] answers it. A client that does not
-//! read does not stop us reading its acks, and one that does not write still gets its pushes; what
-//! is buffered for it is bounded by the link, and beyond that by the hub.
+//! There is no second task and no channel: [`step`] polls everything the connection waits for in
+//! one place and returns one packet at a time, which [`requests`] answers. Reading and writing do
+//! not block each other: acks are read from a client that does not read, and pushes are written to
+//! a client that does not send. The link bounds what is buffered for a client, and beyond that the
+//! hub does.
 
 mod pacing;
 mod requests;
@@ -41,7 +42,7 @@ use crate::serve::Serve;
 use crate::settings::SessionSettings;
 use crate::stats::Stats;
 
-/// Serves connections: what all sessions of a node share.
+/// The state shared by all sessions of a node.
 #[derive(Debug)]
 pub struct Sessions {
     gateway: Gateway,
@@ -53,8 +54,9 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Sessions on this gateway. When `stop` is cancelled, connections that have not signed in are
-    /// closed; those that have are closed by [`Gateway::close_all`], which is called after it.
+    /// Creates sessions on this gateway. When `stop` is cancelled, connections that have not signed
+    /// in are closed; signed-in ones are closed by [`Gateway::close_all`], which must be called
+    /// after it.
     #[must_use]
     pub fn new(gateway: Gateway, settings: SessionSettings, stop: CancellationToken) -> Self {
         Self {
@@ -67,20 +69,21 @@ impl Sessions {
         }
     }
 
-    /// When `cut` is cancelled, connections that are being closed are not waited for any longer.
+    /// Sets the token that ends the closing of connections: once `cut` is cancelled, none is waited
+    /// for.
     #[must_use]
     pub fn cut_by(mut self, cut: CancellationToken) -> Self {
         self.cut = cut;
         self
     }
 
-    /// Who has failed to sign in; for others that check tokens of the same clients.
+    /// Returns the failed sign-ins, for other parts that check tokens of the same clients.
     #[must_use]
     pub const fn failures(&self) -> &Arc<Failures> {
         &self.failures
     }
 
-    /// What was counted so far.
+    /// Returns the counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
         &self.stats
@@ -98,8 +101,9 @@ impl<L: Link> Serve<L> for Sessions {
         );
         let Opened { link, greeting } = opened;
         self.stats.opened.fetch_add(1, Ordering::Relaxed);
-        // Boxed, and before anything is waited for: the task would hold it more than once. What the
-        // task holds itself is little: its memory comes in steps of 128 bytes.
+        // Boxed, and created before the first await: otherwise the session would be part of the
+        // task's future, in some states more than once. The task itself stays small, because its
+        // memory grows in steps of 128 bytes.
         let mut session = Box::new(Session::new(self, link, addr));
         session.greeting = greeting;
         session.span = (!span.is_disabled()).then(|| Box::new(span));
@@ -115,12 +119,12 @@ impl<L: Link> Serve<L> for Sessions {
     }
 }
 
-/// How a session ends.
+/// The end of a session.
 #[derive(Debug)]
 enum End {
-    /// The client has gone, or its socket has failed.
+    /// The client has disconnected, or its socket has failed.
     Gone(Option<Box<LinkError>>),
-    /// The server closes it.
+    /// The server closes the connection.
     Close(Box<Close>),
 }
 
@@ -139,51 +143,51 @@ impl From<LinkError> for End {
     }
 }
 
-/// How far a client has come.
+/// Progress of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// It has not tried to sign in.
+    /// It has not attempted to sign in.
     Silent,
-    /// It has.
+    /// It has attempted to sign in, with or without success.
     Open,
-    /// It has ended its side: nothing more will be read.
+    /// It has ended its side: no more input will come.
     Ended,
 }
 
-/// An output that waits for the client to read.
+/// Output that is pending because the client does not read.
 struct Blocked {
-    /// What the system had taken when it last took something, and when that was.
+    /// Bytes that the operating system had accepted at the last progress, and the time of it.
     written: u32,
     since: Instant,
 }
 
-/// One connection. Small on purpose: what only busy connections need is boxed in `backlog`.
+/// One connection. Kept small: state that only busy connections need is boxed in `backlog`.
 struct Session<'s, L> {
     shared: &'s Sessions,
     link: L,
     addr: SocketAddr,
     greeting: Greeting,
-    /// Until the session runs in it; `None` if connections are not traced.
+    /// Set until the session runs in it; `None` if connections are not traced.
     span: Option<Box<Span>>,
     connection: Option<Arc<Connection>>,
-    /// It speaks our extension.
+    /// True if the client speaks our extension.
     extended: bool,
-    /// For a legacy client, one of gim over TCP: it gets one frame at a time.
+    /// Set for a legacy client, that is one of gim over TCP: it gets one frame at a time.
     pacing: Option<Box<Pacing>>,
     stage: Stage,
-    /// Packets of it that could not be read.
+    /// Packets that could not be decoded.
     undecodable: u8,
     /// Packets handled since the last flush.
     unflushed: u8,
-    /// When something came in; until it has tried to sign in, when it connected.
+    /// Time of the last input; before the first sign-in attempt, the time of connecting.
     heard: Instant,
-    /// While output waits for the client.
+    /// Set while output is pending.
     blocked: Option<Box<Blocked>>,
     timer: Pin<Box<Sleep>>,
-    /// The packet that is to be answered next.
+    /// The packet to answer next.
     packet: Option<Box<Packet>>,
     backlog: Option<Box<Backlog>>,
-    /// Set until it has signed in.
+    /// Set until the client has signed in.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -217,7 +221,8 @@ impl<'s, L: Link> Session<'s, L> {
         Box::pin(self.finish(end)).await;
     }
 
-    /// Serves until the end. Nothing but what is waited for is kept over a wait.
+    /// Serves until the end. Only a pending request is kept across an await, to keep the future
+    /// small.
     async fn serve(&mut self) -> Result<Infallible, End> {
         if let Greeting::FromUrl(url) = std::mem::take(&mut self.greeting) {
             Box::pin(self.sign_in_by_url(*url)).await?;
@@ -247,7 +252,7 @@ impl<'s, L: Link> Session<'s, L> {
         Ok(())
     }
 
-    /// Queues a push, or a page that is not empty; the client acks it with this number.
+    /// Queues a push, or a page that is not empty; the client acks it with this seq.
     fn write_acked(&mut self, frame: Bytes, seq: Seq) -> Result<(), End> {
         self.queue(frame)?;
         if let Some(pacing) = self.pacing.as_mut() {
@@ -261,32 +266,37 @@ impl<'s, L: Link> Session<'s, L> {
         Ok(self.link.start_send_unpin(frame)?)
     }
 
-    /// Says goodbye as far as the client can hear it, and lets go.
+    /// Closes the connection in an orderly way, but not longer than the shutdown's grace period.
     async fn finish(&mut self, end: End) {
         let cut = self.shared.cut.clone();
         if cut.run_until_cancelled(self.part(end)).await.is_none() {
-            tracing::debug!("cut off at the end of the stop's grace");
+            tracing::debug!("shutdown grace period over, connection dropped");
         }
     }
 
+    /// The order matters: answers to pending sends first, because a client without its answer sends
+    /// again; then `PT_CLOSE`, as the last frame; then the connection is dropped, so that the hub
+    /// releases the device; only then the socket is closed, which may take up to `linger`.
     async fn part(&mut self, end: End) {
         let linger = self.shared.settings.linger;
         match end {
-            End::Gone(None) => tracing::debug!("the client has gone"),
+            End::Gone(None) => tracing::debug!("client disconnected"),
             End::Gone(Some(error)) => {
-                tracing::debug!(
-                    error = &*error as &dyn std::error::Error,
-                    "the connection is lost"
-                );
-                // A client that broke the rules of its wire is told so, as far as the wire can.
+                tracing::debug!(error = &*error as &dyn std::error::Error, "connection lost");
+                // A client that violated the protocol of its wire gets a close frame, if the wire
+                // has one.
                 if !matches!(*error, LinkError::Protocol { .. }) {
                     return;
                 }
             }
             End::Close(close) => {
-                tracing::debug!(code = close.number(true), text = close.text, "closing");
+                tracing::debug!(
+                    code = close.number(true),
+                    text = close.text,
+                    "closing connection"
+                );
                 if timeout(linger, self.last_answers()).await.is_err() {
-                    tracing::debug!("sends were still waiting for their answers");
+                    tracing::debug!("connection closed with unanswered sends");
                 }
                 if self.extended && self.link.start_send_unpin(close.frame()).is_err() {
                     return;
@@ -295,16 +305,16 @@ impl<'s, L: Link> Session<'s, L> {
                 self.link.set_close(number, &close.text);
             }
         }
-        // The hub forgets the connection now; the socket may take its time.
+        // Dropping the connection removes it from the hub now, while the socket may take its time.
         self.connection = None;
         self.backlog = None;
         if timeout(linger, self.link.close()).await.is_err() {
-            tracing::debug!("the client did not let go");
+            tracing::debug!("client did not close in time, connection aborted");
             self.link.abort();
         }
     }
 
-    /// Writes the answers to sends that are under way: the client would have to ask again.
+    /// Writes the answers to pending sends, which the client would otherwise have to repeat.
     async fn last_answers(&mut self) {
         while let Some(backlog) = self.backlog.as_mut() {
             let Some((id, answer)) = backlog.next_answer().await else {

@@ -1,53 +1,53 @@
-//! When a legacy TCP client gets its next frame.
+//! Decides when a legacy TCP client gets its next frame.
 //!
-//! fim parses one frame per socket read. Two frames that arrive together leave it a frame behind for as
-//! long as the connection lives, so a frame must not leave before the one before it was read. Its ack
-//! says so: fim acks each push and each page that is not empty, and nothing else. A client that does
-//! not ack gets the next frame after a wait, so that it never starves.
+//! fim parses one frame per socket read. Two frames that arrive together leave it one frame behind
+//! for the rest of the connection, so a frame must not be sent before the previous one was read.
+//! The ack tells that: fim acks each push and each page that is not empty, and nothing else. A
+//! client that does not ack gets the next frame after a wait, so that it never starves.
 //!
-//! Pure: the caller says what was written, what came in, and what time it is.
+//! Pure: the caller passes in the frames written, the packets received and the time.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Shortest wait for the ack of a client that has acked before. It covers a mobile network's round
-/// trip with the time that the client takes.
+/// Shortest wait for the ack of a client that has acked before. It covers the round trip of a
+/// mobile network and the client's own delay.
 const MIN_ACK_WAIT: Duration = Duration::from_secs(1);
 
-/// The same for a client that has not: perhaps it never does.
+/// Shortest wait for the ack of a client that has never acked, and perhaps never will.
 const MIN_FIRST_ACK_WAIT: Duration = Duration::from_millis(500);
 
-/// Longest wait for an ack; between the two it follows the slowest recent round trip.
+/// Longest wait for an ack. Between the limits, the wait follows the slowest recent round trip.
 const MAX_ACK_WAIT: Duration = Duration::from_secs(2);
 
-/// Round trips that a wait for an ack lasts.
+/// Wait for an ack, in round trips.
 const ACK_WAIT_ROUND_TRIPS: u32 = 4;
 
-/// Acks that may fail to come in a row. After that the client is taken for one that does not ack,
-/// until it does.
+/// Consecutive acks that may be missed. After that the client counts as one that does not ack,
+/// until it acks again.
 const MAX_MISSED_ACKS: u8 = 3;
 
-/// What a legacy client has to do before it gets its next push.
+/// The frames that a legacy client has to confirm before its next push.
 #[derive(Debug)]
 pub(super) struct Pacing {
-    /// Shortest pause after a frame, and the whole of it for a client that does not ack.
+    /// Shortest pause after a frame, and the whole pause for a client that does not ack.
     min_wait: Duration,
-    /// Until when no push is written; `None` if one may be.
+    /// Time before which no push may be written; `None` if one may be written now.
     until: Option<Instant>,
-    /// When the last frame was written.
+    /// Time of the last frame.
     written: Instant,
-    /// The number that the ack of the last frame names.
+    /// Seq that acks the last frame.
     last: i64,
-    /// Frames that the client acks and has not.
+    /// Frames that await an ack.
     unacked: u32,
-    /// Acks that did not come in time, in a row.
+    /// Consecutive acks that did not come in time.
     missed: u8,
-    /// Whether an ack has ever come.
+    /// True if the client has ever acked.
     has_acked: bool,
-    /// The slowest recent time between a frame and what the client wrote after it.
+    /// The slowest recent time between a frame and the client's reaction to it.
     round_trip: Duration,
-    /// The heartbeat whose answer waits for the ack of a push, by its request id.
+    /// Request id of a heartbeat whose answer is delayed until a push is acked.
     pub(super) heartbeat: Option<i64>,
 }
 
@@ -66,17 +66,17 @@ impl Pacing {
         }
     }
 
-    /// Until when no push is written.
+    /// Returns the time before which no push may be written.
     pub(super) const fn until(&self) -> Option<Instant> {
         self.until
     }
 
-    /// Whether a push has to wait.
+    /// Returns whether a push has to wait.
     pub(super) fn holds(&self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
 
-    /// Whether it is the ack of a push or a page that is waited for.
+    /// Returns whether the wait is for the ack of a push or a page.
     pub(super) fn awaits_ack(&self, now: Instant) -> bool {
         self.unacked > 0 && self.holds(now)
     }
@@ -93,7 +93,7 @@ impl Pacing {
         true
     }
 
-    /// A push or a page was written, which the client acks with this number.
+    /// Records a push or a page, which the client acks with this seq.
     pub(super) fn wrote_acked(&mut self, seq: i64, now: Instant) {
         self.expire(now);
         self.written = now;
@@ -114,8 +114,8 @@ impl Pacing {
         (self.round_trip * ACK_WAIT_ROUND_TRIPS).clamp(shortest, MAX_ACK_WAIT)
     }
 
-    /// An answer was written, which the client does not ack. Only time keeps the next push from
-    /// catching up with it on the way, as much as the way takes.
+    /// Records an answer, which the client does not ack. Only a pause keeps the next push from
+    /// catching up with it on the network, so the pause is as long as a round trip.
     pub(super) fn wrote_answer(&mut self, now: Instant) {
         self.expire(now);
         self.written = now;
@@ -123,7 +123,7 @@ impl Pacing {
         self.until = self.until.max(Some(now + wait));
     }
 
-    /// An ack came in. One with another number may be of an earlier frame that was acked late.
+    /// Records an ack. An ack with another seq may be a late one for an earlier frame.
     pub(super) fn heard_ack(&mut self, seq: i64, now: Instant) {
         self.expire(now);
         self.missed = 0;
@@ -135,18 +135,18 @@ impl Pacing {
         }
     }
 
-    /// Any other packet came in. It says that an answer was read, but not that a push was: it may
-    /// have been on its way already.
+    /// Records any other packet. It shows that an answer was read, but not that a push was: the
+    /// packet may have been sent before the push arrived.
     pub(super) fn heard_packet(&mut self, now: Instant) {
         if !self.awaits_ack(now) {
             self.heard(now);
         }
     }
 
-    /// The client has read what was written.
+    /// Records that the client has read the last frame.
     fn heard(&mut self, now: Instant) {
         let took = now - self.written;
-        // Longer is a client that had nothing to say, not a slow network.
+        // A longer time means that the client had nothing to send, not that the network is slow.
         if self.until.take().is_some() && took <= MAX_ACK_WAIT {
             self.round_trip = took.max(self.round_trip / 8 * 7);
         }
@@ -170,7 +170,7 @@ mod tests {
         pacing.wrote_acked(7, now);
         assert!(pacing.holds(now + 499 * MS));
         pacing.heard_packet(now + 10 * MS);
-        assert!(pacing.holds(now + 10 * MS), "a heartbeat is no ack");
+        assert!(pacing.holds(now + 10 * MS), "a heartbeat is not an ack");
         pacing.heard_ack(7, now + 240 * MS);
         assert!(!pacing.holds(now + 240 * MS));
     }
@@ -184,7 +184,7 @@ mod tests {
             now += wait * MS;
             assert!(pacing.expire(now));
         }
-        // One ack, and its acks are waited for again.
+        // After one ack, its acks are awaited again.
         pacing.wrote_acked(9, now);
         pacing.heard_ack(9, now);
         pacing.wrote_acked(10, now);
@@ -234,7 +234,7 @@ mod tests {
         assert!(!pacing.holds(now + 240 * MS));
         pacing.wrote_answer(now);
         assert_eq!(pacing.until(), Some(now + 240 * MS));
-        // A heartbeat minutes later measures nothing.
+        // A heartbeat minutes later is not a measurement.
         pacing.heard_packet(now + 270_000 * MS);
         pacing.wrote_answer(now);
         assert_eq!(pacing.until(), Some(now + 240 * MS));

@@ -1,4 +1,4 @@
-//! The answer to each packet.
+//! Answers the packets of a client.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -25,7 +25,7 @@ use crate::link::{Link, UrlSignIn, Wire};
 use crate::{encode, page};
 
 impl<L: Link> Session<'_, L> {
-    /// Answers a packet at once, or returns what has to be waited for.
+    /// Answers a packet at once, or returns a future that answers it.
     pub(super) fn handle(&mut self, packet: &Packet) -> Result<Option<Slow<'_>>, End> {
         let (kind, id) = (packet.kind, packet.request_id);
         let request = packet.request();
@@ -35,10 +35,10 @@ impl<L: Link> Session<'_, L> {
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
             }
-            // Acks have no answer; they are taken where packets are read.
+            // Acks are never answered; `step` handles them as it reads packets.
             (Ok(Request::Ack(_)), _) => return Ok(None),
             (_, None) => {
-                let refusal = Refusal::Unauthorized("nobody has signed in on this connection");
+                let refusal = Refusal::Unauthorized("this connection is not signed in");
                 self.refuse(kind, id, &refusal)?;
                 return Ok(None);
             }
@@ -59,10 +59,15 @@ impl<L: Link> Session<'_, L> {
                 return Ok(None);
             }
         };
-        // Boxed: what is waited for only now and then must not make every connection larger.
+        // Boxed: a request that is awaited only occasionally must not enlarge every connection's
+        // future.
         Ok(Some(Box::pin(self.ask(kind, id, slow))))
     }
 
+    /// Answers a request that needs the gateway. Meanwhile `step` does not run, so two things must
+    /// happen first. Pending output is written: nothing else would flush it before the answer. A
+    /// read of the inbox is dropped: nothing would poll it, while it holds one of the node's read
+    /// permits, for which a SYNC has to wait as well.
     async fn ask(&mut self, kind: i32, id: i64, asked: Asked) -> Result<(), End> {
         self.nudge().await;
         if let Some(backlog) = self.backlog.as_mut() {
@@ -80,7 +85,8 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    /// Signs in with what the URL said. Clients that do so expect no answer; a refusal is said.
+    /// Signs in with the data of the URL. Such clients expect no answer on success; a refusal is
+    /// sent.
     pub(super) async fn sign_in_by_url(&mut self, url: UrlSignIn) -> Result<(), End> {
         let (id, credentials) = convert::url_credentials(url);
         match self.admit(credentials).await {
@@ -109,7 +115,7 @@ impl<L: Link> Session<'_, L> {
         Ok(self.stopping()?)
     }
 
-    /// Makes this the connection of that device, instead of what it was before.
+    /// Signs the connection in as that device, in place of its previous identity.
     async fn admit(
         &mut self,
         credentials: Result<Credentials, Refusal>,
@@ -127,6 +133,7 @@ impl<L: Link> Session<'_, L> {
         let failures = &self.shared.failures;
         let address = admission::client_address(self.addr.ip());
         let attempt = failures.attempt(address, user, device, &token);
+        // Checked first: attempts over the limit do not reach the business server.
         failures.check(&attempt)?;
         let settings = &self.shared.settings;
         let legacy = protocol == 0 && self.link.wire() == Wire::Tcp && settings.pace;
@@ -139,6 +146,8 @@ impl<L: Link> Session<'_, L> {
             fragile: legacy,
         };
         let signed_in = self.shared.gateway.sign_in(request).await;
+        // A sign-in overtaken by a newer one, or by a revocation, had a right token: it is not
+        // counted as a guess.
         let connection = Arc::new(signed_in.inspect_err(|refusal| {
             if matches!(refusal, Refusal::Unauthorized(_)) && !was_overtaken(refusal) {
                 failures.wrong(&attempt);
@@ -151,6 +160,7 @@ impl<L: Link> Session<'_, L> {
         span.record("user", tracing::field::display(user));
         span.record("device", tracing::field::display(device));
         tracing::debug!(protocol, "signed in");
+        // Pushes that were taken for the previous identity must not reach the new one.
         self.backlog = None;
         self.stop = None;
         self.extended = protocol > 0;
@@ -160,7 +170,8 @@ impl<L: Link> Session<'_, L> {
         Ok(connection)
     }
 
-    /// Who signs in while the server stops was not told to go by the hub.
+    /// Closes a connection that signed in while the server was stopping: the hub closed its
+    /// connections before this one was among them.
     fn stopping(&self) -> Result<(), End> {
         if self.shared.stop.is_cancelled() {
             return Err(End::close(
@@ -179,12 +190,16 @@ impl<L: Link> Session<'_, L> {
     ) -> Result<(), Answer> {
         let asked = convert::seq("seq", asked)?;
         let page = connection.sync(asked).await?;
+        // The device may have signed in elsewhere while the page was read: this connection must not
+        // show it any more.
         if connection.handle().is_superseded() {
             return Err(
                 Refusal::Unauthorized("this connection does not own its device any more").into(),
             );
         }
         let answer = page::answer(&page, id, self.extended, self.pacing.is_some());
+        // The page is queued before `synced` makes the connection live, so that pushes come after
+        // it; pushes that were already taken from the hub and are in the page are dropped.
         match answer.last {
             Some(seq) => self.write_acked(answer.frame, seq)?,
             None => self.write(answer.frame)?,
@@ -215,7 +230,7 @@ impl<L: Link> Session<'_, L> {
         if let Some(pacing) = self.pacing.as_mut()
             && pacing.awaits_ack(Instant::now())
         {
-            // It crossed a push on its way: the answer must not catch up with that push.
+            // The heartbeat crossed a push: its answer must not catch up with that push.
             pacing.heartbeat = Some(id);
             return Ok(());
         }
@@ -231,7 +246,7 @@ impl<L: Link> Session<'_, L> {
         self.answer(PackageType::PtHeartbeat, id, data)
     }
 
-    /// Writes the answer of a heartbeat that waited for the ack of a push.
+    /// Writes the answer to a heartbeat that was delayed until a push was acked.
     pub(super) fn write_heartbeat(&mut self) -> Result<(), End> {
         let Some(id) = self.pacing.as_mut().and_then(|it| it.heartbeat.take()) else {
             return Ok(());
@@ -239,7 +254,7 @@ impl<L: Link> Session<'_, L> {
         self.answer(PackageType::PtHeartbeat, id, Bytes::new())
     }
 
-    /// Starts a send; its answer is written in turn.
+    /// Starts a send; answers are written in the order of the packets.
     fn send(&mut self, id: i64, request: pb::SendMessageReq, connection: &Connection) {
         let backlog = self.backlog.get_or_insert_default();
         backlog.send(id, || match convert::draft(request) {
@@ -248,7 +263,7 @@ impl<L: Link> Session<'_, L> {
         });
     }
 
-    /// The answer to a send, as a frame.
+    /// Encodes the answer to a send.
     pub(super) fn sent(&self, id: i64, sent: Result<Sent, Refusal>) -> Bytes {
         let kind = PackageType::PtSend.into();
         match sent {
@@ -273,10 +288,10 @@ impl<L: Link> Session<'_, L> {
         self.write(encode::refusal(kind, id, refusal))
     }
 
-    /// Gives the socket what is pending before something else is waited for.
+    /// Writes as much pending output as the socket takes, without waiting.
     async fn nudge(&mut self) {
         poll_fn(|cx| {
-            // A failure shows again where output is flushed.
+            // Ignored: the error occurs again at the next flush.
             let _ = self.link.poll_flush_unpin(cx);
             Poll::Ready(())
         })
@@ -284,17 +299,17 @@ impl<L: Link> Session<'_, L> {
     }
 }
 
-/// What a packet waits for.
+/// The answer to a packet that needs an await.
 pub(super) type Slow<'a> = Pin<Box<dyn Future<Output = Result<(), End>> + Send + 'a>>;
 
-/// What the gateway has to be asked before there is an answer.
+/// A request that needs the gateway.
 enum Asked {
     SignIn(Result<Credentials, Refusal>),
     Sync(pb::SyncInput, Arc<Connection>),
     Subscribe(pb::SubscribeRoomInput, Arc<Connection>),
 }
 
-/// Why a packet has no good answer.
+/// A packet that could not be answered.
 enum Answer {
     Refused(Refusal),
     End(End),

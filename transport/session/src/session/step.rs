@@ -1,8 +1,8 @@
-//! What a connection does next: everything it waits for is polled here, in a fixed order.
+//! Polls everything that a connection waits for, in a fixed order.
 //!
-//! Answers to sends, then pushes, then the next packet, then the socket's output, then the clock.
-//! Output is flushed when there is nothing more to read at once, so that the answers to many
-//! packets leave in one write.
+//! The order is: answers to sends, pushes, the next packet, the socket's output, the clock. Each
+//! step says why it comes where it does. Output is flushed only when no more input is available at
+//! once, so that the answers to many packets leave in one write.
 
 use std::collections::VecDeque;
 use std::future::Future as _;
@@ -23,17 +23,17 @@ use crate::dispatch::{Packet, Request};
 use crate::link::{Link, LinkError};
 use crate::{convert, encode};
 
-/// Packets handled at most before their answers are flushed.
+/// Packets handled before their answers are flushed.
 const TURN: u8 = 32;
 
-/// Acks handled in a row before others get their turn.
+/// Acks handled in a row before other tasks get their turn.
 const ACKS: usize = 64;
 
-/// What the connection does next.
+/// The next action of the connection.
 pub(super) enum Step {
     /// Answer this packet.
     Packet(Box<Packet>),
-    /// End.
+    /// End the connection.
     End(End),
 }
 
@@ -43,12 +43,12 @@ impl From<End> for Step {
     }
 }
 
-/// Whether the hub was asked for everything it has.
+/// The state of polling the hub: done only if it had nothing more.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Hub {
-    /// It will wake us, and its deadlines are ours.
+    /// It was: the hub will wake the task, and its deadlines apply.
     Asked,
-    /// Something else has to happen first.
+    /// It was not: something else has to happen first.
     Later,
 }
 
@@ -58,7 +58,7 @@ impl<L: Link> Session<'_, L> {
             let step = self.poll_once(cx);
             match step {
                 Ok(Poll::Ready(Some(packet))) => return Poll::Ready(Step::Packet(packet)),
-                // A deadline has passed, or an ack came: look at everything again.
+                // A deadline has passed or an ack has arrived: poll everything again.
                 Ok(Poll::Ready(None)) => {}
                 Ok(Poll::Pending) => return Poll::Pending,
                 Err(end) => return Poll::Ready(end.into()),
@@ -66,7 +66,12 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
+    /// Runs the steps once; ready with a packet to answer, or with `None` to run them again. Every
+    /// step that stays pending has registered the waker, except where `poll_clock` must set a
+    /// timer.
     fn poll_once(&mut self, cx: &mut Context<'_>) -> Result<Poll<Option<Box<Packet>>>, End> {
+        // 1. The stop, for a connection that has not signed in: the hub does not know it, so
+        // nothing else would close it.
         if let Some(stop) = self.stop.as_mut()
             && stop.as_mut().poll(cx).is_ready()
         {
@@ -75,11 +80,17 @@ impl<L: Link> Session<'_, L> {
                 "the server is shutting down",
             ));
         }
+        // 2. Answers before pushes. An extension client moves its cursor by the answer to its own
+        // send; a later entry that came first would look like a gap to it.
         self.write_answers(cx)?;
         if self.heartbeat_is_due() && self.poll_room(cx)?.is_ready() {
             self.write_heartbeat()?;
         }
+        // 3. Pushes before the next packet, so that a client that sends without pause still gets
+        // its pushes.
         let hub = self.write_pushes(cx)?;
+        // 4. The next packet, unless a full turn of packets awaits its flush: their answers have to
+        // leave first.
         let held = self.pace_until().is_some();
         if self.unflushed < TURN
             && let Poll::Ready(packet) = self.poll_packet(cx)?
@@ -88,21 +99,26 @@ impl<L: Link> Session<'_, L> {
             return Ok(Poll::Ready(Some(packet)));
         }
         if held && self.pace_until().is_none() {
-            // An ack came: a legacy client is ready for the next frame.
+            // The ack that arrived in step 4 allows a legacy client its next frame, and step 3 is
+            // over: run again, or that frame would wait for the next wake-up.
             return Ok(Poll::Ready(None));
         }
+        // 5. Output, once no more packets can be read at once.
         if !self.link.is_flushed() {
-            // Pending or not: the socket wakes us when it can go on.
+            // Ready or pending: the socket wakes the task when it can continue.
             if let Poll::Ready(Err(error)) = self.link.poll_flush_unpin(cx) {
                 return Err(error.into());
             }
         }
+        // 6. After a full turn of packets give way to other tasks; the waker brings this one back.
         if self.unflushed >= TURN {
             self.unflushed = 0;
             cx.waker().wake_by_ref();
             return Ok(Poll::Pending);
         }
         self.unflushed = 0;
+        // 7. The client has ended its side: end when everything it asked for is answered and
+        // flushed.
         if self.stage == Stage::Ended
             && self.packet.is_none()
             && self.backlog_in_flight() == 0
@@ -111,6 +127,7 @@ impl<L: Link> Session<'_, L> {
         {
             return Err(End::Gone(None));
         }
+        // 8. An idle connection keeps no memory for work.
         if self
             .backlog
             .as_ref()
@@ -119,11 +136,13 @@ impl<L: Link> Session<'_, L> {
             self.backlog = None;
             self.link.release_buffers();
         }
+        // 9. The clock last: the steps before it change the deadlines.
         Ok(self.poll_clock(cx, hub)?.map(|()| None))
     }
 
-    /// Writes the answers of sends, in the order of their packets. The sends go on even while there
-    /// is no room for an answer.
+    /// Writes the answers to sends, in the order of their packets. Sends are polled even while
+    /// there is no space for an answer, so that a client that does not read does not delay their
+    /// storage.
     fn write_answers(&mut self, cx: &mut Context<'_>) -> Result<(), End> {
         while self.backlog_in_flight() > 0 {
             let room = self.poll_room(cx)?;
@@ -158,14 +177,14 @@ impl<L: Link> Session<'_, L> {
         pacing.is_some_and(|pacing| pacing.heartbeat.is_some())
     }
 
-    /// Whether a heartbeat that waited for an ack is to be answered now.
+    /// Returns whether a heartbeat answer that waited for an ack is due.
     fn heartbeat_is_due(&self) -> bool {
         let awaits_ack = |it: &Pacing| it.awaits_ack(Instant::now());
         self.heartbeat_waits()
             && (self.stage == Stage::Ended || !self.pacing.as_deref().is_some_and(awaits_ack))
     }
 
-    /// Whether another frame may be written. To a legacy client one frame is written at a time.
+    /// Waits until another frame may be written. A legacy client gets one frame at a time.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, LinkError> {
         let room = if self.pacing.is_some() {
             self.link.poll_flush_unpin(cx)
@@ -179,7 +198,7 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    /// Writes what the hub has for this connection, as long as there is room.
+    /// Writes the pushes that the hub has for this connection, while there is space for them.
     fn write_pushes(&mut self, cx: &mut Context<'_>) -> Result<Hub, End> {
         let Some(connection) = self.connection.clone() else {
             return Ok(Hub::Later);
@@ -190,17 +209,22 @@ impl<L: Link> Session<'_, L> {
             }
             return Ok(Hub::Later);
         }
+        // A running read of the inbox fills the hub's queue, so it is polled before the hub.
         if let Some(backlog) = self.backlog.as_mut() {
             backlog.poll_read(cx);
         }
         let now = Instant::now();
         if connection.poll_fresh(cx, now).is_pending() {
-            // The node stood still: who owns the device is asked before anything is written.
+            // The process was paused, and the device may have signed in elsewhere meanwhile:
+            // nothing is written before the connection's lease is verified. Only its end is looked
+            // at.
             if let Poll::Ready(reason) = connection.poll_close(cx) {
                 return Err(End::Close(Box::new(Close::from(reason))));
             }
             return Ok(Hub::Asked);
         }
+        // Pushes that were taken from the hub earlier are not written once another connection has
+        // the device.
         if let Some(backlog) = self.backlog.as_mut()
             && backlog.has_pushes()
             && connection.handle().is_superseded()
@@ -210,12 +234,13 @@ impl<L: Link> Session<'_, L> {
         loop {
             let held = self.pacing.as_ref().is_some_and(|it| it.holds(now));
             if held || self.poll_room(cx)?.is_pending() {
-                // Even who cannot be written to must hear that it is over.
+                // A close must be noticed even when no push can be written.
                 if let Poll::Ready(reason) = connection.poll_close(cx) {
                     return Err(End::Close(Box::new(Close::from(reason))));
                 }
                 return Ok(Hub::Later);
             }
+            // Pushes taken from the hub earlier come first: they have the lower seqs.
             if let Some(push) = self
                 .backlog
                 .as_mut()
@@ -228,6 +253,7 @@ impl<L: Link> Session<'_, L> {
                 Poll::Ready(Work::Deliver(deliveries)) => self.push_all(cx, deliveries)?,
                 Poll::Ready(Work::Read) => {
                     let backlog = self.backlog.get_or_insert_default();
+                    // Polled once at once: without it the read would not register its waker.
                     backlog.read(&connection);
                     if backlog.poll_read(cx) {
                         if let Poll::Ready(reason) = connection.poll_close(cx) {
@@ -244,7 +270,7 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    /// Writes what there is room for at once; the rest waits.
+    /// Writes as many pushes as there is space for; the others stay in the backlog, in order.
     fn push_all(
         &mut self,
         cx: &mut Context<'_>,
@@ -276,7 +302,10 @@ impl<L: Link> Session<'_, L> {
         };
         let frame = encode::push(envelope, *seq, request_id, self.extended);
         let Some(frame) = frame else {
-            gimlet_core::error_rated!(message = %envelope.message.id, "fits no frame; left out");
+            gimlet_core::error_rated!(
+                message = %envelope.message.id,
+                "message exceeds the frame limit, skipped"
+            );
             return Ok(());
         };
         self.write_acked(frame, *seq)
@@ -289,10 +318,13 @@ impl<L: Link> Session<'_, L> {
         Ok(self.link.put_all(frames)?)
     }
 
-    /// The next packet that can be answered now. Acks, which have no answer, are taken on the way.
+    /// Returns the next packet that can be answered now. Acks, which have no answer, are handled
+    /// here.
     fn poll_packet(&mut self, cx: &mut Context<'_>) -> Result<Poll<Box<Packet>>, End> {
         let mut acks = 0;
         loop {
+            // A packet that is not yet allowed an answer blocks reading: TCP then slows down the
+            // client.
             if let Some(packet) = self.packet.take() {
                 if self.poll_may_answer(cx, &packet)?.is_pending() {
                     self.packet = Some(packet);
@@ -303,6 +335,7 @@ impl<L: Link> Session<'_, L> {
             if self.stage == Stage::Ended {
                 return Ok(Poll::Pending);
             }
+            // Acks return nothing to the caller, so a stream of them has to yield here.
             if acks == ACKS {
                 cx.waker().wake_by_ref();
                 return Ok(Poll::Pending);
@@ -338,8 +371,8 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    /// Takes an ack. It is never answered, whatever it is and whoever has signed in: gim's clients
-    /// take any answer of this type for a push and crash on one without a message.
+    /// Handles an ack. It is never answered, whether it is valid or not and before sign-in as well:
+    /// gim's clients take any answer of this type for a push and crash on one without a message.
     fn ack(&mut self, packet: &Packet) {
         let ack = match packet.request() {
             Ok(Request::Ack(ack)) => ack,
@@ -359,14 +392,14 @@ impl<L: Link> Session<'_, L> {
         }
     }
 
-    /// Any packet but an ack came in.
+    /// Tells the pacing that a packet other than an ack arrived.
     fn heard_packet(&mut self) {
         if let Some(pacing) = self.pacing.as_mut() {
             pacing.heard_packet(Instant::now());
         }
     }
 
-    /// Answers a frame that is no packet; the last of a few closes the connection.
+    /// Answers a frame that is not a packet; the last one allowed closes the connection.
     fn unreadable(&mut self, refusal: &gimlet_core::error::Refusal) -> Result<(), End> {
         self.undecodable += 1;
         self.shared
@@ -382,8 +415,8 @@ impl<L: Link> Session<'_, L> {
         Ok(())
     }
 
-    /// Sends may be under way together; everything else waits until those before it are answered.
-    /// Nothing is answered without room for the answer.
+    /// Waits until a packet may be answered. Sends run concurrently up to a limit; any other packet
+    /// waits until all earlier ones are answered. An answer needs space in the output.
     fn poll_may_answer(&mut self, cx: &mut Context<'_>, packet: &Packet) -> Result<Poll<()>, End> {
         let in_flight = self.backlog_in_flight();
         let most = match packet.package() {
@@ -393,7 +426,7 @@ impl<L: Link> Session<'_, L> {
         if in_flight >= most.max(1) {
             return Ok(Poll::Pending);
         }
-        // Answers keep the order of their packets.
+        // A delayed heartbeat answer goes first: answers keep the order of their packets.
         if self.heartbeat_waits() {
             if self.poll_room(cx)?.is_pending() {
                 return Ok(Poll::Pending);
@@ -403,7 +436,7 @@ impl<L: Link> Session<'_, L> {
         Ok(self.poll_room(cx)?)
     }
 
-    /// Waits for the next deadline; ready when one has passed and things are to be looked at again.
+    /// Waits for the next deadline; ready when one has passed and everything must be polled again.
     fn poll_clock(&mut self, cx: &mut Context<'_>, hub: Hub) -> Result<Poll<()>, End> {
         let now = Instant::now();
         let patience = self.patience(now)?;
@@ -416,17 +449,19 @@ impl<L: Link> Session<'_, L> {
             self.link.keep_alive(silence, now)
         };
         if flushed && !self.link.is_flushed() {
-            // Round again: the output is flushed before the clock is looked at.
+            // A ping was queued: run again, because output is flushed before the clock is polled.
             return Ok(Poll::Ready(()));
         }
+        // Only if the hub was polled: otherwise its deadline may have passed already, and the timer
+        // would fire again and again without any progress.
         let work = match (hub, self.connection.as_ref()) {
             (Hub::Asked, Some(connection)) => connection.next_deadline(),
             _ => None,
         };
         let expired = self.pacing.as_mut().is_some_and(|it| it.expire(now));
         if expired && (hub == Hub::Later || self.heartbeat_waits()) {
-            // It ended after the pushes were looked at, and its timer may just have been spent: what
-            // waits in the hub would not be asked for again.
+            // The pacing ended after the pushes were polled, and its timer may have fired already:
+            // nothing else would cause the waiting frames to be polled.
             return Ok(Poll::Ready(()));
         }
         let send = self.backlog.as_ref().and_then(|it| it.deadline());
@@ -435,14 +470,14 @@ impl<L: Link> Session<'_, L> {
             .flatten()
             .min();
         let next = next.unwrap_or(patience);
-        // A timer that is early costs one more turn; moving it at each packet costs more.
+        // A timer that fires early costs one more run; moving it at each packet costs more.
         if next < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(next);
         }
         Ok(self.timer.as_mut().poll(cx))
     }
 
-    /// When the connection is given up if its client takes nothing of the output that waits.
+    /// Returns the time at which a client that reads none of its pending output is closed.
     fn watch_output(&mut self, now: Instant) -> Result<Option<Instant>, End> {
         if self.link.is_flushed() {
             self.blocked = None;
@@ -462,11 +497,11 @@ impl<L: Link> Session<'_, L> {
         }
         Err(End::close(
             CloseCode::TooSlow,
-            "the client takes nothing of what is written to it; read the socket",
+            "the client does not read its pending output; read the socket",
         ))
     }
 
-    /// When the connection is given up if nothing comes in.
+    /// Returns the time at which the connection is closed if no input arrives.
     fn patience(&self, now: Instant) -> Result<Instant, End> {
         let settings = &self.shared.settings;
         if self.stage == Stage::Ended {
@@ -482,7 +517,7 @@ impl<L: Link> Session<'_, L> {
             return if now < until {
                 Ok(until)
             } else {
-                let text = "nobody has signed in on this connection; send SIGN_IN first";
+                let text = "this connection is not signed in; send SIGN_IN first";
                 Err(End::close(CloseCode::SignInTooLate, text))
             };
         }
@@ -491,14 +526,15 @@ impl<L: Link> Session<'_, L> {
         if now < until {
             return Ok(until);
         }
-        // An old client takes the end of a superseded connection for its present one's: it stays.
+        // A superseded connection stays open: a legacy client takes its end for the end of the
+        // current one.
         let superseded = |c: &Arc<_>| gimlet_core::gateway::Connection::handle(c).is_superseded();
         if self.connection.as_ref().is_some_and(superseded) {
             return Ok(now + idle);
         }
         Err(End::close(
             CloseCode::Idle,
-            "nothing came in for too long; send heartbeats",
+            "no packet arrived within the idle limit; send heartbeats",
         ))
     }
 }

@@ -1,4 +1,4 @@
-//! What a busy connection has under way; an idle one has none of it.
+//! The pending work of a busy connection; an idle connection has none.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -16,10 +16,10 @@ use tokio::time::Instant;
 
 type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Sends, pushes and a read that are under way.
+/// Pending sends, pushes, and a read of the inbox.
 #[derive(Default)]
 pub(super) struct Backlog {
-    /// The sends that were not answered, with their packets' ids.
+    /// Unanswered sends, with the request ids of their packets.
     sends: VecDeque<(i64, Sending)>,
     read: Option<Boxed<Result<(), Refusal>>>,
     pushes: VecDeque<Delivery>,
@@ -30,19 +30,20 @@ impl Backlog {
         self.in_flight() == 0 && self.read.is_none() && self.pushes.is_empty()
     }
 
-    /// Sends that have not been answered.
+    /// Returns the number of unanswered sends.
     pub(super) fn in_flight(&self) -> usize {
         self.sends.len()
     }
 
-    /// Begins a send; it is answered when those before it are.
+    /// Starts a send; it is answered after the earlier ones.
     pub(super) fn send(&mut self, id: i64, send: impl FnOnce() -> Sending) {
-        // Those before it go first, if they were held up and are not any more.
+        // Earlier sends that were held up and can continue now must be started before this one:
+        // sends of a connection are stored in the order of its packets.
         self.drive(&mut Context::from_waker(Waker::noop()), 0);
         self.sends.push_back((id, send()));
     }
 
-    /// Polls the sends that do not go on by themselves, from this one on.
+    /// Polls the sends that are not detached, beginning with the one at `from`.
     fn drive(&mut self, cx: &mut Context<'_>, from: usize) {
         for (_, sending) in self.sends.iter_mut().skip(from) {
             if !sending.goes_by_itself()
@@ -53,7 +54,7 @@ impl Backlog {
         }
     }
 
-    /// Drives the sends; ready with the answer of the first, or with `None` if there is none.
+    /// Polls the sends; ready with the answer to the first, or with `None` if there are no sends.
     pub(super) fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
@@ -74,12 +75,12 @@ impl Backlog {
         }
     }
 
-    /// Drives the sends while there is no room for an answer.
+    /// Polls the sends while there is no space for an answer.
     pub(super) fn poll_sends(&mut self, cx: &mut Context<'_>) {
         self.drive(cx, 0);
     }
 
-    /// When the first send is to be looked at although nothing woke the task.
+    /// Returns the time at which the first send must be polled although nothing woke the task.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.sends
             .front()
@@ -90,7 +91,7 @@ impl Backlog {
         std::future::poll_fn(|cx| self.poll_answer(cx)).await
     }
 
-    /// Starts to read on from the inbox or the room's history, unless that is under way.
+    /// Starts a read of the inbox or the room's history, unless one is running.
     pub(super) fn read(&mut self, connection: &Arc<Connection>) {
         if self.read.is_none() {
             let connection = Arc::clone(connection);
@@ -98,7 +99,7 @@ impl Backlog {
         }
     }
 
-    /// Drives the read; returns whether one is still under way.
+    /// Polls the read; returns whether it is still running.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(read) = self.read.as_mut() else {
             return false;
@@ -108,15 +109,15 @@ impl Backlog {
             Poll::Ready(done) => {
                 self.read = None;
                 if let Err(error) = done {
-                    tracing::debug!(%error, "the inbox could not be read; it is tried again");
+                    tracing::debug!(%error, "inbox read failed, retrying");
                 }
                 false
             }
         }
     }
 
-    /// Gives the read up: while something else is waited for nobody would drive it, and it holds a
-    /// turn that others wait for. It is begun again later.
+    /// Drops the read, which is started again later: while the session awaits something else,
+    /// nothing would poll it, and it holds a read permit that others wait for.
     pub(super) fn give_up_read(&mut self) {
         self.read = None;
     }
@@ -133,13 +134,13 @@ impl Backlog {
         !self.pushes.is_empty()
     }
 
-    /// A SYNC reply has covered the entries up to here.
+    /// Drops the entries that the answer to a SYNC covered, up to this seq.
     pub(super) fn forget(&mut self, upto: Seq) {
         self.pushes
             .retain(|push| !matches!(push, Delivery::Entry { seq, .. } if *seq <= upto));
     }
 
-    /// The device belongs to another connection now.
+    /// Drops all pushes: the device belongs to another connection now.
     pub(super) fn drop_pushes(&mut self) {
         self.pushes.clear();
     }

@@ -1,4 +1,4 @@
-//! The echo: what came whole goes back in one write.
+//! Echo server: sends all complete frames back in one write.
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,14 +17,14 @@ pub(super) async fn serve(listener: TcpListener) -> Outcome<()> {
     }
 }
 
-/// Until the client goes.
+/// Echoes frames until the client leaves.
 async fn echo(mut stream: TcpStream) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
     let mut pending = Vec::new();
     loop {
-        // No buffer while it is idle.
+        // An idle connection holds no buffer.
         if stream.readable().await.is_err() {
             return;
         }
@@ -50,7 +50,7 @@ async fn echo(mut stream: TcpStream) {
     }
 }
 
-/// Bytes of the complete frames at the front.
+/// Returns the length of the complete frames at the front.
 fn whole(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {

@@ -1,7 +1,7 @@
-//! The fan-out: what the publisher sends goes to every member, as it is.
+//! Fan-out server: sends the publisher's bytes to every member, unchanged.
 //!
-//! A client says what it is by its first frame: `P` publishes, anything else is a member's hello
-//! and comes back. What the publisher then sends in one write goes to each member in one write.
+//! The first frame of a client gives its role: `P` publishes, anything else is a member's banner
+//! and is echoed. Bytes that the publisher then sends in one write go to each member in one write.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,19 +17,19 @@ use crate::limits::Outcome;
 /// Bursts that may wait for one member.
 const QUEUE: usize = 64;
 
-/// Bytes of a burst at most.
+/// Maximum bytes of a burst.
 const BURST: usize = 256 * 1024;
 
-/// How the frames get to the members.
+/// Path of the frames to the members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// Through a queue to the member's task.
     Queue,
-    /// Written by the publisher's task; what the socket does not take at once is waited for.
+    /// Written by the publisher's task, which waits until the socket takes all bytes.
     Direct,
 }
 
-/// Where a member's frames go in.
+/// Entry point of a member's frames.
 enum Member {
     Queue(mpsc::Sender<Bytes>),
     Direct(Arc<TcpStream>),
@@ -44,7 +44,7 @@ pub(super) async fn serve(listener: TcpListener, way: Way) -> Outcome<()> {
         let (stream, _) = listener.accept().await?;
         let members = Arc::clone(&members);
         clients.spawn(async move {
-            // A client that fails has left.
+            // An error means that the client has left.
             drop(client(stream, &members, way).await);
         });
     }
@@ -104,7 +104,7 @@ async fn queued(mut stream: TcpStream, members: &Members) -> io::Result<()> {
     let (queue, mut waiting) = mpsc::channel(QUEUE);
     join(members, Member::Queue(queue));
     while let Some(burst) = waiting.recv().await {
-        // Whatever waits by now leaves together.
+        // All bursts that wait by now leave together.
         if waiting.is_empty() {
             stream.write_all(&burst).await?;
             continue;

@@ -1,8 +1,8 @@
-//! Servers as bare as tokio allows, each a process of its own: what the wire gives when nothing is
-//! behind it.
+//! Minimal tokio servers, each in a process of its own: they show what the wire gives without
+//! gimlet behind it.
 //!
-//! `gimlet-load bare KIND` runs one: it prints the address it listens on, and ends when its input
-//! does. [`Bare`] is such a process, as its starter sees it.
+//! `gimlet-load bare KIND` runs one: it prints its address, and ends when its standard input ends.
+//! [`Bare`] is the handle of such a process in its parent.
 
 mod echo;
 mod fanout;
@@ -22,18 +22,18 @@ use crate::target::ports::Ports;
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
 
-/// Which server.
+/// Kinds of servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
-    /// Every frame comes back; all that are complete, in one write.
+    /// Sends every frame back; all complete frames in one write.
     Echo,
-    /// A publisher's frames go to everybody, each connection has a task and a queue.
+    /// Sends a publisher's frames to all members; each connection has a task and a queue.
     Queue,
-    /// A publisher's frames go to everybody, written by the publisher's task.
+    /// Sends a publisher's frames to all members, written by the publisher's task.
     Direct,
 }
 
-/// Serves until the input ends.
+/// Serves until standard input ends.
 pub fn serve(kind: Kind) -> Outcome<()> {
     // Both ends of many connections need descriptors.
     rlimit::increase_nofile_limit(u64::MAX)?;
@@ -44,13 +44,14 @@ pub fn serve(kind: Kind) -> Outcome<()> {
     runtime.block_on(async {
         let socket = TcpSocket::new_v4()?;
         socket.set_reuseaddr(true)?;
-        // Where clients' ports are taken from, those of a run before may linger on every one.
+        // `Ports` is not in the range of clients' ports, where lingering connections of an earlier
+        // run may be on every port.
         socket.bind(Ports::new().free()?)?;
         let listener = socket.listen(BACKLOG)?;
         writeln!(std::io::stdout(), "{}", listener.local_addr()?)?;
         let (end, ended) = oneshot::channel();
         std::thread::spawn(move || {
-            // Whatever comes in means nothing; its end means that the starter has gone.
+            // Input means nothing; its end means that the parent has gone.
             let read = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             drop(end.send(read));
         });
@@ -69,18 +70,18 @@ async fn clients(kind: Kind, listener: TcpListener) -> Outcome<()> {
     }
 }
 
-/// A running bare server. Dropping it ends it.
+/// Running bare server. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Bare {
     child: Child,
     /// Held open: the server ends when it closes.
     input: Option<ChildStdin>,
-    /// Where it listens.
+    /// Address that it listens on.
     pub addr: SocketAddr,
 }
 
 impl Bare {
-    /// Starts one, of this very program.
+    /// Starts a server from this very program.
     pub fn start(kind: Kind) -> Outcome<Self> {
         let name = kind.to_possible_value().ok_or("every kind has a name")?;
         let mut child = Command::new(std::env::current_exe()?)
@@ -89,17 +90,17 @@ impl Bare {
             .stdout(Stdio::piped())
             .spawn()?;
         let input = child.stdin.take();
-        let output = child.stdout.take().ok_or("its output was asked for")?;
+        let output = child.stdout.take().ok_or("the bare server has no output")?;
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         let addr = line
             .trim()
             .parse()
-            .map_err(|_| "the bare server gave no address")?;
+            .map_err(|_| "the bare server printed no address")?;
         Ok(Self { child, input, addr })
     }
 
-    /// Its process id.
+    /// Returns its process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -1,4 +1,4 @@
-//! Many rows a statement, many sends a transaction.
+//! Batched sends: many rows per statement, many sends per transaction.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use crate::limits::Outcome;
 /// Sends of one transaction.
 const SENDS: u64 = 512;
 
-/// Rows of one statement at most.
+/// Maximum number of rows in one statement.
 const ROWS: usize = 1_000;
 
-/// 512 sends to two users each. Returns how many sends.
+/// Makes 512 sends to two users each; returns the number of sends.
 pub(super) async fn sends(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
     some(pool, lane, n, SENDS).await
 }
 
-/// So many sends to two users each, in one transaction.
+/// Makes `sends` sends to two users each, in one transaction.
 pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> Outcome<u64> {
     let pairs: Vec<[u64; 2]> = (0..sends).map(|k| pair(lane, n * sends + k)).collect();
     let mut counts: BTreeMap<u64, u64> = BTreeMap::new();
@@ -44,7 +44,7 @@ pub(super) async fn some(pool: &MySqlPool, lane: u64, n: u64, sends: u64) -> Out
     Ok(sends)
 }
 
-/// One message to the group of this lane. Returns how many rows.
+/// Sends one message to the group of this worker; returns the number of rows.
 pub(super) async fn group(pool: &MySqlPool, lane: u64) -> Outcome<u64> {
     let counts = (lane * MEMBERS..(lane + 1) * MEMBERS)
         .map(|user| (user, 1))
@@ -61,7 +61,7 @@ pub(super) async fn group(pool: &MySqlPool, lane: u64) -> Outcome<u64> {
     Ok(GROUP_ROWS)
 }
 
-/// Raises each head by its count, and returns where each stood before.
+/// Raises each head by its count; returns the heads before.
 async fn take(
     transaction: &mut Transaction<'static, MySql>,
     counts: &BTreeMap<u64, u64>,
@@ -98,7 +98,7 @@ async fn take(
     Ok(heads)
 }
 
-/// Stores so many messages, and returns the id of the first; they follow each other.
+/// Stores `n` messages; returns the id of the first. Their ids are consecutive.
 async fn put_messages(transaction: &mut Transaction<'static, MySql>, n: usize) -> Outcome<u64> {
     let mut insert = sqlx::query(rows(
         "INSERT INTO limit_message (body) VALUES ",

@@ -1,8 +1,8 @@
-//! What the database gives with nothing in front of it: sends as one batched transaction and as gim
-//! makes them, and a message to a group of 500 as many rows and as many commits.
+//! Database probes without gimlet: sends in one batched transaction and as gim makes them, and a
+//! message to a group of 500 as many rows and as many commits.
 //!
-//! Its own tables, made for the run and dropped after it. Only SQL that gimlet would use: no
-//! `RETURNING`; heads are raised by one upsert and read back under their locks.
+//! The tables are created for the run and dropped after it. The SQL is limited to what gimlet would
+//! use: no `RETURNING`; heads are raised by one upsert and read back under their locks.
 
 mod batch;
 mod page;
@@ -32,7 +32,7 @@ const BODY: usize = 100;
 /// Members of the group.
 const MEMBERS: u64 = 500;
 
-/// Rows that a message to the group costs: itself, a head and an entry of each member.
+/// Rows of a message to the group: the message, and a head and an entry for each member.
 const GROUP_ROWS: u64 = 1 + 2 * MEMBERS;
 
 const TABLES: [&str; 3] = [
@@ -46,10 +46,10 @@ const TABLES: [&str; 3] = [
 
 const DROP: &str = "DROP TABLE IF EXISTS limit_message, limit_head, limit_entry";
 
-/// Which of the probes.
+/// Probes of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Which {
-    /// 512 sends a transaction, two connections.
+    /// 512 sends per transaction, two connections.
     Batched,
     /// One commit per statement, 64 connections.
     GimStyle,
@@ -60,7 +60,7 @@ pub enum Which {
 }
 
 impl Which {
-    /// All of them.
+    /// All probes.
     pub const ALL: [Self; 4] = [Self::Batched, Self::GimStyle, Self::Group, Self::GroupAlone];
 
     const fn connections(self) -> u64 {
@@ -97,7 +97,7 @@ impl Which {
     }
 }
 
-/// Does something with a few connections to the database of this address, and drops the tables.
+/// Runs `run` with connections to the database at this address, and then drops the tables.
 pub(super) fn with<T>(
     url: &str,
     connections: u64,
@@ -125,7 +125,7 @@ pub(super) fn with<T>(
     })
 }
 
-/// One probe against the database of this address.
+/// Runs one probe against the database at this address.
 pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
     with(url, which.connections(), async |pool| {
         let mut passes = Vec::new();
@@ -137,12 +137,12 @@ pub fn probe(url: &str, shape: Shape, which: Which) -> Outcome<Limit> {
     })
 }
 
-/// One send in a transaction of its own.
+/// Makes one send in a transaction of its own.
 pub(super) async fn one(pool: &MySqlPool, n: u64) -> Outcome<()> {
     batch::some(pool, 0, n, 1).await.map(drop)
 }
 
-/// New, empty tables.
+/// Creates new, empty tables.
 pub(super) async fn fresh(pool: &MySqlPool) -> Outcome<()> {
     pool.execute(DROP).await?;
     for table in TABLES {
@@ -153,7 +153,7 @@ pub(super) async fn fresh(pool: &MySqlPool) -> Outcome<()> {
 
 async fn pass(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
     fresh(pool).await?;
-    // Fresh tables start small: the first statements would not be like the others.
+    // Fresh tables start small, so the first statements are unlike the others and do not count.
     run(pool, Duration::from_millis(200).min(span), which).await?;
     run(pool, span, which).await
 }
@@ -174,7 +174,7 @@ async fn run(pool: &MySqlPool, span: Duration, which: Which) -> Outcome<Pass> {
     .await
 }
 
-/// So many lanes beside each other, and what they counted together.
+/// Runs `lanes` workers in parallel; returns the sum of their counts.
 async fn together<F>(lanes: u64, lane: impl Fn(u64) -> F) -> Outcome<Pass>
 where
     F: Future<Output = Outcome<u64>> + Send + 'static,
@@ -195,7 +195,7 @@ where
     })
 }
 
-/// Does a step after the other until the end; returns what the steps counted.
+/// Repeats a step until the end; returns the sum of the counts.
 async fn until<F>(end: Instant, step: impl Fn(u64) -> F + Send) -> Outcome<u64>
 where
     F: Future<Output = Outcome<u64>> + Send,
@@ -204,7 +204,8 @@ where
     while Instant::now() < end {
         match step(n).await {
             Ok(done) => count += done,
-            // The server undid it in favour of another; gimlet's own batches begin again as well.
+            // The database undid this one in favour of another. gimlet retries its own batches as
+            // well.
             Err(error) if is_deadlock(&*error) => {}
             Err(error) => return Err(error),
         }
@@ -213,7 +214,8 @@ where
     Ok(count)
 }
 
-/// Whether the server chose this transaction to end a deadlock (1213) or a wait for a lock (1205).
+/// Returns true if the database gave up this transaction for a deadlock (1213) or a lock wait
+/// (1205).
 fn is_deadlock(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     let database = error.downcast_ref::<sqlx::Error>();
     let database = database.and_then(sqlx::Error::as_database_error);
@@ -221,14 +223,14 @@ fn is_deadlock(error: &(dyn Error + Send + Sync + 'static)) -> bool {
     database.is_some_and(|error| matches!(error.number(), 1205 | 1213))
 }
 
-/// The two users of a send, lower first: all take their locks in that order.
+/// Returns the two users of a send, the lower first: all transactions lock in that order.
 fn pair(lane: u64, n: u64) -> [u64; 2] {
     let n = lane * 1_000_003 + n;
     let (a, b) = (n * 31 % USERS, n.wrapping_mul(7_919) % USERS);
     [a.min(b), a.max(b)]
 }
 
-/// A statement with so many rows.
+/// Builds a statement with `count` rows.
 fn rows(head: &str, row: &str, count: usize, tail: &str) -> AssertSqlSafe<String> {
     let mut sql = String::with_capacity(head.len() + (row.len() + 1) * count + tail.len());
     sql.push_str(head);

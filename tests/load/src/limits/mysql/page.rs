@@ -1,4 +1,4 @@
-//! Pages read: one statement each, bodies in the rows.
+//! Page reads: one statement each, with the bodies in the rows.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::limits::{Limit, Outcome, Pass, Shape};
 
 const CONNECTIONS: u64 = 8;
 
-/// Rows of one statement while the inboxes are filled.
+/// Rows of one statement that fills the inboxes.
 const FILL: u64 = 1_000;
 
 const TABLE: &str = "CREATE TABLE limit_page (user_id BIGINT UNSIGNED NOT NULL, \
@@ -22,7 +22,7 @@ const DROP: &str = "DROP TABLE IF EXISTS limit_page";
 const PAGE_OF: &str = "SELECT seq, body FROM limit_page WHERE user_id = ? AND seq >= ? \
                        ORDER BY seq LIMIT ?";
 
-/// Inboxes read from their beginning to their end, fifty entries by one statement.
+/// Reads inboxes from their beginning to their end, fifty entries by one statement.
 pub fn pages(url: &str, shape: Shape, of: Inboxes) -> Outcome<Limit> {
     with(url, CONNECTIONS, async |pool| {
         fill(&pool, of).await?;

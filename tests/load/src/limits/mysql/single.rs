@@ -1,4 +1,4 @@
-//! One commit per statement, as gim does it.
+//! Sends with one commit per statement, as gim makes them.
 
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use tokio::time::Instant;
@@ -11,7 +11,7 @@ const HEAD: &str = "INSERT INTO limit_head (user_id, seq) VALUES (?, LAST_INSERT
                     ON DUPLICATE KEY UPDATE seq = LAST_INSERT_ID(seq + 1)";
 const ENTRY: &str = "INSERT INTO limit_entry (user_id, seq, message) VALUES (?, ?, ?)";
 
-/// One send to two users, five commits. Returns one.
+/// Makes one send to two users in five commits; returns one.
 pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
     let mut connection = pool.acquire().await?;
     let message = put_message(&mut connection).await?;
@@ -21,8 +21,8 @@ pub(super) async fn send(pool: &MySqlPool, lane: u64, n: u64) -> Outcome<u64> {
     Ok(1)
 }
 
-/// One message to the group of this lane, two commits a member; stops at the end. Returns how many
-/// rows.
+/// Sends one message to the group of this worker, two commits a member; stops at the end time.
+/// Returns the number of rows.
 pub(super) async fn group(pool: &MySqlPool, lane: u64, end: Instant) -> Outcome<u64> {
     let mut connection = pool.acquire().await?;
     let message = put_message(&mut connection).await?;
@@ -47,7 +47,7 @@ async fn put_entry(connection: &mut MySqlConnection, user: u64, message: u64) ->
         .bind(user)
         .execute(&mut *connection)
         .await?;
-    // A new head answers 0 or 1, whichever server it is: its first entry is 1.
+    // A new head answers 0 or 1, depending on the server: its first entry is 1.
     let seq = raised.last_insert_id().max(1);
     sqlx::query(ENTRY)
         .bind(user)

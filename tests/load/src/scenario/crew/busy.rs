@@ -1,44 +1,45 @@
-//! What a crew bears of a busy server: whom it turns away comes again, whose message it refuses
-//! writes another one a little later. Not for ever: a server that is busy all the time has failed.
+//! Tolerance of a busy server: users whose sign-in it rejects try again, and users whose message
+//! it refuses write another one a little later. There is a limit: a server that is busy all the
+//! time has failed.
 
 use crate::clock::SECOND;
 
-/// The code of a server that is too busy.
+/// Code of a server that is too busy.
 pub(super) const UNAVAILABLE: i32 = 14;
 
-/// How often it may say so to each, on average, until a goal is reached.
+/// Rejections and refusals that are tolerated per user, on average, until a goal is reached.
 const TRIES: u64 = 3;
 
-/// How long one waits whose message it refused.
+/// Nanoseconds for which a user waits after a refused message.
 const PATIENCE: u64 = SECOND / 10;
 
-/// Those it was too busy for.
+/// Users that the server was too busy for.
 #[derive(Debug, Default)]
 pub(super) struct Busy {
-    /// Whom it turned away, and who has not come again. And how often it did, in all and since the
-    /// goal was set.
+    /// Rejected users that have not tried again; the number of rejections, in all and since the goal
+    /// was set.
     away: Vec<usize>,
     turned_away: u64,
     turns: u64,
-    /// Whose message it refused, until they write another one then. And how many it refused since
-    /// the goal was set.
+    /// Users whose message was refused, until they write another one at `again`; the number of
+    /// refusals since the goal was set.
     refused: Vec<usize>,
     again: u64,
     refusals: u64,
 }
 
 impl Busy {
-    /// For a new goal nobody writes again, and what it bears is counted anew.
+    /// Starts a new goal: no user writes again, and rejections and refusals count from 0.
     pub(super) fn begin(&mut self) {
         self.turns = 0;
         self.refused.clear();
         self.refusals = 0;
     }
 
-    /// It turned the person away.
+    /// Records that the server rejected the user.
     ///
     /// # Errors
-    /// It does so too often to so many people.
+    /// The server rejects too many users.
     pub(super) fn turn_away(&mut self, at: usize, people: usize) -> Result<(), &'static str> {
         self.away.push(at);
         self.turned_away += 1;
@@ -46,28 +47,28 @@ impl Busy {
         let often = self.turns > TRIES * people as u64;
         (!often)
             .then_some(())
-            .ok_or("the server turns too many away")
+            .ok_or("the server was too busy for too many sign-ins")
     }
 
-    /// Who comes again now.
+    /// Takes a rejected user who tries again now.
     pub(super) fn next_away(&mut self) -> Option<usize> {
         self.away.pop()
     }
 
-    /// Whether all have come again.
+    /// Returns true if all rejected users have tried again.
     pub(super) const fn nobody_is_away(&self) -> bool {
         self.away.is_empty()
     }
 
-    /// How often it turned one away, in all.
+    /// Returns the number of rejections, in all.
     pub(super) const fn turned_away(&self) -> u64 {
         self.turned_away
     }
 
-    /// It refused the person's message.
+    /// Records that the server refused the user's message.
     ///
     /// # Errors
-    /// It does so too often to so many people.
+    /// The server refuses too many messages.
     pub(super) fn refuse(
         &mut self,
         at: usize,
@@ -82,10 +83,10 @@ impl Busy {
         let often = self.refusals > TRIES * people as u64;
         (!often)
             .then_some(())
-            .ok_or("the server refuses too many sends")
+            .ok_or("the server was too busy for too many sends")
     }
 
-    /// Who writes another message now.
+    /// Takes the users who write another message now.
     pub(super) fn patient(&mut self, now: u64) -> Vec<usize> {
         if now < self.again {
             return Vec::new();
@@ -93,7 +94,7 @@ impl Busy {
         std::mem::take(&mut self.refused)
     }
 
-    /// Whether nobody waits to write another message.
+    /// Returns true if no user waits to write another message.
     pub(super) const fn nobody_is_refused(&self) -> bool {
         self.refused.is_empty()
     }

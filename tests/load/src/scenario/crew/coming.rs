@@ -1,13 +1,13 @@
-//! How many of a crew are on their way and live, and how it was when they came: when each was live,
-//! and what SYNC brought.
+//! Counters of users that are joining or live, and figures of the last join: the time at which each
+//! user was live, and the messages that SYNC brought.
 
 use super::person::Way;
 use crate::latency::{Latency, Summary};
 
-/// Those who come, and those who are there.
+/// Counters of joining and live users.
 #[derive(Debug, Default)]
 pub(super) struct Coming {
-    /// When they set out the last time, and when each was live then.
+    /// Start of the last join, and the times at which its users were live.
     begun: u64,
     back: Vec<u64>,
     /// Messages that SYNC brought since then.
@@ -17,31 +17,31 @@ pub(super) struct Coming {
 }
 
 impl Coming {
-    /// They set out.
+    /// Starts a join.
     pub(super) fn begin(&mut self, now: u64) {
         self.begun = now;
         self.back.clear();
         self.synced = 0;
     }
 
-    /// One connects.
+    /// Counts a user that connects.
     pub(super) const fn connects(&mut self) {
         self.joining += 1;
     }
 
-    /// A page brought so many messages.
+    /// Counts the messages of a page.
     pub(super) const fn brought(&mut self, messages: usize) {
         self.synced += messages as u64;
     }
 
-    /// One who was joining is live.
+    /// Counts a joining user as live.
     pub(super) fn arrives(&mut self, now: u64) {
         self.joining -= 1;
         self.live += 1;
         self.back.push(now);
     }
 
-    /// One who was that far has no connection any more.
+    /// Counts a user in this stage that has lost its connection.
     pub(super) const fn leaves(&mut self, way: Way) {
         match way {
             Way::Live => self.live -= 1,
@@ -50,33 +50,33 @@ impl Coming {
         }
     }
 
-    /// Who is live.
+    /// Returns the number of live users.
     pub(super) const fn live(&self) -> usize {
         self.live
     }
 
-    /// Who is on the way.
+    /// Returns the number of joining users.
     pub(super) const fn joining(&self) -> usize {
         self.joining
     }
 
-    /// Messages that SYNC brought the last time they came.
+    /// Returns the number of messages that SYNC brought in the last join.
     pub(super) const fn synced(&self) -> u64 {
         self.synced
     }
 
-    /// How long each took, the last time.
+    /// Summarises the time that each user took in the last join.
     pub(super) fn times(&self) -> Summary {
         summary(self.begun, &self.back)
     }
 
-    /// When each was live, the last time; told once.
+    /// Takes the times at which users were live in the last join.
     pub(super) fn moments(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.back)
     }
 }
 
-/// The times from a beginning to these moments.
+/// Summarises the times from `begun` to these moments.
 pub(super) fn summary(begun: u64, moments: &[u64]) -> Summary {
     let mut latency = Latency::new(begun);
     for &moment in moments {

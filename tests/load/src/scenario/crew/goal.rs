@@ -1,4 +1,4 @@
-//! What a crew is to reach, and what it does for it.
+//! Goals of the simulated users, and the work towards them.
 
 use gimlet_proto::pb::PackageType;
 use serde::{Deserialize, Serialize};
@@ -8,41 +8,40 @@ use super::person::{Person, Way};
 use crate::clock::SECOND;
 use crate::net::{Net, Raw};
 
-/// Sends under way at which no further user of this process begins to write.
+/// Sends in flight at which no further user of this process begins to write.
 const CROWD: usize = 1_024;
 
-/// What is to be reached.
+/// Goal to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Goal {
-    /// The users from `from` to `to` are live; so many at a time are on their way.
+    /// The users from `from` to `to` are live.
     Live {
-        /// The first.
+        /// Index of the first user.
         from: usize,
-        /// The one behind the last.
+        /// Index after the last user.
         to: usize,
-        /// On their way at a time.
+        /// Users that join at a time.
         at_once: usize,
     },
-    /// Everybody who is live has written to each of its own so many messages, and all are answered
-    /// and have come to those who are live.
+    /// Every live user has written `each` messages to each of its peers, and all are answered.
     Written {
-        /// Messages for each.
+        /// Messages to each peer.
         each: u64,
         /// Unanswered sends of each user.
         window: usize,
-        /// Whether they must also have come.
+        /// True if they must also be delivered to the live users.
         heard: bool,
     },
-    /// The same was begun, and so many sends are answered: no more is waited for.
+    /// The same has begun, and `answers` sends are answered: the others are not awaited.
     Writing {
-        /// Messages for each, sent at once.
+        /// Messages to each peer, sent at once.
         each: u64,
-        /// Answers waited for.
+        /// Answers to wait for.
         answers: u64,
     },
-    /// Time has passed, with a heartbeat of each now and then.
+    /// Time has passed, with regular heartbeats of each user.
     Sat {
-        /// Until then.
+        /// Time of the end.
         until: u64,
         /// Nanoseconds from one heartbeat of a user to its next.
         beat: u64,
@@ -52,8 +51,8 @@ pub(crate) enum Goal {
 }
 
 impl Goal {
-    /// Whether a message may be refused by a busy server: where a user has one under way and writes
-    /// it later, or nobody waits for all of them.
+    /// Returns true if a busy server may refuse messages: where a user has one in flight and writes
+    /// it later, or where not all of them are awaited.
     pub(super) const fn bears_refusals(self) -> bool {
         matches!(
             self,
@@ -63,7 +62,8 @@ impl Goal {
 }
 
 impl Crew {
-    /// Does what the goal wants by now; says when it wants more, or that it is reached.
+    /// Works towards the goal; returns the time of the next turn, or `None` when the goal is
+    /// reached.
     pub(super) fn strive(&mut self, net: &mut Net, now: u64) -> Option<u64> {
         match self.goal {
             Goal::Live { from, to, at_once } => {
@@ -105,7 +105,7 @@ impl Crew {
         }
     }
 
-    /// Everybody begins to write, as soon as not too many sends are under way.
+    /// Makes users begin to write, while the number of sends in flight is below [`CROWD`].
     fn begin_writing(&mut self, net: &mut Net, window: usize) {
         while self.next < self.len() && self.sends.under_way() < CROWD {
             for _ in 0..window {
@@ -115,7 +115,7 @@ impl Crew {
         }
     }
 
-    /// Those whose message was refused write another one, when they have waited.
+    /// Makes users whose message was refused write another one, after their wait.
     fn write_again(&mut self, net: &mut Net, now: u64) {
         for at in self.busy.patient(now) {
             if let Some(person) = self.people.get_mut(at) {
@@ -125,7 +125,7 @@ impl Crew {
         }
     }
 
-    /// The heartbeats that are due: they are spread evenly over the time from one to the next.
+    /// Sends the heartbeats that are due: they are spread evenly over the interval.
     fn beat(&mut self, net: &mut Net, now: u64, beat: u64) {
         let passed = u128::from(now.saturating_sub(self.begun));
         let due = passed * self.people.len() as u128 / u128::from(beat.max(1));
@@ -138,12 +138,12 @@ impl Crew {
         }
     }
 
-    /// Why nothing goes on, in words.
+    /// Describes the state of a goal without progress.
     pub(super) fn standstill(&self) -> String {
         let (live, all) = (self.coming.live(), self.len());
         let (joining, open) = (self.coming.joining(), self.sends.under_way());
         format!(
-            "nothing goes on: {live} of {all} are live, {joining} on their way, {open} sends \
+            "no progress: {live} of {all} are live, {joining} are joining, {open} sends are \
              without an answer"
         )
     }

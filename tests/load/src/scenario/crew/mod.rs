@@ -1,9 +1,8 @@
-//! Users who come, stay, write to each other, go and come back, and remember what they have. Serves
-//! the scenarios about connections: `idle`, `storm`, `sync`.
+//! Simulated users who connect, stay, write to each other, disconnect and reconnect, and remember
+//! their place in the inbox. Serves the scenarios about connections: `idle`, `storm`, `sync`.
 //!
-//! A person keeps the seq up to which it has its inbox, as a client does, and resumes from there;
-//! what the judge heard once is not told to it again. One [`Goal`] at a time: the actor lives until
-//! it is reached.
+//! A user keeps the seq up to which it has its inbox, as a client does, and resumes from there, so
+//! the judge gets each entry once. The actor runs for one [`Goal`] at a time, until it is reached.
 
 mod busy;
 mod coming;
@@ -36,20 +35,20 @@ pub use parts::obey;
 pub(crate) use parts::{AT_ONCE, Came, Crews};
 pub(crate) use parts::{bare_connects, processes, split};
 
-/// Without anything happening for this long, it has failed.
+/// Nanoseconds without any event after which a goal has failed.
 const STUCK: u64 = 30 * SECOND;
 
-/// The users.
+/// Simulated users of one process.
 #[derive(Debug)]
 pub(super) struct Crew {
     people: People,
     judge: Judge,
     protocol: u32,
     goal: Goal,
-    /// When the goal was set, and when anything happened last.
+    /// Time at which the goal was set, and time of the last event.
     begun: u64,
     moved: u64,
-    /// The next person to begin with.
+    /// Index of the next user to begin with.
     next: usize,
     coming: Coming,
     busy: Busy,
@@ -61,7 +60,7 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    /// New users, who have nothing yet.
+    /// Creates users with empty inboxes.
     pub(super) fn new(accounts: Vec<Account>, protocol: u32) -> Self {
         let mut crew = Self::empty(protocol);
         crew.add(accounts);
@@ -86,22 +85,22 @@ impl Crew {
         }
     }
 
-    /// More users, who have nothing yet.
+    /// Adds users with empty inboxes.
     fn add(&mut self, accounts: Vec<Account>) {
         self.people.add(&mut self.judge, accounts);
     }
 
-    /// How many users there are.
+    /// Returns the number of users.
     pub(super) const fn len(&self) -> usize {
         self.people.len()
     }
 
-    /// From now on, one user also writes to another.
+    /// Makes one user also write to another.
     pub(super) fn writes_to(&mut self, from: usize, to: usize) {
         self.people.writes_to(&mut self.judge, from, to);
     }
 
-    /// Lives until the goal is reached; gives the nanoseconds it took.
+    /// Runs until the goal is reached; returns the nanoseconds it took.
     pub(super) fn reach(&mut self, net: &mut Net, goal: Goal) -> io::Result<u64> {
         self.begun = clock::now();
         self.moved = self.begun;
@@ -123,7 +122,7 @@ impl Crew {
         }
     }
 
-    /// All connections end without a word; nobody knows what became of sends without an answer.
+    /// Closes all connections without notice; the outcome of unanswered sends is unknown.
     fn cut(&mut self, net: &mut Net) {
         for at in 0..self.len() {
             if let Some(conn) = self.people.get(at).and_then(|person| person.conn) {
@@ -133,17 +132,17 @@ impl Crew {
         }
     }
 
-    /// Messages that SYNC brought since the last goal of being live was set.
+    /// Returns the number of messages that SYNC brought since the last [`Goal::Live`] was set.
     pub(super) const fn synced(&self) -> u64 {
         self.coming.synced()
     }
 
-    /// How long each took to be live, the last time.
+    /// Summarises the time that each user took to be live, in the last join.
     pub(super) fn times(&self) -> Summary {
         self.coming.times()
     }
 
-    /// What was wrong.
+    /// Ends the run; returns the findings.
     pub(super) fn verdict(self) -> Findings {
         self.judge.verdict()
     }
@@ -152,7 +151,7 @@ impl Crew {
         self.people.get(at).is_some_and(|it| it.way == Way::Joining)
     }
 
-    /// A person's connection is gone.
+    /// Handles the loss of a user's connection.
     fn left(&mut self, at: usize) {
         if let Some(person) = self.people.get_mut(at) {
             self.coming.leaves(person.way);
@@ -161,7 +160,8 @@ impl Crew {
         }
     }
 
-    /// A busy server turned the person away, which comes again as a client does.
+    /// Handles a rejection by a busy server: the user disconnects and tries again, as a client
+    /// does.
     fn turn_away(&mut self, net: &mut Net, at: usize, id: ConnId) {
         net.close(id);
         self.left(at);
@@ -170,12 +170,12 @@ impl Crew {
         }
     }
 
-    /// It has failed; the first reason is kept.
+    /// Fails the goal; the first reason is kept.
     fn fail(&mut self, why: impl Into<String>) {
         self.failed.get_or_insert_with(|| why.into());
     }
 
-    /// Connects the person.
+    /// Connects the user.
     fn come(&mut self, net: &mut Net, at: usize) {
         match net.connect() {
             Ok(conn) => {
@@ -187,14 +187,14 @@ impl Crew {
         }
     }
 
-    /// The person's next message, if it has one to write.
+    /// Sends the user's next message, if there is one to write.
     fn write(&mut self, net: &mut Net, at: usize) {
         if let Some(person) = self.people.get_mut(at) {
             self.sends.write(net, &mut self.judge, person, self.today);
         }
     }
 
-    /// A send was answered.
+    /// Handles the answer to a send.
     fn settle(&mut self, net: &mut Net, at: usize, packet: &Packet<'_>) {
         let Some(person) = self.people.get_mut(at) else {
             return;
@@ -203,7 +203,7 @@ impl Crew {
             return;
         };
         if end == End::Misdirected {
-            return self.fail("the answer to another's send came");
+            return self.fail("the answer to another user's send came");
         }
         if end == End::Refused {
             if packet.code == UNAVAILABLE && self.goal.bears_refusals() {
@@ -220,7 +220,7 @@ impl Crew {
         }
     }
 
-    /// An entry of the inbox came; the person's own it has by the answer.
+    /// Handles an entry of the inbox. The user has its own entries by their answers.
     fn entry(&mut self, at: usize, pushed: &Pushed<'_>) {
         if let Some(person) = self.people.get_mut(at) {
             person.has(pushed.seq);
@@ -239,7 +239,7 @@ impl Crew {
 
     fn page(&mut self, net: &mut Net, at: usize, id: ConnId, packet: &Packet<'_>) {
         let Some((messages, more)) = page(packet.data) else {
-            self.fail("SYNC was answered with no page");
+            self.fail("the answer to SYNC is not a page");
             return;
         };
         self.coming.brought(messages.len());
@@ -301,8 +301,10 @@ impl Actor for Crew {
                     person.told = Some(packet.refusal());
                 }
             }
+            // The order of these arms matters: a busy server may reject a joining user, any other
+            // error code fails the goal, and only then are answers read by their type.
             _ if packet.code == UNAVAILABLE && self.is_joining(at) => self.turn_away(net, at, id),
-            _ if packet.code != 0 => self.fail(format!("it was refused: {}", packet.refusal())),
+            _ if packet.code != 0 => self.fail(format!("request refused: {}", packet.refusal())),
             Ok(PackageType::PtSignIn) => self.sync(net, at, id),
             Ok(PackageType::PtSync) => self.page(net, at, id, packet),
             Ok(PackageType::PtHeartbeat) => self.beats += 1,
@@ -330,6 +332,7 @@ impl Actor for Crew {
         if self.failed.is_some() {
             return None;
         }
+        // Users that only stay connected may see no event for longer than `STUCK`.
         if !matches!(self.goal, Goal::Sat { .. }) && now.saturating_sub(self.moved) > STUCK {
             self.fail(self.standstill());
             return None;

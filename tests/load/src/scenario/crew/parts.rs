@@ -1,5 +1,6 @@
-//! Crews in processes of their own, as many as the descriptors ask for. Each holds a share of the
-//! users, connects to every node in turn, and judges what its users write to each other.
+//! Simulated users in processes of their own, as many as the descriptors ask for. Each process
+//! holds a share of the users, connects to every node in turn, and checks the messages that its
+//! users write to each other.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,31 +16,33 @@ use crate::net::{Net, Place};
 use crate::part::{self, Parts};
 use crate::target::capacity;
 
-/// What a part is to do.
+/// Order to a client process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Order {
-    /// Nothing: it answers when it runs.
+    /// Does nothing: the answer shows that the process runs.
     Begin,
-    /// Have these users, too; each of them writes to the next, and nobody else does.
+    /// Adds these users; each of them writes to the next, and no other user writes.
     Gather {
         place: Place,
         protocol: u32,
         accounts: Vec<Account>,
     },
-    /// Have these users, too; from now on the first so many write to them, and nobody else does.
+    /// Adds these users; from now on the first `writers` users write to them, and no other user
+    /// writes.
     Backlog {
         writers: usize,
         accounts: Vec<Account>,
     },
-    /// Bring to life all who have no connection, so many at a time.
+    /// Connects all users that have no connection, `at_once` at a time.
     Come { at_once: usize },
-    /// Reach a goal.
+    /// Reaches a goal.
     Reach(Goal),
-    /// End all connections without a word.
+    /// Closes all connections without notice.
     Cut,
-    /// Say what was wrong.
+    /// Returns the findings.
     Judge,
-    /// Connect to bare servers, a frame there and back on each connection, and keep them open.
+    /// Connects to bare servers, with a frame there and back on each connection, and keeps them
+    /// open.
     Connect {
         place: Place,
         connections: usize,
@@ -47,25 +50,25 @@ pub(crate) enum Order {
     },
 }
 
-/// What a part has done by now.
+/// State of a client process after an order.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Answer {
-    /// When it was done.
+    /// Time at which the order was done.
     at: u64,
-    /// When each user was live, after an order to come.
+    /// Times at which users were live, after [`Order::Come`].
     back: Vec<u64>,
-    /// Messages that SYNC brought the last time, and heartbeats answered.
+    /// Messages that SYNC brought in the last join, and heartbeats answered.
     synced: u64,
     beats: u64,
-    /// How often a busy server turned one away.
+    /// Rejections by a busy server.
     turned_away: u64,
-    /// Sends answered, refused, and of unknown fate.
+    /// Sends answered, refused, and with an unknown outcome.
     sends: [u64; 3],
-    /// What was wrong, when it was asked for.
+    /// Findings, after [`Order::Judge`].
     findings: Findings,
 }
 
-/// A part at work.
+/// State of a client process.
 #[derive(Default)]
 struct Worker {
     crew: Option<(Net, Crew)>,
@@ -76,7 +79,7 @@ struct Worker {
 /// Carries out the orders of a parent until it is gone.
 ///
 /// # Errors
-/// The parent cannot be talked to.
+/// The parent cannot be reached.
 pub fn obey() -> Result<(), Fault> {
     let mut worker = Worker::default();
     part::obey(|order| worker.carry_out(order))
@@ -157,7 +160,7 @@ impl Worker {
     }
 }
 
-/// The crews, as their parent sees them.
+/// Simulated users of all client processes, as their parent sees them.
 #[derive(Debug)]
 pub(crate) struct Crews {
     parts: Parts<Order, Answer>,
@@ -169,31 +172,31 @@ pub(crate) struct Crews {
     turned_away: u64,
 }
 
-/// Users on their way at a time, of all processes together.
+/// Users that join at a time, of all processes together.
 pub(crate) const AT_ONCE: usize = 256;
 
-/// How it was when all came.
+/// Figures of a join.
 #[derive(Debug)]
 pub(crate) struct Came {
-    /// Nanoseconds until the last was live.
+    /// Nanoseconds until the last user was live.
     pub(crate) took: u64,
-    /// How long each took.
+    /// Time that each user took.
     pub(crate) times: Summary,
 }
 
-/// Processes that it takes for so many connections.
+/// Returns the number of processes that so many connections need.
 pub(crate) fn processes(connections: usize) -> Result<usize, Fault> {
     Ok(connections.div_ceil(capacity()?).max(1))
 }
 
-/// A number in nearly equal parts.
+/// Splits a number into nearly equal parts.
 pub(crate) fn split(count: usize, parts: usize) -> Vec<usize> {
     let cut = |part: usize| count * part / parts.max(1);
     (0..parts).map(|part| cut(part + 1) - cut(part)).collect()
 }
 
 impl Crews {
-    /// Starts as many processes as it takes for so many users.
+    /// Starts as many processes as so many users need.
     pub(crate) async fn start(place: Place, protocol: u32, users: usize) -> Result<Self, Fault> {
         let mut parts = Parts::start(processes(users)?)?;
         parts.all(&Order::Begin).await?;
@@ -208,17 +211,17 @@ impl Crews {
         })
     }
 
-    /// How many processes they are.
+    /// Returns the number of processes.
     pub(crate) fn len(&self) -> usize {
         self.parts.len()
     }
 
-    /// Their process ids.
+    /// Returns their process ids.
     pub(crate) fn ids(&self) -> Vec<u32> {
         self.parts.ids()
     }
 
-    /// Spreads more users over them. From now on they write to each other, and nobody else does.
+    /// Spreads more users over the processes. From now on these write to each other, and no others.
     pub(crate) async fn gather(&mut self, mut accounts: Vec<Account>) -> Result<(), Fault> {
         let parts = self.parts.len();
         let mut orders = Vec::with_capacity(parts);
@@ -234,7 +237,7 @@ impl Crews {
         self.parts.each(&orders).await.map(drop)
     }
 
-    /// More users, of a crew of one process, to whom the first `writers` write from now on.
+    /// Adds users to a single process; the first `writers` users write to them from now on.
     pub(crate) async fn backlog(
         &mut self,
         writers: usize,
@@ -244,7 +247,7 @@ impl Crews {
         self.order(&order).await.map(drop)
     }
 
-    /// Brings to life all who have no connection, so many at a time.
+    /// Connects all users that have no connection, `at_once` at a time.
     pub(crate) async fn come(&mut self, at_once: usize) -> Result<Came, Fault> {
         let begun = clock::now();
         let at_once = at_once.div_ceil(self.parts.len()).max(1);
@@ -265,7 +268,7 @@ impl Crews {
         self.order(&Order::Reach(goal)).await.map(drop)
     }
 
-    /// Each user writes one message to the next, and all of it comes.
+    /// Makes each user write one message to the next, until all are delivered.
     pub(crate) async fn round(&mut self) -> Result<(), Fault> {
         let round = Goal::Written {
             each: 1,
@@ -275,39 +278,39 @@ impl Crews {
         self.reach(round).await
     }
 
-    /// Time passes, with a heartbeat of each user now and then.
+    /// Lets time pass, with regular heartbeats of each user.
     pub(crate) async fn sit(&mut self, span: std::time::Duration, beat: u64) -> Result<(), Fault> {
         let until = clock::now() + clock::nanos(span);
         self.reach(Goal::Sat { until, beat }).await
     }
 
-    /// All connections end without a word.
+    /// Closes all connections without notice.
     pub(crate) async fn cut(&mut self) -> Result<(), Fault> {
         self.order(&Order::Cut).await.map(drop)
     }
 
-    /// Messages that SYNC brought the last time.
+    /// Returns the number of messages that SYNC brought in the last join.
     pub(crate) const fn synced(&self) -> u64 {
         self.synced
     }
 
-    /// Heartbeats answered.
+    /// Returns the number of heartbeats answered.
     pub(crate) const fn beats(&self) -> u64 {
         self.beats
     }
 
-    /// What one should know of those whom a busy server turned away.
+    /// Describes the rejections by a busy server, if there were any.
     pub(crate) fn note(&self) -> Option<String> {
         let times = self.turned_away;
-        (times > 0).then(|| format!("{times} times the server was too busy, and one came again"))
+        (times > 0).then(|| format!("the server was too busy {times} times; users tried again"))
     }
 
-    /// Sends answered, refused, and of unknown fate.
+    /// Returns the numbers of sends answered, refused, and with an unknown outcome.
     pub(crate) const fn sends(&self) -> [u64; 3] {
         self.sends
     }
 
-    /// What was wrong.
+    /// Ends the run; returns the findings.
     pub(crate) async fn verdict(mut self) -> Result<Findings, Fault> {
         let mut findings = Findings::default();
         for answer in self.parts.all(&Order::Judge).await? {
@@ -332,8 +335,8 @@ impl Crews {
     }
 }
 
-/// Connects so many to these bare servers, from processes as many as it takes; gives the nanoseconds
-/// until a frame was there and back on each.
+/// Connects to these bare servers, from as many processes as needed; returns the nanoseconds until
+/// a frame was there and back on each connection.
 pub(crate) async fn bare_connects(place: &Place, connections: usize) -> Result<u64, Fault> {
     let count = processes(connections)?;
     let mut parts: Parts<Order, Answer> = Parts::start(count)?;

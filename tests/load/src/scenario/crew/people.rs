@@ -1,4 +1,4 @@
-//! The users of a crew: who is on which connection, and who writes to whom.
+//! Users of a process: the connection of each, and the users it writes to.
 
 use super::person::{Person, Way};
 use crate::account::Account;
@@ -6,7 +6,7 @@ use crate::judge::{Judge, To};
 use crate::net::ConnId;
 use crate::scenario::seats::Seats;
 
-/// The users, by their numbers.
+/// Users, by index.
 #[derive(Debug)]
 pub(super) struct People {
     all: Vec<Person>,
@@ -14,7 +14,7 @@ pub(super) struct People {
 }
 
 impl People {
-    /// Nobody yet.
+    /// Creates an empty set.
     pub(super) const fn new() -> Self {
         Self {
             all: Vec::new(),
@@ -22,7 +22,7 @@ impl People {
         }
     }
 
-    /// More users, who have nothing yet.
+    /// Adds users with empty inboxes.
     pub(super) fn add(&mut self, judge: &mut Judge, accounts: Vec<Account>) {
         for account in accounts {
             let ear = judge.ear(0);
@@ -46,14 +46,14 @@ impl People {
         self.all.iter()
     }
 
-    /// The person of this connection, if it is the one it has now.
+    /// Returns the user of this connection, unless it has another connection now.
     pub(super) fn on(&self, conn: ConnId) -> Option<usize> {
         let at = self.seats.of(conn)?;
         let person = self.all.get(at)?;
         (person.conn == Some(conn)).then_some(at)
     }
 
-    /// The person has this connection, and joins by it. Says whether there is such a person.
+    /// Assigns a connection to a user, which joins by it. Returns true if there is such a user.
     pub(super) fn join(&mut self, at: usize, conn: ConnId) -> bool {
         let Some(person) = self.all.get_mut(at) else {
             return false;
@@ -64,20 +64,20 @@ impl People {
         true
     }
 
-    /// The first who has no connection.
+    /// Returns the first user without a connection.
     pub(super) fn first_away(&self) -> usize {
         let away = self.all.iter().position(|it| it.way == Way::Away);
         away.unwrap_or(self.all.len())
     }
 
-    /// Each has so many messages to write to each of its own.
+    /// Gives each user `each` messages to write to each of its peers.
     pub(super) fn set_left(&mut self, each: u64) {
         for person in &mut self.all {
             person.left = each * person.lanes.len() as u64;
         }
     }
 
-    /// From now on, one user also writes to another.
+    /// Makes one user also write to another.
     pub(super) fn writes_to(&mut self, judge: &mut Judge, from: usize, to: usize) {
         let Some((user, ear)) = self.all.get(to).map(|it| (it.account.user, it.ear)) else {
             return;
@@ -89,7 +89,7 @@ impl People {
         }
     }
 
-    /// The users from `from` on write to the next of them, those before to nobody any more.
+    /// Makes the users from `from` on write to the next of them, and those before to no user.
     pub(super) fn ring(&mut self, judge: &mut Judge, from: usize) {
         for person in self.all.iter_mut().take(from) {
             person.lanes.clear();
@@ -100,7 +100,7 @@ impl People {
         }
     }
 
-    /// The first `writers` write to the users from `from` on, and nobody else does.
+    /// Makes the first `writers` users write to the users from `from` on, and no other user write.
     pub(super) fn backlog(&mut self, judge: &mut Judge, writers: usize, from: usize) {
         for person in &mut self.all {
             person.lanes.clear();
@@ -124,7 +124,7 @@ mod tests {
         users.map(account).collect()
     }
 
-    /// To whom each writes.
+    /// Returns the users that each user writes to.
     fn lanes(people: &People, judge: &Judge) -> Vec<Vec<i64>> {
         let to = |it: &Person| it.lanes.iter().filter_map(|&lane| judge.to(lane)).collect();
         let to = people.iter().map(to);

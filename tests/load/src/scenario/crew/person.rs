@@ -6,36 +6,36 @@ use crate::account::Account;
 use crate::judge::{EarId, StreamId};
 use crate::net::ConnId;
 
-/// How far a person is.
+/// Stage of a user's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// It has no connection.
+    /// The user has no connection.
     Away,
-    /// It connects, signs in, or syncs.
+    /// The user connects, signs in, or syncs.
     Joining,
-    /// It is up to date, and gets what is new.
+    /// The user is up to date and gets new entries.
     Live,
 }
 
-/// A user.
+/// Simulated user.
 #[derive(Debug)]
 pub(super) struct Person {
     pub(super) account: Account,
     pub(super) ear: EarId,
     pub(super) conn: Option<ConnId>,
     pub(super) way: Way,
-    /// Why the server says that it closes the connection.
+    /// Reason that the server gave for closing the connection.
     pub(super) told: Option<String>,
-    /// It has every entry of its inbox up to here.
+    /// Seq up to which the user has every entry of its inbox.
     pub(super) upto: i64,
-    /// Entries beyond, known by the answers to its own sends.
+    /// Entries beyond, known by the answers to the user's own sends.
     ahead: BTreeSet<i64>,
-    /// The streams it writes, in turn.
+    /// Streams that the user writes, in turn.
     pub(super) lanes: Vec<StreamId>,
     turn: usize,
-    /// Messages it has still to write.
+    /// Messages still to write.
     pub(super) left: u64,
-    /// Its sends without an answer.
+    /// Slots of its unanswered sends.
     pub(super) under_way: Vec<u32>,
 }
 
@@ -63,7 +63,7 @@ impl Person {
         self.left = 0;
     }
 
-    /// It has this entry.
+    /// Records that the user has this entry.
     pub(super) fn has(&mut self, seq: i64) {
         if seq > self.upto {
             self.ahead.insert(seq);
@@ -73,7 +73,7 @@ impl Person {
         }
     }
 
-    /// The stream of its next message, if it has one to write.
+    /// Returns the stream of the next message, if there is one to write.
     pub(super) fn next_lane(&mut self) -> Option<StreamId> {
         self.left = self.left.checked_sub(1)?;
         let lane = self.lanes.get(self.turn % self.lanes.len().max(1)).copied();

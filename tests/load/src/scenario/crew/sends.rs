@@ -1,5 +1,5 @@
-//! The messages that a crew writes and that are without an answer: what the judge hears when the
-//! answer comes, and when the connection goes before it.
+//! Unanswered sends of the simulated users: tells the judge their outcome when the answer comes, or
+//! when the connection is lost before it.
 
 use gimlet_proto::pb::PackageType;
 
@@ -12,36 +12,36 @@ use crate::scenario::slots::{Slots, request_of, slot_of};
 /// Bytes of a message.
 const SIZE: usize = 100;
 
-/// A send under way.
+/// Send in flight.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     stream: StreamId,
     number: u32,
 }
 
-/// How an answered send ended.
+/// Outcome of an answered send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// It is stored, or nobody knows.
+    /// Stored, or unknown.
     Over,
-    /// It is not stored.
+    /// Not stored.
     Refused,
-    /// Not at all: another's answer came, who still waits for it.
+    /// Answer to another user's send; that user still waits for it.
     Misdirected,
 }
 
-/// The sends under way.
+/// Sends in flight.
 #[derive(Debug)]
 pub(super) struct Sends {
     under_way: Slots<Sent>,
-    /// Answered with success since the goal was set.
+    /// Number of sends answered with success since the goal was set.
     answered: u64,
-    /// The content of the present one.
+    /// Content of the current send.
     content: Vec<u8>,
 }
 
 impl Sends {
-    /// None yet.
+    /// Creates an empty set.
     pub(super) const fn new() -> Self {
         Self {
             under_way: Slots::new(),
@@ -50,22 +50,22 @@ impl Sends {
         }
     }
 
-    /// For a new goal answers are counted anew.
+    /// Starts a new goal: answers count from 0.
     pub(super) const fn begin(&mut self) {
         self.answered = 0;
     }
 
-    /// How many have no answer.
+    /// Returns the number of sends without an answer.
     pub(super) const fn under_way(&self) -> usize {
         self.under_way.len()
     }
 
-    /// How many were answered with success since the goal was set.
+    /// Returns the number of sends answered with success since the goal was set.
     pub(super) const fn answered(&self) -> u64 {
         self.answered
     }
 
-    /// The person's next message, if it is live and has one to write.
+    /// Sends the user's next message, if the user is live and has one to write.
     pub(super) fn write(
         &mut self,
         net: &mut Net,
@@ -99,7 +99,7 @@ impl Sends {
         net.send(conn, PackageType::PtSend, request_of(slot), &body);
     }
 
-    /// The person's send was answered; `None` if it was not under way.
+    /// Handles the answer to a user's send; returns `None` if that send was not in flight.
     pub(super) fn settle(
         &mut self,
         judge: &mut Judge,
@@ -107,13 +107,14 @@ impl Sends {
         packet: &Packet<'_>,
     ) -> Option<End> {
         let slot = slot_of(packet.request_id);
+        // Check this before the slot is taken: the other user's send must stay in flight.
         if self.under_way.has(slot) && !person.under_way.contains(&slot) {
-            let note = || format!("the answer to another's send ({slot}) came");
+            let note = || format!("the answer to another user's send ({slot}) came");
             judge.note(Finding::Misdirected, note);
             return Some(End::Misdirected);
         }
         let Some(sent) = self.under_way.take(slot) else {
-            let note = || format!("an answer to a send that was not under way ({slot})");
+            let note = || format!("an answer to a send that was not in flight ({slot})");
             judge.note(Finding::Connection, note);
             return None;
         };
@@ -127,6 +128,7 @@ impl Sends {
                 judge.answered(sent.stream);
                 End::Over
             }
+            // The deadline passed: the send may have been stored.
             4 => {
                 judge.failed(sent.stream, sent.number, Failed::Unknown);
                 End::Over
@@ -138,7 +140,7 @@ impl Sends {
         })
     }
 
-    /// The person's connection is gone: nobody knows what became of its sends without an answer.
+    /// Handles a lost connection: the outcome of the user's unanswered sends is unknown.
     pub(super) fn lose(&mut self, judge: &mut Judge, person: &mut Person) {
         for slot in std::mem::take(&mut person.under_way) {
             if let Some(sent) = self.under_way.take(slot) {

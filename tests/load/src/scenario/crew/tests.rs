@@ -1,4 +1,4 @@
-//! What a crew makes of what a server does wrong.
+//! Reactions of the simulated users to faults of a server.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::net::{Framing, Place, Sources};
 use crate::scenario::slots::request_of;
 
-/// Two users who are live on connections 0 and 1, and write to each other.
+/// Creates two users who are live on connections 0 and 1, and write to each other.
 fn pair() -> io::Result<(Net, Crew)> {
     let place = Place {
         to: Vec::new(),
@@ -45,7 +45,7 @@ fn the_first_reason_is_kept() -> io::Result<()> {
     let (mut net, mut crew) = pair()?;
     crew.packet(&mut net, 0, &packet(PackageType::PtSync, 7, "one"));
     crew.packet(&mut net, 1, &packet(PackageType::PtSync, 8, "two"));
-    assert_eq!(crew.failed.as_deref(), Some("it was refused: 7 one"));
+    assert_eq!(crew.failed.as_deref(), Some("request refused: 7 one"));
     Ok(())
 }
 

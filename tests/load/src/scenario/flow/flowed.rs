@@ -1,4 +1,4 @@
-//! What a flow measured, and how it is told.
+//! Results of a flow, and their entry into a report.
 
 use crate::judge::Findings;
 use crate::latency::Summary;
@@ -6,27 +6,27 @@ use crate::limits::Limit;
 use crate::report::Report;
 use crate::target::Usage;
 
-/// What a flow measured.
+/// Results of a flow.
 #[derive(Debug)]
 pub(in crate::scenario) struct Flowed {
-    /// Answered in the measured part.
+    /// Sends answered in the measured part.
     pub(in crate::scenario) answered: u64,
-    /// Delivered in it.
+    /// Deliveries in the measured part.
     pub(in crate::scenario) delivered: u64,
-    /// From the intended time to the answer, to each delivery, and to the last one.
+    /// Times from the intended send to the answer, to each delivery, and to the last one.
     pub(in crate::scenario) answer: Summary,
     pub(in crate::scenario) delivery: Summary,
     pub(in crate::scenario) last: Summary,
-    /// Use of the machine at both ends of the measured part.
+    /// Resource usage at both ends of the measured part.
     pub(in crate::scenario) usage: (Usage, Usage),
-    /// Sends refused, and of unknown fate; the first refusal in words.
+    /// Sends refused, and with an unknown outcome; text of the first refusal.
     pub(in crate::scenario) failures: (u64, u64),
     pub(in crate::scenario) refusal: Option<String>,
     pub(in crate::scenario) findings: Findings,
 }
 
 impl Flowed {
-    /// Puts what every flow measures into the report; `what` is one thing done.
+    /// Adds the results that every flow has to the report; `what` is one unit of work.
     #[expect(clippy::cast_precision_loss, reason = "counts of a run")]
     pub(in crate::scenario) fn tell(
         &self,
@@ -44,7 +44,7 @@ impl Flowed {
         if refused + unknown > 0 {
             let why = self.refusal.as_deref().unwrap_or_default();
             report.notes.push(format!(
-                "{refused} sends were refused, {unknown} are of unknown fate, first: {why}"
+                "{refused} sends were refused, {unknown} have an unknown outcome, first: {why}"
             ));
         }
     }

@@ -1,4 +1,4 @@
-//! The users of a flow: what each sends in turn, who is on which connection, whose turn it is.
+//! Users of a flow: the streams that each sends in turn, their connections, and the next sender.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,16 +8,16 @@ use crate::judge::{EarId, Judge, StreamId};
 use crate::net::{ConnId, Joined};
 use crate::scenario::seats::Seats;
 
-/// A user on a connection.
+/// User on a connection.
 #[derive(Debug)]
 pub(in crate::scenario) struct Member {
     pub(in crate::scenario) account: Arc<Account>,
     pub(super) conn: ConnId,
     pub(in crate::scenario) ear: EarId,
-    /// The streams it sends, in turn.
+    /// Streams that the user sends, in turn.
     pub(in crate::scenario) lanes: Vec<StreamId>,
     turn: usize,
-    /// Sends that wait for the one before: by gRPC a sender's calls would overtake each other.
+    /// Sends that wait for the call before: by gRPC, a sender's calls could overtake each other.
     queue: VecDeque<(StreamId, u64)>,
     busy: bool,
 }
@@ -35,14 +35,15 @@ impl Member {
         }
     }
 
-    /// The stream of its next message.
+    /// Returns the stream of the user's next message.
     pub(super) fn next_lane(&mut self) -> Option<StreamId> {
         let lane = self.lanes.get(self.turn % self.lanes.len().max(1)).copied();
         self.turn += usize::from(lane.is_some());
         lane
     }
 
-    /// Whether it may call now; otherwise the send, due at `at`, waits for the call before.
+    /// Returns true if the user may call now; otherwise the send, due at `at`, waits for the call
+    /// before.
     pub(super) fn may_call(&mut self, stream: StreamId, at: u64) -> bool {
         if self.busy {
             self.queue.push_back((stream, at));
@@ -52,7 +53,7 @@ impl Member {
         true
     }
 
-    /// Its call has ended; gives the send that is called next.
+    /// Ends the user's call; returns the send to call next.
     pub(super) fn next_call(&mut self) -> Option<(StreamId, u64)> {
         let next = self.queue.pop_front();
         self.busy = next.is_some();
@@ -60,12 +61,12 @@ impl Member {
     }
 }
 
-/// All users, by their numbers.
+/// All users, by index.
 #[derive(Debug)]
 pub(super) struct Members {
     all: Vec<Member>,
     seats: Seats,
-    /// Those who send, and who of them is next.
+    /// Indexes of the users who send, and the position of the next of them.
     senders: Vec<u32>,
     turn: usize,
 }
@@ -100,17 +101,17 @@ impl Members {
         self.all.iter()
     }
 
-    /// Who is on this connection.
+    /// Returns the user on this connection.
     pub(super) fn on(&self, conn: ConnId) -> Option<&Member> {
         self.all.get(self.seats.of(conn)?)
     }
 
-    /// Those who send.
+    /// Returns the users who send.
     pub(super) fn senders(&self) -> &[u32] {
         &self.senders
     }
 
-    /// Whose turn it is to send.
+    /// Returns the user who sends next.
     pub(super) fn next_sender(&mut self) -> Option<u32> {
         let turn = self.turn % self.senders.len().max(1);
         self.turn = turn + 1;

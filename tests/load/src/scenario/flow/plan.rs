@@ -1,15 +1,15 @@
-//! How a flow runs: how fast, how long, and when a send has ended.
+//! Plan of a flow: its pace, its duration, and the end of a send.
 
-/// When senders send.
+/// Pace of the sends.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::scenario) enum Pace {
-    /// So many per second in all, whatever becomes of them.
+    /// Sends per second in all, independent of their outcome.
     Open(f64),
-    /// So many under way per sender.
+    /// Sends in flight per sender.
     Closed(u32),
 }
 
-/// When a closed loop's send has ended.
+/// End of a send in a closed loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::scenario) enum Until {
     /// With its answer.
@@ -18,7 +18,7 @@ pub(in crate::scenario) enum Until {
     Delivered,
 }
 
-/// How a flow runs.
+/// Plan of a flow.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::scenario) struct Plan {
     pub(in crate::scenario) pace: Pace,
@@ -28,6 +28,6 @@ pub(in crate::scenario) struct Plan {
     /// Nanoseconds before the measured part, and of it.
     pub(in crate::scenario) before: u64,
     pub(in crate::scenario) measured: u64,
-    /// After it, until all must be answered and delivered.
+    /// Nanoseconds after it by which everything must be answered and delivered.
     pub(in crate::scenario) grace: u64,
 }

@@ -1,5 +1,4 @@
-//! The sends under way, and the road they take: over the sender's connection, or by gRPC if there is
-//! a gateway.
+//! Sends in flight, and their path: over the sender's connection, or by gRPC if there is a gateway.
 
 use std::sync::Arc;
 
@@ -11,28 +10,28 @@ use crate::net::{Net, Send};
 use crate::scenario::gateway::{Gateway, Order, Outcome};
 use crate::scenario::slots::{Slots, request_of};
 
-/// A send under way.
+/// Send in flight.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) member: u32,
     pub(super) stream: StreamId,
     pub(super) number: u32,
-    /// When it was due.
+    /// Time at which it was due.
     pub(super) at: u64,
 }
 
-/// The sends under way.
+/// Sends in flight.
 #[derive(Debug)]
 pub(super) struct Sends {
     gateway: Option<Gateway>,
     under_way: Slots<Sent>,
-    /// Bytes of a content, and the content of the present one.
+    /// Bytes of a content, and the content of the current send.
     size: usize,
     content: Vec<u8>,
 }
 
 impl Sends {
-    /// By gRPC if there is a gateway; contents have so many bytes.
+    /// Creates an empty set; sends go by gRPC if there is a gateway, with contents of `size` bytes.
     pub(super) const fn new(gateway: Option<Gateway>, size: usize) -> Self {
         Self {
             gateway,
@@ -42,7 +41,7 @@ impl Sends {
         }
     }
 
-    /// Whether they are calls.
+    /// Returns true if sends are gRPC calls.
     pub(super) const fn by_call(&self) -> bool {
         self.gateway.is_some()
     }
@@ -85,12 +84,12 @@ impl Sends {
         net.send(member.conn, PackageType::PtSend, request_of(slot), &body);
     }
 
-    /// It has ended; `None` if it was not under way.
+    /// Ends a send; returns `None` if it was not in flight.
     pub(super) fn end(&mut self, slot: u32) -> Option<Sent> {
         self.under_way.take(slot)
     }
 
-    /// The calls that ended since the last look.
+    /// Takes the outcomes of the calls that ended since the last look.
     pub(super) fn outcomes(&self) -> Vec<Outcome> {
         let outcomes = self.gateway.as_ref().map(Gateway::outcomes);
         outcomes.unwrap_or_default()

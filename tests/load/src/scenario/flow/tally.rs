@@ -1,5 +1,5 @@
-//! What a flow counts and times. Only what falls into the measured part counts, and only what was due
-//! in it is timed.
+//! Counters and times of a flow. An event counts if it falls into the measured part, and is timed
+//! if its send was due in it.
 
 use super::{Flowed, Plan};
 use crate::clock;
@@ -7,17 +7,17 @@ use crate::judge::Judge;
 use crate::latency::Latency;
 use crate::target::Usage;
 
-/// The counts and times.
+/// Counters and times of a flow.
 pub(super) struct Tally {
-    /// The measured part.
+    /// Begin and end of the measured part.
     begin: u64,
     end: u64,
     usage: Box<dyn Fn() -> Usage + Send>,
-    /// Use of the machine at both ends of it.
+    /// Resource usage at both ends of it.
     ends: (Option<Usage>, Option<Usage>),
     answered: u64,
     delivered: u64,
-    /// Answered, whenever it was.
+    /// Sends answered at any time.
     all: u64,
     answer: Latency,
     delivery: Latency,
@@ -41,17 +41,17 @@ impl Tally {
         }
     }
 
-    /// When the measured part begins.
+    /// Returns the time at which the measured part begins.
     pub(super) const fn begin(&self) -> u64 {
         self.begin
     }
 
-    /// When it ends.
+    /// Returns the time at which it ends.
     pub(super) const fn end(&self) -> u64 {
         self.end
     }
 
-    /// Answered so far, in all.
+    /// Returns the number of sends answered so far.
     pub(super) const fn all(&self) -> u64 {
         self.all
     }
@@ -60,7 +60,7 @@ impl Tally {
         (self.begin..self.end).contains(&at)
     }
 
-    /// Looks at the use of the machine, once at each end of the measured part.
+    /// Samples the resource usage, once at each end of the measured part.
     pub(super) fn look(&mut self, now: u64) {
         if now >= self.begin && self.ends.0.is_none() {
             self.ends.0 = Some((self.usage)());
@@ -70,7 +70,7 @@ impl Tally {
         }
     }
 
-    /// A send due at `due` was answered.
+    /// Records the answer to a send that was due at `due`.
     pub(super) fn answered(&mut self, due: u64, now: u64) {
         self.all += 1;
         self.answered += u64::from(self.counts(now));
@@ -79,7 +79,7 @@ impl Tally {
         }
     }
 
-    /// A message due at `due` came to one more; if `last`, now all have it.
+    /// Records a delivery of a message that was due at `due`; with `last`, all receivers have it.
     pub(super) fn delivered(&mut self, due: u64, now: u64, last: bool) {
         self.delivered += u64::from(self.counts(now));
         if self.counts(due) {
@@ -90,7 +90,7 @@ impl Tally {
         }
     }
 
-    /// All of it, with what the judge says and the first refusal in words.
+    /// Returns the results, with the findings of the judge and the text of the first refusal.
     pub(super) fn told(self, judge: Judge, refusal: Option<String>) -> Flowed {
         let first = self.ends.0.unwrap_or_default();
         Flowed {

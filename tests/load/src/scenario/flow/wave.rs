@@ -1,14 +1,14 @@
-//! How far messages have spread: which are answered, and how many have yet to get each. Knows no
-//! connection and no clock.
+//! Spread of messages: the answer to each, and the number of its deliveries that are still to come.
+//! Knows no connection and no clock.
 
 use std::collections::VecDeque;
 
 use crate::judge::StreamId;
 
-/// A message that has not reached all who listen.
+/// Message that has not reached all its receivers.
 #[derive(Clone, Copy, Debug)]
 struct Spreading {
-    /// Who sent it.
+    /// Index of the sender.
     member: u32,
     left: u32,
     answered: bool,
@@ -20,7 +20,7 @@ impl Spreading {
     }
 }
 
-/// The spreading messages of a stream, from this number on.
+/// Spreading messages of a stream, from number `first` on.
 #[derive(Debug, Default)]
 struct Wave {
     first: u32,
@@ -33,7 +33,7 @@ impl Wave {
         self.messages.get_mut(at as usize)
     }
 
-    /// Forgets those in front that have ended.
+    /// Removes the ended messages at the front.
     fn forget(&mut self) {
         while self.messages.front().is_some_and(|it| it.has_ended()) {
             self.messages.pop_front();
@@ -42,16 +42,16 @@ impl Wave {
     }
 }
 
-/// What it was that a message came to one more.
+/// Effect of one delivery of a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Reach {
-    /// The last delivery.
+    /// True for the last delivery.
     pub(super) last: bool,
-    /// The last thing to happen to the message of this sender.
+    /// Sender of the message, if this delivery ended it.
     pub(super) ended: Option<u32>,
 }
 
-/// The spreading messages of all streams.
+/// Spreading messages of all streams.
 #[derive(Debug, Default)]
 pub(super) struct Waves(Vec<Wave>);
 
@@ -75,7 +75,7 @@ impl Waves {
         }
     }
 
-    /// The message was answered. Says whether that was the last thing to happen to it.
+    /// Records the answer to a message. Returns true if that ended the message.
     pub(super) fn answered(&mut self, stream: StreamId, number: u32) -> bool {
         let Some(wave) = self.get_mut(stream) else {
             return false;
@@ -89,7 +89,7 @@ impl Waves {
         ended
     }
 
-    /// The message reached one more.
+    /// Records one delivery of a message.
     pub(super) fn reached(&mut self, stream: StreamId, number: u32) -> Reach {
         let Some(wave) = self.get_mut(stream) else {
             return Reach::default();
@@ -98,7 +98,7 @@ impl Waves {
             return Reach::default();
         };
         let last = it.left == 1;
-        // One that was given up has ended already.
+        // A message that was given up has ended already.
         let ended_before = it.has_ended();
         it.left = it.left.saturating_sub(1);
         let ended = (!ended_before && it.has_ended()).then_some(it.member);
@@ -106,7 +106,7 @@ impl Waves {
         Reach { last, ended }
     }
 
-    /// Nobody waits for a failed message.
+    /// Gives up a failed message: its deliveries are not awaited.
     pub(super) fn give_up(&mut self, stream: StreamId, number: u32) {
         if let Some(it) = self.get_mut(stream).and_then(|wave| wave.get_mut(number)) {
             (it.left, it.answered) = (0, true);

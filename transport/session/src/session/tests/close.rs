@@ -1,4 +1,4 @@
-//! When a connection ends, and what its client is told.
+//! Tests when a connection ends, and what its client receives about it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ async fn who_stays_silent_is_closed_after_ten_seconds() {
     assert_eq!(
         outputs.len(),
         1,
-        "the answer to the heartbeat, and no PT_CLOSE"
+        "the answer to the heartbeat, without a PT_CLOSE"
     );
     assert_eq!(close.unwrap().0, 4100);
     assert_eq!(start.elapsed().as_secs(), 10);
@@ -67,7 +67,8 @@ async fn any_packet_keeps_a_connection_and_silence_ends_it() {
     assert_eq!(house.node.gateway().hub().connections(), 0);
 }
 
-/// Proxies cut what is silent for a minute; a heartbeat of gim's clients comes every four.
+/// Proxies close connections that are silent for a minute; gim's clients send a heartbeat every
+/// four.
 #[tokio::test(start_paused = true)]
 async fn a_quiet_websocket_shows_signs_of_life_and_a_quiet_tcp_connection_does_not() {
     let house = house();
@@ -80,7 +81,7 @@ async fn a_quiet_websocket_shows_signs_of_life_and_a_quiet_tcp_connection_does_n
     ws.heartbeat().await;
 }
 
-/// The close frame itself is the wire's; the session has to let it write one.
+/// The close frame itself belongs to the wire; the session has to let the wire write one.
 #[tokio::test(start_paused = true)]
 async fn who_breaks_the_rules_of_the_wire_gets_what_was_written_before() {
     let house = house();
@@ -92,7 +93,7 @@ async fn who_breaks_the_rules_of_the_wire_gets_what_was_written_before() {
     assert_eq!(message(&outputs[0]).seq, 1);
 }
 
-/// What it has not got is in its inbox; what waits for it must not wait in the system's memory.
+/// The rest of the output is in the inbox; the operating system must not keep it in memory.
 #[tokio::test(start_paused = true)]
 async fn a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing() {
     let house = house();
@@ -105,13 +106,13 @@ async fn a11_who_takes_nothing_for_two_minutes_is_closed_and_loses_nothing() {
         tokio::task::yield_now().await;
     }
     let start = Instant::now();
-    // Slow is not stuck: a frame after a minute and a half begins the two minutes anew.
+    // A slow client is not stuck: a frame taken after 90 s starts the two minutes anew.
     tokio::time::sleep(Duration::from_secs(90)).await;
     client.take_one();
     house.store(3, 2, "and another").await;
     let (_, close) = client.closed().await;
     assert_eq!(close.unwrap().0, 4102);
-    assert!(client.is_aborted(), "the system forgets what waits");
+    assert!(client.is_aborted(), "pending output is discarded");
     let took = start.elapsed().as_secs();
     assert!((210..=213).contains(&took), "{took} s");
     let page = house.live_page(2, 7).await;
@@ -276,9 +277,9 @@ async fn an_idle_session_is_small() {
     );
     let task = size_of_val(&task);
     println!("a session takes {session} bytes without its link, its task {task}");
-    // A link of TCP takes 112, and the two together one block of 256.
+    // A TCP link takes 112 bytes, and both together fit one block of 256.
     assert!(session <= 144, "{session}");
-    // tokio adds 112 and aligns tasks to 128: two steps of it are enough.
+    // tokio adds 112 bytes and aligns tasks to 128: two steps of that are enough.
     assert!(task <= 144, "{task}");
 }
 

@@ -1,4 +1,5 @@
-//! Who reads slowly, who writes fast, and who takes one frame at a time.
+//! Tests clients that read slowly, clients that write fast, and clients that take one frame at a
+//! time.
 
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ async fn many_pushes_leave_in_few_writes() {
     assert!(writes.len() <= 5, "{} writes", writes.len());
 }
 
-/// A legacy client: it is live and has `count` messages waiting.
+/// Connects a legacy client that is live and has `count` messages pending.
 async fn legacy_with(house: &House, count: u64) -> Client {
     let mut client = house.connect(Wire::Tcp);
     client.sign_in(2, 7, "t", 0).await;
@@ -99,7 +100,7 @@ async fn legacy_with(house: &House, count: u64) -> Client {
     client
 }
 
-/// The next push, which must be alone in its write.
+/// Returns the seq of the next push, which must be alone in its write.
 async fn pushed_alone(client: &mut Client) -> i64 {
     let write = client.write().await.unwrap();
     assert_eq!(write.len(), 1, "one frame, one write");
@@ -126,7 +127,8 @@ async fn g3_a_legacy_client_that_acks_gets_the_next_push_after_its_ack_and_not_b
         assert_eq!(pushed_alone(&mut client).await, n);
         assert!(acked.elapsed() <= Duration::from_millis(50), "late: {n}");
         let written = Instant::now();
-        // A slow way there and back; whether this client acks at all shows with its first ack.
+        // A slow network; the first ack shows that this client acks at all, and allows longer
+        // waits.
         let way = Duration::from_millis(if n == 1 { 400 } else { 900 });
         let next = tokio::time::timeout(way, client.write()).await;
         assert!(next.is_err(), "a push before the ack of {n}");
@@ -144,7 +146,7 @@ async fn g3_a_legacy_client_that_never_acks_does_not_starve() {
     for n in 1..=24 {
         assert_eq!(pushed_alone(&mut client).await, n);
     }
-    // Three acks are waited for, then 50 ms each.
+    // Three acks are awaited; after that a push takes 50 ms.
     let took = start.elapsed();
     assert!(took >= Duration::from_millis(1_500), "{took:?}");
     assert!(took < Duration::from_secs(4), "{took:?}");
@@ -163,7 +165,7 @@ async fn g3_the_answer_to_a_heartbeat_waits_for_the_ack_of_a_push_it_has_crossed
     let output = pb::Output::decode(write[0].clone()).unwrap();
     assert_eq!((write.len(), output.request_id), (1, beat));
     assert_eq!(pushed_alone(&mut client).await, 2);
-    // A packet behind it brings its answer, in order; and so does the end of the stream.
+    // The answer is also written when another packet follows, in order, and when the stream ends.
     for kind in [SUBSCRIBE, HEARTBEAT] {
         let first = client.send(HEARTBEAT, &pb::Empty {});
         let second = client.send(kind, &pb::Empty {});
@@ -249,9 +251,9 @@ async fn what_was_taken_before_a_pause_is_not_written_after_it_to_who_was_supers
     for n in 0..3 {
         house.store(3, 2, &format!("text {n}")).await;
     }
-    // The other two were taken from the hub with it, and wait for their moment.
+    // The other two pushes were taken from the hub with it and wait for the pacing.
     assert_eq!(client.pushed().await.seq, 1);
-    // The process stands still, and the device signs in elsewhere.
+    // The process is paused, and the device signs in elsewhere.
     let elsewhere = Route {
         device: DeviceId::new(7).unwrap(),
         user: user(2),

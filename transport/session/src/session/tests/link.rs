@@ -1,4 +1,4 @@
-//! A link in memory, and the client at its other end.
+//! A link in memory, with the client at its other end.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -15,27 +15,27 @@ use tokio::time::Instant;
 
 use crate::link::{Link, LinkError, Wire};
 
-/// Bytes pending at which the link takes no more frames.
+/// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
 
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "what happened to a link, each by itself"
+    reason = "independent facts about one link"
 )]
 #[derive(Default)]
 struct State {
     to_server: VecDeque<Result<Bytes, LinkError>>,
     ended: bool,
-    /// Frames the server has written and not flushed.
+    /// Frames that the server has written but not flushed.
     pending: Vec<Bytes>,
-    /// What the client got, one item a write.
+    /// Writes that reached the client, with the frames of each.
     writes: VecDeque<Vec<Bytes>>,
-    /// The client does not read.
+    /// True if the client has stopped reading.
     deaf: bool,
-    /// How often the session asked for a sign of life.
+    /// Pings that the session asked for.
     signs_of_life: usize,
     ping_at: Option<Instant>,
-    /// Frames the client has taken.
+    /// Frames that the client has taken.
     written: u32,
     aborted: bool,
     reader: Option<Waker>,
@@ -229,12 +229,12 @@ impl Client {
         self.change(|state| state.deaf = false);
     }
 
-    /// Whether the server has given up what it had written.
+    /// Returns whether the server has discarded its pending output.
     pub(super) fn is_aborted(&self) -> bool {
         self.shared.lock().aborted
     }
 
-    /// Takes one frame of what waits, and no more.
+    /// Takes exactly one pending frame.
     pub(super) fn take_one(&self) {
         let mut state = self.shared.lock();
         state.pending.remove(0);
@@ -245,17 +245,17 @@ impl Client {
         self.shared.lock().signs_of_life
     }
 
-    /// Packets the server has not taken.
+    /// Returns the number of packets that the server has not read.
     pub(super) fn untaken(&self) -> usize {
         self.shared.lock().to_server.len()
     }
 
-    /// Bytes the server holds for this client.
+    /// Returns the bytes that the server holds for this client.
     pub(super) fn held(&self) -> usize {
         self.shared.lock().pending.iter().map(Bytes::len).sum()
     }
 
-    /// What one write brought; `None` when the connection is closed.
+    /// Returns the frames of the next write; `None` when the connection is closed.
     pub(super) async fn write(&mut self) -> Option<Vec<Bytes>> {
         loop {
             {
@@ -284,7 +284,7 @@ impl Client {
         self.next().await.expect("the connection is open")
     }
 
-    /// Waits until the server has closed; returns the last outputs and the close frame.
+    /// Waits until the server has closed; returns the remaining outputs and the close frame.
     pub(super) async fn closed(&mut self) -> (Vec<pb::Output>, Option<(u16, String)>) {
         let mut outputs = Vec::new();
         while let Some(output) = self.next().await {

@@ -1,5 +1,5 @@
-//! Sessions over links in memory and a node in memory: what clients are answered, and when a
-//! connection ends. The clock is paused, so waiting costs nothing.
+//! Tests sessions over in-memory links and an in-memory node: the answers that clients get, and
+//! when connections end. The clock is paused, so waiting takes no time.
 
 mod close;
 mod flow;
@@ -39,7 +39,8 @@ const SUBSCRIBE: i32 = 5;
 const SEND: i32 = 16;
 const CLOSE: i32 = 17;
 
-/// Accepts the token `t`, for five seconds the token `brief`, and knows everybody.
+/// Accepts the token `t`, accepts the token `brief` for five seconds, and has a profile for every
+/// user.
 #[derive(Debug)]
 struct Doorman;
 
@@ -128,21 +129,21 @@ impl House {
         self.connect_with(wire, Greeting::BySignIn)
     }
 
-    /// A signed-in client over WebSocket that speaks our extension.
+    /// Connects a signed-in WebSocket client that speaks our extension.
     async fn client(&self, user: i64, device: i64) -> Client {
         let mut client = self.connect(Wire::WebSocket);
         assert_eq!(client.sign_in(user, device, "t", 1).await.code, 0);
         client
     }
 
-    /// The same, and live.
+    /// Connects the same kind of client and makes it live.
     async fn live(&self, user: i64, device: i64) -> Client {
         let mut client = self.client(user, device).await;
         client.sync(0).await;
         client
     }
 
-    /// What a SYNC from the beginning brings on a new connection.
+    /// Returns the page of a SYNC from the beginning, on a new connection.
     async fn live_page(&self, user: i64, device: i64) -> pb::SyncOutput {
         self.client(user, device).await.sync(0).await
     }

@@ -1,4 +1,4 @@
-//! Each packet and its answer.
+//! Tests each packet and its answer.
 
 use super::*;
 use crate::link::UrlSignIn;
@@ -56,7 +56,7 @@ async fn nothing_is_done_before_sign_in_and_the_answer_says_so() {
     }
 }
 
-/// gim's clients follow the message of whatever comes with the type of a push.
+/// gim's clients dereference the message of every packet of a push's type.
 #[tokio::test(start_paused = true)]
 async fn g1_an_ack_is_never_answered_whatever_the_state() {
     let house = house();
@@ -71,7 +71,7 @@ async fn g1_an_ack_is_never_answered_whatever_the_state() {
                 },
             );
         }
-        // Data that is no MessageACK.
+        // The data is not a MessageACK.
         client.frame(&b"\x08\x04\x1a\x01\xff"[..]);
     };
     for wire in [Wire::Tcp, Wire::WebSocket] {
@@ -87,7 +87,7 @@ async fn g1_an_ack_is_never_answered_whatever_the_state() {
         client.sync(0).await;
         acks(&mut client);
         assert_eq!(client.heartbeat().await.code, 0);
-        // Its device signs in elsewhere, and this connection is served nothing more.
+        // The device signs in elsewhere, and this connection is no longer served.
         let _newer = house.live(2, 7).await;
         acks(&mut client);
         assert_eq!(client.heartbeat().await.code, 0);
@@ -200,13 +200,13 @@ async fn who_guesses_in_a_users_name_shuts_out_itself_and_nobody_else() {
         assert_eq!(stranger.sign_in(2, 8, "wrong", 0).await.code, 10000);
     }
     assert_eq!(stranger.sign_in(2, 8, "wrong", 0).await.code, 8);
-    // A fresh token of the user, from its own address, is right at once.
+    // A new token of the user from the user's own address is accepted at once.
     let mut fresh = house.connect_from([203, 0, 113, 99], Wire::Tcp);
     assert_eq!(fresh.sign_in(2, 8, "t", 0).await.code, 0);
-    // Its connection lives, and its token opens another one.
+    // The user's connection stays open, and its token opens another one.
     known.heartbeat().await;
     assert_eq!(house.client(2, 7).await.heartbeat().await.code, 0);
-    // From where it was guessed it has to wait; other users do not.
+    // At the guessing address this user has to wait; other users do not.
     assert_eq!(stranger.sign_in(2, 9, "t", 0).await.code, 8);
     assert_eq!(stranger.sign_in(3, 9, "t", 0).await.code, 0);
     tokio::time::advance(std::time::Duration::from_mins(1)).await;

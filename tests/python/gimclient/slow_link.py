@@ -1,4 +1,4 @@
-"""A way to the server that takes time: what comes in at one end leaves at the other a while later."""
+"""A TCP proxy that delays the data it forwards."""
 
 import random
 import select
@@ -8,11 +8,11 @@ import time
 from collections import deque
 
 
-class SlowWay:
-    """Forwards one TCP connection. Each piece takes a random time; the order is kept.
+class SlowLink:
+    """Forwards one TCP connection. Each chunk is delayed by a random time; the order is kept.
 
-    A piece is what one read brought. Two pieces that come close together can therefore leave
-    together, as on a real network.
+    A chunk is the data of one read. Chunks that arrive close together can therefore leave together,
+    as on a real network.
     """
 
     def __init__(self, address, shortest, longest, seed=1):
@@ -36,7 +36,7 @@ class SlowWay:
             self._forward({client: server, server: client})
 
     def _forward(self, other):
-        """`other` has the far end of each socket."""
+        """Forwards in both directions; `other` maps each socket to its peer."""
         on_the_way = {each: deque() for each in other}
         while not self._stop.is_set():
             now = time.monotonic()

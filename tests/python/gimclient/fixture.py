@@ -1,4 +1,4 @@
-"""What a case is given: people, their devices and connections, all closed at its end."""
+"""The fixture of a case: users, their devices and connections, which are closed at its end."""
 
 import itertools
 
@@ -7,11 +7,11 @@ from .messages import BAD_REQUEST
 
 _phones = itertools.count(13_800_000_001)
 
-# Refusals name a reason; these say that something broke, is missing or took too long.
+# Codes that report a failure, a missing method or a timeout instead of a reason for a refusal.
 NOT_REFUSALS = (0, 1, 2, 4, 12, 13, 14, 15)
 
 
-class World:
+class Fixture:
     def __init__(self, server, wire="tcp"):
         self.server, self.wire = server, wire
         self._sessions = []
@@ -20,7 +20,7 @@ class World:
         return str(next(_phones))
 
     def user(self, nickname=None, **profile):
-        """A new person with one device."""
+        """Returns a device of a new user."""
         device = Device(self.server, self.new_phone())
         if nickname is not None:
             device.call("BusinessExt.UpdateUser", nickname=nickname, **profile)
@@ -30,18 +30,18 @@ class World:
         return [self.user() for _ in range(count)]
 
     def another_device(self, device):
-        """One more device of the same person."""
+        """Returns another device of the same user."""
         other = Device(self.server, device.phone)
-        assert other.user_id == device.user_id, "one phone number, two users"
+        assert other.user_id == device.user_id, "one phone number belongs to two users"
         return other
 
     def keep(self, session):
-        """Has a connection closed at the end of the case."""
+        """Closes the connection at the end of the case."""
         self._sessions.append(session)
         return session
 
     def open(self, device, wire=None):
-        """Connected, not signed in."""
+        """Returns a connection that is not signed in."""
         return self.keep(device.open(wire or self.wire))
 
     def signed_in(self, device, wire=None):
@@ -51,19 +51,19 @@ class World:
         return session
 
     def online(self, device, wire=None):
-        """Signed in and synced to the end, so that pushes come live from here."""
+        """Returns a signed-in connection that has synced to the end, so that pushes arrive live."""
         session = self.signed_in(device, wire)
         session.sync_all()
         return session
 
     def group(self, admin, *members, **fields):
-        """A new group; gives its id."""
+        """Creates a group and returns its id."""
         ids = [member.user_id for member in members]
         fields.setdefault("name", "a group")
         return admin.call("LogicExt.CreateGroup", member_ids=ids, **fields).group_id
 
     def internal(self, method, **fields):
-        """A call on the internal listener, as a backend would make it."""
+        """Calls a method on the internal listener, as a backend does."""
         return call(self.server.internal, method, **fields)
 
     def internal_code(self, method, **fields):
@@ -75,7 +75,7 @@ class World:
 
 
 def assert_refused(code):
-    """The protocol leaves the number open, but it must be a reason and not a fault."""
+    """Checks for any code that gives a reason; the protocol does not specify the number."""
     assert code not in NOT_REFUSALS, "expected a refusal, got code %d" % code
 
 
