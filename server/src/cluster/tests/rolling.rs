@@ -96,10 +96,7 @@ async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::P
     })
     .await;
     let stores = memory::stores();
-    let (here, there) = (
-        NodeId::boot("127.0.0.1:1".into()),
-        NodeId::boot(served.address()),
-    );
+    let (here, there) = (NodeId::boot("127.0.0.1:1"), NodeId::boot(served.address()));
     stores.route.renew(&there).await.unwrap();
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let peer = RemotePeer::start(here, Arc::clone(&stores.route), caller(), &tasks, &stop);
