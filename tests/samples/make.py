@@ -23,16 +23,16 @@ sys.path.insert(0, os.path.join(HERE, os.pardir, "python"))
 
 from gimclient import messages as m  # noqa: E402
 from gimclient.server import Server  # noqa: E402
-from gimclient.world import World  # noqa: E402
+from gimclient.fixture import Fixture  # noqa: E402
 
 DATABASE = "gimlet_sample"
 # Milliseconds since 1970: June 2022, and no whole second.
 SENT = 1_656_000_000_001
 
 
-def said(world):
+def said(fixture):
     """Sends short and long messages to one and to many, with and without mentions."""
-    alice, bob, carol, dave = world.users(4)
+    alice, bob, carol, dave = fixture.users(4)
     assert [it.user_id for it in (alice, bob, carol, dave)] == [1, 2, 3, 4]
     sends = iter(range(SENT, SENT + 99))
 
@@ -44,7 +44,7 @@ def said(world):
     send(alice, bob, b"to one", to_user_ids=[2, 3])
     send(bob, alice, b"", message_type=-7)
     send(alice, bob, b"long " * 900)
-    group = world.group(alice, bob, carol, name="four")
+    group = fixture.group(alice, bob, carol, name="four")
     alice.call("LogicExt.AddGroupMembers", group_id=group, user_ids=[dave.user_id])
     for sender, content in ((bob, b"to many"), (carol, b"long to many " * 350)):
         send(sender, group, content, receiver_type=m.TO_GROUP, to_user_ids=[1])
@@ -53,11 +53,11 @@ def said(world):
 def run(server):
     """Starts the server, sends the messages, and stops the server in order."""
     server.start()
-    world = World(server)
+    fixture = Fixture(server)
     try:
-        said(world)
+        said(fixture)
     finally:
-        world.close()
+        fixture.close()
     server.stop()
 
 
