@@ -140,7 +140,11 @@ impl Engine {
             outlet.drain().await;
             drop(outlet);
             loop {
-                keeper.noticed().await;
+                // A save that failed is repeated when it is due; nothing is noticed before that.
+                match keeper.due() {
+                    Some(due) => sleep_until(due).await,
+                    None => keeper.noticed().await,
+                }
                 keeper.keep().await;
             }
         };
