@@ -31,7 +31,7 @@ impl Shell<'_> {
                 self.say("* some messages are too old: the server no longer has them");
             }
             Event::Missed { count } => {
-                self.say(&format!("* {count} messages of the room were skipped"));
+                self.say(&format!("* {count} messages that the server does not keep were skipped"));
             }
             Event::Superseded => {
                 self.say("* your account was opened in another window, so this one ends");

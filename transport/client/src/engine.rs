@@ -57,7 +57,7 @@ impl Engine {
                     self.sends.disconnected(&reason);
                     let retry_in = wait;
                     let event = Event::Disconnected { reason, retry_in };
-                    self.outlet.put_best_effort(event, None);
+                    self.outlet.put_change(event, None);
                     let until = Instant::now() + wait;
                     if self.meanwhile(sleep_until(until)).await.is_none() {
                         break;

@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         session.note_history(changed);
         let mark = session.engine.state.cursor();
         let connected = Event::Connected { epoch, head };
-        session.engine.outlet.put_best_effort(connected, Some(mark));
+        session.engine.outlet.put_change(connected, Some(mark));
         session
     }
 
@@ -337,9 +337,8 @@ impl<'a> Session<'a> {
             self.caught_up = true;
             self.engine.backoff.reset();
             let seq = self.engine.state.cursor().seq;
-            self.engine
-                .outlet
-                .put_best_effort(Event::CaughtUp { seq }, None);
+            let caught_up = Event::CaughtUp { seq };
+            self.engine.outlet.put_change(caught_up, None);
         }
     }
 
