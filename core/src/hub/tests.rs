@@ -315,6 +315,18 @@ async fn a_read_that_ends_after_its_connection_was_superseded_serves_nothing() {
     assert!(work(&old).is_none());
 }
 
+/// Each comparison of heads counted as a push.
+#[tokio::test]
+async fn entries_and_live_messages_are_counted_and_hints_are_not() {
+    let hub = Hub::new(2);
+    let _phone = live(&hub, 1, 11, 1, 1);
+    let _laptop = live(&hub, 1, 12, 1, 1);
+    hub.hint(user(1), Seq::new(1));
+    assert_eq!(hub.pushed(), 0);
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert_eq!(hub.pushed(), 2);
+}
+
 /// The session's timer fired without a pause for a legacy client whose room history had failed.
 #[tokio::test(start_paused = true)]
 async fn a_superseded_connection_has_no_deadlines() {
