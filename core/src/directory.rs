@@ -4,6 +4,7 @@
 //! tokens nor messages.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -48,8 +49,62 @@ pub struct Directory {
     business: Arc<dyn Business>,
     known: Cache<UserId, Known, Seeded>,
     nobody: Arc<Profile>,
+    /// Users whose profiles are being loaded.
+    loading: Arc<Mutex<HashMap<UserId, Loading>>>,
     /// End of the time in which pages do not wait for a backend that failed a call.
     away: Arc<Mutex<Option<tokio::time::Instant>>>,
+}
+
+/// The loads in progress of one user's profile.
+#[derive(Debug, Default)]
+struct Loading {
+    loads: usize,
+    /// Number of times that the user was forgotten during these loads.
+    forgotten: u64,
+}
+
+/// A load of profiles. It must live until they are in the cache: dropping it removes those of users
+/// that were forgotten meanwhile.
+struct Load<'a> {
+    directory: &'a Directory,
+    /// The users, with the number of times that each was forgotten before.
+    users: Vec<(UserId, u64)>,
+}
+
+impl Load<'_> {
+    /// Returns whether one of the users was forgotten since the load began.
+    fn is_outdated(&self) -> bool {
+        let loading = self.directory.loading();
+        let mut users = self.users.iter();
+        users.any(|(user, before)| {
+            let it = loading.get(user);
+            it.is_some_and(|it| it.forgotten != *before)
+        })
+    }
+}
+
+impl Drop for Load<'_> {
+    fn drop(&mut self) {
+        let mut forgotten = Vec::new();
+        {
+            let mut loading = self.directory.loading();
+            for (user, before) in &self.users {
+                if let Entry::Occupied(mut it) = loading.entry(*user) {
+                    if it.get().forgotten != *before {
+                        forgotten.push(*user);
+                    }
+                    it.get_mut().loads -= 1;
+                    if it.get().loads == 0 {
+                        it.remove();
+                    }
+                }
+            }
+        }
+        for user in forgotten {
+            // The entry is removed when this is first polled.
+            let _ = self.directory.known.invalidate(&user).now_or_never();
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -87,6 +142,7 @@ impl Directory {
             business,
             known,
             nobody: Arc::default(),
+            loading: Arc::default(),
             away: Arc::default(),
         }
     }
@@ -118,11 +174,20 @@ impl Directory {
 
     /// Returns the user; concurrent lookups of one user share one call.
     pub async fn person(&self, user: UserId) -> Result<Option<Arc<Person>>, Refusal> {
-        let load = async {
+        // Set while this call loads the profile; dropped when the profile is in the cache.
+        let mut load = None;
+        let ask = async {
+            let first = load.insert(self.begin_load(&[user]));
             let mut found = self.ask(&[user]).await?;
+            if first.is_outdated() {
+                // Callers that came after the profile had changed share this load, so it is read
+                // again.
+                load = Some(self.begin_load(&[user]));
+                found = self.ask(&[user]).await?;
+            }
             Ok::<_, Refusal>(found.remove(&user))
         };
-        match self.known.try_get_with(user, load).await {
+        match self.known.try_get_with(user, ask).await {
             Ok(known) => Ok(known),
             Err(refusal) => Err(Refusal::clone(&refusal)),
         }
@@ -158,6 +223,8 @@ impl Directory {
         missing.sort_unstable();
         missing.dedup();
         for part in missing.chunks(ASK) {
+            // Dropped at the end of the round, when the profiles are in the cache.
+            let _load = self.begin_load(part);
             let mut answer = self.ask(part).await?;
             for user in part {
                 let known = answer.remove(user);
@@ -188,10 +255,33 @@ impl Directory {
         Arc::clone(&self.nobody)
     }
 
-    /// Removes a user from the cache after its profile has changed. A load in progress may still
-    /// cache the old profile, which then expires after `profile_ttl`.
+    /// Removes a user from the cache after its profile has changed. A load in progress does not
+    /// leave the old profile in the cache.
     pub async fn forget(&self, user: UserId) {
+        // The loads first: one that ends in between removes the profile itself.
+        if let Some(loading) = self.loading().get_mut(&user) {
+            loading.forgotten += 1;
+        }
         self.known.invalidate(&user).await;
+    }
+
+    /// Notes that these users' profiles are being loaded.
+    fn begin_load(&self, users: &[UserId]) -> Load<'_> {
+        let mut loading = self.loading();
+        let noted = users.iter().map(|user| {
+            let it = loading.entry(*user).or_default();
+            it.loads += 1;
+            (*user, it.forgotten)
+        });
+        Load {
+            users: noted.collect(),
+            directory: self,
+        }
+    }
+
+    // Counts stay consistent after a panic, so poisoning is ignored.
+    fn loading(&self) -> MutexGuard<'_, HashMap<UserId, Loading>> {
+        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_away(&self) -> bool {
@@ -238,4 +328,78 @@ fn fit(mut profile: Profile) -> Profile {
         profile.nickname.truncate(end);
     }
     profile
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::id::DeviceId;
+    use crate::time::Timestamp;
+
+    /// A backend whose answers wait for a permit after they were read.
+    #[derive(Debug)]
+    struct Slow {
+        name: Mutex<String>,
+        read: Semaphore,
+        answer: Semaphore,
+    }
+
+    #[async_trait]
+    impl Business for Slow {
+        async fn auth(&self, _: UserId, _: DeviceId, _: &str) -> Result<(), Refusal> {
+            Ok(())
+        }
+
+        async fn users(&self, users: &[UserId]) -> Result<Vec<UserInfo>, Refusal> {
+            let nickname = self.name.lock().unwrap().clone();
+            self.read.add_permits(1);
+            self.answer.acquire().await.unwrap().forget();
+            let infos = users.iter().map(|user| UserInfo {
+                user: *user,
+                profile: Profile {
+                    nickname: nickname.clone(),
+                    ..Profile::default()
+                },
+                sex: 0,
+                created_at: Timestamp(0),
+                updated_at: Timestamp(0),
+            });
+            Ok(infos.collect())
+        }
+    }
+
+    /// The old profile was cached for `profile_ttl`.
+    #[tokio::test(start_paused = true)]
+    async fn a_profile_that_changes_while_it_is_loaded_is_not_cached() {
+        for alone in [true, false] {
+            let backend = Arc::new(Slow {
+                name: Mutex::new("old".to_owned()),
+                read: Semaphore::new(0),
+                answer: Semaphore::new(0),
+            });
+            let directory = Directory::new(Arc::clone(&backend) as _, &Limits::default());
+            let user = UserId::new(1).unwrap();
+            let load = async {
+                if alone {
+                    directory.person(user).await.map(drop)
+                } else {
+                    directory.people(&[user]).await.map(drop)
+                }
+            };
+            let change = async {
+                backend.read.acquire().await.unwrap().forget();
+                "new".clone_into(&mut backend.name.lock().unwrap());
+                directory.forget(user).await;
+                backend.answer.add_permits(10);
+            };
+            let (loaded, ()) = tokio::join!(load, change);
+            loaded.unwrap();
+            let person = directory.person(user).await.unwrap().unwrap();
+            assert_eq!(person.info.profile.nickname, "new");
+            assert!(directory.loading().is_empty());
+        }
+    }
 }

@@ -161,7 +161,7 @@ impl Epoch {
     /// earlier versions keep an epoch of 64 bits until it changes.
     #[must_use]
     pub fn draw() -> Self {
-        Self(rand::random::<u64>() >> (u64::BITS - Self::BITS) | 1)
+        Self((rand::random::<u64>() >> (u64::BITS - Self::BITS)).max(1))
     }
 }
 
@@ -174,6 +174,7 @@ mod tests {
         let drawn: Vec<Epoch> = (0..1_000).map(|_| Epoch::draw()).collect();
         assert!(drawn.iter().all(|it| it.0 > 0 && it.0 < 1 << 53));
         assert!(drawn.iter().any(|it| it.0 >= 1 << 52), "all bits are used");
+        assert!(drawn.iter().any(|it| it.0 % 2 == 0), "all bits are used");
     }
 
     #[test]

@@ -5,7 +5,8 @@
 pub struct PageLimit {
     /// Maximum number of items.
     pub items: usize,
-    /// Content bytes: the page ends with the item that exceeds them.
+    /// Content bytes: the page ends with the item that passes them. An item that reaches them
+    /// exactly does not end the page.
     pub bytes: usize,
 }
 

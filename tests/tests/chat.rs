@@ -3,12 +3,19 @@
 #![expect(clippy::unwrap_used, reason = "a failed step should panic")]
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use gimlet_tests::process::{Ports, Process, binary};
 use gimlet_tests::screen::Screen;
 use gimlet_tests::talk::Talk;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio_util::task::TaskTracker;
 
 /// Returns the command of a user's chat, with its state under `home`.
 fn command(ports: Ports, home: &Path, phone: &str, name: &str, ws: bool) -> Command {
@@ -129,6 +136,95 @@ async fn two_people_chat_through_everything() {
         assert!(who.ends().await, "a chat ends well");
         assert!(who.times("can you hear me?") >= 1);
     }
+}
+
+/// A gate in front of a port: while it is closed, connections stay open and nothing is forwarded.
+struct Gate {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+    /// Notified when something waits for the gate.
+    waiting: Arc<Notify>,
+}
+
+impl Gate {
+    async fn before(port: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (open, gate) = watch::channel(true);
+        let waiting = Arc::new(Notify::new());
+        let address = listener.local_addr().unwrap();
+        let notify = Arc::clone(&waiting);
+        TaskTracker::new().spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(server) = TcpStream::connect(port).await else {
+                    continue;
+                };
+                let ((from_client, to_client), (from_server, to_server)) =
+                    (client.into_split(), server.into_split());
+                for (from, to) in [(from_client, to_server), (from_server, to_client)] {
+                    let (gate, notify) = (gate.clone(), Arc::clone(&notify));
+                    TaskTracker::new().spawn(forward(from, to, gate, notify));
+                }
+            }
+        });
+        Self {
+            address,
+            open,
+            waiting,
+        }
+    }
+}
+
+async fn forward(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut gate: watch::Receiver<bool>,
+    waiting: Arc<Notify>,
+) {
+    let mut buffer = vec![0; 4_096];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        if !*gate.borrow() {
+            waiting.notify_one();
+        }
+        if gate.wait_for(|open| *open).await.is_err() {
+            return;
+        }
+        let Some(part) = buffer.get(..n) else { return };
+        if to.write_all(part).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The chat asked for the name in its loop: for up to five seconds it answered nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_whose_name_does_not_come_holds_up_no_typing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, home) = (folder.path().join("data"), folder.path().join("home"));
+    let ports = Ports::free();
+    let _gimlet = server(&data, ports).await;
+    let gate = Gate::before(ports.grpc).await;
+    let mut alice = chat(ports, &home, "13800000001", "alice", false);
+    alice.hears("up to date").await;
+    let grpc = gate.address;
+    let mut bob = chat(Ports { grpc, ..ports }, &home, "13800000002", "bob", false);
+    bob.hears("up to date").await;
+    alice.says("/add 13800000002");
+    bob.hears("alice asks to be your friend").await;
+    bob.says("/accept alice");
+    bob.hears("alice is your friend now").await;
+    alice.hears("bob is your friend now").await;
+
+    gate.open.send_replace(false);
+    alice.says("/group team: bob");
+    alice.hears("created team with bob").await;
+    alice.says("hello team");
+    alice.hears(": hello team").await;
+    gate.waiting.notified().await;
+    bob.says("/nonsense");
+    bob.hears("/nonsense is not a command").await;
+    assert_eq!(bob.times("hello team"), 0, "its name is not there yet");
+    gate.open.send_replace(true);
+    bob.hears("alice in team: hello team").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -484,7 +484,7 @@ fn the_rest_of_a_full_batch_stays_before_later_sends() {
     let expected: Vec<_> = (1..=13).map(|text: usize| text.to_string()).collect();
     assert_eq!(
         texts,
-        expected.iter().map(|it| it.as_bytes()).collect::<Vec<_>>()
+        expected.iter().map(String::as_bytes).collect::<Vec<_>>()
     );
 }
 

@@ -11,13 +11,32 @@ use tokio::time::timeout;
 use crate::envelope::Parcel;
 use crate::error::Causes;
 use crate::fanout::{LocalSink, plan, users};
-use crate::id::{DeviceId, NodeId, UserId};
+use crate::id::{DeviceId, Generation, NodeId, UserId};
 use crate::peer::Peer;
 use crate::store::{Device, DeviceRoute, DeviceStore, Route};
 
-/// Timeout of a read of routes; after it, recipients on other nodes find their entries through the
-/// heads.
-const ROUTES_WAIT: Duration = Duration::from_secs(1);
+/// Timeout of one store call. After a read of routes that took longer, recipients on other nodes
+/// find their entries through the heads.
+const STORE_WAIT: Duration = Duration::from_secs(1);
+
+/// A device of a revocation, with its generation from before the nodes were called.
+#[derive(Debug)]
+struct FenceTarget {
+    device: DeviceId,
+    generation: Generation,
+}
+
+/// The devices of a revocation.
+#[derive(Debug)]
+struct FenceTargets {
+    devices: Vec<FenceTarget>,
+    /// False if there may be devices that are not in the list.
+    complete: bool,
+}
+
+/// A device's record could not be read in time.
+#[derive(Debug)]
+struct Unreadable;
 
 /// Delivers to connections of this node and of all other nodes. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -85,7 +104,7 @@ impl Fanout {
         let routes = if named.is_empty() {
             Vec::new()
         } else {
-            match timeout(ROUTES_WAIT, self.routes.of(&named)).await {
+            match timeout(STORE_WAIT, self.routes.of(&named)).await {
                 Ok(Ok(routes)) => routes,
                 Ok(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
@@ -111,24 +130,26 @@ impl Fanout {
     /// All nodes are called at once, because routes may be lost or older than the connections, and
     /// a sign-in in progress has no route yet. A device whose node does not acknowledge is fenced:
     /// its connection becomes an older generation, which neither registers again nor gets delivery
-    /// batches.
+    /// batches. A device that cannot be fenced, or a list of devices that cannot be read, makes the
+    /// result `false`.
     ///
     /// Order: close the local connections; read nodes, routes and generations; call the nodes;
-    /// fence the devices of those that did not acknowledge. The generations are read before the
-    /// calls, so that a sign-in after them is recognised as new and is not fenced.
+    /// fence the devices if a node did not acknowledge. All generations are read before the calls,
+    /// so that a sign-in after them is recognised as new and is not fenced.
     pub async fn disconnect(&self, user: UserId, device: Option<DeviceId>, reason: &str) -> bool {
         self.sink.disconnect(user, device, reason);
         if self.peer.is_alone() {
             return true;
         }
-        let (nodes, routes, before) = tokio::join!(
+        let (nodes, routes, devices) = tokio::join!(
             self.peer.nodes(),
             self.routes_of(user, device),
             self.devices_of(user, device),
         );
+        let targets = self.fence_targets(device, routes.as_deref(), devices).await;
         let mut nodes: HashSet<NodeId> = nodes.into_iter().collect();
         // The list of nodes may be older than the routes.
-        nodes.extend(routes.iter().map(|route| route.node.clone()));
+        nodes.extend(routes.iter().flatten().map(|route| route.node.clone()));
         nodes.remove(&self.here);
         let asked = nodes.iter().map(async |node| {
             let heard = self.peer.disconnect(node, user, device, reason).await;
@@ -138,17 +159,9 @@ impl Fanout {
         if deaf.is_empty() {
             return true;
         }
-        let mut before = before;
-        // Devices that never acked are known from their routes only. Their generations are read
-        // after the calls, so a sign-in in between is fenced as well.
-        for route in routes {
-            if before.iter().all(|known| known.id != route.device) {
-                before.extend(self.known(route.device).await);
-            }
-        }
-        let mut all = !before.is_empty();
-        for device in before {
-            all &= self.shut_out(user, device, &deaf).await;
+        let mut all = targets.complete;
+        for target in &targets.devices {
+            all &= self.shut_out(user, target, &deaf).await;
         }
         if !all {
             crate::warn_rated!(%user, "revocation not acknowledged by every connect node");
@@ -156,9 +169,9 @@ impl Fanout {
         all
     }
 
-    /// Returns the routes of this device, or of all the user's devices; none if they cannot be read
-    /// in time.
-    async fn routes_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Route> {
+    /// Returns the routes of this device, or of all the user's devices; `None` if they cannot be
+    /// read in time.
+    async fn routes_of(&self, user: UserId, device: Option<DeviceId>) -> Option<Vec<Route>> {
         let read = async {
             match device {
                 Some(device) => Ok(self
@@ -170,32 +183,64 @@ impl Fanout {
                 None => self.routes.of(&[user]).await,
             }
         };
-        timeout(ROUTES_WAIT, read)
-            .await
-            .unwrap_or_else(|_| Ok(Vec::new()))
-            .unwrap_or_default()
+        timeout(STORE_WAIT, read).await.ok()?.ok()
     }
 
-    /// Returns the stored record of this device, or of all devices that have acked the user's
-    /// inbox; devices that cannot be read in time are left out.
-    async fn devices_of(&self, user: UserId, device: Option<DeviceId>) -> Vec<Device> {
+    /// Returns this device, or all devices that have acked the user's inbox; `None` if they cannot
+    /// be read in time.
+    async fn devices_of(&self, user: UserId, device: Option<DeviceId>) -> Option<Vec<DeviceId>> {
         if let Some(device) = device {
-            return self.known(device).await.into_iter().collect();
+            return Some(vec![device]);
         }
-        let Some(devices) = &self.devices else {
-            return Vec::new();
-        };
-        let Ok(Ok(acked)) = timeout(ROUTES_WAIT, devices.acked(user)).await else {
-            return Vec::new();
-        };
-        let known = acked.iter().map(|(device, _)| self.known(*device));
-        join_all(known).await.into_iter().flatten().collect()
+        let acked = self.devices.as_ref()?.acked(user);
+        let acked = timeout(STORE_WAIT, acked).await.ok()?.ok()?;
+        Some(acked.into_iter().map(|(device, _)| device).collect())
     }
 
-    /// Returns the stored record of the device; `None` if it is absent or cannot be read in time.
-    async fn known(&self, device: DeviceId) -> Option<Device> {
-        let known = self.devices.as_ref()?.get(device);
-        timeout(ROUTES_WAIT, known).await.ok()?.ok()?
+    /// Returns the devices to fence on nodes that do not acknowledge: those in `devices`, and those
+    /// that have a route only, because they never acked. The generation comes from the device's
+    /// record, and for an unregistered device, which has none, from its route.
+    async fn fence_targets(
+        &self,
+        device: Option<DeviceId>,
+        routes: Option<&[Route]>,
+        devices: Option<Vec<DeviceId>>,
+    ) -> FenceTargets {
+        // A single device is known without its route; a list of all devices needs the routes.
+        let mut complete = devices.is_some() && (device.is_some() || routes.is_some());
+        let routes = routes.unwrap_or_default();
+        let mut ids = devices.unwrap_or_default();
+        ids.extend(routes.iter().map(|route| route.device));
+        ids.sort_unstable();
+        ids.dedup();
+        let records = join_all(ids.iter().map(|device| self.record(*device))).await;
+        let mut known = Vec::with_capacity(ids.len());
+        for (device, record) in ids.into_iter().zip(records) {
+            let route = || routes.iter().find(|route| route.device == device);
+            let generation = match record {
+                Ok(Some(record)) => Some(record.generation),
+                Ok(None) => route().map(|route| route.generation),
+                Err(Unreadable) => None,
+            };
+            match generation {
+                Some(generation) => known.push(FenceTarget { device, generation }),
+                None => complete = false,
+            }
+        }
+        // A revocation that finds no device at all may come before the first ack and the first
+        // route of a device.
+        complete &= !known.is_empty();
+        FenceTargets {
+            devices: known,
+            complete,
+        }
+    }
+
+    /// Returns the stored record of the device; `Ok(None)` if it is not registered.
+    async fn record(&self, device: DeviceId) -> Result<Option<Device>, Unreadable> {
+        let devices = self.devices.as_ref().ok_or(Unreadable)?;
+        let read = timeout(STORE_WAIT, devices.get(device)).await;
+        read.map_err(|_| Unreadable)?.map_err(|_| Unreadable)
     }
 
     /// Fences a device on nodes that did not acknowledge a revocation. Returns `true` if the device
@@ -205,26 +250,35 @@ impl Fanout {
     /// claim a route with it that points to no node, so that the old connection can neither
     /// register again nor get delivery batches; then report the takeover to the nodes, which is
     /// repeated until they acknowledge it.
-    async fn shut_out(&self, user: UserId, before: Device, deaf: &[&NodeId]) -> bool {
-        let device = before.id;
+    async fn shut_out(&self, user: UserId, target: &FenceTarget, deaf: &[&NodeId]) -> bool {
+        let device = target.device;
         let Some(devices) = &self.devices else {
+            return false;
+        };
+        // Without the record nothing is known about the device, so it is not fenced.
+        let Ok(now) = self.record(device).await else {
             return false;
         };
         // A sign-in of this user since then takes over by itself and must not be fenced. Another
         // user that signed in under this device id took over nothing.
-        let Some(now) = self.known(device).await else {
-            return true;
-        };
-        if now.generation != before.generation && now.user == Some(user) {
+        let signed_in_since =
+            |now: &Device| now.generation != target.generation && now.user == Some(user);
+        if now.as_ref().is_some_and(signed_in_since) {
             return true;
         }
-        let last = now.user.unwrap_or(user);
-        let raised = devices.raise(&[(device, last)], now.updated_at).await;
-        let generation = match raised.as_deref() {
-            Ok([raised]) => *raised,
-            Ok(_) => return false,
-            Err(error) => {
+        let last = now.as_ref().and_then(|now| now.user).unwrap_or(user);
+        let at = now.map(|now| now.updated_at).unwrap_or_default();
+        let raise = [(device, last)];
+        let raised = timeout(STORE_WAIT, devices.raise(&raise, at)).await;
+        let generation = match raised.as_ref().map(Result::as_deref) {
+            Ok(Ok([raised])) => *raised,
+            Ok(Ok(_)) => return false,
+            Ok(Err(error)) => {
                 tracing::debug!(error = %Causes(error), %device, "generation not raised");
+                return false;
+            }
+            Err(_) => {
+                tracing::debug!(%device, "generation not raised in time");
                 return false;
             }
         };
@@ -238,16 +292,16 @@ impl Fanout {
             },
             client: None,
         };
-        if !matches!(
-            timeout(ROUTES_WAIT, self.routes.claim(&nowhere)).await,
-            Ok(Ok(_))
-        ) {
+        let claimed = timeout(STORE_WAIT, self.routes.claim(&nowhere)).await;
+        let claimed = matches!(claimed, Ok(Ok(_)));
+        if !claimed {
+            // Other nodes still find the old route, so the device is not fenced.
             tracing::debug!(%device, "route of a revoked connection not replaced");
         }
         let told = deaf
             .iter()
             .map(|node| self.peer.supersede(node, user, device, generation));
         join_all(told).await;
-        true
+        claimed
     }
 }

@@ -11,17 +11,27 @@ use crate::memory;
 use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::peer::{Alone, Peer};
 use crate::seq::Seq;
-use crate::store::{AckMark, Claim, DeviceInfo, DeviceRoute, Kind, Renewal, Route, StoreError};
+use crate::store::{
+    AckMark, Claim, Device, DeviceInfo, DeviceRoute, DeviceStore, Kind, Renewal, Route, StoreError,
+    Stores,
+};
 use crate::time::Timestamp;
 
 /// A route store that fails, and counts its reads.
 #[derive(Debug, Default)]
-struct Broken(Mutex<usize>);
+struct Broken {
+    reads: Mutex<usize>,
+    /// The store that takes claims; without it, claims fail as well.
+    claims: Option<Arc<dyn DeviceRoute>>,
+}
 
 #[async_trait]
 impl DeviceRoute for Broken {
-    async fn claim(&self, _: &Route) -> Result<Claim, StoreError> {
-        Err(StoreError::new("route.claim", Kind::Unavailable))
+    async fn claim(&self, route: &Route) -> Result<Claim, StoreError> {
+        match &self.claims {
+            Some(claims) => claims.claim(route).await,
+            None => Err(StoreError::new("route.claim", Kind::Unavailable)),
+        }
     }
 
     async fn release(&self, _: UserId, _: DeviceId, _: Generation) -> Result<bool, StoreError> {
@@ -29,7 +39,7 @@ impl DeviceRoute for Broken {
     }
 
     async fn of(&self, _: &[UserId]) -> Result<Vec<Route>, StoreError> {
-        *self.0.lock().unwrap() += 1;
+        *self.reads.lock().unwrap() += 1;
         Err(StoreError::new("route.of", Kind::Unavailable))
     }
 
@@ -50,6 +60,9 @@ impl DeviceRoute for Broken {
     }
 }
 
+/// A sign-in of a user on a device.
+type SignIn = (Arc<dyn DeviceStore>, DeviceId, UserId);
+
 /// Two other nodes, with a record of the calls to them.
 #[derive(Debug, Default)]
 struct Neighbours {
@@ -58,6 +71,8 @@ struct Neighbours {
     told: Mutex<Vec<(String, u64)>>,
     /// True if the nodes do not acknowledge revocations.
     deaf: bool,
+    /// A sign-in that takes place while the nodes are called.
+    sign_in: Mutex<Option<SignIn>>,
 }
 
 #[async_trait]
@@ -79,6 +94,11 @@ impl Peer for Neighbours {
 
     async fn disconnect(&self, node: &NodeId, _: UserId, _: Option<DeviceId>, _: &str) -> bool {
         self.closed.lock().unwrap().push(node.name.clone());
+        let sign_in = self.sign_in.lock().unwrap().take();
+        if let Some((devices, device, user)) = sign_in {
+            let raised = devices.raise(&[(device, user)], Timestamp(2)).await;
+            assert!(raised.is_ok());
+        }
         !self.deaf
     }
 }
@@ -207,18 +227,8 @@ async fn a_revocation_that_nobody_hears_makes_an_older_connection() {
     }
 }
 
-/// Revokes one device, or all devices of the user. With `stranger`, another user has signed in
-/// under the device's id, and is the last user in the device's record.
-async fn older_connection(one: bool, stranger: bool) {
-    let (stores, at) = (memory::stores(), Timestamp(1));
-    let held = Route {
-        device: device(2),
-        user: user(2),
-        generation: Generation(1),
-        node: node("b"),
-        client: None,
-    };
-    assert!(stores.route.renew(&held.node).await.is_ok());
+/// Registers a device, and signs the user with the same number in on it.
+async fn register(stores: &Stores, n: u64) {
     let info = DeviceInfo {
         kind: 1,
         brand: String::new(),
@@ -226,19 +236,53 @@ async fn older_connection(one: bool, stranger: bool) {
         system_version: String::new(),
         sdk_version: String::new(),
     };
-    let known = stores.device.register(device(2), &info, at).await;
-    known.unwrap();
-    stores
-        .device
-        .raise(&[(device(2), user(2))], at)
-        .await
-        .unwrap();
+    let at = Timestamp(1);
+    let registered = stores.device.register(device(n), &info, at).await;
+    registered.unwrap();
+    let raised = stores.device.raise(&[(device(n), user(n))], at).await;
+    assert_eq!(raised.unwrap(), [Generation(1)]);
+}
+
+/// Registers the route of a device on node b, in its first generation.
+async fn route(stores: &Stores, n: u64) -> Route {
+    let held = Route {
+        device: device(n),
+        user: user(n),
+        generation: Generation(1),
+        node: node("b"),
+        client: None,
+    };
+    assert!(stores.route.renew(&held.node).await.is_ok());
+    stores.route.claim(&held).await.unwrap();
+    held
+}
+
+/// Makes a fan-out to nodes that do not acknowledge, over these stores.
+fn to_deaf_nodes(stores: &Stores) -> (Fanout, Arc<Neighbours>) {
+    let peer = Arc::new(Neighbours {
+        deaf: true,
+        ..Neighbours::default()
+    });
+    let fanout = Fanout::new(
+        node("here"),
+        Arc::new(NoConnections),
+        Arc::clone(&peer) as _,
+        Arc::clone(&stores.route),
+    );
+    (fanout.with_devices(Arc::clone(&stores.device)), peer)
+}
+
+/// Revokes one device, or all devices of the user. With `stranger`, another user has signed in
+/// under the device's id, and is the last user in the device's record.
+async fn older_connection(one: bool, stranger: bool) {
+    let (stores, at) = (memory::stores(), Timestamp(1));
+    register(&stores, 2).await;
     if stranger {
         let raised = stores.device.raise(&[(device(2), user(9))], at).await;
         assert!(raised.is_ok());
     }
     let raised = 2 + u64::from(stranger);
-    stores.route.claim(&held).await.unwrap();
+    let held = route(&stores, 2).await;
     // Routes may be lost, but the devices that have acked are known.
     let ack = AckMark {
         user: user(2),
@@ -333,11 +377,11 @@ async fn routes_are_read_once_a_batch_and_never_without_other_nodes() {
     };
     let parcels = || vec![entry(1), entry(2)];
     fanout(Arc::new(Alone)).deliver(parcels()).await;
-    assert_eq!(*routes.0.lock().unwrap(), 0);
+    assert_eq!(*routes.reads.lock().unwrap(), 0);
     // Unreadable routes delay recipients on other nodes, and none here.
     let peer = Arc::new(Neighbours::default());
     fanout(Arc::clone(&peer) as _).deliver(parcels()).await;
-    assert_eq!(*routes.0.lock().unwrap(), 1);
+    assert_eq!(*routes.reads.lock().unwrap(), 1);
     assert!(peer.parcels.lock().unwrap().is_empty());
     assert_eq!(*sink.0.lock().unwrap(), 4);
 }
@@ -359,18 +403,186 @@ async fn d4_all_devices_of_a_user_are_closed_on_every_node_although_no_route_is_
 /// A revocation is confirmed only if it has taken effect.
 #[tokio::test]
 async fn a_revocation_that_may_be_without_effect_is_not_answered_as_done() {
-    let peer = Arc::new(Neighbours {
-        deaf: true,
-        ..Neighbours::default()
-    });
     let stores = memory::stores();
-    let fanout = Fanout::new(
-        node("here"),
-        Arc::new(NoConnections),
-        peer,
-        Arc::clone(&stores.route),
-    )
-    .with_devices(Arc::clone(&stores.device));
+    let (fanout, _) = to_deaf_nodes(&stores);
     assert!(!fanout.disconnect(user(9), None, "banned").await);
     assert!(!fanout.disconnect(user(9), Some(device(9)), "banned").await);
+}
+
+/// A device store that fails or hangs.
+#[derive(Debug)]
+struct FaultyDevices {
+    inner: Arc<dyn DeviceStore>,
+    /// Number of records that can still be read.
+    readable: Mutex<usize>,
+    acks_fail: bool,
+    raise_hangs: bool,
+}
+
+impl FaultyDevices {
+    /// Puts a store with `readable` readable records in front of the devices.
+    fn with(stores: &mut Stores, readable: usize, change: impl FnOnce(&mut Self)) {
+        let mut faulty = Self {
+            inner: Arc::clone(&stores.device),
+            readable: Mutex::new(readable),
+            acks_fail: false,
+            raise_hangs: false,
+        };
+        change(&mut faulty);
+        stores.device = Arc::new(faulty);
+    }
+}
+
+#[async_trait]
+impl DeviceStore for FaultyDevices {
+    async fn register(
+        &self,
+        id: DeviceId,
+        info: &DeviceInfo,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.inner.register(id, info, at).await
+    }
+
+    async fn get(&self, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        {
+            let mut readable = self.readable.lock().unwrap();
+            let left = readable.checked_sub(1);
+            *readable = left.ok_or(StoreError::new("device.get", Kind::Unavailable))?;
+        }
+        self.inner.get(device).await
+    }
+
+    async fn raise(
+        &self,
+        sign_ins: &[(DeviceId, UserId)],
+        at: Timestamp,
+    ) -> Result<Vec<Generation>, StoreError> {
+        if self.raise_hangs {
+            return std::future::pending().await;
+        }
+        self.inner.raise(sign_ins, at).await
+    }
+
+    async fn ack(&self, acks: &[AckMark]) -> Result<(), StoreError> {
+        self.inner.ack(acks).await
+    }
+
+    async fn acked(&self, user: UserId) -> Result<Vec<(DeviceId, Seq)>, StoreError> {
+        if self.acks_fail {
+            return Err(StoreError::new("device.acked", Kind::Unavailable));
+        }
+        self.inner.acked(user).await
+    }
+}
+
+/// A store that failed after the nodes were called made every device count as fenced.
+#[tokio::test]
+async fn a_revocation_whose_device_cannot_be_read_is_not_answered_as_done() {
+    for readable in [0, 1] {
+        for one in [true, false] {
+            let mut stores = memory::stores();
+            register(&stores, 2).await;
+            route(&stores, 2).await;
+            FaultyDevices::with(&mut stores, readable, |_| {});
+            let (fanout, peer) = to_deaf_nodes(&stores);
+            let revoked = fanout.disconnect(user(2), one.then(|| device(2)), "revoked");
+            assert!(!revoked.await, "readable {readable}, one {one}");
+            assert!(peer.told.lock().unwrap().is_empty());
+        }
+    }
+}
+
+/// A device that never acked is known from its route only.
+#[tokio::test]
+async fn a_revocation_whose_list_of_devices_is_unreadable_is_not_answered_as_done() {
+    for acks_fail in [true, false] {
+        let mut stores = memory::stores();
+        for n in [2, 3] {
+            register(&stores, n).await;
+        }
+        let ack = AckMark {
+            user: user(2),
+            device: device(3),
+            upto: Seq::new(1),
+        };
+        stores.device.ack(&[ack]).await.unwrap();
+        route(&stores, 2).await;
+        if acks_fail {
+            FaultyDevices::with(&mut stores, usize::MAX, |it| it.acks_fail = true);
+        } else {
+            let claims = Some(Arc::clone(&stores.route));
+            let reads = Mutex::default();
+            stores.route = Arc::new(Broken { reads, claims });
+        }
+        let (fanout, peer) = to_deaf_nodes(&stores);
+        assert!(!fanout.disconnect(user(2), None, "banned").await);
+        // The devices that are known are fenced nevertheless.
+        assert_eq!(peer.told.lock().unwrap().len(), 2, "{acks_fail}");
+    }
+}
+
+/// Without a route that points to no node, other nodes still deliver to the old connection.
+#[tokio::test]
+async fn a_revocation_whose_route_is_not_replaced_is_not_answered_as_done() {
+    let mut stores = memory::stores();
+    register(&stores, 2).await;
+    stores.route = Arc::new(Broken::default());
+    let (fanout, peer) = to_deaf_nodes(&stores);
+    assert!(!fanout.disconnect(user(2), Some(device(2)), "revoked").await);
+    assert_eq!(peer.told.lock().unwrap().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_whose_device_store_hangs_is_answered() {
+    let mut stores = memory::stores();
+    register(&stores, 2).await;
+    route(&stores, 2).await;
+    FaultyDevices::with(&mut stores, usize::MAX, |it| it.raise_hangs = true);
+    let (fanout, _) = to_deaf_nodes(&stores);
+    let revoked = fanout.disconnect(user(2), Some(device(2)), "revoked");
+    let revoked = tokio::time::timeout(std::time::Duration::from_mins(1), revoked).await;
+    assert_eq!(revoked, Ok(false));
+}
+
+/// The device never acked: its generation was read after the calls.
+#[tokio::test]
+async fn a_sign_in_during_a_revocation_is_not_fenced() {
+    let stores = memory::stores();
+    register(&stores, 2).await;
+    route(&stores, 2).await;
+    let (fanout, peer) = to_deaf_nodes(&stores);
+    let sign_in = (Arc::clone(&stores.device), device(2), user(2));
+    *peer.sign_in.lock().unwrap() = Some(sign_in);
+    assert!(fanout.disconnect(user(2), None, "banned").await);
+    assert!(peer.told.lock().unwrap().is_empty());
+    let record = stores.device.get(device(2)).await.unwrap().unwrap();
+    assert_eq!(record.generation, Generation(2));
+}
+
+/// gim lets a device sign in without a registration; it has a generation and no record.
+#[tokio::test]
+async fn an_unregistered_device_is_fenced_by_its_route() {
+    let stores = memory::stores();
+    let sign_in = [(device(2), user(2))];
+    let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+    assert_eq!(raised.unwrap(), [Generation(1)]);
+    let held = route(&stores, 2).await;
+    for one in [true, false] {
+        let (fanout, peer) = to_deaf_nodes(&stores);
+        let revoked = fanout.disconnect(user(2), one.then(|| device(2)), "revoked");
+        assert!(revoked.await);
+        assert_eq!(peer.told.lock().unwrap().len(), 2);
+        let again = stores.route.claim(&held).await.unwrap();
+        assert!(matches!(again, Claim::Superseded(_)), "{again:?}");
+        // The next round finds the device signed in again.
+        let raised = stores.device.raise(&sign_in, Timestamp(1)).await;
+        let generation = raised.unwrap()[0];
+        let next = Route {
+            generation,
+            ..held.clone()
+        };
+        let next = stores.route.claim(&next).await.unwrap();
+        assert!(matches!(next, Claim::Claimed(_)), "{next:?}");
+    }
 }

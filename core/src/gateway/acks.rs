@@ -15,7 +15,7 @@ use crate::seq::Seq;
 use crate::store::AckMark;
 
 /// Maximum number of acks in one call to the logic role.
-const BATCH: usize = 1_000;
+pub(super) const BATCH: usize = 1_000;
 
 /// Largest acked seq of each device.
 type Marks = Map<(UserId, DeviceId), Seq>;
@@ -84,6 +84,13 @@ impl Acks {
         self.lock().writing = Marks::default();
     }
 
+    /// Requests another write if marks are pending.
+    fn rest(&self) {
+        if !self.lock().pending.is_empty() {
+            self.some.notify_one();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Unwritten> {
         self.unwritten
             .lock()
@@ -119,6 +126,9 @@ async fn flush(inner: &Inner) {
         inner.acks.end_write();
         if let Err(error) = written {
             tracing::debug!(%error, acks = acks.len(), "acks not written; repeats are possible");
+            // The marks beyond the batch are still pending. They are written after the next period,
+            // without waiting for another ack.
+            inner.acks.rest();
             return;
         }
     }

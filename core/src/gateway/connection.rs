@@ -16,7 +16,7 @@ use crate::message::{Draft, Sender};
 use crate::page::PageLimit;
 use crate::sending::Sending;
 use crate::seq::Seq;
-use crate::store::{Head, RoomSink};
+use crate::store::Head;
 
 /// Interval at which a fenced connection checks whether the pause has ended.
 const NOT_FRESH: Duration = Duration::from_millis(200);
@@ -209,29 +209,35 @@ impl Connection {
     /// Moves the subscription to another room, or ends it. From `from` on (inclusive) the kept
     /// history follows through [`Work::Read`], then new messages; `Seq::ZERO` means new messages
     /// only.
+    ///
+    /// A move that has begun is completed even if this future is dropped.
     pub async fn subscribe(&self, room: Option<RoomId>, from: Seq) -> Result<(), Refusal> {
         self.take_rate()?;
         self.check_owner().await?;
-        let inner = &self.gateway.inner;
         // The cursor moves first: from here on no message of the old room is queued, although the
         // fan-out of the old room may still hold this connection.
         let left = self.handle.enter_room(room.map(|room| (room, from)));
-        if let Some(left) = left.filter(|left| Some(*left) != room) {
-            self.gateway.leave_room(left, &self.handle).await;
+        let left = left.filter(|left| Some(*left) != room);
+        if left.is_none() && room.is_none() {
+            return Ok(());
         }
-        let Some(room) = room else { return Ok(()) };
-        // The gate is held until the store has answered. Without it, a member that leaves at the
-        // same time could end the node's subscription after this one was counted (C-16, C-17).
-        let _gate = inner.rooms.gate(room).await;
-        if inner.rooms.enter(room, &self.handle) {
-            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
-            if let Err(error) = inner.room_store.subscribe(room, sink).await {
-                inner.rooms.leave(room, self.identity().conn);
-                self.handle.enter_room(None);
-                return Err(error.into());
+        // A task of its own, because this future is dropped when the client disconnects. A move
+        // that stops halfway would leave the connection in its old room, or the new room with a
+        // member and without the node's subscription.
+        let (gateway, handle) = (self.gateway.clone(), Arc::clone(&self.handle));
+        let moved = self.gateway.inner.tracker.spawn(async move {
+            if let Some(left) = left {
+                gateway.leave_room(left, &handle).await;
             }
-        }
-        Ok(())
+            match room {
+                Some(room) => gateway.join_room(room, &handle).await,
+                None => Ok(()),
+            }
+        });
+        moved.await.unwrap_or_else(|panic| {
+            crate::error_rated!(%panic, "a room subscription panicked");
+            Err(Refusal::Unavailable)
+        })
     }
 
     /// Polls for the next work of the connection's task; registers the task to be woken.

@@ -273,10 +273,38 @@ impl Gateway {
             .each(|handle| self.inner.heads.ask(handle.identity().user));
     }
 
+    /// Adds a connection, whose cursor is in the room already, to the room's members. The first
+    /// member of the node subscribes the node.
+    async fn join_room(&self, room: RoomId, handle: &Arc<Handle>) -> Result<(), Refusal> {
+        let inner = &self.inner;
+        // The gate is held until the store has answered. Without it, a member that leaves at the
+        // same time could end the node's subscription after this one was counted (C-16, C-17).
+        let _gate = inner.rooms.gate(room).await;
+        // The connection may have ended or moved on while this waited. Its departure may have
+        // passed the gate already, so it must not enter after that. A departure that follows this
+        // check waits for the gate.
+        if !handle.follows(room) {
+            return Ok(());
+        }
+        if inner.rooms.enter(room, handle) {
+            let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
+            if let Err(error) = inner.room_store.subscribe(room, sink).await {
+                inner.rooms.leave(room, handle.identity().conn);
+                handle.quit_room(room);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a connection from a room, and ends the node's subscription with its last member.
     async fn leave_room(&self, room: RoomId, handle: &Handle) {
         let inner = &self.inner;
         let _gate = inner.rooms.gate(room).await;
+        // The connection may have come back while this waited.
+        if handle.follows(room) {
+            return;
+        }
         if inner.rooms.leave(room, handle.identity().conn) {
             let sink: Arc<dyn RoomSink> = Arc::clone(&inner.rooms) as _;
             if let Err(error) = inner.room_store.unsubscribe(room, sink).await {

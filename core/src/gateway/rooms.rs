@@ -76,6 +76,11 @@ impl Rooms {
         lock(&self.gates).len()
     }
 
+    #[cfg(test)]
+    pub(super) fn rooms_open(&self) -> usize {
+        lock(&self.open).len()
+    }
+
     fn crowd(&self, room: RoomId) -> Option<Arc<Crowd>> {
         lock(&self.open).get(&room).cloned()
     }

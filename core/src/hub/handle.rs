@@ -252,6 +252,19 @@ impl Handle {
         left
     }
 
+    /// Returns whether the connection is subscribed to this room.
+    pub(crate) fn follows(&self, room: RoomId) -> bool {
+        self.lock().room.as_ref().is_some_and(|it| it.room == room)
+    }
+
+    /// Ends the subscription if it is to this room.
+    pub(crate) fn quit_room(&self, room: RoomId) {
+        self.change(|state| {
+            state.room.take_if(|it| it.room == room);
+            false
+        });
+    }
+
     /// Queues a room's message unless it was queued before; `false` if the budget is used up.
     pub(super) fn enqueue_room(
         &self,

@@ -247,11 +247,13 @@ impl Hub {
     /// woken after all of them were offered, so that it writes once.
     pub fn deliver(&self, parcels: &[Parcel]) {
         let mut wakes = Wakes::default();
+        let mut offered = 0;
         for parcel in parcels {
             match parcel {
                 Parcel::Entries { envelope, to } => {
                     for &(user, seq) in to {
                         self.each_of(user, |handle| {
+                            offered += 1;
                             let own = handle.identity().sent(&envelope.message);
                             let entry = (!own).then(|| Arc::clone(envelope));
                             wakes.add(handle.offer(seq, entry));
@@ -261,6 +263,7 @@ impl Hub {
                 Parcel::Live { envelope, to } => {
                     for &user in to {
                         self.each_of(user, |handle| {
+                            offered += 1;
                             if !handle.identity().sent(&envelope.message) {
                                 wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                             }
@@ -269,12 +272,13 @@ impl Hub {
                 }
                 Parcel::Everyone { envelope } => {
                     self.each(|handle| {
-                        self.pushed.fetch_add(1, Ordering::Relaxed);
+                        offered += 1;
                         wakes.add(handle.offer_live_quietly(Seq::ZERO, envelope));
                     });
                 }
             }
         }
+        self.count_pushes(offered);
     }
 
     /// Records that the user signed in on this device elsewhere with this generation. An older
@@ -350,11 +354,10 @@ impl Hub {
         }
     }
 
+    /// Calls `f` for every connection of the user that owns its device.
     fn each_of(&self, user: UserId, mut f: impl FnMut(&Handle)) {
         let map = self.user(user);
         if let Some(handles) = map.get(&user) {
-            self.pushed
-                .fetch_add(handles.len() as u64, Ordering::Relaxed);
             for handle in handles {
                 f(handle);
             }

@@ -39,6 +39,11 @@ impl Handle {
     /// Returns the time at which `poll_work` must be called although nothing wakes the task.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         let state = self.lock();
+        // A superseded connection reads nothing more, so `poll_work` would not clear a time at
+        // which a read is repeated, and the session's timer would fire without a pause.
+        if state.superseded {
+            return None;
+        }
         let history = state.room.as_ref().and_then(|room| room.retry_at);
         [state.parked_until(), state.live_at, state.retry_at, history]
             .into_iter()

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::envelope::{Delivery, Envelope};
-use crate::id::{Generation, MessageId};
+use crate::id::{Generation, MessageId, RoomId};
 use crate::limits::Limits;
 use crate::message::{Content, Message, Profile, Receiver, Sender, UnknownFields};
 use crate::store::Head;
@@ -314,6 +314,46 @@ async fn a_read_that_ends_after_its_connection_was_superseded_serves_nothing() {
     let _new = live(&hub, 1, 11, 2, 0);
     old.fill(vec![(Seq::new(1), envelope(2, 21, 10))], false, Seq::new(1));
     assert!(work(&old).is_none());
+}
+
+/// Each comparison of heads counted as a push.
+#[tokio::test]
+async fn entries_and_live_messages_are_counted_and_hints_are_not() {
+    let hub = Hub::new(2);
+    let _phone = live(&hub, 1, 11, 1, 1);
+    let _laptop = live(&hub, 1, 12, 1, 1);
+    hub.hint(user(1), Seq::new(1));
+    assert_eq!(hub.pushed(), 0);
+    push(&hub, 1, 1, &envelope(2, 21, 10));
+    assert_eq!(hub.pushed(), 2);
+}
+
+/// The session's timer fired without a pause for a legacy client whose room history had failed.
+#[tokio::test(start_paused = true)]
+async fn a_superseded_connection_has_no_deadlines() {
+    let room = RoomId::new(3).unwrap();
+    for fails_before in [true, false] {
+        let hub = Hub::new(2);
+        let old = live(&hub, 1, 11, 1, 0);
+        old.enter_room(Some((room, Seq::new(1))));
+        old.hint(Seq::new(1));
+        assert_eq!(old.begin_read(), Some(Seq::ZERO));
+        assert_eq!(old.request_history(1), Some(room));
+        let fail = || {
+            old.read_failed();
+            old.history_failed(room, 1);
+        };
+        if fails_before {
+            fail();
+            assert!(old.next_deadline().is_some());
+        }
+        let _new = live(&hub, 1, 11, 2, 0);
+        if !fails_before {
+            fail();
+        }
+        assert!(work(&old).is_none());
+        assert_eq!(old.next_deadline(), None);
+    }
 }
 
 #[tokio::test]

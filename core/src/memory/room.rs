@@ -137,10 +137,12 @@ impl MemoryRoom {
 
     /// Calls `act` with a room under its lock, opening the room if there is none.
     fn with<T>(&self, id: RoomId, now: Duration, act: impl FnOnce(&mut Room) -> T) -> T {
-        self.start_sweeping();
         loop {
             // The room may be dropped between the look-up and its lock; then look it up again.
             let room = self.inner.get_or_open(id, now);
+            // After the look-up: a timer that ends before it leaves the flag cleared, and one that
+            // looks after it finds the room.
+            self.start_sweeping();
             let mut room = lock(&room);
             if !room.dropped {
                 room.used = room.used.max(now);
@@ -163,35 +165,49 @@ impl MemoryRoom {
         {
             return;
         }
-        let sweeper = Sweeper(Arc::downgrade(&self.inner));
+        let sweeper = Sweeper::new(&self.inner);
         TaskTracker::new().spawn(sweeper.run());
     }
 }
 
 /// Task of the timer.
-struct Sweeper(Weak<Inner>);
+struct Sweeper {
+    inner: Weak<Inner>,
+    /// Set when the timer has ended by itself; then another one may run already.
+    ended: bool,
+}
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
         // The runtime may end before the store does; then the next call starts another timer.
-        if let Some(inner) = self.0.upgrade() {
+        if !self.ended
+            && let Some(inner) = self.inner.upgrade()
+        {
             inner.sweeping.store(false, Ordering::Release);
         }
     }
 }
 
 impl Sweeper {
-    async fn run(self) {
-        loop {
-            let Some(inner) = self.0.upgrade() else {
-                return;
-            };
-            let Some(wait) = inner.sweep(inner.clock.monotonic()) else {
-                return;
-            };
-            drop(inner);
+    fn new(inner: &Arc<Inner>) -> Self {
+        Self {
+            inner: Arc::downgrade(inner),
+            ended: false,
+        }
+    }
+
+    async fn run(mut self) {
+        while let Some(wait) = self.step() {
             tokio::time::sleep(wait.max(SWEEP_EVERY)).await;
         }
+    }
+
+    /// Sweeps once; returns the time until the next sweep, or `None` if the timer has ended.
+    fn step(&mut self) -> Option<Duration> {
+        let inner = self.inner.upgrade()?;
+        let wait = inner.sweep(inner.clock.monotonic());
+        self.ended = wait.is_none();
+        wait
     }
 }
 
@@ -225,6 +241,7 @@ impl Inner {
         loop {
             let Some(&Reverse((due, id))) = rooms.looks.peek() else {
                 rooms.give_back();
+                // Under the lock: a room that is opened after this starts another timer.
                 self.sweeping.store(false, Ordering::Release);
                 return None;
             };
@@ -417,5 +434,63 @@ impl RoomStore for MemoryRoom {
             it.used = it.used.max(now);
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::time::ManualClock;
+
+    fn store() -> MemoryRoom {
+        MemoryRoom::new(Arc::new(ManualClock::default()), RoomBounds::default())
+    }
+
+    fn room(n: u64) -> RoomId {
+        RoomId::new(n).unwrap()
+    }
+
+    /// A room that was opened while the timer ended had none until the next call.
+    #[tokio::test]
+    async fn an_open_room_has_a_timer() {
+        let runtime = tokio::runtime::Handle::current();
+        for _ in 0..300 {
+            let store = store();
+            store.inner.sweeping.store(true, Ordering::SeqCst);
+            let barrier = Barrier::new(2);
+            std::thread::scope(|scope| {
+                // The timer has found no room, and ends under the lock of the rooms.
+                let rooms = lock(&store.inner.rooms);
+                scope.spawn(|| {
+                    let _runtime = runtime.enter();
+                    barrier.wait();
+                    store.with(room(1), Duration::ZERO, |_| {});
+                });
+                barrier.wait();
+                // The other thread goes on as far as it can.
+                (0..100).for_each(|_| std::thread::yield_now());
+                store.inner.sweeping.store(false, Ordering::SeqCst);
+                drop(rooms);
+            });
+            assert!(store.inner.sweeping.load(Ordering::SeqCst));
+        }
+    }
+
+    /// A timer that had ended cleared the flag of the next one, so that a third one was started.
+    #[tokio::test]
+    async fn a_timer_that_has_ended_does_not_hide_the_next_one() {
+        let store = store();
+        store.inner.sweeping.store(true, Ordering::SeqCst);
+        let mut first = Sweeper::new(&store.inner);
+        assert_eq!(first.step(), None);
+        assert!(!store.inner.sweeping.load(Ordering::SeqCst));
+        store.with(room(1), Duration::ZERO, |_| {});
+        drop(first);
+        assert!(store.inner.sweeping.load(Ordering::SeqCst));
+        // One that is dropped with its runtime does clear it.
+        drop(Sweeper::new(&store.inner));
+        assert!(!store.inner.sweeping.load(Ordering::SeqCst));
     }
 }

@@ -160,9 +160,16 @@ impl Jobs {
         state.take(group, |it| &mut it.open, made);
     }
 
-    /// Records that the group has no open job of this node any more.
-    pub(crate) fn finished(&self, group: GroupId) {
-        self.lock().take(group, |it| &mut it.open, u64::MAX);
+    /// Returns the entries of the group's open jobs. The job runner reads them before it asks the
+    /// store for a job, and passes them to [`finished`](Self::finished) if there is none.
+    pub(crate) fn open_entries(&self, group: GroupId) -> u64 {
+        self.lock().groups.get(&group).map_or(0, |it| it.open)
+    }
+
+    /// Records that this node has no job left of those that made up `entries`. Jobs that were
+    /// opened after these were read stay counted.
+    pub(crate) fn finished(&self, group: GroupId, entries: u64) {
+        self.lock().take(group, |it| &mut it.open, entries);
     }
 
     /// Returns the entries that are accepted and not stored yet, and the number of their groups.
@@ -245,7 +252,7 @@ mod tests {
         jobs.advanced(group(1), 999, Duration::from_millis(10));
         assert!(jobs.admit(group(1), 2_000).is_ok());
         drop(third);
-        jobs.finished(group(1));
+        jobs.finished(group(1), jobs.open_entries(group(1)));
         assert_eq!(jobs.backlog(), (0, 0));
     }
 

@@ -72,6 +72,7 @@ impl Service {
             ));
         }
         check::text("remarks", &remarks, check::NAME)?;
+        self.take_rate(sender(user))?;
         let Profile {
             nickname,
             avatar_url,
@@ -118,6 +119,7 @@ impl Service {
     ) -> Result<Friend, Refusal> {
         check::text_if("remarks", remarks, check::NAME)?;
         check::text_if("extra", extra, check::TEXT)?;
+        self.take_rate(sender(user))?;
         let at = self.inner.clock.now();
         let friends = &self.inner.stores.friend;
         let kept = friends.set(user, friend, remarks, extra, at).await?;

@@ -52,8 +52,8 @@ enum Step {
     GoesOn(Work),
     /// No job is open.
     Finished,
-    /// Another holder has claimed the job of this group.
-    Lost(GroupId),
+    /// Another holder has claimed the job of this group, which had this many open entries here.
+    Lost(GroupId, u64),
 }
 
 /// The job runner of a node.
@@ -104,12 +104,12 @@ impl Runner {
                 // To the back of the queue: one chunk of each group in turn.
                 Ok(Step::GoesOn(rest)) => work.push_back(rest),
                 Ok(Step::Finished) => {}
-                Ok(Step::Lost(group)) => {
+                Ok(Step::Lost(group, entries)) => {
                     // Another node works on the job, so its open entries belong to that node's
                     // backlog now. The exception is other work of this node on the same group,
                     // which reached it through the sweep and holds the newer claim.
                     if !work.iter().any(|one| one.is_of(group)) {
-                        self.jobs.finished(group);
+                        self.jobs.finished(group, entries);
                     }
                 }
                 Err(error) => {
@@ -128,19 +128,27 @@ impl Runner {
 
     /// Stores and delivers one chunk.
     async fn step(&self, work: Work) -> Result<Step, StoreError> {
-        let claimed = match work.lease {
-            Some(lease) => Some(lease),
-            None => self.inbox.claim_job(work.group).await?,
-        };
-        let Some(lease) = claimed else {
-            if let Some(group) = work.group {
-                self.jobs.finished(group);
-            }
-            return Ok(Step::Finished);
+        let lease = if let Some(lease) = work.lease {
+            lease
+        } else {
+            // Read before the claim: a job that is opened after the claim found none is still in
+            // the store.
+            let open = work
+                .group
+                .map(|group| (group, self.jobs.open_entries(group)));
+            let Some(lease) = self.inbox.claim_job(work.group).await? else {
+                if let Some((group, entries)) = open {
+                    self.jobs.finished(group, entries);
+                }
+                return Ok(Step::Finished);
+            };
+            lease
         };
         let began = Instant::now();
+        // Read before the store is asked, as above.
+        let open = self.jobs.open_entries(lease.group);
         match self.inbox.advance_job(&lease).await? {
-            JobPart::Lost => Ok(Step::Lost(lease.group)),
+            JobPart::Lost => Ok(Step::Lost(lease.group, open)),
             JobPart::Entries {
                 message,
                 seqs,

@@ -134,7 +134,9 @@ impl Service {
                 continue;
             };
             if let (true, Receiver::Group(group)) = (job, push.message.receiver) {
-                self.inner.jobs.wake(group);
+                // A push is never refused, but its entries count when later sends are admitted.
+                let recipients = push.recipients.len();
+                self.inner.jobs.opened(group, recipients, None);
             }
             let message = Arc::clone(&push.message);
             let profile = self.inner.directory.nobody();

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::envelope::{Envelope, Parcel};
 use crate::error::Refusal;
 use crate::id::{MessageId, RoomId, UserId};
@@ -21,7 +19,8 @@ pub struct RoomDraft {
     pub mentions: Vec<UserId>,
     /// gim's `MessageType`.
     pub kind: i32,
-    /// The content.
+    /// The content. A slice of a larger request would keep all of it in memory for as long as the
+    /// room keeps the message; [`Content::copied_from`] makes a copy.
     pub content: Content,
     /// True if the message is kept for a while, for later subscribers.
     pub persist: bool,
@@ -45,9 +44,7 @@ impl Service {
             receiver: Receiver::Room(draft.room),
             mentions: draft.mentions,
             kind: draft.kind,
-            // Copied: the content may be a slice of a larger request, which would be kept as long
-            // as the room keeps the message.
-            content: Content(Bytes::copy_from_slice(&draft.content.0)),
+            content: draft.content,
             sent_at: self.inner.clock.now(),
             unknown: UnknownFields::NONE,
         };

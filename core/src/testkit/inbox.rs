@@ -265,7 +265,10 @@ pub(super) async fn a_page_ends_by_bytes(it: Fixture) {
         put(s, &[user(1), user(2), user(3)], vec![b'x'; 1_000]).await;
     }
     for (bytes, items) in [
+        (999, 1),
+        (1_000, 2),
         (1_500, 2),
+        (2_000, 3),
         (2_500, 3),
         (8_999, 9),
         (9_999, 10),

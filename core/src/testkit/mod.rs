@@ -185,6 +185,7 @@ contract! {
         a_stream_counts_from_one,
         history_is_inclusive_and_paged,
         a_page_of_history_ends_by_bytes,
+        a_page_of_history_goes_on_at_its_exact_limit,
         a_silent_room_has_no_history,
         live_only_takes_a_seq_but_is_not_kept,
         a_sink_hears_a_room_in_order,

@@ -148,6 +148,32 @@ pub(super) async fn a_page_of_history_ends_by_bytes(it: Fixture) {
     assert_eq!((page.items.len(), page.more), (1, true), "one at least");
 }
 
+/// As in an inbox, the page ends with the item that passes the limit, not with one that reaches it.
+pub(super) async fn a_page_of_history_goes_on_at_its_exact_limit(it: Fixture) {
+    let rooms = &*it.stores.room;
+    for _ in 0..3 {
+        say(rooms, room(1), "x".repeat(1_000)).await;
+    }
+    // A store decides how much a message counts, so the least limits are searched: that of two
+    // items is the size of the first, and that of three the size of the first two.
+    let least = async |count: usize| {
+        let (mut low, mut high) = (1, 100_000);
+        while low < high {
+            let bytes = usize::midpoint(low, high);
+            let limit = PageLimit { items: 9, bytes };
+            let page = rooms.history(room(1), Seq::ZERO, limit).await.unwrap();
+            if page.items.len() >= count {
+                high = bytes;
+            } else {
+                low = bytes + 1;
+            }
+        }
+        low
+    };
+    let (two, three) = (least(2).await, least(3).await);
+    assert_eq!(three, 2 * two);
+}
+
 pub(super) async fn a_silent_room_has_no_history(it: Fixture) {
     let rooms = &*it.stores.room;
     let history = rooms

@@ -97,7 +97,7 @@ impl Rooms {
             .key(self.keys.room(room, "marks"))
             .arg(from.get())
             .arg(limit.items.max(1))
-            .arg(limit.bytes.max(1))
+            .arg(limit.bytes)
             .arg(self.bounds.messages)
             .arg(self.bounds.bytes)
             .arg(millis(self.bounds.age));

@@ -7,8 +7,37 @@ use crate::shell::{Connection, Shell};
 use crate::view::{age, and, clean, message, reason};
 
 impl Shell<'_> {
+    /// Shows an event, after the name of its group was looked up if that is not known yet. The
+    /// lookup runs beside the loop, because the server may take seconds to answer.
+    pub(crate) async fn take_event(&mut self, event: Event) -> Outcome {
+        if group_of(&event).is_some_and(|id| !self.names.knows_group(id)) {
+            let api = self.api.clone();
+            self.learning = Some(Box::pin(async move {
+                // Without an answer the group is shown by number.
+                let groups = api.groups().await.unwrap_or_default();
+                let named = groups.into_iter().map(|it| (it.group_id, it.name));
+                named.collect()
+            }));
+            self.held = Some(event);
+            return Ok(());
+        }
+        self.on_event(event).await
+    }
+
+    /// Learns the names that were looked up, and shows the event that waited for them.
+    pub(crate) async fn on_groups(&mut self, groups: Vec<(i64, String)>) -> Outcome {
+        self.learning = None;
+        for (id, name) in groups {
+            self.names.learn_group(id, &name);
+        }
+        match self.held.take() {
+            Some(event) => self.on_event(event).await,
+            None => Ok(()),
+        }
+    }
+
     /// Shows an event and updates the state of the chat.
-    pub(crate) async fn on_event(&mut self, event: Event) -> Outcome {
+    async fn on_event(&mut self, event: Event) -> Outcome {
         match event {
             Event::Connected { .. } => {
                 self.renewed = false;
@@ -16,13 +45,13 @@ impl Shell<'_> {
             }
             Event::CaughtUp { .. } => self.on_caught_up(),
             Event::Message(inbound) | Event::Live(inbound) | Event::Room(inbound) => {
-                self.on_message(&inbound).await;
+                self.on_message(&inbound);
             }
             Event::Broadcast(inbound) => {
                 let line = message(&inbound, &self.names, None);
                 self.tell(line);
             }
-            Event::Push(inbound, push) => self.on_push(&inbound, push).await,
+            Event::Push(inbound, push) => self.on_push(&inbound, push),
             Event::Disconnected { reason, .. } => self.on_disconnected(&reason),
             Event::HistoryChanged { .. } => {
                 self.say("* the server's history was replaced; the messages it has come again");
@@ -31,7 +60,9 @@ impl Shell<'_> {
                 self.say("* some messages are too old: the server no longer has them");
             }
             Event::Missed { count } => {
-                self.say(&format!("* {count} messages of the room were skipped"));
+                self.say(&format!(
+                    "* {count} messages that the server does not keep were skipped"
+                ));
             }
             Event::Superseded => {
                 self.say("* your account was opened in another window, so this one ends");
@@ -91,7 +122,7 @@ impl Shell<'_> {
         ));
     }
 
-    async fn on_message(&mut self, inbound: &Inbound) {
+    fn on_message(&mut self, inbound: &Inbound) {
         if let (Some((room, next)), Receiver::Room(id)) = (&mut self.room, inbound.receiver)
             && *room == id
         {
@@ -99,9 +130,6 @@ impl Shell<'_> {
         }
         if let Sender::User { id, nickname, .. } = &inbound.sender {
             self.names.learn_person(*id, nickname);
-        }
-        if let Receiver::Group(id) = inbound.receiver {
-            self.learn_group(id).await;
         }
         // A line that was typed here is on the screen already.
         if inbound.own_device && matches!(inbound.receiver, Receiver::Room(_)) {
@@ -122,12 +150,9 @@ impl Shell<'_> {
         }
     }
 
-    async fn on_push(&mut self, inbound: &Inbound, push: Push) {
+    fn on_push(&mut self, inbound: &Inbound, push: Push) {
         let group = match inbound.receiver {
-            Receiver::Group(id) => {
-                self.learn_group(id).await;
-                Some(id)
-            }
+            Receiver::Group(id) => Some(id),
             _ => None,
         };
         let line = match push {
@@ -201,15 +226,17 @@ impl Shell<'_> {
             self.talk_to(to);
         }
     }
+}
 
-    /// Fetches the name of a group that is not known yet.
-    async fn learn_group(&mut self, id: i64) {
-        if !self.names.knows_group(id)
-            && let Ok(groups) = self.api.groups().await
-        {
-            for group in groups {
-                self.names.learn_group(group.group_id, &group.name);
+/// Returns the group that an event is about.
+const fn group_of(event: &Event) -> Option<i64> {
+    match event {
+        Event::Message(inbound) | Event::Live(inbound) | Event::Push(inbound, _) => {
+            match inbound.receiver {
+                Receiver::Group(id) => Some(id),
+                _ => None,
             }
         }
+        _ => None,
     }
 }

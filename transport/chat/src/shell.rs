@@ -23,6 +23,8 @@ use crate::view::{clean, explain};
 
 type Sending = Pin<Box<dyn Future<Output = Result<Sent, SendError>> + Send>>;
 type Calling = Pin<Box<dyn Future<Output = Result<Answer, String>> + Send>>;
+/// A lookup of this user's groups, by id and name.
+type Learning = Pin<Box<dyn Future<Output = Vec<(i64, String)>> + Send>>;
 
 /// Time that a message may be pending before the chat reports a delay.
 const SLOW: Duration = Duration::from_secs(3);
@@ -71,6 +73,10 @@ pub(crate) struct Shell<'a> {
     /// Commands that were typed while another one was running.
     commands: VecDeque<Command>,
     calling: Option<Calling>,
+    /// The event that waits for the name of its group, and the lookup of that name. The events
+    /// after it wait as well.
+    pub(crate) held: Option<Event>,
+    pub(crate) learning: Option<Learning>,
     pub(crate) done: bool,
     /// True if the account was just created again and no connection has accepted it yet.
     pub(crate) renewed: bool,
@@ -104,6 +110,8 @@ impl<'a> Shell<'a> {
             slow_at: None,
             commands: VecDeque::new(),
             calling: None,
+            held: None,
+            learning: None,
             done: false,
             renewed: false,
         };
@@ -173,6 +181,8 @@ impl<'a> Shell<'a> {
             client.close().await;
         }
         self.sending = None;
+        // The event that is held does not count as handled, so it comes again.
+        (self.held, self.learning) = (None, None);
         self.connection = Connection::Offline;
         self.show_missed();
     }
@@ -184,7 +194,10 @@ impl<'a> Shell<'a> {
         while !self.done {
             self.send_next();
             self.call_next();
-            let idle = self.outbox.is_empty() && self.calling.is_none() && self.sending.is_none();
+            let idle = self.outbox.is_empty()
+                && self.calling.is_none()
+                && self.sending.is_none()
+                && self.held.is_none();
             if !typing && (idle || self.online.is_none()) {
                 break;
             }
@@ -194,10 +207,11 @@ impl<'a> Shell<'a> {
                 // input, so that these are handled with the current state.
                 biased;
                 () = signals.next() => self.done = true,
-                event = next_event(&mut self.online) => match event {
-                    Some(event) => self.on_event(event).await?,
+                event = next_event(&mut self.online), if self.held.is_none() => match event {
+                    Some(event) => self.take_event(event).await?,
                     None => self.online = None,
                 },
+                groups = finished(&mut self.learning) => self.on_groups(groups).await?,
                 result = finished(&mut self.sending) => self.on_sent(result),
                 result = finished(&mut self.calling) => self.on_answer(result).await?,
                 input = self.terminal.next(), if typing => match input {

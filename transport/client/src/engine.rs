@@ -57,7 +57,7 @@ impl Engine {
                     self.sends.disconnected(&reason);
                     let retry_in = wait;
                     let event = Event::Disconnected { reason, retry_in };
-                    self.outlet.put_best_effort(event, None);
+                    self.outlet.put_change(event, None);
                     let until = Instant::now() + wait;
                     if self.meanwhile(sleep_until(until)).await.is_none() {
                         break;
@@ -140,7 +140,11 @@ impl Engine {
             outlet.drain().await;
             drop(outlet);
             loop {
-                keeper.noticed().await;
+                // A save that failed is repeated when it is due; nothing is noticed before that.
+                match keeper.due() {
+                    Some(due) => sleep_until(due).await,
+                    None => keeper.noticed().await,
+                }
                 keeper.keep().await;
             }
         };

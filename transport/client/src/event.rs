@@ -20,7 +20,7 @@ pub enum Event {
         head: i64,
     },
     /// All stored messages were delivered; later ones are live. Once per connection, unless the
-    /// application is so slow that it is dropped and counted in [`Event::Missed`].
+    /// application is so slow that a later change of the connection replaces it.
     CaughtUp {
         /// The highest seq delivered.
         seq: i64,
@@ -40,9 +40,10 @@ pub enum Event {
         /// The last entry that was removed.
         up_to: i64,
     },
-    /// The application was so slow that this many best-effort events were dropped.
+    /// The application was so slow that this many messages that are not stored, of the room, to
+    /// everybody or to this user, were dropped.
     Missed {
-        /// Number of dropped events.
+        /// Number of dropped messages.
         count: u64,
     },
     /// The connection was lost; the client reconnects by itself.
@@ -74,6 +75,16 @@ pub enum Event {
         /// The server's text.
         message: String,
     },
+}
+
+impl Event {
+    /// Returns whether this is a change of the connection, of which the latest counts.
+    pub(crate) const fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Connected { .. } | Self::CaughtUp { .. } | Self::Disconnected { .. }
+        )
+    }
 }
 
 /// The receiver of a message.

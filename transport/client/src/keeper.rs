@@ -49,23 +49,82 @@ impl Keeper {
         self.due
     }
 
-    /// Saves the handled cursor, and returns it.
+    /// Saves the handled cursor, and returns the last one that was saved: an ack of a later one
+    /// would let the server remove entries that come again after the next start. A save that fails
+    /// is repeated after the interval.
     pub(crate) async fn keep(&mut self) -> Cursor {
         self.due = None;
         let handled = *self.handled.borrow_and_update();
-        if handled == self.saved {
-            return handled;
+        if handled == self.saved || self.save(handled).await {
+            self.saved = handled;
+        } else {
+            self.due = Some(Instant::now() + self.every);
         }
-        if let Some(store) = &self.store {
-            let store = Arc::clone(store);
-            match spawn_blocking(move || store.save(handled)).await {
-                Ok(Ok(())) => {}
-                // Not fatal: it only causes repeated events after the next start.
-                Ok(Err(error)) => tracing::warn!(%error, "cursor not saved"),
-                Err(error) => tracing::warn!(%error, "cursor not saved: the store panicked"),
+        self.saved
+    }
+
+    /// Saves a cursor; returns `false` if the store failed.
+    async fn save(&self, cursor: Cursor) -> bool {
+        let Some(store) = self.store.as_ref().map(Arc::clone) else {
+            return true;
+        };
+        // A failure is not fatal: it only causes repeated events after the next start.
+        match spawn_blocking(move || store.save(cursor)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => tracing::warn!(%error, "cursor not saved"),
+            Err(error) => tracing::warn!(%error, "cursor not saved: the store panicked"),
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// Fails as often as it says, then saves.
+    #[derive(Default)]
+    struct Failing {
+        failures: Mutex<usize>,
+        saved: Mutex<Option<Cursor>>,
+    }
+
+    impl CursorStore for Failing {
+        fn load(&self) -> io::Result<Option<Cursor>> {
+            Ok(*self.saved.lock().unwrap())
+        }
+
+        fn save(&self, cursor: Cursor) -> io::Result<()> {
+            let mut failures = self.failures.lock().unwrap();
+            if let Some(left) = failures.checked_sub(1) {
+                *failures = left;
+                return Err(io::Error::other("full"));
             }
+            *self.saved.lock().unwrap() = Some(cursor);
+            Ok(())
         }
-        self.saved = handled;
-        handled
+    }
+
+    #[tokio::test]
+    async fn a_save_that_failed_is_repeated_and_acknowledged_only_then() {
+        let start = Cursor { epoch: 7, seq: 3 };
+        let end = Cursor { epoch: 7, seq: 5 };
+        let (handled, seen) = watch::channel(start);
+        let store = Arc::new(Failing {
+            failures: Mutex::new(1),
+            ..Failing::default()
+        });
+        let every = Duration::from_secs(1);
+        let mut keeper = Keeper::new(seen, Some(Arc::clone(&store) as _), every);
+        handled.send_replace(end);
+        keeper.noticed().await;
+        assert_eq!(keeper.keep().await, start);
+        assert!(keeper.due().is_some(), "it is saved again");
+        assert_eq!(keeper.keep().await, end);
+        assert_eq!(store.load().unwrap(), Some(end));
+        assert_eq!(keeper.due(), None);
     }
 }

@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use crate::cursor_store::Cursor;
 use crate::event::Event;
 
-/// Best-effort events that may wait in the queue.
+/// Events in the queue above which messages outside the inbox are dropped, and only the latest
+/// change of the connection is kept.
 const MAX_BEST_EFFORT: usize = 1_024;
 
 /// An event, and the position of the cursor once it is handled.
@@ -58,7 +59,22 @@ impl Outlet {
         }
     }
 
-    /// Queues an event that may be dropped if the application is very slow.
+    /// Queues a change of the connection. It is never dropped, but if the application is very slow,
+    /// it replaces the changes right before it.
+    pub(crate) fn put_change(&mut self, event: Event, mut mark: Option<Cursor>) {
+        while self.waiting.len() > MAX_BEST_EFFORT {
+            let replaced = self.waiting.pop_back_if(|last| {
+                let event = last.event.as_ref();
+                event.is_none_or(Event::is_change)
+            });
+            let Some(replaced) = replaced else { break };
+            // Marks ascend, so the latest one stands for the replaced ones.
+            mark = mark.or(replaced.mark);
+        }
+        self.put(Some(event), mark);
+    }
+
+    /// Queues a message that may be dropped if the application is very slow.
     pub(crate) fn put_best_effort(&mut self, event: Event, mark: Option<Cursor>) {
         if self.waiting.len() < MAX_BEST_EFFORT {
             self.put(Some(event), mark);
@@ -118,22 +134,63 @@ mod tests {
         assert!(!outlet.is_full());
     }
 
-    #[tokio::test]
-    async fn what_is_dropped_is_counted_and_told() {
-        let (tx, mut rx) = mpsc::channel(2_000);
+    fn live() -> Event {
+        crate::event::event(
+            gimlet_proto::pb::Message::default(),
+            &crate::options::Credentials {
+                user_id: 1,
+                device_id: 1,
+                token: String::new(),
+            },
+        )
+    }
+
+    fn full(tx: mpsc::Sender<Item>) -> Outlet {
         let mut outlet = Outlet::new(tx);
         outlet.waiting.push_back(Item {
             event: None,
             mark: Some(mark(1)),
         });
         for _ in 0..MAX_BEST_EFFORT + 5 {
-            outlet.put_best_effort(Event::Superseded, None);
+            outlet.put_best_effort(live(), None);
         }
-        outlet.drain().await;
+        outlet
+    }
+
+    #[tokio::test]
+    async fn what_is_dropped_is_counted_and_told() {
+        let (tx, mut rx) = mpsc::channel(2_000);
+        full(tx).drain().await;
         let mut last = None;
         while let Ok(item) = rx.try_recv() {
             last = item.event;
         }
         assert!(matches!(last, Some(Event::Missed { count: 6 })));
+    }
+
+    /// `Connected`, `CaughtUp` and `Disconnected` were dropped and counted as messages.
+    #[tokio::test]
+    async fn the_latest_change_of_the_connection_is_never_dropped() {
+        let (tx, mut rx) = mpsc::channel(2_000);
+        let mut outlet = full(tx);
+        for n in 1..=5_000 {
+            let connected = Event::Connected { epoch: 1, head: n };
+            outlet.put_change(connected, Some(mark(n)));
+            outlet.put(None, Some(mark(n)));
+            outlet.put_change(Event::CaughtUp { seq: n }, None);
+        }
+        assert!(outlet.waiting.len() <= MAX_BEST_EFFORT + 3);
+        outlet.drain().await;
+        let (mut caught_up, mut missed, mut last) = (Vec::new(), 0, None);
+        while let Ok(item) = rx.try_recv() {
+            match item.event {
+                Some(Event::CaughtUp { seq }) => caught_up.push(seq),
+                Some(Event::Missed { count }) => missed += count,
+                _ => {}
+            }
+            last = item.mark.or(last);
+        }
+        assert_eq!(caught_up.last(), Some(&5_000));
+        assert_eq!((missed, last), (6, Some(mark(5_000))));
     }
 }

@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         session.note_history(changed);
         let mark = session.engine.state.cursor();
         let connected = Event::Connected { epoch, head };
-        session.engine.outlet.put_best_effort(connected, Some(mark));
+        session.engine.outlet.put_change(connected, Some(mark));
         session
     }
 
@@ -217,7 +217,8 @@ impl<'a> Session<'a> {
     }
 
     fn subscribe(&mut self) {
-        let room = &self.engine.room;
+        let room = &mut self.engine.room;
+        room.resumed();
         if room.id != 0 || room.reply.is_some() {
             let request = pb::SubscribeRoomInput {
                 room_id: room.id,
@@ -262,7 +263,7 @@ impl<'a> Session<'a> {
         let is_room = message.receiver_type() == pb::ReceiverType::RtRoom;
         if is_room || message.seq <= 0 {
             let of_room = is_room && message.receiver_id != 0;
-            if !of_room || self.engine.room.is_news(&message) {
+            if !of_room || self.engine.room.is_news(&message, Instant::now()) {
                 let event = event::event(message, &self.engine.options.credentials);
                 self.engine.outlet.put_best_effort(event, None);
             }
@@ -336,9 +337,8 @@ impl<'a> Session<'a> {
             self.caught_up = true;
             self.engine.backoff.reset();
             let seq = self.engine.state.cursor().seq;
-            self.engine
-                .outlet
-                .put_best_effort(Event::CaughtUp { seq }, None);
+            let caught_up = Event::CaughtUp { seq };
+            self.engine.outlet.put_change(caught_up, None);
         }
     }
 

@@ -90,9 +90,10 @@ impl State {
         self.parked.retain(|_, body| body.is_none());
     }
 
-    /// Takes the answer to the sign-in; returns true if the history changed.
+    /// Takes the answer to the sign-in; returns true if the history changed. A server without
+    /// epochs, such as gim's, names no head either, and its 0 says nothing about the history.
     pub(crate) fn signed_in(&mut self, epoch: u64, head: i64) -> bool {
-        self.history(epoch, head < self.cursor)
+        self.history(epoch, epoch != 0 && head < self.cursor)
     }
 
     /// Takes the answer to a heartbeat; returns true if the history changed. A head below the

@@ -5,7 +5,9 @@
 //! somebody else's name, so a count must not lock the real user out: failures for a user are
 //! counted separately for each address. Clients behind a proxy on this machine have no address of
 //! their own and share one count per user; there, once the count is reached, one token of the user
-//! is still checked per second. A token that was accepted by this process before is always checked.
+//! is still checked per second, the first that comes. A token that was accepted by this process
+//! before is always checked, and takes no other token's turn. A new token of the user may need
+//! several attempts while somebody guesses: nothing distinguishes it from a guess.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -101,6 +103,10 @@ impl Failures {
     /// never accepted the token.
     pub fn check(&self, attempt: &Attempt) -> Result<(), Refusal> {
         let mut state = self.lock();
+        // First: a token that is checked anyway must not take the turn of the second.
+        if state.right.has(attempt.token) {
+            return Ok(());
+        }
         let most = self.most.saturating_mul(PER_ADDRESS);
         let by_address = attempt.address.map(|a| state.addresses.left(&a, most));
         let key = (attempt.address, attempt.user);
@@ -109,7 +115,7 @@ impl Failures {
             by_user = state.trickle(attempt.user);
         }
         let left = by_address.unwrap_or_default().max(by_user);
-        if left.is_zero() || state.right.has(attempt.token) {
+        if left.is_zero() {
             return Ok(());
         }
         Err(Refusal::RateLimited { retry_after: left })
@@ -275,7 +281,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn behind_a_proxy_guesses_are_bounded_and_a_fresh_token_waits_a_second_at_most() {
+    async fn behind_a_proxy_guesses_are_bounded_and_one_token_a_second_is_checked() {
         let failures = Failures::new(2);
         let guess = attempt(&failures, "127.0.0.1", 1, "guess");
         let mut looked_at = 0;
@@ -290,6 +296,10 @@ mod tests {
         let refusal = failures.check(&fresh).unwrap_err();
         assert!(matches!(refusal, Refusal::RateLimited { retry_after } if retry_after <= TRICKLE));
         tokio::time::advance(TRICKLE).await;
+        // A token that was accepted before does not take the turn.
+        let known = attempt(&failures, "127.0.0.1", 1, "known");
+        failures.right(&known);
+        failures.check(&known).unwrap();
         failures.check(&fresh).unwrap();
         // Other users are not affected.
         failures

@@ -1,5 +1,7 @@
 //! Acks that are being written to the store.
 
+use std::sync::atomic::AtomicUsize;
+
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -17,6 +19,8 @@ struct GatedAcks {
     logic: Service,
     reached: Semaphore,
     open: Semaphore,
+    /// Writes that fail before the others succeed.
+    failing: AtomicUsize,
 }
 
 #[async_trait]
@@ -53,6 +57,11 @@ impl Logic for GatedAcks {
     async fn ack(&self, acks: &[AckMark]) -> Result<(), Refusal> {
         self.reached.add_permits(1);
         self.open.acquire().await.unwrap().forget();
+        let fails = |left: usize| left.checked_sub(1);
+        let order = Ordering::SeqCst;
+        if self.failing.fetch_update(order, order, fails).is_ok() {
+            return Err(Refusal::Unavailable);
+        }
         self.logic.ack(acks).await
     }
 
@@ -71,6 +80,7 @@ fn gateway(node: &Node, stores: &Stores, from_zero: SyncFromZero) -> (Gateway, A
         logic: node.service().clone(),
         reached: Semaphore::new(0),
         open: Semaphore::new(0),
+        failing: AtomicUsize::new(0),
     });
     let gateway = Gateway::start(
         NodeId::boot("gated"),
@@ -141,4 +151,21 @@ async fn g2_gims_rule_for_seq_0_counts_an_ack_of_another_device_while_it_is_writ
     gate.reached.acquire().await.unwrap().forget();
     let laptop = sign_in(&gateway, 22, false).await;
     assert_eq!(sync(&laptop, 0).await, [3]);
+}
+
+/// The marks beyond the batches that failed waited for the next ack of any device.
+#[tokio::test(start_paused = true)]
+async fn acks_beyond_a_failed_batch_are_written_without_another_ack() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let (gateway, gate) = gateway(&node, &stores, SyncFromZero::All);
+    gate.failing.store(2, Ordering::SeqCst);
+    gate.open.add_permits(100);
+    let devices = 2 * crate::gateway::acks::BATCH as u64 + 1;
+    for n in 1..=devices {
+        let device = DeviceId::new(n).unwrap();
+        gateway.inner.acks.note(user(2), device, Seq::new(1));
+    }
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    assert_eq!(stores.device.acked(user(2)).await.unwrap().len(), 1);
 }

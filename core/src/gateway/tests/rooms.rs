@@ -189,6 +189,70 @@ async fn a_room_that_cannot_be_opened_holds_up_no_other() {
     assert_eq!(node.gateway().inner.rooms.gates_open(), 0);
 }
 
+/// Polls a subscription until it waits for something else, and drops it.
+async fn give_up(subscription: impl Future<Output = Result<(), Refusal>>) {
+    let mut subscription = std::pin::pin!(subscription);
+    for _ in 0..10 {
+        tokio::select! {
+            biased;
+            done = &mut subscription => panic!("it waits: {done:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+}
+
+/// The client of the room's first member on a node disconnects while the node subscribes: the next
+/// member was counted as the second one, and the node was never subscribed.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_that_is_given_up_leaves_the_next_member_its_messages() {
+    let mut stores = memory::stores();
+    let hanging = Arc::new(Hanging {
+        inner: Arc::clone(&stores.room),
+        gate: Semaphore::new(0),
+    });
+    stores.room = Arc::clone(&hanging) as _;
+    let node = node(&stores);
+    let room = Some(RoomId::new(1).unwrap());
+    let (first, _) = live(&node, 1, 10, 0).await;
+    let (second, _) = live(&node, 2, 20, 0).await;
+    give_up(first.subscribe(room, Seq::ZERO)).await;
+    let joined = async {
+        tokio::task::yield_now().await;
+        drop(first);
+        hanging.gate.add_permits(1);
+    };
+    let (joined, ()) = tokio::join!(second.subscribe(room, Seq::ZERO), joined);
+    joined.unwrap();
+    publish(&node, 1, false).await;
+    let got = tokio::time::timeout(Duration::from_mins(1), next(&second, 1)).await;
+    assert_eq!(got, Ok(vec![1]));
+    drop(second);
+    node.stop().await;
+    assert_eq!(node.gateway().inner.rooms.rooms_open(), 0);
+}
+
+/// A move that is given up before it has left the old room left the connection in that room.
+#[tokio::test(start_paused = true)]
+async fn a_move_to_another_room_that_is_given_up_still_leaves_the_old_room() {
+    let stores = memory::stores();
+    let node = node(&stores);
+    let room = |n| Some(RoomId::new(n).unwrap());
+    let (bob, _) = live(&node, 2, 21, 0).await;
+    bob.subscribe(room(1), Seq::ZERO).await.unwrap();
+    {
+        let _busy = node
+            .gateway()
+            .inner
+            .rooms
+            .gate(RoomId::new(1).unwrap())
+            .await;
+        give_up(bob.subscribe(room(2), Seq::ZERO)).await;
+    }
+    drop(bob);
+    node.stop().await;
+    assert_eq!(node.gateway().inner.rooms.rooms_open(), 0);
+}
+
 /// A room store that counts the history it reads, and can block the reads or fail them.
 #[derive(Debug)]
 struct Watched {

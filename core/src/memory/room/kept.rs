@@ -64,7 +64,7 @@ impl Kept {
         let items = self.items.range(start..).map(|(_, item)| Arc::clone(item));
         let mut bytes = 0_usize;
         page_while(items, limit.items, |item| {
-            let fits = bytes < limit.bytes.max(1);
+            let fits = bytes <= limit.bytes;
             bytes = bytes.saturating_add(item.envelope.weight());
             fits
         })

@@ -104,3 +104,27 @@ async fn what_one_keeps_of_a_friend_is_set_field_by_field() {
     let refusal = service.set_friend(one, two, None, Some(&long)).await;
     assert_eq!(refusal.unwrap_err().code(), 10001);
 }
+
+#[tokio::test(start_paused = true)]
+async fn every_change_of_a_friendship_takes_from_the_users_rate() {
+    let limits = Limits {
+        send_rate: 1,
+        send_burst: 1,
+        ..Limits::default()
+    };
+    let world = world_of(memory::stores(), limits, Policy::default());
+    world.ask(1, 2).await.unwrap();
+    world.agree(2, 1).await.unwrap();
+    let set = world.service.set_friend(user(2), user(1), Some("x"), None);
+    let refused = [
+        world.ask(1, 2).await,
+        world.agree(2, 1).await,
+        set.await.map(drop),
+    ];
+    for refusal in refused {
+        let Err(Refusal::RateLimited { retry_after }) = refusal else {
+            panic!("{refusal:?}");
+        };
+        assert_eq!(retry_after, Duration::from_secs(1));
+    }
+}

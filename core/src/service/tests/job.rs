@@ -1,6 +1,6 @@
 //! Group sends that are larger than one chunk.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Semaphore;
 
@@ -129,6 +129,12 @@ struct HeldJobs {
     failing: Mutex<Option<GroupId>>,
     /// The groups of the stored chunks, in order.
     made: Mutex<Vec<GroupId>>,
+    /// Chunks that were begun.
+    begun: AtomicUsize,
+    /// Holds claims that found no job of a group until `resume` has a permit.
+    holds_claims: AtomicBool,
+    held_claims: Semaphore,
+    resume: Semaphore,
 }
 
 #[async_trait]
@@ -146,10 +152,16 @@ impl InboxStore for HeldJobs {
     }
 
     async fn claim_job(&self, group: Option<GroupId>) -> Result<Option<JobLease>, StoreError> {
-        self.inner.claim_job(group).await
+        let claimed = self.inner.claim_job(group).await?;
+        if claimed.is_none() && group.is_some() && self.holds_claims.load(Ordering::SeqCst) {
+            self.held_claims.add_permits(1);
+            self.resume.acquire().await.unwrap().forget();
+        }
+        Ok(claimed)
     }
 
     async fn advance_job(&self, lease: &JobLease) -> Result<JobPart, StoreError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         self.steps.acquire().await.unwrap().forget();
         if *self.failing.lock().unwrap() == Some(lease.group) {
             return Err(StoreError::new("inbox.advance_job", Kind::Contended));
@@ -170,6 +182,10 @@ fn held_world(limits: Limits) -> (World, Arc<HeldJobs>) {
         steps: Semaphore::new(0),
         failing: Mutex::default(),
         made: Mutex::default(),
+        begun: AtomicUsize::new(0),
+        holds_claims: AtomicBool::new(false),
+        held_claims: Semaphore::new(0),
+        resume: Semaphore::new(0),
     });
     stores.inbox = Arc::clone(&held) as _;
     (world_of(stores, limits, Policy::default()), held)
@@ -282,5 +298,46 @@ async fn a_group_whose_parts_fail_delays_no_other() {
     );
     *held.failing.lock().unwrap() = None;
     world.settled(LARGE, 21).await;
+    world.stop().await;
+}
+
+/// The entries of a job that was opened after the claim had found none were taken out of the
+/// backlog, so more jobs than the limit were accepted.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_opened_while_the_runner_finds_none_stays_in_the_backlog() {
+    let (world, held) = held_world(Limits::default());
+    let group = world.group(1..=LARGE).await;
+    held.holds_claims.store(true, Ordering::SeqCst);
+    world.service.inner.jobs.wake(group);
+    held.held_claims.acquire().await.unwrap().forget();
+    let sent = world.service.send(from(1), to_group(group, "hi")).await;
+    sent.unwrap();
+    held.holds_claims.store(false, Ordering::SeqCst);
+    held.resume.add_permits(1);
+    while held.begun.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(world.service.job_backlog(), (LARGE, 1));
+    held.steps.add_permits(1_000);
+    world.settled(LARGE, 1).await;
+    while world.service.job_backlog() != (0, 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    world.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_push_to_a_large_group_counts_in_the_backlog() {
+    let (world, held) = held_world(Limits::default());
+    let group = world.group(1..=LARGE).await;
+    let new = [user(2_600)];
+    let added = world.service.add_members(user(7), group, &new);
+    added.await.unwrap();
+    assert_eq!(world.service.job_backlog(), (LARGE + 1, 1));
+    held.steps.add_permits(1_000);
+    world.settled(LARGE, 1).await;
+    while world.service.job_backlog() != (0, 0) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     world.stop().await;
 }

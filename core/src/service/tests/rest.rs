@@ -152,3 +152,28 @@ async fn a_page_shows_who_is_remembered_while_the_backend_is_away() {
     assert_eq!(directory.profiles(&[user(1), user(2)]).await.len(), 2);
     world.stop().await;
 }
+
+/// The content was copied a second time for every message of a room.
+#[tokio::test]
+async fn a_rooms_content_is_the_one_that_was_passed() {
+    let world = world();
+    let room = RoomId::new(1).unwrap();
+    let content = Content(Bytes::from(vec![b'x'; 100]));
+    let draft = RoomDraft {
+        room,
+        mentions: Vec::new(),
+        kind: 1,
+        content: content.clone(),
+        persist: true,
+    };
+    world
+        .service
+        .push_room(Sender::Business, draft)
+        .await
+        .unwrap();
+    let rooms = &world.service.stores().room;
+    let kept = rooms.history(room, Seq::ZERO, PageLimit::items(9)).await;
+    let kept = kept.unwrap().items;
+    let same = kept[0].envelope.message.content.0.as_ptr();
+    assert!(std::ptr::eq(same, content.0.as_ptr()));
+}

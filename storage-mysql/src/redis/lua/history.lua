@@ -1,5 +1,5 @@
 -- Reads a page of a room's kept messages. KEYS: meta, kept, marks. ARGV: first seq, most messages
--- of the page, bytes at which it ends, most messages kept, most bytes kept, age in ms. Returns
+-- of the page, bytes that end it when they are passed, most messages kept, most bytes kept, age in ms. Returns
 -- stream, head, whether more messages are kept, and alternating seqs and messages.
 local meta, kept, marks = KEYS[1], KEYS[2], KEYS[3]
 local stream = redis.call('HGET', meta, 'stream')
@@ -15,7 +15,7 @@ while true do
     if not entry then
         break
     end
-    if #found >= 2 * items or bytes >= budget then
+    if #found >= 2 * items or bytes > budget then
         more = 1
         break
     end

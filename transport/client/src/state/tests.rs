@@ -221,6 +221,11 @@ fn a_server_without_epochs_is_served_by_seq_alone() {
         ..SyncOutput::default()
     };
     assert_eq!(seqs(&steps(state.page(plain))), [4]);
+
+    // gim's answer to a sign-in is empty. Each reconnect read the whole inbox again.
+    state.disconnected();
+    assert!(!state.signed_in(0, 0));
+    assert_eq!(state.ask(), 4);
 }
 
 #[test]
