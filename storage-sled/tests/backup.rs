@@ -22,7 +22,7 @@ use gimlet_core::store::{
 use gimlet_core::time::{SystemClock, Timestamp};
 use gimlet_core::verify::{Report, Rule};
 use gimlet_storage_sled::{
-    BackupError, Config, Opened, Restored, Writer, export_closed, open, restore, verify,
+    BackupError, Config, OpenError, Opened, Restored, Writer, export_closed, open, restore, verify,
 };
 
 fn config(dir: &Path) -> Config {
@@ -287,7 +287,10 @@ async fn a_restore_is_whole_or_nothing_and_only_into_an_empty_place() {
     close(again).await;
 }
 
-/// A restore that was killed before its last step leaves a directory that does not open.
+/// A restore that was killed at any step leaves a directory that does not open.
+///
+/// Regression: before `db` was moved, the directory passed for a new one, and the server started
+/// with an empty storage.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restore_that_was_cut_short_does_not_open() {
     let place = tempfile::tempdir().unwrap();
@@ -297,10 +300,41 @@ async fn a_restore_that_was_cut_short_does_not_open() {
     close(storage).await;
     let backup = closed_backup(&from);
     put_back(&to, &backup).unwrap();
-    // The state before the last step: everything is in place except the format file.
-    std::fs::remove_file(to.join("FORMAT")).unwrap();
+    // What the last opening of the restore adds is not there yet.
+    for name in ["FORMAT", "LOCK", "STAMP", "RESERVE"] {
+        let _ = std::fs::remove_file(to.join(name));
+    }
+    // The state before the last step: everything has moved except that `FORMAT` is missing.
     let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
     assert!(refused.to_string().contains("FORMAT"), "{refused}");
+    // The states before it, backwards: one entry after the other is still in the draft. The order
+    // of the moves is that of the file system, so `db` comes last here, and first below.
+    let mut names: Vec<_> = std::fs::read_dir(&to).unwrap().collect();
+    names.retain(|it| it.as_ref().unwrap().file_name() != "LOCK");
+    let mut names: Vec<_> = names.into_iter().map(|it| it.unwrap().file_name()).collect();
+    names.sort_by_key(|it| it == "db");
+    let draft = to.join("restoring");
+    std::fs::create_dir(&draft).unwrap();
+    let refused = || {
+        let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
+        assert!(
+            matches!(refused, OpenError::Unfinished { .. }),
+            "{refused}"
+        );
+        let text = refused.to_string();
+        assert!(text.contains("restore the backup again"), "{text}");
+    };
+    refused();
+    for name in &names {
+        std::fs::rename(to.join(name), draft.join(name)).unwrap();
+        refused();
+    }
+    // Now all is in the draft: the state in which nothing has moved. Then `db` moves first.
+    names.reverse();
+    for name in &names {
+        std::fs::rename(draft.join(name), to.join(name)).unwrap();
+        refused();
+    }
 }
 
 /// Changes rows of the closed directory by hand.
