@@ -311,16 +311,16 @@ async fn a_restore_that_was_cut_short_does_not_open() {
     // of the moves is that of the file system, so `db` comes last here, and first below.
     let mut names: Vec<_> = std::fs::read_dir(&to).unwrap().collect();
     names.retain(|it| it.as_ref().unwrap().file_name() != "LOCK");
-    let mut names: Vec<_> = names.into_iter().map(|it| it.unwrap().file_name()).collect();
+    let mut names: Vec<_> = names
+        .into_iter()
+        .map(|it| it.unwrap().file_name())
+        .collect();
     names.sort_by_key(|it| it == "db");
     let draft = to.join("restoring");
     std::fs::create_dir(&draft).unwrap();
     let refused = || {
         let refused = open(&config(&to), Arc::new(SystemClock)).unwrap_err();
-        assert!(
-            matches!(refused, OpenError::Unfinished { .. }),
-            "{refused}"
-        );
+        assert!(matches!(refused, OpenError::Unfinished { .. }), "{refused}");
         let text = refused.to_string();
         assert!(text.contains("restore the backup again"), "{text}");
     };
@@ -419,9 +419,38 @@ const DAMAGES: &[Damage] = &[
         let row = db.scan_prefix(b"A").next().unwrap().unwrap();
         db.remove(row.0).unwrap();
     }),
-    ("a counter that went back", Rule::Counters, |db| {
+    ("a counter of users that went back", Rule::Counters, |db| {
+        db.insert([b'C', 1], vec![0]).unwrap();
+    }),
+    ("a counter of groups that went back", Rule::Counters, |db| {
         db.insert([b'C', 3], vec![0]).unwrap();
     }),
+    ("a counter of bodies that went back", Rule::Counters, |db| {
+        db.insert([b'C', 4], vec![0]).unwrap();
+    }),
+    ("a counter of jobs that went back", Rule::Counters, |db| {
+        db.insert(key(b'J', &[8]), vec![0]).unwrap();
+        db.insert([b'C', 5], number(7)).unwrap();
+    }),
+    (
+        "a body above its counter that is missing",
+        Rule::Bodies,
+        |db| {
+            db.insert([b'C', 4], vec![0]).unwrap();
+            let row = db.scan_prefix(b"B").next_back().unwrap().unwrap();
+            db.remove(row.0).unwrap();
+        },
+    ),
+    (
+        "a body that is missing with its references",
+        Rule::Bodies,
+        |db| {
+            for prefix in [b"B", b"R"] {
+                let row = db.scan_prefix(prefix).next_back().unwrap().unwrap();
+                db.remove(row.0).unwrap();
+            }
+        },
+    ),
     (
         "a device that signed in without a generation",
         Rule::Generations,
@@ -472,6 +501,22 @@ async fn a_check_finds_each_planted_damage() {
             report.findings
         );
     }
+}
+
+/// A check reads what is stored, however far a counter has gone: numbers may be skipped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_ends_if_a_counter_is_far_ahead() {
+    let place = tempfile::tempdir().unwrap();
+    let storage = opened(place.path());
+    fill(&storage.stores).await;
+    close(storage).await;
+    plant(place.path(), |db| {
+        // A varint of 62 bits.
+        let far = [&[0, 8][..], &[0xff; 8], &[0x3f]].concat();
+        db.insert([b'C', 4], far).unwrap();
+    });
+    let report = check(place.path()).await;
+    assert!(report.is_sound(), "{:?}", report.findings);
 }
 
 /// Stores groups, friends and accounts.
