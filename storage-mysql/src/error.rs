@@ -38,11 +38,35 @@ pub enum OpenError {
         "MySQL cannot be used: {0}; check the address, the user's rights and that the server is up"
     )]
     Mysql(#[source] sqlx::Error),
-    /// The schema is missing, or is not the one that this version knows.
+    /// The schema is missing, or is older than this version's.
     #[error(
         "the database's tables are not those of this version of gimlet: {0}; run `gimlet migrate`"
     )]
     Schema(String),
+    /// A newer version of gimlet has migrated the database.
+    #[error(
+        "the database has migration {version}, which this version of gimlet does not have: a newer version migrated it; run that version"
+    )]
+    Newer {
+        /// Version of the migration.
+        version: i64,
+    },
+    /// A migration was applied with another text than this version's.
+    #[error(
+        "migration {version} was applied with another text than this version of gimlet has: run the build that migrated this database, or name another database"
+    )]
+    Altered {
+        /// Version of the migration.
+        version: i64,
+    },
+    /// Another process migrates the database.
+    #[error(
+        "another migration of this database has been running for a minute: wait until it has ended, and try again"
+    )]
+    Migrating,
+    /// The stored identity or epoch cannot be read.
+    #[error("the database is damaged ({0}): restore it from a backup")]
+    Damaged(String),
     /// A migration failed.
     #[error(
         "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
@@ -326,5 +350,32 @@ fn redis_kind(error: &redis::RedisError) -> Kind {
         Kind::Full
     } else {
         Kind::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: every error about the tables ended with the advice to run `gimlet migrate`, also
+    /// those that `gimlet migrate` itself returns.
+    #[test]
+    fn only_missing_migrations_lead_to_gimlet_migrate() {
+        let advice = "run `gimlet migrate`";
+        let missing = OpenError::Schema("1 migrations are missing".into());
+        assert!(missing.to_string().contains(advice), "{missing}");
+        for (error, remedy) in [
+            (OpenError::Newer { version: 9 }, "run that version"),
+            (OpenError::Altered { version: 9 }, "run the build"),
+            (OpenError::Migrating, "wait until it has ended"),
+            (
+                OpenError::Damaged("it has no identity".into()),
+                "from a backup",
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(remedy), "{text}");
+            assert!(!text.contains(advice), "{text}");
+        }
     }
 }

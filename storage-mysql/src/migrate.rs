@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::migrate::{Migrate as _, Migration, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, Migrator};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
@@ -46,26 +46,33 @@ pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), 60)";
     let locked = sqlx::query_scalar::<_, Option<i64>>(sql).fetch_one(&mut conn);
     if locked.await.map_err(OpenError::Mysql)? != Some(1) {
-        let text = "another migration has been running for a minute";
-        return Err(OpenError::Schema(text.into()));
+        return Err(OpenError::Migrating);
     }
     conn.ensure_migrations_table(APPLIED)
         .await
-        .map_err(|error| OpenError::Schema(error.to_string()))?;
+        .map_err(|error| OpenError::Mysql(cause(error)))?;
     let known = known(&mut conn).await.map_err(OpenError::Mysql)?;
     check_newer(known.keys())?;
     for migration in MIGRATIONS.iter() {
         match known.get(&migration.version) {
             Some((true, checksum)) if *checksum == *migration.checksum => {}
             Some((true, _)) => {
-                let version = migration.version;
-                let text = format!("migration {version} was applied with another text");
-                return Err(OpenError::Schema(text));
+                return Err(OpenError::Altered {
+                    version: migration.version,
+                });
             }
             begun => apply(&mut conn, migration, begun.is_some()).await?,
         }
     }
     conn.close().await.map_err(OpenError::Mysql)
+}
+
+/// Returns the server's error if it is the cause.
+fn cause(error: MigrateError) -> sqlx::Error {
+    match error {
+        MigrateError::Execute(error) => error,
+        other => sqlx::Error::Migrate(Box::new(other)),
+    }
 }
 
 /// Reads the migrations that the database knows: whether each is done, and its checksum.
@@ -196,10 +203,7 @@ fn check_newer<'a>(versions: impl Iterator<Item = &'a i64>) -> Result<(), OpenEr
     let ours: Vec<i64> = MIGRATIONS.iter().map(|it| it.version).collect();
     let mut versions = versions;
     match versions.find(|it| !ours.contains(it)) {
-        Some(newer) => {
-            let text = format!("migration {newer} is of a newer version");
-            Err(OpenError::Schema(text))
-        }
+        Some(newer) => Err(OpenError::Newer { version: *newer }),
         None => Ok(()),
     }
 }

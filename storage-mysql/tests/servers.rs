@@ -96,6 +96,7 @@ cases! {
     schema {
         a_migration_cut_short_after_any_statement_is_repeated,
         a_database_of_another_program_is_left_alone,
+        a_database_of_another_build_is_refused_by_the_migration,
         a_check_finds_each_planted_damage,
     }
     locks {

@@ -52,7 +52,8 @@ pub(crate) async fn open(
             OpenError::Schema(error.to_string())
         }
         Fault::Mysql(error) => OpenError::Mysql(error),
-        other => OpenError::Schema(other.to_string()),
+        Fault::Corrupt(what) => OpenError::Damaged(what.into()),
+        other => OpenError::from_connecting(other),
     })?;
     session.give_back();
     Ok((Db::new(pool, clock, config, history), cluster))
