@@ -1,6 +1,8 @@
 //! Errors of this crate: at opening, as texts for an operator; later, classified by what the caller
 //! does about them.
 
+use std::time::Duration;
+
 use gimlet_core::id::UserId;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Kind, StoreError};
@@ -8,6 +10,9 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::numbers::{ErrorScope, error_scope};
 use crate::record::Unreadable;
+
+/// Error number of a table that does not exist.
+const NO_TABLE: u16 = 1146;
 
 /// Reasons why the storage could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -98,16 +103,21 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Converts the reason why a connection could not be made.
-    pub(crate) fn from_connecting(fault: Fault) -> Self {
+    /// Converts the reason why a step of the opening failed, for which this time was allowed.
+    pub(crate) fn of_step(fault: Fault, allowed: Duration) -> Self {
         match fault {
             Fault::Unfit(unfit) => Self::Unfit(unfit),
+            Fault::Mysql(error) if number(&error) == Some(NO_TABLE) => {
+                Self::Schema(error.to_string())
+            }
             Fault::Mysql(error) => Self::Mysql(error),
-            other => {
-                let text = format!("no connection within 10 s: {other}");
+            Fault::Corrupt(what) => Self::Damaged(what.into()),
+            Fault::Deadline => {
+                let text = format!("no answer within {allowed:?}");
                 let error = std::io::Error::new(std::io::ErrorKind::TimedOut, text);
                 Self::Mysql(sqlx::Error::Io(error))
             }
+            other => Self::Mysql(sqlx::Error::Io(std::io::Error::other(other))),
         }
     }
 }
@@ -241,11 +251,6 @@ impl Fault {
             Self::Misuse(_) => Kind::Misuse,
         };
         StoreError::with(op, kind, self)
-    }
-
-    /// Returns the server's error number, if the server answered with one.
-    pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
-        number(error)
     }
 
     /// Returns whether the server is unusable, as opposed to a fault of the request.

@@ -63,6 +63,7 @@ cases! {
         a_lost_commit_is_unknown,
         a_broken_transaction_is_made_again,
         a_frozen_server_is_unavailable_in_time,
+        a_server_that_freezes_during_a_start_ends_it,
         a_server_that_is_away_is_unavailable_and_comes_back,
         a_mysql_that_is_away_is_noticed_and_its_return_too,
         an_old_schema_is_refused,

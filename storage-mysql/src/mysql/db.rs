@@ -18,6 +18,7 @@ use gimlet_core::time::{Clock, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use super::connect::opening_step;
 use super::history::{CommitLog, History};
 use super::pool::Pool;
 use super::session::Session;
@@ -182,12 +183,10 @@ impl Db {
     /// Compares the server with the latest commits of all nodes, now and on every new connection.
     pub(crate) async fn share(&self, log: Arc<dyn CommitLog>) -> Result<(), OpenError> {
         self.inner.history.share(log);
-        let failed = OpenError::from_connecting;
-        let mut session = self
-            .session(self.deadline(Pace::Slow))
-            .await
-            .map_err(failed)?;
-        session.check_server().await.map_err(failed)?;
+        let allowed = self.inner.slow;
+        let session = self.session(self.deadline(Pace::Slow)).await;
+        let mut session = session.map_err(|fault| OpenError::of_step(fault, allowed))?;
+        opening_step(allowed, session.check_server()).await?;
         session.give_back();
         Ok(())
     }

@@ -29,6 +29,9 @@ pub(crate) enum Mode {
     /// Freezes each connection at its next entry that is stored: in the middle of a transaction,
     /// which holds its locks by then. The connection closes when the mode changes.
     FreezeEntry,
+    /// Freezes the connection that sends the next statement with this text, until everything passes
+    /// again. All other connections pass.
+    FreezeAt(&'static str),
     /// Closes all connections, and new ones at once.
     Down,
     /// Answers the next execution of a prepared statement with the error of this number.
@@ -255,6 +258,13 @@ async fn link(
                     shared.struck.fetch_add(1, Ordering::SeqCst);
                     let _ = mode.changed().await;
                     return;
+                }
+                if let Mode::FreezeAt(text) = now
+                    && holds(bytes, text.as_bytes())
+                    && shared.strike()
+                {
+                    let ended = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Down);
+                    let _ = mode.wait_for(ended).await;
                 }
                 if server.write_all(bytes).await.is_err() {
                     return;
