@@ -93,6 +93,7 @@ cases! {
         a_reader_that_meets_a_shorter_inbox_renews_the_epoch,
         a_new_connection_knows_the_commits_of_all_nodes,
         an_epoch_whose_renewal_was_lost_is_renewed_again,
+        a_store_without_its_epoch_is_reported_at_once,
     }
     schema {
         a_migration_cut_short_after_any_statement_is_repeated,
