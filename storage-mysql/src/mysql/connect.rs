@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::{ConnectOptions as _, MySqlConnection};
+use sqlx::{ConnectOptions as _, Connection as _, MySqlConnection};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::settings::{self, Purpose, ServerFacts, SettleError};
@@ -54,8 +54,17 @@ impl Connector {
         let options = self.options.clone().statement_cache_capacity(statements);
         let connecting = async {
             let mut conn = options.connect().await.map_err(SettleError::Mysql)?;
-            let facts = settings::settle(&mut conn, self.purpose, self.relaxed).await?;
-            Ok((conn, facts))
+            match settings::settle(&mut conn, self.purpose, self.relaxed).await {
+                Ok(facts) => Ok((conn, facts)),
+                Err(error) => {
+                    // With a closing message, so that a server that is refused again and again does
+                    // not count aborted clients.
+                    if matches!(error, SettleError::Unfit(_)) {
+                        let _ = conn.close().await;
+                    }
+                    Err(error)
+                }
+            }
         };
         let done: Result<_, SettleError> = timeout_at(deadline, connecting)
             .await

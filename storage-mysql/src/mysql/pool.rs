@@ -211,9 +211,7 @@ impl Pool {
         // Connections that are given back from here on are closed, because `closed` is set; callers
         // that wait for a permit fail with `Closed`.
         self.inner.permits.close();
-        for connected in idle {
-            self.inner.end(connected);
-        }
+        self.inner.end_all(idle);
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
@@ -227,16 +225,16 @@ impl Inner {
     /// Returns an idle connection that works.
     async fn reuse(&self, deadline: Instant) -> Option<Connected> {
         loop {
-            let popped = {
+            let (connected, usable) = {
                 let mut state = self.lock();
                 let connected = state.idle.pop()?;
                 let usable = state.accepts(&connected) && connected.idle_since.elapsed() < MAX_IDLE;
-                usable.then_some(connected).ok_or(())
+                (connected, usable)
             };
-            let Ok(connected) = popped else {
-                self.lock().open -= 1;
+            if !usable {
+                self.end(connected);
                 continue;
-            };
+            }
             if connected.judged_at.elapsed() < BELIEVED {
                 return Some(connected);
             }
@@ -266,19 +264,29 @@ impl Inner {
             Ok(Err(error)) => Fault::Mysql(error),
             Err(_) => Fault::Deadline,
         };
-        self.lock().open -= 1;
         tracing::debug!(
             error = &fault as &dyn std::error::Error,
             "idle mysql connection closed"
         );
+        // A server that answered can be told that the connection ends. One that did not answer is
+        // in the middle of a statement, so the connection is just dropped.
+        if matches!(fault, Fault::Unfit(_)) {
+            self.end(connected);
+        } else {
+            self.lock().open -= 1;
+        }
         if matches!(fault, Fault::Deadline) {
             // No answer means that the server hangs, or that the network drops packets silently.
             // Connections that have been idle as long as this one are closed untested, because
             // testing them one after the other would use up the deadline.
-            let mut state = self.lock();
-            let before = state.idle.len();
-            state.idle.retain(|it| it.judged_at.elapsed() < BELIEVED);
-            state.open -= before - state.idle.len();
+            let untested = {
+                let mut state = self.lock();
+                let idle = std::mem::take(&mut state.idle).into_iter();
+                let (kept, untested) = idle.partition(|it| it.judged_at.elapsed() < BELIEVED);
+                state.idle = kept;
+                untested
+            };
+            self.end_all(untested);
         } else {
             self.retire(generation);
         }
@@ -303,32 +311,41 @@ impl Inner {
             .await
             .map_err(|_| Fault::Deadline)??;
         slot.kept = true;
-        let mut state = self.lock();
-        let moved = state.identity.is_some() && state.identity != facts.identity;
-        if moved {
-            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
-            // Retired before the new connection gets its generation, so that it alone survives.
-            state.retire();
-        }
-        state.identity = facts.identity;
         let now = Instant::now();
-        Ok(Connected {
+        let mut connected = Connected {
             conn,
-            generation: state.generation,
+            generation: 0,
             packet: facts.packet,
             ends_at: now + MAX_AGE.mul_f64(rand::random_range(0.8..1.0)),
             idle_since: now,
             judged_at: now,
-        })
+        };
+        let mut state = self.lock();
+        let moved = state.identity.is_some() && state.identity != facts.identity;
+        let mut idle = Vec::new();
+        if moved {
+            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
+            // Retired before the new connection gets its generation, so that it alone survives.
+            idle = state.retire();
+        }
+        state.identity = facts.identity;
+        connected.generation = state.generation;
+        drop(state);
+        self.end_all(idle);
+        Ok(connected)
     }
 
     /// Ends all connections of this generation: idle ones at once, used ones when they are given
     /// back.
     fn retire(&self, generation: u64) {
-        let mut state = self.lock();
-        if state.generation == generation {
-            state.retire();
-        }
+        let idle = {
+            let mut state = self.lock();
+            if state.generation != generation {
+                return;
+            }
+            state.retire()
+        };
+        self.end_all(idle);
     }
 
     /// Withholds a permit, so that the pool is one connection smaller.
@@ -368,13 +385,21 @@ impl Inner {
             let _ = timeout(CLOSE_TIMEOUT, connected.conn.close()).await;
         });
     }
+
+    fn end_all(&self, connections: Vec<Connected>) {
+        for connected in connections {
+            self.end(connected);
+        }
+    }
 }
 
 impl State {
-    fn retire(&mut self) {
+    /// Begins the next generation. Returns the idle connections, which the caller ends when it has
+    /// unlocked the state.
+    #[must_use]
+    fn retire(&mut self) -> Vec<Connected> {
         self.generation += 1;
-        self.open -= self.idle.len();
-        self.idle.clear();
+        std::mem::take(&mut self.idle)
     }
 
     fn accepts(&self, connected: &Connected) -> bool {

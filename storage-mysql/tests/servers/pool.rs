@@ -7,11 +7,12 @@ use futures_util::future::join_all;
 use gimlet_core::store::{Scope, Stores};
 use gimlet_core::time::SystemClock;
 use gimlet_storage_mysql::{migrate, open, open_lasting};
+use tokio::time::timeout;
 
 use crate::make::{append, contents, device, send, stored, through, user};
 use crate::numbers::warm_up;
 use crate::private::{Private, certificates};
-use crate::proxy::Proxy;
+use crate::proxy::{Mode, Proxy};
 use crate::support::{Place, Servers};
 
 /// Longer than the pool trusts an idle connection without a test.
@@ -247,4 +248,40 @@ pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
     let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("ssl_ca") && text.contains("ssl-ca"), "{text}");
+}
+
+/// Waits for a condition that a background task brings about.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(10), waiting).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+/// Regression: retired and expired connections were dropped, and the server counted each as an
+/// aborted client.
+pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let opened = place.open().await;
+    warm_up(&opened.stores, &proxy, 6).await;
+    let (open, idle) = opened.lasting.connections();
+    assert_eq!(open, idle, "no call is in progress");
+    let before = proxy.quits();
+    // The server turns out to accept no changes, so all connections to it are closed.
+    proxy.set(Mode::Fail(1290));
+    stored(
+        &append(&opened.stores, &send(&[1, 2], "hi", None))
+            .await
+            .unwrap(),
+    );
+    // All but the one that failed, which was in the middle of a transaction.
+    until("connections ended without a closing message", || {
+        proxy.quits() - before == idle - 1
+    })
+    .await;
 }

@@ -55,6 +55,8 @@ struct Shared {
     struck: AtomicUsize,
     links: AtomicUsize,
     accepted: AtomicUsize,
+    /// Closing messages of clients.
+    quits: AtomicUsize,
     /// Bytes received from the server.
     received: AtomicUsize,
     /// Connections below this number are silent: nothing passes, and they stay open.
@@ -159,6 +161,11 @@ impl Proxy {
         self.shared.received.load(Ordering::SeqCst)
     }
 
+    /// Returns the number of connections that clients have ended with a closing message.
+    pub(crate) fn quits(&self) -> usize {
+        self.shared.quits.load(Ordering::SeqCst)
+    }
+
     /// Returns the number of open connections.
     pub(crate) fn links(&self) -> usize {
         self.shared.links.load(Ordering::SeqCst)
@@ -184,6 +191,9 @@ impl Shared {
 fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|it| it == word)
 }
+
+/// The packet by which a client of MySQL ends its connection.
+const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
 /// Builds an error packet, as the server sends it, with this sequence number.
 fn error_packet(sequence: u8, number: u16) -> Vec<u8> {
@@ -230,6 +240,9 @@ async fn link(
             read = client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
                 let bytes = &up[..n];
+                if bytes == QUIT.as_slice() {
+                    shared.quits.fetch_add(1, Ordering::SeqCst);
+                }
                 // A COMMIT is a text query. An entry is stored by a prepared statement: its text
                 // passes once, and its rows contain the words that the test sends.
                 let commit = holds(bytes, b"\x03COMMIT");
