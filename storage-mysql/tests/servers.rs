@@ -80,6 +80,7 @@ cases! {
         connections_gone_silent_cost_no_call,
         idle_connections_end_with_a_closing_message,
         fewer_connections_than_wanted_serve_every_call,
+        a_server_that_granted_no_connection_is_used_in_full_later,
         a_server_gone_read_only_is_left_for_the_one_behind_the_address,
         fewer_prepared_statements_than_wanted_serve_every_call,
         an_ipv6_address_in_brackets_connects,

@@ -67,6 +67,8 @@ struct State {
     idle: Vec<Connected>,
     /// Connections that exist or are being made.
     open: usize,
+    /// Connections that are being made.
+    making: usize,
     /// Current generation; connections of earlier generations are closed instead of used.
     generation: u64,
     /// Permits that are withheld because the server grants no more connections.
@@ -116,6 +118,7 @@ impl Pool {
                 state: Mutex::new(State {
                     idle: Vec::new(),
                     open: 0,
+                    making: 0,
                     generation: 0,
                     withheld: 0,
                     grow_at: Instant::now(),
@@ -155,7 +158,9 @@ impl Pool {
             }
             match self.inner.connect(deadline).await {
                 Ok(connected) => return Ok(self.lease(connected, permit, false)),
-                Err(fault) if fault.scope() == ErrorScope::Crowded && self.open() > 0 => {
+                // Without any connection, no caller could wait for one, and a withheld permit would
+                // only make the pool smaller when the server grants connections again.
+                Err(fault) if fault.scope() == ErrorScope::Crowded && self.inner.has_any() => {
                     // Withholding the permit makes callers wait for a connection that is given
                     // back.
                     self.inner.withhold(permit);
@@ -297,6 +302,7 @@ impl Inner {
         let statements = {
             let mut state = self.lock();
             state.open += 1;
+            state.making += 1;
             state.statements
         };
         // Also undoes the count if this future is dropped.
@@ -346,6 +352,12 @@ impl Inner {
             state.retire()
         };
         self.end_all(idle);
+    }
+
+    /// Returns whether a connection exists, apart from those that are being made.
+    fn has_any(&self) -> bool {
+        let state = self.lock();
+        state.open > state.making
     }
 
     /// Withholds a permit, so that the pool is one connection smaller.
@@ -417,8 +429,10 @@ struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.making -= 1;
         if !self.kept {
-            self.inner.lock().open -= 1;
+            state.open -= 1;
         }
     }
 }

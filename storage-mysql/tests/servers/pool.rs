@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gimlet_core::store::{Scope, Stores};
+use gimlet_core::store::{Kind, Scope, Stores};
 use gimlet_core::time::SystemClock;
 use gimlet_storage_mysql::{migrate, open, open_lasting};
 use tokio::time::timeout;
 
-use crate::make::{append, contents, device, send, stored, through, user};
+use crate::make::{append, contents, device, kind, send, stored, through, user};
 use crate::numbers::warm_up;
 use crate::private::{Private, certificates};
 use crate::proxy::{Mode, Proxy};
@@ -284,4 +284,22 @@ pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers
         proxy.quits() - before == idle - 1
     })
     .await;
+}
+
+/// Regression: attempts to connect counted as connections. At a server that granted none, nearly
+/// every permit was withheld, and came back one by one, every 5 s.
+pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    proxy.down().await;
+    proxy.set(Mode::Refuse(1040));
+    let of = [user(1)];
+    for done in join_all((0..64).map(|_| s.seq.heads(&of))).await {
+        assert_eq!(kind(done), Kind::Unavailable);
+    }
+    proxy.set(Mode::Pass);
+    let all = timeout(Duration::from_secs(20), warm_up(&s, &proxy, 12)).await;
+    assert!(all.is_ok(), "{} connections of 12", proxy.links());
 }
