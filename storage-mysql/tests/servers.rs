@@ -82,6 +82,7 @@ cases! {
         fewer_connections_than_wanted_serve_every_call,
         a_server_that_granted_no_connection_is_used_in_full_later,
         a_server_gone_read_only_is_left_for_the_one_behind_the_address,
+        a_connection_begun_before_a_hand_over_is_not_kept,
         fewer_prepared_statements_than_wanted_serve_every_call,
         an_ipv6_address_in_brackets_connects,
         a_private_ca_is_trusted_if_it_is_named,

@@ -6,9 +6,9 @@
 //! pool wants, the pool works with those it has. A connection that was silent is tested before its
 //! next use.
 //!
-//! A *generation* is the set of connections made since the last such event. A connection carries
-//! the generation that was current when it was completed, and is closed instead of used once the
-//! pool's generation is higher.
+//! A *generation* is the set of connections begun since the last such event. A connection carries
+//! the generation that was current when it was begun, because it may lead to the server that was
+//! left since. It is closed instead of used once the pool's generation is higher.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -157,7 +157,9 @@ impl Pool {
                 return Ok(self.lease(connected, permit, true));
             }
             match self.inner.connect(deadline).await {
-                Ok(connected) => return Ok(self.lease(connected, permit, false)),
+                Ok(Some(connected)) => return Ok(self.lease(connected, permit, false)),
+                // The connections were retired meanwhile, so the next one leads elsewhere.
+                Ok(None) => {}
                 // Without any connection, no caller could wait for one, and a withheld permit would
                 // only make the pool smaller when the server grants connections again.
                 Err(fault) if fault.scope() == ErrorScope::Crowded && self.inner.has_any() => {
@@ -298,12 +300,13 @@ impl Inner {
         None
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
-        let statements = {
+    /// Makes a connection. Returns `None` if the connections were retired meanwhile.
+    async fn connect(&self, deadline: Instant) -> Result<Option<Connected>, Fault> {
+        let (statements, generation) = {
             let mut state = self.lock();
             state.open += 1;
             state.making += 1;
-            state.statements
+            (state.statements, state.generation)
         };
         // Also undoes the count if this future is dropped.
         let mut slot = Slot {
@@ -320,13 +323,20 @@ impl Inner {
         let now = Instant::now();
         let mut connected = Connected {
             conn,
-            generation: 0,
+            generation,
             packet: facts.packet,
             ends_at: now + MAX_AGE.mul_f64(rand::random_range(0.8..1.0)),
             idle_since: now,
             judged_at: now,
         };
         let mut state = self.lock();
+        // Before anything is learned from its server, which may be the one that was left: its
+        // identity must not replace that of the present server.
+        if state.generation != generation {
+            drop(state);
+            self.end(connected);
+            return Ok(None);
+        }
         let moved = state.identity.is_some() && state.identity != facts.identity;
         let mut idle = Vec::new();
         if moved {
@@ -338,7 +348,7 @@ impl Inner {
         connected.generation = state.generation;
         drop(state);
         self.end_all(idle);
-        Ok(connected)
+        Ok(Some(connected))
     }
 
     /// Ends all connections of this generation: idle ones at once, used ones when they are given

@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use gimlet_core::store::{Kind, Scope, Stores};
 use gimlet_core::time::SystemClock;
 use gimlet_storage_mysql::{migrate, open, open_lasting};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::make::{append, contents, device, kind, send, stored, through, user};
@@ -302,4 +303,37 @@ pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(se
     proxy.set(Mode::Pass);
     let all = timeout(Duration::from_secs(20), warm_up(&s, &proxy, 12)).await;
     assert!(all.is_ok(), "{} connections of 12", proxy.links());
+}
+
+/// Regression: a connection that was begun before a hand-over and completed after it counted as
+/// new, and stayed in use with the server that had been left.
+pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    // Time is irrelevant here: one connection stays frozen for a while.
+    place.config.mysql.deadline = Duration::from_mins(1);
+    let opened = place.open().await;
+    let s = &opened.stores;
+    proxy.set(Mode::FreezeAt("SHOW SESSION VARIABLES"));
+    let mut calls = JoinSet::new();
+    while proxy.struck() == 0 {
+        if calls.len() < 64 {
+            let seq = Arc::clone(&s.seq);
+            calls.spawn(async move { seq.heads(&[user(1)]).await });
+        }
+        while calls.try_join_next().is_some() {}
+        tokio::task::yield_now().await;
+    }
+    while calls.len() > 1 {
+        calls.join_next().await.unwrap().unwrap().unwrap();
+    }
+    // Another connection finds that the server accepts no changes.
+    proxy.set(Mode::Fail(1290));
+    stored(&append(s, &send(&[1, 2], "hi", None)).await.unwrap());
+    assert_eq!(proxy.struck(), 2);
+    proxy.set(Mode::Pass);
+    // The frozen connection completes. Its call is served by the one made after the hand-over.
+    calls.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(opened.lasting.connections(), (1, 1));
 }
