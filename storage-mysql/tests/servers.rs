@@ -112,6 +112,7 @@ cases! {
     }
     live {
         a_room_feed_that_breaks_says_so,
+        a_subscription_that_is_given_up_leaves_nothing,
         a_redis_that_is_away_fails_fast_and_comes_back,
         a_lease_ends_by_itself,
         a_room_keeps_within_its_bounds,

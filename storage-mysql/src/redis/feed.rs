@@ -77,6 +77,23 @@ impl fmt::Debug for Feed {
     }
 }
 
+/// A room's first sink while its subscription is being made. If that fails, or the caller gives up,
+/// the sink is removed: later sinks of the room would otherwise rely on it.
+struct PendingSink<'a> {
+    inner: &'a Inner,
+    room: RoomId,
+    sink: &'a Arc<dyn RoomSink>,
+    done: bool,
+}
+
+impl Drop for PendingSink<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.inner.remove(self.room, self.sink);
+        }
+    }
+}
+
 impl Feed {
     pub(super) fn new(keys: Keys, deadline: Duration) -> Self {
         Self {
@@ -103,16 +120,23 @@ impl Feed {
         if !inner.add(room, sink) {
             return Ok(());
         }
+        // Declared after the lock, so that it is dropped first: no one may find the sink while the
+        // room is not subscribed.
+        let mut pending = PendingSink {
+            inner,
+            room,
+            sink,
+            done: false,
+        };
         // Without a connection nothing has to be reported: it is being rebuilt.
         let Some(FeedConnection { ear, broken }) = connection.as_ref() else {
-            inner.remove(room, sink);
             return Err(Fault::Down);
         };
         let channel = inner.keys.channel(room);
         let done = timeout(inner.deadline, ear.subscribe(&channel)).await;
         let done = done.map_or(Err(Fault::Down), |done| done.map_err(Fault::from));
+        pending.done = done.is_ok();
         if done.is_err() {
-            inner.remove(room, sink);
             broken.notify_one();
         }
         done
