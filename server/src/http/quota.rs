@@ -46,6 +46,8 @@ pub(super) enum Exceeded {
 
 #[derive(Debug)]
 struct Day {
+    /// Days begun before this one.
+    number: u64,
     began: Instant,
     used: HashMap<Option<UserId>, u64>,
 }
@@ -66,6 +68,7 @@ impl Quota {
             bounds,
             span: DAY,
             day: Arc::new(Mutex::new(Day {
+                number: 0,
                 began: Instant::now(),
                 used: HashMap::new(),
             })),
@@ -77,36 +80,42 @@ impl Quota {
         Upload {
             quota: self.clone(),
             user,
+            day: 0,
             taken: 0,
         }
     }
 
-    /// Counts bytes of a user, if the quota has room for them.
-    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
+    /// Counts bytes of a user, if the quota has room for them. Returns the number of the day in
+    /// which they were counted.
+    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<u64, Exceeded> {
         let each = self.bounds.each;
         if each == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = day.began.elapsed();
-        if passed >= self.span || day.used.len() >= USERS {
+        if day.began.elapsed() >= self.span || day.used.len() >= USERS {
             *day = Day {
+                number: day.number + 1,
                 began: Instant::now(),
                 used: HashMap::new(),
             };
         }
+        let (number, passed) = (day.number, day.began.elapsed());
         let used = day.used.entry(uploader).or_default();
         if used.saturating_add(bytes) > each {
             let wait = self.span.saturating_sub(passed);
             return Err(Exceeded::Quota { each, wait });
         }
         *used += bytes;
-        Ok(())
+        Ok(number)
     }
 
-    fn give_back(&self, user: Option<UserId>, bytes: u64) {
+    /// Gives bytes back that were counted on this day, unless it has ended.
+    fn give_back(&self, user: Option<UserId>, number: u64, bytes: u64) {
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = day.used.get_mut(&user) {
+        if day.number == number
+            && let Some(used) = day.used.get_mut(&user)
+        {
             *used = used.saturating_sub(bytes);
         }
     }
@@ -117,13 +126,19 @@ impl Quota {
 pub(super) struct Upload {
     quota: Quota,
     user: Option<UserId>,
+    /// The day of the bytes in `taken`.
+    day: u64,
     taken: u64,
 }
 
 impl Upload {
     /// Counts the next bytes, which are about to be written below this folder.
     pub(super) fn take(&mut self, folder: &Path, bytes: u64) -> Result<(), Exceeded> {
-        self.quota.take(self.user, bytes)?;
+        let day = self.quota.take(self.user, bytes)?;
+        // Bytes of a day that has ended are not given back: that would enlarge the next day.
+        if day != self.day {
+            (self.day, self.taken) = (day, 0);
+        }
         self.taken += bytes;
         let needed = self.quota.bounds.min_free.saturating_add(bytes);
         match free_space(folder) {
@@ -143,7 +158,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.taken > 0 {
-            self.quota.give_back(self.user, self.taken);
+            self.quota.give_back(self.user, self.day, self.taken);
         }
     }
 }
@@ -198,6 +213,33 @@ mod tests {
         upload.keep();
         quota.span = Duration::ZERO;
         assert_eq!(quota.begin(None).take(dir.path(), 100), Ok(()));
+    }
+
+    /// Regression: an upload that began before a new day and failed in it was given back to the new
+    /// day, which then allowed more than its quota.
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_of_the_day_before_is_not_given_back_to_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        let mut before = quota.begin(None);
+        before.take(dir.path(), 60).unwrap();
+        tokio::time::advance(DAY).await;
+        let mut upload = quota.begin(None);
+        upload.take(dir.path(), 100).unwrap();
+        upload.keep();
+        drop(before);
+        assert!(quota.begin(None).take(dir.path(), 1).is_err());
+    }
+
+    /// Regression: the first upload of a new day was told to try again in 0 minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_day_lasts_a_whole_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        tokio::time::advance(DAY).await;
+        let exceeded = quota.begin(None).take(dir.path(), 101);
+        let wait = DAY;
+        assert_eq!(exceeded, Err(Exceeded::Quota { each: 100, wait }));
     }
 
     #[test]
