@@ -153,6 +153,7 @@ async fn keep(
             return Err(Refused::TooLarge(max));
         }
         room.take(path, chunk.len() as u64)
+            .await
             .map_err(Refused::Exceeded)?;
         if let Some((draft, _)) = &mut file {
             draft.write(&chunk).await.map_err(Refused::Failed)?;
