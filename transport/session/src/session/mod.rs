@@ -12,6 +12,7 @@ mod requests;
 mod step;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod work;
 
 use std::convert::Infallible;
@@ -33,6 +34,7 @@ use tracing::{Instrument as _, Span};
 use self::pacing::Pacing;
 use self::requests::Slow;
 use self::step::Step;
+use self::throttle::Throttle;
 use self::work::Backlog;
 use crate::close::Close;
 use crate::dispatch::Packet;
@@ -187,6 +189,8 @@ struct Session<'s, L> {
     /// The packet to answer next.
     packet: Option<Box<Packet>>,
     backlog: Option<Box<Backlog>>,
+    /// Set while the client is refused for its rate.
+    throttle: Option<Box<Throttle>>,
     /// Set until the client has signed in.
     stop: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
@@ -212,6 +216,7 @@ impl<'s, L: Link> Session<'s, L> {
             timer: Box::pin(tokio::time::sleep_until(silent)),
             packet: None,
             backlog: None,
+            throttle: None,
             stop: Some(Box::pin(shared.stop.clone().cancelled_owned())),
         }
     }

@@ -17,7 +17,7 @@ use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
 
-use super::{End, Pacing, Session, Stage};
+use super::{End, Pacing, Session, Stage, throttle};
 use crate::admission;
 use crate::convert::{self, Credentials};
 use crate::dispatch::{Packet, Request};
@@ -264,16 +264,19 @@ impl<L: Link> Session<'_, L> {
     }
 
     /// Encodes the answer to a send.
-    pub(super) fn sent(&self, id: i64, sent: Result<Sent, Refusal>) -> Bytes {
+    pub(super) fn sent(&mut self, id: i64, sent: Result<Sent, Refusal>) -> Bytes {
         let kind = PackageType::PtSend.into();
         match sent {
             Ok(sent) => {
+                if self.throttle.as_mut().is_some_and(|it| it.accepted()) {
+                    self.throttle = None;
+                }
                 self.shared.stats.sends.fetch_add(1, Ordering::Relaxed);
                 let data = convert::sent(&sent).encode_to_vec();
                 encode::answer(kind, id, data.into())
             }
             Err(refusal) => {
-                self.shared.stats.refuse(&refusal);
+                self.count_refusal(&refusal);
                 encode::refusal(kind, id, &refusal)
             }
         }
@@ -284,8 +287,17 @@ impl<L: Link> Session<'_, L> {
     }
 
     fn refuse(&mut self, kind: i32, id: i64, refusal: &Refusal) -> Result<(), End> {
-        self.shared.stats.refuse(refusal);
+        self.count_refusal(refusal);
         self.write(encode::refusal(kind, id, refusal))
+    }
+
+    /// Counts a refusal, also against a client that goes on in spite of its rate.
+    fn count_refusal(&mut self, refusal: &Refusal) {
+        self.shared.stats.refuse(refusal);
+        if let Some(retry_after) = throttle::retry_after(refusal) {
+            let throttle = self.throttle.get_or_insert_default();
+            throttle.refused(retry_after, Instant::now());
+        }
     }
 
     /// Writes as much pending output as the socket takes, without waiting.

@@ -335,6 +335,12 @@ impl<L: Link> Session<'_, L> {
             if self.stage == Stage::Ended {
                 return Ok(Poll::Pending);
             }
+            // Not even acks are read: they stand behind the packets that are too many.
+            if let Some(throttle) = self.throttle.as_mut()
+                && throttle.delays(Instant::now())
+            {
+                return Ok(Poll::Pending);
+            }
             // Acks return nothing to the caller, so a stream of them has to yield here.
             if acks == ACKS {
                 cx.waker().wake_by_ref();
@@ -415,12 +421,16 @@ impl<L: Link> Session<'_, L> {
         Ok(())
     }
 
+    fn is_throttled(&self) -> bool {
+        self.throttle.as_ref().is_some_and(|it| it.is_active())
+    }
+
     /// Waits until a packet may be answered. Sends run concurrently up to a limit; any other packet
     /// waits until all earlier ones are answered. An answer needs space in the output.
     fn poll_may_answer(&mut self, cx: &mut Context<'_>, packet: &Packet) -> Result<Poll<()>, End> {
         let in_flight = self.backlog_in_flight();
         let most = match packet.package() {
-            Some(PackageType::PtSend) => self.shared.settings.in_flight,
+            Some(PackageType::PtSend) if !self.is_throttled() => self.shared.settings.in_flight,
             _ => 1,
         };
         if in_flight >= most.max(1) {
@@ -465,10 +475,19 @@ impl<L: Link> Session<'_, L> {
             return Ok(Poll::Ready(()));
         }
         let send = self.backlog.as_ref().and_then(|it| it.deadline());
-        let next = [Some(patience), work, self.pace_until(), send, stuck, alive]
-            .into_iter()
-            .flatten()
-            .min();
+        let read = self.throttle.as_ref().and_then(|it| it.until());
+        let next = [
+            Some(patience),
+            work,
+            self.pace_until(),
+            send,
+            stuck,
+            alive,
+            read,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let next = next.unwrap_or(patience);
         // A timer that fires early costs one more run; moving it at each packet costs more.
         if next < self.timer.deadline() || self.timer.is_elapsed() {

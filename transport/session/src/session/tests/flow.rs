@@ -268,3 +268,28 @@ async fn what_was_taken_before_a_pause_is_not_written_after_it_to_who_was_supers
     tokio::time::sleep(Duration::from_secs(1)).await;
     client.heartbeat().await;
 }
+
+/// A client that ignored its refusals got as many as it asked for, each nearly as dear as a send.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ignores_refusals_is_read_more_slowly() {
+    let house = house_with(|limits| (limits.send_rate, limits.send_burst) = (1, 1));
+    let mut client = house.live(2, 7).await;
+    let begun = tokio::time::Instant::now();
+    for n in 1..=200_i64 {
+        client.send(SEND, &to_user(3, &n.to_string()));
+    }
+    let mut refused = 0;
+    for _ in 1..=200 {
+        refused += usize::from(client.output().await.code == 8);
+    }
+    // 64 are refused at once. From then on it is read about as fast as its rate allows.
+    let took = begun.elapsed();
+    assert!((64..=150).contains(&refused), "{refused} refused");
+    assert!(took > Duration::from_secs(50), "{took:?}");
+    // Who stops gets in again at once.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begun = tokio::time::Instant::now();
+    client.send(SEND, &to_user(3, "polite"));
+    assert_eq!(client.output().await.code, 0);
+    assert!(begun.elapsed() < Duration::from_millis(10));
+}

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use gimlet_core::business::{Business, UserInfo};
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_core::limits::Limits;
 use gimlet_core::memory;
 use gimlet_core::message::{Draft, Profile, Sender};
 use gimlet_core::node::{Node, NodeBuilder};
@@ -86,8 +87,13 @@ struct House {
 }
 
 fn house() -> House {
+    house_with(|_| {})
+}
+
+fn house_with(change: impl FnOnce(&mut Limits)) -> House {
     let stores = memory::stores();
     let mut builder = NodeBuilder::new(stores.clone(), Arc::new(Doorman));
+    change(&mut builder.limits);
     builder.codec = Arc::new(WirePushes);
     let node = builder.start();
     let stop = CancellationToken::new();
