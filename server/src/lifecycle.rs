@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use gimlet_transport::origins::Origins;
 use gimlet_transport::serve::{AcceptLimits, accept};
 use gimlet_transport_tcp::TcpFrames;
@@ -59,6 +60,31 @@ pub(crate) fn origins(config: &crate::config::Config) -> Origins {
     Origins::new(&config.http.origins, config.is_development())
 }
 
+/// Waits until something has failed that a server cannot work without.
+async fn failure(watch: &Watch, deaths: &mut mpsc::Receiver<RunError>) -> RunError {
+    tokio::select! {
+        reason = watch.failed() => RunError::Storage(reason),
+        Some(error) = deaths.recv() => error,
+    }
+}
+
+/// Serves on for `stop.delay`, while probes already see that it is shutting down. A failure ends
+/// the delay, and is returned.
+async fn serve_on(
+    delay: Duration,
+    watch: &Watch,
+    deaths: &mut mpsc::Receiver<RunError>,
+) -> Result<(), RunError> {
+    if delay.is_zero() {
+        return Ok(());
+    }
+    tracing::info!(?delay, "not ready, still serving for stop.delay");
+    match timeout(delay, failure(watch, deaths)).await {
+        Ok(error) => Err(error),
+        Err(_) => Ok(()),
+    }
+}
+
 impl App {
     /// Serves until `shutdown` is cancelled or something that it cannot work without fails, then
     /// stops in order, within the configured grace.
@@ -94,13 +120,11 @@ impl App {
             self.start_clients(&running);
             self.follow(&reporter).await;
         };
-        let outcome = tokio::select! {
-            // A requested stop comes before a failure at the same moment, so that it ends with
-            // success.
+        let mut outcome = tokio::select! {
+            // A requested stop comes first. A failure at the same moment is found below.
             biased;
             () = shutdown.cancelled() => Ok(()),
-            reason = watch.failed() => Err(RunError::Storage(reason)),
-            Some(error) = deaths.recv() => Err(error),
+            error = failure(&watch, &mut deaths) => Err(error),
             () = serving => Ok(()),
         };
         // `Failed` before `Draining`: the state keeps the failure, and probes report it until the
@@ -113,21 +137,16 @@ impl App {
         if outcome.is_ok() {
             // Load balancers need time to notice that the node is not ready; until then clients
             // still come here. A failed server skips this: it cannot serve them.
-            self.announce(&watch).await;
+            outcome = serve_on(self.config.stop.delay, &watch, &mut deaths).await;
+            if let Err(error) = &outcome {
+                self.health.set(State::Failed(error.to_string()));
+            }
         }
         self.drain(running, (ops_tasks, ops_ends)).await;
-        outcome
-    }
-
-    /// Serves on for `stop.delay`, while probes already see that it is shutting down.
-    async fn announce(&self, watch: &Watch) {
-        let delay = self.config.stop.delay;
-        if !delay.is_zero() {
-            tracing::info!(?delay, "not ready, still serving for stop.delay");
-            tokio::select! {
-                _ = watch.failed() => {}
-                () = tokio::time::sleep(delay) => {}
-            }
+        // The drain stores the last sends and acks: a storage that failed meanwhile is no success.
+        match watch.failed().now_or_never() {
+            Some(reason) if outcome.is_ok() => Err(RunError::Storage(reason)),
+            _ => outcome,
         }
     }
 
@@ -419,5 +438,26 @@ impl App {
         for name in self.api.names().into_iter().chain([""]) {
             reporter.set_service_status(name, status).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: a storage that failed during `stop.delay` ended the delay, and the exit code was
+    /// 0; a gRPC listener that failed then was ignored.
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_during_the_delay_of_a_stop_is_its_outcome() {
+        let hour = Duration::from_hours(1);
+        let (died, mut deaths) = mpsc::channel(1);
+        let begun = Instant::now();
+        let served = serve_on(hour, &Watch::Memory, &mut deaths).await;
+        assert!(served.is_ok() && begun.elapsed() >= hour);
+        let failed = RunError::Storage("on purpose".into());
+        died.try_send(failed).unwrap();
+        let served = serve_on(hour, &Watch::Memory, &mut deaths).await;
+        assert!(matches!(served, Err(RunError::Storage(_))), "{served:?}");
+        assert!(begun.elapsed() < hour * 2);
     }
 }

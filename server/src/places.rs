@@ -134,6 +134,17 @@ mod tests {
         }
     }
 
+    /// `gimlet.toml` and docs/configuration.md name these shares.
+    #[test]
+    fn clients_get_the_documented_share() {
+        let limits = Limits::default();
+        let percent = |descriptors| {
+            let clients = Share::of(descriptors, &limits).clients;
+            (clients * 100 + descriptors / 2) / descriptors
+        };
+        assert_eq!([1_024, 4_096, 65_536].map(percent), [40, 52, 72]);
+    }
+
     #[test]
     fn an_operator_may_ask_for_fewer_or_for_nearly_all_and_not_for_too_many() {
         let asked = |max_connections| {

@@ -1,6 +1,8 @@
 //! Errors of this crate: at opening, as texts for an operator; later, classified by what the caller
 //! does about them.
 
+use std::time::Duration;
+
 use gimlet_core::id::UserId;
 use gimlet_core::seq::Seq;
 use gimlet_core::store::{Kind, StoreError};
@@ -8,6 +10,9 @@ use sqlx::mysql::MySqlDatabaseError;
 
 use crate::numbers::{ErrorScope, error_scope};
 use crate::record::Unreadable;
+
+/// Error number of a table that does not exist.
+const NO_TABLE: u16 = 1146;
 
 /// Reasons why the storage could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +43,35 @@ pub enum OpenError {
         "MySQL cannot be used: {0}; check the address, the user's rights and that the server is up"
     )]
     Mysql(#[source] sqlx::Error),
-    /// The schema is missing, or is not the one that this version knows.
+    /// The schema is missing, or is older than this version's.
     #[error(
         "the database's tables are not those of this version of gimlet: {0}; run `gimlet migrate`"
     )]
     Schema(String),
+    /// A newer version of gimlet has migrated the database.
+    #[error(
+        "the database has migration {version}, which this version of gimlet does not have: a newer version migrated it; run that version"
+    )]
+    Newer {
+        /// Version of the migration.
+        version: i64,
+    },
+    /// A migration was applied with another text than this version's.
+    #[error(
+        "migration {version} was applied with another text than this version of gimlet has: run the build that migrated this database, or name another database"
+    )]
+    Altered {
+        /// Version of the migration.
+        version: i64,
+    },
+    /// Another process migrates the database.
+    #[error(
+        "another migration of this database has been running for a minute: wait until it has ended, and try again"
+    )]
+    Migrating,
+    /// The stored identity or epoch cannot be read.
+    #[error("the database is damaged ({0}): restore it from a backup")]
+    Damaged(String),
     /// A migration failed.
     #[error(
         "migration {version} failed at {statement:?}: {source}; correct the cause and run `gimlet migrate` \
@@ -74,16 +103,21 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Converts the reason why a connection could not be made.
-    pub(crate) fn from_connecting(fault: Fault) -> Self {
+    /// Converts the reason why a step of the opening failed, for which this time was allowed.
+    pub(crate) fn of_step(fault: Fault, allowed: Duration) -> Self {
         match fault {
             Fault::Unfit(unfit) => Self::Unfit(unfit),
+            Fault::Mysql(error) if number(&error) == Some(NO_TABLE) => {
+                Self::Schema(error.to_string())
+            }
             Fault::Mysql(error) => Self::Mysql(error),
-            other => {
-                let text = format!("no connection within 10 s: {other}");
+            Fault::Corrupt(what) => Self::Damaged(what.into()),
+            Fault::Deadline => {
+                let text = format!("no answer within {allowed:?}");
                 let error = std::io::Error::new(std::io::ErrorKind::TimedOut, text);
                 Self::Mysql(sqlx::Error::Io(error))
             }
+            other => Self::Mysql(sqlx::Error::Io(std::io::Error::other(other))),
         }
     }
 }
@@ -219,11 +253,6 @@ impl Fault {
         StoreError::with(op, kind, self)
     }
 
-    /// Returns the server's error number, if the server answered with one.
-    pub(crate) fn number_of(error: &sqlx::Error) -> Option<u16> {
-        number(error)
-    }
-
     /// Returns whether the server is unusable, as opposed to a fault of the request.
     pub(crate) fn is_outage(&self) -> bool {
         match self {
@@ -326,5 +355,32 @@ fn redis_kind(error: &redis::RedisError) -> Kind {
         Kind::Full
     } else {
         Kind::Unavailable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: every error about the tables ended with the advice to run `gimlet migrate`, also
+    /// those that `gimlet migrate` itself returns.
+    #[test]
+    fn only_missing_migrations_lead_to_gimlet_migrate() {
+        let advice = "run `gimlet migrate`";
+        let missing = OpenError::Schema("1 migrations are missing".into());
+        assert!(missing.to_string().contains(advice), "{missing}");
+        for (error, remedy) in [
+            (OpenError::Newer { version: 9 }, "run that version"),
+            (OpenError::Altered { version: 9 }, "run the build"),
+            (OpenError::Migrating, "wait until it has ended"),
+            (
+                OpenError::Damaged("it has no identity".into()),
+                "from a backup",
+            ),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains(remedy), "{text}");
+            assert!(!text.contains(advice), "{text}");
+        }
     }
 }

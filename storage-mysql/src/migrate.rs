@@ -13,19 +13,23 @@
 //! 4. It records the migration as done.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use sqlx::migrate::{Migrate as _, Migration, Migrator};
+use sqlx::migrate::{Migrate as _, MigrateError, Migration, Migrator};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
 use crate::config::MysqlConfig;
 use crate::error::OpenError;
-use crate::mysql::{Connector, Purpose};
+use crate::mysql::{Connector, Purpose, opening_step};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../sql/migrations");
 
 /// Table in which sqlx records the applied migrations.
 const APPLIED: &str = "_sqlx_migrations";
+
+/// Time for which a migration waits for another one.
+const LOCK_WAIT: Duration = Duration::from_mins(1);
 
 /// Error numbers of a statement whose work is done already: a table, column or index exists or is
 /// gone, or a row with this key exists.
@@ -34,38 +38,54 @@ const DONE_BEFORE: [u16; 6] = [1050, 1051, 1060, 1061, 1062, 1091];
 /// Opens a connection for schema changes, with the same session settings as every other connection
 /// but longer timeouts.
 pub(crate) async fn connect(config: &MysqlConfig) -> Result<MySqlConnection, OpenError> {
-    Connector::new(config, Purpose::Migration)?.open().await
+    let opened = Connector::new(config, Purpose::Migration)?.open().await;
+    opened.map(|(conn, _)| conn)
 }
 
 /// Brings the database's tables up to this version. Tables that are up to date are not touched;
 /// several nodes may call it at once, and a migration that was killed is repeated.
+///
+/// The statements of a migration have no deadline, because they may take hours on large tables.
 pub async fn migrate(config: &MysqlConfig) -> Result<(), OpenError> {
     let mut conn = connect(config).await?;
+    let allowed = config.slow_deadline;
     // gimlet takes its own lock: sqlx requests its lock with a negative timeout, which MariaDB does
     // not accept. The lock ends with the connection.
-    let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), 60)";
-    let locked = sqlx::query_scalar::<_, Option<i64>>(sql).fetch_one(&mut conn);
-    if locked.await.map_err(OpenError::Mysql)? != Some(1) {
-        let text = "another migration has been running for a minute";
-        return Err(OpenError::Schema(text.into()));
+    let sql = "SELECT GET_LOCK(CONCAT('gimlet ', MD5(DATABASE())), ?)";
+    let locking = sqlx::query_scalar::<_, Option<i64>>(sql).bind(LOCK_WAIT.as_secs());
+    let locked = opening_step(LOCK_WAIT + allowed, async {
+        Ok(locking.fetch_one(&mut conn).await?)
+    });
+    if locked.await? != Some(1) {
+        return Err(OpenError::Migrating);
     }
-    conn.ensure_migrations_table(APPLIED)
-        .await
-        .map_err(|error| OpenError::Schema(error.to_string()))?;
-    let known = known(&mut conn).await.map_err(OpenError::Mysql)?;
+    let known = opening_step(allowed, async {
+        let made = conn.ensure_migrations_table(APPLIED).await;
+        made.map_err(cause)?;
+        Ok(known(&mut conn).await?)
+    });
+    let known = known.await?;
     check_newer(known.keys())?;
     for migration in MIGRATIONS.iter() {
         match known.get(&migration.version) {
             Some((true, checksum)) if *checksum == *migration.checksum => {}
             Some((true, _)) => {
-                let version = migration.version;
-                let text = format!("migration {version} was applied with another text");
-                return Err(OpenError::Schema(text));
+                return Err(OpenError::Altered {
+                    version: migration.version,
+                });
             }
             begun => apply(&mut conn, migration, begun.is_some()).await?,
         }
     }
-    conn.close().await.map_err(OpenError::Mysql)
+    opening_step(allowed, async { Ok(conn.close().await?) }).await
+}
+
+/// Returns the server's error if it is the cause.
+fn cause(error: MigrateError) -> sqlx::Error {
+    match error {
+        MigrateError::Execute(error) => error,
+        other => sqlx::Error::Migrate(Box::new(other)),
+    }
 }
 
 /// Reads the migrations that the database knows: whether each is done, and its checksum.
@@ -196,10 +216,7 @@ fn check_newer<'a>(versions: impl Iterator<Item = &'a i64>) -> Result<(), OpenEr
     let ours: Vec<i64> = MIGRATIONS.iter().map(|it| it.version).collect();
     let mut versions = versions;
     match versions.find(|it| !ours.contains(it)) {
-        Some(newer) => {
-            let text = format!("migration {newer} is of a newer version");
-            Err(OpenError::Schema(text))
-        }
+        Some(newer) => Err(OpenError::Newer { version: *newer }),
         None => Ok(()),
     }
 }
@@ -222,19 +239,18 @@ pub fn migration_statements() -> Vec<(i64, Vec<u8>, Vec<String>)> {
 /// Returns how many migrations of this version the database lacks; fails if it has others.
 pub async fn pending(config: &MysqlConfig) -> Result<usize, OpenError> {
     let mut conn = connect(config).await?;
-    let there = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'")
-        .fetch_optional(&mut conn)
-        .await
-        .map_err(OpenError::Mysql)?;
-    let mut applied = Vec::new();
-    if there.is_some() {
-        let sql = "SELECT version FROM _sqlx_migrations WHERE success = TRUE";
-        applied = sqlx::query_scalar::<_, i64>(sql)
-            .fetch_all(&mut conn)
-            .await
-            .map_err(OpenError::Mysql)?;
-    }
-    conn.close().await.map_err(OpenError::Mysql)?;
+    let applied = opening_step(config.slow_deadline, async {
+        let there = sqlx::query("SHOW TABLES LIKE '\\_sqlx\\_migrations'");
+        let mut applied = Vec::new();
+        if there.fetch_optional(&mut conn).await?.is_some() {
+            let sql = "SELECT version FROM _sqlx_migrations WHERE success = TRUE";
+            let select = sqlx::query_scalar::<_, i64>(sql);
+            applied = select.fetch_all(&mut conn).await?;
+        }
+        conn.close().await?;
+        Ok(applied)
+    });
+    let applied = applied.await?;
     check_newer(applied.iter())?;
     Ok(MIGRATIONS
         .iter()

@@ -87,7 +87,7 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         rule: Rule::Jobs,
-        sql: "SELECT CONCAT('job ', p.job), 'recipients of no job' FROM fanout_part p \
+        sql: "SELECT CONCAT('job ', p.job), 'recipients of a job that does not exist' FROM fanout_part p \
               LEFT JOIN fanout_job j ON j.job = p.job WHERE j.job IS NULL GROUP BY p.job",
     },
     Question {
@@ -111,7 +111,7 @@ const QUESTIONS: &[Question] = &[
     },
     Question {
         rule: Rule::Rosters,
-        sql: "SELECT CONCAT('group ', m.group_id), 'members of no group' FROM group_member m \
+        sql: "SELECT CONCAT('group ', m.group_id), 'members of a group that does not exist' FROM group_member m \
               LEFT JOIN group_info g ON g.group_id = m.group_id WHERE g.group_id IS NULL \
               GROUP BY m.group_id",
     },

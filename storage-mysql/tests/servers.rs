@@ -67,6 +67,7 @@ cases! {
         a_lost_commit_is_unknown,
         a_broken_transaction_is_made_again,
         a_frozen_server_is_unavailable_in_time,
+        a_server_that_freezes_during_a_start_ends_it,
         a_server_that_is_away_is_unavailable_and_comes_back,
         a_mysql_that_is_away_is_noticed_and_its_return_too,
         an_old_schema_is_refused,
@@ -85,8 +86,11 @@ cases! {
     pool {
         connections_cut_while_idle_cost_no_call,
         connections_gone_silent_cost_no_call,
+        idle_connections_end_with_a_closing_message,
         fewer_connections_than_wanted_serve_every_call,
+        a_server_that_granted_no_connection_is_used_in_full_later,
         a_server_gone_read_only_is_left_for_the_one_behind_the_address,
+        a_connection_begun_before_a_hand_over_is_not_kept,
         fewer_prepared_statements_than_wanted_serve_every_call,
         an_ipv6_address_in_brackets_connects,
         a_private_ca_is_trusted_if_it_is_named,
@@ -100,10 +104,12 @@ cases! {
         a_reader_that_meets_a_shorter_inbox_renews_the_epoch,
         a_new_connection_knows_the_commits_of_all_nodes,
         an_epoch_whose_renewal_was_lost_is_renewed_again,
+        a_store_without_its_epoch_is_reported_at_once,
     }
     schema {
         a_migration_cut_short_after_any_statement_is_repeated,
         a_database_of_another_program_is_left_alone,
+        a_database_of_another_build_is_refused_by_the_migration,
         a_check_finds_each_planted_damage,
     }
     locks {
@@ -114,6 +120,7 @@ cases! {
     }
     live {
         a_room_feed_that_breaks_says_so,
+        a_subscription_that_is_given_up_leaves_nothing,
         a_redis_that_is_away_fails_fast_and_comes_back,
         a_lease_ends_by_itself,
         a_room_keeps_within_its_bounds,

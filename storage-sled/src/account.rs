@@ -158,20 +158,41 @@ fn matches(names: Names, nickname: &str, key: &str) -> bool {
 
 /// Returns the users of the next slice of index rows whose name begins with this text, and the
 /// slice's last row if more rows may follow.
+///
+/// The rows of a whole name lie scattered between those of longer names: a row continues either
+/// with the eight bytes of its user's id or with more text. A search for whole names therefore
+/// leaps over the longer names, to the place of the next user that exists.
 fn slice(
     rows: &Rows<'_>,
     begin: &str,
     names: Names,
     from: Option<&[u8]>,
 ) -> Result<(Vec<UserId>, Option<Vec<u8>>), Fault> {
-    let (mut users, mut read, mut last) = (Vec::new(), 0, None);
-    let mut prefix = key::nickname_prefix(begin);
-    if names == Names::Equal && begin.len() < key::NICKNAME {
-        // A whole name is followed by its user's id, whose first byte is 0 for every id below 2^56.
-        prefix.push(0);
-    }
-    for row in rows.scan(&prefix, from).take(SLICE) {
+    let (mut users, mut last) = (Vec::new(), None);
+    let prefix = key::nickname_prefix(begin);
+    // The index cuts off longer names, so their rows do not show which name is whole.
+    let whole = names == Names::Equal && begin.len() < key::NICKNAME;
+    let mut scan = rows.scan(&prefix, from);
+    for _ in 0..SLICE {
+        let Some(row) = scan.next() else {
+            return Ok((users, None));
+        };
         let name = row?.0;
+        last = Some(name.to_vec());
+        let rest = name.get(prefix.len()..).unwrap_or_default();
+        if whole && let Some((number, [_, ..])) = rest.split_first_chunk::<8>() {
+            // A longer name: its next bytes are text. A row of this name can only follow at the id
+            // of a user above the number that these bytes spell.
+            let number = u64::from_be_bytes(*number);
+            let Some(next) = user_above(rows, number)? else {
+                return Ok((users, None));
+            };
+            if next - 1 > number {
+                let before = [prefix.as_slice(), &(next - 1).to_be_bytes()].concat();
+                scan = rows.scan(&prefix, Some(&before));
+            }
+            continue;
+        }
         let user = record::key_user(&name)?;
         // The row may hold only the first bytes of the name, or the text may have matched bytes of
         // the id, so the account's own name decides.
@@ -179,10 +200,17 @@ fn slice(
         if known.is_some_and(|it| matches(names, &it.nickname, begin)) {
             users.push(user);
         }
-        read += 1;
-        last = Some(name.to_vec());
     }
-    Ok((users, last.filter(|_| read == SLICE)))
+    Ok((users, last))
+}
+
+/// Returns the smallest id above this number that has an account.
+fn user_above(rows: &Rows<'_>, number: u64) -> Result<Option<u64>, Fault> {
+    let above = key::accounts_above(number);
+    match rows.scan(key::ACCOUNTS, Some(&above)).next() {
+        Some(row) => record::key_number(&row?.0).map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Returns the token's row; also one of an earlier version, which kept one token for each device.
@@ -404,5 +432,32 @@ mod tests {
         }
         assert_eq!(sizes, [SLICE, SLICE, 50]);
         assert_eq!(all, (1..=450).collect::<Vec<_>>());
+    }
+
+    /// Rows of longer names are skipped, so they do not use up what a search may read.
+    #[test]
+    fn a_whole_name_is_found_behind_many_longer_ones() {
+        let db = sled::Config::new().temporary(true).open().unwrap();
+        let row = store::Account {
+            nickname: "o".into(),
+            ..store::Account::default()
+        };
+        let mut value = vec![crate::rows::WHOLE];
+        prost::Message::encode(&row, &mut value).unwrap();
+        // The first bytes of these ids are 0, and a letter behind the first letter of "ok".
+        let users = [1, u64::from(b'z') << 56].map(|n| UserId::new(n).unwrap());
+        for user in users {
+            db.insert(key::account(user), value.clone()).unwrap();
+            db.insert(key::nickname("o", user), vec![0]).unwrap();
+        }
+        for n in 1_000..2_000 {
+            let user = UserId::new(n).unwrap();
+            let name = format!("okay, a longer name {n}");
+            db.insert(key::nickname(&name, user), vec![0]).unwrap();
+        }
+        let layer = Layer::new();
+        let rows = Rows::new(&db, &layer);
+        let (found, last) = slice(&rows, "o", Names::Equal, None).unwrap();
+        assert_eq!((found.as_slice(), last), (users.as_slice(), None));
     }
 }

@@ -57,6 +57,15 @@ pub enum OpenError {
         /// The directory.
         dir: PathBuf,
     },
+    /// A restore into the directory has not ended.
+    #[error(
+        "the data directory {dir} holds an unfinished restore: wait until `gimlet restore` has ended; if it was \
+         interrupted, remove the directory and restore the backup again"
+    )]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The directory lacks changes that were answered.
     #[error(
         "the data directory {dir} lacks changes that were answered: its database ends at commit {found}, and \

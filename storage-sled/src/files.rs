@@ -27,6 +27,8 @@ const FORMAT_NAME: &str = "gimlet-storage-sled";
 const LOCK_FILE: &str = "LOCK";
 pub(crate) const DB: &str = "db";
 const BLOBS: &str = "blobs";
+/// Directory in which a restore builds the rows. It exists until all of them have moved.
+pub(crate) const RESTORING: &str = "restoring";
 
 /// Creates the directory and takes its lock, which is held until the returned file is dropped.
 pub(crate) fn lock(dir: &Path) -> Result<File, OpenError> {
@@ -102,6 +104,11 @@ pub(crate) fn check_format(dir: &Path) -> Result<bool, OpenError> {
             })
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Before the check for `db`: a restore that was killed early has moved no `db` yet, and
+            // the directory would pass for a new one.
+            if dir.join(RESTORING).exists() {
+                return Err(OpenError::Unfinished { dir: dir.into() });
+            }
             let draft = dir.join(FORMAT_DRAFT);
             if dir.join(DB).exists() && !draft.exists() {
                 return Err(OpenError::Foreign { dir: dir.into() });

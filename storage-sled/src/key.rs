@@ -95,6 +95,14 @@ pub(crate) fn account(user: UserId) -> One {
     one(b'A', user.get())
 }
 
+/// Prefix of all accounts.
+pub(crate) const ACCOUNTS: &[u8] = b"A";
+
+/// Key behind which the accounts of all users above this number follow.
+pub(crate) fn accounts_above(number: u64) -> One {
+    one(b'A', number)
+}
+
 /// Key of the user that owns a phone number.
 pub(crate) fn phone(phone: &str) -> Vec<u8> {
     text(b'P', phone.as_bytes())

@@ -157,6 +157,15 @@ impl<'a> Rows<'a> {
         }
     }
 
+    /// Returns the number at the end of the last key of the tree with this first byte. Ignores the
+    /// overlay.
+    pub(crate) fn last_with(&self, prefix: u8) -> Result<Option<u64>, Fault> {
+        match self.tree.range([prefix]..[prefix + 1]).next_back() {
+            Some(row) => Ok(key::last_number(&row?.0)),
+            None => Ok(None),
+        }
+    }
+
     /// Returns the rows whose key begins with `prefix`, ascending, after the key `after` if it is
     /// given.
     pub(crate) fn scan(&self, prefix: &[u8], after: Option<&[u8]>) -> Scan<'a> {

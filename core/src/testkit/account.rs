@@ -181,6 +181,42 @@ pub(super) async fn a_whole_name_is_found_whatever_its_length(it: Fixture) {
     }
 }
 
+/// Regression: an index by name and id took the first byte of an id for 0, and took the first bytes
+/// of a large id for letters of the name.
+pub(super) async fn a_whole_name_is_found_with_the_largest_ids(it: Fixture) {
+    let s = &it.stores;
+    let spelled = |letter: u8| u64::from(letter) << 56;
+    let same = [
+        1,
+        (1 << 56) - 1,
+        1 << 56,
+        spelled(b'a') + 5,
+        spelled(b'k'),
+        spelled(b'z'),
+        UserId::MAX.get(),
+    ];
+    for id in same {
+        named(s, id, "o").await;
+    }
+    for (id, name) in [
+        (2, "ok"),
+        (3, "okay, a longer name"),
+        (spelled(b'b'), "ob"),
+        // Its id begins with the letter of the name that is searched.
+        (spelled(b'o'), ""),
+    ] {
+        named(s, id, name).await;
+    }
+    for (key, want) in [("o", &same[..]), ("ok", &[2])] {
+        let page = s.account.search(key, Names::Equal, None, 100).await;
+        let whole: Vec<_> = page.unwrap().items.iter().map(|it| it.user.get()).collect();
+        assert_eq!(whole, want, "{key}");
+    }
+    let mut begin = [&same[..], &[2, 3, spelled(b'b')]].concat();
+    begin.sort_unstable();
+    assert_eq!(found(s, "o").await, begin);
+}
+
 /// After a change of name only the new name is found.
 pub(super) async fn search_follows_a_change_of_name(it: Fixture) {
     let s = &it.stores;

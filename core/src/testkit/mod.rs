@@ -150,6 +150,7 @@ contract! {
         an_update_leaves_unset_fields,
         search_is_by_phone_or_beginning_of_a_name,
         a_whole_name_is_found_whatever_its_length,
+        a_whole_name_is_found_with_the_largest_ids,
         search_follows_a_change_of_name,
         search_is_paged_by_id,
         a_token_is_of_one_user_and_device,

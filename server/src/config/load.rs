@@ -177,10 +177,9 @@ impl Config {
         });
         let count = ours.len();
         for (name, value) in ours {
-            let key = name
-                .trim_start_matches(PREFIX)
-                .replace("__", ".")
-                .to_ascii_lowercase();
+            // Once: `GIMLET_GIMLET_LOG__LEVEL` is not the name of `log.level`.
+            let key = name.strip_prefix(PREFIX).unwrap_or(&name);
+            let key = key.replace("__", ".").to_ascii_lowercase();
             match find(&key) {
                 Some(setting) => self.apply(setting, name, value, problems),
                 None => problems.push(unknown(&name, &key, env_name)),

@@ -1,11 +1,14 @@
 //! The folder of uploaded files, under names that the server made.
 //!
-//! A file appears under its name complete and synced, or not at all. With in-memory storage the
-//! folder is a temporary one, made at the first upload and removed with the server.
+//! A file appears under its name complete and synced, or not at all. Unfinished files of a killed
+//! process are removed at the first upload of a later one. With in-memory storage the folder is a
+//! temporary one, made at the first upload and removed with the server.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rand::RngExt as _;
 use tokio::fs::File;
@@ -15,11 +18,19 @@ use tokio::io::AsyncWriteExt as _;
 #[derive(Debug)]
 pub(crate) enum Folder {
     /// A permanent folder.
-    At(PathBuf),
+    At {
+        /// Its path.
+        path: PathBuf,
+        /// True if unfinished files of an earlier process were looked for.
+        swept: AtomicBool,
+    },
     /// A folder that is removed with the server.
     Temporary(OnceLock<tempfile::TempDir>),
 }
 
+/// Age at which an unfinished file is removed: far above the time limit of an upload, because
+/// several nodes may share the folder.
+const UNFINISHED_AGE: Duration = Duration::from_hours(1);
 /// Letters and digits of a stored file's name.
 const NAME: usize = 32;
 const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
@@ -27,7 +38,10 @@ const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 impl Folder {
     /// Returns a folder under the data directory.
     pub(crate) fn under(data_dir: &Path) -> Self {
-        Self::At(data_dir.join("files"))
+        Self::At {
+            path: data_dir.join("files"),
+            swept: AtomicBool::new(false),
+        }
     }
 
     /// Returns a folder that is removed with the server.
@@ -35,11 +49,20 @@ impl Folder {
         Self::Temporary(OnceLock::new())
     }
 
-    /// Returns the folder, and makes it if it does not exist.
-    fn open(&self) -> io::Result<&Path> {
+    /// Returns the path of the folder, and makes it if it does not exist.
+    pub(super) async fn path(&self) -> io::Result<&Path> {
         match self {
-            Self::At(path) => {
-                std::fs::create_dir_all(path)?;
+            Self::At { path, swept } => {
+                tokio::fs::create_dir_all(path).await?;
+                if !swept.swap(true, Ordering::Relaxed) {
+                    let path = path.clone();
+                    // Not awaited: no upload waits for a large folder to be read.
+                    tokio::task::spawn_blocking(move || {
+                        if let Err(error) = sweep(&path) {
+                            tracing::debug!(%error, "unfinished uploads not looked for");
+                        }
+                    });
+                }
                 Ok(path)
             }
             Self::Temporary(place) => {
@@ -52,14 +75,9 @@ impl Folder {
         }
     }
 
-    /// Returns the path of the folder, and makes it if it does not exist.
-    pub(super) fn path(&self) -> io::Result<&Path> {
-        self.open()
-    }
-
     /// Begins a new file.
     pub(super) async fn begin(&self) -> io::Result<Draft> {
-        let folder = self.open()?.to_owned();
+        let folder = self.path().await?.to_owned();
         let temporary = folder.join(format!(".{}", random_name()));
         let file = File::options()
             .write(true)
@@ -77,7 +95,7 @@ impl Folder {
     /// gone.
     pub(super) async fn read(&self, name: &str) -> io::Result<Option<(File, u64)>> {
         let folder = match self {
-            Self::At(path) => path.as_path(),
+            Self::At { path, .. } => path.as_path(),
             Self::Temporary(place) => match place.get() {
                 Some(dir) => dir.path(),
                 None => return Ok(None),
@@ -118,9 +136,11 @@ impl Draft {
         self.file.flush().await?;
         self.file.sync_all().await?;
         let name = format!("{}.{extension}", random_name());
-        if let Some(temporary) = self.temporary.take() {
-            tokio::fs::rename(&temporary, self.folder.join(&name)).await?;
+        if let Some(temporary) = &self.temporary {
+            tokio::fs::rename(temporary, self.folder.join(&name)).await?;
         }
+        // Only now: if the renaming fails, the drop removes the file.
+        self.temporary = None;
         File::open(&self.folder).await?.sync_all().await?;
         Ok(name)
     }
@@ -136,6 +156,24 @@ impl Drop for Draft {
     }
 }
 
+/// Removes the unfinished files that a killed process has left in the folder.
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(stem) = name.to_str().and_then(|name| name.strip_prefix('.')) else {
+            continue;
+        };
+        let age = entry.metadata().and_then(|it| it.modified());
+        let age = age.map(|at| at.elapsed().unwrap_or_default());
+        if is_stem(stem) && age.is_ok_and(|age| age > UNFINISHED_AGE) {
+            std::fs::remove_file(entry.path())?;
+            tracing::info!(file = ?name, "removed an unfinished upload of a killed process");
+        }
+    }
+    Ok(())
+}
+
 /// Returns 160 random bits: anyone who knows the name may read the file, so it must not be
 /// guessable.
 fn random_name() -> String {
@@ -148,10 +186,13 @@ fn random_name() -> String {
 
 fn is_ours(name: &str) -> bool {
     name.split_once('.').is_some_and(|(stem, extension)| {
-        stem.len() == NAME
-            && stem.bytes().all(|b| ALPHABET.contains(&b))
-            && super::kind::of_extension(extension).is_some()
+        is_stem(stem) && super::kind::of_extension(extension).is_some()
     })
+}
+
+/// Returns `true` for a name that [`random_name`] may have made.
+fn is_stem(stem: &str) -> bool {
+    stem.len() == NAME && stem.bytes().all(|b| ALPHABET.contains(&b))
 }
 
 #[cfg(test)]
@@ -169,6 +210,50 @@ mod tests {
         drop(folder.begin().await.unwrap());
         let left = std::fs::read_dir(dir.path().join("files")).unwrap().count();
         assert_eq!(left, 1);
+    }
+
+    /// Regression: the unfinished file stayed for ever.
+    #[tokio::test]
+    async fn a_file_that_cannot_get_its_name_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::under(dir.path());
+        let mut draft = folder.begin().await.unwrap();
+        draft.folder = dir.path().join("missing");
+        assert!(draft.keep("png").await.is_err());
+        let left = std::fs::read_dir(dir.path().join("files")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[tokio::test]
+    async fn unfinished_files_of_a_killed_process_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = dir.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        let make = |name: String, age: Duration| {
+            let path = files.join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - age).unwrap();
+            path
+        };
+        let old = UNFINISHED_AGE * 2;
+        let left = make(format!(".{}", random_name()), old);
+        let kept = [
+            make(format!(".{}", random_name()), Duration::ZERO),
+            make(format!("{}.png", random_name()), old),
+            make(".somebody-elses".into(), old),
+        ];
+        let folder = Folder::under(dir.path());
+        let draft = folder.begin().await.unwrap();
+        let gone = async {
+            while left.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(10), gone).await;
+        assert!(gone.is_ok(), "{left:?} is still there");
+        assert!(kept.iter().all(|path| path.exists()));
+        draft.keep("png").await.unwrap();
     }
 
     #[tokio::test]

@@ -16,6 +16,10 @@ const DAY: Duration = Duration::from_hours(24);
 /// Users that are counted at a time, some 64 MiB; with more, a new day begins for all.
 const USERS: usize = 1 << 20;
 
+/// Bytes of an upload after which the free space is read again. All uploads at once may thus go
+/// below the bound by 32 MiB.
+const CHECK_BYTES: u64 = 1 << 20;
+
 /// The bounds of uploads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
@@ -46,6 +50,8 @@ pub(super) enum Exceeded {
 
 #[derive(Debug)]
 struct Day {
+    /// Days begun before this one.
+    number: u64,
     began: Instant,
     used: HashMap<Option<UserId>, u64>,
 }
@@ -66,6 +72,7 @@ impl Quota {
             bounds,
             span: DAY,
             day: Arc::new(Mutex::new(Day {
+                number: 0,
                 began: Instant::now(),
                 used: HashMap::new(),
             })),
@@ -77,36 +84,43 @@ impl Quota {
         Upload {
             quota: self.clone(),
             user,
+            day: 0,
             taken: 0,
+            unchecked: 0,
         }
     }
 
-    /// Counts bytes of a user, if the quota has room for them.
-    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<(), Exceeded> {
+    /// Counts bytes of a user, if the quota has room for them. Returns the number of the day in
+    /// which they were counted.
+    fn take(&self, uploader: Option<UserId>, bytes: u64) -> Result<u64, Exceeded> {
         let each = self.bounds.each;
         if each == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        let passed = day.began.elapsed();
-        if passed >= self.span || day.used.len() >= USERS {
+        if day.began.elapsed() >= self.span || day.used.len() >= USERS {
             *day = Day {
+                number: day.number + 1,
                 began: Instant::now(),
                 used: HashMap::new(),
             };
         }
+        let (number, passed) = (day.number, day.began.elapsed());
         let used = day.used.entry(uploader).or_default();
         if used.saturating_add(bytes) > each {
             let wait = self.span.saturating_sub(passed);
             return Err(Exceeded::Quota { each, wait });
         }
         *used += bytes;
-        Ok(())
+        Ok(number)
     }
 
-    fn give_back(&self, user: Option<UserId>, bytes: u64) {
+    /// Gives bytes back that were counted on this day, unless it has ended.
+    fn give_back(&self, user: Option<UserId>, number: u64, bytes: u64) {
         let mut day = self.day.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(used) = day.used.get_mut(&user) {
+        if day.number == number
+            && let Some(used) = day.used.get_mut(&user)
+        {
             *used = used.saturating_sub(bytes);
         }
     }
@@ -117,16 +131,32 @@ impl Quota {
 pub(super) struct Upload {
     quota: Quota,
     user: Option<UserId>,
+    /// The day of the bytes in `taken`.
+    day: u64,
     taken: u64,
+    /// Bytes until the free space is read again.
+    unchecked: u64,
 }
 
 impl Upload {
     /// Counts the next bytes, which are about to be written below this folder.
-    pub(super) fn take(&mut self, folder: &Path, bytes: u64) -> Result<(), Exceeded> {
-        self.quota.take(self.user, bytes)?;
+    pub(super) async fn take(&mut self, folder: &Path, bytes: u64) -> Result<(), Exceeded> {
+        let day = self.quota.take(self.user, bytes)?;
+        // Bytes of a day that has ended are not given back: that would enlarge the next day.
+        if day != self.day {
+            (self.day, self.taken) = (day, 0);
+        }
         self.taken += bytes;
+        if let Some(unchecked) = self.unchecked.checked_sub(bytes) {
+            self.unchecked = unchecked;
+            return Ok(());
+        }
+        self.unchecked = CHECK_BYTES;
         let needed = self.quota.bounds.min_free.saturating_add(bytes);
-        match free_space(folder) {
+        // Not on a thread of the runtime: a disk may hang, and every other task with it.
+        let folder = folder.to_owned();
+        let read = tokio::task::spawn_blocking(move || free_space(&folder));
+        match read.await.ok().flatten() {
             // An unknown free space does not refuse the upload: the write will fail if there is
             // none.
             Some(free) if free < needed => Err(Exceeded::Disk { free, needed }),
@@ -143,7 +173,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if self.taken > 0 {
-            self.quota.give_back(self.user, self.taken);
+            self.quota.give_back(self.user, self.day, self.taken);
         }
     }
 }
@@ -162,48 +192,92 @@ mod tests {
         Quota::new(Bounds { min_free, each })
     }
 
-    #[test]
-    fn a_user_has_so_much_a_day_and_others_have_their_own() {
+    #[tokio::test]
+    async fn a_user_has_so_much_a_day_and_others_have_their_own() {
         let dir = tempfile::tempdir().unwrap();
         let quota = quota(0, 100);
         let user = UserId::new(1);
         let mut first = quota.begin(user);
-        assert_eq!(first.take(dir.path(), 60), Ok(()));
+        assert_eq!(first.take(dir.path(), 60).await, Ok(()));
         first.keep();
         let mut second = quota.begin(user);
-        assert_eq!(second.take(dir.path(), 40), Ok(()));
-        let exceeded = second.take(dir.path(), 1).unwrap_err();
+        assert_eq!(second.take(dir.path(), 40).await, Ok(()));
+        let exceeded = second.take(dir.path(), 1).await.unwrap_err();
         assert!(
             matches!(exceeded, Exceeded::Quota { each: 100, .. }),
             "{exceeded:?}"
         );
-        assert_eq!(quota.begin(UserId::new(2)).take(dir.path(), 100), Ok(()));
+        assert_eq!(
+            quota.begin(UserId::new(2)).take(dir.path(), 100).await,
+            Ok(())
+        );
     }
 
-    #[test]
-    fn what_was_not_stored_is_given_back() {
+    #[tokio::test]
+    async fn what_was_not_stored_is_given_back() {
         let dir = tempfile::tempdir().unwrap();
         let quota = quota(0, 100);
         for _ in 0..5 {
-            assert_eq!(quota.begin(None).take(dir.path(), 100), Ok(()));
+            assert_eq!(quota.begin(None).take(dir.path(), 100).await, Ok(()));
         }
     }
 
-    #[test]
-    fn a_day_ends() {
+    #[tokio::test]
+    async fn a_day_ends() {
         let dir = tempfile::tempdir().unwrap();
         let mut quota = quota(0, 100);
         let mut upload = quota.begin(None);
-        upload.take(dir.path(), 100).unwrap();
+        upload.take(dir.path(), 100).await.unwrap();
         upload.keep();
         quota.span = Duration::ZERO;
-        assert_eq!(quota.begin(None).take(dir.path(), 100), Ok(()));
+        assert_eq!(quota.begin(None).take(dir.path(), 100).await, Ok(()));
     }
 
-    #[test]
-    fn uploads_stop_before_the_disk_is_full() {
+    /// Regression: an upload that began before a new day and failed in it was given back to the new
+    /// day, which then allowed more than its quota.
+    #[tokio::test(start_paused = true)]
+    async fn an_upload_of_the_day_before_is_not_given_back_to_the_next() {
         let dir = tempfile::tempdir().unwrap();
-        let exceeded = quota(u64::MAX / 2, 0).begin(None).take(dir.path(), 1);
+        let quota = quota(0, 100);
+        let mut before = quota.begin(None);
+        before.take(dir.path(), 60).await.unwrap();
+        tokio::time::advance(DAY).await;
+        let mut upload = quota.begin(None);
+        upload.take(dir.path(), 100).await.unwrap();
+        upload.keep();
+        drop(before);
+        assert!(quota.begin(None).take(dir.path(), 1).await.is_err());
+    }
+
+    /// Regression: the first upload of a new day was told to try again in 0 minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_new_day_lasts_a_whole_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let quota = quota(0, 100);
+        tokio::time::advance(DAY).await;
+        let exceeded = quota.begin(None).take(dir.path(), 101).await;
+        let wait = DAY;
+        assert_eq!(exceeded, Err(Exceeded::Quota { each: 100, wait }));
+    }
+
+    #[tokio::test]
+    async fn uploads_stop_before_the_disk_is_full() {
+        let dir = tempfile::tempdir().unwrap();
+        let exceeded = quota(u64::MAX / 2, 0).begin(None).take(dir.path(), 1).await;
+        assert!(
+            matches!(exceeded, Err(Exceeded::Disk { .. })),
+            "{exceeded:?}"
+        );
+    }
+    /// The disk is asked once per MiB of an upload, not once per chunk.
+    #[tokio::test]
+    async fn the_free_space_is_read_again_after_a_mebibyte() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut upload = quota(0, 0).begin(None);
+        assert_eq!(upload.take(dir.path(), 1).await, Ok(()));
+        upload.quota.bounds.min_free = u64::MAX / 2;
+        assert_eq!(upload.take(dir.path(), CHECK_BYTES).await, Ok(()));
+        let exceeded = upload.take(dir.path(), 1).await;
         assert!(
             matches!(exceeded, Err(Exceeded::Disk { .. })),
             "{exceeded:?}"

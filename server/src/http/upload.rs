@@ -146,13 +146,14 @@ async fn keep(
     let mut head = Vec::new();
     let mut file: Option<(Draft, Kind)> = None;
     let mut total = 0_u64;
+    let path = folder.path().await.map_err(Refused::Failed)?;
     while let Some(chunk) = field.chunk().await.map_err(|e| broken(&e, max))? {
         total += chunk.len() as u64;
         if total > max {
             return Err(Refused::TooLarge(max));
         }
-        let path = folder.path().map_err(Refused::Failed)?;
         room.take(path, chunk.len() as u64)
+            .await
             .map_err(Refused::Exceeded)?;
         if let Some((draft, _)) = &mut file {
             draft.write(&chunk).await.map_err(Refused::Failed)?;

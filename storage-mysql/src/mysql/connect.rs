@@ -5,8 +5,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use sqlx::{ConnectOptions as _, MySqlConnection};
-use tokio::time::{Instant, timeout_at};
+use sqlx::{ConnectOptions as _, Connection as _, MySqlConnection};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::settings::{self, Purpose, ServerFacts, SettleError};
 use crate::config::MysqlConfig;
@@ -15,8 +15,15 @@ use crate::error::{Fault, OpenError};
 /// Largest number of prepared statements of one connection; some 250 texts occur.
 pub(super) const MAX_STATEMENTS: usize = 250;
 
-/// Deadline of a connection that is opened outside any call.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Runs a step of an opening. A server that freezes in the middle must not hang the start (law 12).
+pub(crate) async fn opening_step<T>(
+    allowed: Duration,
+    work: impl Future<Output = Result<T, Fault>>,
+) -> Result<T, OpenError> {
+    let done = timeout(allowed, work).await;
+    done.unwrap_or(Err(Fault::Deadline))
+        .map_err(|fault| OpenError::of_step(fault, allowed))
+}
 
 /// Opens connections to one address.
 #[derive(Clone, Debug)]
@@ -24,6 +31,8 @@ pub(crate) struct Connector {
     options: MySqlConnectOptions,
     purpose: Purpose,
     relaxed: bool,
+    /// Deadline of a connection that is opened outside any call.
+    patience: Duration,
 }
 
 impl Connector {
@@ -32,6 +41,7 @@ impl Connector {
             options: options(config)?,
             purpose,
             relaxed: config.relaxed_durability,
+            patience: config.slow_deadline,
         })
     }
 
@@ -44,8 +54,17 @@ impl Connector {
         let options = self.options.clone().statement_cache_capacity(statements);
         let connecting = async {
             let mut conn = options.connect().await.map_err(SettleError::Mysql)?;
-            let facts = settings::settle(&mut conn, self.purpose, self.relaxed).await?;
-            Ok((conn, facts))
+            match settings::settle(&mut conn, self.purpose, self.relaxed).await {
+                Ok(facts) => Ok((conn, facts)),
+                Err(error) => {
+                    // With a closing message, so that a server that is refused again and again does
+                    // not count aborted clients.
+                    if matches!(error, SettleError::Unfit(_)) {
+                        let _ = conn.close().await;
+                    }
+                    Err(error)
+                }
+            }
         };
         let done: Result<_, SettleError> = timeout_at(deadline, connecting)
             .await
@@ -56,11 +75,11 @@ impl Connector {
         })
     }
 
-    /// Connects at the start of the server, or for a migration, within 10 s.
-    pub(crate) async fn open(&self) -> Result<MySqlConnection, OpenError> {
-        let connecting = self.connect(Instant::now() + PATIENCE, MAX_STATEMENTS);
-        let (conn, _) = connecting.await.map_err(OpenError::from_connecting)?;
-        Ok(conn)
+    /// Connects at the start of the server, or for a migration.
+    pub(crate) async fn open(&self) -> Result<(MySqlConnection, ServerFacts), OpenError> {
+        let connecting = self.connect(Instant::now() + self.patience, MAX_STATEMENTS);
+        let failed = |fault| OpenError::of_step(fault, self.patience);
+        connecting.await.map_err(failed)
     }
 }
 

@@ -18,7 +18,8 @@ use gimlet_core::time::{Clock, Timestamp};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::history::{CommitLog, History};
+use super::connect::opening_step;
+use super::history::{CommitLog, History, NO_EPOCH};
 use super::pool::Pool;
 use super::session::Session;
 use crate::config::MysqlConfig;
@@ -182,12 +183,10 @@ impl Db {
     /// Compares the server with the latest commits of all nodes, now and on every new connection.
     pub(crate) async fn share(&self, log: Arc<dyn CommitLog>) -> Result<(), OpenError> {
         self.inner.history.share(log);
-        let failed = OpenError::from_connecting;
-        let mut session = self
-            .session(self.deadline(Pace::Slow))
-            .await
-            .map_err(failed)?;
-        session.check_server().await.map_err(failed)?;
+        let allowed = self.inner.slow;
+        let session = self.session(self.deadline(Pace::Slow)).await;
+        let mut session = session.map_err(|fault| OpenError::of_step(fault, allowed))?;
+        opening_step(allowed, session.check_server()).await?;
         session.give_back();
         Ok(())
     }
@@ -277,9 +276,7 @@ impl Db {
     /// Draws a new epoch after the store lost commits, before anything else is accepted (law 10).
     /// The first task that notices draws it; the others find it drawn.
     async fn end_history(&self, fault: &Fault, deadline: Instant) -> Result<(), Fault> {
-        let Some(old) = self.inner.history.present() else {
-            return Ok(());
-        };
+        let old = self.inner.history.present().ok_or(NO_EPOCH)?;
         gimlet_core::error_rated!(
             error = fault as &dyn std::error::Error,
             "store lost commits, drawing a new epoch"
@@ -315,10 +312,14 @@ impl Db {
                 Err(fault) => (fault, false),
             };
             // The new epoch comes before the retry: it also clears the known heads, so that the
-            // retry is accepted.
+            // retry is accepted. The pause bounds the epochs that are drawn if the heads go back
+            // again and again, as behind an address that leads to several servers.
             if matches!(fault, Fault::WentBack { .. }) {
                 self.end_history(&fault, deadline).await?;
-                continue;
+                if backoff.wait(deadline).await {
+                    continue;
+                }
+                return Err(fault);
             }
             // A duplicate key here is a race between two inserts: the retry reads the other one's
             // row.
@@ -368,9 +369,13 @@ impl Db {
                 }
                 Err(fault) => (fault, false),
             };
+            // In the same order, and with the same pause, as for a transaction.
             if matches!(fault, Fault::WentBack { .. }) {
                 self.end_history(&fault, deadline).await?;
-                continue;
+                if backoff.wait(deadline).await {
+                    continue;
+                }
+                return Err(fault);
             }
             if is_worth_repeating(&fault) && pause(&mut backoff, &fault, stale, deadline).await {
                 continue;

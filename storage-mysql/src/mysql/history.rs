@@ -27,6 +27,8 @@ use sqlx::{MySqlConnection, Row as _};
 
 use crate::error::Fault;
 
+/// The row of the epoch is missing: it was deleted, because a start always finds or draws one.
+pub(super) const NO_EPOCH: Fault = Fault::Corrupt("the store has no epoch");
 /// Remembered heads; 1 MiB.
 const REMEMBERED: usize = 1 << 16;
 /// Shards of the table, each with its own lock.
@@ -239,7 +241,7 @@ impl History {
 
     /// Checks a new connection before its first use: its server must have every known commit;
     /// otherwise the epoch is renewed first.
-    pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    pub(super) async fn check_server(&self, conn: &mut MySqlConnection) -> Result<(), Fault> {
         let Some(epoch) = stored_epoch(conn).await? else {
             // A new database: its first epoch is drawn after this.
             return Ok(());
@@ -275,11 +277,10 @@ impl History {
     }
 
     /// Replaces the epoch `old` on this connection and notes the epoch that is then in force.
-    pub(super) async fn renew(
-        &self,
-        conn: &mut MySqlConnection,
-        old: Epoch,
-    ) -> Result<(), sqlx::Error> {
+    ///
+    /// Fails if the store has no epoch: nothing would then tell clients that the history is another
+    /// one, so nothing more may be accepted. The next start draws an epoch.
+    pub(super) async fn renew(&self, conn: &mut MySqlConnection, old: Epoch) -> Result<(), Fault> {
         let drawn = Epoch::draw();
         // An explicit transaction, because autocommit may be off on the server.
         sqlx::raw_sql("BEGIN").execute(&mut *conn).await?;
@@ -289,9 +290,7 @@ impl History {
         let update = sqlx::query(sql).bind(drawn.0).bind(old.0);
         update.execute(&mut *conn).await?;
         sqlx::raw_sql("COMMIT").execute(&mut *conn).await?;
-        let Some(present) = stored_epoch(conn).await? else {
-            return Ok(());
-        };
+        let present = stored_epoch(conn).await?.ok_or(NO_EPOCH)?;
         if present == drawn {
             self.renewed.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(

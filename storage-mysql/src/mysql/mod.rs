@@ -24,7 +24,7 @@ mod session;
 mod settings;
 mod tokens;
 
-pub(crate) use connect::Connector;
+pub(crate) use connect::{Connector, opening_step};
 pub(crate) use db::Db;
 pub(crate) use history::{CommitLog, Mark};
 pub(crate) use open::open;

@@ -7,7 +7,7 @@ use gimlet_core::time::Clock;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, Row as _};
 use tokio::time::Instant;
 
-use super::connect::{Connector, MAX_STATEMENTS};
+use super::connect::{Connector, MAX_STATEMENTS, opening_step};
 use super::db::Db;
 use super::history::History;
 use super::pool::{MIN_STATEMENTS, Pool};
@@ -27,10 +27,15 @@ pub(crate) async fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<(Db, u64), OpenError> {
     let connector = Connector::new(config, Purpose::Work)?;
-    let mut conn = connector.open().await?;
-    settings::warn(&mut conn).await.map_err(OpenError::Mysql)?;
-    let statements = statements(&mut conn, config.connections).await?;
-    conn.close().await.map_err(OpenError::Mysql)?;
+    let allowed = config.slow_deadline;
+    let (mut conn, facts) = connector.open().await?;
+    let statements = opening_step(allowed, async {
+        settings::warn(&mut conn).await?;
+        let statements = statements(&mut conn, facts.prepared, config.connections).await?;
+        conn.close().await?;
+        Ok(statements)
+    });
+    let statements = statements.await?;
     let history = Arc::new(History::default());
     let pool = Pool::new(
         connector,
@@ -38,39 +43,36 @@ pub(crate) async fn open(
         statements,
         Arc::clone(&history),
     );
-    let lease = pool.acquire(Instant::now() + config.slow_deadline).await;
-    let lease = lease.map_err(OpenError::from_connecting)?;
+    let lease = pool.acquire(Instant::now() + allowed).await;
+    let lease = lease.map_err(|fault| OpenError::of_step(fault, allowed))?;
     let mut session = Session::new(lease, Arc::default(), Arc::clone(&history));
-    let settled = async {
+    let settled = opening_step(allowed, async {
         seq::settle_epoch(&mut session).await?;
         // Notes the epoch in force, which for a new database was drawn just now.
         session.check_server().await?;
         seq::settle_cluster(&mut session).await
-    };
-    let cluster = settled.await.map_err(|fault| match fault {
-        Fault::Mysql(error) if Fault::number_of(&error) == Some(1146) => {
-            OpenError::Schema(error.to_string())
-        }
-        Fault::Mysql(error) => OpenError::Mysql(error),
-        other => OpenError::Schema(other.to_string()),
-    })?;
+    });
+    let cluster = settled.await?;
     session.give_back();
     Ok((Db::new(pool, clock, config, history), cluster))
 }
 
-/// Returns how many prepared statements a connection may keep, from what the server has left.
-async fn statements(conn: &mut MySqlConnection, connections: u32) -> Result<usize, OpenError> {
-    let found = number(conn, "SHOW GLOBAL VARIABLES LIKE 'max_prepared_stmt_count'").await?;
-    // TiDB has no limit unless one is set.
-    let Some(found) = found.filter(|it| *it >= 0) else {
+/// Returns how many prepared statements a connection may keep, from what the server has left of its
+/// limit `found`.
+async fn statements(
+    conn: &mut MySqlConnection,
+    found: Option<u64>,
+    connections: u32,
+) -> Result<usize, Fault> {
+    let Some(found) = found else {
         return Ok(MAX_STATEMENTS);
     };
-    let used = number(conn, "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'").await?;
-    let (found, used) = (
-        found.unsigned_abs(),
-        used.unwrap_or_default().unsigned_abs(),
-    );
-    share(found, used, connections).map_err(OpenError::Unfit)
+    let sql = "SHOW GLOBAL STATUS LIKE 'Prepared_stmt_count'";
+    let used = match conn.fetch_optional(sqlx::raw_sql(sql)).await? {
+        Some(row) => row.try_get_unchecked::<String, _>(1)?.parse().unwrap_or(0),
+        None => 0,
+    };
+    Ok(share(found, used, connections)?)
 }
 
 fn share(found: u64, used: u64, connections: u32) -> Result<usize, UnfitServer> {
@@ -85,16 +87,6 @@ fn share(found: u64, used: u64, connections: u32) -> Result<usize, UnfitServer> 
         });
     }
     Ok(each.min(MAX_STATEMENTS))
-}
-
-/// Reads a variable or a counter of the server.
-async fn number(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<i64>, OpenError> {
-    let row = conn.fetch_optional(sqlx::raw_sql(sql)).await;
-    let Some(row) = row.map_err(OpenError::Mysql)? else {
-        return Ok(None);
-    };
-    let value: String = row.try_get_unchecked(1).map_err(OpenError::Mysql)?;
-    Ok(value.parse().ok())
 }
 
 #[cfg(test)]

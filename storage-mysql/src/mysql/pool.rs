@@ -6,9 +6,9 @@
 //! pool wants, the pool works with those it has. A connection that was silent is tested before its
 //! next use.
 //!
-//! A *generation* is the set of connections made since the last such event. A connection carries
-//! the generation that was current when it was completed, and is closed instead of used once the
-//! pool's generation is higher.
+//! A *generation* is the set of connections begun since the last such event. A connection carries
+//! the generation that was current when it was begun, because it may lead to the server that was
+//! left since. It is closed instead of used once the pool's generation is higher.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,6 +67,8 @@ struct State {
     idle: Vec<Connected>,
     /// Connections that exist or are being made.
     open: usize,
+    /// Connections that are being made.
+    making: usize,
     /// Current generation; connections of earlier generations are closed instead of used.
     generation: u64,
     /// Permits that are withheld because the server grants no more connections.
@@ -116,6 +118,7 @@ impl Pool {
                 state: Mutex::new(State {
                     idle: Vec::new(),
                     open: 0,
+                    making: 0,
                     generation: 0,
                     withheld: 0,
                     grow_at: Instant::now(),
@@ -154,8 +157,12 @@ impl Pool {
                 return Ok(self.lease(connected, permit, true));
             }
             match self.inner.connect(deadline).await {
-                Ok(connected) => return Ok(self.lease(connected, permit, false)),
-                Err(fault) if fault.scope() == ErrorScope::Crowded && self.open() > 0 => {
+                Ok(Some(connected)) => return Ok(self.lease(connected, permit, false)),
+                // The connections were retired meanwhile, so the next one leads elsewhere.
+                Ok(None) => {}
+                // Without any connection, no caller could wait for one, and a withheld permit would
+                // only make the pool smaller when the server grants connections again.
+                Err(fault) if fault.scope() == ErrorScope::Crowded && self.inner.has_any() => {
                     // Withholding the permit makes callers wait for a connection that is given
                     // back.
                     self.inner.withhold(permit);
@@ -211,9 +218,7 @@ impl Pool {
         // Connections that are given back from here on are closed, because `closed` is set; callers
         // that wait for a permit fail with `Closed`.
         self.inner.permits.close();
-        for connected in idle {
-            self.inner.end(connected);
-        }
+        self.inner.end_all(idle);
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
@@ -227,16 +232,16 @@ impl Inner {
     /// Returns an idle connection that works.
     async fn reuse(&self, deadline: Instant) -> Option<Connected> {
         loop {
-            let popped = {
+            let (connected, usable) = {
                 let mut state = self.lock();
                 let connected = state.idle.pop()?;
                 let usable = state.accepts(&connected) && connected.idle_since.elapsed() < MAX_IDLE;
-                usable.then_some(connected).ok_or(())
+                (connected, usable)
             };
-            let Ok(connected) = popped else {
-                self.lock().open -= 1;
+            if !usable {
+                self.end(connected);
                 continue;
-            };
+            }
             if connected.judged_at.elapsed() < BELIEVED {
                 return Some(connected);
             }
@@ -266,30 +271,42 @@ impl Inner {
             Ok(Err(error)) => Fault::Mysql(error),
             Err(_) => Fault::Deadline,
         };
-        self.lock().open -= 1;
         tracing::debug!(
             error = &fault as &dyn std::error::Error,
             "idle mysql connection closed"
         );
+        // A server that answered can be told that the connection ends. One that did not answer is
+        // in the middle of a statement, so the connection is just dropped.
+        if matches!(fault, Fault::Unfit(_)) {
+            self.end(connected);
+        } else {
+            self.lock().open -= 1;
+        }
         if matches!(fault, Fault::Deadline) {
             // No answer means that the server hangs, or that the network drops packets silently.
             // Connections that have been idle as long as this one are closed untested, because
             // testing them one after the other would use up the deadline.
-            let mut state = self.lock();
-            let before = state.idle.len();
-            state.idle.retain(|it| it.judged_at.elapsed() < BELIEVED);
-            state.open -= before - state.idle.len();
+            let untested = {
+                let mut state = self.lock();
+                let idle = std::mem::take(&mut state.idle).into_iter();
+                let (kept, untested) = idle.partition(|it| it.judged_at.elapsed() < BELIEVED);
+                state.idle = kept;
+                untested
+            };
+            self.end_all(untested);
         } else {
             self.retire(generation);
         }
         None
     }
 
-    async fn connect(&self, deadline: Instant) -> Result<Connected, Fault> {
-        let statements = {
+    /// Makes a connection. Returns `None` if the connections were retired meanwhile.
+    async fn connect(&self, deadline: Instant) -> Result<Option<Connected>, Fault> {
+        let (statements, generation) = {
             let mut state = self.lock();
             state.open += 1;
-            state.statements
+            state.making += 1;
+            (state.statements, state.generation)
         };
         // Also undoes the count if this future is dropped.
         let mut slot = Slot {
@@ -303,32 +320,54 @@ impl Inner {
             .await
             .map_err(|_| Fault::Deadline)??;
         slot.kept = true;
-        let mut state = self.lock();
-        let moved = state.identity.is_some() && state.identity != facts.identity;
-        if moved {
-            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
-            // Retired before the new connection gets its generation, so that it alone survives.
-            state.retire();
-        }
-        state.identity = facts.identity;
         let now = Instant::now();
-        Ok(Connected {
+        let mut connected = Connected {
             conn,
-            generation: state.generation,
+            generation,
             packet: facts.packet,
             ends_at: now + MAX_AGE.mul_f64(rand::random_range(0.8..1.0)),
             idle_since: now,
             judged_at: now,
-        })
+        };
+        let mut state = self.lock();
+        // Before anything is learned from its server, which may be the one that was left: its
+        // identity must not replace that of the present server.
+        if state.generation != generation {
+            drop(state);
+            self.end(connected);
+            return Ok(None);
+        }
+        let moved = state.identity.is_some() && state.identity != facts.identity;
+        let mut idle = Vec::new();
+        if moved {
+            gimlet_core::warn_rated!("MySQL address led to another server, reconnecting");
+            // Retired before the new connection gets its generation, so that it alone survives.
+            idle = state.retire();
+        }
+        state.identity = facts.identity;
+        connected.generation = state.generation;
+        drop(state);
+        self.end_all(idle);
+        Ok(Some(connected))
     }
 
     /// Ends all connections of this generation: idle ones at once, used ones when they are given
     /// back.
     fn retire(&self, generation: u64) {
-        let mut state = self.lock();
-        if state.generation == generation {
-            state.retire();
-        }
+        let idle = {
+            let mut state = self.lock();
+            if state.generation != generation {
+                return;
+            }
+            state.retire()
+        };
+        self.end_all(idle);
+    }
+
+    /// Returns whether a connection exists, apart from those that are being made.
+    fn has_any(&self) -> bool {
+        let state = self.lock();
+        state.open > state.making
     }
 
     /// Withholds a permit, so that the pool is one connection smaller.
@@ -368,13 +407,21 @@ impl Inner {
             let _ = timeout(CLOSE_TIMEOUT, connected.conn.close()).await;
         });
     }
+
+    fn end_all(&self, connections: Vec<Connected>) {
+        for connected in connections {
+            self.end(connected);
+        }
+    }
 }
 
 impl State {
-    fn retire(&mut self) {
+    /// Begins the next generation. Returns the idle connections, which the caller ends when it has
+    /// unlocked the state.
+    #[must_use]
+    fn retire(&mut self) -> Vec<Connected> {
         self.generation += 1;
-        self.open -= self.idle.len();
-        self.idle.clear();
+        std::mem::take(&mut self.idle)
     }
 
     fn accepts(&self, connected: &Connected) -> bool {
@@ -392,8 +439,10 @@ struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
+        let mut state = self.inner.lock();
+        state.making -= 1;
         if !self.kept {
-            self.inner.lock().open -= 1;
+            state.open -= 1;
         }
     }
 }

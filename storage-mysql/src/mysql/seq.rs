@@ -12,6 +12,7 @@ use gimlet_core::store::{Head, Kind, Scope, SeqStore, StoreError};
 use tokio::time::Instant;
 
 use super::db::{Db, Once};
+use super::history::NO_EPOCH;
 use super::session::{Session, number, user};
 use crate::error::Fault;
 
@@ -79,7 +80,7 @@ impl SeqStore for Db {
             async move {
                 let sql = "SELECT value FROM meta WHERE name = 'epoch'";
                 let row = session.row(sqlx::query(sql)).await?;
-                let row = row.ok_or(Fault::Corrupt("the store has no epoch"))?;
+                let row = row.ok_or(NO_EPOCH)?;
                 number(&row, 0).map(Epoch)
             }
             .boxed()
@@ -99,8 +100,7 @@ impl SeqStore for Db {
         let renew = self.once("seq.new_epoch", Once::Repeatable, move |session| {
             async move {
                 session.renew(old).await?;
-                let present = session.history.present();
-                present.ok_or(Fault::Corrupt("the store has no epoch"))
+                session.history.present().ok_or(NO_EPOCH)
             }
             .boxed()
         });

@@ -108,13 +108,13 @@ impl Session {
     /// Replaces the epoch `old` (law 10); no transaction may be open.
     pub(super) async fn renew(&mut self, old: Epoch) -> Result<(), Fault> {
         let history = Arc::clone(&self.history);
-        Ok(history.renew(self.lease.conn(), old).await?)
+        history.renew(self.lease.conn(), old).await
     }
 
     /// Checks the server of this connection in the same way as that of a new one.
     pub(super) async fn check_server(&mut self) -> Result<(), Fault> {
         let history = Arc::clone(&self.history);
-        Ok(history.check_server(self.lease.conn()).await?)
+        history.check_server(self.lease.conn()).await
     }
 
     /// Gives the connection back. If the session is dropped instead, the connection is closed, and

@@ -147,10 +147,11 @@ fn statements(purpose: Purpose) -> [String; 3] {
 
 /// Properties of a server, read when a connection was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ServerFacts {
+pub(crate) struct ServerFacts {
     /// Largest size of a statement, in bytes.
     pub(super) packet: u64,
-    /// Largest number of prepared statements of all its clients.
+    /// Largest number of prepared statements of all its clients; `None` if the server sets no
+    /// limit.
     pub(super) prepared: Option<u64>,
     /// Identity of the server; `None` if one address leads to several equal servers.
     pub(super) identity: Option<String>,

@@ -50,8 +50,16 @@ struct Inner {
     // A std mutex: items are delivered under it, and sinks must not block.
     rooms: Mutex<HashMap<RoomId, Subscribed>>,
     /// Connection; its lock is held while it is being made and while subscriptions change on it.
-    ear: Arc<tokio::sync::Mutex<Option<Ear>>>,
-    broken: Notify,
+    connection: Arc<tokio::sync::Mutex<Option<FeedConnection>>>,
+}
+
+/// The connection, with the notice that it has broken. Each connection has a notice of its own: a
+/// late one about the connection before must not break this one, which would interrupt all rooms
+/// again.
+#[derive(Clone)]
+struct FeedConnection {
+    ear: Ear,
+    broken: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +76,23 @@ impl fmt::Debug for Feed {
     }
 }
 
+/// A room's first sink while its subscription is being made. If that fails, or the caller gives up,
+/// the sink is removed: later sinks of the room would otherwise rely on it.
+struct PendingSink<'a> {
+    inner: &'a Inner,
+    room: RoomId,
+    sink: &'a Arc<dyn RoomSink>,
+    done: bool,
+}
+
+impl Drop for PendingSink<'_> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.inner.remove(self.room, self.sink);
+        }
+    }
+}
+
 impl Feed {
     pub(super) fn new(keys: Keys, deadline: Duration) -> Self {
         Self {
@@ -75,8 +100,7 @@ impl Feed {
                 keys,
                 deadline,
                 rooms: Mutex::default(),
-                ear: Arc::default(),
-                broken: Notify::new(),
+                connection: Arc::default(),
             }),
         }
     }
@@ -88,23 +112,31 @@ impl Feed {
         sink: &Arc<dyn RoomSink>,
     ) -> Result<(), Fault> {
         let inner = &self.inner;
-        let ear = timeout(inner.deadline, inner.ear.lock());
-        let ear = ear.await.map_err(|_| Fault::Down)?;
+        let connection = timeout(inner.deadline, inner.connection.lock());
+        let connection = connection.await.map_err(|_| Fault::Down)?;
         // The sink is added under the connection's lock. If it is not the room's first one, the
         // subscription is complete already, because it was made under the same lock.
         if !inner.add(room, sink) {
             return Ok(());
         }
-        let subscribing = async {
-            let ear = ear.as_ref().ok_or(Fault::Down)?;
-            let channel = inner.keys.channel(room);
-            let done = timeout(inner.deadline, ear.subscribe(&channel)).await;
-            Ok(done.map_err(|_| Fault::Down)??)
+        // Declared after the lock, so that it is dropped first: no one may find the sink while the
+        // room is not subscribed.
+        let mut pending = PendingSink {
+            inner,
+            room,
+            sink,
+            done: false,
         };
-        let done: Result<(), Fault> = subscribing.await;
+        // Without a connection nothing has to be reported: it is being rebuilt.
+        let Some(FeedConnection { ear, broken }) = connection.as_ref() else {
+            return Err(Fault::Down);
+        };
+        let channel = inner.keys.channel(room);
+        let done = timeout(inner.deadline, ear.subscribe(&channel)).await;
+        let done = done.map_or(Err(Fault::Down), |done| done.map_err(Fault::from));
+        pending.done = done.is_ok();
         if done.is_err() {
-            inner.remove(room, sink);
-            inner.broken.notify_one();
+            broken.notify_one();
         }
         done
     }
@@ -115,7 +147,7 @@ impl Feed {
         if !inner.remove(room, sink) {
             return;
         }
-        let Ok(ear) = timeout(inner.deadline, inner.ear.lock()).await else {
+        let Ok(connection) = timeout(inner.deadline, inner.connection.lock()).await else {
             // The connection is being rebuilt, with the remaining rooms only.
             return;
         };
@@ -124,11 +156,11 @@ impl Feed {
         if inner.lock().contains_key(&room) {
             return;
         }
-        if let Some(ear) = ear.as_ref() {
+        if let Some(FeedConnection { ear, broken }) = connection.as_ref() {
             let channel = inner.keys.channel(room);
             let done = timeout(inner.deadline, ear.unsubscribe(&channel)).await;
             if !matches!(done, Ok(Ok(()))) {
-                inner.broken.notify_one();
+                broken.notify_one();
             }
         }
     }
@@ -141,7 +173,7 @@ impl Feed {
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + use<> {
         let inner = Arc::clone(&self.inner);
-        let first = Arc::clone(&inner.ear).try_lock_owned().ok();
+        let first = Arc::clone(&inner.connection).try_lock_owned().ok();
         async move {
             stop.run_until_cancelled(inner.keep(listener, first)).await;
         }
@@ -181,17 +213,17 @@ impl Inner {
     async fn keep(
         self: Arc<Self>,
         listener: Listener,
-        mut held: Option<OwnedMutexGuard<Option<Ear>>>,
+        mut held: Option<OwnedMutexGuard<Option<FeedConnection>>>,
     ) {
         let (mut wait, mut first) = (BACKOFF.0, true);
         loop {
             let mut slot = match held.take() {
                 Some(slot) => slot,
-                None => Arc::clone(&self.ear).lock_owned().await,
+                None => Arc::clone(&self.connection).lock_owned().await,
             };
             *slot = None;
             let connected = timeout(self.deadline * 4, self.connect(&listener)).await;
-            let Ok(Ok(ear)) = connected else {
+            let Ok(Ok(connection)) = connected else {
                 tracing::debug!("room feed not connected, retrying");
                 // Callers of `subscribe` meanwhile wait for the lock, but only until their own
                 // deadline.
@@ -200,23 +232,24 @@ impl Inner {
                 held = Some(slot);
                 continue;
             };
-            *slot = Some(ear.clone());
+            *slot = Some(connection.clone());
             drop(slot);
             if !first {
                 self.interrupt_all();
             }
             (wait, first) = (BACKOFF.0, false);
-            self.until_broken(&ear).await;
+            self.until_broken(&connection).await;
             gimlet_core::warn_rated!("room feed broke, reconnecting");
         }
     }
 
     /// Connects and subscribes to every room.
-    async fn connect(self: &Arc<Self>, listener: &Listener) -> Result<Ear, Fault> {
-        let heard = Arc::downgrade(self);
+    async fn connect(self: &Arc<Self>, listener: &Listener) -> Result<FeedConnection, Fault> {
+        let (heard, broken) = (Arc::downgrade(self), Arc::new(Notify::new()));
+        let notice = Arc::clone(&broken);
         let hear = move |push: PushInfo| {
             if let Some(inner) = heard.upgrade() {
-                inner.hear(&push);
+                inner.hear(&push, &notice);
             }
             Ok(())
         };
@@ -230,13 +263,13 @@ impl Inner {
             });
             try_join_all(subscribing).await?;
         }
-        Ok(ear)
+        Ok(FeedConnection { ear, broken })
     }
 
-    async fn until_broken(&self, ear: &Ear) {
+    async fn until_broken(&self, FeedConnection { ear, broken }: &FeedConnection) {
         loop {
             tokio::select! {
-                () = self.broken.notified() => return,
+                () = broken.notified() => return,
                 () = sleep(PING) => {}
             }
             if !matches!(timeout(self.deadline * 2, ear.ping()).await, Ok(Ok(()))) {
@@ -254,19 +287,20 @@ impl Inner {
         }
     }
 
-    fn hear(&self, push: &PushInfo) {
+    /// Processes a push; `broken` is the notice of its connection.
+    fn hear(&self, push: &PushInfo, broken: &Notify) {
         match (&push.kind, push.data.as_slice()) {
             (PushKind::SMessage, [Value::BulkString(channel), Value::BulkString(payload)]) => {
                 if let Some(room) = self.keys.room_of(channel) {
                     self.deliver(room, payload);
                 }
             }
-            (PushKind::Disconnection, _) => self.broken.notify_one(),
+            (PushKind::Disconnection, _) => broken.notify_one(),
             // The slot has moved to another node of the cluster.
             (PushKind::SUnsubscribe, [Value::BulkString(channel), ..]) => {
                 let room = self.keys.room_of(channel);
                 if room.is_some_and(|room| self.lock().contains_key(&room)) {
-                    self.broken.notify_one();
+                    broken.notify_one();
                 }
             }
             _ => {}
@@ -326,7 +360,24 @@ fn same(a: &Arc<dyn RoomSink>, b: &Arc<dyn RoomSink>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
+
+    /// Regression: one notice served all connections. A late one about the connection before
+    /// rebuilt the new one, and interrupted all rooms a second time.
+    #[test]
+    fn a_late_notice_concerns_its_own_connection() {
+        let feed = Feed::new(Keys::new("gimlet:"), Duration::from_secs(1));
+        let (before, now) = (Notify::new(), Notify::new());
+        let lost = PushInfo {
+            kind: PushKind::Disconnection,
+            data: Vec::new(),
+        };
+        feed.inner.hear(&lost, &before);
+        assert!(now.notified().now_or_never().is_none());
+        assert!(before.notified().now_or_never().is_some());
+    }
 
     #[test]
     fn a_payload_has_three_parts() {

@@ -8,7 +8,7 @@ use gimlet_core::store::{Appended, Kind, Scope};
 use gimlet_core::time::{ManualClock, Timestamp};
 use gimlet_storage_mysql::{OpenError, migrate, open_lasting, pending};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::make::{append, contents, device, kind, send, stored, through, user};
 use crate::proxy::Mode;
@@ -216,8 +216,11 @@ pub(super) async fn an_old_schema_is_refused(servers: Servers) {
         "INSERT INTO _sqlx_migrations VALUES (1, TRUE), (9999, TRUE)",
     )
     .await;
-    let refused = pending(config).await.unwrap_err().to_string();
-    assert!(refused.contains("newer"), "{refused}");
+    let refused = pending(config).await.unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Newer { version: 9999 }),
+        "{refused}"
+    );
 }
 
 pub(super) async fn migrations_run_once(servers: Servers) {
@@ -314,4 +317,41 @@ pub(super) async fn a_mysql_that_is_away_is_noticed_and_its_return_too(servers: 
         );
     }
     opened.lasting.close().await;
+}
+
+/// Law 12. Regression: only connecting had a deadline, and a server that froze after that hung the
+/// start for ever.
+pub(super) async fn a_server_that_freezes_during_a_start_ends_it(servers: Servers) {
+    /// A part of each statement of a start that can be told from the others, in their order.
+    const STATEMENTS: [&str; 8] = [
+        "CREATE TABLE IF NOT EXISTS",
+        "SELECT version, success",
+        "SHOW TABLES LIKE",
+        "SELECT version FROM",
+        "'Prepared_stmt_count'",
+        "('epoch'",
+        "('cluster'",
+        "WHERE name = 'cluster'",
+    ];
+    let place = Place::new(&servers).await;
+    let starts = STATEMENTS.map(|statement| {
+        let mut config = place.config.clone();
+        async move {
+            let (proxy, url) = through(&config.mysql.url).await;
+            config.mysql.url = url;
+            config.mysql.slow_deadline = Duration::from_secs(3);
+            proxy.set(Mode::FreezeAt(statement));
+            let start = async {
+                migrate(&config.mysql).await?;
+                let opened = open_lasting(&config.mysql, Arc::new(ManualClock::default()));
+                opened.await.map(drop)
+            };
+            let ended = timeout(Duration::from_mins(1), start).await;
+            let ended = ended.unwrap_or_else(|_| panic!("{statement}: the start hangs"));
+            let text = ended.unwrap_err().to_string();
+            assert!(text.contains("no answer within 3s"), "{statement}: {text}");
+            assert_eq!(proxy.struck(), 1, "{statement} was not sent");
+        }
+    });
+    join_all(starts).await;
 }

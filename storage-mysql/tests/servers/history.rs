@@ -1,10 +1,12 @@
 //! Law 10: if MySQL loses commits, a new epoch is drawn before anything else is accepted.
 
+use std::time::Duration;
+
 use gimlet_core::id::Epoch;
-use gimlet_core::store::Stores;
+use gimlet_core::store::{Kind, Stores};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _};
 
-use crate::make::{append, contents, send, stored, user};
+use crate::make::{append, contents, kind, send, stored, user};
 use crate::support::{Place, Servers};
 
 /// Opens a separate session on the store's database.
@@ -146,4 +148,30 @@ pub(super) async fn an_epoch_whose_renewal_was_lost_is_renewed_again(servers: Se
     put(&s, 1).await;
     let third = stored_epoch(&mut conn).await;
     assert!(third != first && third != second, "{third:?}");
+}
+
+/// Regression: without the row of the epoch, a call that met a shorter inbox repeated itself without
+/// a pause until its deadline.
+pub(super) async fn a_store_without_its_epoch_is_reported_at_once(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    // Time is irrelevant here; only a call that repeats itself comes near to it.
+    place.config.mysql.deadline = Duration::from_secs(10);
+    let opened = place.open().await;
+    let s = opened.stores.clone();
+    put(&s, 10).await;
+    let mut conn = beside(&place).await;
+    run(&mut conn, "DELETE FROM meta WHERE name = 'epoch'").await;
+    rewind(&mut conn, 5).await;
+    let before = opened.lasting.statements();
+    assert_eq!(kind(s.seq.heads(&[user(1)]).await), Kind::Corrupt);
+    assert_eq!(
+        kind(append(&s, &send(&[1], "hi", None)).await),
+        Kind::Corrupt
+    );
+    let sent = opened.lasting.statements() - before;
+    assert!(sent < 50, "{sent} statements");
+    // A start draws another epoch.
+    let s = place.open().await.stores;
+    put(&s, 1).await;
+    assert_eq!(contents(&s, 1).await.len(), 6);
 }

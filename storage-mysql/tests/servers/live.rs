@@ -172,6 +172,32 @@ pub(super) async fn a_room_feed_that_breaks_says_so(servers: Servers) {
         .await;
 }
 
+/// Regression: the sink of a caller that gave up stayed in the room. It received messages that no
+/// one had subscribed to, and later sinks took the room for subscribed.
+pub(super) async fn a_subscription_that_is_given_up_leaves_nothing(servers: Servers) {
+    let (proxy, url) = through(&servers.redis).await;
+    let live = open_live(&config(&url), None).unwrap();
+    recovered(&live).await;
+    let (first, second) = (Arc::new(Ear::default()), Arc::new(Ear::default()));
+    proxy.set(Mode::FreezeAt("SSUBSCRIBE"));
+    let subscribing = live.room.subscribe(room(), Arc::clone(&first) as _);
+    let frozen = async {
+        while proxy.struck() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        done = subscribing => panic!("{done:?} while redis is frozen"),
+        () = frozen => {}
+    }
+    proxy.set(Mode::Pass);
+    let sink = Arc::clone(&second) as _;
+    live.room.subscribe(room(), sink).await.unwrap();
+    say(&live, "hi").await;
+    second.until(|items, _| items.len() == 1).await;
+    assert!(first.told.lock().unwrap().0.is_empty());
+}
+
 pub(super) async fn a_redis_that_is_away_fails_fast_and_comes_back(servers: Servers) {
     let (proxy, url) = through(&servers.redis).await;
     proxy.set(Mode::Down);

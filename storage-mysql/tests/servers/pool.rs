@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use gimlet_core::store::{Scope, Stores};
+use gimlet_core::store::{Kind, Scope, Stores};
 use gimlet_core::time::SystemClock;
 use gimlet_storage_mysql::{migrate, open, open_lasting};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::make::{append, contents, device, send, stored, through, user};
+use crate::make::{append, contents, device, kind, send, stored, through, user};
 use crate::numbers::warm_up;
 use crate::private::{Private, certificates};
-use crate::proxy::Proxy;
+use crate::proxy::{Mode, Proxy};
 use crate::support::{Place, Servers};
 
 /// Longer than the pool trusts an idle connection without a test.
@@ -247,4 +249,91 @@ pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
     let refused = open_lasting(&place.config.mysql, Arc::new(SystemClock)).await;
     let text = refused.unwrap_err().to_string();
     assert!(text.contains("ssl_ca") && text.contains("ssl-ca"), "{text}");
+}
+
+/// Waits for a condition that a background task brings about.
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(10), waiting).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+/// Regression: retired and expired connections were dropped, and the server counted each as an
+/// aborted client.
+pub(super) async fn idle_connections_end_with_a_closing_message(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let opened = place.open().await;
+    warm_up(&opened.stores, &proxy, 6).await;
+    let (open, idle) = opened.lasting.connections();
+    assert_eq!(open, idle, "no call is in progress");
+    let before = proxy.quits();
+    // The server turns out to accept no changes, so all connections to it are closed.
+    proxy.set(Mode::Fail(1290));
+    stored(
+        &append(&opened.stores, &send(&[1, 2], "hi", None))
+            .await
+            .unwrap(),
+    );
+    // All but the one that failed, which was in the middle of a transaction.
+    until("connections ended without a closing message", || {
+        proxy.quits() - before == idle - 1
+    })
+    .await;
+}
+
+/// Regression: attempts to connect counted as connections. At a server that granted none, nearly
+/// every permit was withheld, and came back one by one, every 5 s.
+pub(super) async fn a_server_that_granted_no_connection_is_used_in_full_later(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    let s = place.open().await.stores;
+    proxy.down().await;
+    proxy.set(Mode::Refuse(1040));
+    let of = [user(1)];
+    for done in join_all((0..64).map(|_| s.seq.heads(&of))).await {
+        assert_eq!(kind(done), Kind::Unavailable);
+    }
+    proxy.set(Mode::Pass);
+    let all = timeout(Duration::from_secs(20), warm_up(&s, &proxy, 12)).await;
+    assert!(all.is_ok(), "{} connections of 12", proxy.links());
+}
+
+/// Regression: a connection that was begun before a hand-over and completed after it counted as
+/// new, and stayed in use with the server that had been left.
+pub(super) async fn a_connection_begun_before_a_hand_over_is_not_kept(servers: Servers) {
+    let mut place = Place::new(&servers).await;
+    let (proxy, url) = through(&place.config.mysql.url).await;
+    place.config.mysql.url = url;
+    // Time is irrelevant here: one connection stays frozen for a while.
+    place.config.mysql.deadline = Duration::from_mins(1);
+    let opened = place.open().await;
+    let s = &opened.stores;
+    proxy.set(Mode::FreezeAt("SHOW SESSION VARIABLES"));
+    let mut calls = JoinSet::new();
+    while proxy.struck() == 0 {
+        if calls.len() < 64 {
+            let seq = Arc::clone(&s.seq);
+            calls.spawn(async move { seq.heads(&[user(1)]).await });
+        }
+        while calls.try_join_next().is_some() {}
+        tokio::task::yield_now().await;
+    }
+    while calls.len() > 1 {
+        calls.join_next().await.unwrap().unwrap().unwrap();
+    }
+    // Another connection finds that the server accepts no changes.
+    proxy.set(Mode::Fail(1290));
+    stored(&append(s, &send(&[1, 2], "hi", None)).await.unwrap());
+    assert_eq!(proxy.struck(), 2);
+    proxy.set(Mode::Pass);
+    // The frozen connection completes. Its call is served by the one made after the hand-over.
+    calls.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(opened.lasting.connections(), (1, 1));
 }

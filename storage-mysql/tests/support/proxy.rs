@@ -29,6 +29,9 @@ pub(crate) enum Mode {
     /// Freezes each connection at its next entry that is stored: in the middle of a transaction,
     /// which holds its locks by then. The connection closes when the mode changes.
     FreezeEntry,
+    /// Freezes the connection that sends the next statement with this text, until everything passes
+    /// again. All other connections pass.
+    FreezeAt(&'static str),
     /// Closes all connections, and new ones at once.
     Down,
     /// Answers the next execution of a prepared statement with the error of this number.
@@ -52,6 +55,8 @@ struct Shared {
     struck: AtomicUsize,
     links: AtomicUsize,
     accepted: AtomicUsize,
+    /// Closing messages of clients.
+    quits: AtomicUsize,
     /// Bytes received from the server.
     received: AtomicUsize,
     /// Connections below this number are silent: nothing passes, and they stay open.
@@ -156,6 +161,11 @@ impl Proxy {
         self.shared.received.load(Ordering::SeqCst)
     }
 
+    /// Returns the number of connections that clients have ended with a closing message.
+    pub(crate) fn quits(&self) -> usize {
+        self.shared.quits.load(Ordering::SeqCst)
+    }
+
     /// Returns the number of open connections.
     pub(crate) fn links(&self) -> usize {
         self.shared.links.load(Ordering::SeqCst)
@@ -181,6 +191,9 @@ impl Shared {
 fn holds(bytes: &[u8], word: &[u8]) -> bool {
     bytes.windows(word.len()).any(|it| it == word)
 }
+
+/// The packet by which a client of MySQL ends its connection.
+const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
 /// Builds an error packet, as the server sends it, with this sequence number.
 fn error_packet(sequence: u8, number: u16) -> Vec<u8> {
@@ -227,6 +240,9 @@ async fn link(
             read = client.read(&mut up) => {
                 let Ok(n @ 1..) = read else { return };
                 let bytes = &up[..n];
+                if bytes == QUIT.as_slice() {
+                    shared.quits.fetch_add(1, Ordering::SeqCst);
+                }
                 // A COMMIT is a text query. An entry is stored by a prepared statement: its text
                 // passes once, and its rows contain the words that the test sends.
                 let commit = holds(bytes, b"\x03COMMIT");
@@ -255,6 +271,13 @@ async fn link(
                     shared.struck.fetch_add(1, Ordering::SeqCst);
                     let _ = mode.changed().await;
                     return;
+                }
+                if let Mode::FreezeAt(text) = now
+                    && holds(bytes, text.as_bytes())
+                    && shared.strike()
+                {
+                    let ended = |mode: &Mode| matches!(mode, Mode::Pass | Mode::Down);
+                    let _ = mode.wait_for(ended).await;
                 }
                 if server.write_all(bytes).await.is_err() {
                     return;

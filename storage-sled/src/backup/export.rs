@@ -101,6 +101,15 @@ struct Running {
     capture: Arc<Capture>,
 }
 
+impl Running {
+    /// Begins a capture; returns `None` if one is in progress. Must be called as
+    /// [`Captures::begin`](super::Captures::begin).
+    fn begin(shared: Arc<Shared>) -> Option<Self> {
+        let capture = shared.captures.begin()?;
+        Some(Self { shared, capture })
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
         self.shared.captures.end(&self.capture);
@@ -109,17 +118,17 @@ impl Drop for Running {
 
 /// Begins the capture between two commits: earlier commits are in the tree, and every later one is
 /// captured.
+///
+/// The command returns the guard, not the capture alone: if the commit fails, or the caller is
+/// gone, the answer is dropped, and the capture ends with it.
 async fn begin(store: &Store) -> Result<Running, BackupError> {
     let shared = Arc::clone(&store.shared);
-    let register = move |_: &mut crate::txn::Txn<'_>| Ok(shared.captures.begin());
-    let capture = store
+    let register = move |_: &mut crate::txn::Txn<'_>| Ok(Running::begin(shared));
+    let running = store
         .change("backup.begin", Weight::Removes, register)
         .await;
-    let capture = capture.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
-    Ok(Running {
-        shared: Arc::clone(&store.shared),
-        capture: capture.ok_or(BackupError::Busy)?,
-    })
+    let running = running.map_err(|error| BackupError::Storage(crate::shared::chain(&error)))?;
+    running.ok_or(BackupError::Busy)
 }
 
 async fn barrier(store: &Store) -> Result<(), BackupError> {
@@ -191,5 +200,39 @@ fn exported<W: Write>(out: &Writer<W>) -> Exported {
         rows,
         commits,
         bytes: out.bytes(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Regression: a capture whose commit failed never ended. Every later backup was refused as
+    /// busy, and up to 128 MiB of commits stayed in memory.
+    #[tokio::test]
+    async fn a_capture_ends_if_its_commit_fails() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            min_free: 0,
+            ..Config::new(dir.path())
+        };
+        let opened = crate::open(&config, Arc::new(SystemClock)).unwrap();
+        let store = opened.exporter().0.upgrade().unwrap();
+        // The first command holds the writer until the others wait, so that all three are in one
+        // commit. The last one makes that commit fail before anything is applied.
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let hold = store.change("test.hold", Weight::Removes, move |_| {
+            Ok(released.recv().is_ok())
+        });
+        let shared = Arc::clone(&store.shared);
+        let fail = store.change("test.fail", Weight::Removes, move |_| {
+            shared.fail("on purpose");
+            Ok(())
+        });
+        let (held, begun, failed, ()) = tokio::join!(hold, begin(&store), fail, async {
+            release.send(()).unwrap();
+        });
+        assert!(held.is_err() && begun.is_err() && failed.is_err());
+        assert!(store.shared.captures.running().is_none());
     }
 }

@@ -1,8 +1,9 @@
 //! Restores a backup into an empty directory, whole or not at all, under an epoch of its own.
 //!
-//! The rows are built in a directory inside of the target, and moved into the target when all of
-//! them are there and synced; `FORMAT` is written last. A restore that is interrupted after the
-//! move of `db` leaves a directory that gimlet refuses to open.
+//! The rows are built in a directory inside of the target, `restoring`, and moved into the target
+//! when all of them are there and synced; `FORMAT` is written last. gimlet refuses to open a
+//! directory without `FORMAT` that holds `restoring` or `db`, so a restore that was interrupted at
+//! any step is noticed.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write as _};
@@ -19,12 +20,10 @@ use super::BackupError;
 use super::format::{Frame, Reader};
 use crate::config::Config;
 use crate::error::OpenError;
-use crate::files::{self, FORMAT};
+use crate::files::{self, FORMAT, RESTORING};
 use crate::key;
 use crate::rows::WHOLE;
 
-/// Directory in which the rows are built.
-const DRAFT: &str = "restoring";
 /// Directory of the uploaded files, next to the database.
 const FILES: &str = "files";
 /// Rows of one batch. sled frees the memory of a larger one only when it ends.
@@ -51,7 +50,7 @@ pub fn restore(
 ) -> Result<Restored, BackupError> {
     let dir = config.dir.as_path();
     make_empty(dir)?;
-    let draft = dir.join(DRAFT);
+    let draft = dir.join(RESTORING);
     fs::create_dir(&draft)?;
     let outcome = build(config, &draft, input, &mut step);
     let restored = match outcome {
@@ -235,15 +234,19 @@ fn sync_all(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Moves the draft's content to its place. The format file, which marks a complete directory, is
-/// written last.
+/// Moves the draft's content to its place.
+///
+/// The order matters: the draft is removed when all its content has moved durably, and the format
+/// file, which marks a complete directory, is written last. Until then the draft or `db` is there,
+/// and the directory does not open.
 fn settle(dir: &Path, draft: &Path) -> Result<(), BackupError> {
     for entry in fs::read_dir(draft)? {
         let name = entry?.file_name();
         fs::rename(draft.join(&name), dir.join(&name))?;
     }
+    files::sync_dir(dir)?;
     fs::remove_dir(draft)?;
-    File::open(dir)?.sync_all()?;
+    files::sync_dir(dir)?;
     files::write_format(dir)?;
     Ok(())
 }

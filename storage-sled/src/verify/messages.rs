@@ -6,10 +6,30 @@ use gimlet_core::verify::Rule;
 use gimlet_proto::store::{BodyRefs, Entry, Expiring, Job, Key, Number, Recipients, entry};
 
 use super::{Check, Checked, WINDOW, inbox, pair, shown};
+use crate::error::Fault;
 use crate::key;
+
+/// Windows of bodies, each counted in one walk. Every number with a body, or with a count of
+/// references, is in one; long runs of numbers without either are in none.
+struct BodyWindows {
+    /// First body of each window.
+    firsts: Vec<u64>,
+    /// Largest number with a body or a count of references.
+    last: u64,
+}
+
+impl BodyWindows {
+    /// Returns true if this body is counted.
+    fn cover(&self, body: u64) -> bool {
+        let begun = self.firsts.partition_point(|first| *first <= body);
+        let first = begun.checked_sub(1).and_then(|at| self.firsts.get(at));
+        body <= self.last && first.is_some_and(|first| body - first < WINDOW as u64)
+    }
+}
 
 impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
     pub(super) fn inboxes(&mut self) -> Checked {
+        let windows = self.windows()?;
         let (mut user, mut last) = (0, 0);
         self.each(b"E", "entries", |it, key, value| {
             let Some((owner, at)) = pair(key) else {
@@ -35,7 +55,13 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 return Ok(());
             };
             match found.body {
-                Some(entry::Body::Stored(_)) => {}
+                // A missing body inside of a window is found when the window is counted.
+                Some(entry::Body::Stored(body)) => {
+                    if !windows.cover(body) {
+                        it.report
+                            .find(Rule::Bodies, place(), "its message is missing");
+                    }
+                }
                 Some(entry::Body::Message(message)) => {
                     if let Err(error) = gimlet_record::decode(&message) {
                         it.report.find(Rule::Readable, place(), error.to_string());
@@ -66,19 +92,46 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
             }
             Ok(())
         })?;
-        let given = self.number(&key::counter(4))?;
-        let mut from = 0;
+        let windows = self.windows()?;
+        self.counter(4, windows.last, "bodies")?;
+        for from in &windows.firsts {
+            self.window(*from, windows.last)?;
+        }
+        Ok(())
+    }
+
+    /// Divides the bodies into windows. The stored rows decide, not the counter, which may be
+    /// damaged itself.
+    fn windows(&self) -> Result<BodyWindows, Fault> {
+        let last = self.rows.last_with(b'B')?.max(self.rows.last_with(b'R')?);
+        let (mut firsts, mut after) = (Vec::new(), 0);
         loop {
-            self.window(from)?;
-            from += WINDOW as u64;
-            if from > given {
-                return Ok(());
-            }
+            let body = self.next_number(b"B", &key::body(after))?;
+            let refs = self.next_number(b"R", &key::body_refs(after))?;
+            let Some(first) = body.into_iter().chain(refs).min() else {
+                return Ok(BodyWindows {
+                    firsts,
+                    last: last.unwrap_or(0),
+                });
+            };
+            firsts.push(first);
+            after = first.saturating_add(WINDOW as u64 - 1);
         }
     }
 
-    fn window(&mut self, from: u64) -> Checked {
-        let size = usize::try_from(self.number(&key::counter(4))?.saturating_sub(from) + 1);
+    /// Returns the number in the first key behind `after` that consists of `prefix` and a number.
+    fn next_number(&self, prefix: &[u8], after: &[u8]) -> Result<Option<u64>, Fault> {
+        for row in self.rows.scan(prefix, Some(after)) {
+            let key = row?.0;
+            if key.len() == after.len() {
+                return Ok(key::last_number(&key));
+            }
+        }
+        Ok(None)
+    }
+
+    fn window(&mut self, from: u64, last: u64) -> Checked {
+        let size = usize::try_from(last.saturating_sub(from).saturating_add(1));
         let mut refs = vec![0_u32; size.unwrap_or(WINDOW).min(WINDOW)];
         let mut add = |body: u64, n: u64| {
             let at = body
@@ -122,8 +175,10 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
     }
 
     pub(super) fn jobs(&mut self) -> Checked {
+        let mut largest = 0;
         self.each(key::JOBS, "jobs", |it, name, value| {
             let number = key::last_number(name).unwrap_or(0);
+            largest = number;
             let place = || format!("job {number}");
             let Some(job) = it.decode::<Job>(name, value, place) else {
                 return Ok(());
@@ -151,8 +206,13 @@ impl<F: FnMut(u64) -> std::io::Result<()>> Check<'_, F> {
                 let what = format!("it has {recipients} recipients instead of {}", job.total);
                 it.report.find(Rule::Jobs, place(), what);
             }
+            if !it.rows.has(&key::body(job.body))? {
+                it.report
+                    .find(Rule::Jobs, place(), "its message is missing");
+            }
             Ok(())
         })?;
+        self.counter(5, largest, "jobs")?;
         self.each(b"O", "open jobs", |it, name, _| {
             let number = key::last_number(name).unwrap_or(0);
             if !it.rows.has(&key::job(number))? {

@@ -52,6 +52,16 @@ impl Remote {
     }
 }
 
+/// Regression: without any address the wait ended at once, and its caller repeated it for ever.
+#[tokio::test(start_paused = true)]
+async fn without_an_address_the_wait_for_a_node_lasts_its_time() {
+    let remote = Remote::unreached(&[]);
+    let begun = tokio::time::Instant::now();
+    assert!(!remote.logic.reached(SOON).await);
+    assert!(begun.elapsed() >= SOON);
+    remote.stop().await;
+}
+
 fn with_id(draft: Draft, id: &str) -> Draft {
     Draft {
         client_id: Some(id.into()),

@@ -89,6 +89,11 @@ fn a_misspelt_key_names_the_nearest() {
         "bad configuration\n  unknown key GIMLET_LISTEN__TPC: did you mean GIMLET_LISTEN__TCP?"
     );
     assert!(said(&[("GIMLET_DATADIR", "x")]).contains("did you mean GIMLET_DATA_DIR?"));
+    let twice = said(&[("GIMLET_GIMLET_DATA_DIR", "x")]);
+    assert!(
+        twice.contains("unknown key GIMLET_GIMLET_DATA_DIR"),
+        "{twice}"
+    );
     let mut config = Config::default();
     let error = config
         .apply_toml(Path::new("f"), "[listen]\ntpc = \"x\"")
