@@ -56,7 +56,7 @@ fn generated(message: &Message) -> store::Message {
         Sender::User { user, device } => (
             store::message::Sender::User,
             user.get(),
-            device.map_or(0, |it| it.get()),
+            device.map_or(0, gimlet_core::id::DeviceId::get),
         ),
     };
     let (receiver, receiver_id) = match *receiver {
@@ -129,7 +129,7 @@ proptest! {
         };
         let envelope = gimlet_core::envelope::Envelope::new(
             known.into(),
-            envelope.profile.clone(),
+            std::sync::Arc::clone(&envelope.profile),
             request_id,
         );
         prop_assert_eq!(gimlet_record::encode_envelope(&envelope), generated.encode_to_vec());

@@ -252,7 +252,7 @@ pub(super) async fn a_private_ca_is_trusted_if_it_is_named(servers: Servers) {
 }
 
 /// Waits for a condition that a background task brings about.
-async fn until(what: &str, condition: impl Fn() -> bool) {
+async fn until(what: &str, condition: impl Fn() -> bool + Send + Sync) {
     let waiting = async {
         while !condition() {
             tokio::task::yield_now().await;

@@ -221,7 +221,7 @@ mod tests {
         // The first command holds the writer until the others wait, so that all three are in one
         // commit. The last one makes that commit fail before anything is applied.
         let (release, released) = std::sync::mpsc::channel::<()>();
-        let hold = store.change("test.hold", Weight::Removes, move |_| {
+        let holding = store.change("test.hold", Weight::Removes, move |_| {
             Ok(released.recv().is_ok())
         });
         let shared = Arc::clone(&store.shared);
@@ -229,7 +229,7 @@ mod tests {
             shared.fail("on purpose");
             Ok(())
         });
-        let (held, begun, failed, ()) = tokio::join!(hold, begin(&store), fail, async {
+        let (held, begun, failed, ()) = tokio::join!(holding, begin(&store), fail, async {
             release.send(()).unwrap();
         });
         assert!(held.is_err() && begun.is_err() && failed.is_err());
