@@ -45,7 +45,7 @@ impl ConnectNode for Recorder {
         let requests = request.into_inner().filter_map(move |request| {
             if let Ok(Some(What::Parcels(batch))) = request.map(|it| it.what) {
                 for parcel in batch.parcels {
-                    let _ = parcels.send(parcel).await;
+                    let _ = parcels.try_send(parcel);
                 }
             }
             std::future::ready(None)
