@@ -109,7 +109,7 @@ impl Default for Limits {
             key_window: Duration::from_hours(168),
             legacy_window: Duration::from_mins(10),
             send_rate: 20,
-            send_burst: 300,
+            send_burst: 600,
             request_rate: 200,
             request_burst: 2_000,
             page_items: 50,
