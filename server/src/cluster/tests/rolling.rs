@@ -77,7 +77,7 @@ fn envelope() -> Arc<Envelope> {
         receiver: Receiver::Everyone,
         mentions: Vec::new(),
         kind: 1,
-        content: Content("hi".into()),
+        content: Content::copied_from(b"hi"),
         sent_at: Timestamp(5),
         unknown: UnknownFields::copied_from(b"\x58\x01"),
     };
