@@ -1,7 +1,5 @@
 //! Data directories that earlier releases wrote open, with all of their messages.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
-
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;

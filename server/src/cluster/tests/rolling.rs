@@ -26,7 +26,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A connect node that says whether it reads records, and shows the parcels that it gets.
 struct Recorder {
     accepts_record: bool,
-    parcels: mpsc::UnboundedSender<node::Parcel>,
+    parcels: mpsc::Sender<node::Parcel>,
 }
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl ConnectNode for Recorder {
         let requests = request.into_inner().filter_map(move |request| {
             if let Ok(Some(What::Parcels(batch))) = request.map(|it| it.what) {
                 for parcel in batch.parcels {
-                    let _ = parcels.send(parcel);
+                    parcels.try_send(parcel).expect("each is taken at once");
                 }
             }
             std::future::ready(None)
@@ -87,7 +87,7 @@ fn envelope() -> Arc<Envelope> {
 /// Delivers to such a node `most` times, or until it gets a record; returns how many parcels came in the
 /// legacy form before, and the record.
 async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::Parcel>) {
-    let (parcels, mut came) = mpsc::unbounded_channel();
+    let (parcels, mut came) = mpsc::channel(8);
     let served = Served::routes(|_, _| {
         Routes::new(ConnectNodeServer::new(Recorder {
             accepts_record,
