@@ -178,6 +178,10 @@ fn d9_content_enters_from_sockets_and_calls_by_a_copy_alone() {
         let is_test = shown.ends_with("tests.rs") || shown.contains("/src/session/tests/");
         if from_outside.iter().any(|place| shown.contains(place)) && !is_test {
             assert!(!made(code), "{shown} must use Content::copied_from");
+            assert!(
+                !code.contains("::decode_shared("),
+                "{shown} must copy what it decodes"
+            );
             copies += code.matches("Content::copied_from(").count();
         }
     }

@@ -45,7 +45,7 @@ impl ConnectNode for Recorder {
         let requests = request.into_inner().filter_map(move |request| {
             if let Ok(Some(What::Parcels(batch))) = request.map(|it| it.what) {
                 for parcel in batch.parcels {
-                    let _ = parcels.try_send(parcel);
+                    parcels.try_send(parcel).expect("each is taken at once");
                 }
             }
             std::future::ready(None)
@@ -77,7 +77,7 @@ fn envelope() -> Arc<Envelope> {
         receiver: Receiver::Everyone,
         mentions: Vec::new(),
         kind: 1,
-        content: Content("hi".into()),
+        content: Content::copied_from(b"hi"),
         sent_at: Timestamp(5),
         unknown: UnknownFields::copied_from(b"\x58\x01"),
     };
@@ -87,7 +87,7 @@ fn envelope() -> Arc<Envelope> {
 /// Delivers to such a node `most` times, or until it gets a record; returns how many parcels came in the
 /// legacy form before, and the record.
 async fn deliver_to(accepts_record: bool, most: usize) -> (usize, Option<node::Parcel>) {
-    let (parcels, mut came) = mpsc::channel(64);
+    let (parcels, mut came) = mpsc::channel(8);
     let served = Served::routes(|_, _| {
         Routes::new(ConnectNodeServer::new(Recorder {
             accepts_record,
