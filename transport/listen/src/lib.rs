@@ -1,0 +1,6 @@
+//! The one way in: what happens to a client's socket before its protocol begins.
+
+pub mod forwarded;
+mod trusted;
+
+pub use trusted::{Network, TrustedProxies};
