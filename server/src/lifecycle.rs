@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use gimlet_listen::Entrance;
+use gimlet_transport::SessionProtocol;
 use gimlet_transport::origins::Origins;
-use gimlet_transport::serve::{AcceptLimits, accept};
 use gimlet_transport_tcp::TcpFrames;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -181,14 +182,11 @@ impl App {
     }
 
     fn start_clients(&mut self, running: &Running) {
-        let limits = AcceptLimits::default();
         let Listeners { tcp, ws, http, .. } = &mut self.listeners;
         if let (Some(listener), Some(sessions)) = (tcp.take(), &self.sessions) {
-            running.tasks.spawn(accept(
-                TcpFrames::new(listener, FRAME_MAX),
-                Arc::clone(sessions),
-                Arc::clone(&self.places.clients),
-                limits.clone(),
+            running.tasks.spawn(gimlet_listen::accept(
+                Entrance::plain(listener, Arc::clone(&self.places.clients)),
+                SessionProtocol::new(TcpFrames::new(FRAME_MAX), Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
@@ -196,24 +194,22 @@ impl App {
         #[cfg(feature = "ws")]
         if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
             use gimlet_transport_ws::WsFrames;
-            running.tasks.spawn(accept(
-                WsFrames::new(listener, FRAME_MAX, origins(&self.config))
-                    .development(self.config.is_development()),
-                Arc::clone(sessions),
-                Arc::clone(&self.places.clients),
-                limits,
+            let frames = WsFrames::new(FRAME_MAX, origins(&self.config))
+                .development(self.config.is_development());
+            running.tasks.spawn(gimlet_listen::accept(
+                Entrance::plain(listener, Arc::clone(&self.places.clients)),
+                SessionProtocol::new(frames, Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(not(feature = "ws"))]
-        drop((ws.take(), limits));
+        drop(ws.take());
         if let (Some(listener), Some(files)) = (http.take(), self.files.clone()) {
             let router = http::direct_only(files::router(files), self.config.is_development());
             running.tasks.spawn(http::serve(
-                listener,
+                Entrance::plain(listener, Arc::clone(&self.places.http)),
                 router,
-                Arc::clone(&self.places.http),
                 running.tasks.clone(),
                 running.ends.clone(),
             ));
@@ -248,12 +244,13 @@ impl App {
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
         let tasks = running.tasks.clone();
-        let places = Arc::clone(match callers {
+        let admission = Arc::clone(match callers {
             Callers::Clients => &self.places.grpc,
             Callers::Internal => &self.places.internal,
         });
+        let entrance = Entrance::plain(listener, admission);
         running.tasks.spawn(async move {
-            let served = api.serve(listener, services, callers, (places, &tasks), ends);
+            let served = api.serve(entrance, services, callers, &tasks, ends);
             // An orderly end returns `Ok`: only a failed listener ends the server.
             if let Err(error) = served.await {
                 // The channel has room for one failure, which is enough to end the server.
@@ -282,14 +279,8 @@ impl App {
             );
             let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
-            let places = Arc::clone(&self.places.ops);
-            tasks.spawn(http::serve(
-                listener,
-                router,
-                places,
-                tasks.clone(),
-                ends.clone(),
-            ));
+            let entrance = Entrance::plain(listener, Arc::clone(&self.places.ops));
+            tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
         }
     }
 

@@ -22,6 +22,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_listen::Entrance;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
@@ -32,8 +33,6 @@ use gimlet_proto::pb::logic_int_server::LogicIntServer;
 use gimlet_proto::pb::user_ext_server::UserExtServer;
 use gimlet_proto::pb::user_int_server::UserIntServer;
 use gimlet_transport::Failures;
-use gimlet_transport::admission::Admission;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
@@ -274,10 +273,10 @@ impl Api {
     /// `LEAVE`, or at `ends.cut`. Accepted connections are tasks of `tasks`.
     pub(crate) async fn serve(
         &self,
-        listener: TcpListener,
+        entrance: Entrance,
         services: Listened,
         callers: Callers,
-        (admission, tasks): (Arc<Admission>, &TaskTracker),
+        tasks: &TaskTracker,
         ends: Ends,
     ) -> Result<(), tonic::transport::Error> {
         let nodes = callers == Callers::Internal;
@@ -286,7 +285,7 @@ impl Api {
             cut: cut.clone(),
             ..ends
         };
-        let incoming = accept::incoming(listener, admission, tasks, ends, Arc::clone(&self.unread));
+        let incoming = accept::incoming(entrance, tasks, ends, Arc::clone(&self.unread));
         let served = services.served;
         let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served);
         let served = Server::builder()

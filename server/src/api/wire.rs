@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use gimlet_transport::development;
+use gimlet_listen::development;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message as _;

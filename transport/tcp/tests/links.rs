@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use gimlet_transport::admission::Admission;
-use gimlet_transport::serve::{self, AcceptLimits, Serve};
-use gimlet_transport::{Link, LinkError, Listener, Opened, Pending, Sessions, Wire};
+use gimlet_listen::admission::Admission;
+use gimlet_listen::{Entrance, Stream, accept};
+use gimlet_transport::serve::{Serve, SessionProtocol};
+use gimlet_transport::{Link, LinkError, Opened, Sessions, Wire};
 use gimlet_transport_tcp::{TcpFrames, TcpLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,12 +21,11 @@ const LIMIT: usize = 65_535;
 
 async fn pair(limit: usize) -> (TcpLink, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut frames = TcpFrames::new(listener, limit);
-    let client = TcpStream::connect(frames.local_addr().unwrap())
+    let client = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
-    let (pending, _) = frames.accept().await.unwrap();
-    (pending.open().await.unwrap().link, client)
+    let (socket, _) = listener.accept().await.unwrap();
+    (TcpLink::new(Stream::Plain(socket), limit), client)
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -176,11 +176,9 @@ async fn echo(connections: usize) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(serve::accept(
-        TcpFrames::new(listener, LIMIT),
-        Arc::new(Echo),
-        Admission::new(connections, 1000),
-        AcceptLimits::default(),
+    tasks.spawn(accept(
+        Entrance::plain(listener, Admission::new(connections, 1000)),
+        SessionProtocol::new(TcpFrames::new(LIMIT), Arc::new(Echo)),
         tasks.clone(),
         stop.clone(),
     ));
