@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gimlet_listen::Entrance;
 use gimlet_transport::SessionProtocol;
 use gimlet_transport::origins::Origins;
 use gimlet_transport_tcp::TcpFrames;
@@ -22,6 +21,7 @@ use tonic_health::server::HealthReporter;
 use crate::accept::Ends;
 use crate::api::{Callers, Listened};
 use crate::app::App;
+use crate::config::Listener;
 use crate::health::State;
 use crate::http;
 use crate::http::files;
@@ -183,32 +183,33 @@ impl App {
 
     fn start_clients(&mut self, running: &Running) {
         let Listeners { tcp, ws, http, .. } = &mut self.listeners;
-        if let (Some(listener), Some(sessions)) = (tcp.take(), &self.sessions) {
+        let (tcp, ws, http) = (tcp.take(), ws.take(), http.take());
+        if let (Some(listener), Some(sessions)) = (tcp, &self.sessions) {
             running.tasks.spawn(gimlet_listen::accept(
-                Entrance::plain(listener, Arc::clone(&self.places.clients)),
+                self.entrance(Listener::Tcp, listener, &self.places.clients),
                 SessionProtocol::new(TcpFrames::new(FRAME_MAX), Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(feature = "ws")]
-        if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
+        if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
             use gimlet_transport_ws::WsFrames;
             let frames = WsFrames::new(FRAME_MAX, origins(&self.config))
                 .development(self.config.is_development());
             running.tasks.spawn(gimlet_listen::accept(
-                Entrance::plain(listener, Arc::clone(&self.places.clients)),
+                self.entrance(Listener::Ws, listener, &self.places.clients),
                 SessionProtocol::new(frames, Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(not(feature = "ws"))]
-        drop(ws.take());
-        if let (Some(listener), Some(files)) = (http.take(), self.files.clone()) {
+        drop(ws);
+        if let (Some(listener), Some(files)) = (http, self.files.clone()) {
             let router = http::direct_only(files::router(files), self.config.is_development());
             running.tasks.spawn(http::serve(
-                Entrance::plain(listener, Arc::clone(&self.places.http)),
+                self.entrance(Listener::Http, listener, &self.places.http),
                 router,
                 running.tasks.clone(),
                 running.ends.clone(),
@@ -244,11 +245,10 @@ impl App {
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
         let tasks = running.tasks.clone();
-        let admission = Arc::clone(match callers {
-            Callers::Clients => &self.places.grpc,
-            Callers::Internal => &self.places.internal,
-        });
-        let entrance = Entrance::plain(listener, admission);
+        let entrance = match callers {
+            Callers::Clients => self.entrance(Listener::Grpc, listener, &self.places.grpc),
+            Callers::Internal => self.internal_entrance(listener),
+        };
         running.tasks.spawn(async move {
             let served = api.serve(entrance, services, callers, &tasks, ends);
             // An orderly end returns `Ok`: only a failed listener ends the server.
@@ -270,6 +270,7 @@ impl App {
             }
         });
         tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
+        tasks.spawn(self.certificates.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let router = ops::router(
                 Arc::clone(&self.health),
@@ -279,7 +280,7 @@ impl App {
             );
             let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
-            let entrance = Entrance::plain(listener, Arc::clone(&self.places.ops));
+            let entrance = self.entrance(Listener::Ops, listener, &self.places.ops);
             tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
         }
     }

@@ -7,8 +7,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use super::sections::{
-    CodeVerifier, Direct, Durability, GroupAdd, LogFormat, Role, Roles, RoomPush, StorageKind,
-    SyncFromZero,
+    CodeVerifier, Direct, Durability, GroupAdd, Listener, LogFormat, Role, Roles, RoomPush,
+    StorageKind, SyncFromZero,
 };
 
 /// A value that is never printed.
@@ -443,6 +443,28 @@ pub(super) mod choice {
     }
 }
 
+/// Some of a fixed set of names, separated by commas; empty is none of them.
+pub(super) mod choices {
+    use super::{Choice, choice};
+
+    pub(in crate::config) fn parse<T: Choice>(text: &str) -> Result<Vec<T>, String> {
+        let mut found = Vec::new();
+        for name in super::items(text) {
+            let value = choice::parse::<T>(name)
+                .map_err(|wanted| wanted.replace("write one of", "write some of"))?;
+            if !found.contains(&value) {
+                found.push(value);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(in crate::config) fn show<T: Choice>(values: &[T]) -> String {
+        let names: Vec<_> = values.iter().map(choice::show).collect();
+        names.join(",")
+    }
+}
+
 macro_rules! names {
     ($($type:ident { $($name:literal => $value:ident),+ })+) => {
         $(impl Choice for $type {
@@ -458,6 +480,7 @@ names! {
     GroupAdd { "anyone" => Anyone, "friends" => Friends }
     RoomPush { "anyone" => Anyone, "business" => Business }
     SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
+    Listener { "tcp" => Tcp, "ws" => Ws, "http" => Http, "grpc" => Grpc, "ops" => Ops }
     LogFormat { "text" => Text, "json" => Json }
 }
 

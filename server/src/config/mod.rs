@@ -13,6 +13,7 @@ mod nearest;
 mod sections;
 mod service_link;
 mod table;
+mod tls;
 
 pub use check::Notice;
 pub use codec::Secret;
@@ -20,7 +21,8 @@ pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
     Business, Cluster, CodeVerifier, Compat, Direct, Durability, GroupAdd, Http, Limits, Listen,
-    Log, LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind, SyncFromZero,
+    Listener, Log, LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind,
+    SyncFromZero, Tls,
 };
 
 use std::fmt::Write as _;
@@ -42,6 +44,8 @@ pub struct Config {
     pub storage: Storage,
     /// Addresses for clients and backends.
     pub listen: Listen,
+    /// Certificate of the listeners, and who encrypts without one.
+    pub tls: Tls,
     /// The built-in business service.
     pub business: Business,
     /// Upload and download of files.
@@ -72,6 +76,7 @@ impl Default for Config {
             roles: Roles::default(),
             storage: Storage::default(),
             listen: Listen::default(),
+            tls: Tls::default(),
             business: Business::default(),
             http: Http::default(),
             compat: Compat::default(),

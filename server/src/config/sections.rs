@@ -427,6 +427,60 @@ impl Default for Log {
     }
 }
 
+/// A listener of this process that can speak TLS by `[tls]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// `listen.tcp`.
+    Tcp,
+    /// `listen.ws`.
+    Ws,
+    /// `listen.http`.
+    Http,
+    /// `listen.grpc`.
+    Grpc,
+    /// `listen.ops`.
+    Ops,
+}
+
+impl Listener {
+    /// Returns the key of its address.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Tcp => "listen.tcp",
+            Self::Ws => "listen.ws",
+            Self::Http => "listen.http",
+            Self::Grpc => "listen.grpc",
+            Self::Ops => "listen.ops",
+        }
+    }
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the certificate, with those of its authorities behind it.
+    pub cert: Option<String>,
+    /// PEM file of its private key.
+    pub key: Option<String>,
+    /// Listeners that speak TLS once there is a certificate.
+    pub listeners: Vec<Listener>,
+    /// `true` if something else encrypts the connections of listeners off loopback.
+    pub terminated_elsewhere: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        use Listener::{Grpc, Http, Tcp, Ws};
+        Self {
+            cert: None,
+            key: None,
+            listeners: vec![Tcp, Ws, Http, Grpc],
+            terminated_elsewhere: false,
+        }
+    }
+}
+
 /// `[cluster]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {

@@ -55,6 +55,10 @@ settings! {
     "listen.grpc": addrs listen.grpc;
     "listen.internal": addr listen.internal;
     "listen.ops": addr listen.ops;
+    "tls.cert": maybe tls.cert;
+    "tls.key": maybe tls.key;
+    "tls.listeners": choices tls.listeners;
+    "tls.terminated_elsewhere": switch tls.terminated_elsewhere;
     "business.code_verifier": verifier business.code_verifier;
     "business.token_ttl": duration business.token_ttl;
     "business.end_expired": switch limits.node.end_expired;
