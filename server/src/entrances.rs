@@ -19,6 +19,8 @@ impl App {
     ) -> Entrance {
         Entrance {
             tls: self.certificates.of(&self.config, which),
+            trusted: self.config.forwarding().trusted,
+            proxy_protocol: self.config.proxies.protocol.contains(&which),
             ..Entrance::plain(listener, Arc::clone(admission))
         }
     }

@@ -196,7 +196,8 @@ impl App {
         if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
             use gimlet_transport_ws::WsFrames;
             let frames = WsFrames::new(FRAME_MAX, origins(&self.config))
-                .development(self.config.is_development());
+                .development(self.config.is_development())
+                .forwarding(self.config.forwarding());
             running.tasks.spawn(gimlet_listen::accept(
                 self.entrance(Listener::Ws, listener, &self.places.clients),
                 SessionProtocol::new(frames, Arc::clone(sessions)),

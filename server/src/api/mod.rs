@@ -23,6 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimlet_listen::Entrance;
+use gimlet_listen::forwarded::Forwarding;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
@@ -97,6 +98,8 @@ pub(crate) struct Api {
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
     pub(crate) failures: Arc<Failures>,
+    /// Proxies that may name a client's address.
+    pub(crate) forwarding: Forwarding,
     /// Answers that clients have not read.
     pub(crate) unread: Arc<Unread>,
     /// Request counters.
@@ -287,7 +290,13 @@ impl Api {
         };
         let incoming = accept::incoming(entrance, tasks, ends, Arc::clone(&self.unread));
         let served = services.served;
-        let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served);
+        // Nodes and backends call for themselves: what they forward is no client's address.
+        let forwarding = match callers {
+            Callers::Clients => self.forwarding.clone(),
+            Callers::Internal => Forwarding::default(),
+        };
+        let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served)
+            .forwarding(forwarding);
         let served = Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))

@@ -36,6 +36,7 @@ impl Config {
         self.check_listeners(&mut problems);
         self.check_exposure(&mut problems);
         self.check_tls(&mut problems);
+        self.check_proxies(&mut problems);
         self.check_limits(&mut problems);
         self.check_verifier(&mut problems);
         self.check_origins(&mut problems);

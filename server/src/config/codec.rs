@@ -6,6 +6,8 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use gimlet_listen::forwarded::ForwardedHeader;
+
 use super::sections::{
     CodeVerifier, Direct, Durability, GroupAdd, Listener, LogFormat, Role, Roles, RoomPush,
     StorageKind, SyncFromZero,
@@ -465,6 +467,20 @@ pub(super) mod choices {
     }
 }
 
+/// Networks, separated by commas.
+pub(super) mod networks {
+    use gimlet_listen::Network;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<Network>, String> {
+        super::items(text).map(str::parse).collect()
+    }
+
+    pub(in crate::config) fn show(value: &[Network]) -> String {
+        let all: Vec<String> = value.iter().map(ToString::to_string).collect();
+        all.join(",")
+    }
+}
+
 macro_rules! names {
     ($($type:ident { $($name:literal => $value:ident),+ })+) => {
         $(impl Choice for $type {
@@ -481,6 +497,7 @@ names! {
     RoomPush { "anyone" => Anyone, "business" => Business }
     SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
     Listener { "tcp" => Tcp, "ws" => Ws, "http" => Http, "grpc" => Grpc, "ops" => Ops }
+    ForwardedHeader { "x-forwarded-for" => XForwardedFor, "forwarded" => Forwarded }
     LogFormat { "text" => Text, "json" => Json }
 }
 

@@ -10,6 +10,7 @@ mod load;
 #[cfg(feature = "cli")]
 mod log_level;
 mod nearest;
+mod proxies;
 mod sections;
 mod service_link;
 mod table;
@@ -21,7 +22,7 @@ pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
     Business, Cluster, CodeVerifier, Compat, Direct, Durability, GroupAdd, Http, Limits, Listen,
-    Listener, Log, LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind,
+    Listener, Log, LogFormat, Policy, Proxies, Role, Roles, RoomPush, Stop, Storage, StorageKind,
     SyncFromZero, Tls,
 };
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub storage: Storage,
     /// Addresses for clients and backends.
     pub listen: Listen,
+    /// Proxies in front of the listeners.
+    pub proxies: Proxies,
     /// Certificate of the listeners, and who encrypts without one.
     pub tls: Tls,
     /// The built-in business service.
@@ -76,6 +79,7 @@ impl Default for Config {
             roles: Roles::default(),
             storage: Storage::default(),
             listen: Listen::default(),
+            proxies: Proxies::default(),
             tls: Tls::default(),
             business: Business::default(),
             http: Http::default(),

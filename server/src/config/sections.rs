@@ -5,6 +5,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use gimlet_listen::Network;
+use gimlet_listen::forwarded::ForwardedHeader;
+
 use super::codec::Secret;
 
 /// A role that a process can have.
@@ -454,6 +457,17 @@ impl Listener {
             Self::Ops => "listen.ops",
         }
     }
+}
+
+/// Proxies in front of the listeners: keys of `[listen]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// Networks of the proxies that are believed.
+    pub trusted: Vec<Network>,
+    /// Listeners on which their connections begin with a PROXY header.
+    pub protocol: Vec<Listener>,
+    /// The header in which they write a client's address.
+    pub header: ForwardedHeader,
 }
 
 /// `[tls]`.

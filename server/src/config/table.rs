@@ -55,6 +55,9 @@ settings! {
     "listen.grpc": addrs listen.grpc;
     "listen.internal": addr listen.internal;
     "listen.ops": addr listen.ops;
+    "listen.trusted_proxies": networks proxies.trusted;
+    "listen.proxy_protocol": choices proxies.protocol;
+    "listen.forwarded_header": choice proxies.header;
     "tls.cert": maybe tls.cert;
     "tls.key": maybe tls.key;
     "tls.listeners": choices tls.listeners;

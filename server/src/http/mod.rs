@@ -13,6 +13,7 @@ mod quota;
 mod range;
 mod upload;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
@@ -72,6 +73,11 @@ pub(crate) fn direct_only(router: Router, development: bool) -> Router {
     ))
 }
 
+/// The address that a request's connection came from: the client's, or that of a proxy which speaks
+/// HTTP and names the client in a header.
+#[derive(Clone, Copy, Debug)]
+struct PeerAddr(SocketAddr);
+
 /// Waits for a request's first bytes, then serves HTTP/1.1.
 #[derive(Debug)]
 struct HttpProtocol {
@@ -110,10 +116,13 @@ impl Protocol for HttpProtocol {
         let pace = Pace::default();
         let paced = Paced::new(stream, pace.clone());
         let router = self.router.clone();
-        let router = router.layer(axum::middleware::map_request(move |request: Request| {
-            pace.restart();
-            std::future::ready(request)
-        }));
+        let router = router.layer(axum::middleware::map_request(
+            move |mut request: Request| {
+                pace.restart();
+                request.extensions_mut().insert(PeerAddr(addr));
+                std::future::ready(request)
+            },
+        ));
         let service = TowerToHyperService::new(router);
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
