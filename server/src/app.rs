@@ -154,7 +154,8 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         _ => None,
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
-    let roles = Roles::start(&config, &storage, builtin.clone(), internal, clock)?;
+    let tls = certificates.nodes();
+    let roles = Roles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
     let (ends, metrics) = (Ends::default(), Metrics::new());
     let sessions = roles.gateway.clone().map(|gateway| {
         let settings = session_settings(&config);

@@ -8,6 +8,7 @@ use gimlet_listen::pem::{Look, PemError, Reload};
 use gimlet_listen::{Alpn, ListenerTls, ServerTls};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::NodeTls;
 use crate::config::{Config, Listener};
 
 /// Interval of the looks at the files. Watching them would miss what Kubernetes and certbot do, which
@@ -18,6 +19,8 @@ const LOOK: Duration = Duration::from_secs(5);
 #[derive(Clone, Debug, Default)]
 pub struct Certificates {
     listeners: Option<ServerTls>,
+    internal: Option<ServerTls>,
+    nodes: Option<NodeTls>,
     all: Vec<Arc<dyn Reload>>,
 }
 
@@ -26,8 +29,27 @@ impl Certificates {
     pub(crate) fn load(config: &Config) -> Result<Self, PemError> {
         let listeners = config.certificate_files().map(ServerTls::load);
         let listeners = listeners.transpose()?;
-        let all = listeners.iter().map(ServerTls::reload_handle).collect();
-        Ok(Self { listeners, all })
+        let (internal, nodes) = (config.internal_tls()?, config.node_tls()?);
+        let servers = listeners.iter().chain(&internal);
+        let servers = servers.map(ServerTls::reload_handle);
+        let all = servers.chain(nodes.iter().map(NodeTls::reload_handle));
+        Ok(Self {
+            all: all.collect(),
+            listeners,
+            internal,
+            nodes,
+        })
+    }
+
+    /// Returns TLS of the listener for backends and other nodes, if it speaks it.
+    pub(crate) fn internal(&self) -> Option<ListenerTls> {
+        let tls = self.internal.as_ref()?;
+        Some(tls.listener(Alpn::Http2))
+    }
+
+    /// Returns TLS of the calls to other nodes, if they use it.
+    pub(crate) fn nodes(&self) -> Option<NodeTls> {
+        self.nodes.clone()
     }
 
     /// Returns TLS for a listener, if it speaks it.

@@ -27,6 +27,9 @@ impl App {
 
     /// Returns the entrance of the listener for backends and other nodes.
     pub(crate) fn internal_entrance(&self, listener: TcpListener) -> Entrance {
-        Entrance::plain(listener, Arc::clone(&self.places.internal))
+        Entrance {
+            tls: self.certificates.internal(),
+            ..Entrance::plain(listener, Arc::clone(&self.places.internal))
+        }
     }
 }

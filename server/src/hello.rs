@@ -21,6 +21,8 @@ pub(crate) struct Banner {
     sign_in: SignIn,
     /// Listeners that speak TLS.
     encrypted: Vec<Listener>,
+    /// `true` if the internal listener speaks TLS.
+    internal_tls: bool,
 }
 
 /// Sign-in method, as far as someone who wants to try the chat needs it.
@@ -60,6 +62,7 @@ impl Banner {
                 }
             },
             encrypted: config.encrypted(),
+            internal_tls: config.has_node_tls(),
         }
     }
 
@@ -104,7 +107,12 @@ impl Banner {
             );
         }
         let internal = addrs.internal.as_ref();
-        line("internal", internal, "http://", "  (for backends only)");
+        let before = if self.internal_tls {
+            "https://"
+        } else {
+            "http://"
+        };
+        line("internal", internal, before, "  (for backends only)");
         line(
             "files",
             addrs.http.as_ref(),

@@ -506,4 +506,14 @@ pub struct Cluster {
     pub logic: Vec<String>,
     /// Business nodes.
     pub business: Vec<String>,
+    /// PEM file of the authorities of the nodes' certificates: TLS between nodes.
+    pub tls_ca: Option<String>,
+    /// PEM file of this node's certificate.
+    pub tls_cert: Option<String>,
+    /// PEM file of its private key.
+    pub tls_key: Option<String>,
+    /// Name in the certificate of every node, instead of the host of its address.
+    pub tls_name: Option<String>,
+    /// `true` if callers of the internal services must show a certificate of these authorities.
+    pub tls_mutual: bool,
 }

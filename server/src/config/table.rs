@@ -124,4 +124,9 @@ settings! {
     "cluster.advertise": maybe cluster.advertise;
     "cluster.logic": list cluster.logic;
     "cluster.business": list cluster.business;
+    "cluster.tls_ca": maybe cluster.tls_ca;
+    "cluster.tls_cert": maybe cluster.tls_cert;
+    "cluster.tls_key": maybe cluster.tls_key;
+    "cluster.tls_name": maybe cluster.tls_name;
+    "cluster.tls_mutual": switch cluster.tls_mutual;
 }

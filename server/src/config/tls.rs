@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use gimlet_listen::ServerTls;
-use gimlet_listen::pem::PemFile;
+use gimlet_listen::pem::{PemError, PemFile};
 use gimlet_listen::tls::ServerFiles;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::Config;
 use super::load::env_name;
 use super::sections::Listener;
+use crate::cluster::{NodeFiles, NodeTls};
 
 /// Listeners that carry tokens, messages or the cluster's secret. The ops listener has none of them.
 const CONFIDENTIAL: [&str; 5] = [
@@ -22,13 +24,9 @@ const CONFIDENTIAL: [&str; 5] = [
 impl Config {
     /// Returns the files of the listeners' certificate, if one is configured.
     pub(crate) fn certificate_files(&self) -> Option<ServerFiles> {
-        let file = |setting, path: &Option<String>| {
-            let path = PathBuf::from(path.as_ref()?);
-            Some(PemFile { setting, path })
-        };
         Some(ServerFiles {
-            cert: file("tls.cert", &self.tls.cert)?,
-            key: file("tls.key", &self.tls.key)?,
+            cert: file("tls.cert", self.tls.cert.as_ref())?,
+            key: file("tls.key", self.tls.key.as_ref())?,
             client_ca: None,
         })
     }
@@ -44,6 +42,82 @@ impl Config {
     pub fn encrypted(&self) -> Vec<Listener> {
         let listeners = self.tls.listeners.iter().copied();
         listeners.filter(|it| self.has_tls(*it)).collect()
+    }
+
+    /// Returns whether calls between nodes use TLS.
+    #[must_use]
+    pub fn has_node_tls(&self) -> bool {
+        self.cluster.tls_ca.is_some()
+    }
+
+    /// Returns the files of this node's certificate, if nodes call each other by TLS.
+    pub(crate) fn node_files(&self) -> Option<NodeFiles> {
+        let cluster = &self.cluster;
+        Some(NodeFiles {
+            ca: file("cluster.tls_ca", cluster.tls_ca.as_ref())?,
+            cert: file("cluster.tls_cert", cluster.tls_cert.as_ref())?,
+            key: file("cluster.tls_key", cluster.tls_key.as_ref())?,
+        })
+    }
+
+    /// Loads TLS of the calls to other nodes, if they use it.
+    pub(crate) fn node_tls(&self) -> Result<Option<NodeTls>, PemError> {
+        // A name that is none was refused by the check.
+        let name = self.cluster.tls_name.clone();
+        let name = name.and_then(|name| ServerName::try_from(name).ok());
+        let files = self.node_files();
+        files.map(|files| NodeTls::load(files, name)).transpose()
+    }
+
+    /// Loads TLS of the internal listener, if nodes use it.
+    pub(crate) fn internal_tls(&self) -> Result<Option<ServerTls>, PemError> {
+        let load = |NodeFiles { ca, cert, key }| {
+            let client_ca = self.cluster.tls_mutual.then_some(ca);
+            ServerTls::load(ServerFiles {
+                cert,
+                key,
+                client_ca,
+            })
+        };
+        self.node_files().map(load).transpose()
+    }
+
+    fn check_node_tls(&self, problems: &mut Vec<String>) {
+        let cluster = &self.cluster;
+        let parts = [
+            ("cluster.tls_ca", cluster.tls_ca.is_some()),
+            ("cluster.tls_cert", cluster.tls_cert.is_some()),
+            ("cluster.tls_key", cluster.tls_key.is_some()),
+        ];
+        let missing: Vec<_> = parts.iter().filter(|(_, set)| !set).collect();
+        if let [(first, _), ..] = missing.as_slice()
+            && missing.len() < parts.len()
+        {
+            problems.push(format!(
+                "{first} is not set, but TLS between nodes needs an authority, a certificate and its \
+                 key; set {}, or leave all three out",
+                env_name(first)
+            ));
+        }
+        if missing.len() == parts.len() && (cluster.tls_mutual || cluster.tls_name.is_some()) {
+            problems.push(format!(
+                "cluster.tls_mutual and cluster.tls_name need TLS between nodes; set {}, or leave \
+                 them out",
+                env_name("cluster.tls_ca")
+            ));
+        }
+        if let Some(name) = &cluster.tls_name
+            && ServerName::try_from(name.as_str()).is_err()
+        {
+            problems.push(format!(
+                "cluster.tls_name = \"{name}\" is not a host name that a certificate can have; write \
+                 one such as nodes.gimlet.internal"
+            ));
+        }
+        let loaded = self.node_tls().map(drop);
+        if let Err(error) = loaded.and_then(|()| self.internal_tls().map(drop)) {
+            problems.push(error.to_string());
+        }
     }
 
     pub(super) fn check_tls(&self, problems: &mut Vec<String>) {
@@ -64,6 +138,7 @@ impl Config {
         {
             problems.push(error.to_string());
         }
+        self.check_node_tls(problems);
         self.check_encryption(problems);
     }
 
@@ -76,7 +151,8 @@ impl Config {
         let (listen, encrypted) = (self.opened(), self.encrypted());
         let open = listen.all().filter(|(key, addr)| {
             let is_open = !addr.ip().is_loopback() && CONFIDENTIAL.contains(key);
-            is_open && !encrypted.iter().any(|listener| listener.key() == *key)
+            let by_nodes = *key == "listen.internal" && self.has_node_tls();
+            is_open && !by_nodes && !encrypted.iter().any(|listener| listener.key() == *key)
         });
         let open: Vec<_> = open.map(|(key, addr)| format!("{key} = {addr}")).collect();
         if !open.is_empty() {
@@ -90,6 +166,11 @@ impl Config {
             ));
         }
     }
+}
+
+fn file(setting: &'static str, path: Option<&String>) -> Option<PemFile> {
+    let path = PathBuf::from(path?);
+    Some(PemFile { setting, path })
 }
 
 #[cfg(test)]
@@ -141,6 +222,28 @@ mod tests {
         open.listen.internal = "0.0.0.0:50000".parse().ok();
         open.cluster.secret = Some(Secret::new("s"));
         assert!(refusal(&open).contains("listen.internal"));
+    }
+
+    #[test]
+    fn tls_between_nodes_is_whole_or_not_there() {
+        let mut node = config();
+        node.cluster.tls_mutual = true;
+        assert!(refusal(&node).contains("GIMLET_CLUSTER__TLS_CA"));
+        let mut certificate = config();
+        let _folder = files(&mut certificate);
+        node.cluster.tls_ca.clone_from(&certificate.tls.cert);
+        assert!(refusal(&node).contains("GIMLET_CLUSTER__TLS_CERT"));
+        node.cluster.tls_cert.clone_from(&certificate.tls.cert);
+        node.cluster.tls_key.clone_from(&certificate.tls.key);
+        assert!(node.check().is_ok());
+        node.listen.internal = "0.0.0.0:50000".parse().ok();
+        node.cluster.secret = Some(Secret::new("s"));
+        assert!(node.check().is_ok(), "it is encrypted");
+        node.cluster.tls_name = Some("not a name".into());
+        assert!(refusal(&node).contains("cluster.tls_name"));
+        node.cluster.tls_name = None;
+        node.cluster.tls_ca = Some("/no/such/ca.pem".into());
+        assert!(refusal(&node).contains("cluster.tls_ca = \"/no/such/ca.pem\""));
     }
 
     #[test]
