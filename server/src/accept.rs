@@ -1,4 +1,4 @@
-//! Accept loop of the gRPC listeners: limits connections and the time until the first bytes.
+//! Connections of the gRPC listeners, from the accept loop to tonic: HTTP/2's preface first.
 //!
 //! tonic's own loop accepts without a bound, waits forever for a client that sends nothing, and
 //! spins when no file descriptors are left. This module knows no service.
@@ -13,11 +13,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::Stream;
-use gimlet_transport::admission::{Admission, Place};
-use gimlet_transport::development;
-use gimlet_transport::wrong_port::Foreign;
+use gimlet_listen::admission::ConnectionPermit;
+use gimlet_listen::wrong_port::Foreign;
+use gimlet_listen::{Accepted, Entrance, Protocol, Stream as Socket, development, refuse};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -25,19 +24,15 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
 use crate::api::answers::{ConnectionUnread, Unread};
-use crate::http::refuse;
 
 /// First bytes of every HTTP/2 client (RFC 9113, section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Time limit for the preface.
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
-/// First and longest pause of the loop after a failed accept (no file descriptors left, for
-/// example).
-const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 /// Explanation for clients that speak another protocol.
-const WRONG_PORT: &str = "This is one of gimlet's gRPC ports: HTTP/2 without TLS. WebSocket is on \
-    listen.ws (by default 8081, path /ws), files on listen.http (8085), health and metrics on \
-    listen.ops (8086). TLS is a proxy's: docs/proxies.md.";
+const WRONG_PORT: &str = "This is one of gimlet's gRPC ports: HTTP/2. WebSocket is on listen.ws (by \
+    default 8081, path /ws), files on listen.http (8085), health and metrics on listen.ops (8086). \
+    TLS is set by tls.cert: docs/tls.md.";
 /// Accepted connections that may wait for tonic.
 const WAITING: usize = 64;
 /// A client that leaves answers unread for this long, and takes less than `MIN_TAKEN` bytes
@@ -59,119 +54,85 @@ pub(crate) struct Ends {
 
 /// Accepts on a task of `tasks` and yields the connections that speak HTTP/2.
 pub(crate) fn incoming(
-    listener: TcpListener,
-    admission: Arc<Admission>,
+    mut entrance: Entrance,
     tasks: &TaskTracker,
     ends: Ends,
     unread: Arc<Unread>,
 ) -> impl Stream<Item = Result<Held, Infallible>> + use<> {
+    entrance.limits.handshake = PREFACE_TIMEOUT;
     let (ready, mut taken) = mpsc::channel(WAITING);
-    let handed_on = HandedOn { ready, unread };
-    tasks.spawn(accept(listener, admission, tasks.clone(), ends, handed_on));
+    let stop = ends.stop.clone();
+    let protocol = GrpcProtocol {
+        ready,
+        unread,
+        ends,
+    };
+    tasks.spawn(gimlet_listen::accept(
+        entrance,
+        protocol,
+        tasks.clone(),
+        stop,
+    ));
     futures_util::stream::poll_fn(move |cx| taken.poll_recv(cx).map(|held| held.map(Ok)))
 }
 
-/// Destination of connections that speak HTTP/2, with the listener's count of unread answers.
-#[derive(Clone, Debug)]
-struct HandedOn {
+/// Waits for HTTP/2's preface and hands connections to tonic.
+#[derive(Debug)]
+struct GrpcProtocol {
     ready: mpsc::Sender<Held>,
     unread: Arc<Unread>,
+    ends: Ends,
 }
 
-async fn accept(
-    listener: TcpListener,
-    admission: Arc<Admission>,
-    tasks: TaskTracker,
-    ends: Ends,
-    handed_on: HandedOn,
-) {
-    let mut rest = BACK_OFF.0;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            // The stop is polled first, so that a busy listener cannot delay it.
-            () = ends.stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
+impl Protocol for GrpcProtocol {
+    /// tonic serves what is open.
+    type Opened = Infallible;
+
+    async fn open(&self, accepted: Accepted) -> Option<Infallible> {
+        let Accepted {
+            mut stream,
+            addr,
+            permit,
+        } = accepted;
+        let mut bytes = [0; PREFACE.len()];
+        let read = preface(&mut stream, &mut bytes).await.ok()?;
+        let first = bytes.get(..read).unwrap_or_default();
+        if first != PREFACE {
+            tracing::debug!(%addr, "gRPC connection did not start with the HTTP/2 preface");
+            if let Some(foreign @ (Foreign::Http1 | Foreign::Tls | Foreign::Proxy)) =
+                Foreign::of(first)
+            {
+                refuse(stream, &foreign.answer(WRONG_PORT)).await;
+            }
+            return None;
+        }
+        if let Err(error) = stream.socket().set_nodelay(true) {
+            tracing::debug!(%addr, %error, "TCP_NODELAY not set");
+        }
+        // The preface is consumed from the socket, and tonic expects it: `poll_read` replays it.
+        let held = Held {
+            stream,
+            addr,
+            unread: PREFACE,
+            cut: Box::pin(self.ends.cut.clone().cancelled_owned()),
+            answers: ConnectionUnread::new(Arc::clone(&self.unread)),
+            unread_since: Instant::now(),
+            taken: 0,
+            _permit: permit,
         };
-        match accepted {
-            Ok((stream, peer)) => {
-                rest = BACK_OFF.0;
-                match admission.enter(peer) {
-                    Ok(place) => {
-                        let (ends, handed_on) = (ends.clone(), handed_on.clone());
-                        tasks.spawn(hear(stream, peer, place, ends, handed_on));
-                    }
-                    Err(full) => tracing::debug!(%peer, ?full, "gRPC connection limit reached"),
-                }
-            }
-            Err(error) => {
-                // A failed accept leaves the connection in the system's queue: without a pause the
-                // loop would spin.
-                gimlet_core::warn_rated!(%error, "accept failed on a gRPC listener, retrying");
-                tokio::select! {
-                    () = ends.stop.cancelled() => return,
-                    () = tokio::time::sleep(rest) => {}
-                }
-                rest = (rest * 2).min(BACK_OFF.1);
-            }
-        }
+        // A failure means that tonic has ended: the connection ends with it.
+        let _ = self.ready.send(held).await;
+        None
     }
-}
 
-/// Waits for the HTTP/2 preface, then hands the connection to tonic.
-async fn hear(
-    mut stream: TcpStream,
-    peer: SocketAddr,
-    place: Place,
-    ends: Ends,
-    handed_on: HandedOn,
-) {
-    let mut said = [0; PREFACE.len()];
-    // A stop does not wait for the preface: without it the client has no call in progress.
-    let heard = tokio::select! {
-        biased;
-        () = ends.stop.cancelled() => return,
-        heard = tokio::time::timeout(PREFACE_TIMEOUT, preface(&mut stream, &mut said)) => heard,
-    };
-    let read = match heard {
-        Ok(Ok(read)) => read,
-        Ok(Err(_)) | Err(_) => 0,
-    };
-    let first = said.get(..read).unwrap_or_default();
-    if development::begins_with_proxy(first) {
-        tracing::debug!(%peer, "gRPC connection began with the PROXY protocol, refused");
-        return crate::http::refuse_proxy(stream).await;
-    }
-    if first != PREFACE {
-        tracing::debug!(%peer, "gRPC connection did not start with the HTTP/2 preface");
-        if let Some(foreign @ (Foreign::Http1 | Foreign::Tls)) = Foreign::of(first) {
-            refuse(stream, &foreign.answer(WRONG_PORT)).await;
-        }
-        return;
-    }
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%peer, %error, "TCP_NODELAY not set");
-    }
-    // The preface is consumed from the socket, and tonic expects it: `poll_read` replays it.
-    let held = Held {
-        stream,
-        unread: PREFACE,
-        cut: Box::pin(ends.cut.clone().cancelled_owned()),
-        answers: ConnectionUnread::new(handed_on.unread),
-        unread_since: Instant::now(),
-        taken: 0,
-        _place: place,
-    };
-    tokio::select! {
-        // After a stop tonic takes no more connections, so a full queue must not block this task.
-        () = ends.stop.cancelled() => {}
-        _ = handed_on.ready.send(held) => {}
+    async fn serve(&self, opened: Infallible) {
+        match opened {}
     }
 }
 
 /// Reads the preface, or enough of something else to tell that it is not the preface. Returns the
 /// number of bytes read.
-async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::Result<usize> {
+async fn preface(stream: &mut Socket, said: &mut [u8; PREFACE.len()]) -> io::Result<usize> {
     let mut read = 0;
     while let Some(rest) = said.get_mut(read..).filter(|rest| !rest.is_empty()) {
         let more = stream.read(rest).await?;
@@ -188,7 +149,8 @@ async fn preface(stream: &mut TcpStream, said: &mut [u8; PREFACE.len()]) -> io::
 /// A connection and its permit.
 #[derive(Debug)]
 pub(crate) struct Held {
-    stream: TcpStream,
+    stream: Socket,
+    addr: SocketAddr,
     /// Rest of the preface, replayed to the reader that expects it.
     unread: &'static [u8],
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -197,7 +159,7 @@ pub(crate) struct Held {
     answers: Arc<ConnectionUnread>,
     unread_since: Instant,
     taken: usize,
-    _place: Place,
+    _permit: ConnectionPermit,
 }
 
 /// Facts about its connection that each call gets.
@@ -242,7 +204,10 @@ impl Connected for Held {
 
     fn connect_info(&self) -> AcceptedInfo {
         AcceptedInfo {
-            tcp: self.stream.connect_info(),
+            tcp: TcpConnectInfo {
+                local_addr: self.stream.socket().local_addr().ok(),
+                remote_addr: Some(self.addr),
+            },
             unread: Arc::clone(&self.answers),
         }
     }
@@ -310,7 +275,9 @@ impl AsyncWrite for Held {
 #[cfg(test)]
 mod tests {
     use futures_util::StreamExt as _;
+    use gimlet_listen::admission::Admission;
     use tokio::io::AsyncWriteExt as _;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
@@ -327,13 +294,8 @@ mod tests {
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let (ends, tasks) = (Ends { stop, cut }, TaskTracker::new());
         let admission = Admission::new(places, 1);
-        let incoming = Box::pin(incoming(
-            listener,
-            admission,
-            &tasks,
-            ends.clone(),
-            Arc::default(),
-        ));
+        let entrance = Entrance::plain(listener, admission);
+        let incoming = Box::pin(incoming(entrance, &tasks, ends.clone(), Arc::default()));
         Door {
             addr,
             ends,

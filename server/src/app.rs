@@ -12,7 +12,8 @@ use gimlet_transport::{Failures, SessionSettings, Sessions};
 
 use crate::accept::Ends;
 use crate::api::Api;
-use crate::config::{Config, ConfigError, Role, StorageKind};
+use crate::certificates::Certificates;
+use crate::config::{Config, ConfigError, Listener, Role, StorageKind};
 use crate::health::{Health, Phase};
 use crate::http::files::Files;
 use crate::http::{Bounds, Folder};
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The storage cannot be opened.
     #[error("{0}")]
     Storage(String),
+    /// A certificate cannot be used.
+    #[error("{0}")]
+    Certificate(#[from] gimlet_listen::pem::PemError),
     /// Other nodes cannot be called as configured.
     #[error("{0}")]
     Cluster(String),
@@ -79,6 +83,7 @@ pub struct App {
     pub(crate) files: Option<Files>,
     pub(crate) sessions: Option<Arc<Sessions>>,
     pub(crate) places: Places,
+    pub(crate) certificates: Certificates,
     pub(crate) watch: Watch,
     #[cfg(all(unix, feature = "sled"))]
     pub(crate) control: Option<crate::control::Control>,
@@ -101,6 +106,12 @@ impl App {
     /// [`run`](Self::run); only the first observer is kept.
     pub fn observe(&self, observer: impl Fn(&Phase) + Send + Sync + 'static) {
         self.health.observe(observer);
+    }
+
+    /// Returns the certificates, to load them again while the server runs.
+    #[must_use]
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
     }
 
     /// Returns the node inside, if both the connect and the logic role are in this process.
@@ -132,6 +143,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         tracing::warn!("{}", notice.0);
     }
     // Sockets first: a port in use is found before the storage is opened or migrated.
+    let certificates = Certificates::load(&config)?;
     let (listeners, addrs) = Listeners::bind(&config.opened(), config.limits.socket_buffer)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let storage = storage::open(&config, Arc::clone(&clock)).await?;
@@ -142,7 +154,8 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         _ => None,
     };
     let internal = addrs.internal.map(|addr| addr.to_string());
-    let roles = Roles::start(&config, &storage, builtin.clone(), internal, clock)?;
+    let tls = certificates.nodes();
+    let roles = Roles::start(&config, &storage, builtin.clone(), internal, tls, clock)?;
     let (ends, metrics) = (Ends::default(), Metrics::new());
     let sessions = roles.gateway.clone().map(|gateway| {
         let settings = session_settings(&config);
@@ -163,6 +176,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
             failed_sign_ins: config.limits.node.failed_sign_ins,
             failures: Arc::clone(&failures),
             unread: Arc::default(),
+            forwarding: config.forwarding(),
             metrics: metrics.clone(),
         },
         files: builtin.map(|builtin| files(&config, &addrs, builtin, failures)),
@@ -171,6 +185,7 @@ pub async fn build(config: Config) -> Result<App, StartError> {
         roles,
         sessions,
         places: Places::new(&config.limits),
+        certificates,
         watch: storage.watch,
         #[cfg(all(unix, feature = "sled"))]
         control: storage.control,
@@ -205,6 +220,7 @@ fn files(config: &Config, addrs: &Addrs, builtin: Builtin, failures: Arc<Failure
             StorageKind::Sled | StorageKind::Mysql => Folder::under(&config.data_dir),
         }),
         tokens: Tokens::new(Arc::new(builtin), failures),
+        forwarding: config.forwarding(),
         base: base_url(config, addrs),
         max: config.http.upload_max,
         anonymous: config.http.anonymous_upload || config.is_development(),
@@ -243,10 +259,15 @@ fn session_settings(config: &Config) -> SessionSettings {
 
 /// Returns the prefix of uploaded files' addresses.
 fn base_url(config: &Config, addrs: &Addrs) -> String {
+    let scheme = if config.has_tls(Listener::Http) {
+        "https"
+    } else {
+        "http"
+    };
     let own = || {
         addrs
             .http
-            .map(|addr| format!("http://{addr}"))
+            .map(|addr| format!("{scheme}://{addr}"))
             .unwrap_or_default()
     };
     let base = config.http.public_url.clone().unwrap_or_else(own);

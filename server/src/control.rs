@@ -36,8 +36,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(200);
 /// A tool that takes no data for this long is given up.
 const STALLED: Duration = Duration::from_mins(1);
-/// Pause after a failed accept.
-const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// The parts of the server that the tools use.
 #[derive(Clone, Debug)]
@@ -104,27 +102,15 @@ pub(crate) async fn serve(control: Control, tasks: TaskTracker, ends: Ends) {
             return;
         }
     };
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = ends.stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let (control, stop) = (control.clone(), ends.stop.clone());
-                tasks.spawn(async move {
-                    if let Err(error) = answer(stream, control, stop).await {
-                        tracing::debug!(%error, "the connection of a tool failed");
-                    }
-                });
+    let each = |stream| {
+        let (control, stop) = (control.clone(), ends.stop.clone());
+        tasks.spawn(async move {
+            if let Err(error) = answer(stream, control, stop).await {
+                tracing::debug!(%error, "the connection of a tool failed");
             }
-            Err(error) => {
-                gimlet_core::warn_rated!(%error, "accept failed on the control socket, retrying");
-                tokio::time::sleep(BACK_OFF).await;
-            }
-        }
-    }
+        });
+    };
+    gimlet_listen::accept_each(&listener, &ends.stop, each).await;
     // A socket that stays behind is harmless: no process listens on it.
     let _ = std::fs::remove_file(control.dir.join(SOCKET));
 }

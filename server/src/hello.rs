@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use gimlet_server::config::{CodeVerifier, Role, StorageKind};
+use gimlet_server::config::{CodeVerifier, Listener, Role, StorageKind};
 use gimlet_server::{Addrs, Config};
 
 /// Facts about the configuration that the banner shows.
@@ -19,6 +19,10 @@ pub(crate) struct Banner {
     pub(crate) data: String,
     /// Sign-in method.
     sign_in: SignIn,
+    /// Listeners that speak TLS.
+    encrypted: Vec<Listener>,
+    /// `true` if the internal listener speaks TLS.
+    internal_tls: bool,
 }
 
 /// Sign-in method, as far as someone who wants to try the chat needs it.
@@ -57,6 +61,8 @@ impl Banner {
                     SignIn::Code
                 }
             },
+            encrypted: config.encrypted(),
+            internal_tls: config.has_node_tls(),
         }
     }
 
@@ -73,19 +79,76 @@ impl Banner {
                 let _ = writeln!(text, "  {name:<10} {before}{addr}{after}");
             }
         };
-        line("tcp", addrs.tcp.as_ref(), "", "");
-        line("websocket", addrs.ws.as_ref(), "ws://", "/ws");
+        let scheme = |listener, plain, encrypted| {
+            if self.encrypted.contains(&listener) {
+                encrypted
+            } else {
+                plain
+            }
+        };
+        line(
+            "tcp",
+            addrs.tcp.as_ref(),
+            scheme(Listener::Tcp, "", "tls://"),
+            "",
+        );
+        line(
+            "websocket",
+            addrs.ws.as_ref(),
+            scheme(Listener::Ws, "ws://", "wss://"),
+            "/ws",
+        );
         for addr in &addrs.grpc {
-            line("grpc", Some(addr), "http://", "");
+            line(
+                "grpc",
+                Some(addr),
+                scheme(Listener::Grpc, "http://", "https://"),
+                "",
+            );
         }
         let internal = addrs.internal.as_ref();
-        line("internal", internal, "http://", "  (for backends only)");
-        line("files", addrs.http.as_ref(), "http://", "/upload");
+        let before = if self.internal_tls {
+            "https://"
+        } else {
+            "http://"
+        };
+        line("internal", internal, before, "  (for backends only)");
+        line(
+            "files",
+            addrs.http.as_ref(),
+            scheme(Listener::Http, "http://", "https://"),
+            "/upload",
+        );
         let ops = addrs.ops.as_ref();
-        line("ops", ops, "http://", "/readyz /healthz /metrics");
+        let before = scheme(Listener::Ops, "http://", "https://");
+        line("ops", ops, before, "/readyz /healthz /metrics");
         text.push_str(&self.chat(addrs));
         text.push_str("Ctrl-C stops it");
         text
+    }
+
+    /// Returns the chat's arguments that differ from its defaults.
+    fn arguments(&self, socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
+        let listener = if is_ws { Listener::Ws } else { Listener::Tcp };
+        let has = |listener| self.encrypted.contains(&listener);
+        let (sockets, calls) = (has(listener), has(Listener::Grpc));
+        if !sockets && !calls {
+            return plain_arguments(socket, is_ws, grpc);
+        }
+        // A certificate is for a name.
+        let host = |addr: SocketAddr| match reachable(addr) {
+            addr if addr.ip().is_loopback() => format!("localhost:{}", addr.port()),
+            addr => addr.to_string(),
+        };
+        let (socket, grpc) = (host(socket), host(grpc));
+        let server = match (is_ws, sockets) {
+            (true, true) => format!("wss://{socket}/ws"),
+            (true, false) => format!("ws://{socket}/ws"),
+            (false, true) => format!("tls://{socket}"),
+            (false, false) => socket,
+        };
+        let scheme = if calls { "https" } else { "http" };
+        format!(" --server {server} --grpc {scheme}://{grpc}")
     }
 
     /// Returns the commands of two chats, if this process alone can serve them.
@@ -99,7 +162,7 @@ impl Banner {
         if cfg!(not(feature = "chat")) {
             return String::new();
         }
-        let mut at = arguments(socket, addrs.tcp.is_none(), *grpc);
+        let mut at = self.arguments(socket, addrs.tcp.is_none(), *grpc);
         if self.sign_in == SignIn::Code {
             at.push_str(" --code CODE");
         }
@@ -123,8 +186,8 @@ fn program(argument: Option<String>) -> String {
     }
 }
 
-/// Returns the chat's arguments that differ from its defaults.
-fn arguments(socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
+/// Returns the chat's arguments that differ from its defaults, without TLS.
+fn plain_arguments(socket: SocketAddr, is_ws: bool, grpc: SocketAddr) -> String {
     let mut text = String::new();
     let default = |addr: SocketAddr, port| {
         (addr.ip() == Ipv4Addr::LOCALHOST || addr.ip() == Ipv4Addr::UNSPECIFIED)
@@ -240,6 +303,21 @@ mod tests {
             !shown.contains("chat") && !shown.contains("sign in"),
             "{shown}"
         );
+    }
+
+    #[cfg(feature = "chat")]
+    #[test]
+    fn with_a_certificate_the_addresses_say_so() {
+        let shown = text(|config, _| config.tls.cert = Some("cert.pem".into()));
+        for part in [
+            "tls://127.0.0.1:8080\n",
+            "wss://127.0.0.1:8081/ws\n",
+            "https://0.0.0.0:6000\n",
+            "http://127.0.0.1:8086",
+            "--server tls://localhost:8080 --grpc https://localhost:6000",
+        ] {
+            assert!(shown.contains(part), "no {part} in {shown}");
+        }
     }
 
     #[test]

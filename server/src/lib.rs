@@ -23,10 +23,12 @@
 mod accept;
 mod api;
 mod app;
+mod certificates;
 mod cluster;
 pub mod config;
 #[cfg(all(unix, feature = "sled"))]
 mod control;
+mod entrances;
 mod health;
 mod http;
 mod lifecycle;
@@ -46,6 +48,7 @@ pub mod tools;
 mod verifier;
 
 pub use app::{App, StartError, build};
+pub use certificates::Certificates;
 pub use config::Config;
 pub use health::Phase;
 pub use lifecycle::RunError;

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use gimlet_transport::SessionProtocol;
 use gimlet_transport::origins::Origins;
-use gimlet_transport::serve::{AcceptLimits, accept};
 use gimlet_transport_tcp::TcpFrames;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use tonic_health::server::HealthReporter;
 use crate::accept::Ends;
 use crate::api::{Callers, Listened};
 use crate::app::App;
+use crate::config::Listener;
 use crate::health::State;
 use crate::http;
 use crate::http::files;
@@ -200,39 +201,36 @@ impl App {
     }
 
     fn start_clients(&mut self, running: &Running) {
-        let limits = AcceptLimits::default();
         let Listeners { tcp, ws, http, .. } = &mut self.listeners;
-        if let (Some(listener), Some(sessions)) = (tcp.take(), &self.sessions) {
-            running.tasks.spawn(accept(
-                TcpFrames::new(listener, FRAME_MAX),
-                Arc::clone(sessions),
-                Arc::clone(&self.places.clients),
-                limits.clone(),
+        let (tcp, ws, http) = (tcp.take(), ws.take(), http.take());
+        if let (Some(listener), Some(sessions)) = (tcp, &self.sessions) {
+            running.tasks.spawn(gimlet_listen::accept(
+                self.entrance(Listener::Tcp, listener, &self.places.clients),
+                SessionProtocol::new(TcpFrames::new(FRAME_MAX), Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(feature = "ws")]
-        if let (Some(listener), Some(sessions)) = (ws.take(), &self.sessions) {
+        if let (Some(listener), Some(sessions)) = (ws, &self.sessions) {
             use gimlet_transport_ws::WsFrames;
-            running.tasks.spawn(accept(
-                WsFrames::new(listener, FRAME_MAX, origins(&self.config))
-                    .development(self.config.is_development()),
-                Arc::clone(sessions),
-                Arc::clone(&self.places.clients),
-                limits,
+            let frames = WsFrames::new(FRAME_MAX, origins(&self.config))
+                .development(self.config.is_development())
+                .forwarding(self.config.forwarding());
+            running.tasks.spawn(gimlet_listen::accept(
+                self.entrance(Listener::Ws, listener, &self.places.clients),
+                SessionProtocol::new(frames, Arc::clone(sessions)),
                 running.tasks.clone(),
                 running.ends.stop.clone(),
             ));
         }
         #[cfg(not(feature = "ws"))]
-        drop((ws.take(), limits));
-        if let (Some(listener), Some(files)) = (http.take(), self.files.clone()) {
+        drop(ws);
+        if let (Some(listener), Some(files)) = (http, self.files.clone()) {
             let router = http::direct_only(files::router(files), self.config.is_development());
             running.tasks.spawn(http::serve(
-                listener,
+                self.entrance(Listener::Http, listener, &self.places.http),
                 router,
-                Arc::clone(&self.places.http),
                 running.tasks.clone(),
                 running.ends.clone(),
             ));
@@ -267,12 +265,12 @@ impl App {
     ) {
         let (api, ends, died) = (self.api.clone(), running.ends.clone(), running.died.clone());
         let tasks = running.tasks.clone();
-        let places = Arc::clone(match callers {
-            Callers::Clients => &self.places.grpc,
-            Callers::Internal => &self.places.internal,
-        });
+        let entrance = match callers {
+            Callers::Clients => self.entrance(Listener::Grpc, listener, &self.places.grpc),
+            Callers::Internal => self.internal_entrance(listener),
+        };
         running.tasks.spawn(async move {
-            let served = api.serve(listener, services, callers, (places, &tasks), ends);
+            let served = api.serve(entrance, services, callers, &tasks, ends);
             // An orderly end returns `Ok`: only a failed listener ends the server.
             if let Err(error) = served.await {
                 // The channel has room for one failure, which is enough to end the server.
@@ -292,6 +290,7 @@ impl App {
             }
         });
         tasks.spawn(self.servers.clone().follow(ends.stop.clone()));
+        tasks.spawn(self.certificates.clone().follow(ends.stop.clone()));
         if let Some(listener) = self.listeners.ops.take() {
             let router = ops::router(
                 Arc::clone(&self.health),
@@ -301,14 +300,8 @@ impl App {
             );
             let router = Space::of(&self.config).tell(router);
             let router = http::direct_only(router, self.config.is_development());
-            let places = Arc::clone(&self.places.ops);
-            tasks.spawn(http::serve(
-                listener,
-                router,
-                places,
-                tasks.clone(),
-                ends.clone(),
-            ));
+            let entrance = self.entrance(Listener::Ops, listener, &self.places.ops);
+            tasks.spawn(http::serve(entrance, router, tasks.clone(), ends.clone()));
         }
     }
 

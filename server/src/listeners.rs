@@ -4,7 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use gimlet_transport::socket;
+use gimlet_listen::socket;
 use tokio::net::{TcpListener, TcpSocket};
 
 use crate::app::StartError;

@@ -11,10 +11,11 @@ mod tool;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
 
 use cli::{Command, Shown};
 use gimlet_server::config::LogFormat;
-use gimlet_server::{Addrs, Config, StartError, build};
+use gimlet_server::{Addrs, Certificates, Config, StartError, build};
 use reload::Reloader;
 
 use crate::hello::Banner;
@@ -60,12 +61,21 @@ fn serve(config: Config, file: Option<PathBuf>) -> ExitCode {
     let (banner, format) = (Banner::of(&config), config.log.format);
     runtime.block_on(async {
         // Before the build: a SIGTERM while the storage is opened must still stop in order.
-        let shutdown = signals::listen(move || reloader.reload());
+        let certificates = Arc::new(OnceLock::<Certificates>::new());
+        let loaded = Arc::clone(&certificates);
+        let shutdown = signals::listen(move || {
+            reloader.reload();
+            if let Some(certificates) = loaded.get() {
+                certificates.reload();
+            }
+        });
         let app = match build(config).await {
             Ok(app) => app,
             Err(error @ StartError::Config(_)) => return fail(USAGE, &error.to_string()),
             Err(error) => return fail(1, &error.to_string()),
         };
+        // Set once, here: the result says nothing.
+        let _ = certificates.set(app.certificates());
         log_start(&banner, app.addrs());
         if format == LogFormat::Text {
             hello::say(&banner.text(app.addrs()));

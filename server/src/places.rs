@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use gimlet_transport::admission::Admission;
+use gimlet_listen::admission::Admission;
 
 use crate::config::Limits;
 

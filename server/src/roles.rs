@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::StartError;
 use crate::cluster::{
-    Caller, ClusterId, ConnectServer, LogicServer, RemoteBusiness, RemoteLogic, RemotePeer,
+    Caller, ClusterId, ConnectServer, LogicServer, NodeTls, RemoteBusiness, RemoteLogic, RemotePeer,
 };
 use crate::config::{Config, Direct, GroupAdd, Role, RoomPush, StorageKind, SyncFromZero};
 use crate::storage::Storage;
@@ -75,19 +75,22 @@ impl Tasks {
 
 impl Roles {
     /// Starts the configured roles over this storage. `internal` is the address at which this
-    /// process listens for other nodes; `builtin` is set if it has the business role.
+    /// process listens for other nodes; `builtin` is set if it has the business role, `tls` if nodes are
+    /// called by TLS.
     pub(crate) fn start(
         config: &Config,
         storage: &Storage,
         builtin: Option<Builtin>,
         internal: Option<String>,
+        tls: Option<NodeTls>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StartError> {
         let has = |role| config.roles.has(role);
         let cluster = Tasks::default();
         let secret = config.cluster.secret.as_ref();
         let caller = Caller::new(secret, storage.cluster.clone())
-            .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?;
+            .map_err(|what| StartError::Cluster(format!("cluster.secret: {what}")))?
+            .with_tls(tls);
         let address = |error: tonic::transport::Error| StartError::Cluster(error.to_string());
 
         let alone = config.storage.kind != StorageKind::Mysql;

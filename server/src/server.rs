@@ -6,6 +6,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::app::{StartError, build};
+use crate::certificates::Certificates;
 use crate::config::Config;
 use crate::lifecycle::RunError;
 use crate::listeners::Addrs;
@@ -14,6 +15,7 @@ use crate::listeners::Addrs;
 #[derive(Debug)]
 pub struct Server {
     addrs: Addrs,
+    certificates: Certificates,
     node: Option<Node>,
     stop: DropGuard,
     running: JoinHandle<Result<(), RunError>>,
@@ -25,10 +27,12 @@ impl Server {
         // Boxed: opening everything is a large future, which the embedding program would hold.
         let app = Box::pin(build(config)).await?;
         let (addrs, node) = (app.addrs().clone(), app.node().cloned());
+        let certificates = app.certificates();
         let stop = CancellationToken::new();
         let running = TaskTracker::new().spawn(app.run(stop.clone()));
         Ok(Self {
             addrs,
+            certificates,
             node,
             stop: stop.drop_guard(),
             running,
@@ -39,6 +43,12 @@ impl Server {
     #[must_use]
     pub const fn addrs(&self) -> &Addrs {
         &self.addrs
+    }
+
+    /// Returns the certificates, to load them again.
+    #[must_use]
+    pub const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Returns the node inside: its services and its live connections, without a socket between.

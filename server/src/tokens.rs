@@ -10,7 +10,8 @@ use std::time::Duration;
 use gimlet_core::business::Business;
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
-use gimlet_transport::{Failures, admission};
+use gimlet_listen::admission;
+use gimlet_transport::Failures;
 use tokio::time::timeout;
 
 /// Time that the business role has to check a token.

@@ -113,8 +113,9 @@ mod tests {
         };
         let router = axum::Router::new().route("/check", post(check));
         let (tracker, ends) = (TaskTracker::new(), crate::accept::Ends::default());
-        let places = gimlet_transport::admission::Admission::new(9, 9);
-        let served = crate::http::serve(listener, router, places, tracker.clone(), ends.clone());
+        let admission = gimlet_listen::admission::Admission::new(9, 9);
+        let entrance = gimlet_listen::Entrance::plain(listener, admission);
+        let served = crate::http::serve(entrance, router, tracker.clone(), ends.clone());
         tracker.spawn(served);
         let verifier = of(&config::CodeVerifier::Http(url)).unwrap();
         assert_eq!(verifier.verify("138", "right").await, Ok(true));

@@ -9,6 +9,7 @@ mod running;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -101,6 +102,34 @@ fn sighup_reads_the_level_again_and_says_what_waits() {
     let (status, log) = running.wait();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("INFO"), "{log}");
+}
+
+/// Writes a new certificate for localhost and its key.
+fn certify(folder: &Path) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+}
+
+#[test]
+fn sighup_loads_the_certificate_again_also_without_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (cert, key) = (path("cert.pem"), path("key.pem"));
+    let env = [("GIMLET_TLS__CERT", &*cert), ("GIMLET_TLS__KEY", &*key)];
+    let (running, banner) = Running::start(&env);
+    assert!(banner.contains("tls://127.0.0.1:"), "{banner}");
+    certify(folder.path());
+    running.signal("-HUP");
+    running.await_log("certificate loaded again");
+    std::fs::write(&key, "nonsense").unwrap();
+    running.signal("-HUP");
+    running.await_log("SIGHUP: the certificate stays as it was");
+    running.signal("-TERM");
+    let (status, log) = running.wait();
+    assert!(status.success(), "{log}");
+    assert!(log.contains("has no private key"), "{log}");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn text_of(rest: &str) -> String {
 fn lines() -> BTreeMap<(String, String), Line> {
     let mut files = Vec::new();
     let crates = ["core", "server", "storage-sled", "storage-mysql"];
-    let wires = ["session", "tcp", "ws", "client"];
+    let wires = ["client", "listen", "session", "tcp", "ws"];
     let crates = crates.iter().map(|it| root().join(it));
     let wires = wires.iter().map(|it| root().join("transport").join(it));
     for folder in crates.chain(wires) {

@@ -166,8 +166,13 @@ async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAdd
         ],
     );
     changes.retain(|(from, _)| *from != "chat.example.com");
+    let text = configuration("haproxy.cfg", &changes);
+    started_haproxy(folder, &text, [https, tls]).await
+}
+
+async fn started_haproxy(folder: &Path, text: &str, ports: [SocketAddr; 2]) -> Proxy {
     let path = folder.join("haproxy.cfg");
-    fs::write(&path, configuration("haproxy.cfg", &changes)).unwrap();
+    fs::write(&path, text).unwrap();
     let child = Command::new(program("haproxy"))
         .args(["-db", "-f"])
         .arg(&path)
@@ -176,20 +181,42 @@ async fn haproxy(folder: &Path, gimlet: Ports, https: SocketAddr, tls: SocketAdd
         .spawn()
         .unwrap();
     let proxy = Proxy(child);
-    listening(https).await;
-    listening(tls).await;
+    for port in ports {
+        listening(port).await;
+    }
     proxy
+}
+
+/// `HAProxy` that passes TLS through and names the client by the PROXY protocol.
+async fn passing_haproxy(folder: &Path, gimlet: Ports, ws: SocketAddr, tcp: SocketAddr) -> Proxy {
+    let changes = [
+        ("bind :443", format!("bind {ws}")),
+        ("bind :8443", format!("bind {tcp}")),
+        (
+            "check port 8086",
+            format!("check port {}", gimlet.ops.port()),
+        ),
+        ("127.0.0.1:8081", gimlet.ws.to_string()),
+        ("127.0.0.1:8080", gimlet.tcp.to_string()),
+    ];
+    let text = configuration("haproxy-pass-through.cfg", &changes);
+    started_haproxy(folder, &text, [ws, tcp]).await
 }
 
 /// Starts a server with the settings that a deployment behind a proxy has, not as a development
 /// run.
 async fn gimlet(folder: &Path, ports: Ports) -> Process {
+    gimlet_with(folder, ports, &[]).await
+}
+
+async fn gimlet_with(folder: &Path, ports: Ports, more: &[(&str, &str)]) -> Process {
     let binary = binary().unwrap_or_else(|error| panic!("{error}"));
-    let env = [
+    let mut env = vec![
         ("GIMLET_STORAGE__KIND", "memory"),
         ("GIMLET_BUSINESS__CODE_VERIFIER", "fixed:2468"),
         ("GIMLET_HTTP__ANONYMOUS_UPLOAD", "true"),
     ];
+    env.extend(more);
     let mut process = Process::spawn(&binary, &folder.join("data"), ports, &env).unwrap();
     process.ready_to_serve().await.unwrap();
     process
@@ -330,4 +357,45 @@ async fn people_talk_through_haproxy_with_tls() {
     talk(alice, bob).await;
     let answer = upload(folder, https);
     assert!(answer.contains("\"code\":0"), "{answer}");
+}
+
+/// gimlet has the certificate itself; the proxy says by the PROXY protocol who the client is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_talk_by_tls_of_gimlet_itself_through_haproxy() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    stands(folder);
+    let (ports, ws, tcp) = (
+        Ports::free(),
+        port_of(Ports::free()),
+        port_of(Ports::free()),
+    );
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (cert, key) = (file("ca.pem"), file("key.pem"));
+    let env = [
+        ("GIMLET_TLS__CERT", cert.as_str()),
+        ("GIMLET_TLS__KEY", key.as_str()),
+        ("GIMLET_LISTEN__TRUSTED_PROXIES", "127.0.0.0/8"),
+        ("GIMLET_LISTEN__PROXY_PROTOCOL", "tcp,ws"),
+    ];
+    let _gimlet = gimlet_with(folder, ports, &env).await;
+    let _haproxy = passing_haproxy(folder, ports, ws, tcp).await;
+    let wss = format!("wss://localhost:{}/ws", ws.port());
+    let tls = format!("tls://localhost:{}", tcp.port());
+    let alice = chat(folder, "13800000001", "alice", &wss, ports.grpc, true);
+    let bob = chat(folder, "13800000002", "bob", &tls, ports.grpc, true);
+    talk(alice, bob).await;
+    // By OpenSSL's own client, to the files' port of gimlet itself.
+    let answer = upload(folder, ports.http);
+    assert!(answer.contains("\"code\":0"), "{answer}");
+    // The proxy's network must begin with the PROXY header there.
+    let mut direct = std::net::TcpStream::connect(ports.tcp).unwrap();
+    direct.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    direct.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    direct.read_to_string(&mut answer).unwrap();
+    assert!(
+        answer.contains("does not begin with a PROXY header"),
+        "{answer}"
+    );
 }

@@ -19,9 +19,19 @@ const EDGES: &[(&str, &[&str])] = &[
         &["gimlet-core", "gimlet-proto", "gimlet-record"],
     ),
     ("gimlet-storage-mysql", &["gimlet-core", "gimlet-record"]),
-    ("gimlet-transport", &["gimlet-core", "gimlet-proto"]),
-    ("gimlet-transport-tcp", &["gimlet-transport"]),
-    ("gimlet-transport-ws", &["gimlet-transport"]),
+    ("gimlet-listen", &["gimlet-core"]),
+    (
+        "gimlet-transport",
+        &["gimlet-core", "gimlet-listen", "gimlet-proto"],
+    ),
+    (
+        "gimlet-transport-tcp",
+        &["gimlet-listen", "gimlet-transport"],
+    ),
+    (
+        "gimlet-transport-ws",
+        &["gimlet-listen", "gimlet-transport"],
+    ),
     ("gimlet-client", &["gimlet-proto"]),
     ("gimlet-chat", &["gimlet-client"]),
     ("gimlet-bench", &[]),

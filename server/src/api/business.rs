@@ -12,12 +12,13 @@ use gimlet_core::hub::{DEVICE_SWITCHED, SIGNED_OUT};
 use gimlet_core::id::UserId;
 use gimlet_core::service::rate::Rate;
 use gimlet_core::store::AccountChange;
+use gimlet_listen::admission;
 use gimlet_proto::pb::business_ext_server::BusinessExt;
 use gimlet_proto::pb::business_int_server::BusinessInt;
 use gimlet_proto::pb::user_ext_server::UserExt;
 use gimlet_proto::pb::user_int_server::UserInt;
 use gimlet_proto::pb::{self, Empty};
-use gimlet_transport::{Failures, admission};
+use gimlet_transport::Failures;
 use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status, async_trait};
 

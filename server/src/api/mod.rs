@@ -22,6 +22,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_listen::Entrance;
+use gimlet_listen::forwarded::Forwarding;
 use gimlet_proto::node::connect_node_server::ConnectNodeServer;
 use gimlet_proto::node::logic_node_server::LogicNodeServer;
 use gimlet_proto::pb::business_ext_server::BusinessExtServer;
@@ -32,8 +34,6 @@ use gimlet_proto::pb::logic_int_server::LogicIntServer;
 use gimlet_proto::pb::user_ext_server::UserExtServer;
 use gimlet_proto::pb::user_int_server::UserIntServer;
 use gimlet_transport::Failures;
-use gimlet_transport::admission::Admission;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
@@ -98,6 +98,8 @@ pub(crate) struct Api {
     pub(crate) failed_sign_ins: u32,
     /// Wrong tokens of the last minute.
     pub(crate) failures: Arc<Failures>,
+    /// Proxies that may name a client's address.
+    pub(crate) forwarding: Forwarding,
     /// Answers that clients have not read.
     pub(crate) unread: Arc<Unread>,
     /// Request counters.
@@ -274,10 +276,10 @@ impl Api {
     /// `LEAVE`, or at `ends.cut`. Accepted connections are tasks of `tasks`.
     pub(crate) async fn serve(
         &self,
-        listener: TcpListener,
+        entrance: Entrance,
         services: Listened,
         callers: Callers,
-        (admission, tasks): (Arc<Admission>, &TaskTracker),
+        tasks: &TaskTracker,
         ends: Ends,
     ) -> Result<(), tonic::transport::Error> {
         let nodes = callers == Callers::Internal;
@@ -286,9 +288,15 @@ impl Api {
             cut: cut.clone(),
             ..ends
         };
-        let incoming = accept::incoming(listener, admission, tasks, ends, Arc::clone(&self.unread));
+        let incoming = accept::incoming(entrance, tasks, ends, Arc::clone(&self.unread));
         let served = services.served;
-        let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served);
+        // Nodes and backends call for themselves: what they forward is no client's address.
+        let forwarding = match callers {
+            Callers::Clients => self.forwarding.clone(),
+            Callers::Internal => Forwarding::default(),
+        };
+        let layer = wire::WireLayer::new(self.metrics.clone(), self.development, served)
+            .forwarding(forwarding);
         let served = Server::builder()
             .http2_keepalive_interval(Some(PING_EVERY))
             .http2_keepalive_timeout(Some(PING_TIMEOUT))

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use gimlet_core::error::Refusal;
 use gimlet_core::service::rate::Rate;
-use gimlet_transport::admission;
+use gimlet_listen::admission;
 
 /// Registrations at once, as a multiple of those per second.
 const BURST_SECONDS: u32 = 10;

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use gimlet_transport::development;
+use gimlet_listen::development;
+use gimlet_listen::forwarded::Forwarding;
 use http::{HeaderMap, Request, Response};
 use http_body_util::BodyExt as _;
 use prost::Message as _;
@@ -43,6 +45,8 @@ pub(super) struct WireLayer {
     known: Arc<HashSet<String>>,
     /// `true` if calls that came through a proxy are refused.
     development: bool,
+    /// Proxies that may name a call's client.
+    forwarding: Forwarding,
     /// The services of the listener.
     served: Arc<Served>,
 }
@@ -52,9 +56,16 @@ impl WireLayer {
         Self {
             metrics,
             development,
+            forwarding: Forwarding::default(),
             served,
             known: Arc::new(methods()),
         }
+    }
+
+    /// Believes these proxies when they name a call's client.
+    pub(super) fn forwarding(mut self, forwarding: Forwarding) -> Self {
+        self.forwarding = forwarding;
+        self
     }
 }
 
@@ -110,7 +121,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let unread = accepted(request.extensions_mut());
+        let unread = accepted(&mut request, &self.layer.forwarding);
         let path = request.uri().path().to_owned();
         let (layer, started) = (self.layer.clone(), Instant::now());
         if let Some(header) = layer.proxied(request.headers()) {
@@ -167,9 +178,17 @@ where
 
 /// Takes the accept loop's facts about the connection, and puts the addresses where tonic looks for
 /// them.
-fn accepted(extensions: &mut http::Extensions) -> Option<Arc<ConnectionUnread>> {
-    let AcceptedInfo { tcp, unread } = extensions.remove::<AcceptedInfo>()?;
-    extensions.insert(tcp);
+fn accepted(request: &mut Request<Body>, forwarding: &Forwarding) -> Option<Arc<ConnectionUnread>> {
+    let AcceptedInfo { mut tcp, unread } = request.extensions_mut().remove::<AcceptedInfo>()?;
+    if let Some(peer) = tcp.remote_addr {
+        let lines = request.headers().get_all(forwarding.header.name()).iter();
+        let lines = lines.map(|line| line.to_str().unwrap_or_default());
+        // A proxy has one connection for many clients: each call has its own.
+        if let Some(client) = forwarding.client(peer.ip(), lines) {
+            tcp.remote_addr = Some(SocketAddr::new(client, 0));
+        }
+    }
+    request.extensions_mut().insert(tcp);
     Some(unread)
 }
 

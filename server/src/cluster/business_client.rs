@@ -92,7 +92,7 @@ impl RemoteBusiness {
         caller: &Caller,
     ) -> Result<Self, tonic::transport::Error> {
         let servers = addresses.iter().map(|address| {
-            let channel = RawStatus(call::plain(address)?);
+            let channel = RawStatus(caller.plain(address)?);
             Ok(Server {
                 address: address.clone(),
                 client: BusinessIntClient::new(channel)

@@ -11,6 +11,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
+use super::tls::NodeTls;
 use crate::config::Secret;
 
 /// The version of `gimlet.node.v1` that this node speaks.
@@ -26,6 +27,9 @@ const PING_EVERY: Duration = Duration::from_secs(1);
 const PING_WAIT: Duration = Duration::from_millis(1_500);
 /// HTTP/2 windows in bytes: of one stream, and of one connection.
 const WINDOWS: (u32, u32) = (1 << 20, 4 << 20);
+
+/// Prefix of addresses that are called without TLS.
+const PLAIN: &str = "http://";
 
 /// The metadata key of the caller's cluster.
 const CLUSTER_KEY: &str = "gimlet-cluster";
@@ -55,6 +59,8 @@ pub(super) type NodeChannel = InterceptedService<Channel, Credentials>;
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
     credentials: Credentials,
+    /// TLS to other nodes, if the cluster uses it.
+    tls: Option<NodeTls>,
 }
 
 /// Adds version, cluster and secret to each request.
@@ -91,7 +97,16 @@ impl Caller {
             authorization,
             cluster,
         };
-        Ok(Self { credentials })
+        Ok(Self {
+            credentials,
+            tls: None,
+        })
+    }
+
+    /// Calls by TLS, except addresses that begin with `http://`.
+    pub(crate) fn with_tls(mut self, tls: Option<NodeTls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Creates a channel to this address; it connects at its first use and reconnects when it
@@ -101,8 +116,28 @@ impl Caller {
     /// The address is not valid.
     pub(super) fn channel(&self, address: &str) -> Result<NodeChannel, tonic::transport::Error> {
         let credentials = self.credentials.clone();
-        let channel = endpoint(address)?.keep_alive_while_idle(true);
-        Ok(InterceptedService::new(channel.connect_lazy(), credentials))
+        let endpoint = endpoint(address)?.keep_alive_while_idle(true);
+        let channel = self.connect(address, &endpoint);
+        Ok(InterceptedService::new(channel, credentials))
+    }
+
+    /// Creates a channel without credentials, to a server that is not gimlet's. It is pinged only
+    /// while a call waits: gRPC's own servers close connections of callers that ping while no call is
+    /// open.
+    ///
+    /// # Errors
+    /// The address is not valid.
+    pub(super) fn plain(&self, address: &str) -> Result<Channel, tonic::transport::Error> {
+        Ok(self.connect(address, &endpoint(address)?))
+    }
+
+    fn connect(&self, address: &str, endpoint: &Endpoint) -> Channel {
+        match &self.tls {
+            Some(tls) if !address.starts_with(PLAIN) => {
+                endpoint.connect_with_connector_lazy(tls.clone())
+            }
+            _ => endpoint.connect_lazy(),
+        }
     }
 
     /// Returns the secret's metadata, for services that are not gimlet's and know no version.
@@ -120,12 +155,6 @@ fn bearer(secret: &Secret) -> Result<MetadataValue<Ascii>, &'static str> {
     Ok(value)
 }
 
-/// Creates a channel without credentials, to a server that is not gimlet's. It is pinged only while
-/// a call waits: gRPC's own servers close connections of callers that ping while no call is open.
-pub(super) fn plain(address: &str) -> Result<Channel, tonic::transport::Error> {
-    Ok(endpoint(address)?.connect_lazy())
-}
-
 fn endpoint(address: &str) -> Result<Endpoint, tonic::transport::Error> {
     let (stream, connection) = WINDOWS;
     Ok(Endpoint::from_shared(uri(address))?
@@ -141,7 +170,7 @@ fn uri(address: &str) -> String {
     if address.contains("://") {
         address.to_owned()
     } else {
-        format!("http://{address}")
+        format!("{PLAIN}{address}")
     }
 }
 
@@ -152,10 +181,10 @@ fn uri(address: &str) -> String {
 pub(crate) fn check_address(address: &str) -> Result<(), &'static str> {
     const WANTED: &str = "write host:port, for example 10.0.0.5:50000 or logic-1.internal:50000";
     let address = uri(address);
-    if !address.starts_with("http://") {
+    if !address.starts_with(PLAIN) {
         return Err(
-            "calls between nodes are not encrypted here: write host:port, and leave TLS \
-                    to the network between them",
+            "write host:port, which is called by TLS once cluster.tls_ca is set, or \
+                    http://host:port for a server that speaks no TLS",
         );
     }
     let uri: http::Uri = address.parse().map_err(|_| WANTED)?;

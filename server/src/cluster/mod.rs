@@ -16,6 +16,7 @@ mod raw_status;
 mod refusal;
 #[cfg(test)]
 mod tests;
+mod tls;
 
 pub(crate) use business_client::{RemoteBusiness, TOKEN_LEFT, WRONG_SECRET};
 pub(crate) use call::{Caller, ClusterId, check_address};
@@ -23,3 +24,4 @@ pub(crate) use connect_server::ConnectServer;
 pub(crate) use logic_client::RemoteLogic;
 pub(crate) use logic_server::LogicServer;
 pub(crate) use peer::RemotePeer;
+pub(crate) use tls::{NodeFiles, NodeTls};

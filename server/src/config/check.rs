@@ -35,6 +35,8 @@ impl Config {
         self.check_storage(&mut problems);
         self.check_listeners(&mut problems);
         self.check_exposure(&mut problems);
+        self.check_tls(&mut problems);
+        self.check_proxies(&mut problems);
         self.check_limits(&mut problems);
         self.check_verifier(&mut problems);
         self.check_origins(&mut problems);
@@ -461,6 +463,7 @@ mod tests {
         assert!(text.contains("GIMLET_BUSINESS__CODE_VERIFIER"), "{text}");
         let mut config = Config::default();
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
+        config.tls.terminated_elsewhere = true;
         config.business.code_verifier = CodeVerifier::Fixed(Secret::new("1"));
         assert!(
             config
@@ -508,6 +511,7 @@ mod tests {
         let mut config = Config::default();
         open(&mut config);
         config.cluster.secret = Some(Secret::new("s"));
+        config.tls.terminated_elsewhere = true;
         assert!(config.check().is_ok());
     }
 
@@ -562,6 +566,7 @@ mod tests {
         config.cluster.logic = vec!["logic-1:50000".into(), "10.0.0.2:50000".into()];
         // A process without accounts needs no code verifier.
         config.listen.tcp = "0.0.0.0:8080".parse().ok();
+        config.tls.terminated_elsewhere = true;
         assert_eq!(config.check().map(|notices| notices.len()).ok(), Some(0));
         assert!(config.opened().http.is_none() && config.opened().grpc.is_empty());
     }

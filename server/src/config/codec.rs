@@ -6,9 +6,11 @@
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use gimlet_listen::forwarded::ForwardedHeader;
+
 use super::sections::{
-    CodeVerifier, Direct, Durability, GroupAdd, LogFormat, Role, Roles, RoomPush, StorageKind,
-    SyncFromZero,
+    CodeVerifier, Direct, Durability, GroupAdd, Listener, LogFormat, Role, Roles, RoomPush,
+    StorageKind, SyncFromZero,
 };
 
 /// A value that is never printed.
@@ -443,6 +445,42 @@ pub(super) mod choice {
     }
 }
 
+/// Some of a fixed set of names, separated by commas; empty is none of them.
+pub(super) mod choices {
+    use super::{Choice, choice};
+
+    pub(in crate::config) fn parse<T: Choice>(text: &str) -> Result<Vec<T>, String> {
+        let mut found = Vec::new();
+        for name in super::items(text) {
+            let value = choice::parse::<T>(name)
+                .map_err(|wanted| wanted.replace("write one of", "write some of"))?;
+            if !found.contains(&value) {
+                found.push(value);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(in crate::config) fn show<T: Choice>(values: &[T]) -> String {
+        let names: Vec<_> = values.iter().map(choice::show).collect();
+        names.join(",")
+    }
+}
+
+/// Networks, separated by commas.
+pub(super) mod networks {
+    use gimlet_listen::Network;
+
+    pub(in crate::config) fn parse(text: &str) -> Result<Vec<Network>, String> {
+        super::items(text).map(str::parse).collect()
+    }
+
+    pub(in crate::config) fn show(value: &[Network]) -> String {
+        let all: Vec<String> = value.iter().map(ToString::to_string).collect();
+        all.join(",")
+    }
+}
+
 macro_rules! names {
     ($($type:ident { $($name:literal => $value:ident),+ })+) => {
         $(impl Choice for $type {
@@ -458,6 +496,8 @@ names! {
     GroupAdd { "anyone" => Anyone, "friends" => Friends }
     RoomPush { "anyone" => Anyone, "business" => Business }
     SyncFromZero { "all" => All, "device_ack" => DeviceAck, "user_ack" => UserAck }
+    Listener { "tcp" => Tcp, "ws" => Ws, "http" => Http, "grpc" => Grpc, "ops" => Ops }
+    ForwardedHeader { "x-forwarded-for" => XForwardedFor, "forwarded" => Forwarded }
     LogFormat { "text" => Text, "json" => Json }
 }
 

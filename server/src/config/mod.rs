@@ -10,9 +10,11 @@ mod load;
 #[cfg(feature = "cli")]
 mod log_level;
 mod nearest;
+mod proxies;
 mod sections;
 mod service_link;
 mod table;
+mod tls;
 
 pub use check::Notice;
 pub use codec::Secret;
@@ -20,7 +22,8 @@ pub(crate) use load::env_name;
 pub use load::{ConfigError, Problem};
 pub use sections::{
     Business, Cluster, CodeVerifier, Compat, Direct, Durability, GroupAdd, Http, Limits, Listen,
-    Log, LogFormat, Policy, Role, Roles, RoomPush, Stop, Storage, StorageKind, SyncFromZero,
+    Listener, Log, LogFormat, Policy, Proxies, Role, Roles, RoomPush, Stop, Storage, StorageKind,
+    SyncFromZero, Tls,
 };
 
 use std::fmt::Write as _;
@@ -42,6 +45,10 @@ pub struct Config {
     pub storage: Storage,
     /// Addresses for clients and backends.
     pub listen: Listen,
+    /// Proxies in front of the listeners.
+    pub proxies: Proxies,
+    /// Certificate of the listeners, and who encrypts without one.
+    pub tls: Tls,
     /// The built-in business service.
     pub business: Business,
     /// Upload and download of files.
@@ -72,6 +79,8 @@ impl Default for Config {
             roles: Roles::default(),
             storage: Storage::default(),
             listen: Listen::default(),
+            proxies: Proxies::default(),
+            tls: Tls::default(),
             business: Business::default(),
             http: Http::default(),
             compat: Compat::default(),

@@ -5,6 +5,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use gimlet_listen::Network;
+use gimlet_listen::forwarded::ForwardedHeader;
+
 use super::codec::Secret;
 
 /// A role that a process can have.
@@ -427,6 +430,71 @@ impl Default for Log {
     }
 }
 
+/// A listener of this process that can speak TLS by `[tls]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listener {
+    /// `listen.tcp`.
+    Tcp,
+    /// `listen.ws`.
+    Ws,
+    /// `listen.http`.
+    Http,
+    /// `listen.grpc`.
+    Grpc,
+    /// `listen.ops`.
+    Ops,
+}
+
+impl Listener {
+    /// Returns the key of its address.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Tcp => "listen.tcp",
+            Self::Ws => "listen.ws",
+            Self::Http => "listen.http",
+            Self::Grpc => "listen.grpc",
+            Self::Ops => "listen.ops",
+        }
+    }
+}
+
+/// Proxies in front of the listeners: keys of `[listen]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// Networks of the proxies that are believed.
+    pub trusted: Vec<Network>,
+    /// Listeners on which their connections begin with a PROXY header.
+    pub protocol: Vec<Listener>,
+    /// The header in which they write a client's address.
+    pub header: ForwardedHeader,
+}
+
+/// `[tls]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file of the certificate, with those of its authorities behind it.
+    pub cert: Option<String>,
+    /// PEM file of its private key.
+    pub key: Option<String>,
+    /// Listeners that speak TLS once there is a certificate.
+    pub listeners: Vec<Listener>,
+    /// `true` if something else encrypts the connections of listeners off loopback.
+    pub terminated_elsewhere: bool,
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        use Listener::{Grpc, Http, Tcp, Ws};
+        Self {
+            cert: None,
+            key: None,
+            listeners: vec![Tcp, Ws, Http, Grpc],
+            terminated_elsewhere: false,
+        }
+    }
+}
+
 /// `[cluster]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
@@ -438,4 +506,14 @@ pub struct Cluster {
     pub logic: Vec<String>,
     /// Business nodes.
     pub business: Vec<String>,
+    /// PEM file of the authorities of the nodes' certificates: TLS between nodes.
+    pub tls_ca: Option<String>,
+    /// PEM file of this node's certificate.
+    pub tls_cert: Option<String>,
+    /// PEM file of its private key.
+    pub tls_key: Option<String>,
+    /// Name in the certificate of every node, instead of the host of its address.
+    pub tls_name: Option<String>,
+    /// `true` if callers of the internal services must show a certificate of these authorities.
+    pub tls_mutual: bool,
 }

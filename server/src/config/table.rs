@@ -55,6 +55,13 @@ settings! {
     "listen.grpc": addrs listen.grpc;
     "listen.internal": addr listen.internal;
     "listen.ops": addr listen.ops;
+    "listen.trusted_proxies": networks proxies.trusted;
+    "listen.proxy_protocol": choices proxies.protocol;
+    "listen.forwarded_header": choice proxies.header;
+    "tls.cert": maybe tls.cert;
+    "tls.key": maybe tls.key;
+    "tls.listeners": choices tls.listeners;
+    "tls.terminated_elsewhere": switch tls.terminated_elsewhere;
     "business.code_verifier": verifier business.code_verifier;
     "business.token_ttl": duration business.token_ttl;
     "business.end_expired": switch limits.node.end_expired;
@@ -117,4 +124,9 @@ settings! {
     "cluster.advertise": maybe cluster.advertise;
     "cluster.logic": list cluster.logic;
     "cluster.business": list cluster.business;
+    "cluster.tls_ca": maybe cluster.tls_ca;
+    "cluster.tls_cert": maybe cluster.tls_cert;
+    "cluster.tls_key": maybe cluster.tls_key;
+    "cluster.tls_name": maybe cluster.tls_name;
+    "cluster.tls_mutual": switch cluster.tls_mutual;
 }

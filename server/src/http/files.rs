@@ -2,23 +2,26 @@
 //!
 //! It checks callers through the business seam, and knows no message.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::multipart::MultipartRejection;
 use axum::extract::{DefaultBodyLimit, Multipart, Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use gimlet_core::error::Refusal;
 use gimlet_core::id::{DeviceId, UserId};
+use gimlet_listen::forwarded::Forwarding;
 use gimlet_transport::origins::Origins;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _, SeekFrom};
 use tokio::sync::Semaphore;
 use tokio_util::io::ReaderStream;
 
+use super::PeerAddr;
 use super::folder::Folder;
 use super::kind;
 use super::quota::{Bounds, Quota};
@@ -50,6 +53,26 @@ pub(crate) struct Files {
     pub(crate) origins: Origins,
     /// Bounds of the amount that may be uploaded.
     pub(crate) bounds: Bounds,
+    /// Proxies that may name a request's client.
+    pub(crate) forwarding: Forwarding,
+}
+
+impl Files {
+    /// Returns the address that failed sign-ins count for. Without configured proxies it is `None`:
+    /// an unknown proxy stands in front of most HTTP listeners, and failures must not count for it.
+    fn client(&self, PeerAddr(peer): PeerAddr, headers: &HeaderMap) -> Option<SocketAddr> {
+        let Forwarding { trusted, header } = &self.forwarding;
+        if trusted.is_empty() {
+            return None;
+        }
+        if !trusted.contains(peer.ip()) {
+            return Some(peer);
+        }
+        let lines = headers.get_all(header.name()).iter();
+        let lines = lines.map(|line| line.to_str().unwrap_or_default());
+        let client = self.forwarding.client(peer.ip(), lines)?;
+        Some(SocketAddr::new(client, 0))
+    }
 }
 
 struct Service {
@@ -75,6 +98,7 @@ pub(crate) fn router(files: Files) -> Router {
 
 async fn upload(
     State(service): State<Arc<Service>>,
+    peer: Option<Extension<PeerAddr>>,
     headers: HeaderMap,
     body: Result<Multipart, MultipartRejection>,
 ) -> Result<Response, Refused> {
@@ -90,7 +114,8 @@ async fn upload(
     let user = if files.anonymous {
         None
     } else {
-        Some(check(&headers, &files.tokens).await?)
+        let client = peer.and_then(|Extension(peer)| files.client(peer, &headers));
+        Some(check(client, &headers, &files.tokens).await?)
     };
     // Taken after the sign-in check, so that strangers cannot use up the concurrent uploads.
     let _place = service.places.try_acquire().map_err(|_| {
@@ -112,7 +137,11 @@ async fn upload(
 
 /// Checks gim's triple in the headers: `user_id`, `device_id`, `token`, or with hyphens, which
 /// proxies let through.
-async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<UserId, Refused> {
+async fn check(
+    client: Option<SocketAddr>,
+    headers: &HeaderMap,
+    tokens: &Tokens,
+) -> Result<UserId, Refused> {
     let field = |name: &str| {
         headers
             .get(name)
@@ -127,9 +156,7 @@ async fn check(headers: &HeaderMap, tokens: &Tokens) -> Result<UserId, Refused> 
             "uploads need a sign-in; send the headers user-id, device-id and token".into(),
         ));
     };
-    // Without the address: a proxy stands in front of most HTTP listeners, so failures must not
-    // count for it.
-    match tokens.check(None, user, device, token).await {
+    match tokens.check(client, user, device, token).await {
         Ok(()) => Ok(user),
         Err(refusal @ Refusal::Unauthorized(_)) => Err(Refused::Unauthorized(refusal.to_string())),
         Err(refusal) => Err(Refused::Busy(refusal.to_string())),

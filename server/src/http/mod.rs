@@ -1,8 +1,8 @@
-//! HTTP: the accept loop of both HTTP listeners, and the file service.
+//! HTTP: what both HTTP listeners do with a connection, and the file service.
 //!
 //! `axum::serve` has no timers, so a client that sends nothing, or half a header, would hold a
-//! connection forever. This loop bounds the number of connections, the time until the first byte,
-//! the time of a header, and how slow the rest may be. It knows no route.
+//! connection forever. Here the first byte and the header have a deadline, and the rest has a least
+//! speed. It knows no route.
 
 mod cors;
 pub(crate) mod files;
@@ -14,7 +14,6 @@ mod range;
 mod upload;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,14 +21,11 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::IntoResponse as _;
-use gimlet_transport::admission::Admission;
-use gimlet_transport::development;
-use gimlet_transport::wrong_port::Foreign;
+use gimlet_listen::wrong_port::Foreign;
+use gimlet_listen::{Accepted, Entrance, Protocol, development, refuse};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use pace::{Pace, Paced};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 
 use crate::accept::Ends;
@@ -39,51 +35,23 @@ pub(crate) use quota::Bounds;
 
 /// Time limit for the first byte, and for the header of each request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for which a refused connection may read its answer.
-const REFUSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// Pause after a failed accept (usually because no file descriptors are left).
-const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Explanation for clients that speak another protocol.
-const WRONG_PORT: &str = "This is one of gimlet's HTTP/1.1 ports, without TLS. gRPC is on listen.grpc \
-    (by default 50100). TLS is a proxy's: docs/proxies.md.";
+const WRONG_PORT: &str = "This is one of gimlet's HTTP/1.1 ports. gRPC is on listen.grpc (by default \
+    50100). TLS is set by tls.cert: docs/tls.md.";
 
 /// Serves `router` until `ends.stop`, then lets requests in progress finish until `ends.cut`. Its
 /// connections are tasks of `tracker`.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    mut entrance: Entrance,
     router: Router,
-    places: Arc<Admission>,
     tracker: TaskTracker,
     ends: Ends,
 ) {
-    let Ends { stop, .. } = &ends;
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                // The permit is taken before the task is spawned: a rejected connection costs no
-                // task.
-                let Ok(place) = places.enter(peer) else {
-                    tracing::debug!(%peer, "HTTP connection limit reached");
-                    continue;
-                };
-                let (router, ends) = (router.clone(), ends.clone());
-                tracker.spawn(async move {
-                    connection(stream, peer, router, ends).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                gimlet_core::warn_rated!(%error, "accept failed");
-                tokio::time::sleep(BACK_OFF).await;
-            }
-        }
-    }
+    entrance.limits.handshake = HEADER_TIMEOUT;
+    let stop = ends.stop.clone();
+    let protocol = HttpProtocol { router, ends };
+    gimlet_listen::accept(entrance, protocol, tracker, stop).await;
 }
 
 /// Makes a development run refuse requests that came through a proxy; other runs serve them.
@@ -105,78 +73,88 @@ pub(crate) fn direct_only(router: Router, development: bool) -> Router {
     ))
 }
 
-/// Answers a connection that begins with the PROXY protocol.
-pub(crate) async fn refuse_proxy(stream: TcpStream) {
-    let answer = Foreign::Http1.answer(development::PROXY_REFUSAL);
-    refuse(stream, &answer).await;
+/// The address that a request's connection came from: the client's, or that of a proxy which speaks
+/// HTTP and names the client in a header.
+#[derive(Clone, Copy, Debug)]
+struct PeerAddr(SocketAddr);
+
+/// Waits for a request's first bytes, then serves HTTP/1.1.
+#[derive(Debug)]
+struct HttpProtocol {
+    router: Router,
+    ends: Ends,
 }
 
-/// Writes an answer and lets the peer read it: closing with unread input would reset the connection
-/// and destroy the answer on its way.
-pub(crate) async fn refuse(mut stream: TcpStream, answer: &[u8]) {
-    let told = async {
-        stream.write_all(answer).await?;
-        stream.shutdown().await?;
-        let mut rest = [0; 512];
-        while stream.read(&mut rest).await? > 0 {}
-        std::io::Result::Ok(())
-    };
-    // The peer may already have left.
-    let _ = tokio::time::timeout(REFUSE_TIMEOUT, told).await;
-}
+impl Protocol for HttpProtocol {
+    type Opened = Accepted;
 
-async fn connection(stream: TcpStream, peer: SocketAddr, router: Router, ends: Ends) {
-    let Ends { stop, cut } = ends;
-    // Peeked, not read: hyper must see the same bytes again.
-    let mut bytes = [0; development::PROXY_PREFIX_MAX];
-    let first = tokio::time::timeout(HEADER_TIMEOUT, stream.peek(&mut bytes));
-    let first = tokio::select! {
-        biased;
-        () = stop.cancelled() => return,
-        first = first => first,
-    };
-    let Ok(Ok(read @ 1..)) = first else {
-        tracing::debug!(%peer, "http connection sent no data");
-        return;
-    };
-    let first = bytes.get(..read).unwrap_or_default();
-    if development::begins_with_proxy(first) {
-        return refuse_proxy(stream).await;
-    }
-    if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(first) {
-        tracing::debug!(%peer, "{} on an HTTP port", foreign.name());
-        return refuse(stream, &foreign.answer(WRONG_PORT)).await;
-    }
-    let pace = Pace::default();
-    let paced = Paced::new(stream, pace.clone());
-    let router = router.layer(axum::middleware::map_request(move |request: Request| {
-        pace.restart();
-        std::future::ready(request)
-    }));
-    let service = TowerToHyperService::new(router);
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .serve_connection(TokioIo::new(paced), service);
-    let mut served = std::pin::pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        () = stop.cancelled() => {
-            served.as_mut().graceful_shutdown();
-            // A slow upload, or a client that does not read, has time until the forced close.
-            match cut.run_until_cancelled(served).await {
-                Some(result) => result,
-                None => return tracing::debug!(%peer, "http connection cut off"),
-            }
+    async fn open(&self, mut accepted: Accepted) -> Option<Accepted> {
+        let addr = accepted.addr;
+        // Peeked, not read: hyper must see the same bytes again.
+        let mut bytes = [0; development::PROXY_PREFIX_MAX];
+        let Ok(read @ 1..) = accepted.stream.peek(&mut bytes).await else {
+            tracing::debug!(%addr, "HTTP connection closed before its first byte");
+            return None;
+        };
+        let first = bytes.get(..read).unwrap_or_default();
+        let foreign = Foreign::of(first);
+        if let Some(foreign @ (Foreign::Http2 | Foreign::Tls | Foreign::Proxy)) = foreign {
+            tracing::debug!(%addr, "{} on an HTTP port, refused", foreign.name());
+            refuse(accepted.stream, &foreign.answer(WRONG_PORT)).await;
+            return None;
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%peer, %error, "http connection ended");
+        Some(accepted)
+    }
+
+    async fn serve(&self, accepted: Accepted) {
+        let Accepted {
+            stream,
+            addr,
+            permit,
+        } = accepted;
+        let Ends { stop, cut } = &self.ends;
+        let pace = Pace::default();
+        let paced = Paced::new(stream, pace.clone());
+        let router = self.router.clone();
+        let router = router.layer(axum::middleware::map_request(
+            move |mut request: Request| {
+                pace.restart();
+                request.extensions_mut().insert(PeerAddr(addr));
+                std::future::ready(request)
+            },
+        ));
+        let service = TowerToHyperService::new(router);
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .serve_connection(TokioIo::new(paced), service);
+        let mut served = std::pin::pin!(served);
+        let result = tokio::select! {
+            result = served.as_mut() => result,
+            () = stop.cancelled() => {
+                served.as_mut().graceful_shutdown();
+                // A slow upload, or a client that does not read, has time until the forced close.
+                match cut.run_until_cancelled(served).await {
+                    Some(result) => result,
+                    None => return tracing::debug!(%addr, "HTTP connection cut off"),
+                }
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%addr, %error, "HTTP connection ended");
+        }
+        drop(permit);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use gimlet_listen::admission::Admission;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
 
     /// Returns what a client gets back that sends `bytes` and then nothing.
@@ -190,14 +168,8 @@ mod tests {
         let (tracker, ends) = (TaskTracker::new(), Ends::default());
         let router = Router::new().route("/", axum::routing::get(|| async { "hello" }));
         let router = direct_only(router, development);
-        let places = Admission::new(1, 1);
-        tracker.spawn(serve(
-            listener,
-            router,
-            places,
-            tracker.clone(),
-            ends.clone(),
-        ));
+        let entrance = Entrance::plain(listener, Admission::new(1, 1));
+        tracker.spawn(serve(entrance, router, tracker.clone(), ends.clone()));
         let mut client = TcpStream::connect(addr).await.unwrap();
         client.write_all(bytes).await.unwrap();
         let mut got = Vec::new();
@@ -255,13 +227,8 @@ mod tests {
         let (tracker, ends) = (TaskTracker::new(), Ends::default());
         let router = Router::new().route("/", axum::routing::get(|| async { vec![0; 64 << 20] }));
         let places = Admission::new(1, 1);
-        let serving = serve(
-            listener,
-            router,
-            Arc::clone(&places),
-            tracker.clone(),
-            ends.clone(),
-        );
+        let entrance = Entrance::plain(listener, Arc::clone(&places));
+        let serving = serve(entrance, router, tracker.clone(), ends.clone());
         tracker.spawn(serving);
         let mut client = TcpStream::connect(addr).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -78,7 +78,7 @@ impl Failures {
         }
     }
 
-    /// Describes an attempt from this [address](crate::admission::client_address), which is
+    /// Describes an attempt from this [address](gimlet_listen::admission::client_address), which is
     /// `None` for a client without an address of its own.
     #[must_use]
     pub fn attempt(
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     fn attempt(failures: &Failures, address: &str, user: u64, token: &str) -> Attempt {
-        let address = crate::admission::client_address(address.parse().unwrap());
+        let address = gimlet_listen::admission::client_address(address.parse().unwrap());
         let (user, device) = (UserId::new(user).unwrap(), DeviceId::new(7).unwrap());
         failures.attempt(address, user, device, token)
     }

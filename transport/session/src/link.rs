@@ -1,9 +1,8 @@
-//! The interface of a wire to the session: a connection that carries frames, and a listener that
-//! accepts connections.
+//! The interface of a wire to the session: a connection that carries frames, made from an accepted
+//! socket.
 //!
-//! The accept loop and the session are generic over these traits, which avoids boxing on the path
-//! of every frame. A frame is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret
-//! them.
+//! The session is generic over these traits, which avoids boxing on the path of every frame. A frame
+//! is the bytes of one `pb.Input` or `pb.Output`; a link does not interpret them.
 
 use std::error::Error;
 use std::future::Future;
@@ -13,6 +12,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
+use gimlet_listen::Accepted;
+use gimlet_listen::admission::ConnectionPermit;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 /// A kind of wire.
@@ -64,28 +66,30 @@ pub trait Link:
     fn set_close(&mut self, code: u16, reason: &str);
 }
 
-/// Accepts connections.
-pub trait Listener: Send + 'static {
-    /// A connection before its handshake.
-    type Pending: Pending;
-
-    /// Accepts the next connection, without its handshake: one slow client would delay all others.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Pending, SocketAddr)>> + Send;
-
-    /// Returns the address it listens on.
-    fn local_addr(&self) -> io::Result<SocketAddr>;
-}
-
-/// An accepted connection before its handshake.
-pub trait Pending: Send + 'static {
-    /// The link that it becomes.
+/// A wire: turns accepted sockets into links.
+pub trait Framing: Send + Sync + 'static {
+    /// The link that a socket becomes.
     type Link: Link;
 
     /// Performs the handshake, in the connection's own task.
-    fn open(self) -> impl Future<Output = Result<Opened<Self::Link>, LinkError>> + Send;
+    fn open(
+        &self,
+        accepted: Accepted,
+    ) -> impl Future<Output = Result<Connected<Self::Link>, LinkError>> + Send;
 
-    /// Rejects the client and tells it when to reconnect, if the wire can express that.
-    fn refuse(self, after: Duration) -> impl Future<Output = ()> + Send;
+    /// Rejects a client and tells it when to reconnect, if the wire can express that.
+    fn refuse(&self, socket: TcpStream, after: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// A connection that can carry frames, with all that belongs to it.
+#[derive(Debug)]
+pub struct Connected<L> {
+    /// The connection.
+    pub opened: Opened<L>,
+    /// The client's address.
+    pub addr: SocketAddr,
+    /// The connection's place in the limits, until it is dropped.
+    pub permit: ConnectionPermit,
 }
 
 /// A connection that can carry frames.
@@ -143,9 +147,6 @@ pub enum LinkError {
     /// The stream ended inside a frame.
     #[error("the stream ended inside a frame")]
     Truncated,
-    /// The handshake was not finished in time.
-    #[error("handshake not finished within {} ms", .0.as_millis())]
-    HandshakeTimeout(Duration),
     /// The socket failed.
     #[error("the socket failed")]
     Io(#[from] io::Error),

@@ -8,4 +8,4 @@ mod link;
 mod listener;
 
 pub use link::TcpLink;
-pub use listener::{TcpFrames, TcpPending};
+pub use listener::TcpFrames;

@@ -1,67 +1,54 @@
-//! Accepts TCP connections and turns them into links.
+//! Makes links of accepted TCP connections.
 
-use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use gimlet_transport::{Greeting, LinkError, Listener, Opened, Pending, socket};
-use tokio::net::{TcpListener, TcpStream};
+use gimlet_listen::{Accepted, socket};
+use gimlet_transport::{Connected, Framing, Greeting, LinkError, Opened};
+use tokio::net::TcpStream;
 
 use crate::frame;
 use crate::link::TcpLink;
 
-/// Listens for clients that speak gim's framing.
-#[derive(Debug)]
+/// gim's framing: two bytes of length in front of each frame.
+#[derive(Clone, Copy, Debug)]
 pub struct TcpFrames {
-    listener: TcpListener,
     limit: usize,
 }
 
 impl TcpFrames {
-    /// Serves a bound socket. Clients' frames may have up to `limit` bytes, at most 65,535.
+    /// Frames of clients may have `limit` bytes, at most 65,535.
     #[must_use]
-    pub fn new(listener: TcpListener, limit: usize) -> Self {
+    pub fn new(limit: usize) -> Self {
         Self {
-            listener,
             limit: limit.min(frame::WIDEST),
         }
     }
 }
 
-impl Listener for TcpFrames {
-    type Pending = TcpPending;
-
-    async fn accept(&mut self) -> io::Result<(TcpPending, SocketAddr)> {
-        let (stream, addr) = self.listener.accept().await?;
-        let limit = self.limit;
-        Ok((TcpPending { stream, limit }, addr))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-/// An accepted TCP connection. TCP needs no handshake of its own.
-#[derive(Debug)]
-pub struct TcpPending {
-    stream: TcpStream,
-    limit: usize,
-}
-
-impl Pending for TcpPending {
+impl Framing for TcpFrames {
     type Link = TcpLink;
 
-    async fn open(self) -> Result<Opened<TcpLink>, LinkError> {
-        socket::prepare(&self.stream)?;
-        Ok(Opened {
-            link: TcpLink::new(self.stream, self.limit),
+    /// There is no handshake: the client's first frame may take as long as a session allows.
+    async fn open(&self, accepted: Accepted) -> Result<Connected<TcpLink>, LinkError> {
+        let Accepted {
+            stream,
+            addr,
+            permit,
+        } = accepted;
+        socket::prepare(stream.socket())?;
+        let opened = Opened {
+            link: TcpLink::new(stream, self.limit),
             greeting: Greeting::BySignIn,
+        };
+        Ok(Connected {
+            opened,
+            addr,
+            permit,
         })
     }
 
-    async fn refuse(self, _after: Duration) {
-        // A client that has not signed in has not declared that it understands PT_CLOSE; gim's
-        // clients reconnect by themselves after some seconds.
+    async fn refuse(&self, _socket: TcpStream, _after: Duration) {
+        // A client that has not signed in has not said that it understands PT_CLOSE; gim's clients
+        // come back by themselves after some seconds.
     }
 }

@@ -7,12 +7,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use gimlet_transport::admission::Admission;
-use gimlet_transport::serve::{self, AcceptLimits, Serve};
-use gimlet_transport::{Link, LinkError, Listener, Opened, Pending, Sessions, Wire};
+use gimlet_listen::admission::Admission;
+use gimlet_listen::pem::PemFile;
+use gimlet_listen::tls::ServerFiles;
+use gimlet_listen::{Alpn, Entrance, ListenerTls, ServerTls, Stream, accept, socket};
+use gimlet_transport::serve::{Serve, SessionProtocol};
+use gimlet_transport::{Link, LinkError, Opened, Sessions, Wire};
 use gimlet_transport_tcp::{TcpFrames, TcpLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -20,12 +26,11 @@ const LIMIT: usize = 65_535;
 
 async fn pair(limit: usize) -> (TcpLink, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut frames = TcpFrames::new(listener, limit);
-    let client = TcpStream::connect(frames.local_addr().unwrap())
+    let client = TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
-    let (pending, _) = frames.accept().await.unwrap();
-    (pending.open().await.unwrap().link, client)
+    let (socket, _) = listener.accept().await.unwrap();
+    (TcpLink::new(Stream::Plain(socket), limit), client)
 }
 
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -173,14 +178,21 @@ struct Served {
 }
 
 async fn echo(connections: usize) -> Served {
+    echo_with(connections, None).await
+}
+
+async fn echo_with(connections: usize, tls: Option<ListenerTls>) -> Served {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
+    socket::bound_buffers(&listener, 16 << 10).unwrap();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    tasks.spawn(serve::accept(
-        TcpFrames::new(listener, LIMIT),
-        Arc::new(Echo),
-        Admission::new(connections, 1000),
-        AcceptLimits::default(),
+    let entrance = Entrance {
+        tls,
+        ..Entrance::plain(listener, Admission::new(connections, 1000))
+    };
+    tasks.spawn(accept(
+        entrance,
+        SessionProtocol::new(TcpFrames::new(LIMIT), Arc::new(Echo)),
         tasks.clone(),
         stop.clone(),
     ));
@@ -255,6 +267,54 @@ async fn the_accept_loop_stops_and_connections_are_waited_for() {
     );
     drop(client);
     served.tasks.wait().await;
+}
+
+/// Bytes that TLS has taken and the socket has not wait inside: only a flush moves them on.
+#[tokio::test]
+async fn a_slow_reader_gets_everything_over_tls_too() {
+    const FRAMES: usize = 10;
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let file = |setting, name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        PemFile { setting, path }
+    };
+    let files = ServerFiles {
+        cert: file("tls.cert", "cert.pem", made.cert.pem()),
+        key: file("tls.key", "key.pem", made.signing_key.serialize_pem()),
+        client_ca: None,
+    };
+    let tls = ServerTls::load(files).unwrap().listener(Alpn::Frames);
+    let served = echo_with(1, Some(tls)).await;
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = ClientConfig::builder_with_provider(gimlet_listen::tls::provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // Small buffers of the system: most of the answers wait in the server.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let socket = socket.connect(served.addr).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut stream = connector.connect(name, socket).await.unwrap();
+    let body = |number: usize| vec![u8::try_from(number).unwrap(); 40_000];
+    for number in 0..FRAMES {
+        stream.write_all(&frame(&body(number))).await.unwrap();
+    }
+    stream.flush().await.unwrap();
+    let reading = async {
+        let mut got = vec![0; 40_002];
+        for number in 0..FRAMES {
+            stream.read_exact(&mut got).await.unwrap();
+            assert_eq!(got, frame(&body(number)), "frame {number}");
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(20), reading);
+    assert!(all.await.is_ok(), "the last bytes were never flushed");
 }
 
 #[test]

@@ -10,9 +10,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, BytesMut};
-use gimlet_transport::socket;
+use gimlet_listen::{Stream, socket};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// Pending bytes at which the link takes no more frames.
 const PENDING: usize = 64 * 1024;
@@ -29,10 +28,10 @@ const FINAL_BINARY: u8 = 0x82;
 /// A ping without data.
 const PING: [u8; 2] = [0x89, 0];
 
-/// A TCP socket with gathered writes.
+/// A socket with gathered writes.
 #[derive(Debug)]
 pub(crate) struct Gather {
-    stream: TcpStream,
+    stream: Stream,
     output: BytesMut,
     /// Pending bytes of the library's own frames, and the end of the last of them in `output`.
     control: usize,
@@ -42,7 +41,7 @@ pub(crate) struct Gather {
 }
 
 impl Gather {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
             output: BytesMut::new(),
@@ -54,7 +53,7 @@ impl Gather {
 
     /// Returns whether no output is pending.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.output.is_empty()
+        self.output.is_empty() && self.stream.is_flushed()
     }
 
     /// Appends one binary message as a server writes it: one frame, without a mask.
@@ -81,12 +80,12 @@ impl Gather {
         self.control
     }
 
-    pub(crate) const fn written(&self) -> u32 {
-        self.written
+    pub(crate) fn written(&self) -> u32 {
+        self.stream.encrypted_written().unwrap_or(self.written)
     }
 
     pub(crate) fn forget_unwritten(&self) {
-        socket::forget_unwritten(&self.stream);
+        socket::forget_unwritten(self.stream.socket());
     }
 
     /// Appends a ping.
@@ -114,7 +113,7 @@ impl Gather {
     /// own: closing a socket with unread input sends a reset, which can destroy the last frames in
     /// transit.
     pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx, 0))?;
+        ready!(self.poll_drain_all(cx))?;
         ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
         loop {
             let mut scratch = [0; 512];
@@ -154,6 +153,13 @@ impl Gather {
         }
         Poll::Ready(Ok(()))
     }
+
+    /// Writes everything. Bytes that TLS has taken may still wait there: only a flush of the stream moves it
+    /// on.
+    fn poll_drain_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_drain(cx, 0))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
 }
 
 impl AsyncRead for Gather {
@@ -182,11 +188,11 @@ impl AsyncWrite for Gather {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_drain(cx, 0)
+        self.poll_drain_all(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_drain(cx, 0))?;
+        ready!(self.poll_drain_all(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

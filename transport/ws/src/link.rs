@@ -258,6 +258,7 @@ mod tests {
     use std::future::poll_fn;
 
     use futures_util::StreamExt as _;
+    use gimlet_listen::Stream;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -282,7 +283,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await;
         let (mut reads, mut writes) = client.unwrap().into_split();
-        let gather = Gather::new(listener.accept().await.unwrap().0);
+        let gather = Gather::new(Stream::Plain(listener.accept().await.unwrap().0));
         let config = WebSocketConfig::default()
             .write_buffer_size(0)
             .max_write_buffer_size(512);

@@ -1,20 +1,21 @@
-//! Accepts TCP connections and turns them into WebSockets.
+//! Makes WebSockets of accepted connections.
 
-use std::io;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
+use gimlet_listen::forwarded::Forwarding;
+use gimlet_listen::{AcceptLimits, Accepted, Stream, socket};
 use gimlet_transport::origins::Origins;
-use gimlet_transport::{LinkError, Listener, Opened, Pending, socket};
+use gimlet_transport::{Connected, Framing, LinkError, Opened};
 use http::StatusCode;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use crate::gather::Gather;
 use crate::link::WsLink;
 use crate::query;
-use crate::upgrade;
+use crate::upgrade::{self, Upgraded};
 
 /// The library's read buffer, one per connection: an idle connection was measured at 3.9 KB with
 /// 1 KiB, and at 138 KB with the default.
@@ -25,24 +26,27 @@ const READ_BUFFER: usize = 1024;
 /// newer ping.
 const MAX_WRITE_BUFFER: usize = 512;
 
-/// Listens for WebSocket clients.
-#[derive(Debug)]
+/// Answer to a client for which there is no place.
+const FULL: &str = "the server has as many connections as it may; come back later";
+
+/// One binary WebSocket message is one frame.
+#[derive(Clone, Debug)]
 pub struct WsFrames {
-    listener: TcpListener,
     limit: usize,
-    origins: Origins,
-    development: bool,
+    pub(crate) origins: Origins,
+    pub(crate) development: bool,
+    pub(crate) forwarding: Forwarding,
 }
 
 impl WsFrames {
-    /// Serves a bound socket. Clients' messages may have up to `limit` bytes.
+    /// Messages of clients may have `limit` bytes.
     #[must_use]
-    pub const fn new(listener: TcpListener, limit: usize, origins: Origins) -> Self {
+    pub fn new(limit: usize, origins: Origins) -> Self {
         Self {
-            listener,
             limit,
             origins,
             development: false,
+            forwarding: Forwarding::default(),
         }
     }
 
@@ -52,63 +56,65 @@ impl WsFrames {
         self.development = development;
         self
     }
-}
 
-impl Listener for WsFrames {
-    type Pending = WsPending;
-
-    async fn accept(&mut self) -> io::Result<(WsPending, SocketAddr)> {
-        let (stream, addr) = self.listener.accept().await?;
-        let pending = WsPending {
-            stream,
-            limit: self.limit,
-            origins: self.origins.clone(),
-            development: self.development,
-        };
-        Ok((pending, addr))
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+    /// Believes these proxies when they name a client's address.
+    #[must_use]
+    pub fn forwarding(mut self, forwarding: Forwarding) -> Self {
+        self.forwarding = forwarding;
+        self
     }
 }
 
-/// An accepted connection whose HTTP request has not been read.
-#[derive(Debug)]
-pub struct WsPending {
-    stream: TcpStream,
-    limit: usize,
-    origins: Origins,
-    development: bool,
-}
-
-impl Pending for WsPending {
+impl Framing for WsFrames {
     type Link = WsLink;
 
-    async fn open(mut self) -> Result<Opened<WsLink>, LinkError> {
-        socket::prepare(&self.stream)?;
-        let upgraded = upgrade::upgrade(&mut self.stream, &self.origins, self.development).await?;
+    async fn open(&self, mut accepted: Accepted) -> Result<Connected<WsLink>, LinkError> {
+        socket::prepare(accepted.stream.socket())?;
+        let Upgraded { query, tail } = upgrade::upgrade(&mut accepted, self).await?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_write_buffer_size(MAX_WRITE_BUFFER)
             .max_message_size(Some(self.limit))
             .max_frame_size(Some(self.limit));
-        let gather = Gather::new(self.stream);
+        let Accepted {
+            stream,
+            addr,
+            permit,
+        } = accepted;
+        let gather = Gather::new(stream);
         let stream =
-            WebSocketStream::from_partially_read(gather, upgraded.tail, Role::Server, Some(config))
-                .await;
-        Ok(Opened {
+            WebSocketStream::from_partially_read(gather, tail, Role::Server, Some(config)).await;
+        let opened = Opened {
             link: WsLink::new(stream),
-            greeting: query::greeting(upgraded.query.as_deref()),
+            greeting: query::greeting(query.as_deref()),
+        };
+        Ok(Connected {
+            opened,
+            addr,
+            permit,
         })
     }
 
-    async fn refuse(mut self, after: Duration) {
-        let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
-        let text = "the server is at its connection limit; come back later";
-        let status = StatusCode::SERVICE_UNAVAILABLE;
-        // The client is rejected anyway, so a failure to tell it does not matter.
-        drop(upgrade::answer(&mut self.stream, status, text, &retry).await);
+    async fn refuse(&self, socket: TcpStream, after: Duration) {
+        // The client is being turned away: that it has left by itself is no news.
+        drop(reject(&mut Stream::Plain(socket), after).await);
     }
+}
+
+/// Answers that there is no place.
+async fn reject(stream: &mut Stream, after: Duration) -> std::io::Result<()> {
+    let retry = format!("Retry-After: {}\r\n", after.as_secs().max(1));
+    upgrade::answer(stream, StatusCode::SERVICE_UNAVAILABLE, FULL, &retry).await
+}
+
+/// Counts the connection for the client that a trusted proxy has named, or answers that there is no
+/// place for it.
+pub(crate) async fn count_forwarded(accepted: &mut Accepted, ip: IpAddr) -> Result<(), LinkError> {
+    if accepted.forwarded(ip).is_ok() {
+        return Ok(());
+    }
+    let come_back = AcceptLimits::default().come_back;
+    reject(&mut accepted.stream, come_back).await?;
+    Err(LinkError::protocol(FULL))
 }

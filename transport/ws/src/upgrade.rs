@@ -1,16 +1,17 @@
 //! Upgrades HTTP requests to WebSockets, and answers the requests that cannot be upgraded.
 
-use gimlet_transport::origins::Origins;
-use gimlet_transport::wrong_port::Foreign;
-use gimlet_transport::{LinkError, development};
+use gimlet_listen::wrong_port::Foreign;
+use gimlet_listen::{Accepted, Stream, development};
+use gimlet_transport::LinkError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
 
-/// Longest head of a request in bytes.
+use crate::listener::{WsFrames, count_forwarded};
+
+/// Bytes of a request's head.
 const HEAD: usize = 8 * 1024;
 
 /// The path of the WebSocket; a trailing slash is allowed.
@@ -20,8 +21,8 @@ const PATH: &str = "/ws";
 /// continues only if one is chosen. All mean the same; a client of gim offers none.
 const SUBPROTOCOLS: [&str; 2] = ["gimlet", "gim"];
 /// Text for clients of another protocol: names this port and the other ones.
-const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws, without TLS). gRPC is on \
-    listen.grpc (by default 50100). TLS is a proxy's: docs/proxies.md.";
+const WRONG_PORT: &str = "This is gimlet's WebSocket port (path /ws). gRPC is on listen.grpc (by default \
+    50100). TLS is set by tls.cert: docs/tls.md.";
 
 /// A request that was answered with 101.
 pub(crate) struct Upgraded {
@@ -34,10 +35,10 @@ pub(crate) struct Upgraded {
 /// Reads the request and answers it. A request that cannot be upgraded gets an HTTP answer that
 /// says what would be right.
 pub(crate) async fn upgrade(
-    stream: &mut TcpStream,
-    origins: &Origins,
-    development: bool,
+    accepted: &mut Accepted,
+    frames: &WsFrames,
 ) -> Result<Upgraded, LinkError> {
+    let stream = &mut accepted.stream;
     let mut head = Vec::with_capacity(1024);
     let (size, request) = loop {
         if stream.read_buf(&mut head).await? == 0 {
@@ -48,6 +49,7 @@ pub(crate) async fn upgrade(
         }
         if let Some(foreign @ (Foreign::Http2 | Foreign::Tls)) = Foreign::of(&head) {
             stream.write_all(&foreign.answer(WRONG_PORT)).await?;
+            stream.flush().await?;
             let text = format!("{} on the WebSocket port", foreign.name());
             return Err(LinkError::protocol(text));
         }
@@ -69,10 +71,19 @@ pub(crate) async fn upgrade(
         }
     };
     let has = |name: &str| request.headers().contains_key(name);
-    if development && let Some(header) = development::forwarding_header(has) {
+    if frames.development
+        && let Some(header) = development::forwarding_header(has)
+    {
         let text = development::refusal(header);
         return refuse(stream, StatusCode::FORBIDDEN, &text).await;
     }
+    let name = frames.forwarding.header.name();
+    let lines = request.headers().get_all(name).iter();
+    let lines = lines.map(|line| line.to_str().unwrap_or_default());
+    if let Some(client) = frames.forwarding.client(accepted.addr.ip(), lines) {
+        count_forwarded(accepted, client).await?;
+    }
+    let stream = &mut accepted.stream;
     let path = request.uri().path();
     if path.strip_suffix('/').unwrap_or(path) != PATH {
         let text = "unknown path: the WebSocket is at /ws";
@@ -91,7 +102,10 @@ pub(crate) async fn upgrade(
             .get(name)
             .map(|it| it.to_str().unwrap_or(""))
     };
-    if !origins.allow(text(header::ORIGIN), text(header::HOST)) {
+    if !frames
+        .origins
+        .allow(text(header::ORIGIN), text(header::HOST))
+    {
         let text = "pages of this Origin may not connect; add it to http.origins of the server";
         return refuse(stream, StatusCode::FORBIDDEN, text).await;
     }
@@ -104,6 +118,7 @@ pub(crate) async fn upgrade(
     write_response(&mut answer, &response)
         .map_err(|error| LinkError::protocol(error.to_string()))?;
     stream.write_all(&answer).await?;
+    stream.flush().await?;
     Ok(Upgraded {
         query: request.uri().query().map(str::to_owned),
         tail: head.split_off(size),
@@ -112,7 +127,7 @@ pub(crate) async fn upgrade(
 
 /// Answers with an error and ends the connection.
 pub(crate) async fn refuse<T>(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     status: StatusCode,
     text: &str,
 ) -> Result<T, LinkError> {
@@ -123,7 +138,7 @@ pub(crate) async fn refuse<T>(
 /// Writes a complete HTTP answer and reads until the client ends its side: closing with unread
 /// input would reset the connection and destroy the answer in transit.
 pub(crate) async fn answer(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     status: StatusCode,
     text: &str,
     headers: &str,

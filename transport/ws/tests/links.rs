@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
+use gimlet_listen::admission::Admission;
+use gimlet_listen::{AcceptLimits, Accepted, Entrance, accept};
 use gimlet_transport::origins::Origins;
-use gimlet_transport::{
-    Greeting, Link, LinkError, Listener, Opened, Pending, Wire,
-    admission::Admission,
-    serve::{self, AcceptLimits, Serve},
-};
+use gimlet_transport::serve::{Serve, SessionProtocol};
+use gimlet_transport::{Framing, Greeting, Link, LinkError, Opened, Wire};
 use gimlet_transport_ws::{WsFrames, WsLink};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -32,19 +31,25 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 const LIMIT: usize = 65_535;
 
-async fn listen(limit: usize, origins: Origins) -> (WsFrames, SocketAddr) {
+async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let frames = WsFrames::new(listener, limit, origins);
-    let addr = frames.local_addr().unwrap();
-    (frames, addr)
+    let addr = listener.local_addr().unwrap();
+    (listener, addr)
+}
+
+async fn open(listener: TcpListener, frames: &WsFrames) -> Result<Opened<WsLink>, LinkError> {
+    let (socket, addr) = listener.accept().await.unwrap();
+    let permit = Admission::new(1, 1).enter(addr).unwrap();
+    let connected = frames.open(Accepted::plain(socket, addr, permit)).await;
+    connected.map(|it| it.opened)
 }
 
 async fn pair(limit: usize, query: &str) -> (Opened<WsLink>, Client) {
-    let (mut frames, addr) = listen(limit, Origins::any()).await;
+    let (listener, addr) = listen().await;
     let url = format!("ws://{addr}/ws{query}");
     let client = TaskTracker::new().spawn(async move { connect_async(url).await.unwrap().0 });
-    let (pending, _) = frames.accept().await.unwrap();
-    let opened = pending.open().await.unwrap();
+    let frames = WsFrames::new(limit, Origins::any());
+    let opened = open(listener, &frames).await.unwrap();
     (opened, client.await.unwrap())
 }
 
@@ -58,13 +63,12 @@ async fn request_of(
     origins: Origins,
     development: bool,
 ) -> (String, Result<Opened<WsLink>, LinkError>) {
-    let (frames, addr) = listen(LIMIT, origins).await;
-    let mut frames = frames.development(development);
+    let (listener, addr) = listen().await;
+    let frames = WsFrames::new(LIMIT, origins).development(development);
     let mut client = TcpStream::connect(addr).await.unwrap();
     client.write_all(head.as_bytes()).await.unwrap();
     client.shutdown().await.unwrap();
-    let (pending, _) = frames.accept().await.unwrap();
-    let opened = pending.open().await;
+    let opened = open(listener, &frames).await;
     let refused = opened.is_err();
     let mut answer = vec![0; 4096];
     let mut length = 0;
@@ -383,7 +387,7 @@ impl<L: Link> Serve<L> for Busy {
 }
 
 async fn serve(connections: usize, handshake: Duration) -> SocketAddr {
-    let (frames, addr) = listen(LIMIT, Origins::any()).await;
+    let (listener, addr) = listen().await;
     let limits = AcceptLimits {
         handshake,
         ..AcceptLimits::default()
@@ -391,14 +395,13 @@ async fn serve(connections: usize, handshake: Duration) -> SocketAddr {
     let tasks = TaskTracker::new();
     let admission = Admission::new(connections, 1000);
     let stop = CancellationToken::new();
-    tasks.spawn(serve::accept(
-        frames,
-        Arc::new(Busy),
-        admission,
+    let frames = WsFrames::new(LIMIT, Origins::any());
+    let entrance = Entrance {
         limits,
-        tasks.clone(),
-        stop,
-    ));
+        ..Entrance::plain(listener, admission)
+    };
+    let protocol = SessionProtocol::new(frames, Arc::new(Busy));
+    tasks.spawn(accept(entrance, protocol, tasks.clone(), stop));
     addr
 }
 

@@ -100,6 +100,7 @@ spec:
             - {name: GIMLET_DATA_DIR, value: /data}
             - {name: GIMLET_LISTEN__INTERNAL, value: "0.0.0.0:50000"}
             - {name: GIMLET_LISTEN__OPS, value: "0.0.0.0:8086"}
+            - {name: GIMLET_TLS__TERMINATED_ELSEWHERE, value: "true"}
             - {name: GIMLET_CLUSTER__ADVERTISE, value: "$(POD_IP):50000"}
             - {name: GIMLET_STOP__GRACE, value: {{ $top.Values.stop.grace | quote }}}
             - {name: GIMLET_STOP__COME_BACK, value: {{ $top.Values.stop.comeBack | quote }}}

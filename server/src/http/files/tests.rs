@@ -2,6 +2,7 @@
 
 use axum::http::Request;
 use gimlet_core::business::{Business, UserInfo};
+use gimlet_listen::forwarded::Forwarding;
 use gimlet_transport::Failures;
 use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
@@ -32,6 +33,7 @@ fn service(anonymous: bool) -> Router {
 
 fn files(anonymous: bool) -> Files {
     Files {
+        forwarding: Forwarding::default(),
         folder: Arc::new(Folder::temporary()),
         tokens: Tokens::new(Arc::new(OneUser), Arc::new(Failures::new(10))),
         base: "http://files.example".into(),

@@ -13,12 +13,12 @@ use gimlet_core::gateway::{Connection, SignInRequest, was_overtaken};
 use gimlet_core::logic::Sent;
 use gimlet_core::sending::Sending;
 use gimlet_core::seq::Seq;
+use gimlet_listen::admission;
 use gimlet_proto::pb::{self, CloseCode, PackageType};
 use prost::Message as _;
 use tokio::time::Instant;
 
 use super::{End, Pacing, Session, Stage, throttle};
-use crate::admission;
 use crate::convert::{self, Credentials};
 use crate::dispatch::{Packet, Request};
 use crate::link::{Link, UrlSignIn, Wire};

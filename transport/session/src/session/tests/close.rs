@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gimlet_listen::admission::Admission;
+use gimlet_listen::{Accepted, Shared, attend};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 
 use super::super::Session;
 use super::*;
-use crate::admission::Admission;
-use crate::link::{LinkError, Pending};
-use crate::serve;
+use crate::link::{Connected, Framing, LinkError};
+use crate::serve::SessionProtocol;
 
 fn told(outputs: &[pb::Output]) -> pb::CloseOutput {
     let output = outputs.last().expect("a PT_CLOSE");
@@ -261,41 +263,35 @@ async fn an_idle_session_is_small() {
     let (link, _client) = link::link(Wire::Tcp);
     let link_size = size_of_val(&link);
     let session = size_of_val(&Session::new(&house.sessions, link, addr)) - link_size;
-    let (link, _client) = link::link(Wire::Tcp);
-    let place = Admission::new(1, 1).enter(addr).unwrap();
+    let permit = Admission::new(1, 1).enter(addr).unwrap();
     let sessions = Arc::new(Sessions::new(
         house.sessions.gateway.clone(),
         SessionSettings::default(),
         CancellationToken::new(),
     ));
-    let task = serve::attend(
-        Waiting(link),
-        addr,
-        sessions,
-        place,
-        (Duration::ZERO, CancellationToken::new()),
-    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let shared = Arc::new(Shared::plain(SessionProtocol::new(NoLink, sessions)));
+    let stop = CancellationToken::new();
+    let task = attend(shared, socket.unwrap(), addr, permit, stop);
     let task = size_of_val(&task);
     println!("a session takes {session} bytes without its link, its task {task}");
-    // A TCP link takes 112 bytes, and both together fit one block of 256.
+    // A TCP link takes 120 bytes, and both together fit one block of 256.
     assert!(session <= 144, "{session}");
     // tokio adds 112 bytes and aligns tasks to 128: two steps of that are enough.
     assert!(task <= 144, "{task}");
 }
 
-struct Waiting(link::MemoryLink);
+struct NoLink;
 
-impl Pending for Waiting {
+impl Framing for NoLink {
     type Link = link::MemoryLink;
 
-    async fn open(self) -> Result<Opened<link::MemoryLink>, LinkError> {
-        Ok(Opened {
-            link: self.0,
-            greeting: Greeting::BySignIn,
-        })
+    async fn open(&self, _accepted: Accepted) -> Result<Connected<link::MemoryLink>, LinkError> {
+        Err(LinkError::Truncated)
     }
 
-    async fn refuse(self, _after: Duration) {}
+    async fn refuse(&self, _socket: TcpStream, _after: Duration) {}
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 //! A development run refuses them: it signs in anybody, and listening on loopback is not enough to
 //! keep strangers out, because a proxy on the same machine forwards everybody to it. The headers
 //! that proxies add reveal it. Connections that begin with the PROXY protocol are refused in every
-//! run.
+//! run, except those of trusted proxies on a listener that expects it (`proxy_protocol`).
 
 /// Headers that proxies add and that no client of gimlet sends.
 const FORWARDING_HEADERS: [&str; 6] = [
@@ -22,9 +22,10 @@ const PROXY_PREFIXES: [&[u8]; 2] = [b"PROXY ", b"\r\n\r\n\0\r\nQUIT\n"];
 pub const PROXY_PREFIX_MAX: usize = 12;
 
 /// Answer to a connection that begins with the PROXY protocol.
-pub const PROXY_REFUSAL: &str = "this listener does not speak the PROXY protocol; turn it off for \
-                                 this upstream (nginx: proxy_protocol off; haproxy: leave out \
-                                 send-proxy)";
+pub const PROXY_REFUSAL: &str = "this listener does not take the PROXY protocol from this address; \
+                                 turn it off for this upstream (nginx: proxy_protocol off; haproxy: \
+                                 leave out send-proxy), or set listen.proxy_protocol and \
+                                 listen.trusted_proxies";
 
 /// Returns the header that reveals a proxy; `has` tells whether the request has a header.
 pub fn forwarding_header(has: impl Fn(&str) -> bool) -> Option<&'static str> {
@@ -45,6 +46,15 @@ pub fn refusal(header: &str) -> String {
 #[must_use]
 pub fn begins_with_proxy(bytes: &[u8]) -> bool {
     PROXY_PREFIXES.iter().any(|it| bytes.starts_with(it))
+}
+
+/// Returns whether the first bytes of a connection, of which there may be more, are those of the
+/// PROXY protocol.
+#[must_use]
+pub fn may_begin_proxy(first: &[u8]) -> bool {
+    PROXY_PREFIXES
+        .iter()
+        .any(|it| it.starts_with(first) || first.starts_with(it))
 }
 
 #[cfg(test)]

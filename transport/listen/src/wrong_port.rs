@@ -2,6 +2,8 @@
 //! recognised by their first bytes and answered in their own protocol with a text that names the
 //! right port, instead of silence.
 
+use crate::development;
+
 /// The first bytes of every HTTP/2 client.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 /// The first bytes of HTTP/1 requests. They cannot begin a frame of gim: after the two-byte length,
@@ -9,8 +11,14 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 const METHODS: [&[u8]; 8] = [
     b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PATC", b"DELE", b"CONN",
 ];
+/// First byte of every TLS connection: the kind of record that a handshake is in.
+pub const TLS_HANDSHAKE: u8 = 0x16;
 /// The head of a TLS handshake record of any version.
-const TLS: &[u8] = &[0x16, 0x03];
+const TLS: &[u8] = &[TLS_HANDSHAKE, 0x03];
+/// The TLS alert `protocol_version`.
+const PROTOCOL_VERSION: u8 = 70;
+/// The TLS alert `internal_error`.
+pub const INTERNAL_ERROR: u8 = 80;
 /// Bytes that are needed to recognise a protocol.
 pub const LEAST: usize = 4;
 
@@ -23,6 +31,8 @@ pub enum Foreign {
     Http2,
     /// TLS.
     Tls,
+    /// The PROXY protocol, where it is not expected.
+    Proxy,
 }
 
 impl Foreign {
@@ -31,6 +41,11 @@ impl Foreign {
     pub fn of(first: &[u8]) -> Option<Self> {
         if first.len() < LEAST {
             return None;
+        }
+        // No packet begins like it either: the third byte of version 2 would be the tag of a field 1
+        // with four bytes.
+        if development::may_begin_proxy(first) {
+            return Some(Self::Proxy);
         }
         if PREFACE.starts_with(first) || first.starts_with(PREFACE) {
             return Some(Self::Http2);
@@ -50,6 +65,7 @@ impl Foreign {
     #[must_use]
     pub fn answer(self, text: &str) -> Vec<u8> {
         match self {
+            Self::Proxy => Self::Http1.answer(development::PROXY_REFUSAL),
             Self::Http1 => format!(
                 "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
                  Content-Length: {}\r\nConnection: close\r\n\r\n{text}\n",
@@ -57,8 +73,7 @@ impl Foreign {
             )
             .into_bytes(),
             Self::Http2 => go_away(text),
-            // A fatal alert: protocol_version (70).
-            Self::Tls => vec![0x15, 0x03, 0x01, 0x00, 0x02, 0x02, 70],
+            Self::Tls => alert(PROTOCOL_VERSION),
         }
     }
 
@@ -69,8 +84,15 @@ impl Foreign {
             Self::Http1 => "HTTP/1",
             Self::Http2 => "HTTP/2 (gRPC)",
             Self::Tls => "TLS",
+            Self::Proxy => "PROXY protocol",
         }
     }
+}
+
+/// A fatal TLS alert in a record of its own, as a server may send it before it knows the client.
+#[must_use]
+pub fn alert(description: u8) -> Vec<u8> {
+    vec![0x15, 0x03, 0x01, 0x00, 0x02, 0x02, description]
 }
 
 /// Encodes SETTINGS, which HTTP/2 requires first, and GOAWAY with debug data, which gRPC clients
@@ -104,6 +126,8 @@ mod tests {
             (b"POST", Foreign::Http1),
             (b"PRI * HTTP/2.0\r\n\r\nSM", Foreign::Http2),
             (&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01], Foreign::Tls),
+            (b"PROXY TCP4 192.0.2.1", Foreign::Proxy),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", Foreign::Proxy),
         ] {
             assert_eq!(Foreign::of(first), Some(foreign), "{first:?}");
         }

@@ -32,27 +32,24 @@ impl Admission {
     }
 
     /// Takes a permit, or returns the limit that is reached.
-    pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<Place, Full> {
+    pub fn enter(self: &Arc<Self>, addr: SocketAddr) -> Result<ConnectionPermit, Full> {
+        let mut permit = self.enter_uncounted()?;
+        permit.count_for(addr.ip())?;
+        Ok(permit)
+    }
+
+    /// Takes a permit for a connection whose client is not known yet, as a trusted proxy makes it;
+    /// [`ConnectionPermit::count_for`] counts it when the proxy has named the client.
+    pub fn enter_uncounted(self: &Arc<Self>) -> Result<ConnectionPermit, Full> {
         let (free, one_less) = (&self.free, |free: usize| free.checked_sub(1));
         if (free.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less)).is_err() {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(Full::Node);
         }
-        let mut place = Place {
+        Ok(ConnectionPermit {
             admission: Arc::clone(self),
             address: None,
-        };
-        if let Some(address) = client_address(addr.ip()) {
-            let mut addresses = self.lock();
-            let taken = addresses.entry(address).or_insert(0);
-            if *taken >= self.per_address {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                return Err(Full::Address);
-            }
-            *taken += 1;
-            place.address = Some(address);
-        }
-        Ok(place)
+        })
     }
 
     /// Returns the number of connections turned away so far.
@@ -114,12 +111,35 @@ pub enum Full {
 
 /// A permit for one connection, given back on drop.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermit {
     admission: Arc<Admission>,
+    /// The address that it is counted for.
     address: Option<IpAddr>,
 }
 
-impl Drop for Place {
+impl ConnectionPermit {
+    /// Counts the connection for this client instead of the one before.
+    pub fn count_for(&mut self, ip: IpAddr) -> Result<(), Full> {
+        if let Some(former) = self.address.take() {
+            self.admission.leave(former);
+        }
+        let Some(address) = client_address(ip) else {
+            return Ok(());
+        };
+        let mut addresses = self.admission.lock();
+        let taken = addresses.entry(address).or_insert(0);
+        if *taken >= self.admission.per_address {
+            self.admission.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(Full::Address);
+        }
+        *taken += 1;
+        drop(addresses);
+        self.address = Some(address);
+        Ok(())
+    }
+}
+
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         if let Some(address) = self.address {
             self.admission.leave(address);
@@ -160,6 +180,22 @@ mod tests {
         let _b = admission.enter(at("127.0.0.1:2")).unwrap();
         drop(first);
         admission.enter(at("192.0.2.1:2")).unwrap();
+    }
+
+    #[test]
+    fn what_a_proxy_connects_is_counted_for_the_client() {
+        let admission = Admission::new(3, 1);
+        let ip = |text: &str| at(text).ip();
+        let mut first = admission.enter_uncounted().unwrap();
+        let mut second = admission.enter_uncounted().unwrap();
+        first.count_for(ip("192.0.2.1:1")).unwrap();
+        assert_eq!(second.count_for(ip("192.0.2.1:2")), Err(Full::Address));
+        drop(first);
+        second.count_for(ip("192.0.2.1:2")).unwrap();
+        second.count_for(ip("192.0.2.2:2")).unwrap();
+        admission.enter(at("192.0.2.1:3")).unwrap();
+        drop(second);
+        assert!(admission.lock().is_empty());
     }
 
     #[test]

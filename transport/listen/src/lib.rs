@@ -1,0 +1,33 @@
+//! The one way in: what happens to a client's socket before its protocol begins.
+//!
+//! Every listener of the server (TCP, WebSocket, gRPC, HTTP, ops) runs [`accept`]:
+//!
+//! ```text
+//! accept ─ connection permit ─ PROXY header ─ TLS handshake ─ Protocol::open ─ Protocol::serve
+//! ```
+//!
+//! Everything up to the end of `open` shares one deadline and counts against the connection limits.
+//! A [`Stream`] is a plain or a TLS socket, and the address that goes with it is the client's own,
+//! also behind a trusted proxy. This crate knows no frame, request or service.
+
+pub mod admission;
+pub mod development;
+mod entrance;
+pub mod forwarded;
+pub mod pem;
+pub mod proxy_protocol;
+mod refuse;
+pub mod socket;
+mod stream;
+pub mod tls;
+mod trusted;
+pub mod wrong_port;
+
+pub use entrance::{
+    AcceptLimits, Accepted, Entrance, Listen, Protocol, Shared, accept, accept_each, attend,
+    note_address,
+};
+pub use refuse::{refuse, refuse_proxy};
+pub use stream::{CountedSocket, Stream};
+pub use tls::{Alpn, ListenerTls, ServerTls};
+pub use trusted::{Network, TrustedProxies};

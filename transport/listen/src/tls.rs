@@ -1,0 +1,169 @@
+//! TLS of the listeners: certificate and key from PEM files, TLS 1.2 and 1.3, by rustls and aws-lc.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use tokio_rustls::rustls::sign::SingleCertAndKey;
+
+use crate::pem::{self, PemError, PemFile, Reload, Reloadable};
+use crate::stream::{CountedSocket, Stream};
+
+/// The provider of all cryptography. It is named, because another library of the process may bring a
+/// second one, and rustls refuses to choose.
+#[must_use]
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// The application protocols that a listener offers in the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Alpn {
+    /// None: gim's frames have no registered name.
+    Frames,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2; also HTTP/1.1, whose clients are then told in words that this port is for gRPC.
+    Http2,
+}
+
+impl Alpn {
+    fn protocols(self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Frames => Vec::new(),
+            Self::Http1 => vec![b"http/1.1".to_vec()],
+            Self::Http2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        }
+    }
+}
+
+/// The files of a server's certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerFiles {
+    /// The certificate, and those of its authorities behind it.
+    pub cert: PemFile,
+    /// Its private key.
+    pub key: PemFile,
+    /// Authorities of the certificates that clients must show, if they must.
+    pub client_ca: Option<PemFile>,
+}
+
+/// One configuration for each kind of listener.
+struct Configs {
+    frames: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+}
+
+/// A server's certificate, for all listeners that use it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerTls(Arc<Reloadable<Configs>>);
+
+impl ServerTls {
+    /// Loads certificate and key.
+    ///
+    /// # Errors
+    /// They cannot be read, or are no pair.
+    pub fn load(files: ServerFiles) -> Result<Self, PemError> {
+        let ServerFiles {
+            cert,
+            key,
+            client_ca,
+        } = files;
+        let files = [cert, key].into_iter().chain(client_ca).collect();
+        Reloadable::load(files, build).map(Arc::new).map(Self)
+    }
+
+    /// Returns what a listener of this kind needs.
+    #[must_use]
+    pub fn listener(&self, alpn: Alpn) -> ListenerTls {
+        ListenerTls {
+            tls: self.clone(),
+            alpn,
+        }
+    }
+
+    /// Returns the handle that loads the files again.
+    #[must_use]
+    pub fn reload_handle(&self) -> Arc<dyn Reload> {
+        Arc::clone(&self.0) as _
+    }
+}
+
+fn build(files: &[PemFile], texts: &[Vec<u8>]) -> Result<Configs, PemError> {
+    let provider = provider();
+    let ([cert, key, rest @ ..], [cert_text, key_text, rest_texts @ ..]) = (files, texts) else {
+        unreachable!("certificate and key are always among the files");
+    };
+    let identity = pem::identity((cert, cert_text), (key, key_text), &provider)?;
+    let resolver = Arc::new(SingleCertAndKey::from(identity));
+    let verifier = match (rest, rest_texts) {
+        ([ca, ..], [text, ..]) => {
+            let roots = Arc::new(pem::authorities(ca, text)?);
+            let verifier =
+                WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+            let verifier = verifier.build().map_err(|error| PemError::Unusable {
+                file: ca.clone(),
+                reason: error.to_string(),
+            })?;
+            Some(verifier)
+        }
+        _ => None,
+    };
+    let config = |alpn: Alpn| {
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("aws-lc has the ciphers of TLS 1.2 and 1.3");
+        let mut config = match verifier.clone() {
+            Some(verifier) => config.with_client_cert_verifier(verifier),
+            None => config.with_no_client_auth(),
+        }
+        .with_cert_resolver(Arc::clone(&resolver) as _);
+        config.alpn_protocols = alpn.protocols();
+        // A client that comes back resumes by a ticket that it keeps itself: after a restart of a
+        // proxy or a network all come at once. Sessions kept here would cost memory for clients that
+        // are gone. Each load of the files has a new key for tickets, so none outlives an authority
+        // that was taken out.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 1;
+        if let Ok(ticketer) = aws_lc_rs::Ticketer::new() {
+            config.ticketer = ticketer;
+        }
+        Arc::new(config)
+    };
+    Ok(Configs {
+        frames: config(Alpn::Frames),
+        http1: config(Alpn::Http1),
+        http2: config(Alpn::Http2),
+    })
+}
+
+/// TLS of one listener. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ListenerTls {
+    tls: ServerTls,
+    alpn: Alpn,
+}
+
+impl ListenerTls {
+    /// Does the handshake with the certificate that is in force now.
+    ///
+    /// # Errors
+    /// The client does not finish it.
+    pub(crate) async fn accept(&self, socket: TcpStream) -> std::io::Result<Stream> {
+        let configs = self.tls.0.current();
+        let config = match self.alpn {
+            Alpn::Frames => &configs.frames,
+            Alpn::Http1 => &configs.http1,
+            Alpn::Http2 => &configs.http2,
+        };
+        let acceptor = TlsAcceptor::from(Arc::clone(config));
+        // Connections of a former certificate live on; nothing of it is needed for them here.
+        drop(configs);
+        let tls = acceptor.accept(CountedSocket::new(socket)).await?;
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+}
