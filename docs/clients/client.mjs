@@ -74,6 +74,8 @@ async function signUp() {
 const state = existsSync(file) ? load() : await signUp();
 save(state);
 
+const [SHORTEST_MS, LONGEST_MS] = [200, 15_000];
+let delay = SHORTEST_MS; // before the next connection; doubles until one is live
 let session;
 let leaving = false;
 const waiting = []; // typed lines that are not stored yet
@@ -107,6 +109,7 @@ function connect() {
       await current.start();
       save(state);
       session = current;
+      delay = SHORTEST_MS;
       console.log(`you are user ${state.account.user_id}`);
       flush();
     } catch (error) {
@@ -120,7 +123,9 @@ function connect() {
   socket.on("close", () => {
     session = undefined;
     current.end();
-    if (!leaving) setTimeout(connect, 200 + Math.random() * 2_000);
+    // A random part of the delay, so that many clients do not come back at the same time.
+    if (!leaving) setTimeout(connect, Math.random() * delay);
+    delay = Math.min(delay * 2, LONGEST_MS);
   });
   return socket;
 }
@@ -137,12 +142,14 @@ async function flush() {
       console.log(`stored as #${seq}: ${text}`);
       waiting.shift();
     } catch (error) {
-      // Repeat with the same id after 14 (not stored), 4 (outcome unknown) or a broken connection.
-      if (error instanceof Refused && error.code !== 14 && error.code !== 4) {
+      // Repeat with the same id after 8 (too fast), 14 (not stored), 4 (outcome unknown) or a broken
+      // connection.
+      if (error instanceof Refused && ![4, 8, 14].includes(error.code)) {
         console.log(`not sent: ${error.message}`);
         waiting.shift();
       } else {
-        await new Promise((resolve) => setTimeout(resolve, 500));
+        const pause = Math.max(500, error.retryAfterMs ?? 0) * (1 + Math.random());
+        await new Promise((resolve) => setTimeout(resolve, pause));
       }
     }
   }

@@ -26,13 +26,15 @@ from pb.connect import ext_pb2 as pb
 from pb.logic import ext_pb2 as logic, ext_pb2_grpc as logic_calls
 
 HEARTBEAT_SECONDS = 30  # the server closes a connection that is silent for 11 minutes, proxies sooner
-UNAUTHORIZED, NOT_STORED, NOT_KNOWN = 10000, 14, 4
+UNAUTHORIZED, TOO_FAST, NOT_STORED, NOT_KNOWN = 10000, 8, 14, 4
+RECONNECT_SECONDS = 0.2, 15  # shortest and longest delay
 
 
 class Refused(Exception):
-    def __init__(self, code, text):
+    def __init__(self, code, text, retry_after_ms=0):
         super().__init__("%s (%d)" % (text, code))
         self.code = code
+        self.retry_after = retry_after_ms / 1000
 
 
 class State:
@@ -116,7 +118,7 @@ class Session:
                 raise ConnectionError(pb.CloseOutput.FromString(output.data).message)
             elif (answer := self.requests.pop(output.request_id, None)) and not answer.done():
                 if output.code:
-                    answer.set_exception(Refused(output.code, output.message))
+                    answer.set_exception(Refused(output.code, output.message, output.retry_after_ms))
                 else:
                     answer.set_result(output.data)
 
@@ -207,17 +209,19 @@ async def send_lines(lines, sessions):
         client_message_id = str(uuid.uuid4())  # the same id for all attempts, so that the message is stored once
         while True:
             session = await sessions()
+            pause = 0.5
             try:
                 seq = await session.send(int(to), text, client_message_id)
                 print("stored as #%d: %s" % (seq, text), flush=True)
                 break
             except Refused as error:
-                if error.code not in (NOT_STORED, NOT_KNOWN):
+                if error.code not in (TOO_FAST, NOT_STORED, NOT_KNOWN):
                     print("not sent: %s" % error, flush=True)
                     break
+                pause = max(pause, error.retry_after)
             except ConnectionError:
                 pass
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(pause * (1 + random.random()))
 
 
 async def main():
@@ -234,17 +238,21 @@ async def main():
     loop, lines = asyncio.get_running_loop(), asyncio.Queue()
     loop.run_in_executor(None, read_input, loop, lines)
     current, there = [None], asyncio.Event()
+    delay = RECONNECT_SECONDS[0]
 
     async def sessions():
         await there.wait()
         return current[0]
 
     def ready(session):
+        nonlocal delay
+        delay = RECONNECT_SECONDS[0]
         current[0] = session
         there.set()
         print("you are user %d" % state.user_id, flush=True)
 
     async def connections():
+        nonlocal delay
         host, port = args.tcp.rsplit(":", 1)
         while True:
             try:
@@ -256,7 +264,9 @@ async def main():
             except (OSError, EOFError) as error:
                 print("not connected: %s" % error, file=sys.stderr, flush=True)
             there.clear()
-            await asyncio.sleep(0.2 + random.random() * 2)
+            # A random part of it, so that many clients do not come back at the same time.
+            await asyncio.sleep(random.random() * delay)
+            delay = min(delay * 2, RECONNECT_SECONDS[1])
 
     serving = asyncio.ensure_future(connections())
     sending = asyncio.ensure_future(send_lines(lines, sessions))

@@ -10,7 +10,7 @@
 // Field: [number, kind]. int64 is a BigInt: ids and seqs can exceed 2^53.
 const M = {
   Input: { type: [1, "int"], request_id: [2, "int64"], data: [3, "bytes"] },
-  Output: { type: [1, "int"], request_id: [2, "int64"], code: [3, "int"], message: [4, "string"], data: [5, "bytes"] },
+  Output: { type: [1, "int"], request_id: [2, "int64"], code: [3, "int"], message: [4, "string"], data: [5, "bytes"], retry_after_ms: [20, "int64"] },
   SignInInput: { device_id: [1, "int64"], user_id: [2, "int64"], token: [3, "string"], protocol: [20, "int"] },
   SignInOutput: { epoch: [1, "int64"], head: [2, "int64"] },
   HeartbeatOutput: { epoch: [1, "int64"], head: [2, "int64"] },
@@ -106,9 +106,10 @@ const HEARTBEAT_MS = 30_000;
 
 /** An answer with a code other than 0. */
 export class Refused extends Error {
-  constructor(code, text) {
+  constructor(code, text, retryAfterMs = 0) {
     super(`${text} (${code})`);
     this.code = code;
+    this.retryAfterMs = Number(retryAfterMs);
   }
 }
 
@@ -165,7 +166,7 @@ export class Session {
     const request = this.requests.get(output.request_id);
     this.requests.delete(output.request_id);
     if (!request) return;
-    if (output.code) request.reject(new Refused(output.code, output.message));
+    if (output.code) request.reject(new Refused(output.code, output.message, output.retry_after_ms));
     else request.resolve(output.data);
   }
 
