@@ -56,7 +56,7 @@ fn node(text: &str) -> Option<IpAddr> {
     inner.parse().ok().map(IpAddr::V6)
 }
 
-/// Which proxies are believed, and where they write.
+/// The trusted proxies, and the header in which they name a client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Forwarding {
     /// The proxies.
