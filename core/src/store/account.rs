@@ -59,7 +59,7 @@ pub struct AccountChange {
 pub struct TokenRecord {
     /// SHA-256 of the token.
     pub hash: [u8; 32],
-    /// Time from which it is no longer accepted.
+    /// Time at which it expires.
     pub expires_at: Timestamp,
 }
 

@@ -12,7 +12,7 @@ pub enum DecodeError {
     /// A known field has the encoding of another type.
     #[error("field {0} of the message record has the encoding of another type")]
     WrongType(&'static str),
-    /// A field without which there is no message.
+    /// A required field is missing.
     #[error("field {0} of the message record is missing")]
     Missing(&'static str),
     /// A value that this field cannot have.

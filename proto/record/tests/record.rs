@@ -108,7 +108,7 @@ proptest! {
         prop_assert_eq!(&gimlet_record::encode(&known), &generated);
         let written = gimlet_record::encode(&message);
         prop_assert_eq!(&written[generated.len()..], message.unknown.as_bytes());
-        // What does not know the fields reads the rest.
+        // A reader that does not know these fields reads the others.
         let read = store::Message::decode(written.as_slice()).expect("protobuf");
         prop_assert_eq!(read.encode_to_vec(), generated);
     }

@@ -26,7 +26,7 @@ const READ_BUFFER: usize = 1024;
 /// newer ping.
 const MAX_WRITE_BUFFER: usize = 512;
 
-/// Answer to a client for which there is no place.
+/// Answer to a client beyond the connection limit.
 const FULL: &str = "the server has as many connections as it may; come back later";
 
 /// One binary WebSocket message is one frame.
